@@ -1,0 +1,116 @@
+"""The model card: what the model does, how to use it, what it scored."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from .config import RunConfig, to_yaml
+from .recipe import Recipe
+
+TEMPLATE = Path(__file__).with_name("card.md")
+
+
+def write_card(
+    path: Path, config: RunConfig, recipe: Recipe, scores: dict[str, dict[str, dict[str, Any]]], about: dict[str, Any]
+) -> None:
+    """Write README.md beside the model.
+
+    Args:
+        path: Folder of the run.
+        config: Resolved settings.
+        recipe: The task.
+        scores: Split -> metric -> value, interval and baseline.
+        about: What the run says of itself: versions, rows, steps, seconds.
+    """
+    from huggingface_hub import ModelCard, ModelCardData
+
+    base = hub_name(config.model["path"] if isinstance(config.model, dict) else config.model)
+    data = ModelCardData(
+        base_model=base,
+        library_name="transformers",
+        pipeline_tag=recipe.task,
+        tags=["hfrecipes"],
+        model_name=path.name,
+        eval_results=_results(path, recipe, scores),
+    )
+    example = {name: value for name, value in recipe.samples[0].items() if not recipe.columns[name].gold}
+    card = ModelCard.from_template(
+        data,
+        template_path=str(TEMPLATE),
+        name=path.name,
+        task=recipe.task,
+        version=about["hfrecipes"],
+        base=base,
+        usage=recipe.usage.replace("{path}", path.name).replace("{text}", next(iter(example.values()))),
+        path=path.name,
+        example=example,
+        baseline=" ".join((recipe.baseline.__doc__ or "").partition("\n")[0].rstrip(".").lower().split()),
+        rows=score_rows(scores),
+        data={split: text.partition(",")[0] for split, text in about["data"].items()},
+        steps=about["steps"],
+        seconds=about["seconds"],
+        versions=", ".join(f"{name} {number}" for name, number in about["versions"].items()),
+        recipe=_without_paths(config),
+    )
+    card.save(path / "README.md")
+
+
+def hub_name(name: str | None) -> str | None:
+    """The Hub id that the name is, or None for a folder, which means nothing to others."""
+    if not name or name.startswith(("pkg://", ".", "/", "~")) or os.path.exists(name) or name.count("/") > 1:
+        return None
+    return name
+
+
+def _without_paths(config: RunConfig) -> str:
+    """The settings without the output folder, and with folders reduced to their names."""
+    from dataclasses import replace
+
+    dataset = config.dataset
+    if isinstance(dataset, str) and os.path.isabs(dataset):
+        dataset = os.path.basename(dataset)
+    model = config.model
+    if isinstance(model, str) and os.path.isabs(model):
+        model = os.path.basename(model)
+    return to_yaml(replace(config, output_dir=None, dataset=dataset, model=model))
+
+
+def _results(path: Path, recipe: Recipe, scores: dict[str, dict[str, dict[str, Any]]]) -> list[Any]:
+    from huggingface_hub import EvalResult
+
+    return [
+        EvalResult(
+            task_type=recipe.task,
+            dataset_type="custom",
+            dataset_name=path.name,
+            dataset_split=split,
+            metric_type=name,
+            metric_value=round(entry["value"], 4),
+        )
+        for split, found in scores.items()
+        for name, entry in found.items()
+        if math.isfinite(entry["value"]) and "[" not in name
+    ]
+
+
+def score_rows(scores: dict[str, dict[str, dict[str, Any]]]) -> list[list[str]]:
+    """Cells of a table: split, metric, value, interval, baseline."""
+    return [
+        [split, name, number(entry["value"]), interval(entry.get("ci95")), number(entry.get("baseline"))]
+        for split, found in scores.items()
+        for name, entry in found.items()
+        if "[" not in name
+    ]
+
+
+def number(value: float | None) -> str:
+    """Three decimals, or a dash where there is no number."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+def interval(edges: list[float] | None) -> str:
+    """`low–high`, or a dash."""
+    return "–" if not edges else f"{number(edges[0])}–{number(edges[1])}"

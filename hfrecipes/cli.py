@@ -1,0 +1,273 @@
+"""The command line: list, show, copy, check, run, evaluate, predict."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from . import registry
+from ._version import __version__
+from .errors import HFRecipesError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+DEBUG = "HFRECIPES_DEBUG"
+_WORDS = {"ignore_unknown_options": True}
+
+
+def fail(message: object) -> NoReturn:
+    """Say what is wrong and leave with exit code 2."""
+    click.echo(f"hfrecipes: {message}", err=True)
+    sys.exit(2)
+
+
+class Group(click.Group):
+    """Turns every error raised on purpose into its message; the traceback waits for HFRECIPES_DEBUG=1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except HFRecipesError as error:
+            if os.environ.get(DEBUG):
+                raise
+            fail(error)
+        except KeyboardInterrupt:
+            fail("interrupted; the same command resumes from the last checkpoint")
+        except BrokenPipeError:
+            sys.exit(0)
+        except (click.exceptions.Exit, click.ClickException, click.Abort):
+            raise
+        except Exception as error:
+            if os.environ.get(DEBUG):
+                raise
+            what = " ".join(str(error).split())[:500]
+            fail(f"unexpected {type(error).__name__}: {what} ({DEBUG}=1 shows where; please report it)")
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hfrecipes")
+def main() -> None:
+    """Fine-tune a pretrained language model on your own data.
+
+    Settings are key=value words: model=<hub id> dataset=<file> learning_rate=3e-5 columns.text=review
+    """
+
+
+def _settings(words: Sequence[str]) -> dict[str, Any]:
+    """Settings from key=value words; for --key value, show the form that is meant."""
+    from .config import format_value, parse_overrides, parse_value
+
+    if any(word.startswith("-") for word in words):
+        meant, rest = [], iter(words)
+        for word in rest:
+            if not word.startswith("-"):
+                meant.append(word)
+                continue
+            key, equals, value = word.lstrip("-").partition("=")
+            meant.append(f"{key.replace('-', '_')}={value if equals else format_value(parse_value(next(rest, 'true')))}")
+        fail(f"settings are key=value words; write: {' '.join(meant)}")
+    return parse_overrides(words)
+
+
+@main.command("list")
+def list_() -> None:
+    """List tasks and the recipe files that ship."""
+    click.echo("Tasks")
+    found = registry.tasks()
+    width = max(map(len, found))
+    for name, summary in found.items():
+        click.echo(f"  {name:<{width}}  {summary}")
+    click.echo("\nRecipe files")
+    for name, file in registry.recipe_files().items():
+        click.echo(f"  {name:<{width}}  {_first_comment(file)}")
+
+
+def _first_comment(file: Path) -> str:
+    with open(file, encoding="utf-8") as lines:
+        return next(lines).lstrip("# ").rstrip()
+
+
+@main.command()
+@click.argument("what", metavar="TASK|FILE")
+def show(what: str) -> None:
+    """Show a task's columns and options, or a recipe file."""
+    file = registry.find_recipe_file(what)
+    if file is not None:
+        click.echo(file.read_text(encoding="utf-8").rstrip())
+        return
+    recipe = registry.find(what)
+    from .config import describe_type, format_value
+
+    click.echo(f"{recipe.task}: {_doc(sys.modules[recipe.__module__])}\n\nColumns")
+    for name, column in recipe.columns.items():
+        use = "the answer" if column.gold else "optional" if column.optional else "needed"
+        known = f"; also found as {', '.join(column.names)}" if column.names else ""
+        click.echo(f"  {name:<12} {use}{known}")
+    click.echo("\nOptions")
+    for name, kind, default, text in registry.options(recipe):
+        click.echo(f"  {name}={format_value(default)}  ({describe_type(kind)})\n      {text}")
+    click.echo("\nTraining defaults\n  " + " ".join(f"{key}={format_value(value)}" for key, value in recipe.defaults.items()))
+    click.echo("\nRows\n" + "\n".join("  " + json.dumps(row, ensure_ascii=False) for row in recipe.samples[:2]))
+
+
+def _doc(module: Any) -> str:
+    return (module.__doc__ or "").partition("\n")[0]
+
+
+@main.command()
+@click.argument("file")
+@click.argument("dest", type=click.Path(path_type=Path))
+def copy(file: str, dest: Path) -> None:
+    """Copy a recipe file that ships, to edit it."""
+    source = registry.find_recipe_file(file)
+    if source is None:
+        fail(f"there is no recipe file {file}; there are {', '.join(registry.recipe_files())}")
+    target = dest / source.name if dest.is_dir() else dest
+    if target.exists():
+        fail(f"{target} exists: choose another name")
+    if not target.parent.is_dir():
+        fail(f"there is no folder {target.parent}: make it first")
+    target.write_bytes(source.read_bytes())
+    click.echo(f"{target}: run it with  hfrecipes run {target}")
+
+
+@main.command(context_settings=_WORDS)
+@click.argument("what", metavar="FILE|TASK")
+@click.argument("words", nargs=-1, metavar="key=value...")
+def check(what: str, words: tuple[str, ...]) -> None:
+    """Check settings and read every row, without training."""
+    settings = _settings(words)
+    from . import runner
+
+    report = runner.check(what, **settings)
+    click.echo("no problem found; settings:\n")
+    from .config import to_yaml
+
+    click.echo(to_yaml(report["config"]).rstrip())
+
+
+@main.command(context_settings=_WORDS)
+@click.argument("what", metavar="FILE|TASK")
+@click.argument("words", nargs=-1, metavar="key=value...")
+def run(what: str, words: tuple[str, ...]) -> None:
+    """Fine-tune, evaluate and save; the same command again resumes."""
+    settings = _settings(words)
+    from . import runner
+
+    result = runner.run(what, **settings)
+    if os.environ.get("RANK", "0") == "0":
+        recipe = result.predictor.recipe
+        _print(score_table(result.scores, recipe.headline))
+        click.echo(f"\nvalues with 95 % intervals; all metrics: {result.path / 'metrics.json'}")
+        click.echo(f"model: {result.path}")
+        click.echo(f'try it: echo "{_example(recipe)}" | hfrecipes predict {result.path} -')
+
+
+def _example(recipe: Any) -> str:
+    return str(next(iter(recipe.samples[0].values())))
+
+
+@main.command(context_settings=_WORDS)
+@click.argument("path", metavar="RUN")
+@click.argument("words", nargs=-1, metavar="dataset=... [splits.test=...]")
+def evaluate(path: str, words: tuple[str, ...]) -> None:
+    """Score a run, or a model on the Hub, on other rows."""
+    settings = _settings(words)
+    unknown = set(settings) - {"dataset", "splits", "columns"}
+    if unknown or "dataset" not in settings:
+        fail(f"evaluate takes dataset=, splits.test= and columns.<name>=; found {', '.join(sorted(settings)) or 'none'}")
+    from .predict import load
+
+    predictor = load(path)
+    found = predictor.evaluate(settings["dataset"], splits=settings.get("splits"), columns=settings.get("columns"))
+    click.echo(f"{found.rows} rows of {found.split}")
+    _print(score_table({found.split: found.scores}, list(found.scores)))
+
+
+@main.command()
+@click.argument("path", metavar="RUN")
+@click.argument("source", metavar="INPUT")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File for the predictions, .jsonl or .csv.")
+def predict(path: str, source: str, output: Path | None) -> None:
+    """Predict the rows of INPUT, a csv, tsv, jsonl, parquet or txt file; `-` reads one text a line."""
+    if output is not None and output.exists():
+        fail(f"{output} exists: choose another name")
+    if output is not None and output.suffix not in (".jsonl", ".csv"):
+        fail(f"cannot write {output.name}: expected a name that ends in .jsonl or .csv")
+    if output is not None and not output.parent.is_dir():
+        fail(f"there is no folder {output.parent}: make it first")
+    from .predict import load
+
+    rows = _stdin() if source == "-" else source
+    made = load(path).predict(rows if isinstance(rows, list) else Path(rows))
+    if output is None:
+        for prediction in made:
+            click.echo(json.dumps(prediction, ensure_ascii=False))
+        return
+    _write(made, output)
+    click.echo(f"{len(made)} predictions: {output}", err=True)
+
+
+def _stdin() -> list[str]:
+    lines = [line.rstrip("\r\n") for line in click.get_text_stream("stdin", encoding="utf-8")]
+    texts = [line for line in lines if line.strip()]
+    if not texts:
+        fail("standard input is empty: expected one text a line")
+    return texts
+
+
+def _write(predictions: list[dict[str, Any]], output: Path) -> None:
+    with open(output, "w", encoding="utf-8", newline="") as file:
+        if output.suffix == ".jsonl":
+            file.writelines(json.dumps(one, ensure_ascii=False) + "\n" for one in predictions)
+            return
+        import csv
+
+        flat = [_flat(one) for one in predictions]
+        writer = csv.DictWriter(file, list(flat[0]) if flat else [])
+        writer.writeheader()
+        writer.writerows(flat)
+
+
+def _flat(prediction: dict[str, Any]) -> dict[str, Any]:
+    """A prediction as cells: lists as JSON, blocks as one column a key."""
+    cells: dict[str, Any] = {}
+    for key, value in prediction.items():
+        if isinstance(value, dict):
+            cells |= {f"{key}.{inner}": one for inner, one in value.items()}
+        else:
+            cells[key] = json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
+    return cells
+
+
+def score_table(scores: dict[str, dict[str, dict[str, Any]]], headline: Sequence[str]) -> Table:
+    """A row for each headline metric, a column for each split, the baseline of the last one beside them."""
+    from rich.table import Table
+
+    from .card import interval, number
+
+    splits = list(scores)
+    has_baseline = any("baseline" in entry for found in scores.values() for entry in found.values())
+    table = Table("", *splits, *(["baseline"] if has_baseline else []), box=None, pad_edge=False)
+    for metric in headline:
+        entries = [scores[split].get(metric, {}) for split in splits]
+        cells = [f"{number(entry.get('value'))} ({interval(entry.get('ci95'))})" for entry in entries]
+        table.add_row(metric, *cells, *([number(entries[-1].get("baseline"))] if has_baseline else []))
+    return table
+
+
+def _print(table: Table) -> None:
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120
+    console.print(table)

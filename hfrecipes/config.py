@@ -1,0 +1,412 @@
+"""Settings: where they come from, what they may be called, and the file that repeats a run.
+
+Layers, later ones win: the recipe's defaults, the recipe file, keywords or `key=value`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .errors import ConfigError, MissingPackageError, ModelError, NotFoundError, nearest
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(kw_only=True)
+class RunConfig:
+    """All settings of one run. Each block is the keyword arguments of one public Hugging Face call."""
+
+    task: str
+    """Task name, as the Hub spells it, or path to a .py file that defines a Recipe."""
+    model: str | dict[str, Any] | None = None
+    """Hub id or folder, or keywords of `from_pretrained` with the name under `path`."""
+    dataset: Any = None
+    """Hub id, file, folder, glob, URL, split -> file, rows from Python, or keywords of `load_dataset`."""
+    output_dir: str | None = None
+    """Folder that the run leaves; `runs/<task>-<dataset>-<model>` where not given."""
+    splits: dict[str, str | None] = field(default_factory=dict)
+    """Split of the dataset that serves as train, validation and test; null for none."""
+    columns: dict[str, str | int] = field(default_factory=dict)
+    """Column of the dataset for each column of the task; a position (from 0) in a file without header."""
+    limit: int | dict[str, int] | None = None
+    """Rows kept of each split, drawn with the seed."""
+    metrics: list[str] = field(default_factory=list)
+    """Further `evaluate` metrics to report: shipped name, Hub id, or path to a .py file."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """The task's own options."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """Keywords of `TrainingArguments`."""
+    early_stopping: bool | dict[str, Any] = True
+    """Keywords of `EarlyStoppingCallback`; false for none."""
+    lora: bool | dict[str, Any] = False
+    """Keywords of `LoraConfig`; true for defaults."""
+    hub: str | dict[str, Any] | None = None
+    """Hub repository to push to, or keywords of `create_repo`."""
+
+
+FIELDS: dict[str, Any] = typing.get_type_hints(RunConfig)
+
+# Arguments of older transformers releases, and of other tools, with what to write today.
+_OLD_NAMES: dict[str, str] = {
+    "evaluation_strategy": "eval_strategy={value}",
+    "warmup_ratio": "warmup_steps={value} (below 1 it is a share of all steps)",
+    "group_by_length": "train_sampling_strategy=group_by_length (it is the default; random turns it off)",
+    "no_cuda": "use_cpu={value}",
+    "overwrite_output_dir": "another output_dir, or delete the folder: no run is ever written over",
+    "torch_dtype": "bf16=true or fp16=true for mixed precision; weights are kept in float32, model.dtype={value} changes that",
+    "fp16_backend": "fp16=true",
+    "fp16_opt_level": "fp16=true",
+    "half_precision_backend": "fp16=true",
+    "tokenizer": "model={value}: the tokenizer comes with the model",
+    "per_gpu_train_batch_size": "per_device_train_batch_size={value}",
+    "per_gpu_eval_batch_size": "per_device_eval_batch_size={value}",
+    "logging_dir": "report_to=tensorboard, with the folder in the variable TENSORBOARD_LOGGING_DIR",
+    "save_safetensors": "nothing: weights are always saved as safetensors",
+    "include_inputs_for_metrics": "include_for_metrics=[inputs]",
+    "use_ipex": "nothing: it is gone from transformers",
+    "adafactor": "optim=adafactor",
+    "push_to_hub": "hub=<user>/<name>",
+    "push_to_hub_model_id": "hub={value}",
+    "push_to_hub_organization": "hub={value}/<name>",
+    "push_to_hub_token": "nothing here: the token is read from the variable HF_TOKEN",
+    "hub_model_id": "hub={value}",
+    "hub_token": "nothing here: the token is read from the variable HF_TOKEN",
+    "hub_private_repo": "hub.repo_id=<user>/<name> hub.private={value}",
+    "resume_from_checkpoint": "nothing: the same command again resumes the run",
+    "model_name_or_path": "model={value}",
+    "dataset_name": "dataset={value}",
+    "train_file": "dataset.train={value}",
+    "validation_file": "dataset.validation={value}",
+    "test_file": "dataset.test={value}",
+    "max_seq_length": "max_length={value}",
+    "lr": "learning_rate={value}",
+    "epochs": "num_train_epochs={value}",
+    "num_epochs": "num_train_epochs={value}",
+    "batch_size": "per_device_train_batch_size={value}",
+}
+
+
+def training_types(arguments: str = "TrainingArguments") -> dict[str, Any]:
+    """Name and type of every keyword of the TrainingArguments class called `arguments`."""
+    import transformers
+
+    cls = getattr(transformers, arguments)
+    hints = typing.get_type_hints(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}
+
+
+def resolve(
+    settings: Mapping[str, Any],
+    *,
+    option_types: Mapping[str, Any],
+    training: Mapping[str, Any],
+) -> RunConfig:
+    """Put every key where it belongs and check all of them before anything is loaded.
+
+    Args:
+        settings: Merged layers; bare keys may name an option or a TrainingArguments keyword.
+        option_types: Types of the recipe's options.
+        training: Types of the TrainingArguments keywords.
+
+    Raises:
+        ConfigError: With every unknown name and every value of the wrong type.
+    """
+    problems: list[str] = []
+    blocks: dict[str, Any] = {key: value for key, value in settings.items() if key in FIELDS}
+    for block in ("options", "training"):
+        given = blocks.get(block)
+        blocks[block] = dict(given) if isinstance(given, Mapping) else ({} if given is None else given)
+    for key, value in settings.items():
+        if key in FIELDS:
+            continue
+        owners = [name for name, known in (("options", option_types), ("training", training)) if key in known]
+        if len(owners) == 1 and key not in _OLD_NAMES and isinstance(blocks[owners[0]], dict):
+            blocks[owners[0]][key] = value
+        elif len(owners) > 1:
+            problems.append(f"{key} belongs to options and to training: write options.{key} or training.{key}")
+        else:
+            problems.append(_unknown(key, value, [*FIELDS, *option_types, *training]))
+    problems += [
+        f"{key}: {_wrong(value, FIELDS[key])}" for key, value in blocks.items() if not _fits(value, FIELDS[key])
+    ]
+    problems += _check_block("options", blocks["options"], option_types)
+    problems += _check_block("training", blocks["training"], training)
+    problems += _check_shapes(blocks)
+    if problems:
+        raise ConfigError(problems)
+    return RunConfig(**{key: value for key, value in blocks.items() if value is not None})
+
+
+def _unknown(key: str, value: Any, known: Iterable[str]) -> str:
+    if key in _OLD_NAMES:
+        return f"{key} is not a setting; write {_OLD_NAMES[key].format(value=format_value(value))}"
+    if key == "output_dir":
+        return f"training.output_dir: write output_dir={format_value(value)} beside the task, not under training"
+    return f"unknown setting {key}{nearest(key, known)}"
+
+
+def _check_block(block: str, values: Any, known: Mapping[str, Any]) -> list[str]:
+    if not isinstance(values, dict):
+        return []
+    problems = []
+    for key, value in values.items():
+        if key in _OLD_NAMES or key not in known or (block == "training" and key == "output_dir"):
+            sentence = _unknown(key, value, known)
+            problems.append(sentence.replace("unknown setting ", f"unknown setting {block}."))
+        elif not _fits(value, known[key]):
+            problems.append(f"{key}: {_wrong(value, known[key])}")
+    return problems
+
+
+def _check_shapes(blocks: Mapping[str, Any]) -> list[str]:
+    """Rules between the keys of one block, which types alone do not say."""
+    problems = []
+    model = blocks.get("model")
+    if isinstance(model, dict) and not isinstance(model.get("path"), str):
+        problems.append("model: found keywords without a name; add model.path=<hub id or folder>")
+    for block in ("splits", "limit"):
+        names = blocks.get(block)
+        if isinstance(names, dict):
+            problems += [
+                f"{block}: unknown split {name}{nearest(str(name), SPLITS)}; a run has train, validation and test"
+                for name in names
+                if name not in SPLITS
+            ]
+    for number in (blocks["limit"].values() if isinstance(blocks.get("limit"), dict) else [blocks.get("limit")]):
+        if isinstance(number, int) and number < 1:
+            problems.append(f"limit: found {number}, expected 1 row or more")
+    return problems
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether `value` is of the annotated type `kind`; an int fits where a float is asked for."""
+    origin = typing.get_origin(kind)
+    if kind is Any:
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, one) for one in typing.get_args(kind))
+    if origin is typing.Literal:
+        return value in typing.get_args(kind)
+    if origin is not None:
+        inner = typing.get_args(kind)
+        return isinstance(value, origin) and (
+            origin is not list or all(_fits(one, inner[0]) for one in value)
+        )
+    if isinstance(value, bool):
+        return kind is bool
+    if kind is float:
+        return isinstance(value, int | float)
+    return isinstance(value, kind) if isinstance(kind, type) else True
+
+
+def _wrong(value: Any, kind: Any) -> str:
+    return f"found {format_value(value)} ({type(value).__name__}), expected {describe_type(kind)}"
+
+
+def describe_type(kind: Any) -> str:
+    """A type as a person would say it.
+
+    Example:
+        >>> describe_type(float | None)
+        'number or null'
+    """
+    words = {bool: "true or false", int: "whole number", float: "number", str: "text", type(None): "null"}
+    origin = typing.get_origin(kind)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(describe_type(one) for one in typing.get_args(kind))
+    if origin is typing.Literal:
+        return " or ".join(map(str, typing.get_args(kind)))
+    if origin is list:
+        return "list"
+    if origin is dict or kind is dict:
+        return "block of keys"
+    return words.get(kind, getattr(kind, "__name__", str(kind)))
+
+
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """One dict of all layers, later ones winning; blocks are merged key by key.
+
+    Example:
+        >>> merge({"training": {"seed": 1, "bf16": True}}, {"training": {"seed": 2}})
+        {'training': {'seed': 2, 'bf16': True}}
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            mergeable = key in ("options", "training", "columns", "splits")
+            if mergeable and isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+                merged[key] = {**merged[key], **value}
+            else:
+                merged[key] = value
+    return merged
+
+
+# --- recipe files and key=value ----------------------------------------------------------------------------------
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 scalars: 5e-5 is a number, and `no`, `on` and dates are texts, as labels must be."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        twice = {key for key in keys if keys.count(key) > 1}
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"key {twice.pop()!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that either YAML version would read as something else."""
+
+
+_SCALARS = [
+    ("tag:yaml.org,2002:bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    ("tag:yaml.org,2002:null", r"^(?:null|Null|NULL|~|)$", ["~", "n", "N", ""]),
+    ("tag:yaml.org,2002:int", r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$", "-+0123456789"),
+    (
+        "tag:yaml.org,2002:float",
+        r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$",
+        "-+.0123456789",
+    ),
+    ("tag:yaml.org,2002:merge", r"^(?:<<)$", "<"),
+]
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in _SCALARS:
+    _Loader.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
+    _Dumper.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
+# SafeLoader reads a leading zero as octal; YAML 1.2 does not.
+_Loader.add_constructor(
+    "tag:yaml.org,2002:int",
+    lambda loader, node: int(node.value, 0) if node.value[:2] in ("0o", "0x") else int(node.value),
+)
+
+
+def parse_value(text: str) -> Any:
+    """The value that `text` stands for in YAML 1.2.
+
+    Example:
+        >>> parse_value("5e-5"), parse_value("no"), parse_value("[a, 1]")
+        (5e-05, 'no', ['a', 1])
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError:
+        return text
+
+
+def format_value(value: Any) -> str:
+    """The text that `parse_value` reads as `value`."""
+    if isinstance(value, dict | list | str | int | float | bool | None):
+        text: str = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=1 << 20)
+        return text.removesuffix("\n").removesuffix("\n...")
+    return f"<{type(value).__name__}>"
+
+
+def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
+    """Read `key=value` words; dots reach into blocks.
+
+    Example:
+        >>> parse_overrides(["seed=1", "training.learning_rate=3e-5"])
+        {'seed': 1, 'training': {'learning_rate': 3e-05}}
+
+    Raises:
+        ConfigError: A word has another form.
+    """
+    settings: dict[str, Any] = {}
+    problems = []
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or not key or key.startswith("-"):
+            problems.append(f"found {word!r}, expected key=value")
+            continue
+        *blocks, last = key.strip().split(".")
+        place = settings
+        for block in blocks:
+            place = place.setdefault(block, {})
+            if not isinstance(place, dict):
+                problems.append(f"{key}: {block} already has a value; give the block or its keys, not both")
+                place = {}
+        place[last] = parse_value(text)
+    if problems:
+        raise ConfigError(problems)
+    return settings
+
+
+def read_recipe_file(path: str | Path) -> dict[str, Any]:
+    """The settings in a recipe file.
+
+    Raises:
+        NotFoundError: There is no such file.
+        ConfigError: It is no YAML mapping with a task.
+    """
+    path = Path(path)
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)
+    except OSError as error:
+        raise NotFoundError(f"cannot read the recipe file {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not a UTF-8 text file: save it as UTF-8") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("task"), str):
+        raise ConfigError(f"{path} names no task: a recipe file is `key: value` lines, one of them `task: <name>`")
+    return content
+
+
+def write_recipe_file(config: RunConfig, path: Path) -> None:
+    """Write the file that repeats the run."""
+    head = f"# Repeat this run:  hfrecipes run {path.name} output_dir=<another folder>\n"
+    path.write_text(head + to_yaml(config), encoding="utf-8")
+
+
+def to_yaml(config: RunConfig) -> str:
+    """The settings as a recipe file, unset ones left out."""
+    empty = (None, {}, [], False)
+    values = {
+        key: value
+        for key, value in dataclasses.asdict(config).items()
+        if value not in empty or (key == "early_stopping" and value is False)
+    }
+    text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return text
+
+
+# --- files inside installed packages -----------------------------------------------------------------------------
+
+
+def local_path(name: str) -> str:
+    """Turn `pkg://<package>/<path>[#sha256=<hash of model.safetensors>]` into a path; other names pass.
+
+    Models and data that travel inside Python packages get a name that is the same on every machine.
+
+    Raises:
+        MissingPackageError: The package is not installed.
+        ModelError: The weights are not the ones that the name promises.
+    """
+    if not name.startswith("pkg://"):
+        return name
+    place, _, digest = name.removeprefix("pkg://").partition("#sha256=")
+    package, _, inside = place.partition("/")
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingPackageError(f"{name} needs the package {package}: pip install {package.replace('_', '-')}")
+    path = Path(spec.submodule_search_locations[0], inside)
+    if digest:
+        with open(path / "model.safetensors", "rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != digest:
+            raise ModelError(
+                f"{path / 'model.safetensors'} has the sha256 {found}, expected {digest}: reinstall {package}"
+            )
+    return str(path)

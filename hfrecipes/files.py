@@ -1,0 +1,297 @@
+"""Read any file of rows into a memory-mapped Dataset, by its content rather than its name.
+
+csv, tsv and plain text are read here: every cell stays text ("NA" too), and a ragged row is an error, not a guess.
+json, parquet and arrow are left to `datasets`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, Any
+
+from .errors import DataError, NotFoundError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".arrow", ".txt")
+_SEPARATORS = ("\t", ",", ";")
+_BATCH = 10_000
+
+
+def read_file(path: str, *, header: bool = True) -> Dataset:
+    """Read one file or fsspec URL.
+
+    Args:
+        path: File, or URL such as `s3://bucket/train.csv`.
+        header: Whether a csv or tsv file names its columns; without, they are called "0", "1", ….
+
+    Raises:
+        NotFoundError: There is no such file.
+        DataError: It is empty, unreadable, no UTF-8, or ragged.
+    """
+    head = _head(path)
+    if not head.strip():
+        raise DataError(f"{path} is empty: expected rows")
+    if head.startswith(b"PAR1"):
+        return _load("parquet", path)
+    if head.startswith(b"ARROW1") or head.startswith(b"\xff\xff\xff\xff"):
+        return _load("arrow", path)
+    if _is_json(head, path):
+        return _read_json(path)
+    separator = _separator(path)
+    batches = _text_batches(path) if separator is None else _cells(path, separator, header)
+    return _cached(path, f"{separator}{header}", batches)
+
+
+def _open(path: str, mode: str = "rb", newline: str | None = None) -> IO[Any]:
+    import fsspec
+
+    try:
+        if "://" in path:
+            text = {} if "b" in mode else {"encoding": "utf-8-sig", "newline": newline}
+            opened: IO[Any] = fsspec.open(path, mode, **text).open()
+            return opened
+        return open(path, mode, encoding=None if "b" in mode else "utf-8-sig", newline=newline)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"there is no file {path}") from error
+    except (OSError, ValueError, ImportError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"cannot read {path}: {reason}") from error
+
+
+def _head(path: str, size: int = 65536) -> bytes:
+    with _open(path) as file:
+        try:
+            content: bytes = file.read(size)
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    return content
+
+
+def _is_json(head: bytes, path: str) -> bool:
+    """Whether the file is JSON: by its suffix, or because its first line is an object or a list of them."""
+    if PurePosixPath(path).suffix.lower() in (".json", ".jsonl", ".ndjson"):
+        return True
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not start.startswith((b'{"', b"[{", b"[\n", b"{\n")):
+        return False
+    try:
+        json.loads(start.split(b"\n", 1)[0])
+    except ValueError:
+        return start.startswith((b"[\n", b"{\n", b"[{"))
+    return True
+
+
+def _load(kind: str, path: str, **keywords: Any) -> Dataset:
+    import datasets
+
+    small = "://" not in path and os.path.getsize(path) < 20_000_000
+    try:
+        with contextlib.ExitStack() as stack:
+            if small and datasets.utils.logging.is_progress_bar_enabled():
+                datasets.utils.logging.disable_progress_bar()
+                stack.callback(datasets.utils.logging.enable_progress_bar)
+            return datasets.load_dataset(kind, data_files=path, split="train", **keywords)
+    except (datasets.exceptions.DatasetGenerationError, OSError, ValueError) as error:
+        cause = error.__cause__ or error
+        raise DataError(f"cannot read {path} as {kind}: {' '.join(str(cause).split())[:300]}") from error
+
+
+# --- JSON --------------------------------------------------------------------------------------------------------
+
+
+def _read_json(path: str) -> Dataset:
+    field = _check_json(path)
+    return _load("json", path, field=field) if field else _load("json", path)
+
+
+def _check_json(path: str) -> str | None:
+    """Check what `datasets` would report without a place; the key that holds the rows, where there is one."""
+    with _open(path, "r") as file:
+        try:
+            start = file.read(1)
+            while start.isspace():
+                start = file.read(1)
+            file.seek(0)
+            first = file.readline()
+            if start == "[" or not _parses(first):
+                return _check_json_document(json.load(_rewound(file)), path)
+            for number, line in enumerate(itertools.chain([first], file), 1):
+                if line.strip() and not isinstance(json.loads(line), dict):
+                    raise DataError(f'{path} line {number} is no JSON object: expected {{"text": …, "label": …}}')
+        except UnicodeDecodeError as error:
+            raise DataError(_not_utf8(path)) from error
+        except json.JSONDecodeError as error:
+            at = f"line {error.lineno}" if start == "[" or not _parses(first) else f"line {number}"
+            raise DataError(f"{path} {at} is not valid JSON ({error.msg}): mend or delete that line") from error
+    return None
+
+
+def _rewound(file: IO[Any]) -> IO[Any]:
+    file.seek(0)
+    return file
+
+
+def _parses(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_json_document(content: Any, path: str) -> str | None:
+    if isinstance(content, list):
+        for number, row in enumerate(content):
+            if not isinstance(row, dict):
+                raise DataError(f"{path}: entry {number} of the list is no JSON object", rows=[number])
+        return None
+    lists = [key for key, value in content.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
+    if len(lists) == 1:
+        return str(lists[0])
+    raise DataError(f"{path} is one JSON object: expected one object a line, a list of objects, or one key with a list")
+
+
+# --- text with separators ----------------------------------------------------------------------------------------
+
+
+def _separator(path: str) -> str | None:
+    """The separator that gives every one of the first lines the same number of cells; None for plain text."""
+    suffix = PurePosixPath(path).suffix.lower()
+    fallback = {".tsv": "\t", ".csv": ","}.get(suffix)
+    candidates = _SEPARATORS if fallback else ("\t",)
+    for separator in candidates:
+        try:
+            widths = {len(cells) for cells in itertools.islice(_records(path, separator, quoted=True), 50)}
+        except (csv.Error, DataError):
+            widths = set()
+        if separator == "\t" and (len(widths) != 1 or widths == {1}):
+            widths = {len(cells) for cells in itertools.islice(_records(path, separator, quoted=False), 50)}
+        if len(widths) == 1 and widths != {1}:
+            return separator
+    return fallback
+
+
+def _records(path: str, separator: str, *, quoted: bool) -> Iterator[list[str]]:
+    """Cells of each record, blank lines left out."""
+    csv.field_size_limit(2**31 - 1)
+    with _open(path, "r", newline="" if quoted else "\n") as file:
+        try:
+            if quoted:
+                yield from filter(None, csv.reader(file, delimiter=separator, strict=True))
+            else:
+                yield from (line.rstrip("\r\n").split(separator) for line in file if line.strip())
+        except UnicodeDecodeError as error:
+            raise DataError(_not_utf8(path)) from error
+
+
+def _not_utf8(path: str) -> str:
+    encoding = "UTF-16" if _head(path, 2) in (b"\xff\xfe", b"\xfe\xff") else "another encoding"
+    return f"{path} is not UTF-8 text (it looks like {encoding}): save it as UTF-8"
+
+
+def _is_quoted(path: str, separator: str) -> bool:
+    """Whether quotes wrap cells, as in csv, or are part of the text, as in many published tsv files.
+
+    They are text where every line alone has as many cells as the first, and reading quotes as wrappers either fails or
+    joins lines.
+    """
+    if separator != "\t":
+        return True
+    widths, lines, suspicious = set(), 0, False
+    for cells in _records(path, separator, quoted=False):
+        widths.add(len(cells))
+        lines += 1
+        suspicious = suspicious or any(cell.startswith('"') for cell in cells)
+    if len(widths) != 1 or not suspicious:
+        return suspicious
+    try:
+        return sum(1 for _ in _records(path, separator, quoted=True)) == lines
+    except csv.Error:
+        return False
+
+
+def _cells(path: str, separator: str, header: bool) -> Iterator[dict[str, list[str]]]:
+    records = _records(path, separator, quoted=_is_quoted(path, separator))
+    number = int(header)
+    try:
+        first = next(records)
+        names = _names(first, path) if header else [str(place) for place in range(len(first))]
+        start = [] if header else [first]
+        for batch in _batches(itertools.chain(start, records)):
+            for number, cells in enumerate(batch, number + 1):
+                if len(cells) != len(names):
+                    raise DataError(_ragged(path, number, cells, names))
+            columns = zip(*batch, strict=True)
+            yield {name: list(column) for name, column in zip(names, columns, strict=True)}
+    except csv.Error as error:
+        raise DataError(f"{path} is not well-formed after record {number}: {error}; mend the quotes there") from error
+
+
+def _ragged(path: str, number: int, cells: list[str], names: list[str]) -> str:
+    start = " ".join(cells)[:60]
+    return (
+        f"{path} record {number} has {len(cells)} cells, expected {len(names)} ({', '.join(names)}): "
+        f'"{start}…"; put quotes around cells that hold the separator'
+    )
+
+
+def _names(cells: list[str], path: str) -> list[str]:
+    names = [cell.strip().strip('"').strip() or f"column {place}" for place, cell in enumerate(cells)]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise DataError(f"{path} names the column {twice[0]!r} twice: rename one of them in its first line")
+    return names
+
+
+def _batches(records: Iterable[list[str]]) -> Iterator[list[list[str]]]:
+    records = iter(records)
+    while batch := list(itertools.islice(records, _BATCH)):
+        yield batch
+
+
+def _text_batches(path: str) -> Iterator[dict[str, list[str]]]:
+    lines = (["\t".join(cells)] for cells in _records(path, "\t", quoted=False))
+    for batch in _batches(lines):
+        yield {"text": [line for (line,) in batch]}
+
+
+def _cached(path: str, how: str, batches: Iterator[dict[str, list[str]]]) -> Dataset:
+    """Write the batches to the cache of `datasets` once, and map the file into memory."""
+    import pyarrow as pa
+    from datasets import Dataset, config
+
+    key = hashlib.sha256(f"1{how}{_stamp(path)}".encode()).hexdigest()[:32]
+    target = Path(config.HF_DATASETS_CACHE, "hfrecipes", key, "rows.arrow")
+    if not target.exists():
+        first = next(batches, None)
+        if first is None:
+            raise DataError(f"{path} has a header and no rows: expected rows below it")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = target.with_name(f"rows.{os.getpid()}.draft")
+        schema = pa.schema([(name, pa.large_string()) for name in first])
+        try:
+            with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+                for batch in itertools.chain([first], batches):
+                    writer.write_batch(pa.record_batch(batch, schema=schema))
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
+    return Dataset.from_file(str(target))
+
+
+def _stamp(path: str) -> str:
+    """What changes whenever the file does."""
+    if "://" not in path:
+        about = os.stat(path)
+        return f"{os.path.abspath(path)}|{about.st_size}|{about.st_mtime_ns}"
+    with _open(path) as file:
+        return f"{path}|{hashlib.file_digest(file, 'sha256').hexdigest()}"

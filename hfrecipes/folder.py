@@ -1,0 +1,139 @@
+"""The folder that a run leaves: whose it is, what stands in it, and when it is complete.
+
+metrics.json is written last: a folder that has it is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .config import RunConfig, format_value, read_recipe_file, write_recipe_file
+from .errors import NotFoundError, OutputError
+
+RECIPE, RUN, METRICS, PREDICTIONS = "recipe.yaml", "run.json", "metrics.json", "predictions.jsonl"
+_CHECKPOINT = "checkpoint-"
+
+
+def is_complete(path: Path) -> bool:
+    """Whether the run in this folder ended."""
+    return (path / METRICS).exists()
+
+
+def claim(path: Path, config: RunConfig, data: Mapping[str, Any]) -> None:
+    """Take the folder for this run, or refuse one that holds something else; nothing is written over.
+
+    Args:
+        path: Folder, which may not exist.
+        config: Resolved settings.
+        data: Fingerprint of each split.
+
+    Raises:
+        OutputError: The folder holds another run, or files that are no run.
+    """
+    if not path.exists() or not any(path.iterdir()):
+        return
+    elsewhere = "choose another output_dir, or delete that folder"
+    if not (path / RECIPE).exists():
+        raise OutputError(f"{path} holds files and no run ({next(path.iterdir()).name}, …): {elsewhere}")
+    there, here = _comparable(read_recipe_file(path / RECIPE)), _comparable(asdict(config))
+    differing = [key for key in sorted({*there, *here}) if there.get(key) != here.get(key)]
+    if differing:
+        shown = "; ".join(
+            f"{key} is {format_value(there.get(key))} there and {format_value(here.get(key))} here" for key in differing[:4]
+        )
+        raise OutputError(f"{path} holds another run ({shown}): {elsewhere}")
+    before = read_json(path / RUN).get("data")
+    if before and before != dict(data):
+        changed = ", ".join(split for split in {**before, **data} if before.get(split) != data.get(split))
+        raise OutputError(f"{path} holds a run on other rows (the content of {changed} has changed): {elsewhere}")
+
+
+def _comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by dotted name, without the ones that do not change what is trained."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if key in ("output_dir", "hub") or value in (None, {}, [], False):
+            continue
+        if isinstance(value, Mapping):
+            flat |= {f"{key}.{inner}": json.loads(json.dumps(one)) for inner, one in value.items()}
+        else:
+            flat[key] = value
+    return flat
+
+
+def begin(path: Path, config: RunConfig, about: Mapping[str, Any]) -> None:
+    """Write what identifies the run before the first step."""
+    path.mkdir(parents=True, exist_ok=True)
+    write_recipe_file(config, path / RECIPE)
+    write_json(path / RUN, about)
+
+
+def finish(path: Path, metrics: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+    """Mark the run as complete, and let its checkpoints go."""
+    write_json(path / RUN, about)
+    write_json(path / METRICS, metrics)
+    for checkpoint in path.glob(f"{_CHECKPOINT}*"):
+        shutil.rmtree(checkpoint)
+
+
+def last_checkpoint(path: Path) -> Path | None:
+    """The newest checkpoint that was written to its end."""
+    found = sorted(path.glob(f"{_CHECKPOINT}*"), key=_step, reverse=True)
+    return next(filter(_is_whole, found), None)
+
+
+def _step(checkpoint: Path) -> int:
+    number = checkpoint.name.removeprefix(_CHECKPOINT)
+    return int(number) if number.isdigit() else -1
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether the Trainer came to write its state, which it does last, and all else that a resume reads is there."""
+    try:
+        state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    weights = next(checkpoint.glob("*.safetensors"), None)
+    files = [weights, checkpoint / "optimizer.pt", checkpoint / "scheduler.pt"]
+    return state.get("global_step") == _step(checkpoint) and all(f and f.exists() and f.stat().st_size for f in files)
+
+
+def write_predictions(path: Path, parts: Iterable[tuple[str, Any, list[dict[str, Any]]]]) -> None:
+    """One line a row: split, place, the row, and what was predicted."""
+    with open(path / PREDICTIONS, "w", encoding="utf-8") as file:
+        for split, rows, predictions in parts:
+            for place, (row, prediction) in enumerate(zip(rows, predictions, strict=True)):
+                line = {"split": split, "row": place, **row, "prediction": prediction}
+                file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Content of a JSON object file; empty where there is none."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise NotFoundError(f"{path} is damaged ({error}): delete the folder and run again") from error
+    return content
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write the file whole or not at all; numbers that are none become null."""
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps(_finite(content), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    draft.replace(path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

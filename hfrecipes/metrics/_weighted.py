@@ -1,0 +1,123 @@
+"""The metrics of many resamples at once: each function takes how often each resample draws each row.
+
+With weights of one, every value equals that of scikit-learn or scipy; the tests show it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+Values = dict[str, np.ndarray]
+
+
+def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+    """Quotient, 0 where the bottom is 0."""
+    return np.divide(top, bottom, out=np.zeros_like(top, dtype=np.float64), where=bottom > 0)
+
+
+def single_label(predicted: np.ndarray, gold: np.ndarray, weights: np.ndarray, labels: int) -> Values:
+    """Accuracy, macro and weighted F1, precision and recall, and MCC.
+
+    Args:
+        predicted: Label ids, (rows,).
+        gold: Label ids, (rows,).
+        weights: (resamples, rows).
+        labels: Number of labels.
+    """
+    cells, first_rows = _cell_weights(gold * labels + predicted, weights)
+    of_gold, of_predicted = np.eye(labels)[gold[first_rows]], np.eye(labels)[predicted[first_rows]]
+    actual, said, hit = cells @ of_gold, cells @ of_predicted, cells @ (of_gold * of_predicted)
+    rows, hits = actual.sum(1), hit.sum(1)
+    each = {"f1": _ratio(2 * hit, actual + said), "precision": _ratio(hit, said), "recall": _ratio(hit, actual)}
+    present = (actual + said) > 0
+    values = {"accuracy": hits / rows}
+    values |= {f"{name}_macro": _ratio((value * present).sum(1), present.sum(1)) for name, value in each.items()}
+    values |= {f"{name}_weighted": (value * actual).sum(1) / rows for name, value in each.items()}
+    covariance = hits * rows - (actual * said).sum(1)
+    spread = np.sqrt((rows**2 - (said**2).sum(1)) * (rows**2 - (actual**2).sum(1)))
+    return values | {"matthews_correlation": _ratio(covariance, spread)}
+
+
+def _cell_weights(cells: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weight of each cell of the confusion matrix that occurs, and a row that lies in it.
+
+    Summing by cell first keeps memory free of rows times labels.
+    """
+    order = np.argsort(cells, kind="stable")
+    starts = np.flatnonzero(np.diff(cells[order], prepend=-1))
+    return np.add.reduceat(weights[:, order], starts, axis=1).astype(np.float64), order[starts]
+
+
+def multi_label(
+    predicted: np.ndarray, gold: np.ndarray, scores: np.ndarray, weights: np.ndarray, labels: list[str]
+) -> Values:
+    """Micro and macro F1, precision and recall, subset accuracy, LRAP, and F1 of each label.
+
+    Args:
+        predicted: 0 or 1, (rows, labels).
+        gold: 0 or 1, (rows, labels).
+        scores: By which labels are ranked, (rows, labels).
+        weights: (resamples, rows).
+        labels: Names.
+    """
+    weights = weights.astype(np.float64)
+    actual, said, hit = weights @ gold, weights @ predicted, weights @ (gold * predicted)
+    values = {}
+    for name, top, bottom in [("f1", 2 * hit, actual + said), ("precision", hit, said), ("recall", hit, actual)]:
+        values[f"{name}_micro"] = _ratio(top.sum(1), bottom.sum(1))
+        values[f"{name}_macro"] = _ratio(top, bottom).mean(1)
+    rows = weights.sum(1)
+    values["subset_accuracy"] = weights @ (predicted == gold).all(1) / rows
+    values["lrap"] = weights @ row_lrap(gold, scores) / rows
+    each = _ratio(2 * hit, actual + said)
+    return values | {f"f1[{name}]": each[:, place] for place, name in enumerate(labels)}
+
+
+def row_lrap(gold: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Label ranking average precision of each row; 1 for a row without labels, as scikit-learn has it."""
+    from scipy.stats import rankdata
+
+    among_all = rankdata(-scores, method="max", axis=1)
+    among_true = rankdata(np.where(gold > 0, -scores, np.inf), method="max", axis=1)
+    true = gold.sum(1)
+    precision = np.where(gold > 0, among_true / among_all, 0).sum(1)
+    return np.where(true > 0, precision / np.maximum(true, 1), 1.0)
+
+
+def regression(predicted: np.ndarray, gold: np.ndarray, weights: np.ndarray) -> Values:
+    """Pearson and Spearman correlation, mean squared and mean absolute error.
+
+    Args:
+        predicted: Numbers, (rows,).
+        gold: Numbers, (rows,).
+        weights: (resamples, rows).
+    """
+    weights = weights.astype(np.float64)
+    rows = weights.sum(1)
+    return {
+        "pearsonr": _correlation(predicted[None], gold[None], weights),
+        "spearmanr": _correlation(_ranks(predicted, weights), _ranks(gold, weights), weights),
+        "mse": weights @ (predicted - gold) ** 2 / rows,
+        "mae": weights @ np.abs(predicted - gold) / rows,
+    }
+
+
+def _correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    total = weights.sum(1, keepdims=True)
+    x = x - (weights * x).sum(1, keepdims=True) / total
+    y = y - (weights * y).sum(1, keepdims=True) / total
+    spread = np.sqrt((weights * x * x).sum(1) * (weights * y * y).sum(1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((weights * x * y).sum(1) / np.where(spread > 0, spread, np.nan))
+
+
+def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Rank of each value within each resample, ties sharing their mean rank, (resamples, rows)."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    below = np.concatenate([np.zeros((len(weights), 1)), np.cumsum(weights[:, order], axis=1)], axis=1)
+    start = np.searchsorted(ordered, ordered, side="left")
+    end = np.searchsorted(ordered, ordered, side="right")
+    ranks = np.empty_like(weights)
+    ranks[:, order] = (below[:, start] + below[:, end] + 1) / 2
+    return ranks

@@ -1,0 +1,235 @@
+"""Tokenizer and model in, with or without LoRA; an ordinary model directory out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .config import RunConfig, local_path
+from .errors import ConfigError, ModelError, nearest
+from .recipe import Recipe
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+    Say = Callable[[str], None]
+
+# Position ids of these start behind the padding id, so they read that many tokens less than they have positions.
+_SHIFTED_POSITIONS = frozenset(
+    "roberta xlm-roberta xlm-roberta-xl camembert mpnet longformer data2vec-text xmod roberta-prelayernorm esm".split()
+)
+_SHARED_KEYWORDS = ("revision", "subfolder", "trust_remote_code", "code_revision", "cache_dir", "local_files_only")
+_WEIGHTS = ("*.safetensors", "*.bin", "*.safetensors.index.json")
+
+
+def name_and_keywords(config: RunConfig) -> tuple[str, dict[str, Any]]:
+    """The model's name or folder, and the keywords of `from_pretrained` that came with it.
+
+    Raises:
+        ConfigError: No model is given.
+    """
+    given = {"path": config.model} if isinstance(config.model, str) else dict(config.model or {})
+    if not given:
+        raise ConfigError("no model: add model=<hub id or folder>")
+    return local_path(given.pop("path")), given
+
+
+def load_tokenizer(config: RunConfig) -> tuple[PreTrainedTokenizerBase, PretrainedConfig]:
+    """Tokenizer and config of the run's model.
+
+    Raises:
+        ModelError: The folder holds no model, or the Hub could not give one.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    path, keywords = name_and_keywords(config)
+    shared = {key: value for key, value in keywords.items() if key in _SHARED_KEYWORDS}
+    check_folder(path)
+    with _as_model_error(path):
+        model_config = AutoConfig.from_pretrained(path, **shared)
+        tokenizer = AutoTokenizer.from_pretrained(path, **shared)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    return tokenizer, model_config
+
+
+def check_folder(path: str) -> None:
+    """Refuse a local folder that is no model directory, before anything else is tried.
+
+    Raises:
+        ModelError: It lacks its config or its weights.
+    """
+    if not os.path.isdir(path):
+        if path.startswith((".", "/", "~")) or path.count("/") > 1:
+            raise ModelError(f"there is no model folder {path}: give a folder or a Hub id")
+        return
+    folder = Path(path)
+    if not (folder / "config.json").exists():
+        raise ModelError(f"{path} has no config.json: expected a model directory as save_pretrained leaves it")
+    if not any(next(folder.glob(pattern), None) for pattern in _WEIGHTS):
+        raise ModelError(f"{path} has no weights: expected model.safetensors beside its config.json")
+
+
+@contextlib.contextmanager
+def _as_model_error(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, ImportError) as error:
+        reason = " ".join(str(error).split())[:300]
+        if os.path.isdir(path):
+            raise ModelError(f"the model in {path} cannot be loaded: {reason}") from error
+        raise ModelError(f"model {path!r} is no folder here, and the Hub did not give it: {reason}") from error
+
+
+def longest_input(tokenizer: PreTrainedTokenizerBase, model_config: PretrainedConfig) -> int | None:
+    """Tokens that the model reads at most, special ones included; None where it has no limit."""
+    limits = [tokenizer.model_max_length] if tokenizer.model_max_length < 1e9 else []
+    positions = getattr(model_config, "max_position_embeddings", None)
+    if isinstance(positions, int) and positions > 0:
+        shift = (model_config.pad_token_id or 0) + 1 if model_config.model_type in _SHIFTED_POSITIONS else 0
+        limits.append(positions - shift)
+    return min(limits, default=None)
+
+
+def checkpoint_labels(labels: list[str], model_config: PretrainedConfig) -> list[str]:
+    """The labels in the order of the checkpoint's own head where it knows the same ones, so that the head keeps its sense."""
+    own = getattr(model_config, "id2label", None) or {}
+    return [own[place] for place in sorted(own)] if set(own.values()) == set(labels) else labels
+
+
+def load_model(config: RunConfig, recipe: Recipe, say: Say) -> PreTrainedModel:
+    """The model with the task's head, in float32, and with LoRA where asked for.
+
+    Raises:
+        ModelError: It could not be loaded.
+    """
+    import torch
+    import transformers
+
+    path, keywords = name_and_keywords(config)
+    auto = getattr(transformers, recipe.auto_model)
+    settings = {"dtype": torch.float32, "ignore_mismatched_sizes": True, **recipe.model_settings(), **keywords}
+    with _as_model_error(path), quiet():
+        model, report = auto.from_pretrained(path, output_loading_info=True, **settings)
+    model.config.pad_token_id = recipe.tokenizer.pad_token_id
+    fresh = fresh_modules(model, report)
+    if fresh:
+        say(f"new, trained from scratch: {', '.join(fresh)}")
+    if config.lora:
+        model = add_lora(model, fresh, recipe, config.lora if isinstance(config.lora, dict) else {})
+    trained = sum(weights.numel() for weights in model.parameters() if weights.requires_grad)
+    total = sum(weights.numel() for weights in model.parameters())
+    say(f"model: {path}, {total:,} parameters, {trained:,} of them trained ({trained / total:.1%})")
+    return model
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Mute the load report and the bars of loading and saving; `load_model` says what is new in one line."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def fresh_modules(model: PreTrainedModel, report: dict[str, Any]) -> list[str]:
+    """Modules that the checkpoint did not bring, by their name below the model."""
+    missing = [*report["missing_keys"], *(entry[0] for entry in report.get("mismatched_keys", ()))]
+    prefix = model.base_model_prefix + "."
+    return sorted({key.removeprefix(prefix).split(".")[0] for key in missing})
+
+
+def add_lora(model: PreTrainedModel, fresh: list[str], recipe: Recipe, keywords: dict[str, Any]) -> PreTrainedModel:
+    """Freeze the model but for low-rank adapters and the modules that the checkpoint did not bring.
+
+    PEFT's own list of heads misses most architectures: what it leaves out stays frozen and random, and is not saved.
+
+    Raises:
+        ConfigError: A keyword is not one of `LoraConfig`.
+    """
+    from peft import LoraConfig, get_peft_model
+    from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN_TARGETS
+
+    known = LoraConfig.__dataclass_fields__
+    unknown = [key for key in keywords if key not in known]
+    if unknown:
+        raise ConfigError([f"unknown setting lora.{key}{nearest(key, known)}" for key in unknown])
+    settings: dict[str, Any] = {"task_type": recipe.lora, "modules_to_save": fresh or None}
+    if model.config.model_type not in KNOWN_TARGETS:
+        settings |= {"target_modules": "all-linear", "exclude_modules": fresh or None}
+    try:
+        return get_peft_model(model, LoraConfig(**{**settings, **keywords}))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"lora: {' '.join(str(error).split())}") from error
+
+
+def loss_is_per_item(model: torch.nn.Module, batch: dict[str, Any]) -> bool:
+    """Whether the model divides its loss by the `num_items_in_batch` that it is given.
+
+    The Trainer believes so of every model whose forward takes `**kwargs`. BERT's classification head takes them and
+    averages all the same, and then accumulating over k steps makes the gradient k times as large. So ask the model:
+    told of twice as many items, an honest loss halves.
+    """
+    import torch
+
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            one = float(model(**batch, num_items_in_batch=torch.tensor(1.0))["loss"])
+            two = float(model(**batch, num_items_in_batch=torch.tensor(2.0))["loss"])
+    except TypeError:
+        return False
+    finally:
+        model.train(was_training)
+    return abs(one - 2 * two) < 0.1 * abs(one)
+
+
+def save(model: Any, tokenizer: PreTrainedTokenizerBase, path: Path, *, write: bool = True) -> Any:
+    """Leave an ordinary model directory; with LoRA the merged model, and the adapter in `adapter/`.
+
+    Args:
+        model: Plain or PEFT model.
+        tokenizer: To lie beside it.
+        path: Folder.
+        write: Whether this process is the one that writes.
+
+    Returns:
+        The model as saved, adapters merged into it.
+    """
+    if hasattr(model, "merge_and_unload"):
+        if write:
+            model.save_pretrained(path / "adapter")
+            tokenizer.save_pretrained(path / "adapter")
+        model = model.merge_and_unload()
+    if write:
+        with quiet():
+            model.save_pretrained(path)
+        tokenizer.save_pretrained(path)
+    return model
+
+
+def precision() -> tuple[dict[str, Any], str]:
+    """TrainingArguments for the precision that this machine is good at, and a sentence that says so."""
+    import torch
+
+    if torch.cuda.is_available():
+        if torch.cuda.get_device_capability() >= (8, 0):
+            return {"bf16": True}, "precision: bf16 on the GPU (weights stay float32)"
+        return {"fp16": True}, "precision: fp16 on the GPU, which has no bf16 (weights stay float32)"
+    if torch.backends.mps.is_available():
+        return {}, "precision: float32 on the Apple GPU"
+    if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
+        return {"bf16": True, "use_cpu": True}, "precision: bf16 on the CPU, which has it in hardware (weights stay float32)"
+    return {"use_cpu": True}, "precision: float32 on the CPU"

@@ -1,0 +1,350 @@
+"""Predictions and scores: the one way out, for evaluation and for new rows alike."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import data as data_module
+from . import folder, metrics
+from .config import RunConfig, read_recipe_file
+from .errors import DataError, ModelError, NotFoundError
+from .data import quiet_bars
+from .model import precision
+from .recipe import Recipe, Row
+from .registry import find
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import EvalPrediction, Trainer
+
+logger = logging.getLogger("hfrecipes")
+
+DRAWS = 1000
+SHORT = 2000  # rows: below, no progress bar
+_CELLS = 4_000_000
+_NOT_FEATURES = ("length", "cut")
+
+
+# --- from rows to predictions ------------------------------------------------------------------------------------
+
+
+def encode(recipe: Recipe, rows: Dataset, *, desc: str = "Encoding") -> Dataset:
+    """Features of all rows; cached beside the rows where those come from a file."""
+    from datasets.fingerprint import Hasher
+
+    backend = getattr(recipe.tokenizer, "backend_tokenizer", None)
+    if backend is not None:  # a tokenizer's state changes with use, and would change the cache key
+        backend.no_truncation()
+        backend.no_padding()
+    vocabulary = backend.to_str() if backend is not None else repr(recipe.tokenizer)
+    options = {f.name: getattr(recipe, f.name) for f in fields(recipe)}
+    key = Hasher.hash((rows._fingerprint, vocabulary, type(recipe).__name__, options, recipe.labels, 1))
+    with quiet_bars(len(rows)):
+        return rows.map(recipe.encode, batched=True, remove_columns=rows.column_names, new_fingerprint=key, desc=desc)
+
+
+def collator(recipe: Recipe) -> Any:
+    """Pads each batch to its longest row, and leaves out what is not for the model."""
+    from transformers import DataCollatorWithPadding
+
+    pad = DataCollatorWithPadding(recipe.tokenizer)
+
+    def collate(features: list[Row]) -> Any:
+        return pad([{key: value for key, value in row.items() if key not in _NOT_FEATURES} for row in features])
+
+    return collate
+
+
+def in_row_order(trainer: Trainer, encoded: Dataset, outputs: Any) -> Any:
+    """Undo the order in which the Trainer evaluates: it groups by length there too."""
+    sampler = trainer._get_eval_sampler(encoded)
+    if sampler is None or isinstance(outputs, tuple):
+        return outputs if sampler is None else tuple(in_row_order(trainer, encoded, one) for one in outputs)
+    ordered = np.empty_like(outputs)
+    ordered[list(sampler)] = outputs
+    return ordered
+
+
+def predict_rows(trainer: Trainer, recipe: Recipe, rows: Dataset, encoded: Dataset | None = None) -> list[Row]:
+    """One prediction per row, in their order."""
+    gold = [name for name, facts in recipe.columns.items() if facts.gold and name in rows.column_names]
+    encoded = encode(recipe, rows.remove_columns(gold)) if encoded is None else encoded
+    encoded = encoded.remove_columns([name for name in encoded.column_names if name == "labels"])
+    with _bar_only_if_long(trainer, len(rows)):
+        outputs = trainer.predict(encoded).predictions
+    return recipe.decode(in_row_order(trainer, encoded, outputs), rows, encoded)
+
+
+@contextlib.contextmanager
+def _bar_only_if_long(trainer: Trainer, rows: int) -> Iterator[None]:
+    from transformers.trainer_callback import ProgressCallback
+
+    bar = trainer.pop_callback(ProgressCallback) if rows < SHORT else None
+    try:
+        yield
+    finally:
+        if bar is not None:
+            trainer.add_callback(bar)
+
+
+def score_in_training(trainer: Trainer, recipe: Recipe, rows: Dataset, encoded: Dataset, result: EvalPrediction) -> dict[str, float]:
+    """`compute_metrics` of the Trainer: the scores of its validation rows."""
+    if len(trainer.callback_handler.eval_dataloader.dataset) != len(encoded):
+        logger.warning("these are not the validation rows of this Trainer: only the loss is computed")
+        return {}
+    predictions = recipe.decode(in_row_order(trainer, encoded, result.predictions), rows, encoded)
+    found = recipe.score(predictions, golds(recipe, rows))
+    return {name: value for name, value in found.items() if "[" not in name}  # labels one by one only at the end
+
+
+def attach_scores(trainer: Trainer, recipe: Recipe, rows: Dataset, encoded: Dataset) -> None:
+    """Have the Trainer score its validation rows as everything else here is scored."""
+    trainer.compute_metrics = partial(score_in_training, trainer, recipe, rows, encoded)
+
+
+# --- from predictions to scores ----------------------------------------------------------------------------------
+
+
+def golds(recipe: Recipe, rows: Dataset) -> list[Any]:
+    """What each row's prediction is scored against; None where it has no answer."""
+    if not data_module.data_has_answers(rows, recipe):
+        return [None] * len(rows)
+    columns = [name for name, facts in recipe.columns.items() if facts.gold]
+    return [recipe.gold(row) for row in rows.select_columns(columns)]
+
+
+def scores(
+    recipe: Recipe, predictions: list[Row], references: list[Any], *, seed: int, others: Sequence[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """Each metric with its value and its 95 % bootstrap interval, over the rows that have an answer.
+
+    Percentile bootstrap over rows (Efron 1979), 1,000 resamples; 200 for metrics that cannot be resampled from counts.
+    """
+    scored = [place for place, reference in enumerate(references) if reference is not None]
+    predictions, references = [predictions[i] for i in scored], [references[i] for i in scored]
+    if not scored:
+        return {}
+    values = recipe.score(predictions, references)
+    intervals = _intervals(recipe, predictions, references, seed)
+    for name in others:
+        more, around = _other_metric(name, recipe, predictions, references, seed)
+        values, intervals = {**more, **values}, {**around, **intervals}
+    return {name: {"value": float(value), "ci95": intervals.get(name)} for name, value in values.items()}
+
+
+def _intervals(recipe: Recipe, predictions: list[Row], references: list[Any], seed: int) -> dict[str, list[float]]:
+    generator = np.random.default_rng(seed)
+    loops = type(recipe).resample is Recipe.resample
+    draws, rows = (200 if loops else DRAWS), len(references)
+    step = max(1, min(draws, _CELLS // rows))
+    parts = [
+        recipe.resample(predictions, references, metrics.draw_weights(rows, min(step, draws - start), generator))
+        for start in range(0, draws, step)
+    ]
+    return {name: _interval(np.concatenate([part[name] for part in parts])) for name in parts[0]}
+
+
+def _interval(values: np.ndarray) -> list[float]:
+    known = values[np.isfinite(values)]
+    return [float(edge) for edge in np.percentile(known, [2.5, 97.5])] if len(known) else [float("nan")] * 2
+
+
+def _other_metric(
+    name: str, recipe: Recipe, predictions: list[Row], references: list[Any], seed: int
+) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """A metric that the user named, over the same predictions."""
+    metric = metrics.load(name)
+    predicted, gold = recipe.metric_inputs(predictions, references)
+
+    def compute(places: Iterable[int]) -> dict[str, float]:
+        places = list(places)
+        found = metric.compute(predictions=[predicted[i] for i in places], references=[gold[i] for i in places])
+        return {key: float(value) for key, value in found.items() if np.ndim(value) == 0}
+
+    generator = np.random.default_rng(seed)
+    draws = [compute(generator.integers(0, len(gold), len(gold))) for _ in range(100)]
+    around = {key: _interval(np.array([draw.get(key, np.nan) for draw in draws])) for key in draws[0]}
+    return compute(range(len(gold))), around
+
+
+def with_baseline(
+    recipe: Recipe, found: dict[str, dict[str, Any]], references: list[Any], train: list[Any]
+) -> dict[str, dict[str, Any]]:
+    """Put beside each score what the trivial prediction reaches."""
+    known = [reference for reference in references if reference is not None]
+    if not known:
+        return found
+    trivial = recipe.score(recipe.baseline(train, len(known)), known)
+    return {name: {**entry, "baseline": trivial.get(name)} for name, entry in found.items()}
+
+
+# --- a saved run -------------------------------------------------------------------------------------------------
+
+
+class Predictor:
+    """A model with the preprocessing that it was trained with.
+
+    Attributes:
+        recipe: Task with its options, tokenizer and labels.
+        trainer: Plain Trainer that runs the model.
+    """
+
+    def __init__(self, recipe: Recipe, trainer: Trainer, config: RunConfig) -> None:
+        self.recipe = recipe
+        self.trainer = trainer
+        self.config = config
+
+    def predict(self, rows: Any) -> Any:
+        """Predict rows that the model has not seen.
+
+        Args:
+            rows: A text, a list of texts, or rows with the columns of training in any form that `run` takes as dataset.
+
+        Returns:
+            One prediction for a single text, else a list with one per row.
+
+        Example:
+            >>> hfrecipes.load("runs/quickstart").predict("Where is my parcel?")["label"]  # doctest: +SKIP
+            'delivery'
+        """
+        first = next(iter(self.recipe.columns))
+        if isinstance(rows, str):
+            return self.predict([rows])[0]
+        if isinstance(rows, list) and rows and all(isinstance(row, str) for row in rows):
+            rows = [{first: row} for row in rows]
+        if isinstance(rows, list) and not rows:
+            return []
+        dataset = rows if isinstance(rows, Mapping) and not data_module._is_column(next(iter(rows.values()), [])) else None
+        if dataset is not None:  # one row
+            return self.predict([rows])[0]
+        (found,) = data_module.read(rows).values()
+        return predict_rows(self.trainer, self.recipe, self.prepare(found))
+
+    def prepare(self, rows: Dataset, *, gold: bool = False) -> Dataset:
+        """The rows under the task's column names, checked.
+
+        Raises:
+            DataError: A column lacks, or a row has no text.
+        """
+        given = {column: name for column, name in self.config.columns.items() if name in rows.column_names}
+        columns = data_module.find_columns(rows.column_names, type(self.recipe), given, gold=gold)
+        rows = data_module.rename(rows, columns, type(self.recipe), "train" if gold else "test")
+        empty = data_module.empty_texts(rows, self.recipe)
+        if empty:
+            raise DataError("; ".join(data_module._name_rows("input", *problem) for problem in empty.items()))
+        return rows
+
+    def evaluate(self, dataset: Any, *, splits: Mapping[str, str | None] | None = None, columns: Any = None) -> Evaluation:
+        """Score the model on rows with answers.
+
+        Args:
+            dataset: Anything that `run` takes; its test split is scored, else validation, else the only one.
+            splits: `{"test": name}` for another split.
+            columns: Columns of the dataset, as `run` takes them.
+        """
+        found = data_module.read(dataset)
+        chosen = data_module.choose_splits(list(found), splits or {})
+        name = chosen.get("test") or chosen.get("validation") or next(iter(found))
+        predictor = Predictor(self.recipe, self.trainer, self.config)
+        if columns:
+            predictor.config = RunConfig(task=self.recipe.task, columns=dict(columns))
+        prepared = data_module.Data({"test": predictor.prepare(found[name], gold=True)}, {}, {"test": name})
+        data_module._name_classes(prepared, type(self.recipe))
+        rows = prepared.splits["test"]
+        data_module.check(prepared, self.recipe, logger.info, drop=False)
+        predictions = predict_rows(self.trainer, self.recipe, rows)
+        references = golds(self.recipe, rows)
+        seed = self.config.training.get("seed", 42)
+        return Evaluation(name, len(rows), scores(self.recipe, predictions, references, seed=seed, others=self.config.metrics))
+
+
+class Evaluation:
+    """Scores of one split."""
+
+    def __init__(self, split: str, rows: int, found: dict[str, dict[str, Any]]) -> None:
+        self.split, self.rows, self.scores = split, rows, found
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Plain values by metric."""
+        return {name: entry["value"] for name, entry in self.scores.items()}
+
+
+def load(path: str | os.PathLike[str]) -> Predictor:
+    """Load a run, or a model that a run pushed to the Hub, for prediction.
+
+    Args:
+        path: Folder of a run, or Hub id.
+
+    Raises:
+        NotFoundError: There is no such run.
+        ModelError: The folder is no run of hfrecipes, or its model is damaged.
+
+    Example:
+        >>> hfrecipes.load("runs/quickstart").predict(["Where is my parcel?"])  # doctest: +SKIP
+    """
+    place = _local_folder(os.fspath(path))
+    known = {field.name for field in fields(RunConfig)}
+    settings = {key: value for key, value in read_recipe_file(place / folder.RECIPE).items() if key in known}
+    config = RunConfig(**{**settings, "model": str(place), "lora": False})
+    recipe = find(config.task)(**config.options)
+    return Predictor(recipe, _trainer(config, recipe, place), config)
+
+
+def _local_folder(name: str) -> Path:
+    if os.path.isdir(name):
+        if not Path(name, folder.RECIPE).exists():
+            raise ModelError(f"{name} has no {folder.RECIPE}: expected the folder that a run of hfrecipes left")
+        if not Path(name, "config.json").exists():
+            raise ModelError(f"the run in {name} is not complete: the command that started it resumes it")
+        return Path(name)
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise NotFoundError(f"there is no run {name}: give the folder of a run, or a Hub id such as me/model")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, ignore_patterns=["checkpoint-*", "adapter/*"]))
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise NotFoundError(f"{name} is no folder here, and the Hub did not give it: {reason}") from error
+
+
+def _trainer(config: RunConfig, recipe: Recipe, place: Path) -> Trainer:
+    """A Trainer that only predicts, with the batch size and precision of training."""
+    import torch
+    import transformers
+
+    from .model import check_folder, load_tokenizer, quiet
+
+    check_folder(str(place))
+    recipe.tokenizer, model_config = load_tokenizer(config)
+    if not recipe.labels:
+        recipe.labels = [model_config.id2label[number] for number in sorted(model_config.id2label)]
+    with quiet():
+        model = getattr(transformers, recipe.auto_model).from_pretrained(place, dtype=torch.float32)
+    model.config.pad_token_id = recipe.tokenizer.pad_token_id
+    size = config.training.get("per_device_eval_batch_size", recipe.defaults.get("per_device_eval_batch_size", 64))
+    arguments = transformers.TrainingArguments(
+        output_dir=str(place),
+        per_device_eval_batch_size=size,
+        train_sampling_strategy="group_by_length",
+        remove_unused_columns=False,
+        report_to="none",
+        **precision()[0],
+    )
+    return transformers.Trainer(
+        model,
+        arguments,
+        data_collator=collator(recipe),
+        processing_class=recipe.tokenizer,
+        preprocess_logits_for_metrics=recipe.reduce,
+    )

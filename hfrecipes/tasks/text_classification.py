@@ -1,0 +1,324 @@
+"""Give each text, or pair of texts, a label, several labels, or a number.
+
+Sentiment, topics, intents, paraphrase and entailment (one label), tags and emotions (several), similarity (a number).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from ..recipe import Batch, Column, Recipe, Row
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
+ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
+THRESHOLD = 0.5
+
+
+@dataclass(kw_only=True)
+class TextClassification(Recipe):
+    """Text in, label out; labels decide whether it is one of many, any of many, or a number."""
+
+    problem_type: ProblemType | None = None
+    """Kind of label, as `config.problem_type` of transformers spells it; read from the labels where null."""
+    max_length: int = 512
+    """Tokens kept of each text or pair, special ones included; at most what the model reads."""
+    drop_invalid: bool = False
+    """Whether rows without text or label are dropped instead of being an error."""
+
+    task: ClassVar[str] = "text-classification"
+    auto_model: ClassVar[str] = "AutoModelForSequenceClassification"
+    columns: ClassVar[dict[str, Column]] = {
+        "text": Column(
+            ("sentence", "review", "content", "comment", "tweet", "message", "utterance", "question", "document")
+            + ("body", "headline", "文本", "内容", "评论", "句子", "text_a", "sentence1", "review_text", "review_body")
+        ),
+        "text_pair": Column(optional=True),
+        "label": Column(
+            ("labels", "category", "class", "target", "intent", "sentiment", "emotion", "topic", "score", "stars")
+            + ("rating", "gold_label", "similarity_score", "relatedness_score", "标签", "类别"),
+            gold=True,
+        ),
+    }
+    layouts: ClassVar[tuple[dict[str, str], ...]] = tuple(
+        {"text": first, "text_pair": second}
+        for first, second in [
+            ("sentence1", "sentence2"),
+            ("premise", "hypothesis"),
+            ("question1", "question2"),
+            ("question", "sentence"),
+            ("question", "passage"),
+            ("text_a", "text_b"),
+            ("text1", "text2"),
+            ("sentence_a", "sentence_b"),
+            ("sentence_A", "sentence_B"),
+            ("sent1", "sent2"),
+            ("query", "passage"),
+            ("query", "document"),
+            ("title", "content"),
+        ]
+    )
+    defaults: ClassVar[dict[str, Any]] = {
+        "learning_rate": 5e-5,
+        "num_train_epochs": 3,
+        "per_device_train_batch_size": 16,
+        "per_device_eval_batch_size": 64,
+        "warmup_steps": 0.1,
+        "weight_decay": 0.01,
+    }
+    lora: ClassVar[str | None] = "SEQ_CLS"
+    samples: ClassVar[list[Row]] = [
+        {"text": "My parcel was due on Monday and it is Thursday now.", "label": "delivery"},
+        {"text": "The zip was broken when I opened the bag.", "label": "damaged"},
+        {"text": "Could you tell me which depot has my box?", "label": "delivery"},
+        {"text": "There is a crack right across the lid.", "label": "damaged"},
+    ]
+    usage: ClassVar[str] = """\
+from transformers import pipeline
+
+classify = pipeline("text-classification", "{path}")
+print(classify("{text}", top_k=None))
+"""
+
+    @property
+    def best_metric(self) -> tuple[str, bool]:
+        """Accuracy, micro F1 or Pearson's r."""
+        return {MULTI: "f1_micro", REGRESSION: "pearsonr"}.get(self.problem_type or SINGLE, "accuracy"), True
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """The score that picks, and one that sees what it does not: small classes, ranks."""
+        second = {MULTI: "f1_macro", REGRESSION: "spearmanr"}.get(self.problem_type or SINGLE, "f1_macro")
+        return self.best_metric[0], second
+
+    # --- labels --------------------------------------------------------------------------------------------------
+
+    def study(self, train: Dataset) -> list[str]:
+        """Read the kind of problem and the labels from the training rows."""
+        values = [value for value in train["label"] if not _is_missing(value)]
+        guessed = self.problem_type is None
+        self.problem_type = self.problem_type or (SINGLE if self.labels and not _any_list(values) else _kind(values))
+        if self.problem_type == REGRESSION:
+            self.labels = []
+            numbers = [number for number in map(_number, values) if number is not None]
+            return [_said(guessed, f"regression, labels from {min(numbers):g} to {max(numbers):g}")] if numbers else []
+        flat = [one for value in values for one in (value if isinstance(value, list) else [value])]
+        self.labels = self.labels or _ordered({_name(one) for one in flat})
+        what = "one label a text" if self.problem_type == SINGLE else "any number of labels a text"
+        shown = ", ".join(self.labels[:6]) + (", …" if len(self.labels) > 6 else "")
+        return [_said(guessed, f"{what}, {len(self.labels)} labels: {shown}")]
+
+    def gold(self, row: Row) -> Any:
+        """Label name, list of names, or number; None for a missing label, or -1 where that is no label."""
+        value = row.get("label")
+        if _is_missing(value):
+            return None
+        if self.problem_type == REGRESSION:
+            return _number(value)
+        if self.problem_type == MULTI:
+            return [self._known(_name(one)) for one in value] if isinstance(value, list) else None
+        name = self._known(_name(value))
+        return None if name == "-1" and name not in self.labels else name
+
+    def _known(self, name: str) -> str:
+        """The label that `name` means: 1.0 is label 1."""
+        if name in self.labels or (number := _number(name)) is None or not number.is_integer():
+            return name
+        return str(int(number)) if str(int(number)) in self.labels else name
+
+    def problems(self, rows: Dataset) -> dict[str, list[int]]:
+        """Labels that train lacks, and values that are no labels of this kind."""
+        found: dict[str, list[int]] = defaultdict(list)
+        known = set(self.labels)
+        for place, value in enumerate(rows["label"]):
+            if _is_missing(value):
+                continue
+            if self.problem_type == REGRESSION:
+                if _number(value) is None:
+                    found[f"label {str(value)[:40]!r} is no number"].append(place)
+                continue
+            if isinstance(value, list) != (self.problem_type == MULTI):
+                found["label is a list in some rows and one value in others, or no list of labels"].append(place)
+                continue
+            names = self.gold({"label": value})
+            names = names if isinstance(names, list) else [names] * (names is not None)
+            for name in names:
+                if name not in known:
+                    found[f"label {name!r} is unknown to the training rows"].append(place)
+            if len(set(names)) < len(names):
+                found["a label stands twice in one row; give names of labels, not a vector of 0 and 1"].append(place)
+        if self.problem_type != REGRESSION and len(known) < 2:
+            found[f"only one label, {', '.join(known) or 'none'}: expected two or more"] = []
+        return found
+
+    def strata(self, rows: Dataset) -> Sequence[Any] | None:
+        """The label, where there is one of many."""
+        return [self.gold({"label": value}) for value in rows["label"]] if self.problem_type == SINGLE else None
+
+    def model_settings(self) -> dict[str, Any]:
+        """Label names and problem type."""
+        if self.problem_type == REGRESSION:
+            return {"num_labels": 1, "problem_type": REGRESSION}
+        return {
+            "num_labels": len(self.labels),
+            "id2label": dict(enumerate(self.labels)),
+            "label2id": {name: place for place, name in enumerate(self.labels)},
+            "problem_type": self.problem_type,
+        }
+
+    # --- rows to features, outputs to predictions ----------------------------------------------------------------
+
+    def encode(self, batch: Batch) -> Batch:
+        """Tokens of the text, or of both texts; the longer one is cut first."""
+        features = self.tokenize(batch["text"], batch.get("text_pair"), max_length=self.max_length)
+        if "label" in batch:
+            features["labels"] = [self._target(self.gold({"label": value})) for value in batch["label"]]
+        return features
+
+    def _target(self, gold: Any) -> Any:
+        if self.problem_type == REGRESSION:
+            return float(gold)
+        if self.problem_type == MULTI:
+            return [float(name in gold) for name in self.labels]
+        return self.labels.index(gold)
+
+    def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
+        """Logits (rows, labels) to `label`, and `scores`, the probability of each label."""
+        logits = np.asarray(outputs, dtype=np.float64)
+        if self.problem_type == REGRESSION:
+            return [{"label": float(value)} for value in logits[:, 0]]
+        if self.problem_type == MULTI:
+            probabilities = 1 / (1 + np.exp(-logits))
+            return [self._several(row) for row in probabilities.tolist()]
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return [self._one(row) for row in (odds / odds.sum(axis=1, keepdims=True)).tolist()]
+
+    def _one(self, probabilities: list[float]) -> Row:
+        best = max(range(len(probabilities)), key=probabilities.__getitem__)
+        scores = dict(zip(self.labels, probabilities, strict=True))
+        return {"label": self.labels[best], "score": probabilities[best], "scores": scores}
+
+    def _several(self, probabilities: list[float]) -> Row:
+        scores = dict(zip(self.labels, probabilities, strict=True))
+        return {"label": [name for name, p in scores.items() if p > THRESHOLD], "scores": scores}
+
+    # --- scores --------------------------------------------------------------------------------------------------
+
+    def baseline(self, references: list[Any], rows: int) -> list[Row]:
+        """The most frequent label, or the mean, of the training rows; scores are their shares."""
+        if self.problem_type == REGRESSION:
+            return [{"label": float(np.mean(references))}] * rows
+        flat = [one for gold in references for one in (gold if isinstance(gold, list) else [gold])]
+        counts = Counter(flat)
+        scores = {name: counts[name] / max(1, len(references)) for name in self.labels}
+        top = max(scores, key=scores.__getitem__)
+        return [{"label": [top] if self.problem_type == MULTI else top, "scores": scores}] * rows
+
+    def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
+        """Label ids, rows of 0 and 1, or numbers."""
+        predicted = [prediction["label"] for prediction in predictions]
+        if self.problem_type == REGRESSION:
+            return predicted, references
+        ids = {name: place for place, name in enumerate(self.labels)}
+        if self.problem_type == SINGLE:
+            return [ids[name] for name in predicted], [ids[name] for name in references]
+        return self._indicators(predicted, ids).tolist(), self._indicators(references, ids).tolist()
+
+    def _indicators(self, label_sets: list[list[str]], ids: dict[str, int]) -> np.ndarray:
+        table = np.zeros((len(label_sets), len(ids)), dtype=np.int32)
+        for row, names in enumerate(label_sets):
+            table[row, [ids[name] for name in names]] = 1
+        return table
+
+    def score(self, predictions: list[Row], references: list[Any]) -> dict[str, float]:
+        """Shares and F1 from 0 to 1, correlations from -1 to 1, errors in the label's units."""
+        from ..metrics import load
+
+        inputs = dict(zip(("predictions", "references"), self.metric_inputs(predictions, references), strict=True))
+        if self.problem_type == REGRESSION:
+            return {name: load(name).compute(**inputs)[name] for name in ("pearsonr", "spearmanr", "mse", "mae")}
+        if self.problem_type == MULTI:
+            return self._score_several(inputs, predictions)
+        scores = {"accuracy": load("accuracy").compute(**inputs)["accuracy"]}
+        for average in ("macro", "weighted"):
+            for name in ("f1", "precision", "recall"):
+                scores[f"{name}_{average}"] = load(name).compute(**inputs, average=average)[name]
+        return {**scores, **load("matthews_correlation").compute(**inputs)}
+
+    def _score_several(self, inputs: dict[str, list[Any]], predictions: list[Row]) -> dict[str, float]:
+        from ..metrics import load
+
+        scores = {}
+        for name in ("f1", "precision", "recall"):
+            for average in ("micro", "macro"):
+                scores[f"{name}_{average}"] = load(name, "multilabel").compute(**inputs, average=average)[name]
+        scores["subset_accuracy"] = load("accuracy", "multilabel").compute(**inputs)["accuracy"]
+        ranked = [list(prediction["scores"].values()) for prediction in predictions]
+        scores["lrap"] = load("lrap").compute(predictions=ranked, references=inputs["references"])["lrap"]
+        each = np.atleast_1d(load("f1", "multilabel").compute(**inputs, average=None)["f1"])
+        return scores | {f"f1[{name}]": float(value) for name, value in zip(self.labels, each, strict=True)}
+
+    def resample(self, predictions: list[Row], references: list[Any], weights: np.ndarray) -> dict[str, np.ndarray]:
+        """The same metrics from weighted counts, all resamples at once."""
+        from ..metrics import _weighted
+
+        predicted, gold = (np.asarray(values) for values in self.metric_inputs(predictions, references))
+        if self.problem_type == REGRESSION:
+            return _weighted.regression(predicted, gold, weights)
+        if self.problem_type == SINGLE:
+            return _weighted.single_label(predicted, gold, weights, len(self.labels))
+        ranked = np.array([list(prediction["scores"].values()) for prediction in predictions])
+        return _weighted.multi_label(predicted, gold, ranked, weights, self.labels)
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip()) or (isinstance(value, float) and math.isnan(value))
+
+
+def _any_list(values: list[Any]) -> bool:
+    return any(isinstance(value, list) for value in values)
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _name(value: Any) -> str:
+    """Label name of a raw value; 1.0 is the label 1, since a missing cell turns ids into floats."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _kind(values: list[Any]) -> ProblemType:
+    """Lists: several labels. Numbers, some of them no whole ones: regression. Everything else: one label."""
+    if _any_list(values):
+        return "multi_label_classification"
+    numbers = [None if isinstance(value, bool) else _number(value) for value in values]
+    known = [number for number in numbers if number is not None]
+    if values and len(known) == len(values) and not all(number.is_integer() for number in known):
+        return "regression"
+    return "single_label_classification"
+
+
+def _ordered(names: set[str]) -> list[str]:
+    """By value if all are numbers, else by letter."""
+    if all(_number(name) is not None for name in names):
+        return sorted(names, key=lambda name: (float(name), name))
+    return sorted(names)
+
+
+def _said(guessed: bool, what: str) -> str:
+    return f"labels: {what}" + ("; options.problem_type changes that" if guessed else "")
