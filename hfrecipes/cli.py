@@ -63,18 +63,24 @@ def main() -> None:
 
 def _settings(words: Sequence[str]) -> dict[str, Any]:
     """Settings from key=value words; for --key value, show the form that is meant."""
-    from .config import format_value, parse_overrides, parse_value
+    from .config import parse_overrides
 
     if any(word.startswith("-") for word in words):
-        meant, rest = [], iter(words)
-        for word in rest:
-            if not word.startswith("-"):
-                meant.append(word)
-                continue
-            key, equals, value = word.lstrip("-").partition("=")
-            meant.append(f"{key.replace('-', '_')}={value if equals else format_value(parse_value(next(rest, 'true')))}")
-        fail(f"settings are key=value words; write: {' '.join(meant)}")
+        fail(f"settings are key=value words; write: {' '.join(_as_settings(list(words)))}")
     return parse_overrides(words)
+
+
+def _as_settings(words: list[str]) -> list[str]:
+    """The key=value words that `--key value`, `--key=value` and `--flag` mean."""
+    meant = []
+    while words:
+        word = words.pop(0)
+        key, equals, value = word.lstrip("-").partition("=")
+        if word.startswith("-") and not equals:
+            takes_next = words and not words[0].startswith("-") and "=" not in words[0]
+            value = words.pop(0) if takes_next else "true"
+        meant.append(f"{key.replace('-', '_')}={value}" if word.startswith("-") else word)
+    return meant
 
 
 @main.command("list")
@@ -114,7 +120,9 @@ def show(what: str) -> None:
     click.echo("\nOptions")
     for name, kind, default, text in registry.options(recipe):
         click.echo(f"  {name}={format_value(default)}  ({describe_type(kind)})\n      {text}")
-    click.echo("\nTraining defaults\n  " + " ".join(f"{key}={format_value(value)}" for key, value in recipe.defaults.items()))
+    click.echo(
+        "\nTraining defaults\n  " + " ".join(f"{key}={format_value(value)}" for key, value in recipe.defaults.items())
+    )
     click.echo("\nRows\n" + "\n".join("  " + json.dumps(row, ensure_ascii=False) for row in recipe.samples[:2]))
 
 
@@ -183,7 +191,9 @@ def evaluate(path: str, words: tuple[str, ...]) -> None:
     settings = _settings(words)
     unknown = set(settings) - {"dataset", "splits", "columns"}
     if unknown or "dataset" not in settings:
-        fail(f"evaluate takes dataset=, splits.test= and columns.<name>=; found {', '.join(sorted(settings)) or 'none'}")
+        fail(
+            f"evaluate takes dataset=, splits.test= and columns.<name>=; found {', '.join(sorted(settings)) or 'none'}"
+        )
     from .predict import load
 
     predictor = load(path)
@@ -206,8 +216,7 @@ def predict(path: str, source: str, output: Path | None) -> None:
         fail(f"there is no folder {output.parent}: make it first")
     from .predict import load
 
-    rows = _stdin() if source == "-" else source
-    made = load(path).predict(rows if isinstance(rows, list) else Path(rows))
+    made = load(path).predict(_stdin() if source == "-" else Path(source))
     if output is None:
         for prediction in made:
             click.echo(json.dumps(prediction, ensure_ascii=False))
@@ -217,8 +226,11 @@ def predict(path: str, source: str, output: Path | None) -> None:
 
 
 def _stdin() -> list[str]:
-    lines = [line.rstrip("\r\n") for line in click.get_text_stream("stdin", encoding="utf-8")]
-    texts = [line for line in lines if line.strip()]
+    try:
+        content = sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        fail("standard input is not UTF-8 text")
+    texts = [line.rstrip("\r") for line in content.split("\n") if line.strip()]
     if not texts:
         fail("standard input is empty: expected one text a line")
     return texts

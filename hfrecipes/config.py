@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import re
 import types
 import typing
@@ -64,7 +65,7 @@ _OLD_NAMES: dict[str, str] = {
     "group_by_length": "train_sampling_strategy=group_by_length (it is the default; random turns it off)",
     "no_cuda": "use_cpu={value}",
     "overwrite_output_dir": "another output_dir, or delete the folder: no run is ever written over",
-    "torch_dtype": "bf16=true or fp16=true for mixed precision; weights are kept in float32, model.dtype={value} changes that",
+    "torch_dtype": "bf16=true or fp16=true for mixed precision, or model.dtype={value} for the weights",
     "fp16_backend": "fp16=true",
     "fp16_opt_level": "fp16=true",
     "half_precision_backend": "fp16=true",
@@ -123,7 +124,7 @@ def resolve(
         ConfigError: With every unknown name and every value of the wrong type.
     """
     problems: list[str] = []
-    blocks: dict[str, Any] = {key: value for key, value in settings.items() if key in FIELDS}
+    blocks: dict[str, Any] = {key: _plain(value) for key, value in settings.items() if key in FIELDS}
     for block in ("options", "training"):
         given = blocks.get(block)
         blocks[block] = dict(given) if isinstance(given, Mapping) else ({} if given is None else given)
@@ -146,6 +147,10 @@ def resolve(
     if problems:
         raise ConfigError(problems)
     return RunConfig(**{key: value for key, value in blocks.items() if value is not None})
+
+
+def _plain(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _unknown(key: str, value: Any, known: Iterable[str]) -> str:
@@ -171,7 +176,11 @@ def _check_block(block: str, values: Any, known: Mapping[str, Any]) -> list[str]
 
 def _check_shapes(blocks: Mapping[str, Any]) -> list[str]:
     """Rules between the keys of one block, which types alone do not say."""
-    problems = []
+    problems = [
+        f"{block}.token: leave it out, tokens are read from the variable HF_TOKEN and never written down"
+        for block in ("model", "dataset", "hub")
+        if isinstance(blocks.get(block), dict) and "token" in blocks[block]
+    ]
     model = blocks.get("model")
     if isinstance(model, dict) and not isinstance(model.get("path"), str):
         problems.append("model: found keywords without a name; add model.path=<hub id or folder>")
@@ -183,7 +192,7 @@ def _check_shapes(blocks: Mapping[str, Any]) -> list[str]:
                 for name in names
                 if name not in SPLITS
             ]
-    for number in (blocks["limit"].values() if isinstance(blocks.get("limit"), dict) else [blocks.get("limit")]):
+    for number in blocks["limit"].values() if isinstance(blocks.get("limit"), dict) else [blocks.get("limit")]:
         if isinstance(number, int) and number < 1:
             problems.append(f"limit: found {number}, expected 1 row or more")
     return problems
@@ -199,10 +208,8 @@ def _fits(value: Any, kind: Any) -> bool:
     if origin is typing.Literal:
         return value in typing.get_args(kind)
     if origin is not None:
-        inner = typing.get_args(kind)
-        return isinstance(value, origin) and (
-            origin is not list or all(_fits(one, inner[0]) for one in value)
-        )
+        contents = value.values() if isinstance(value, dict) else value
+        return isinstance(value, origin) and all(_fits(one, typing.get_args(kind)[-1]) for one in contents)
     if isinstance(value, bool):
         return kind is bool
     if kind is float:
@@ -259,7 +266,7 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.2 scalars: 5e-5 is a number, and `no`, `on` and dates are texts, as labels must be."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = {key for key in keys if keys.count(key) > 1}
         if twice:
             raise yaml.constructor.ConstructorError(None, None, f"key {twice.pop()!r} stands twice", node.start_mark)
@@ -372,7 +379,7 @@ def write_recipe_file(config: RunConfig, path: Path) -> None:
 
 def to_yaml(config: RunConfig) -> str:
     """The settings as a recipe file, unset ones left out."""
-    empty = (None, {}, [], False)
+    empty: tuple[Any, ...] = (None, {}, [], False)
     values = {
         key: value
         for key, value in dataclasses.asdict(config).items()

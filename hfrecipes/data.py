@@ -31,6 +31,7 @@ USUAL_NAMES = {
     "test": ("test", "testing", "tst"),
 }
 HELD_OUT = 0.1
+_BLIND = {"-1", "-1.0", "None"}
 
 
 @dataclass
@@ -57,9 +58,7 @@ def load(config: RunConfig, recipe: type[Recipe], say: Callable[[str], None]) ->
     found = read(config.dataset, header=not headless)
     chosen = choose_splits(list(found), config.splits)
     if "train" not in chosen:
-        raise DataError(
-            f"found the splits {', '.join(found)}, expected one to train on: splits.train=<one of them>"
-        )
+        raise DataError(f"found the splits {', '.join(found)}, expected one to train on: splits.train=<one of them>")
     _say_splits(chosen, found, say)
     columns = find_columns(found[chosen["train"]].column_names, recipe, config.columns)
     splits = {split: rename(found[name], columns, recipe, split) for split, name in chosen.items()}
@@ -68,6 +67,7 @@ def load(config: RunConfig, recipe: type[Recipe], say: Callable[[str], None]) ->
         say("columns: " + ", ".join(f"{task} is {own!r}" for task, own in renamed.items()))
     data = Data(splits, columns, chosen)
     _name_classes(data, recipe)
+    _drop_blind_answers(data, recipe, say)
     _limit(data, config, say)
     return data
 
@@ -192,7 +192,9 @@ def _from_files(files: list[str], where: str, header: bool) -> dict[str, Dataset
             )
     parts = {split: [read_file(file, header=header) for file in several] for split, several in by_split.items()}
     return {
-        split: rows[0] if len(rows) == 1 else datasets.concatenate_datasets(rows) for split, rows in parts.items() if rows
+        split: rows[0] if len(rows) == 1 else datasets.concatenate_datasets(rows)
+        for split, rows in parts.items()
+        if rows
     }
 
 
@@ -271,7 +273,9 @@ def hold_out(rows: Dataset, strata: Sequence[Any] | None, seed: int) -> tuple[Da
         if position % step == step // 2 and not first_of_stratum:
             held.append(place)
     if not held:
-        raise DataError(f"{len(rows)} training rows are too few to draw a validation split from: give one, or more rows")
+        raise DataError(
+            f"{len(rows)} training rows are too few to draw a validation split from: give one, or more rows"
+        )
     kept = sorted(set(range(len(rows))) - set(held))
     return rows.select(kept), rows.select(sorted(held))
 
@@ -312,13 +316,14 @@ def find_columns(
     problems += [
         f"columns.{column}: there is no column {name!r}{nearest(name, found)}"
         for column, name in wanted.items()
-        if name not in found and (gold or not recipe.columns.get(column, recipe.columns[next(iter(recipe.columns))]).gold)
+        if name not in found
+        and (gold or not recipe.columns.get(column, recipe.columns[next(iter(recipe.columns))]).gold)
     ]
     if problems:
         raise DataError("; ".join(problems) + f". The dataset has the columns {', '.join(found)}")
     columns = {column: name for column, name in wanted.items() if name in found}
     columns |= _known_layout(found, recipe, columns)
-    for column, facts in recipe.columns.items():
+    for column in recipe.columns:
         if column not in columns and (name := _one_name(column, found, recipe, columns, gold)):
             columns[column] = name
     lacking = [name for name, facts in recipe.columns.items() if name not in columns and not facts.optional]
@@ -357,7 +362,9 @@ def rename(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe], spli
     """Keep the task's columns, under its names; a split may lack the answer unless it is to train on."""
     present = {column: name for column, name in columns.items() if name in rows.column_names}
     lacking = [
-        name for column, name in columns.items() if column not in present and not (recipe.columns[column].gold and split != "train")
+        name
+        for column, name in columns.items()
+        if column not in present and not (recipe.columns[column].gold and split != "train")
     ]
     if lacking:
         raise DataError(
@@ -378,6 +385,15 @@ def _name_classes(data: Data, recipe: type[Recipe]) -> None:
                 data.splits[split] = _with_names(rows, column, names)
 
 
+def _drop_blind_answers(data: Data, recipe: type[Recipe], say: Callable[[str], None]) -> None:
+    """Take away the answers of a test split where each is -1, as benchmarks publish a test without answers."""
+    for column in (name for name, facts in recipe.columns.items() if facts.gold):
+        rows = data.splits.get("test")
+        if rows is not None and column in rows.column_names and all(str(one) in _BLIND for one in rows[column]):
+            data.splits["test"] = rows.remove_columns(column)
+            say(f"test: every {column} is -1 or missing, so no row has an answer")
+
+
 def _class_names(rows: Dataset, column: str) -> list[str]:
     kind = rows.features.get(column)
     names: list[str] = getattr(getattr(kind, "feature", kind), "names", None) or []
@@ -395,6 +411,7 @@ def _with_names(rows: Dataset, column: str, names: list[str]) -> Dataset:
     several = hasattr(rows.features[column], "feature")
     features = rows.features.copy()
     features[column] = List(Value("string")) if several else Value("string")
+
     def rename_batch(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         return {column: [named(value) for value in batch[column]]}
 
@@ -424,7 +441,9 @@ def check(data: Data, recipe: Recipe, say: Callable[[str], None], *, drop: bool)
         else:
             found += [sentence for sentence in sentences if sentence not in found]
     if found:
-        edit = "mend them, or drop them with options.drop_invalid=true" if "rows" in " ".join(found) else "use other data"
+        edit = (
+            "mend them, or drop them with options.drop_invalid=true" if "rows" in " ".join(found) else "use other data"
+        )
         raise DataError("; ".join(found) + f". {edit[0].upper()}{edit[1:]}")
 
 
@@ -450,7 +469,9 @@ def empty_texts(rows: Dataset, recipe: Recipe) -> dict[str, list[int]]:
             if pa.types.is_null(cells.type):
                 cells = cells.cast(pa.string())
             if not (pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)):
-                raise DataError(f"column {column} holds {cells.type}, expected text: choose another, columns.{column}=…")
+                raise DataError(
+                    f"column {column} holds {cells.type}, expected text: choose another, columns.{column}=…"
+                )
             empty = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(cells), ""), True)
             blank += (start + np.flatnonzero(empty.to_numpy(zero_copy_only=False))).tolist()
         if blank:
@@ -477,7 +498,9 @@ def _name_rows(split: str, sentence: str, places: list[int]) -> str:
 
 def repeated(data: Data, recipe: Recipe) -> list[str]:
     """Sentences on inputs that stand in train more than once, or in train and in another split too."""
-    inputs = [name for name, facts in recipe.columns.items() if not facts.gold and name in data.splits["train"].column_names]
+    inputs = [
+        name for name, facts in recipe.columns.items() if not facts.gold and name in data.splits["train"].column_names
+    ]
     keys = {
         split: [hash(tuple(row)) for row in zip(*(rows[name] for name in inputs), strict=True)]
         for split, rows in data.splits.items()
@@ -485,11 +508,15 @@ def repeated(data: Data, recipe: Recipe) -> list[str]:
     train = set(keys["train"])
     notes = []
     if len(train) < len(keys["train"]):
-        notes.append(f"train: {len(keys['train']) - len(train)} of {len(keys['train'])} rows repeat the input of another")
+        notes.append(
+            f"train: {len(keys['train']) - len(train)} of {len(keys['train'])} rows repeat the input of another"
+        )
     for split in [name for name in keys if name != "train"]:
         leaked = sum(key in train for key in keys[split])
         if leaked:
-            notes.append(f"{split}: {leaked} of {len(keys[split])} inputs also stand in train, which flatters its score")
+            notes.append(
+                f"{split}: {leaked} of {len(keys[split])} inputs also stand in train, which flatters its score"
+            )
     return notes
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".arrow", ".txt")
 _SEPARATORS = ("\t", ",", ";")
 _BATCH = 10_000
+# Keys of a whole document on one line, as SQuAD is published, rather than of a single row.
+_ROWS = {"data", "rows", "examples", "records"}
 
 
 def read_file(path: str, *, header: bool = True) -> Dataset:
@@ -115,37 +117,32 @@ def _read_json(path: str) -> Dataset:
 
 def _check_json(path: str) -> str | None:
     """Check what `datasets` would report without a place; the key that holds the rows, where there is one."""
-    with _open(path, "r") as file:
-        try:
-            start = file.read(1)
-            while start.isspace():
-                start = file.read(1)
+    number = 0
+    try:
+        with _open(path, "r") as file:
+            first = next((line for line in file if line.strip()), "")
+            rest = next((line for line in file if line.strip()), "")
+            row = _parsed(first)
+            if not isinstance(row, dict) or (not rest and _ROWS & set(row)):
+                file.seek(0)
+                return _check_json_document(json.load(file), path)
             file.seek(0)
-            first = file.readline()
-            if start == "[" or not _parses(first):
-                return _check_json_document(json.load(_rewound(file)), path)
-            for number, line in enumerate(itertools.chain([first], file), 1):
+            for number, line in enumerate(file, 1):
                 if line.strip() and not isinstance(json.loads(line), dict):
                     raise DataError(f'{path} line {number} is no JSON object: expected {{"text": …, "label": …}}')
-        except UnicodeDecodeError as error:
-            raise DataError(_not_utf8(path)) from error
-        except json.JSONDecodeError as error:
-            at = f"line {error.lineno}" if start == "[" or not _parses(first) else f"line {number}"
-            raise DataError(f"{path} {at} is not valid JSON ({error.msg}): mend or delete that line") from error
+    except UnicodeDecodeError as error:
+        raise DataError(_not_utf8(path)) from error
+    except json.JSONDecodeError as error:
+        at = number or error.lineno
+        raise DataError(f"{path} line {at} is not valid JSON ({error.msg}): mend or delete that line") from error
     return None
 
 
-def _rewound(file: IO[Any]) -> IO[Any]:
-    file.seek(0)
-    return file
-
-
-def _parses(text: str) -> bool:
+def _parsed(text: str) -> Any:
     try:
-        json.loads(text)
+        return json.loads(text)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _check_json_document(content: Any, path: str) -> str | None:
@@ -227,7 +224,8 @@ def _cells(path: str, separator: str, header: bool) -> Iterator[dict[str, list[s
         names = _names(first, path) if header else [str(place) for place in range(len(first))]
         start = [] if header else [first]
         for batch in _batches(itertools.chain(start, records)):
-            for number, cells in enumerate(batch, number + 1):
+            for cells in batch:
+                number += 1
                 if len(cells) != len(names):
                     raise DataError(_ragged(path, number, cells, names))
             columns = zip(*batch, strict=True)
@@ -294,4 +292,4 @@ def _stamp(path: str) -> str:
         about = os.stat(path)
         return f"{os.path.abspath(path)}|{about.st_size}|{about.st_mtime_ns}"
     with _open(path) as file:
-        return f"{path}|{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        return f"{path}|{hashlib.file_digest(file, 'sha256').hexdigest()}"  # type: ignore[arg-type]

@@ -45,7 +45,8 @@ def claim(path: Path, config: RunConfig, data: Mapping[str, Any]) -> None:
     differing = [key for key in sorted({*there, *here}) if there.get(key) != here.get(key)]
     if differing:
         shown = "; ".join(
-            f"{key} is {format_value(there.get(key))} there and {format_value(here.get(key))} here" for key in differing[:4]
+            f"{key} is {format_value(there.get(key))} there and {format_value(here.get(key))} here"
+            for key in differing[:4]
         )
         raise OutputError(f"{path} holds another run ({shown}): {elsewhere}")
     before = read_json(path / RUN).get("data")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 
 # Position ids of these start behind the padding id, so they read that many tokens less than they have positions.
 _SHIFTED_POSITIONS = frozenset(
-    "roberta xlm-roberta xlm-roberta-xl camembert mpnet longformer data2vec-text xmod roberta-prelayernorm esm".split()
+    [
+        "roberta",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "camembert",
+        "mpnet",
+        "longformer",
+        "data2vec-text",
+        "xmod",
+        "roberta-prelayernorm",
+        "esm",
+    ]
 )
 _SHARED_KEYWORDS = ("revision", "subfolder", "trust_remote_code", "code_revision", "cache_dir", "local_files_only")
 _WEIGHTS = ("*.safetensors", "*.bin", "*.safetensors.index.json")
@@ -76,9 +87,11 @@ def check_folder(path: str) -> None:
 
 @contextlib.contextmanager
 def _as_model_error(path: str) -> Iterator[None]:
+    from safetensors import SafetensorError
+
     try:
         yield
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         if os.path.isdir(path):
             raise ModelError(f"the model in {path} cannot be loaded: {reason}") from error
@@ -96,7 +109,7 @@ def longest_input(tokenizer: PreTrainedTokenizerBase, model_config: PretrainedCo
 
 
 def checkpoint_labels(labels: list[str], model_config: PretrainedConfig) -> list[str]:
-    """The labels in the order of the checkpoint's own head where it knows the same ones, so that the head keeps its sense."""
+    """The labels in the order of the checkpoint's own head where it knows the same ones: the head keeps its sense."""
     own = getattr(model_config, "id2label", None) or {}
     return [own[place] for place in sorted(own)] if set(own.values()) == set(labels) else labels
 
@@ -220,16 +233,27 @@ def save(model: Any, tokenizer: PreTrainedTokenizerBase, path: Path, *, write: b
     return model
 
 
-def precision() -> tuple[dict[str, Any], str]:
-    """TrainingArguments for the precision that this machine is good at, and a sentence that says so."""
+def machine_arguments(training: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """TrainingArguments that this machine decides, precision first, and a sentence that says so.
+
+    Args:
+        training: What the user decided.
+    """
     import torch
 
-    if torch.cuda.is_available():
-        if torch.cuda.get_device_capability() >= (8, 0):
-            return {"bf16": True}, "precision: bf16 on the GPU (weights stay float32)"
-        return {"fp16": True}, "precision: fp16 on the GPU, which has no bf16 (weights stay float32)"
-    if torch.backends.mps.is_available():
-        return {}, "precision: float32 on the Apple GPU"
+    on_gpu = torch.cuda.is_available() and not training.get("use_cpu")
+    arguments: dict[str, Any] = {"dataloader_pin_memory": on_gpu}
+    if {"bf16", "fp16"} & set(training):
+        return arguments, "precision: as asked for"
+    if on_gpu:
+        kind = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
+        return {**arguments, kind: True}, f"precision: {kind} on the GPU (weights stay float32)"
+    if torch.backends.mps.is_available() and not training.get("use_cpu"):
+        return arguments, "precision: float32 on the Apple GPU"
+    arguments["use_cpu"] = True
     if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
-        return {"bf16": True, "use_cpu": True}, "precision: bf16 on the CPU, which has it in hardware (weights stay float32)"
-    return {"use_cpu": True}, "precision: float32 on the CPU"
+        return {
+            **arguments,
+            "bf16": True,
+        }, "precision: bf16 on the CPU, which has it in hardware (weights stay float32)"
+    return arguments, "precision: float32 on the CPU"

@@ -16,9 +16,9 @@ import numpy as np
 from . import data as data_module
 from . import folder, metrics
 from .config import RunConfig, read_recipe_file
-from .errors import DataError, ModelError, NotFoundError
 from .data import quiet_bars
-from .model import precision
+from .errors import ConfigError, DataError, ModelError, NotFoundError
+from .model import machine_arguments
 from .recipe import Recipe, Row
 from .registry import find
 
@@ -96,7 +96,9 @@ def _bar_only_if_long(trainer: Trainer, rows: int) -> Iterator[None]:
             trainer.add_callback(bar)
 
 
-def score_in_training(trainer: Trainer, recipe: Recipe, rows: Dataset, encoded: Dataset, result: EvalPrediction) -> dict[str, float]:
+def score_in_training(
+    trainer: Trainer, recipe: Recipe, rows: Dataset, encoded: Dataset, result: EvalPrediction
+) -> dict[str, float]:
     """`compute_metrics` of the Trainer: the scores of its validation rows."""
     if len(trainer.callback_handler.eval_dataloader.dataset) != len(encoded):
         logger.warning("these are not the validation rows of this Trainer: only the loss is computed")
@@ -176,6 +178,24 @@ def _other_metric(
     return compute(range(len(gold))), around
 
 
+def try_metrics(names: Sequence[str], recipe: Recipe, train: list[Any]) -> None:
+    """Load the metrics that the user named and score the baseline with them, so that none fails after training.
+
+    Raises:
+        NotFoundError: There is no such metric.
+        ConfigError: It does not take the predictions of this task.
+    """
+    references = train[:200]
+    for name in names:
+        metric = metrics.load(name)
+        predicted, gold = recipe.metric_inputs(recipe.baseline(train, len(references)), references)
+        try:
+            metric.compute(predictions=predicted, references=gold)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ConfigError(f"metrics: {name} cannot score this task: {reason}") from error
+
+
 def with_baseline(
     recipe: Recipe, found: dict[str, dict[str, Any]], references: list[Any], train: list[Any]
 ) -> dict[str, dict[str, Any]]:
@@ -223,7 +243,9 @@ class Predictor:
             rows = [{first: row} for row in rows]
         if isinstance(rows, list) and not rows:
             return []
-        dataset = rows if isinstance(rows, Mapping) and not data_module._is_column(next(iter(rows.values()), [])) else None
+        dataset = (
+            rows if isinstance(rows, Mapping) and not data_module._is_column(next(iter(rows.values()), [])) else None
+        )
         if dataset is not None:  # one row
             return self.predict([rows])[0]
         (found,) = data_module.read(rows).values()
@@ -243,7 +265,9 @@ class Predictor:
             raise DataError("; ".join(data_module._name_rows("input", *problem) for problem in empty.items()))
         return rows
 
-    def evaluate(self, dataset: Any, *, splits: Mapping[str, str | None] | None = None, columns: Any = None) -> Evaluation:
+    def evaluate(
+        self, dataset: Any, *, splits: Mapping[str, str | None] | None = None, columns: Any = None
+    ) -> Evaluation:
         """Score the model on rows with answers.
 
         Args:
@@ -264,7 +288,9 @@ class Predictor:
         predictions = predict_rows(self.trainer, self.recipe, rows)
         references = golds(self.recipe, rows)
         seed = self.config.training.get("seed", 42)
-        return Evaluation(name, len(rows), scores(self.recipe, predictions, references, seed=seed, others=self.config.metrics))
+        return Evaluation(
+            name, len(rows), scores(self.recipe, predictions, references, seed=seed, others=self.config.metrics)
+        )
 
 
 class Evaluation:
@@ -333,13 +359,15 @@ def _trainer(config: RunConfig, recipe: Recipe, place: Path) -> Trainer:
         model = getattr(transformers, recipe.auto_model).from_pretrained(place, dtype=torch.float32)
     model.config.pad_token_id = recipe.tokenizer.pad_token_id
     size = config.training.get("per_device_eval_batch_size", recipe.defaults.get("per_device_eval_batch_size", 64))
+    machine, _ = machine_arguments(config.training)
+    machine |= {key: config.training[key] for key in ("bf16", "fp16", "use_cpu") if key in config.training}
     arguments = transformers.TrainingArguments(
         output_dir=str(place),
         per_device_eval_batch_size=size,
         train_sampling_strategy="group_by_length",
         remove_unused_columns=False,
         report_to="none",
-        **precision()[0],
+        **machine,
     )
     return transformers.Trainer(
         model,

@@ -59,7 +59,7 @@ class Recipe:
     """Snippet that the model card shows; `{path}` stands for the model."""
 
     def __post_init__(self) -> None:
-        self.tokenizer: PreTrainedTokenizerBase = None  # type: ignore[assignment]
+        self.tokenizer: PreTrainedTokenizerBase = None
         self.labels: list[str] = []
 
     @classmethod

@@ -68,8 +68,8 @@ def find(task: str) -> type[Recipe]:
         return _recipe_in(importlib.import_module(f".tasks.{name.replace('-', '_')}", __package__))
     for entry in _entry_points():
         if entry.name == name:
-            found: Any = entry.load()
-            return found if inspect.isclass(found) else _recipe_in(found)
+            found: type[Recipe] = entry.load()
+            return found
     known = tasks()
     raise NotFoundError(f"unknown task {task}{nearest(name, known)}; there are {', '.join(known)}")
 
@@ -93,14 +93,15 @@ def _import_file(path: Path) -> ModuleType:
 def _recipe_in(module: ModuleType) -> type[Recipe]:
     from .recipe import Recipe
 
-    own = [
+    own: list[Any] = [
         one
         for one in vars(module).values()
         if inspect.isclass(one) and issubclass(one, Recipe) and one.__module__ == module.__name__
     ]
     if len(own) != 1:
         raise NotFoundError(f"{module.__file__} defines {len(own)} Recipe classes, expected one")
-    return own[0]
+    found: type[Recipe] = own[0]
+    return found
 
 
 def options(recipe: type[Recipe]) -> list[tuple[str, Any, Any, str]]:
@@ -113,7 +114,9 @@ def options(recipe: type[Recipe]) -> list[tuple[str, Any, Any, str]]:
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
                 texts[field.target.id] = str(getattr(text.value, "value", ""))
     types = recipe.option_types()
-    return [(f.name, types[f.name], f.default, " ".join(texts.get(f.name, "").split())) for f in dataclasses.fields(recipe)]
+    return [
+        (f.name, types[f.name], f.default, " ".join(texts.get(f.name, "").split())) for f in dataclasses.fields(recipe)
+    ]
 
 
 def recipe_files() -> dict[str, Path]:
@@ -131,5 +134,7 @@ def find_recipe_file(name: str) -> Path | None:
     if short in shipped:
         return shipped[short]
     if name.endswith((".yaml", ".yml")):
-        raise NotFoundError(f"there is no recipe file {name}{nearest(short, shipped)}; `hfrecipes list` shows those that ship")
+        raise NotFoundError(
+            f"there is no recipe file {name}{nearest(short, shipped)}; `hfrecipes list` shows those that ship"
+        )
     return None

@@ -26,10 +26,16 @@ from .registry import find, find_recipe_file, recipe_files, tasks
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import Trainer
+    from transformers import Trainer, TrainingArguments
 
 logger = logging.getLogger("hfrecipes")
-say = logger.info
+
+
+def say(sentence: str) -> None:
+    """Tell what was decided, from one process of several."""
+    if os.environ.get("RANK", "0") == "0":
+        logger.info(sentence)
+
 
 FROM_PYTHON = "(rows given from Python)"
 # What every run does unless told otherwise; a recipe's own defaults come on top.
@@ -69,7 +75,9 @@ class Result:
 
     def __repr__(self) -> str:
         best = self.predictor.recipe.best_metric[0]
-        shown = ", ".join(f"{split} {best} {values[best]:.3f}" for split, values in self.metrics.items() if best in values)
+        shown = ", ".join(
+            f"{split} {best} {values[best]:.3f}" for split, values in self.metrics.items() if best in values
+        )
         return f"Result({shown}, path={str(self.path)!r})"
 
 
@@ -106,7 +114,7 @@ def run(what: str | Mapping[str, Any], **settings: Any) -> Result:
         HFRecipesError: A setting, the data, the model or the output folder cannot be used; nothing was written.
 
     Example:
-        >>> result = hfrecipes.run("text-classification", model="prajjwal1/bert-tiny", dataset="my/texts.csv")  # doctest: +SKIP
+        >>> result = hfrecipes.run("text-classification", model="<hub id>", dataset="texts.csv")  # doctest: +SKIP
         >>> result.metrics["test"]["accuracy"]  # doctest: +SKIP
     """
     start = time.perf_counter()
@@ -114,13 +122,13 @@ def run(what: str | Mapping[str, Any], **settings: Any) -> Result:
     if folder.is_complete(plan.path):
         say(f"this run is complete: {plan.path}")
         return _reload(plan)
-    hub.preflight(plan.config.hub)
     job = make_job(plan)
-    if _is_main():
+    if _writes(job):
+        hub.preflight(job.config.hub)
         folder.begin(job.path, job.config, job.about)
     _train(job)
     result = _evaluate_and_save(job, start)
-    if job.config.hub and _is_main():
+    if job.config.hub and _writes(job):
         hub.push(job.path, job.config.hub, say)
     return result
 
@@ -173,6 +181,7 @@ def make_plan(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> Pla
     path = Path(config.output_dir or default_folder(what, config))
     fingerprints = {split: f"{len(rows)} rows, {data_module.fingerprint(rows)}" for split, rows in data.splits.items()}
     folder.claim(path, config, fingerprints)
+    predict.try_metrics(config.metrics, recipe, predict.golds(recipe, data.splits["train"]))
     return Plan(config, recipe, data, path, {"hfrecipes": __version__, "versions": versions(), "data": fingerprints})
 
 
@@ -180,10 +189,12 @@ def make_job(plan: Plan) -> Job:
     """Encode the rows, load the model, and make the Trainer."""
     for note in data_module.repeated(plan.data, plan.recipe):
         say(note)
+    arguments = make_arguments(plan.config, plan.recipe, plan.path, has_validation="validation" in plan.data.splits)
     load_tokenizer(plan.config, plan.recipe)
-    encoded = {split: encode(plan.recipe, rows) for split, rows in plan.data.splits.items()}
+    with arguments.main_process_first():
+        encoded = {split: encode(plan.recipe, rows) for split, rows in plan.data.splits.items()}
     say_lengths(encoded, plan.recipe)
-    trainer = make_trainer(plan.config, plan.recipe, plan.data, encoded, plan.path)
+    trainer = make_trainer(plan, arguments, encoded)
     return Job(**vars(plan), encoded=encoded, trainer=trainer)
 
 
@@ -221,13 +232,13 @@ def default_folder(what: str | Mapping[str, Any], config: RunConfig) -> str:
         return str(Path("runs", PurePath(what).stem))
     source = config.dataset.get("path", "data") if isinstance(config.dataset, dict) else config.dataset
     dataset = PurePath(source).stem.strip("*.") if isinstance(source, str) and source != FROM_PYTHON else "data"
-    return str(Path("runs", f"{PurePath(config.task).stem}-{dataset}-{PurePath(model_name(config)).name}"))
+    return str(Path("runs", f"{PurePath(config.task).stem}-{dataset}-{model_name(config)}"))
 
 
 def model_name(config: RunConfig) -> str:
-    """The model as the user named it, without the hash."""
-    name = config.model["path"] if isinstance(config.model, dict) else str(config.model)
-    return str(name).partition("#")[0]
+    """Last part of the model's name; of a model inside a package, the package."""
+    name = str(config.model["path"] if isinstance(config.model, dict) else config.model).partition("#")[0]
+    return name.removeprefix("pkg://").partition("/")[0] if name.startswith("pkg://") else PurePath(name).name
 
 
 # --- rows --------------------------------------------------------------------------------------------------------
@@ -248,7 +259,9 @@ def load_data(config: RunConfig, recipe: Recipe) -> tuple[Data, RunConfig]:
         train, seed = data.splits["train"], config.training.get("seed", DEFAULTS["seed"])
         data.splits["train"], held = data_module.hold_out(train, recipe.strata(train), seed)
         data.splits = {"train": data.splits["train"], "validation": held, **data.splits}
-        say(f"validation: {len(held)} rows drawn from train with seed {seed}, {len(data.splits['train'])} left to train on")
+        say(
+            f"validation: {len(held)} rows drawn from train with seed {seed}, {len(train) - len(held)} left to train on"
+        )
     if "test" not in data.splits:
         say("no test split: the validation scores below also picked the checkpoint, and are flattered by that")
     return data, _settled(config, recipe, data)
@@ -256,8 +269,8 @@ def load_data(config: RunConfig, recipe: Recipe) -> tuple[Data, RunConfig]:
 
 def _settled(config: RunConfig, recipe: Recipe, data: Data) -> RunConfig:
     """The settings with every guess about the data filled in; rows given from Python leave a mark in their place."""
-    named = isinstance(config.dataset, str | os.PathLike) or _is_keywords(config.dataset)
-    dataset = (os.fspath(config.dataset) if isinstance(config.dataset, os.PathLike) else config.dataset) if named else FROM_PYTHON
+    named = isinstance(config.dataset, str) or _is_keywords(config.dataset)
+    dataset = config.dataset if named else FROM_PYTHON
     options = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe)}
     columns = {task: config.columns.get(task, own) for task, own in data.columns.items()}
     splits = {**config.splits, **data.chosen}
@@ -285,29 +298,32 @@ def encode(recipe: Recipe, rows: Dataset) -> Dataset:
     gold = [name for name, facts in recipe.columns.items() if facts.gold and name in rows.column_names]
     if gold and any(reference is None for reference in predict.golds(recipe, rows)):
         rows = rows.remove_columns(gold)
-    with _main_first():
-        return predict.encode(recipe, rows)
+    return predict.encode(recipe, rows)
 
 
 def say_lengths(encoded: Mapping[str, Dataset], recipe: Recipe) -> None:
     """How long the encoded rows are, and the share that was cut."""
     for split, rows in encoded.items():
         lengths, cut = np.asarray(rows["length"]), np.asarray(rows["cut"])
-        share = f", {cut.mean():.1%} of the texts cut at {getattr(recipe, 'max_length', '')}" if cut.any() else ", none cut"
+        share = (
+            f", {cut.mean():.1%} of the texts cut at {getattr(recipe, 'max_length', '')}" if cut.any() else ", none cut"
+        )
         say(f"{split}: {len(lengths)} rows, {lengths.mean():.0f} tokens on average, {lengths.max()} at most{share}")
 
 
 # --- the Trainer -------------------------------------------------------------------------------------------------
 
 
-def make_trainer(config: RunConfig, recipe: Recipe, data: Data, encoded: Mapping[str, Dataset], path: Path) -> Trainer:
+def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str, Dataset]) -> Trainer:
     """A plain Trainer, with scores and early stopping where there is validation."""
     import transformers
 
-    arguments = make_arguments(config, recipe, path, has_validation="validation" in encoded)
+    config, recipe = plan.config, plan.recipe
     transformers.set_seed(arguments.seed)  # the new head is drawn while the model loads
     network = model.load_model(config, recipe, say)
-    keywords = config.early_stopping if isinstance(config.early_stopping, dict) else {"early_stopping_patience": PATIENCE}
+    keywords = (
+        config.early_stopping if isinstance(config.early_stopping, dict) else {"early_stopping_patience": PATIENCE}
+    )
     stops = bool(config.early_stopping) and arguments.load_best_model_at_end
     trainer: Trainer = getattr(transformers, recipe.trainer)(
         network,
@@ -320,12 +336,12 @@ def make_trainer(config: RunConfig, recipe: Recipe, data: Data, encoded: Mapping
         callbacks=[transformers.EarlyStoppingCallback(**keywords)] if stops else [],
     )
     if "validation" in encoded:
-        predict.attach_scores(trainer, recipe, data.splits["validation"], encoded["validation"])
+        predict.attach_scores(trainer, recipe, plan.data.splits["validation"], encoded["validation"])
     _mend_loss_scale(trainer, encoded["train"])
     return trainer
 
 
-def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validation: bool) -> Any:
+def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validation: bool) -> TrainingArguments:
     """TrainingArguments: common defaults, the recipe's, what this machine is good at, what the user said.
 
     Raises:
@@ -336,11 +352,9 @@ def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validat
     defaults = {**DEFAULTS, **recipe.defaults}
     if config.lora:
         defaults["learning_rate"] = LORA_LEARNING_RATE
-    if not {"bf16", "fp16"} & set(config.training):
-        machine, sentence = model.precision()
-        defaults |= machine
-        say(sentence)
-    chosen = {**defaults, **config.training}
+    machine, sentence = model.machine_arguments(config.training)
+    say(sentence)
+    chosen = {**defaults, **machine, **config.training}
     if not has_validation:
         chosen["eval_strategy"] = "no"
     rhythm = chosen["eval_strategy"] if has_validation else "epoch"
@@ -382,10 +396,10 @@ def _train(job: Job) -> None:
 def _evaluate_and_save(job: Job, start: float) -> Result:
     """Save first, then score what was saved."""
     trainer, recipe = job.trainer, job.recipe
-    trainer.model = trainer.model_wrapped = model.save(trainer.model, recipe.tokenizer, job.path, write=_is_main())
+    trainer.model = trainer.model_wrapped = model.save(trainer.model, recipe.tokenizer, job.path, write=_writes(job))
     predictions = {split: _predict(job, split) for split in job.data.splits}
     scores = {split: found for split in job.data.splits if (found := _score(job, split, *predictions[split]))}
-    if _is_main():
+    if _writes(job):
         held = {split: pair for split, pair in predictions.items() if split != "train"}
         folder.write_predictions(job.path, [(split, rows, made) for split, (rows, made) in held.items()])
         about = {**job.about, "seconds": round(time.perf_counter() - start, 1), "steps": trainer.state.global_step}
@@ -424,7 +438,9 @@ def _reload(plan: Plan) -> Result:
     """The result of a complete run, its trained model in the Trainer."""
     nan = float("nan")
     scores = {
-        split: {name: {**entry, "value": nan if entry["value"] is None else entry["value"]} for name, entry in found.items()}
+        split: {
+            name: {**entry, "value": nan if entry["value"] is None else entry["value"]} for name, entry in found.items()
+        }
         for split, found in folder.read_json(plan.path / folder.METRICS).items()
     }
     return _result(plan, predict.load(plan.path), scores)
@@ -437,13 +453,6 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("torch", "transformers", "datasets", "evaluate", "accelerate", "peft")}
 
 
-def _is_main() -> bool:
-    from accelerate import PartialState
-
-    return bool(PartialState().is_main_process)
-
-
-def _main_first() -> Any:
-    from accelerate import PartialState
-
-    return PartialState().main_process_first()
+def _writes(job: Job) -> bool:
+    """Whether this process is the one that writes."""
+    return bool(job.trainer.is_world_process_zero())

@@ -1,0 +1,1 @@
+"""Recipe files that ship with the package."""

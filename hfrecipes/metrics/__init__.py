@@ -1,6 +1,6 @@
 """Metrics as `evaluate` modules that ship with the package and need no network, and intervals around them.
 
-Each module has the name, arguments and result keys of the public module of that name; `evaluate.load` reads its file too.
+Each module has the name and result keys of the public module of that name; `evaluate.load` reads its file too.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,7 +37,9 @@ def load(name: str, config_name: str | None = None) -> evaluate.Metric:
 
     if name in names():
         module = importlib.import_module(f".{name}", __package__)
-        kinds = [one for one in vars(module).values() if inspect.isclass(one) and one.__module__ == module.__name__]
+        kinds: list[Any] = [
+            one for one in vars(module).values() if inspect.isclass(one) and one.__module__ == module.__name__
+        ]
         return kinds[0](config_name=config_name, keep_in_memory=True)
     try:
         return evaluate.load(name, config_name, keep_in_memory=True)

@@ -12,7 +12,7 @@ Values = dict[str, np.ndarray]
 
 def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
     """Quotient, 0 where the bottom is 0."""
-    return np.divide(top, bottom, out=np.zeros_like(top, dtype=np.float64), where=bottom > 0)
+    return np.asarray(np.divide(top, bottom, out=np.zeros_like(top, dtype=np.float64), where=bottom > 0))
 
 
 def single_label(predicted: np.ndarray, gold: np.ndarray, weights: np.ndarray, labels: int) -> Values:

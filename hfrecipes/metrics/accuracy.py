@@ -1,5 +1,7 @@
 """Accuracy, with the result keys of the public `evaluate` module of the same name."""
 
+from typing import Any
+
 import datasets
 import evaluate
 from sklearn.metrics import accuracy_score
@@ -8,11 +10,11 @@ from sklearn.metrics import accuracy_score
 class Accuracy(evaluate.Metric):
     """Share of right predictions, 0 to 1; with config `multilabel`, of rows whose whole set of labels is right."""
 
-    def _info(self):
-        kind = datasets.List(datasets.Value("int32")) if self.config_name == "multilabel" else datasets.Value("int32")
+    def _info(self) -> evaluate.MetricInfo:
+        one = datasets.Value("int32")
+        kind = datasets.List(one) if self.config_name == "multilabel" else one
         features = datasets.Features({"predictions": kind, "references": kind})
         return evaluate.MetricInfo(description=self.__doc__, citation="", features=features)
 
-    def _compute(self, predictions, references, normalize=True, sample_weight=None):
-        score = accuracy_score(references, predictions, normalize=normalize, sample_weight=sample_weight)
-        return {"accuracy": float(score)}
+    def _compute(self, predictions: Any, references: Any, **options: Any) -> dict[str, Any]:
+        return {"accuracy": float(accuracy_score(references, predictions, **options))}

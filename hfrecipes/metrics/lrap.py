@@ -1,22 +1,19 @@
 """Label ranking average precision, as an `evaluate` module that needs no network."""
 
+from typing import Any
+
 import datasets
 import evaluate
 from sklearn.metrics import label_ranking_average_precision_score
 
 
 class Lrap(evaluate.Metric):
-    """Mean, over the true labels of a row, of the share of true labels among those ranked at or above it; 0 to 1."""
+    """Mean, over the true labels of a row, of the share of true labels among those ranked at or above it."""
 
-    def _info(self):
-        features = datasets.Features(
-            {
-                "predictions": datasets.List(datasets.Value("float32")),
-                "references": datasets.List(datasets.Value("int32")),
-            }
-        )
+    def _info(self) -> evaluate.MetricInfo:
+        numbers, ids = datasets.List(datasets.Value("float32")), datasets.List(datasets.Value("int32"))
+        features = datasets.Features({"predictions": numbers, "references": ids})
         return evaluate.MetricInfo(description=self.__doc__, citation="", features=features)
 
-    def _compute(self, predictions, references, sample_weight=None):
-        score = label_ranking_average_precision_score(references, predictions, sample_weight=sample_weight)
-        return {"lrap": float(score)}
+    def _compute(self, predictions: Any, references: Any, **options: Any) -> dict[str, Any]:
+        return {"lrap": float(label_ranking_average_precision_score(references, predictions, **options))}

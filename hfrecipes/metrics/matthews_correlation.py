@@ -1,5 +1,7 @@
 """Matthews correlation coefficient, with the result keys of the public `evaluate` module of the same name."""
 
+from typing import Any
+
 import datasets
 import evaluate
 from sklearn.metrics import matthews_corrcoef
@@ -8,11 +10,10 @@ from sklearn.metrics import matthews_corrcoef
 class MatthewsCorrelation(evaluate.Metric):
     """Correlation of predicted and true classes, -1 to 1; 0 for chance and for one class only."""
 
-    def _info(self):
+    def _info(self) -> evaluate.MetricInfo:
         kind = datasets.Value("int32")
         features = datasets.Features({"predictions": kind, "references": kind})
         return evaluate.MetricInfo(description=self.__doc__, citation="", features=features)
 
-    def _compute(self, predictions, references, sample_weight=None):
-        score = matthews_corrcoef(references, predictions, sample_weight=sample_weight)
-        return {"matthews_correlation": float(score)}
+    def _compute(self, predictions: Any, references: Any, **options: Any) -> dict[str, Any]:
+        return {"matthews_correlation": float(matthews_corrcoef(references, predictions, **options))}

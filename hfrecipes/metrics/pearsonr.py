@@ -1,19 +1,24 @@
 """Pearson correlation, with the result keys of the public `evaluate` module of the same name."""
 
+import warnings
+from typing import Any
+
 import datasets
 import evaluate
-from scipy.stats import pearsonr
+from scipy.stats import ConstantInputWarning, pearsonr
 
 
 class Pearsonr(evaluate.Metric):
     """Linear correlation, -1 to 1; not a number where one side is constant."""
 
-    def _info(self):
+    def _info(self) -> evaluate.MetricInfo:
         kind = datasets.Value("float64")
         features = datasets.Features({"predictions": kind, "references": kind})
         return evaluate.MetricInfo(description=self.__doc__, citation="", features=features)
 
-    def _compute(self, predictions, references, return_pvalue=False):
-        result = pearsonr(references, predictions)
+    def _compute(self, predictions: Any, references: Any, **options: Any) -> dict[str, Any]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConstantInputWarning)
+            result = pearsonr(references, predictions)
         score = {"pearsonr": float(result[0])}
-        return {**score, "p-value": float(result[1])} if return_pvalue else score
+        return {**score, "p-value": float(result[1])} if options.get("return_pvalue") else score

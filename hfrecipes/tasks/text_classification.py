@@ -18,9 +18,15 @@ from ..recipe import Batch, Column, Recipe, Row
 if TYPE_CHECKING:
     from datasets import Dataset
 
-SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
+SINGLE: ProblemType = "single_label_classification"
+MULTI: ProblemType = "multi_label_classification"
+REGRESSION: ProblemType = "regression"
 THRESHOLD = 0.5
+
+
+def _words(words: str) -> tuple[str, ...]:
+    return tuple(words.split())
 
 
 @dataclass(kw_only=True)
@@ -38,13 +44,16 @@ class TextClassification(Recipe):
     auto_model: ClassVar[str] = "AutoModelForSequenceClassification"
     columns: ClassVar[dict[str, Column]] = {
         "text": Column(
-            ("sentence", "review", "content", "comment", "tweet", "message", "utterance", "question", "document")
-            + ("body", "headline", "文本", "内容", "评论", "句子", "text_a", "sentence1", "review_text", "review_body")
+            _words(
+                "sentence review content comment tweet message utterance question document body headline"
+                " review_text text_a 文本 内容 评论 句子"
+            )
         ),
         "text_pair": Column(optional=True),
         "label": Column(
-            ("labels", "category", "class", "target", "intent", "sentiment", "emotion", "topic", "score", "stars")
-            + ("rating", "gold_label", "similarity_score", "relatedness_score", "标签", "类别"),
+            _words(
+                "labels category class target intent sentiment emotion topic score stars rating gold_label 标签 类别"
+            ),
             gold=True,
         ),
     }
@@ -196,7 +205,7 @@ print(classify("{text}", top_k=None))
         if self.problem_type == REGRESSION:
             return [{"label": float(value)} for value in logits[:, 0]]
         if self.problem_type == MULTI:
-            probabilities = 1 / (1 + np.exp(-logits))
+            probabilities = (1 + np.tanh(logits / 2)) / 2  # the logistic function, without overflow
             return [self._several(row) for row in probabilities.tolist()]
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return [self._one(row) for row in (odds / odds.sum(axis=1, keepdims=True)).tolist()]
@@ -280,7 +289,11 @@ print(classify("{text}", top_k=None))
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip()) or (isinstance(value, float) and math.isnan(value))
+    return (
+        value is None
+        or (isinstance(value, str) and not value.strip())
+        or (isinstance(value, float) and math.isnan(value))
+    )
 
 
 def _any_list(values: list[Any]) -> bool:
@@ -305,12 +318,12 @@ def _name(value: Any) -> str:
 def _kind(values: list[Any]) -> ProblemType:
     """Lists: several labels. Numbers, some of them no whole ones: regression. Everything else: one label."""
     if _any_list(values):
-        return "multi_label_classification"
+        return MULTI
     numbers = [None if isinstance(value, bool) else _number(value) for value in values]
     known = [number for number in numbers if number is not None]
     if values and len(known) == len(values) and not all(number.is_integer() for number in known):
-        return "regression"
-    return "single_label_classification"
+        return REGRESSION
+    return SINGLE
 
 
 def _ordered(names: set[str]) -> list[str]:

