@@ -1,12 +1,13 @@
 """The usual tutorial: text classification with the Trainer alone, to set beside `hfrecipes run`.
 
-    python benchmarks/plain_trainer.py MODEL FOLDER TEXT_COLUMN [learning_rate] [epochs]
+    python benchmarks/plain_trainer.py MODEL FOLDER TEXT_COLUMN LEARNING_RATE EPOCHS
 
-FOLDER holds train, validation and test as parquet, with a `label` of ids.
+FOLDER holds train, validation and test as csv or parquet, with a column `label`.
 """
 
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 from datasets import load_dataset
@@ -20,14 +21,17 @@ from transformers import (
 )
 
 
-def main(name: str, folder: str, column: str, learning_rate: str = "5e-5", epochs: str = "3") -> None:
+def main(name: str, folder: str, column: str, learning_rate: str, epochs: str) -> None:
     start = time.perf_counter()
-    splits = ("train", "validation", "test")
-    rows = load_dataset("parquet", data_files={split: f"{folder}/{split}.parquet" for split in splits})
+    files = {split: str(next(Path(folder).glob(f"{split}.*"))) for split in ("train", "validation", "test")}
+    rows = load_dataset(Path(files["train"]).suffix[1:], data_files=files)
+    labels = sorted(set(rows["train"]["label"]))
     tokenizer = AutoTokenizer.from_pretrained(name)
-    encoded = rows.map(lambda batch: tokenizer(batch[column], truncation=True), batched=True)
-    labels = len(set(rows["train"]["label"]))
-    model = AutoModelForSequenceClassification.from_pretrained(name, num_labels=labels)
+
+    def encode(batch: dict) -> dict:
+        return {**tokenizer(batch[column], truncation=True), "label": [labels.index(one) for one in batch["label"]]}
+
+    encoded = rows.map(encode, batched=True)
     arguments = TrainingArguments(
         output_dir="plain-trainer",
         learning_rate=float(learning_rate),
@@ -40,7 +44,7 @@ def main(name: str, folder: str, column: str, learning_rate: str = "5e-5", epoch
         load_best_model_at_end=True,
     )
     trainer = Trainer(
-        model,
+        AutoModelForSequenceClassification.from_pretrained(name, num_labels=len(labels)),
         arguments,
         train_dataset=encoded["train"],
         eval_dataset=encoded["validation"],
@@ -51,8 +55,8 @@ def main(name: str, folder: str, column: str, learning_rate: str = "5e-5", epoch
         },
     )
     trainer.train()
-    metrics = trainer.predict(encoded["test"]).metrics
-    print(f"test accuracy {metrics['test_accuracy']:.4f}, {time.perf_counter() - start:.0f} s")
+    accuracy = trainer.predict(encoded["test"]).metrics["test_accuracy"]
+    print(f"plain Trainer: test accuracy {accuracy:.3f}, {time.perf_counter() - start:.0f} s")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import data as data_module
-from . import folder, hub, model, predict
+from . import folder, predict
+from . import hub as hub_module
+from . import model as model_module
 from ._version import __version__
 from .card import write_card
 from .config import RunConfig, merge, read_recipe_file, resolve, training_types
@@ -100,15 +102,43 @@ class Job(Plan):
     trainer: Trainer
 
 
-def run(what: str | Mapping[str, Any], **settings: Any) -> Result:
+def run(
+    what: str | Mapping[str, Any],
+    *,
+    model: str | os.PathLike[str] | dict[str, Any] | None = None,
+    dataset: Any = None,
+    output_dir: str | os.PathLike[str] | None = None,
+    splits: dict[str, str | None] | None = None,
+    columns: dict[str, str | int] | None = None,
+    limit: int | dict[str, int] | None = None,
+    metrics: list[str] | None = None,
+    options: dict[str, Any] | None = None,
+    training: dict[str, Any] | None = None,
+    early_stopping: bool | dict[str, Any] | None = None,
+    lora: bool | dict[str, Any] | None = None,
+    hub: str | dict[str, Any] | None = None,
+    **bare_keys: Any,
+) -> Result:
     """Fine-tune, evaluate and save.
 
     The same call again resumes an interrupted run, and returns a complete one as it is.
 
     Args:
         what: Task name, recipe file (a path, or `<task>/<name>` of one that ships), or dict of settings.
-        **settings: Fields of `RunConfig`; a bare key that names an option of the task or a `TrainingArguments` keyword
-            goes there.
+        model: Hub id or folder, or keywords of `from_pretrained` with the name under `path`.
+        dataset: Hub id, file, folder, glob, URL, split -> any of these, keywords of `load_dataset`, or rows: a
+            DataFrame, a list of dicts, a `Dataset`, a `DatasetDict`.
+        output_dir: Folder that the run leaves; `runs/<task>-<dataset>-<model>` where not given.
+        splits: Split of the dataset that serves as `train`, `validation`, `test`; None for none.
+        columns: Column of the dataset for each column of the task; a position in a file without header.
+        limit: Rows kept of each split, drawn with the seed.
+        metrics: Further `evaluate` metrics: shipped name, Hub id, or path to a .py file.
+        options: The task's own options.
+        training: Keywords of `TrainingArguments`.
+        early_stopping: Keywords of `EarlyStoppingCallback`; False for none.
+        lora: Keywords of `LoraConfig`; True for defaults.
+        hub: Hub repository to push to, or keywords of `create_repo`.
+        **bare_keys: Keys of `options` or `training`, without the block: `learning_rate=3e-5`.
 
     Raises:
         HFRecipesError: A setting, the data, the model or the output folder cannot be used; nothing was written.
@@ -117,6 +147,11 @@ def run(what: str | Mapping[str, Any], **settings: Any) -> Result:
         >>> result = hfrecipes.run("text-classification", model="<hub id>", dataset="texts.csv")  # doctest: +SKIP
         >>> result.metrics["test"]["accuracy"]  # doctest: +SKIP
     """
+    settings = {name: value for name, value in locals().items() if name not in ("what", "bare_keys")}
+    return _run(what, {**settings, **bare_keys})
+
+
+def _run(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> Result:
     start = time.perf_counter()
     plan = make_plan(what, settings)
     if folder.is_complete(plan.path):
@@ -124,12 +159,12 @@ def run(what: str | Mapping[str, Any], **settings: Any) -> Result:
         return _reload(plan)
     job = make_job(plan)
     if _writes(job):
-        hub.preflight(job.config.hub)
+        hub_module.preflight(job.config.hub)
         folder.begin(job.path, job.config, job.about)
     _train(job)
     result = _evaluate_and_save(job, start)
     if job.config.hub and _writes(job):
-        hub.push(job.path, job.config.hub, say)
+        hub_module.push(job.path, job.config.hub, say)
     return result
 
 
@@ -176,7 +211,7 @@ def check(what: str | Mapping[str, Any], **settings: Any) -> dict[str, Any]:
 def make_plan(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:
     """Settle settings and rows, and refuse a folder that holds something else; cheap steps first."""
     config, recipe = configure(what, settings)
-    model.check_folder(model.name_and_keywords(config)[0])
+    model_module.check_folder(model_module.name_and_keywords(config)[0])
     data, config = load_data(config, recipe)
     path = Path(config.output_dir or default_folder(what, config))
     fingerprints = {split: f"{len(rows)} rows, {data_module.fingerprint(rows)}" for split, rows in data.splits.items()}
@@ -283,10 +318,10 @@ def _is_keywords(dataset: Any) -> bool:
 
 def load_tokenizer(config: RunConfig, recipe: Recipe) -> None:
     """Tokenizer and length limit of the model, and its own order of the labels where it knows them."""
-    recipe.tokenizer, model_config = model.load_tokenizer(config)
+    recipe.tokenizer, model_config = model_module.load_tokenizer(config)
     if recipe.labels:
-        recipe.labels = model.checkpoint_labels(recipe.labels, model_config)
-    limit = model.longest_input(recipe.tokenizer, model_config)
+        recipe.labels = model_module.checkpoint_labels(recipe.labels, model_config)
+    limit = model_module.longest_input(recipe.tokenizer, model_config)
     wanted = getattr(recipe, "max_length", None)
     if limit and wanted and wanted > limit:
         say(f"max_length: {limit}, the most that the model reads ({wanted} was wanted)")
@@ -320,7 +355,7 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
 
     config, recipe = plan.config, plan.recipe
     transformers.set_seed(arguments.seed)  # the new head is drawn while the model loads
-    network = model.load_model(config, recipe, say)
+    network = model_module.load_model(config, recipe, say)
     keywords = (
         config.early_stopping if isinstance(config.early_stopping, dict) else {"early_stopping_patience": PATIENCE}
     )
@@ -352,7 +387,7 @@ def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validat
     defaults = {**DEFAULTS, **recipe.defaults}
     if config.lora:
         defaults["learning_rate"] = LORA_LEARNING_RATE
-    machine, sentence = model.machine_arguments(config.training)
+    machine, sentence = model_module.machine_arguments(config.training)
     say(sentence)
     chosen = {**defaults, **machine, **config.training}
     if not has_validation:
@@ -378,7 +413,7 @@ def _mend_loss_scale(trainer: Trainer, encoded: Dataset) -> None:
         return
     batch = trainer.data_collator([encoded[place] for place in range(min(2, len(encoded)))])
     batch = {name: value.to(trainer.args.device) for name, value in batch.items()}
-    if not model.loss_is_per_item(trainer.model, batch):
+    if not model_module.loss_is_per_item(trainer.model, batch):
         trainer.model_accepts_loss_kwargs = False
         trainer.args.average_tokens_across_devices = False
 
@@ -396,7 +431,9 @@ def _train(job: Job) -> None:
 def _evaluate_and_save(job: Job, start: float) -> Result:
     """Save first, then score what was saved."""
     trainer, recipe = job.trainer, job.recipe
-    trainer.model = trainer.model_wrapped = model.save(trainer.model, recipe.tokenizer, job.path, write=_writes(job))
+    trainer.model = trainer.model_wrapped = model_module.save(
+        trainer.model, recipe.tokenizer, job.path, write=_writes(job)
+    )
     predictions = {split: _predict(job, split) for split in job.data.splits}
     scores = {split: found for split in job.data.splits if (found := _score(job, split, *predictions[split]))}
     if _writes(job):

@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 @pytest.fixture
@@ -37,17 +37,32 @@ def test_the_python_of_the_readme_runs(checkout, capsys):
     assert "Result(train accuracy" in capsys.readouterr().out
 
 
+def give(line: str) -> None:
+    """Give one command as a shell would, `echo ... |` before it included."""
+    given, _, command = line.rpartition("|")
+    text = given.strip().removeprefix("echo ").strip('" ') + "\n" if given else None
+    made = CliRunner().invoke(main, shlex.split(command)[1:], input=text)
+    assert made.exit_code == 0, (line, made.output)
+
+
 def test_the_commands_of_the_readme_run(checkout):
     commands = [line for block in blocks("bash") for line in block.splitlines() if "hfrecipes " in line]
     assert len(commands) >= 6
-    first = CliRunner().invoke(main, ["run", "text-classification/quickstart"])
-    assert first.exit_code == 0, first.output
+    give("hfrecipes run text-classification/quickstart")
     for line in commands:
-        given, _, command = line.rpartition("|")
-        words = shlex.split(command)[1:]
-        text = given.strip().removeprefix("echo ").strip('" ') + "\n" if given else None
-        made = CliRunner().invoke(main, words, input=text)
-        assert made.exit_code == 0, (line, made.output)
+        give(line)
+
+
+def test_the_guide_runs_from_top_to_bottom(checkout, capsys):
+    guide = (ROOT / "docs" / "text-classification.md").read_text(encoding="utf-8")
+    steps = re.findall(r"```(bash|python)\n(.*?)```", guide, re.DOTALL)
+    assert len(steps) >= 5
+    for language, block in steps:
+        if language == "python":
+            exec(block, {})
+        else:
+            for line in block.splitlines():
+                give(line)
 
 
 def test_the_make_targets_that_the_readme_names_exist():
