@@ -241,17 +241,15 @@ def machine_arguments(training: Mapping[str, Any]) -> tuple[dict[str, Any], str]
     """
     import torch
 
-    on_gpu = torch.cuda.is_available() and not training.get("use_cpu")
-    arguments: dict[str, Any] = {"dataloader_pin_memory": on_gpu}
-    if {"bf16", "fp16"} & set(training):
-        return arguments, "precision: as asked for"
-    if on_gpu:
+    by_user = {"bf16", "fp16"} & set(training)
+    if torch.cuda.is_available() and not training.get("use_cpu"):
         kind = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
-        return {**arguments, kind: True}, f"precision: {kind} on the GPU (weights stay float32)"
+        return ({} if by_user else {kind: True}), f"precision: {kind} on the GPU (weights stay float32)"
+    arguments: dict[str, Any] = {"dataloader_pin_memory": False}
     if torch.backends.mps.is_available() and not training.get("use_cpu"):
         return arguments, "precision: float32 on the Apple GPU"
-    arguments["use_cpu"] = True
-    if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
+    arguments["use_cpu"] = True  # without it, several processes on CPUs each take themselves for the only one
+    if not by_user and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         return {
             **arguments,
             "bf16": True,

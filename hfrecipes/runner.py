@@ -388,7 +388,8 @@ def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validat
     if config.lora:
         defaults["learning_rate"] = LORA_LEARNING_RATE
     machine, sentence = model_module.machine_arguments(config.training)
-    say(sentence)
+    if not {"bf16", "fp16"} & set(config.training):
+        say(sentence)
     chosen = {**defaults, **machine, **config.training}
     if not has_validation:
         chosen["eval_strategy"] = "no"
@@ -402,9 +403,13 @@ def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validat
             chosen["metric_for_best_model"], chosen["greater_is_better"] = recipe.best_metric
     chosen |= {"output_dir": str(path), "remove_unused_columns": False}
     try:
-        return getattr(transformers, arguments_name(type(recipe)))(**chosen)
+        arguments: TrainingArguments = getattr(transformers, arguments_name(type(recipe)))(**chosen)
     except (TypeError, ValueError, KeyError) as error:
         raise ConfigError(f"training: {' '.join(str(error).split())}") from error
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if arguments.world_size != processes:
+        raise ConfigError(f"{processes} processes were started and {arguments.world_size} joined: start with torchrun")
+    return arguments
 
 
 def _mend_loss_scale(trainer: Trainer, encoded: Dataset) -> None:

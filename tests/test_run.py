@@ -364,7 +364,7 @@ model, rows, out, batch, steps = sys.argv[1:]
 trainer = hfrecipes.build(
     "text-classification", model=model, dataset={"train": json.load(open(rows))}, splits={"validation": None},
     output_dir=out, per_device_train_batch_size=int(batch), gradient_accumulation_steps=int(steps), max_steps=4,
-    learning_rate=0.1, warmup_steps=0, optim="sgd", bf16=False, use_cpu=True, max_grad_norm=0.0,
+    learning_rate=0.1, warmup_steps=0, optim="sgd", bf16=False, max_grad_norm=0.0,
     train_sampling_strategy="sequential", logging_steps=1, logging_strategy="steps", save_strategy="no",
 )
 assert trainer.args.world_size == int(os.environ.get("WORLD_SIZE", "1"))
@@ -435,3 +435,30 @@ def test_loss_and_gradient_are_right_under_accumulation_and_several_processes(fa
     for name in ("accumulated", "two processes"):
         assert found[name]["losses"] == pytest.approx(found["whole"]["losses"], abs=2e-3)
         assert torch.allclose(found[name]["weights"], found["whole"]["weights"], atol=1e-5), name
+
+
+@pytest.mark.slow
+def test_two_processes_leave_one_run_with_its_rows_in_order(tiny_bert, tmp_path):
+    for split, rows in ROWS.items():
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "hfrecipes", "run"]
+    settings = [
+        f"model={tiny_bert}",
+        f"dataset={tmp_path}",
+        "output_dir=run",
+        "learning_rate=1e-2",
+        "lora=true",
+        "bf16=false",
+    ]
+    words += ["text-classification", *settings, "per_device_train_batch_size=4"]
+    made = subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=tmp_path, timeout=240)
+    assert made.returncode == 0, made.stderr[-2000:]
+    assert made.stderr.count("labels: one label a text") == 1, "one process speaks"
+    lines = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
+    test = [line for line in lines if line["split"] == "test"]
+    assert [line["text"] for line in test] == [row["text"] for row in ROWS["test"]]
+    written = json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]
+    again = hfrecipes.load(tmp_path / "run").evaluate(ROWS["test"]).metrics
+    assert {name: entry["value"] for name, entry in written.items()} == pytest.approx(again)
+    steps = json.loads((tmp_path / "run" / "run.json").read_text())["steps"]
+    assert steps == 3 * 160 / 8, "both processes share each epoch"
