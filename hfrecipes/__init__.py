@@ -18,19 +18,34 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .config import RunConfig
+    from .errors import HFRecipesError
+    from .plan import check
     from .predict import load
     from .recipe import Recipe
     from .registry import tasks
-    from .runner import Result, build, check, run
+    from .runner import Result, build, run
 
-__all__ = ["Recipe", "Result", "RunConfig", "__version__", "build", "check", "errors", "load", "run", "tasks"]
+__all__ = [
+    "HFRecipesError",
+    "Recipe",
+    "Result",
+    "RunConfig",
+    "__version__",
+    "build",
+    "check",
+    "errors",
+    "load",
+    "run",
+    "tasks",
+]
 
 _HOMES = {
+    "HFRecipesError": "errors",
     "Recipe": "recipe",
     "Result": "runner",
     "RunConfig": "config",
     "build": "runner",
-    "check": "runner",
+    "check": "plan",
     "load": "predict",
     "run": "runner",
     "tasks": "registry",

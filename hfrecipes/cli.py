@@ -153,9 +153,9 @@ def copy(file: str, dest: Path) -> None:
 def check(what: str, words: tuple[str, ...]) -> None:
     """Check settings and read every row, without training."""
     settings = _settings(words)
-    from . import runner
+    from .plan import check as check_all
 
-    report = runner.check(what, **settings)
+    report = check_all(what, **settings)
     click.echo("no problem found; settings:\n")
     from .config import to_yaml
 
@@ -176,11 +176,16 @@ def run(what: str, words: tuple[str, ...]) -> None:
         _print(score_table(result.scores, recipe.headline))
         click.echo(f"\nvalues with 95 % intervals; all metrics: {result.path / 'metrics.json'}")
         click.echo(f"model: {result.path}")
-        click.echo(f'try it: echo "{_example(recipe)}" | hfrecipes predict {result.path} -')
+        click.echo(f"try it: {_try_it(result)}")
 
 
-def _example(recipe: Any) -> str:
-    return str(next(iter(recipe.samples[0].values())))
+def _try_it(result: Any) -> str:
+    """A command that predicts: a line of text where one is all that the model reads, else a file."""
+    recipe = result.predictor.recipe
+    inputs = [name for name in result.predictor.config.columns if not recipe.columns[name].gold]
+    if len(inputs) > 1:
+        return f"hfrecipes predict {result.path} <file with {' and '.join(inputs)}>"
+    return f'echo "{next(iter(recipe.samples[0].values()))}" | hfrecipes predict {result.path} -'
 
 
 @main.command(context_settings=_WORDS)
@@ -230,10 +235,9 @@ def _stdin() -> list[str]:
         content = sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError:
         fail("standard input is not UTF-8 text")
-    texts = [line.rstrip("\r") for line in content.split("\n") if line.strip()]
-    if not texts:
+    if not content.strip():
         fail("standard input is empty: expected one text a line")
-    return texts
+    return [line.rstrip("\r") for line in content.rstrip().split("\n")]
 
 
 def _write(predictions: list[dict[str, Any]], output: Path) -> None:

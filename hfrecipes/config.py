@@ -98,6 +98,20 @@ _OLD_NAMES: dict[str, str] = {
 }
 
 
+# Numbers that libraries take without a word, or refuse after the rows are read.
+_ABOVE = {
+    "learning_rate": 0,
+    "num_train_epochs": 0,
+    "per_device_train_batch_size": 0,
+    "per_device_eval_batch_size": 0,
+    "gradient_accumulation_steps": 0,
+    "seed": -1,
+    "max_length": 3,
+}
+# Keywords that one layer may add to the dataset of another.
+_LOAD_KEYWORDS = {"name", "revision", "data_dir", "data_files", "cache_dir", "trust_remote_code"}
+
+
 def training_types(arguments: str = "TrainingArguments") -> dict[str, Any]:
     """Name and type of every keyword of the TrainingArguments class called `arguments`."""
     import transformers
@@ -107,49 +121,53 @@ def training_types(arguments: str = "TrainingArguments") -> dict[str, Any]:
     return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}
 
 
-def resolve(
-    settings: Mapping[str, Any],
-    *,
-    option_types: Mapping[str, Any],
-    training: Mapping[str, Any],
-) -> RunConfig:
-    """Put every key where it belongs and check all of them before anything is loaded.
+def place_bare_keys(
+    layer: Mapping[str, Any], *, options: Mapping[str, Any], training: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Put each bare key that has one owner into the owner's block; what has none is left for `resolve` to name.
+
+    Example:
+        >>> place_bare_keys({"seed": 1, "x": 2}, options={}, training={"seed": int})
+        {'x': 2, 'training': {'seed': 1}}
+    """
+    placed = {key: _plain(value) for key, value in layer.items()}
+    for block, known in (("options", options), ("training", training)):
+        bare = {key: placed.pop(key) for key in list(placed) if key in known and key not in {*FIELDS, *_OLD_NAMES}}
+        inside = placed.get(block) or {}
+        if bare and isinstance(inside, Mapping):
+            placed[block] = {**inside, **bare}
+    return placed
+
+
+def resolve(settings: Mapping[str, Any], *, option_types: Mapping[str, Any], training: Mapping[str, Any]) -> RunConfig:
+    """Check all settings before anything is loaded.
 
     Args:
-        settings: Merged layers; bare keys may name an option or a TrainingArguments keyword.
+        settings: Merged layers, bare keys in their blocks.
         option_types: Types of the recipe's options.
         training: Types of the TrainingArguments keywords.
 
     Raises:
         ConfigError: With every unknown name and every value of the wrong type.
     """
-    problems: list[str] = []
-    blocks: dict[str, Any] = {key: _plain(value) for key, value in settings.items() if key in FIELDS}
-    for block in ("options", "training"):
-        given = blocks.get(block)
-        blocks[block] = dict(given) if isinstance(given, Mapping) else ({} if given is None else given)
-    for key, value in settings.items():
-        if key in FIELDS:
-            continue
-        owners = [name for name, known in (("options", option_types), ("training", training)) if key in known]
-        if len(owners) == 1 and key not in _OLD_NAMES and isinstance(blocks[owners[0]], dict):
-            blocks[owners[0]][key] = value
-        elif len(owners) > 1:
-            problems.append(f"{key} belongs to options and to training: write options.{key} or training.{key}")
-        else:
-            problems.append(_unknown(key, value, [*FIELDS, *option_types, *training]))
+    blocks = {key: value for key, value in settings.items() if key in FIELDS and value is not None}
+    known = [*FIELDS, *option_types, *training]
+    problems = [_unknown(key, value, known) for key, value in settings.items() if key not in FIELDS]
     problems += [
         f"{key}: {_wrong(value, FIELDS[key])}" for key, value in blocks.items() if not _fits(value, FIELDS[key])
     ]
-    problems += _check_block("options", blocks["options"], option_types)
-    problems += _check_block("training", blocks["training"], training)
+    problems += _check_block("options", blocks.get("options"), option_types)
+    problems += _check_block("training", blocks.get("training"), training)
     problems += _check_shapes(blocks)
     if problems:
         raise ConfigError(problems)
-    return RunConfig(**{key: value for key, value in blocks.items() if value is not None})
+    return RunConfig(**blocks)
 
 
 def _plain(value: Any) -> Any:
+    """The value with paths as texts."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
@@ -171,6 +189,8 @@ def _check_block(block: str, values: Any, known: Mapping[str, Any]) -> list[str]
             problems.append(sentence.replace("unknown setting ", f"unknown setting {block}."))
         elif not _fits(value, known[key]):
             problems.append(f"{key}: {_wrong(value, known[key])}")
+        elif key in _ABOVE and not (isinstance(value, int | float) and value > _ABOVE[key]):
+            problems.append(f"{key}: found {format_value(value)}, expected a number above {_ABOVE[key]}")
     return problems
 
 
@@ -247,16 +267,24 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
     Example:
         >>> merge({"training": {"seed": 1, "bf16": True}}, {"training": {"seed": 2}})
         {'training': {'seed': 2, 'bf16': True}}
+        >>> merge({"dataset": "me/texts"}, {"dataset": {"revision": "v2"}})
+        {'dataset': {'path': 'me/texts', 'revision': 'v2'}}
     """
     merged: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.items():
-            mergeable = key in ("options", "training", "columns", "splits")
-            if mergeable and isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-                merged[key] = {**merged[key], **value}
-            else:
-                merged[key] = value
+            merged[key] = _over(key, merged.get(key), value)
     return merged
+
+
+def _over(key: str, below: Any, above: Any) -> Any:
+    if key in ("model", "dataset") and isinstance(below, str):
+        below = {"path": below}
+    if not isinstance(below, Mapping) or not isinstance(above, Mapping) or key not in FIELDS:
+        return above
+    if key == "dataset" and ("path" not in below or not set(above) <= _LOAD_KEYWORDS):
+        return above
+    return {**below, **above}
 
 
 # --- recipe files and key=value ----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import glob
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from .config import SPLITS, RunConfig, local_path
 from .errors import ConfigError, DataError, HFRecipesError, NotFoundError, nearest
 from .files import SUFFIXES, read_file
 from .recipe import Recipe
+from .say import say
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -48,27 +49,28 @@ class Data:
     """Names of the classes, where the dataset itself knows them."""
 
 
-def load(config: RunConfig, recipe: type[Recipe], say: Callable[[str], None]) -> Data:
-    """Load the dataset of a run, its columns renamed and its rows limited.
+def load(config: RunConfig, recipe: type[Recipe]) -> Data:
+    """Load the dataset of a run, its columns renamed.
 
     Raises:
         HFRecipesError: The data is not there, or not of a form that the task can use.
     """
-    headless = any(isinstance(name, int) for name in config.columns.values())
-    found = read(config.dataset, header=not headless)
+    found = read(config.dataset, header=not by_position(config.columns))
     chosen = choose_splits(list(found), config.splits)
     if "train" not in chosen:
         raise DataError(f"found the splits {', '.join(found)}, expected one to train on: splits.train=<one of them>")
-    _say_splits(chosen, found, say)
+    _say_splits(chosen, found)
     columns = find_columns(found[chosen["train"]].column_names, recipe, config.columns)
     splits = {split: rename(found[name], columns, recipe, split) for split, name in chosen.items()}
     renamed = {task: own for task, own in columns.items() if task != own}
     if renamed:
         say("columns: " + ", ".join(f"{task} is {own!r}" for task, own in renamed.items()))
+    others = [name for name in found[chosen["train"]].column_names if name not in columns.values()]
+    if others:
+        say(f"columns not used: {', '.join(others)}")
     data = Data(splits, columns, chosen)
-    _name_classes(data, recipe)
-    _drop_blind_answers(data, recipe, say)
-    _limit(data, config, say)
+    name_classes(data, recipe)
+    drop_blind_answers(data, recipe)
     return data
 
 
@@ -92,19 +94,29 @@ def read(source: Any, *, header: bool = True) -> dict[str, Dataset]:
         raise DataError("found a streamed dataset, expected one with a length: load it without streaming=True")
     if isinstance(source, Mapping) and "path" in source:
         return _from_hub(dict(source))
-    if isinstance(source, Mapping) and source and not _is_column(next(iter(source.values()))):
-        return {str(split): _one_part(part, header) for split, part in source.items()}
+    if isinstance(source, Mapping) and source and not is_column(next(iter(source.values()))):
+        return {str(split): one_part(part, header=header) for split, part in source.items()}
     if isinstance(source, str | os.PathLike):
         return _from_path(local_path(os.fspath(source)), header)
     return {"train": _from_rows(source)}
 
 
-def _is_column(value: Any) -> bool:
+def is_column(value: Any) -> bool:
     """Whether the value of a dict is a column of cells, as in {"text": ["a", "b"]}, and not a split."""
-    return isinstance(value, list) and (not value or not isinstance(value[0], Mapping))
+    return isinstance(value, list | np.ndarray) and (not len(value) or not isinstance(value[0], Mapping))
 
 
-def _one_part(source: Any, header: bool) -> Dataset:
+def by_position(columns: Mapping[str, Any]) -> bool:
+    """Whether columns are named by position, as in a file without header."""
+    return any(isinstance(name, int) for name in columns.values())
+
+
+def one_part(source: Any, *, header: bool = True) -> Dataset:
+    """Rows of a source that has no splits.
+
+    Raises:
+        DataError: It has several.
+    """
     parts = read(source, header=header)
     if len(parts) != 1:
         raise DataError(f"found the splits {', '.join(parts)} where one part is expected: name a file, not a folder")
@@ -129,17 +141,18 @@ def quiet_bars(rows: int) -> Iterator[None]:
 def _from_rows(source: Any) -> Dataset:
     import datasets
     import pandas as pd
+    from pyarrow.lib import ArrowException
 
-    if isinstance(source, pd.DataFrame):
-        return datasets.Dataset.from_pandas(source, preserve_index=False)
-    if isinstance(source, Mapping):
-        return datasets.Dataset.from_dict(dict(source))
-    if isinstance(source, Sequence) and source and all(isinstance(row, Mapping) for row in source):
-        keys = dict.fromkeys(key for row in source for key in row)
-        try:
+    try:
+        if isinstance(source, pd.DataFrame):
+            return datasets.Dataset.from_pandas(source, preserve_index=False)
+        if isinstance(source, Mapping):
+            return datasets.Dataset.from_dict(dict(source))
+        if isinstance(source, Sequence) and source and all(isinstance(row, Mapping) for row in source):
+            keys = dict.fromkeys(key for row in source for key in row)
             return datasets.Dataset.from_dict({key: [row.get(key) for row in source] for key in keys})
-        except (TypeError, ValueError) as error:
-            raise DataError(f"the rows do not fit into columns: {' '.join(str(error).split())[:200]}") from error
+    except (TypeError, ValueError, ArrowException) as error:
+        raise DataError(f"the rows do not fit into columns: {' '.join(str(error).split())[:200]}") from error
     raise DataError(
         f"found {type(source).__name__}, expected a Hub id, a file, a folder, a DataFrame, a Dataset or a list of dicts"
     )
@@ -148,7 +161,8 @@ def _from_rows(source: Any) -> Dataset:
 def _from_path(path: str, header: bool) -> dict[str, Dataset]:
     import datasets
 
-    if "://" in path and not path.startswith("hf://"):
+    path = os.path.expanduser(path)
+    if "://" in path:
         return {"train": read_file(path, header=header)}
     if os.path.isdir(path):
         if any(Path(path, name).exists() for name in ("dataset_info.json", "dataset_dict.json", "state.json")):
@@ -184,6 +198,12 @@ def _from_files(files: list[str], where: str, header: bool) -> dict[str, Dataset
         by_split[split] = exact or [file for file in files if _mentions(os.path.relpath(file, root), names)]
     if not any(by_split.values()):
         by_split = {"train": files}
+    used = [file for several in by_split.values() for file in several]
+    twice = next((file for file in used if used.count(file) > 1), None)
+    if twice:
+        raise DataError(f"{twice} could be of two splits by its name: say which, dataset.train=… dataset.test=…")
+    if len(used) < len(files):
+        say(f"files not used: {', '.join(os.path.relpath(file, root) for file in files if file not in used)}")
     for split, several in by_split.items():
         if len({PurePath(file).suffix for file in several}) > 1:
             raise DataError(
@@ -249,7 +269,7 @@ def choose_splits(found: list[str], wanted: Mapping[str, str | None]) -> dict[st
     return {split: chosen[split] for split in SPLITS if split in chosen}
 
 
-def _say_splits(chosen: dict[str, str], found: dict[str, Dataset], say: Callable[[str], None]) -> None:
+def _say_splits(chosen: dict[str, str], found: dict[str, Dataset]) -> None:
     other = [name for name in found if name not in chosen.values()]
     counts = [f"{split} {len(found[name])} rows" + (f" ({name})" * (name != split)) for split, name in chosen.items()]
     say("splits: " + ", ".join(counts) + (f"; not used: {', '.join(other)}" if other else ""))
@@ -280,14 +300,15 @@ def hold_out(rows: Dataset, strata: Sequence[Any] | None, seed: int) -> tuple[Da
     return rows.select(kept), rows.select(sorted(held))
 
 
-def _limit(data: Data, config: RunConfig, say: Callable[[str], None]) -> None:
+def limit(data: Data, config: RunConfig) -> None:
+    """Keep no more rows of each split than asked for, drawn with the seed and in their order."""
     limits = dict.fromkeys(SPLITS, config.limit) if isinstance(config.limit, int) else (config.limit or {})
     generator = np.random.default_rng(config.training.get("seed", 42))
     for split, rows in data.splits.items():
-        limit = limits.get(split)
-        if limit and len(rows) > limit:
-            data.splits[split] = rows.select(sorted(generator.permutation(len(rows))[:limit].tolist()))
-            say(f"limit: {limit} of {len(rows)} rows of {split}, drawn with the seed")
+        most = limits.get(split)
+        if most and len(rows) > most:
+            data.splits[split] = rows.select(sorted(generator.permutation(len(rows))[:most].tolist()))
+            say(f"limit: {most} of {len(rows)} rows of {split}, drawn with the seed")
 
 
 # --- columns -----------------------------------------------------------------------------------------------------
@@ -319,6 +340,9 @@ def find_columns(
         if name not in found
         and (gold or not recipe.columns.get(column, recipe.columns[next(iter(recipe.columns))]).gold)
     ]
+    names = list(wanted.values())
+    twice = dict.fromkeys(name for name in names if names.count(name) > 1)
+    problems += [f"column {name!r} is named for two columns of the task" for name in twice]
     if problems:
         raise DataError("; ".join(problems) + f". The dataset has the columns {', '.join(found)}")
     columns = {column: name for column, name in wanted.items() if name in found}
@@ -338,9 +362,11 @@ def find_columns(
 
 
 def _known_layout(found: list[str], recipe: type[Recipe], taken: Mapping[str, str]) -> dict[str, str]:
+    own = {name.strip().lower(): name for name in found}
     for layout in recipe.layouts:
-        if set(layout.values()) <= set(found) and not set(layout) & ({*taken, *found}):
-            return dict(layout)
+        clash = set(layout) & {*taken, *found} - set(layout.values())
+        if set(layout.values()) <= set(own) and not clash:
+            return {column: own[name] for column, name in layout.items()}
     return {}
 
 
@@ -375,21 +401,26 @@ def rename(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe], spli
     return rows.rename_columns({name: column for column, name in present.items() if name != column})
 
 
-def _name_classes(data: Data, recipe: type[Recipe]) -> None:
+def name_classes(data: Data, recipe: type[Recipe]) -> None:
     """Turn class ids into the names that the dataset's own features give them; -1 becomes missing."""
     for column in (name for name, facts in recipe.columns.items() if facts.gold):
+        data.class_names = _class_names(next(iter(data.splits.values())), column)
         for split, rows in data.splits.items():
-            names = _class_names(rows, column)
-            if names:
-                data.class_names = data.class_names or names
-                data.splits[split] = _with_names(rows, column, names)
+            own = _class_names(rows, column)
+            if own and data.class_names:
+                data.splits[split] = _with_names(rows, column, own)
 
 
-def _drop_blind_answers(data: Data, recipe: type[Recipe], say: Callable[[str], None]) -> None:
+def drop_blind_answers(data: Data, recipe: type[Recipe]) -> None:
     """Take away the answers of a test split where each is -1, as benchmarks publish a test without answers."""
     for column in (name for name, facts in recipe.columns.items() if facts.gold):
         rows = data.splits.get("test")
-        if rows is not None and column in rows.column_names and all(str(one) in _BLIND for one in rows[column]):
+        if (
+            rows is not None
+            and len(rows)
+            and column in rows.column_names
+            and all(str(one) in _BLIND for one in rows[column])
+        ):
             data.splits["test"] = rows.remove_columns(column)
             say(f"test: every {column} is -1 or missing, so no row has an answer")
 
@@ -403,48 +434,54 @@ def _class_names(rows: Dataset, column: str) -> list[str]:
 def _with_names(rows: Dataset, column: str, names: list[str]) -> Dataset:
     from datasets import List, Value
 
-    def named(value: Any) -> Any:
-        if isinstance(value, list):
-            return [named(one) for one in value]
-        return None if value is None or value < 0 else names[value]
-
     several = hasattr(rows.features[column], "feature")
     features = rows.features.copy()
     features[column] = List(Value("string")) if several else Value("string")
-
-    def rename_batch(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        return {column: [named(value) for value in batch[column]]}
-
+    about = {"column": column, "names": names}
     with quiet_bars(len(rows)):
-        return rows.map(rename_batch, batched=True, features=features, desc=f"Naming {column}")
+        return rows.map(_name_batch, batched=True, fn_kwargs=about, features=features, desc=f"Naming {column}")
+
+
+def _name_batch(batch: dict[str, list[Any]], column: str, names: list[str]) -> dict[str, list[Any]]:
+    return {column: [_class_name(value, names) for value in batch[column]]}
+
+
+def _class_name(value: Any, names: list[str]) -> Any:
+    if isinstance(value, list):
+        return [_class_name(one, names) for one in value]
+    return None if value is None or value < 0 else names[value]
 
 
 # --- checks ------------------------------------------------------------------------------------------------------
 
 
-def check(data: Data, recipe: Recipe, say: Callable[[str], None], *, drop: bool) -> None:
+def check(data: Data, recipe: Recipe, *, drop: bool) -> None:
     """Check every row of every split, and drop or name those that cannot be used.
 
     Raises:
         DataError: With every kind of problem found, counted, and the first places.
     """
     found: list[str] = []
+    any_rows = False
     for split, rows in data.splits.items():
+        if not len(rows):
+            raise DataError(f"split {split} has no rows: leave it out, splits.{split}=null, or give it some")
         problems = {**empty_texts(rows, recipe), **_missing_answers(rows, recipe, split)}
         if data_has_answers(rows, recipe):
             problems |= recipe.problems(rows)
         bad = sorted({place for places in problems.values() for place in places})
-        sentences = [_name_rows(split, sentence, places) for sentence, places in problems.items()]
+        sentences = [name_rows(split, sentence, places) for sentence, places in problems.items()]
         if drop and bad and all(problems.values()):
+            if len(bad) == len(rows):
+                raise DataError(f"no row of {split} can be used: {'; '.join(sentences)}")
             data.splits[split] = rows.select(sorted(set(range(len(rows))) - set(bad)))
             say(f"dropped {len(bad)} of {len(rows)} rows: " + "; ".join(sentences))
         else:
             found += [sentence for sentence in sentences if sentence not in found]
+            any_rows = any_rows or bool(bad)
     if found:
-        edit = (
-            "mend them, or drop them with options.drop_invalid=true" if "rows" in " ".join(found) else "use other data"
-        )
-        raise DataError("; ".join(found) + f". {edit[0].upper()}{edit[1:]}")
+        edit = "Mend them, or drop them with options.drop_invalid=true" if any_rows else "Use other data"
+        raise DataError("; ".join(found[:8]) + f"; and {len(found) - 8} more" * (len(found) > 8) + f". {edit}")
 
 
 def data_has_answers(rows: Dataset, recipe: Recipe) -> bool:
@@ -489,7 +526,8 @@ def _missing_answers(rows: Dataset, recipe: Recipe, split: str) -> dict[str, lis
     return {f"{', '.join(gold)} is missing": missing} if missing else {}
 
 
-def _name_rows(split: str, sentence: str, places: list[int]) -> str:
+def name_rows(split: str, sentence: str, places: list[int]) -> str:
+    """The sentence with the number of rows at fault and the first of them."""
     if not places:
         return f"{split}: {sentence}"
     shown = ", ".join(map(str, places[:5])) + (", …" if len(places) > 5 else "")
@@ -529,5 +567,5 @@ def fingerprint(rows: Dataset) -> str:
         for column in batch.column_names:
             digest.update(column.encode())
             for cell in batch[column].to_pylist():
-                digest.update(repr(cell).encode())
+                digest.update(repr(cell).encode() + b"\0")
     return digest.hexdigest()

@@ -6,6 +6,7 @@ HFRecipesError
 ├── DataError          (ValueError)       the rows or their file cannot be used as they are
 ├── ModelError         (ValueError)       the model folder or its weights cannot be used
 ├── OutputError        (FileExistsError)  the output folder holds something that would be lost
+├── HubError           (ConnectionError)  the Hub refused, or could not be reached
 └── MissingPackageError (ImportError)     an optional package is needed and not installed
 
 A message says what was found, what was expected, and the edit that fixes it.
@@ -20,6 +21,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "HFRecipesError",
+    "HubError",
     "MissingPackageError",
     "ModelError",
     "NotFoundError",
@@ -67,6 +69,10 @@ class ModelError(HFRecipesError, ValueError):
 
 class OutputError(HFRecipesError, FileExistsError):
     """The output folder holds something that would be lost."""
+
+
+class HubError(HFRecipesError, ConnectionError):
+    """The Hub refused, or could not be reached."""
 
 
 class MissingPackageError(HFRecipesError, ImportError):

@@ -42,6 +42,8 @@ def read_file(path: str, *, header: bool = True) -> Dataset:
     head = _head(path)
     if not head.strip():
         raise DataError(f"{path} is empty: expected rows")
+    if head.startswith((b"\x1f\x8b", b"PK\x03\x04")):
+        raise DataError(f"{path} is compressed, or a spreadsheet: unpack it, or save it as csv")
     if head.startswith(b"PAR1"):
         return _load("parquet", path)
     if head.startswith(b"ARROW1") or head.startswith(b"\xff\xff\xff\xff"):
@@ -151,6 +153,10 @@ def _check_json_document(content: Any, path: str) -> str | None:
             if not isinstance(row, dict):
                 raise DataError(f"{path}: entry {number} of the list is no JSON object", rows=[number])
         return None
+    if not isinstance(content, dict):
+        raise DataError(
+            f"{path} holds one {type(content).__name__}: expected one JSON object a line, or a list of them"
+        )
     lists = [key for key, value in content.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
     if len(lists) == 1:
         return str(lists[0])
@@ -257,9 +263,24 @@ def _batches(records: Iterable[list[str]]) -> Iterator[list[list[str]]]:
 
 
 def _text_batches(path: str) -> Iterator[dict[str, list[str]]]:
-    lines = (["\t".join(cells)] for cells in _records(path, "\t", quoted=False))
-    for batch in _batches(lines):
-        yield {"text": [line for (line,) in batch]}
+    """Every line, blank ones too, so that row n is line n; blank lines at the end are none."""
+    with _open(path, "r", newline="\n") as file:
+        kept: list[str] = []
+        blank = 0
+        try:
+            for line in file:
+                if not line.strip():
+                    blank += 1
+                    continue
+                kept += [""] * blank + [line.rstrip("\r\n")]
+                blank = 0
+                if len(kept) >= _BATCH:
+                    yield {"text": kept}
+                    kept = []
+        except UnicodeDecodeError as error:
+            raise DataError(_not_utf8(path)) from error
+        if kept:
+            yield {"text": kept}
 
 
 def _cached(path: str, how: str, batches: Iterator[dict[str, list[str]]]) -> Dataset:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -18,11 +19,26 @@ from .errors import NotFoundError, OutputError
 
 RECIPE, RUN, METRICS, PREDICTIONS = "recipe.yaml", "run.json", "metrics.json", "predictions.jsonl"
 _CHECKPOINT = "checkpoint-"
+# Settings that do not change what is trained.
+_NO_MATTER = ("disable_tqdm", "report_to", "run_name", "logging_steps", "logging_strategy", "dataloader_num_workers")
 
 
 def is_complete(path: Path) -> bool:
     """Whether the run in this folder ended."""
     return (path / METRICS).exists()
+
+
+def check_place(path: Path) -> None:
+    """See before any work whether the folder can be written.
+
+    Raises:
+        OutputError: It is a file, or cannot be made.
+    """
+    place = next(one for one in (path, *path.absolute().parents) if one.exists())
+    if not place.is_dir():
+        raise OutputError(f"{place} is a file, expected a folder or a new name: choose another output_dir")
+    if not os.access(place, os.W_OK):
+        raise OutputError(f"{place} cannot be written to: choose another output_dir")
 
 
 def claim(path: Path, config: RunConfig, data: Mapping[str, Any]) -> None:
@@ -42,6 +58,8 @@ def claim(path: Path, config: RunConfig, data: Mapping[str, Any]) -> None:
     if not (path / RECIPE).exists():
         raise OutputError(f"{path} holds files and no run ({next(path.iterdir()).name}, …): {elsewhere}")
     there, here = _comparable(read_recipe_file(path / RECIPE)), _comparable(asdict(config))
+    if not _has_work(path):
+        return
     differing = [key for key in sorted({*there, *here}) if there.get(key) != here.get(key)]
     if differing:
         shown = "; ".join(
@@ -55,6 +73,11 @@ def claim(path: Path, config: RunConfig, data: Mapping[str, Any]) -> None:
         raise OutputError(f"{path} holds a run on other rows (the content of {changed} has changed): {elsewhere}")
 
 
+def _has_work(path: Path) -> bool:
+    """Whether anything stands in the folder that another run would lose."""
+    return is_complete(path) or any(path.glob(f"{_CHECKPOINT}*")) or any(path.glob("*.safetensors"))
+
+
 def _comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings by dotted name, without the ones that do not change what is trained."""
     flat: dict[str, Any] = {}
@@ -62,7 +85,8 @@ def _comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
         if key in ("output_dir", "hub") or value in (None, {}, [], False):
             continue
         if isinstance(value, Mapping):
-            flat |= {f"{key}.{inner}": json.loads(json.dumps(one)) for inner, one in value.items()}
+            kept = {inner: one for inner, one in value.items() if inner not in _NO_MATTER}
+            flat |= {f"{key}.{inner}": json.loads(json.dumps(one)) for inner, one in kept.items()}
         else:
             flat[key] = value
     return flat

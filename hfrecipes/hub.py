@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .errors import HFRecipesError
+from .errors import HubError
 
 # Never checkpoints, never training_args.bin, which is a pickle.
 PUSHED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "README.md", "recipe.yaml", "adapter/*"]
 NOT_PUSHED = ["checkpoint-*", "run.json", "*.bin"]
-
-
-class HubError(HFRecipesError, ConnectionError):
-    """The Hub refused, or could not be reached."""
 
 
 def _keywords(where: str | dict[str, Any]) -> dict[str, Any]:
@@ -40,7 +35,7 @@ def preflight(where: str | dict[str, Any] | None) -> None:
         raise HubError(f"hub: cannot write to {_keywords(where)['repo_id']}: {reason}; log in, or drop hub=") from error
 
 
-def push(path: Path, where: str | dict[str, Any], say: Callable[[str], None]) -> str:
+def push(path: Path, where: str | dict[str, Any]) -> str:
     """Upload the run's model, card, settings and scores; unchanged files do not travel again.
 
     Returns:
@@ -64,5 +59,4 @@ def push(path: Path, where: str | dict[str, Any], say: Callable[[str], None]) ->
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise HubError(f"hub: the push failed, the run in {path} is whole: {reason}") from error
-    say(f"pushed to {commit.commit_url}")
     return str(commit.commit_url)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .config import RunConfig, local_path
-from .errors import ConfigError, ModelError, nearest
+from .errors import ConfigError, ModelError
 from .recipe import Recipe
+from .say import say
 
 if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-
-    Say = Callable[[str], None]
 
 # Position ids of these start behind the padding id, so they read that many tokens less than they have positions.
 _SHIFTED_POSITIONS = frozenset(
@@ -60,7 +59,7 @@ def load_tokenizer(config: RunConfig) -> tuple[PreTrainedTokenizerBase, Pretrain
     path, keywords = name_and_keywords(config)
     shared = {key: value for key, value in keywords.items() if key in _SHARED_KEYWORDS}
     check_folder(path)
-    with _as_model_error(path):
+    with as_model_error(path):
         model_config = AutoConfig.from_pretrained(path, **shared)
         tokenizer = AutoTokenizer.from_pretrained(path, **shared)
     if tokenizer.pad_token is None:
@@ -86,7 +85,8 @@ def check_folder(path: str) -> None:
 
 
 @contextlib.contextmanager
-def _as_model_error(path: str) -> Iterator[None]:
+def as_model_error(path: str) -> Iterator[None]:
+    """Turn whatever loading raises into a ModelError that names the model."""
     from safetensors import SafetensorError
 
     try:
@@ -108,13 +108,21 @@ def longest_input(tokenizer: PreTrainedTokenizerBase, model_config: PretrainedCo
     return min(limits, default=None)
 
 
+def fit_length(recipe: Recipe, model_config: PretrainedConfig) -> None:
+    """Bring the recipe's `max_length`, where it has one, down to what the model reads."""
+    limit, wanted = longest_input(recipe.tokenizer, model_config), getattr(recipe, "max_length", None)
+    if limit and wanted and wanted > limit:
+        say(f"max_length: {limit}, the most that the model reads ({wanted} was wanted)")
+        recipe.max_length = limit  # type: ignore[attr-defined]
+
+
 def checkpoint_labels(labels: list[str], model_config: PretrainedConfig) -> list[str]:
     """The labels in the order of the checkpoint's own head where it knows the same ones: the head keeps its sense."""
     own = getattr(model_config, "id2label", None) or {}
     return [own[place] for place in sorted(own)] if set(own.values()) == set(labels) else labels
 
 
-def load_model(config: RunConfig, recipe: Recipe, say: Say) -> PreTrainedModel:
+def load_model(config: RunConfig, recipe: Recipe) -> PreTrainedModel:
     """The model with the task's head, in float32, and with LoRA where asked for.
 
     Raises:
@@ -126,7 +134,7 @@ def load_model(config: RunConfig, recipe: Recipe, say: Say) -> PreTrainedModel:
     path, keywords = name_and_keywords(config)
     auto = getattr(transformers, recipe.auto_model)
     settings = {"dtype": torch.float32, "ignore_mismatched_sizes": True, **recipe.model_settings(), **keywords}
-    with _as_model_error(path), quiet():
+    with as_model_error(path), quiet():
         model, report = auto.from_pretrained(path, output_loading_info=True, **settings)
     model.config.pad_token_id = recipe.tokenizer.pad_token_id
     fresh = fresh_modules(model, report)
@@ -174,10 +182,6 @@ def add_lora(model: PreTrainedModel, fresh: list[str], recipe: Recipe, keywords:
     from peft import LoraConfig, get_peft_model
     from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN_TARGETS
 
-    known = LoraConfig.__dataclass_fields__
-    unknown = [key for key in keywords if key not in known]
-    if unknown:
-        raise ConfigError([f"unknown setting lora.{key}{nearest(key, known)}" for key in unknown])
     settings: dict[str, Any] = {"task_type": recipe.lora, "modules_to_save": fresh or None}
     if model.config.model_type not in KNOWN_TARGETS:
         settings |= {"target_modules": "all-linear", "exclude_modules": fresh or None}
@@ -234,7 +238,7 @@ def save(model: Any, tokenizer: PreTrainedTokenizerBase, path: Path, *, write: b
 
 
 def machine_arguments(training: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """TrainingArguments that this machine decides, precision first, and a sentence that says so.
+    """TrainingArguments that this machine decides, precision first, and a sentence on what was chosen.
 
     Args:
         training: What the user decided.
@@ -244,12 +248,14 @@ def machine_arguments(training: Mapping[str, Any]) -> tuple[dict[str, Any], str]
     by_user = {"bf16", "fp16"} & set(training)
     if torch.cuda.is_available() and not training.get("use_cpu"):
         kind = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
-        return ({} if by_user else {kind: True}), f"precision: {kind} on the GPU (weights stay float32)"
+        return ({}, "") if by_user else ({kind: True}, f"precision: {kind} on the GPU (weights stay float32)")
     arguments: dict[str, Any] = {"dataloader_pin_memory": False}
     if torch.backends.mps.is_available() and not training.get("use_cpu"):
         return arguments, "precision: float32 on the Apple GPU"
     arguments["use_cpu"] = True  # without it, several processes on CPUs each take themselves for the only one
-    if not by_user and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
+    if by_user:
+        return arguments, ""
+    if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
         return {
             **arguments,
             "bf16": True,

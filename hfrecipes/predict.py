@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import logging
+import inspect
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -15,18 +15,18 @@ import numpy as np
 
 from . import data as data_module
 from . import folder, metrics
+from ._version import __version__
 from .config import RunConfig, read_recipe_file
 from .data import quiet_bars
-from .errors import ConfigError, DataError, ModelError, NotFoundError
+from .errors import ConfigError, DataError, HFRecipesError, ModelError, NotFoundError
 from .model import machine_arguments
 from .recipe import Recipe, Row
 from .registry import find
+from .say import say
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import EvalPrediction, Trainer
-
-logger = logging.getLogger("hfrecipes")
 
 DRAWS = 1000
 SHORT = 2000  # rows: below, no progress bar
@@ -45,9 +45,11 @@ def encode(recipe: Recipe, rows: Dataset, *, desc: str = "Encoding") -> Dataset:
     if backend is not None:  # a tokenizer's state changes with use, and would change the cache key
         backend.no_truncation()
         backend.no_padding()
-    vocabulary = backend.to_str() if backend is not None else repr(recipe.tokenizer)
+    tokenizer = recipe.tokenizer
+    vocabulary = backend.to_str() if backend is not None else sorted(tokenizer.get_vocab().items())
+    reads = (vocabulary, tokenizer.model_input_names, tokenizer.truncation_side, __version__)
     options = {f.name: getattr(recipe, f.name) for f in fields(recipe)}
-    key = Hasher.hash((rows._fingerprint, vocabulary, type(recipe).__name__, options, recipe.labels, 1))
+    key = Hasher.hash((rows._fingerprint, reads, inspect.getsource(type(recipe)), options, recipe.labels))
     with quiet_bars(len(rows)):
         return rows.map(recipe.encode, batched=True, remove_columns=rows.column_names, new_fingerprint=key, desc=desc)
 
@@ -100,8 +102,9 @@ def score_in_training(
     trainer: Trainer, recipe: Recipe, rows: Dataset, encoded: Dataset, result: EvalPrediction
 ) -> dict[str, float]:
     """`compute_metrics` of the Trainer: the scores of its validation rows."""
-    if len(trainer.callback_handler.eval_dataloader.dataset) != len(encoded):
-        logger.warning("these are not the validation rows of this Trainer: only the loss is computed")
+    seen = trainer.callback_handler.eval_dataloader.dataset
+    if getattr(seen, "_fingerprint", None) != encoded._fingerprint:
+        say("these are not the validation rows of this Trainer: only the loss is computed")
         return {}
     predictions = recipe.decode(in_row_order(trainer, encoded, result.predictions), rows, encoded)
     found = recipe.score(predictions, golds(recipe, rows))
@@ -121,7 +124,8 @@ def golds(recipe: Recipe, rows: Dataset) -> list[Any]:
     if not data_module.data_has_answers(rows, recipe):
         return [None] * len(rows)
     columns = [name for name, facts in recipe.columns.items() if facts.gold]
-    return [recipe.gold(row) for row in rows.select_columns(columns)]
+    cells = zip(*(rows[name][:] for name in columns), strict=True)
+    return [recipe.gold(dict(zip(columns, row, strict=True))) for row in cells]
 
 
 def scores(
@@ -163,19 +167,22 @@ def _interval(values: np.ndarray) -> list[float]:
 def _other_metric(
     name: str, recipe: Recipe, predictions: list[Row], references: list[Any], seed: int
 ) -> tuple[dict[str, float], dict[str, list[float]]]:
-    """A metric that the user named, over the same predictions."""
-    metric = metrics.load(name)
+    """A metric that the user named, over the same predictions; 100 resamples, those it cannot score left out."""
     predicted, gold = recipe.metric_inputs(predictions, references)
+    config = "multilabel" if gold and isinstance(gold[0], list) and name in metrics.names() else None
+    metric = metrics.load(name, config)
 
-    def compute(places: Iterable[int]) -> dict[str, float]:
-        places = list(places)
+    def compute(places: Sequence[int]) -> dict[str, float]:
         found = metric.compute(predictions=[predicted[i] for i in places], references=[gold[i] for i in places])
-        return {key: float(value) for key, value in found.items() if np.ndim(value) == 0}
+        return {key: float(value) for key, value in found.items() if isinstance(value, int | float | np.number)}
 
-    generator = np.random.default_rng(seed)
-    draws = [compute(generator.integers(0, len(gold), len(gold))) for _ in range(100)]
-    around = {key: _interval(np.array([draw.get(key, np.nan) for draw in draws])) for key in draws[0]}
-    return compute(range(len(gold))), around
+    values = compute(range(len(gold)))
+    generator, draws = np.random.default_rng(seed), []
+    for _ in range(100):
+        with contextlib.suppress(Exception):  # such as a resample of one class only
+            draws.append(compute(generator.integers(0, len(gold), len(gold)).tolist()))
+    around = {key: _interval(np.array([draw.get(key, np.nan) for draw in draws])) for key in values}
+    return values, around
 
 
 def try_metrics(names: Sequence[str], recipe: Recipe, train: list[Any]) -> None:
@@ -185,12 +192,12 @@ def try_metrics(names: Sequence[str], recipe: Recipe, train: list[Any]) -> None:
         NotFoundError: There is no such metric.
         ConfigError: It does not take the predictions of this task.
     """
-    references = train[:200]
+    references = [reference for reference in train if reference is not None][:50]
     for name in names:
-        metric = metrics.load(name)
-        predicted, gold = recipe.metric_inputs(recipe.baseline(train, len(references)), references)
         try:
-            metric.compute(predictions=predicted, references=gold)
+            _other_metric(name, recipe, recipe.baseline(references, len(references)), references, seed=0)
+        except HFRecipesError:
+            raise
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise ConfigError(f"metrics: {name} cannot score this task: {reason}") from error
@@ -243,26 +250,40 @@ class Predictor:
             rows = [{first: row} for row in rows]
         if isinstance(rows, list) and not rows:
             return []
-        dataset = (
-            rows if isinstance(rows, Mapping) and not data_module._is_column(next(iter(rows.values()), [])) else None
-        )
-        if dataset is not None:  # one row
+        if isinstance(rows, Mapping) and not data_module.is_column(next(iter(rows.values()), [])):
             return self.predict([rows])[0]
-        (found,) = data_module.read(rows).values()
-        return predict_rows(self.trainer, self.recipe, self.prepare(found))
+        found = data_module.one_part(rows, header=not data_module.by_position(self.config.columns))
+        return predict_rows(self.trainer, self.recipe, self.prepare(found, self._columns_in(found)))
 
-    def prepare(self, rows: Dataset, *, gold: bool = False) -> Dataset:
+    def _columns_in(self, rows: Dataset) -> dict[str, str]:
+        """Columns of training, as far as these rows have them; others are found by the usual names."""
+        given = {column: str(name) for column, name in self.config.columns.items()}
+        return {column: name for column, name in given.items() if name in rows.column_names}
+
+    def prepare(self, rows: Dataset, given: Mapping[str, str | int], *, gold: bool = False) -> Dataset:
         """The rows under the task's column names, checked.
+
+        Args:
+            rows: Raw rows.
+            given: Column of the rows for columns of the task.
+            gold: Whether they must have answers.
 
         Raises:
             DataError: A column lacks, or a row has no text.
         """
-        given = {column: name for column, name in self.config.columns.items() if name in rows.column_names}
-        columns = data_module.find_columns(rows.column_names, type(self.recipe), given, gold=gold)
-        rows = data_module.rename(rows, columns, type(self.recipe), "train" if gold else "test")
+        kind, trained = type(self.recipe), set(self.config.columns)
+        columns = data_module.find_columns(rows.column_names, kind, given, gold=gold)
+        inputs = {name for name, facts in kind.columns.items() if not facts.gold}
+        if trained and inputs & set(columns) != inputs & trained:
+            wanted = " and ".join(name for name in kind.columns if name in inputs & trained)
+            found = " and ".join(repr(columns[name]) for name in kind.columns if name in inputs & set(columns))
+            raise DataError(
+                f"this model reads {wanted}; found {found}: give rows with those columns, or columns.<name>="
+            )
+        rows = data_module.rename(rows, columns, kind, "train" if gold else "test")
         empty = data_module.empty_texts(rows, self.recipe)
         if empty:
-            raise DataError("; ".join(data_module._name_rows("input", *problem) for problem in empty.items()))
+            raise DataError("; ".join(data_module.name_rows("input", *problem) for problem in empty.items()))
         return rows
 
     def evaluate(
@@ -275,22 +296,23 @@ class Predictor:
             splits: `{"test": name}` for another split.
             columns: Columns of the dataset, as `run` takes them.
         """
-        found = data_module.read(dataset)
+        given = dict(columns or {})
+        found = data_module.read(dataset, header=not data_module.by_position(given or self.config.columns))
         chosen = data_module.choose_splits(list(found), splits or {})
         name = chosen.get("test") or chosen.get("validation") or next(iter(found))
-        predictor = Predictor(self.recipe, self.trainer, self.config)
-        if columns:
-            predictor.config = RunConfig(task=self.recipe.task, columns=dict(columns))
-        prepared = data_module.Data({"test": predictor.prepare(found[name], gold=True)}, {}, {"test": name})
-        data_module._name_classes(prepared, type(self.recipe))
+        rows = self.prepare(found[name], given or self._columns_in(found[name]), gold=True)
+        prepared = data_module.Data({"test": rows}, {}, {"test": name})
+        data_module.name_classes(prepared, type(self.recipe))
+        data_module.drop_blind_answers(prepared, type(self.recipe))
+        data_module.check(prepared, self.recipe, drop=False)
         rows = prepared.splits["test"]
-        data_module.check(prepared, self.recipe, logger.info, drop=False)
-        predictions = predict_rows(self.trainer, self.recipe, rows)
-        references = golds(self.recipe, rows)
+        predictions, references = predict_rows(self.trainer, self.recipe, rows), golds(self.recipe, rows)
+        scored = sum(reference is not None for reference in references)
+        if scored < len(rows):
+            say(f"{len(rows) - scored} of {len(rows)} rows have no answer; they are not scored")
         seed = self.config.training.get("seed", 42)
-        return Evaluation(
-            name, len(rows), scores(self.recipe, predictions, references, seed=seed, others=self.config.metrics)
-        )
+        measured = scores(self.recipe, predictions, references, seed=seed, others=self.config.metrics)
+        return Evaluation(name if len(found) > 1 else "the data", scored, measured)
 
 
 class Evaluation:
@@ -327,10 +349,11 @@ def load(path: str | os.PathLike[str]) -> Predictor:
 
 
 def _local_folder(name: str) -> Path:
+    name = os.path.expanduser(name)
     if os.path.isdir(name):
         if not Path(name, folder.RECIPE).exists():
             raise ModelError(f"{name} has no {folder.RECIPE}: expected the folder that a run of hfrecipes left")
-        if not Path(name, "config.json").exists():
+        if not folder.is_complete(Path(name)):
             raise ModelError(f"the run in {name} is not complete: the command that started it resumes it")
         return Path(name)
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
@@ -349,18 +372,18 @@ def _trainer(config: RunConfig, recipe: Recipe, place: Path) -> Trainer:
     import torch
     import transformers
 
-    from .model import check_folder, load_tokenizer, quiet
+    from .model import as_model_error, fit_length, load_tokenizer, quiet
 
-    check_folder(str(place))
     recipe.tokenizer, model_config = load_tokenizer(config)
+    fit_length(recipe, model_config)
     if not recipe.labels:
         recipe.labels = [model_config.id2label[number] for number in sorted(model_config.id2label)]
-    with quiet():
+    with as_model_error(str(place)), quiet():
         model = getattr(transformers, recipe.auto_model).from_pretrained(place, dtype=torch.float32)
     model.config.pad_token_id = recipe.tokenizer.pad_token_id
     size = config.training.get("per_device_eval_batch_size", recipe.defaults.get("per_device_eval_batch_size", 64))
-    machine, _ = machine_arguments(config.training)
-    machine |= {key: config.training[key] for key in ("bf16", "fp16", "use_cpu") if key in config.training}
+    plain = config.training.get("bf16") is False or config.training.get("fp16") is False
+    machine, _ = machine_arguments({"bf16": False} if plain else {})
     arguments = transformers.TrainingArguments(
         output_dir=str(place),
         per_device_eval_batch_size=size,

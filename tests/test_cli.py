@@ -179,6 +179,16 @@ BAD = {
     "no run 2": (["evaluate", "./nowhere", "dataset=x"], "no run"),
     "no input": (["predict", "{done}", "none.csv"], "none.csv"),
     "evaluate what": (["evaluate", "{done}"], "dataset="),
+    "output folder is a file": (
+        ["run", "text-classification", "model={model}", "dataset={rows}", "output_dir={one}"],
+        "is a file",
+    ),
+    "compressed": (["run", "text-classification", "model={model}", "dataset={gz}"], "compressed"),
+    "no rows": (
+        ["run", "text-classification", "model={model}", "dataset.train={rows}/train.csv", "dataset.test={headonly}"],
+        "no rows",
+    ),
+    "blank line": (["predict", "{done}", "-"], "empty in 1 row (1"),
     "output form": (["predict", "{done}", "-", "-o", "x.xml"], ".jsonl or .csv"),
     "copy what": (["copy", "nothing", "."], "no recipe file"),
 }
@@ -193,24 +203,26 @@ def test_bad_input_gets_one_sentence_and_writes_nothing(case, rows, done, tiny_b
     (folder / "latin.csv").write_bytes("text,label\ncafé,x\n".encode("latin-1"))
     (folder / "ragged.csv").write_text("text,label\na,b\nc,d,e\n")
     (folder / "one.csv").write_text("text,label\n" + "".join(f"text {place},x\n" for place in range(20)))
+    (folder / "gz.csv").write_bytes(b"\x1f\x8b\x08 and more")
+    (folder / "headonly.csv").write_text("text,label\n")
     (folder / "torn.parquet").write_bytes(b"PAR1 and no more")
     (folder / "weightless").mkdir()
     (folder / "weightless" / "config.json").write_text((Path(tiny_bert) / "config.json").read_text())
     places = {"model": tiny_bert, "rows": rows, "done": done, "folder": folder, "weightless": folder / "weightless"}
-    places |= {name: folder / f"{name}.csv" for name in ("empty", "latin", "ragged", "one")}
+    places |= {name: folder / f"{name}.csv" for name in ("empty", "latin", "ragged", "one", "gz", "headonly")}
     before = sorted(path for path in tmp_path.rglob("*") if "datasets-cache" not in str(path))
-    made = call(*(word.format(**places) for word in words), given="a text\n")
+    made = call(*(word.format(**places) for word in words), given="a text\n\nb\n")
     assert made.exit_code == 2, made.output
     assert message in made.output
     assert "Traceback" not in made.output
-    assert made.output.splitlines()[-1].strip()
+    assert made.output.splitlines()[-1].startswith(("hfrecipes: ", "- ")), "the sentence is the last that is said"
     assert sorted(path for path in tmp_path.rglob("*") if "datasets-cache" not in str(path)) == before
 
 
 def test_a_folder_with_another_run_is_refused(done, tiny_bert):
     made = call("run", done / "recipe.yaml", "seed=9")
     assert made.exit_code == 2
-    assert "training.seed is null there and 9 here" in made.output
+    assert "training.seed is 42 there and 9 here" in made.output
 
 
 def test_the_traceback_is_shown_when_asked_for(monkeypatch):

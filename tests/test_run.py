@@ -187,10 +187,10 @@ def interrupted(path: Path, step: int, settings: dict) -> None:
             if state.global_step == step:
                 raise KeyboardInterrupt
 
-    from hfrecipes import folder, runner
+    from hfrecipes import folder, runner, training
 
     plan = runner.make_plan("text-classification", {"output_dir": path, **settings})
-    job = runner.make_job(plan)
+    job = training.make_job(plan)
     job.trainer.add_callback(Stop())
     folder.begin(plan.path, plan.config, plan.about)
     with pytest.raises(KeyboardInterrupt):
@@ -256,13 +256,65 @@ def test_build_gives_a_trainer_that_trains_and_scores(quick, tmp_path):
     assert found["eval_accuracy"] == pytest.approx(trainer.predict(trainer.eval_dataset).metrics["test_accuracy"])
 
 
-def test_scores_in_training_are_those_of_the_rows_whatever_the_order(quick, tmp_path):
-    grouped = hfrecipes.build("text-classification", dataset=ROWS, output_dir=tmp_path / "a", **quick)
-    plain = hfrecipes.build(
-        "text-classification", dataset=ROWS, output_dir=tmp_path / "b", train_sampling_strategy="random", **quick
+@pytest.mark.parametrize("strategy", ["group_by_length", "random", "sequential"])
+def test_scores_in_training_are_those_of_the_rows_whatever_the_order(done, quick, tmp_path, strategy):
+    settings = {**quick, "model": str(done.path), "train_sampling_strategy": strategy, "bf16": True, "use_cpu": True}
+    trainer = hfrecipes.build("text-classification", dataset=ROWS, output_dir=tmp_path / "a", **settings)
+    assert trainer.evaluate()["eval_accuracy"] == done.metrics["validation"]["accuracy"] > 0.9
+
+
+def test_other_rows_than_validation_are_not_scored_as_if_they_were(quick, tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="hfrecipes")
+    trainer = hfrecipes.build("text-classification", dataset=ROWS, output_dir=tmp_path / "a", **quick)
+    other = trainer.eval_dataset.map(lambda row: {"labels": 1 - row["labels"]})
+    assert "eval_accuracy" not in trainer.evaluate(other)
+    assert "not the validation rows" in caplog.text
+
+
+def test_a_loaded_run_reads_no_more_than_its_model_can(done):
+    long = "the film was lovely " * 200
+    assert hfrecipes.load(done.path).predict(long) == done.predict(long)
+
+
+def test_a_run_by_position_predicts_and_evaluates_files_of_that_form(quick, tmp_path):
+    (tmp_path / "rows.csv").write_text("".join(f"{row['label']},{row['text']}\n" for row in ROWS["train"]))
+    settings = {**quick, "columns": {"label": 0, "text": 1}, "dataset": tmp_path / "rows.csv"}
+    result = hfrecipes.run("text-classification", output_dir=tmp_path / "run", **settings)
+    again = hfrecipes.load(tmp_path / "run")
+    assert len(again.predict(tmp_path / "rows.csv")) == len(ROWS["train"])
+    assert again.evaluate(tmp_path / "rows.csv").rows == len(ROWS["train"])
+    assert "validation" in result.metrics
+
+
+def test_a_model_of_pairs_wants_both_texts_and_one_of_single_texts_only_one(done, quick, tmp_path):
+    pairs = [{"premise": row["text"], "hypothesis": "it was good", "label": row["label"]} for row in ROWS["train"]]
+    result = hfrecipes.run(
+        "text-classification", dataset=pairs, output_dir=tmp_path / "run", **{**quick, "max_steps": 2}
     )
-    assert grouped.args.train_sampling_strategy == "group_by_length"
-    assert {**grouped.evaluate(), "x": 0}["eval_accuracy"] == plain.evaluate()["eval_accuracy"]
+    assert len(result.predict(pairs[:3])) == 3
+    for rows in ("one text", [{"premise": "one text"}]):
+        with pytest.raises(hfrecipes.errors.DataError, match="reads text and text_pair"):
+            result.predict(rows)
+    with pytest.raises(hfrecipes.errors.DataError, match="this model reads text; found"):
+        done.predict(pairs[:3])
+
+
+def test_a_plain_frame_is_a_dataset(quick, tmp_path):
+    import pandas as pd
+
+    rows = pd.DataFrame(ROWS["train"])
+    assert hfrecipes.check("text-classification", dataset=rows)["labels"] == ["bad", "good"]
+    trainer = hfrecipes.build("text-classification", dataset=rows, output_dir=tmp_path / "a", **quick)
+    assert len(trainer.train_dataset) == 144
+
+
+def test_a_run_that_never_took_a_step_does_not_block_its_correction(quick, tmp_path):
+    from hfrecipes import folder, plan
+
+    made = plan.make_plan("text-classification", {**quick, "dataset": ROWS, "output_dir": tmp_path / "run"})
+    folder.begin(made.path, made.config, made.about)
+    settings = {**quick, "dataset": ROWS, "output_dir": tmp_path / "run", "learning_rate": 1e-3}
+    assert plan.make_plan("text-classification", settings).path == tmp_path / "run"
 
 
 def test_a_test_split_without_labels_is_predicted_and_not_scored(quick, tmp_path, caplog):
@@ -317,6 +369,8 @@ def test_a_head_of_another_size_is_replaced(done, quick, tmp_path):
         ({"model": "./nowhere"}, ModelError, "no model folder"),
         ({"model": "nobody/nothing"}, ModelError, "the Hub did not give it"),
         ({"eval_strategy": "sometimes"}, ConfigError, "training: "),
+        ({"metric_for_best_model": "acuracy"}, ConfigError, "did you mean accuracy"),
+        ({"dataloader_persistent_workers": True, "dataloader_num_workers": 1}, ConfigError, "persistent_workers"),
         ({"lora": {"rank": 3}}, ConfigError, "unknown setting lora.rank"),
         ({"lora": {"target_modules": ["nothing"]}}, ConfigError, "lora: "),
         ({"metrics": ["acuracy"]}, NotFoundError, "did you mean accuracy"),

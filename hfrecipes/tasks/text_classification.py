@@ -6,6 +6,7 @@ Sentiment, topics, intents, paraphrase and entailment (one label), tags and emot
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,12 +68,14 @@ class TextClassification(Recipe):
             ("question", "passage"),
             ("text_a", "text_b"),
             ("text1", "text2"),
+            ("text", "text2"),
+            ("sentence", "sentence2"),
+            ("question", "context"),
+            ("question", "answer"),
             ("sentence_a", "sentence_b"),
-            ("sentence_A", "sentence_B"),
             ("sent1", "sent2"),
             ("query", "passage"),
             ("query", "document"),
-            ("title", "content"),
         ]
     )
     defaults: ClassVar[dict[str, Any]] = {
@@ -97,6 +100,10 @@ classify = pipeline("text-classification", "{path}")
 print(classify("{text}", top_k=None))
 """
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.seen: set[str] = set()  # labels that stand in the training rows; the dataset may know more
+
     @property
     def best_metric(self) -> tuple[str, bool]:
         """Accuracy, micro F1 or Pearson's r."""
@@ -120,7 +127,8 @@ print(classify("{text}", top_k=None))
             numbers = [number for number in map(_number, values) if number is not None]
             return [_said(guessed, f"regression, labels from {min(numbers):g} to {max(numbers):g}")] if numbers else []
         flat = [one for value in values for one in (value if isinstance(value, list) else [value])]
-        self.labels = self.labels or _ordered({_name(one) for one in flat})
+        self.seen = {_name(one) for one in flat if not _is_missing(one)}
+        self.labels = self.labels or _ordered(self.seen)
         what = "one label a text" if self.problem_type == SINGLE else "any number of labels a text"
         shown = ", ".join(self.labels[:6]) + (", …" if len(self.labels) > 6 else "")
         return [_said(guessed, f"{what}, {len(self.labels)} labels: {shown}")]
@@ -146,7 +154,9 @@ print(classify("{text}", top_k=None))
     def problems(self, rows: Dataset) -> dict[str, list[int]]:
         """Labels that train lacks, and values that are no labels of this kind."""
         found: dict[str, list[int]] = defaultdict(list)
-        known = set(self.labels)
+        known = self.seen or set(self.labels)
+        if self.problem_type == MULTI and _are_vectors(rows["label"][:]):
+            return {"label is a vector of 0 and 1; give lists of names": list(range(len(rows)))}
         for place, value in enumerate(rows["label"]):
             if _is_missing(value):
                 continue
@@ -157,13 +167,16 @@ print(classify("{text}", top_k=None))
             if isinstance(value, list) != (self.problem_type == MULTI):
                 found["label is a list in some rows and one value in others, or no list of labels"].append(place)
                 continue
+            if isinstance(value, list) and any(map(_is_missing, value)):
+                found["a list of labels has an empty cell"].append(place)
+                continue
             names = self.gold({"label": value})
             names = names if isinstance(names, list) else [names] * (names is not None)
             for name in names:
                 if name not in known:
                     found[f"label {name!r} is unknown to the training rows"].append(place)
             if len(set(names)) < len(names):
-                found["a label stands twice in one row; give names of labels, not a vector of 0 and 1"].append(place)
+                found["a label stands twice in one row"].append(place)
         if self.problem_type != REGRESSION and len(known) < 2:
             found[f"only one label, {', '.join(known) or 'none'}: expected two or more"] = []
         return found
@@ -300,7 +313,16 @@ def _any_list(values: list[Any]) -> bool:
     return any(isinstance(value, list) for value in values)
 
 
+def _are_vectors(values: list[Any]) -> bool:
+    """Whether the labels look like rows of 0 and 1, all of one length, rather than lists of names."""
+    lists = [value for value in values if isinstance(value, list)]
+    cells = {one for value in lists for one in value}
+    return len({len(value) for value in lists}) == 1 and len(lists[0]) > 1 and cells <= {0, 1}
+
+
 def _number(value: Any) -> float | None:
+    if isinstance(value, str) and "_" in value:  # Python reads 1_0 as 10
+        return None
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -310,9 +332,8 @@ def _number(value: Any) -> float | None:
 
 def _name(value: Any) -> str:
     """Label name of a raw value; 1.0 is the label 1, since a missing cell turns ids into floats."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
+    text = str(value).strip()
+    return re.sub(r"^(-?\d+)\.0+$", r"\1", text) if isinstance(value, float | str) else text
 
 
 def _kind(values: list[Any]) -> ProblemType:
@@ -321,7 +342,8 @@ def _kind(values: list[Any]) -> ProblemType:
         return MULTI
     numbers = [None if isinstance(value, bool) else _number(value) for value in values]
     known = [number for number in numbers if number is not None]
-    if values and len(known) == len(values) and not all(number.is_integer() for number in known):
+    # A few cells that are no numbers among decimals are mistakes, to be named, not labels.
+    if len(known) > 0.8 * len(values) and not all(number.is_integer() for number in known):
         return REGRESSION
     return SINGLE
 

@@ -1,0 +1,281 @@
+"""Before any training: settle the settings, read and check the rows, and see whose folder it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import data as data_module
+from . import folder, model, predict
+from ._version import __version__
+from .config import SPLITS, RunConfig, merge, place_bare_keys, read_recipe_file, resolve, training_types
+from .data import Data
+from .errors import ConfigError, NotFoundError, nearest
+from .recipe import Recipe, arguments_name
+from .registry import find, find_recipe_file, recipe_files, tasks
+from .say import say
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+FROM_PYTHON = "(rows given from Python)"
+# What every run does unless told otherwise; a recipe's own defaults come on top.
+DEFAULTS: dict[str, Any] = {
+    "eval_strategy": "epoch",
+    "logging_strategy": "epoch",
+    "save_total_limit": 1,
+    "train_sampling_strategy": "group_by_length",
+    "restore_callback_states_from_checkpoint": True,
+    "report_to": "none",
+    "seed": 42,
+}
+LORA_LEARNING_RATE = 5e-4
+
+
+@dataclass
+class Plan:
+    """A run whose settings and rows are settled, and whose folder is free or its own.
+
+    Attributes:
+        config: Every setting, defaults and guesses filled in.
+        recipe: The task, with its labels.
+        data: Rows by split.
+        golds: Answer of each row, by split; None where there is none.
+        path: Folder of the run.
+        about: What identifies the run: versions, and a fingerprint of each split.
+    """
+
+    config: RunConfig
+    recipe: Recipe
+    data: Data
+    golds: dict[str, list[Any]]
+    path: Path
+    about: dict[str, Any]
+
+
+def make_plan(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:
+    """Settle settings and rows, and refuse what cannot be run; cheap steps first.
+
+    Raises:
+        HFRecipesError: A setting, the data, the model's folder or the output folder cannot be used.
+    """
+    config, recipe = configure(what, settings)
+    model.check_folder(model.name_and_keywords(config)[0])
+    path = Path(config.output_dir or default_folder(what, config))
+    folder.check_place(path)
+    data, config = load_data(config, recipe)
+    golds = {split: predict.golds(recipe, rows) for split, rows in data.splits.items()}
+    check_metrics(config, recipe, golds["train"])
+    prints = {split: f"{len(rows)} rows, {data_module.fingerprint(rows)}" for split, rows in data.splits.items()}
+    folder.claim(path, config, prints)
+    return Plan(config, recipe, data, golds, path, {"hfrecipes": __version__, "versions": versions(), "data": prints})
+
+
+def check(what: str | Mapping[str, Any], **settings: Any) -> dict[str, Any]:
+    """Settle the settings and read every row, without training, and without writing anything.
+
+    Args:
+        what: As for `run`.
+        **settings: As for `run`; the model may be left out.
+
+    Returns:
+        Task, rows by split, labels, columns, share of cut texts by split, and the resolved settings.
+
+    Raises:
+        HFRecipesError: As for `run`.
+
+    Example:
+        >>> hfrecipes.check("text-classification", dataset="texts.csv")["labels"]  # doctest: +SKIP
+    """
+    config, recipe = configure(what, settings)
+    data, config = load_data(config, recipe)
+    check_metrics(config, recipe, predict.golds(recipe, data.splits["train"]))
+    for note in data_module.repeated(data, recipe):
+        say(note)
+    report: dict[str, Any] = {"task": config.task, "rows": {split: len(rows) for split, rows in data.splits.items()}}
+    report |= {"labels": recipe.labels, "columns": data.columns, "config": config}
+    if config.model:
+        model.check_folder(model.name_and_keywords(config)[0])
+        load_tokenizer(config, recipe)
+        encoded = {split: encode(recipe, rows) for split, rows in data.splits.items()}
+        report["cut"] = {split: float(np.mean(rows["cut"])) for split, rows in encoded.items()}
+        say_lengths(encoded, recipe)
+    return report
+
+
+# --- settings ----------------------------------------------------------------------------------------------------
+
+
+def configure(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[RunConfig, Recipe]:
+    """Merge the layers, check every key, and make the recipe.
+
+    Raises:
+        ConfigError: With all that is wrong.
+    """
+    layers = [_settings_of(what), {key: value for key, value in settings.items() if value is not None}]
+    task = next((layer["task"] for layer in reversed(layers) if isinstance(layer.get("task"), str)), None)
+    if task is None:
+        raise ConfigError(f"no task: name one of {', '.join(tasks())}")
+    kind = find(task)
+    options, training = kind.option_types(), training_types(arguments_name(kind))
+    placed = [place_bare_keys(layer, options=options, training=training) for layer in layers]
+    config = resolve(merge(*placed), option_types=options, training=training)
+    _check_keywords(config)
+    defaults = {**DEFAULTS, **kind.defaults, **({"learning_rate": LORA_LEARNING_RATE} if config.lora else {})}
+    config = dataclasses.replace(config, training={**defaults, **config.training})
+    return config, kind(**config.options)
+
+
+def _check_keywords(config: RunConfig) -> None:
+    """Keywords of the blocks whose libraries are imported only where they are used."""
+    problems = []
+    if isinstance(config.early_stopping, dict):
+        known = ["early_stopping_patience", "early_stopping_threshold"]
+        problems += _unknown("early_stopping", config.early_stopping, known)
+    if isinstance(config.lora, dict):
+        from peft import LoraConfig
+
+        problems += _unknown("lora", config.lora, list(LoraConfig.__dataclass_fields__))
+    if problems:
+        raise ConfigError(problems)
+
+
+def _unknown(block: str, given: Mapping[str, Any], known: list[str]) -> list[str]:
+    few = f"; it takes {' and '.join(known)}" if len(known) < 5 else ""
+    return [f"unknown setting {block}.{key}{nearest(key, known) or few}" for key in given if key not in known]
+
+
+def check_metrics(config: RunConfig, recipe: Recipe, golds: list[Any]) -> None:
+    """Metrics that the user named, and the one that picks the checkpoint, before anything is trained.
+
+    Raises:
+        ConfigError: There is no such score.
+    """
+    predict.try_metrics(config.metrics, recipe, golds)
+    best = str(config.training.get("metric_for_best_model", "loss")).removeprefix("eval_")
+    known = ["loss", *recipe.score(recipe.baseline(golds, 2), golds[:2])] if best != "loss" else ["loss"]
+    if best not in known:
+        raise ConfigError(f"metric_for_best_model: no score {best}{nearest(best, known)}; there are {', '.join(known)}")
+
+
+def _settings_of(what: str | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(what, Mapping):
+        return dict(what)
+    file = None if what.endswith(".py") else find_recipe_file(what)
+    if file is not None:
+        return read_recipe_file(file)
+    try:
+        find(what)
+    except NotFoundError as error:
+        if "/" in what:
+            raise NotFoundError(f"{what} is no recipe file; there are {', '.join(recipe_files())}") from error
+        raise
+    return {"task": what}
+
+
+def default_folder(what: str | Mapping[str, Any], config: RunConfig) -> str:
+    """Name that the same command always gives, so that it finds its run again."""
+    if isinstance(what, str) and what != config.task and not what.endswith(".py"):
+        return str(Path("runs", PurePath(what).stem))
+    source = config.dataset.get("path", "data") if isinstance(config.dataset, dict) else config.dataset
+    dataset = PurePath(source).stem.strip("*.") if isinstance(source, str) and source != FROM_PYTHON else "data"
+    return str(Path("runs", f"{PurePath(config.task).stem}-{dataset}-{model_name(config)}"))
+
+
+def model_name(config: RunConfig) -> str:
+    """Last part of the model's name; of a model inside a package, the package."""
+    name = str(config.model["path"] if isinstance(config.model, dict) else config.model).partition("#")[0]
+    return name.removeprefix("pkg://").partition("/")[0] if name.startswith("pkg://") else PurePath(name).name
+
+
+# --- rows --------------------------------------------------------------------------------------------------------
+
+
+def load_data(config: RunConfig, recipe: Recipe) -> tuple[Data, RunConfig]:
+    """Rows of all splits, checked, labels read; and the settings with what was settled on the way."""
+    if config.dataset is None:
+        raise ConfigError("no dataset: add dataset=<hub id, file or folder>")
+    if isinstance(config.dataset, str) and config.dataset == FROM_PYTHON:
+        raise ConfigError("this run had its rows given from Python: add dataset=<hub id, file, folder or rows>")
+    data = data_module.load(config, type(recipe))
+    recipe.labels = data.class_names
+    for note in recipe.study(data.splits["train"]):
+        say(note)
+    data_module.check(data, recipe, drop=bool(config.options.get("drop_invalid")))
+    data_module.limit(data, config)
+    if "validation" not in data.splits and "validation" not in config.splits:
+        _draw_validation(data, recipe, config.training["seed"])
+    if "test" not in data.splits:
+        say("no test split: the validation scores below also picked the checkpoint, and are flattered by that")
+    return data, _settled(config, recipe, data)
+
+
+def _draw_validation(data: Data, recipe: Recipe, seed: int) -> None:
+    train = data.splits["train"]
+    kept, held = data_module.hold_out(train, recipe.strata(train), seed)
+    data.splits = {**data.splits, "train": kept, "validation": held}
+    data.splits = {split: data.splits[split] for split in SPLITS if split in data.splits}
+    say(f"validation: {len(held)} rows drawn from train with seed {seed}, {len(kept)} left to train on")
+
+
+def _settled(config: RunConfig, recipe: Recipe, data: Data) -> RunConfig:
+    """The settings with every guess about the data filled in; rows given from Python leave a mark in their place."""
+    dataset = config.dataset if _is_written_down(config.dataset) else FROM_PYTHON
+    options = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe)}
+    columns = {task: config.columns.get(task, own) for task, own in data.columns.items()}
+    splits = {**config.splits, **data.chosen}
+    return dataclasses.replace(config, dataset=dataset, options=options, columns=columns, splits=splits)
+
+
+def _is_written_down(dataset: Any) -> bool:
+    """Whether a recipe file can name the dataset: a path, split -> path, or keywords of `load_dataset`."""
+    if isinstance(dataset, str):
+        return True
+    if not isinstance(dataset, Mapping) or not (
+        "path" in dataset or all(isinstance(one, str) for one in dataset.values())
+    ):
+        return False
+    try:
+        json.dumps(dataset)
+    except TypeError:
+        return False
+    return True
+
+
+def load_tokenizer(config: RunConfig, recipe: Recipe) -> None:
+    """Tokenizer and length limit of the model, and its own order of the labels where it knows them."""
+    recipe.tokenizer, model_config = model.load_tokenizer(config)
+    if recipe.labels:
+        recipe.labels = model.checkpoint_labels(recipe.labels, model_config)
+    model.fit_length(recipe, model_config)
+
+
+def encode(recipe: Recipe, rows: Dataset) -> Dataset:
+    """Features of the rows; labels are left out unless every row has one."""
+    gold = [name for name, facts in recipe.columns.items() if facts.gold and name in rows.column_names]
+    if gold and any(reference is None for reference in predict.golds(recipe, rows)):
+        rows = rows.remove_columns(gold)
+    return predict.encode(recipe, rows)
+
+
+def say_lengths(encoded: Mapping[str, Dataset], recipe: Recipe) -> None:
+    """How long the encoded rows are, and the share that was cut."""
+    for split, rows in encoded.items():
+        lengths, cut = np.asarray(rows["length"]), np.asarray(rows["cut"])
+        share = (
+            f", {cut.mean():.1%} of the texts cut at {getattr(recipe, 'max_length', '')}" if cut.any() else ", none cut"
+        )
+        say(f"{split}: {len(lengths)} rows, {lengths.mean():.0f} tokens on average, {lengths.max()} at most{share}")
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the run stands on."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("torch", "transformers", "datasets", "evaluate", "accelerate", "peft")}

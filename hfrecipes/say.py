@@ -1,0 +1,14 @@
+"""Say what was decided: one line for each guess, from one process of several."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+logger = logging.getLogger("hfrecipes")
+
+
+def say(sentence: str) -> None:
+    """Log the sentence for the user to read; `logging.getLogger("hfrecipes").setLevel("WARNING")` mutes it."""
+    if os.environ.get("RANK", "0") == "0":
+        logger.info(sentence)

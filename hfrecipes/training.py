@@ -1,0 +1,117 @@
+"""A plain Trainer from a plan: model, arguments, scores, early stopping, and a loss of the right size."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import data as data_module
+from . import model as model_module
+from . import predict
+from .config import RunConfig
+from .errors import ConfigError
+from .plan import Plan, encode, load_tokenizer, say_lengths
+from .recipe import Recipe, arguments_name
+from .say import say
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import Trainer, TrainingArguments
+
+PATIENCE = 2
+
+
+@dataclass
+class Job(Plan):
+    """A run that is ready to train."""
+
+    encoded: dict[str, Dataset]
+    trainer: Trainer
+
+
+def make_job(plan: Plan) -> Job:
+    """Encode the rows, load the model, and make the Trainer."""
+    arguments = make_arguments(plan.config, plan.recipe, plan.path, has_validation="validation" in plan.data.splits)
+    for note in data_module.repeated(plan.data, plan.recipe):
+        say(note)
+    load_tokenizer(plan.config, plan.recipe)
+    with arguments.main_process_first():
+        encoded = {split: encode(plan.recipe, rows) for split, rows in plan.data.splits.items()}
+    say_lengths(encoded, plan.recipe)
+    trainer = make_trainer(plan, arguments, encoded)
+    return Job(**vars(plan), encoded=encoded, trainer=trainer)
+
+
+def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str, Dataset]) -> Trainer:
+    """A plain Trainer, with scores and early stopping where there is validation."""
+    import transformers
+
+    config, recipe = plan.config, plan.recipe
+    transformers.set_seed(arguments.seed)  # the new head is drawn while the model loads
+    network = model_module.load_model(config, recipe)
+    keywords = (
+        config.early_stopping if isinstance(config.early_stopping, dict) else {"early_stopping_patience": PATIENCE}
+    )
+    stops = bool(config.early_stopping) and arguments.load_best_model_at_end
+    trainer: Trainer = getattr(transformers, recipe.trainer)(
+        network,
+        arguments,
+        data_collator=predict.collator(recipe),
+        train_dataset=encoded["train"],
+        eval_dataset=encoded.get("validation"),
+        processing_class=recipe.tokenizer,
+        preprocess_logits_for_metrics=recipe.reduce,
+        callbacks=[transformers.EarlyStoppingCallback(**keywords)] if stops else [],
+    )
+    if "validation" in encoded:
+        predict.attach_scores(trainer, recipe, plan.data.splits["validation"], encoded["validation"])
+    _mend_loss_scale(trainer, encoded["train"])
+    return trainer
+
+
+def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validation: bool) -> TrainingArguments:
+    """TrainingArguments of the settings, of what this machine is good at, and of what goes together.
+
+    Raises:
+        ConfigError: Values that TrainingArguments refuses, or processes that did not join.
+    """
+    import transformers
+
+    machine, sentence = model_module.machine_arguments(config.training)
+    if sentence:
+        say(sentence)
+    chosen = {**machine, **config.training, "output_dir": str(path), "remove_unused_columns": False}
+    if chosen.get("dataloader_persistent_workers"):
+        raise ConfigError("dataloader_persistent_workers: leave it out, the order of evaluated rows would be lost")
+    if not has_validation:
+        chosen["eval_strategy"] = "no"
+    rhythm = chosen["eval_strategy"] if has_validation else "epoch"
+    chosen.setdefault("save_strategy", rhythm)
+    if rhythm == "steps" and "eval_steps" in chosen:
+        chosen.setdefault("save_steps", chosen["eval_steps"])
+    if has_validation and chosen["eval_strategy"] != "no":
+        chosen.setdefault("load_best_model_at_end", chosen["save_strategy"] != "no")
+        if "metric_for_best_model" not in chosen:
+            chosen["metric_for_best_model"], chosen["greater_is_better"] = recipe.best_metric
+    try:
+        arguments: TrainingArguments = getattr(transformers, arguments_name(type(recipe)))(**chosen)
+    except (TypeError, ValueError, KeyError) as error:
+        raise ConfigError(f"training: {' '.join(str(error).split())}") from error
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if arguments.world_size != processes:
+        raise ConfigError(f"{processes} processes were started and {arguments.world_size} joined: start with torchrun")
+    return arguments
+
+
+def _mend_loss_scale(trainer: Trainer, encoded: Dataset) -> None:
+    """Keep the loss right under gradient accumulation and several processes, by what the model's loss really does."""
+    if not trainer.model_accepts_loss_kwargs:
+        return
+    batch = trainer.data_collator([encoded[place] for place in range(min(2, len(encoded)))])
+    batch = {name: value.to(trainer.args.device) for name, value in batch.items()}
+    if not model_module.loss_is_per_item(trainer.model, batch):
+        trainer.model_accepts_loss_kwargs = False
+        trainer.args.average_tokens_across_devices = False
