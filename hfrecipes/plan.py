@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import checks, folder, model, predict, scoring
 from . import data as data_module
-from . import folder, model, predict
 from ._version import __version__
 from .config import SPLITS, RunConfig, merge, place_bare_keys, read_recipe_file, resolve, training_types
 from .data import Data
@@ -70,9 +70,9 @@ def make_plan(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> Pla
     path = Path(config.output_dir or default_folder(what, config))
     folder.check_place(path)
     data, config = load_data(config, recipe)
-    golds = {split: predict.golds(recipe, rows) for split, rows in data.splits.items()}
+    golds = {split: scoring.golds(recipe, rows) for split, rows in data.splits.items()}
     check_metrics(config, recipe, golds["train"])
-    prints = {split: f"{len(rows)} rows, {data_module.fingerprint(rows)}" for split, rows in data.splits.items()}
+    prints = {split: f"{len(rows)} rows, {checks.fingerprint(rows)}" for split, rows in data.splits.items()}
     folder.claim(path, config, prints)
     return Plan(config, recipe, data, golds, path, {"hfrecipes": __version__, "versions": versions(), "data": prints})
 
@@ -95,8 +95,8 @@ def check(what: str | Mapping[str, Any], **settings: Any) -> dict[str, Any]:
     """
     config, recipe = configure(what, settings)
     data, config = load_data(config, recipe)
-    check_metrics(config, recipe, predict.golds(recipe, data.splits["train"]))
-    for note in data_module.repeated(data, recipe):
+    check_metrics(config, recipe, scoring.golds(recipe, data.splits["train"]))
+    for note in checks.repeated(data, recipe):
         say(note)
     report: dict[str, Any] = {"task": config.task, "rows": {split: len(rows) for split, rows in data.splits.items()}}
     report |= {"labels": recipe.labels, "columns": data.columns, "config": config}
@@ -157,7 +157,7 @@ def check_metrics(config: RunConfig, recipe: Recipe, golds: list[Any]) -> None:
     Raises:
         ConfigError: There is no such score.
     """
-    predict.try_metrics(config.metrics, recipe, golds)
+    scoring.try_metrics(config.metrics, recipe, golds)
     best = str(config.training.get("metric_for_best_model", "loss")).removeprefix("eval_")
     known = ["loss", *recipe.score(recipe.baseline(golds, 2), golds[:2])] if best != "loss" else ["loss"]
     if best not in known:
@@ -207,7 +207,7 @@ def load_data(config: RunConfig, recipe: Recipe) -> tuple[Data, RunConfig]:
     recipe.labels = data.class_names
     for note in recipe.study(data.splits["train"]):
         say(note)
-    data_module.check(data, recipe, drop=bool(config.options.get("drop_invalid")))
+    checks.check(data, recipe, drop=bool(config.options.get("drop_invalid")))
     data_module.limit(data, config)
     if "validation" not in data.splits and "validation" not in config.splits:
         _draw_validation(data, recipe, config.training["seed"])
@@ -259,7 +259,7 @@ def load_tokenizer(config: RunConfig, recipe: Recipe) -> None:
 def encode(recipe: Recipe, rows: Dataset) -> Dataset:
     """Features of the rows; labels are left out unless every row has one."""
     gold = [name for name, facts in recipe.columns.items() if facts.gold and name in rows.column_names]
-    if gold and any(reference is None for reference in predict.golds(recipe, rows)):
+    if gold and any(reference is None for reference in scoring.golds(recipe, rows)):
         rows = rows.remove_columns(gold)
     return predict.encode(recipe, rows)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import data as data_module
-from . import folder, metrics
+from . import checks, data, folder, scoring, sources
 from ._version import __version__
 from .config import RunConfig, read_recipe_file
-from .data import quiet_bars
-from .errors import ConfigError, DataError, HFRecipesError, ModelError, NotFoundError
+from .errors import DataError, ModelError, NotFoundError
 from .model import machine_arguments
 from .recipe import Recipe, Row
 from .registry import find
@@ -28,9 +26,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import EvalPrediction, Trainer
 
-DRAWS = 1000
 SHORT = 2000  # rows: below, no progress bar
-_CELLS = 4_000_000
 _NOT_FEATURES = ("length", "cut")
 
 
@@ -50,7 +46,7 @@ def encode(recipe: Recipe, rows: Dataset, *, desc: str = "Encoding") -> Dataset:
     reads = (vocabulary, tokenizer.model_input_names, tokenizer.truncation_side, __version__)
     options = {f.name: getattr(recipe, f.name) for f in fields(recipe)}
     key = Hasher.hash((rows._fingerprint, reads, inspect.getsource(type(recipe)), options, recipe.labels))
-    with quiet_bars(len(rows)):
+    with sources.quiet_bars(len(rows)):
         return rows.map(recipe.encode, batched=True, remove_columns=rows.column_names, new_fingerprint=key, desc=desc)
 
 
@@ -107,111 +103,13 @@ def score_in_training(
         say("these are not the validation rows of this Trainer: only the loss is computed")
         return {}
     predictions = recipe.decode(in_row_order(trainer, encoded, result.predictions), rows, encoded)
-    found = recipe.score(predictions, golds(recipe, rows))
+    found = recipe.score(predictions, scoring.golds(recipe, rows))
     return {name: value for name, value in found.items() if "[" not in name}  # labels one by one only at the end
 
 
 def attach_scores(trainer: Trainer, recipe: Recipe, rows: Dataset, encoded: Dataset) -> None:
     """Have the Trainer score its validation rows as everything else here is scored."""
     trainer.compute_metrics = partial(score_in_training, trainer, recipe, rows, encoded)
-
-
-# --- from predictions to scores ----------------------------------------------------------------------------------
-
-
-def golds(recipe: Recipe, rows: Dataset) -> list[Any]:
-    """What each row's prediction is scored against; None where it has no answer."""
-    if not data_module.data_has_answers(rows, recipe):
-        return [None] * len(rows)
-    columns = [name for name, facts in recipe.columns.items() if facts.gold]
-    cells = zip(*(rows[name][:] for name in columns), strict=True)
-    return [recipe.gold(dict(zip(columns, row, strict=True))) for row in cells]
-
-
-def scores(
-    recipe: Recipe, predictions: list[Row], references: list[Any], *, seed: int, others: Sequence[str] = ()
-) -> dict[str, dict[str, Any]]:
-    """Each metric with its value and its 95 % bootstrap interval, over the rows that have an answer.
-
-    Percentile bootstrap over rows (Efron 1979), 1,000 resamples; 200 for metrics that cannot be resampled from counts.
-    """
-    scored = [place for place, reference in enumerate(references) if reference is not None]
-    predictions, references = [predictions[i] for i in scored], [references[i] for i in scored]
-    if not scored:
-        return {}
-    values = recipe.score(predictions, references)
-    intervals = _intervals(recipe, predictions, references, seed)
-    for name in others:
-        more, around = _other_metric(name, recipe, predictions, references, seed)
-        values, intervals = {**more, **values}, {**around, **intervals}
-    return {name: {"value": float(value), "ci95": intervals.get(name)} for name, value in values.items()}
-
-
-def _intervals(recipe: Recipe, predictions: list[Row], references: list[Any], seed: int) -> dict[str, list[float]]:
-    generator = np.random.default_rng(seed)
-    loops = type(recipe).resample is Recipe.resample
-    draws, rows = (200 if loops else DRAWS), len(references)
-    step = max(1, min(draws, _CELLS // rows))
-    parts = [
-        recipe.resample(predictions, references, metrics.draw_weights(rows, min(step, draws - start), generator))
-        for start in range(0, draws, step)
-    ]
-    return {name: _interval(np.concatenate([part[name] for part in parts])) for name in parts[0]}
-
-
-def _interval(values: np.ndarray) -> list[float]:
-    known = values[np.isfinite(values)]
-    return [float(edge) for edge in np.percentile(known, [2.5, 97.5])] if len(known) else [float("nan")] * 2
-
-
-def _other_metric(
-    name: str, recipe: Recipe, predictions: list[Row], references: list[Any], seed: int
-) -> tuple[dict[str, float], dict[str, list[float]]]:
-    """A metric that the user named, over the same predictions; 100 resamples, those it cannot score left out."""
-    predicted, gold = recipe.metric_inputs(predictions, references)
-    config = "multilabel" if gold and isinstance(gold[0], list) and name in metrics.names() else None
-    metric = metrics.load(name, config)
-
-    def compute(places: Sequence[int]) -> dict[str, float]:
-        found = metric.compute(predictions=[predicted[i] for i in places], references=[gold[i] for i in places])
-        return {key: float(value) for key, value in found.items() if isinstance(value, int | float | np.number)}
-
-    values = compute(range(len(gold)))
-    generator, draws = np.random.default_rng(seed), []
-    for _ in range(100):
-        with contextlib.suppress(Exception):  # such as a resample of one class only
-            draws.append(compute(generator.integers(0, len(gold), len(gold)).tolist()))
-    around = {key: _interval(np.array([draw.get(key, np.nan) for draw in draws])) for key in values}
-    return values, around
-
-
-def try_metrics(names: Sequence[str], recipe: Recipe, train: list[Any]) -> None:
-    """Load the metrics that the user named and score the baseline with them, so that none fails after training.
-
-    Raises:
-        NotFoundError: There is no such metric.
-        ConfigError: It does not take the predictions of this task.
-    """
-    references = [reference for reference in train if reference is not None][:50]
-    for name in names:
-        try:
-            _other_metric(name, recipe, recipe.baseline(references, len(references)), references, seed=0)
-        except HFRecipesError:
-            raise
-        except Exception as error:
-            reason = " ".join(str(error).split())[:300]
-            raise ConfigError(f"metrics: {name} cannot score this task: {reason}") from error
-
-
-def with_baseline(
-    recipe: Recipe, found: dict[str, dict[str, Any]], references: list[Any], train: list[Any]
-) -> dict[str, dict[str, Any]]:
-    """Put beside each score what the trivial prediction reaches."""
-    known = [reference for reference in references if reference is not None]
-    if not known:
-        return found
-    trivial = recipe.score(recipe.baseline(train, len(known)), known)
-    return {name: {**entry, "baseline": trivial.get(name)} for name, entry in found.items()}
 
 
 # --- a saved run -------------------------------------------------------------------------------------------------
@@ -250,9 +148,9 @@ class Predictor:
             rows = [{first: row} for row in rows]
         if isinstance(rows, list) and not rows:
             return []
-        if isinstance(rows, Mapping) and not data_module.is_column(next(iter(rows.values()), [])):
+        if isinstance(rows, Mapping) and not sources.is_column(next(iter(rows.values()), [])):
             return self.predict([rows])[0]
-        found = data_module.one_part(rows, header=not data_module.by_position(self.config.columns))
+        found = sources.one_part(rows, header=not sources.by_position(self.config.columns))
         return predict_rows(self.trainer, self.recipe, self.prepare(found, self._columns_in(found)))
 
     def _columns_in(self, rows: Dataset) -> dict[str, str]:
@@ -272,7 +170,7 @@ class Predictor:
             DataError: A column lacks, or a row has no text.
         """
         kind, trained = type(self.recipe), set(self.config.columns)
-        columns = data_module.find_columns(rows.column_names, kind, given, gold=gold)
+        columns = data.find_columns(rows.column_names, kind, given, gold=gold)
         inputs = {name for name, facts in kind.columns.items() if not facts.gold}
         if trained and inputs & set(columns) != inputs & trained:
             wanted = " and ".join(name for name in kind.columns if name in inputs & trained)
@@ -280,10 +178,10 @@ class Predictor:
             raise DataError(
                 f"this model reads {wanted}; found {found}: give rows with those columns, or columns.<name>="
             )
-        rows = data_module.rename(rows, columns, kind, "train" if gold else "test")
-        empty = data_module.empty_texts(rows, self.recipe)
+        rows = data.rename(rows, columns, kind, "train" if gold else "test")
+        empty = checks.empty_texts(rows, self.recipe)
         if empty:
-            raise DataError("; ".join(data_module.name_rows("input", *problem) for problem in empty.items()))
+            raise DataError("; ".join(checks.name_rows("input", *problem) for problem in empty.items()))
         return rows
 
     def evaluate(
@@ -297,21 +195,21 @@ class Predictor:
             columns: Columns of the dataset, as `run` takes them.
         """
         given = dict(columns or {})
-        found = data_module.read(dataset, header=not data_module.by_position(given or self.config.columns))
-        chosen = data_module.choose_splits(list(found), splits or {})
+        found = sources.read(dataset, header=not sources.by_position(given or self.config.columns))
+        chosen = data.choose_splits(list(found), splits or {})
         name = chosen.get("test") or chosen.get("validation") or next(iter(found))
         rows = self.prepare(found[name], given or self._columns_in(found[name]), gold=True)
-        prepared = data_module.Data({"test": rows}, {}, {"test": name})
-        data_module.name_classes(prepared, type(self.recipe))
-        data_module.drop_blind_answers(prepared, type(self.recipe))
-        data_module.check(prepared, self.recipe, drop=False)
+        prepared = data.Data({"test": rows}, {}, {"test": name})
+        data.name_classes(prepared, type(self.recipe))
+        data.drop_blind_answers(prepared, type(self.recipe))
+        checks.check(prepared, self.recipe, drop=False)
         rows = prepared.splits["test"]
-        predictions, references = predict_rows(self.trainer, self.recipe, rows), golds(self.recipe, rows)
+        predictions, references = predict_rows(self.trainer, self.recipe, rows), scoring.golds(self.recipe, rows)
         scored = sum(reference is not None for reference in references)
         if scored < len(rows):
             say(f"{len(rows) - scored} of {len(rows)} rows have no answer; they are not scored")
         seed = self.config.training.get("seed", 42)
-        measured = scores(self.recipe, predictions, references, seed=seed, others=self.config.metrics)
+        measured = scoring.scores(self.recipe, predictions, references, seed=seed, others=self.config.metrics)
         return Evaluation(name if len(found) > 1 else "the data", scored, measured)
 
 

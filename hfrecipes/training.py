@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import data as data_module
+from . import checks, predict
 from . import model as model_module
-from . import predict
 from .config import RunConfig
 from .errors import ConfigError
 from .plan import Plan, encode, load_tokenizer, say_lengths
@@ -35,7 +34,7 @@ class Job(Plan):
 def make_job(plan: Plan) -> Job:
     """Encode the rows, load the model, and make the Trainer."""
     arguments = make_arguments(plan.config, plan.recipe, plan.path, has_validation="validation" in plan.data.splits)
-    for note in data_module.repeated(plan.data, plan.recipe):
+    for note in checks.repeated(plan.data, plan.recipe):
         say(note)
     load_tokenizer(plan.config, plan.recipe)
     with arguments.main_process_first():

@@ -10,9 +10,11 @@ import datasets
 import pandas as pd
 import pytest
 
-from hfrecipes.data import choose_splits, find_columns, fingerprint, hold_out, read
+from hfrecipes.checks import fingerprint
+from hfrecipes.data import choose_splits, find_columns, hold_out
 from hfrecipes.errors import ConfigError, DataError, NotFoundError
 from hfrecipes.plan import configure, load_data
+from hfrecipes.sources import read
 from hfrecipes.tasks.text_classification import TextClassification
 
 ROWS = [{"text": f"text {place}", "label": "ab"[place % 2]} for place in range(40)]
@@ -262,7 +264,7 @@ def test_a_test_split_without_answers_is_no_fault():
 
 
 def test_inputs_that_stand_in_train_and_test_are_counted(caplog):
-    from hfrecipes.data import repeated
+    from hfrecipes.checks import repeated
 
     data, _, recipe = loaded(
         dataset={"train": [*ROWS, ROWS[0]], "validation": ROWS[:4], "test": [{"text": "new", "label": "a"}]}

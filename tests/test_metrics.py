@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import hfrecipes.metrics as metrics
 from hfrecipes.errors import ConfigError, NotFoundError
 from hfrecipes.metrics import _weighted
-from hfrecipes.predict import scores, try_metrics
+from hfrecipes.scoring import scores, try_metrics
 from hfrecipes.tasks.text_classification import MULTI, REGRESSION, SINGLE, TextClassification
 
 CASES = settings(max_examples=1000, deadline=None)
@@ -137,7 +137,7 @@ def test_score_and_resample_are_the_same_metrics(kind):
 def test_intervals_of_ten_thousand_rows_take_less_than_two_seconds(kind):
     recipe, predictions, references = random_case(kind, 10_000)
     recipe.score(predictions[:10], references[:10])  # imports
-    from hfrecipes.predict import _intervals
+    from hfrecipes.scoring import _intervals
 
     start = time.process_time()
     found = _intervals(recipe, predictions, references, 0)

@@ -1,0 +1,131 @@
+"""Look at every row before anything is trained: what cannot be used, what repeats, and what the content is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .data import Data
+from .errors import DataError
+from .recipe import Recipe
+from .say import say
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def check(data: Data, recipe: Recipe, *, drop: bool) -> None:
+    """Check every row of every split, and drop or name those that cannot be used.
+
+    Raises:
+        DataError: With every kind of problem found, counted, and the first places.
+    """
+    found: list[str] = []
+    any_rows = False
+    for split, rows in data.splits.items():
+        if not len(rows):
+            raise DataError(f"split {split} has no rows: leave it out, splits.{split}=null, or give it some")
+        problems = {**empty_texts(rows, recipe), **_missing_answers(rows, recipe, split)}
+        if data_has_answers(rows, recipe):
+            problems |= recipe.problems(rows)
+        bad = sorted({place for places in problems.values() for place in places})
+        sentences = [name_rows(split, sentence, places) for sentence, places in problems.items()]
+        if drop and bad and all(problems.values()):
+            if len(bad) == len(rows):
+                raise DataError(f"no row of {split} can be used: {'; '.join(sentences)}")
+            data.splits[split] = rows.select(sorted(set(range(len(rows))) - set(bad)))
+            say(f"dropped {len(bad)} of {len(rows)} rows: " + "; ".join(sentences))
+        else:
+            found += [sentence for sentence in sentences if sentence not in found]
+            any_rows = any_rows or bool(bad)
+    if found:
+        edit = "Mend them, or drop them with options.drop_invalid=true" if any_rows else "Use other data"
+        raise DataError("; ".join(found[:8]) + f"; and {len(found) - 8} more" * (len(found) > 8) + f". {edit}")
+
+
+def data_has_answers(rows: Dataset, recipe: Recipe) -> bool:
+    """Whether the split has the columns that hold the answer."""
+    return all(name in rows.column_names for name, facts in recipe.columns.items() if facts.gold)
+
+
+def empty_texts(rows: Dataset, recipe: Recipe) -> dict[str, list[int]]:
+    """Places of rows whose input is missing or blank.
+
+    Raises:
+        DataError: A column holds something else than text.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    problems = {}
+    for column in [name for name, facts in recipe.columns.items() if not facts.gold and name in rows.column_names]:
+        blank: list[int] = []
+        for start, batch in zip(range(0, len(rows), 10_000), rows.with_format("arrow").iter(10_000), strict=False):
+            cells = batch[column].combine_chunks()
+            if pa.types.is_null(cells.type):
+                cells = cells.cast(pa.string())
+            if not (pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)):
+                raise DataError(
+                    f"column {column} holds {cells.type}, expected text: choose another, columns.{column}=…"
+                )
+            empty = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(cells), ""), True)
+            blank += (start + np.flatnonzero(empty.to_numpy(zero_copy_only=False))).tolist()
+        if blank:
+            problems[f"{column} is empty"] = blank
+    return problems
+
+
+def _missing_answers(rows: Dataset, recipe: Recipe, split: str) -> dict[str, list[int]]:
+    gold = [name for name, facts in recipe.columns.items() if facts.gold]
+    if split == "test" or not data_has_answers(rows, recipe):
+        return {} if split == "test" else {f"{', '.join(gold)} is not there": list(range(len(rows)))}
+    missing = [place for place, row in enumerate(rows.select_columns(gold)) if recipe.gold(row) is None]
+    invalid = {place for places in recipe.problems(rows).values() for place in places}
+    missing = [place for place in missing if place not in invalid]
+    return {f"{', '.join(gold)} is missing": missing} if missing else {}
+
+
+def name_rows(split: str, sentence: str, places: list[int]) -> str:
+    """The sentence with the number of rows at fault and the first of them."""
+    if not places:
+        return f"{split}: {sentence}"
+    shown = ", ".join(map(str, places[:5])) + (", …" if len(places) > 5 else "")
+    return f"{split}: {sentence} in {len(places)} row{'s' * (len(places) > 1)} ({shown}, counted from 0)"
+
+
+def repeated(data: Data, recipe: Recipe) -> list[str]:
+    """Sentences on inputs that stand in train more than once, or in train and in another split too."""
+    inputs = [
+        name for name, facts in recipe.columns.items() if not facts.gold and name in data.splits["train"].column_names
+    ]
+    keys = {
+        split: [hash(tuple(row)) for row in zip(*(rows[name] for name in inputs), strict=True)]
+        for split, rows in data.splits.items()
+    }
+    train = set(keys["train"])
+    notes = []
+    if len(train) < len(keys["train"]):
+        notes.append(
+            f"train: {len(keys['train']) - len(train)} of {len(keys['train'])} rows repeat the input of another"
+        )
+    for split in [name for name in keys if name != "train"]:
+        leaked = sum(key in train for key in keys[split])
+        if leaked:
+            notes.append(
+                f"{split}: {leaked} of {len(keys[split])} inputs also stand in train, which flatters its score"
+            )
+    return notes
+
+
+def fingerprint(rows: Dataset) -> str:
+    """Hash of the content, the same in every process and on every machine."""
+    from hashlib import blake2b
+
+    digest = blake2b(digest_size=16)
+    for batch in rows.with_format("arrow").iter(10_000):
+        for column in batch.column_names:
+            digest.update(column.encode())
+            for cell in batch[column].to_pylist():
+                digest.update(repr(cell).encode() + b"\0")
+    return digest.hexdigest()

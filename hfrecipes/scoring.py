@@ -1,0 +1,115 @@
+"""From predictions to scores, each with its interval and what the trivial prediction reaches."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import metrics
+from .checks import data_has_answers
+from .errors import ConfigError, HFRecipesError
+from .recipe import Recipe, Row
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+DRAWS = 1000
+_CELLS = 4_000_000
+
+
+def golds(recipe: Recipe, rows: Dataset) -> list[Any]:
+    """What each row's prediction is scored against; None where it has no answer."""
+    if not data_has_answers(rows, recipe):
+        return [None] * len(rows)
+    columns = [name for name, facts in recipe.columns.items() if facts.gold]
+    cells = zip(*(rows[name][:] for name in columns), strict=True)
+    return [recipe.gold(dict(zip(columns, row, strict=True))) for row in cells]
+
+
+def scores(
+    recipe: Recipe, predictions: list[Row], references: list[Any], *, seed: int, others: Sequence[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """Each metric with its value and its 95 % bootstrap interval, over the rows that have an answer.
+
+    Percentile bootstrap over rows (Efron 1979), 1,000 resamples; 200 for metrics that cannot be resampled from counts.
+    """
+    scored = [place for place, reference in enumerate(references) if reference is not None]
+    predictions, references = [predictions[i] for i in scored], [references[i] for i in scored]
+    if not scored:
+        return {}
+    values = recipe.score(predictions, references)
+    intervals = _intervals(recipe, predictions, references, seed)
+    for name in others:
+        more, around = _other_metric(name, recipe, predictions, references, seed)
+        values, intervals = {**more, **values}, {**around, **intervals}
+    return {name: {"value": float(value), "ci95": intervals.get(name)} for name, value in values.items()}
+
+
+def _intervals(recipe: Recipe, predictions: list[Row], references: list[Any], seed: int) -> dict[str, list[float]]:
+    generator = np.random.default_rng(seed)
+    loops = type(recipe).resample is Recipe.resample
+    draws, rows = (200 if loops else DRAWS), len(references)
+    step = max(1, min(draws, _CELLS // rows))
+    parts = [
+        recipe.resample(predictions, references, metrics.draw_weights(rows, min(step, draws - start), generator))
+        for start in range(0, draws, step)
+    ]
+    return {name: _interval(np.concatenate([part[name] for part in parts])) for name in parts[0]}
+
+
+def _interval(values: np.ndarray) -> list[float]:
+    known = values[np.isfinite(values)]
+    return [float(edge) for edge in np.percentile(known, [2.5, 97.5])] if len(known) else [float("nan")] * 2
+
+
+def _other_metric(
+    name: str, recipe: Recipe, predictions: list[Row], references: list[Any], seed: int
+) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """A metric that the user named, over the same predictions; 100 resamples, those it cannot score left out."""
+    predicted, gold = recipe.metric_inputs(predictions, references)
+    config = "multilabel" if gold and isinstance(gold[0], list) and name in metrics.names() else None
+    metric = metrics.load(name, config)
+
+    def compute(places: Sequence[int]) -> dict[str, float]:
+        found = metric.compute(predictions=[predicted[i] for i in places], references=[gold[i] for i in places])
+        return {key: float(value) for key, value in found.items() if isinstance(value, int | float | np.number)}
+
+    values = compute(range(len(gold)))
+    generator, draws = np.random.default_rng(seed), []
+    for _ in range(100):
+        with contextlib.suppress(Exception):  # such as a resample of one class only
+            draws.append(compute(generator.integers(0, len(gold), len(gold)).tolist()))
+    around = {key: _interval(np.array([draw.get(key, np.nan) for draw in draws])) for key in values}
+    return values, around
+
+
+def try_metrics(names: Sequence[str], recipe: Recipe, train: list[Any]) -> None:
+    """Load the metrics that the user named and score the baseline with them, so that none fails after training.
+
+    Raises:
+        NotFoundError: There is no such metric.
+        ConfigError: It does not take the predictions of this task.
+    """
+    references = [reference for reference in train if reference is not None][:50]
+    for name in names:
+        try:
+            _other_metric(name, recipe, recipe.baseline(references, len(references)), references, seed=0)
+        except HFRecipesError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ConfigError(f"metrics: {name} cannot score this task: {reason}") from error
+
+
+def with_baseline(
+    recipe: Recipe, found: dict[str, dict[str, Any]], references: list[Any], train: list[Any]
+) -> dict[str, dict[str, Any]]:
+    """Put beside each score what the trivial prediction reaches."""
+    known = [reference for reference in references if reference is not None]
+    if not known:
+        return found
+    trivial = recipe.score(recipe.baseline(train, len(known)), known)
+    return {name: {**entry, "baseline": trivial.get(name)} for name, entry in found.items()}
