@@ -48,7 +48,7 @@ class Result:
         return self.predictor.predict(rows)
 
     def __repr__(self) -> str:
-        best = self.predictor.recipe.best_metric[0]
+        best = self.predictor.recipe.headline[0]
         shown = ", ".join(
             f"{split} {best} {values[best]:.3f}" for split, values in self.metrics.items() if best in values
         )

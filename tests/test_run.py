@@ -516,3 +516,16 @@ def test_two_processes_leave_one_run_with_its_rows_in_order(tiny_bert, tmp_path)
     assert {name: entry["value"] for name, entry in written.items()} == pytest.approx(again)
     steps = json.loads((tmp_path / "run" / "run.json").read_text())["steps"]
     assert steps == 3 * 160 / 8, "both processes share each epoch"
+
+
+@pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
+def test_scores_in_mixed_precision_are_those_of_the_reloaded_model(quick, tmp_path, lora):
+    from hfrecipes.model import machine_arguments
+
+    if not machine_arguments({})[0].get("bf16"):
+        pytest.skip("this machine predicts in float32")
+    settings = {key: value for key, value in quick.items() if key != "bf16"}
+    result = hfrecipes.run("text-classification", dataset=ROWS, output_dir=tmp_path / "run", lora=lora, **settings)
+    texts = [row["text"] for row in ROWS["test"]]
+    before, after = result.predict(texts), hfrecipes.load(tmp_path / "run").predict(texts)
+    assert [one["score"] for one in before] == pytest.approx([one["score"] for one in after], abs=1e-6)

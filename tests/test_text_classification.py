@@ -138,3 +138,14 @@ def test_the_baseline_sees_only_the_training_answers(labels):
     expected = {SINGLE: "b", MULTI: ["b"], REGRESSION: 2.0}[recipe.problem_type]
     assert made[0]["label"] == expected
     assert recipe.baseline(golds, 1) == made[:1], "no row is looked at"
+
+
+def test_what_picks_a_multi_label_checkpoint_moves_before_any_probability_passes_one_half():
+    recipe, _ = studied([["a"], ["b"], ["a"]])
+    assert recipe.best_metric == ("lrap", True)
+    golds = [["a"], ["b"], ["a"]]
+    worse = recipe.decode(np.array([[-3.0, -2.0], [-2.0, -3.0], [-3.0, -2.0]]), [], None)
+    better = recipe.decode(np.array([[-2.0, -3.0], [-3.0, -2.0], [-3.0, -2.0]]), [], None)
+    first, second = recipe.score(worse, golds), recipe.score(better, golds)
+    assert first["f1_micro"] == second["f1_micro"] == 0
+    assert first["lrap"] < second["lrap"]
