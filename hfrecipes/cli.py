@@ -110,7 +110,8 @@ def show(what: str) -> None:
         click.echo(file.read_text(encoding="utf-8").rstrip())
         return
     recipe = registry.find(what)
-    from .config import describe_type, format_value
+    from .config import describe_type
+    from .yaml12 import format_value
 
     click.echo(f"{recipe.task}: {_doc(sys.modules[recipe.__module__])}\n\nColumns")
     for name, column in recipe.columns.items():

@@ -14,8 +14,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .config import RunConfig, format_value, read_recipe_file, write_recipe_file
+from .config import RunConfig, read_recipe_file, write_recipe_file
 from .errors import NotFoundError, OutputError
+from .yaml12 import format_value
 
 RECIPE, RUN, METRICS, PREDICTIONS = "recipe.yaml", "run.json", "metrics.json", "predictions.jsonl"
 _CHECKPOINT = "checkpoint-"

@@ -10,11 +10,9 @@ from hypothesis import strategies as st
 
 from hfrecipes.config import (
     RunConfig,
-    format_value,
     local_path,
     merge,
     parse_overrides,
-    parse_value,
     place_bare_keys,
     read_recipe_file,
     resolve,
@@ -24,6 +22,7 @@ from hfrecipes.config import (
 )
 from hfrecipes.errors import ConfigError, MissingPackageError, ModelError, NotFoundError
 from hfrecipes.tasks.text_classification import TextClassification
+from hfrecipes.yaml12 import format_value, parse_value
 
 OPTIONS = TextClassification.option_types()
 TRAINING = training_types()

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hfrecipes"
 # Each module may import what stands on a line above its own.
 LAYERS = [
-    {"errors", "_version", "say"},
+    {"errors", "_version", "say", "yaml12"},
     {"config"},
     {"recipe", "files", "hub"},
     {"metrics"},

@@ -2,19 +2,17 @@
 
 from typing import Any
 
-import datasets
 import evaluate
 from sklearn.metrics import f1_score
+
+from hfrecipes.metrics._features import class_ids
 
 
 class F1(evaluate.Metric):
     """Harmonic mean of precision and recall, 0 to 1; `average` as in scikit-learn."""
 
     def _info(self) -> evaluate.MetricInfo:
-        one = datasets.Value("int32")
-        kind = datasets.List(one) if self.config_name == "multilabel" else one
-        features = datasets.Features({"predictions": kind, "references": kind})
-        return evaluate.MetricInfo(description=self.__doc__, citation="", features=features)
+        return evaluate.MetricInfo(description=self.__doc__, citation="", features=class_ids(self.config_name))
 
     def _compute(self, predictions: Any, references: Any, **options: Any) -> dict[str, Any]:
         score = f1_score(references, predictions, **{"zero_division": 0, **options})

@@ -2,18 +2,17 @@
 
 from typing import Any
 
-import datasets
 import evaluate
 from sklearn.metrics import label_ranking_average_precision_score
+
+from hfrecipes.metrics._features import rankings
 
 
 class Lrap(evaluate.Metric):
     """Mean, over the true labels of a row, of the share of true labels among those ranked at or above it."""
 
     def _info(self) -> evaluate.MetricInfo:
-        numbers, ids = datasets.List(datasets.Value("float32")), datasets.List(datasets.Value("int32"))
-        features = datasets.Features({"predictions": numbers, "references": ids})
-        return evaluate.MetricInfo(description=self.__doc__, citation="", features=features)
+        return evaluate.MetricInfo(description=self.__doc__, citation="", features=rankings())
 
     def _compute(self, predictions: Any, references: Any, **options: Any) -> dict[str, Any]:
         return {"lrap": float(label_ranking_average_precision_score(references, predictions, **options))}

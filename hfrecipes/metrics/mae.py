@@ -2,18 +2,17 @@
 
 from typing import Any
 
-import datasets
 import evaluate
 from sklearn.metrics import mean_absolute_error
+
+from hfrecipes.metrics._features import numbers
 
 
 class Mae(evaluate.Metric):
     """Mean of absolute differences, in the label's units; lower is better."""
 
     def _info(self) -> evaluate.MetricInfo:
-        kind = datasets.Value("float64")
-        features = datasets.Features({"predictions": kind, "references": kind})
-        return evaluate.MetricInfo(description=self.__doc__, citation="", features=features)
+        return evaluate.MetricInfo(description=self.__doc__, citation="", features=numbers())
 
     def _compute(self, predictions: Any, references: Any, **options: Any) -> dict[str, Any]:
         return {"mae": float(mean_absolute_error(references, predictions, **options))}

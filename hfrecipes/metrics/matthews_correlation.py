@@ -2,18 +2,17 @@
 
 from typing import Any
 
-import datasets
 import evaluate
 from sklearn.metrics import matthews_corrcoef
+
+from hfrecipes.metrics._features import class_ids
 
 
 class MatthewsCorrelation(evaluate.Metric):
     """Correlation of predicted and true classes, -1 to 1; 0 for chance and for one class only."""
 
     def _info(self) -> evaluate.MetricInfo:
-        kind = datasets.Value("int32")
-        features = datasets.Features({"predictions": kind, "references": kind})
-        return evaluate.MetricInfo(description=self.__doc__, citation="", features=features)
+        return evaluate.MetricInfo(description=self.__doc__, citation="", features=class_ids())
 
     def _compute(self, predictions: Any, references: Any, **options: Any) -> dict[str, Any]:
         return {"matthews_correlation": float(matthews_corrcoef(references, predictions, **options))}

@@ -2,18 +2,17 @@
 
 from typing import Any
 
-import datasets
 import evaluate
 from sklearn.metrics import mean_squared_error
+
+from hfrecipes.metrics._features import numbers
 
 
 class Mse(evaluate.Metric):
     """Mean of squared differences, in the label's units squared; lower is better."""
 
     def _info(self) -> evaluate.MetricInfo:
-        kind = datasets.Value("float64")
-        features = datasets.Features({"predictions": kind, "references": kind})
-        return evaluate.MetricInfo(description=self.__doc__, citation="", features=features)
+        return evaluate.MetricInfo(description=self.__doc__, citation="", features=numbers())
 
     def _compute(self, predictions: Any, references: Any, **options: Any) -> dict[str, Any]:
         error = float(mean_squared_error(references, predictions, **options))

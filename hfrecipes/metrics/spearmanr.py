@@ -3,18 +3,17 @@
 import warnings
 from typing import Any
 
-import datasets
 import evaluate
 from scipy.stats import ConstantInputWarning, spearmanr
+
+from hfrecipes.metrics._features import numbers
 
 
 class Spearmanr(evaluate.Metric):
     """Rank correlation, -1 to 1; not a number where one side is constant."""
 
     def _info(self) -> evaluate.MetricInfo:
-        kind = datasets.Value("float64")
-        features = datasets.Features({"predictions": kind, "references": kind})
-        return evaluate.MetricInfo(description=self.__doc__, citation="", features=features)
+        return evaluate.MetricInfo(description=self.__doc__, citation="", features=numbers())
 
     def _compute(self, predictions: Any, references: Any, **options: Any) -> dict[str, Any]:
         with warnings.catch_warnings():
