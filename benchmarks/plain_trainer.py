@@ -29,9 +29,9 @@ def main(name: str, folder: str, column: str, learning_rate: str, epochs: str) -
     tokenizer = AutoTokenizer.from_pretrained(name)
 
     def encode(batch: dict) -> dict:
-        return {**tokenizer(batch[column], truncation=True), "label": [labels.index(one) for one in batch["label"]]}
+        return {**tokenizer(batch[column], truncation=True), "labels": [labels.index(one) for one in batch["label"]]}
 
-    encoded = rows.map(encode, batched=True)
+    encoded = rows.map(encode, batched=True, remove_columns=rows["train"].column_names)
     arguments = TrainingArguments(
         output_dir="plain-trainer",
         learning_rate=float(learning_rate),
