@@ -22,7 +22,7 @@ def check(data: Data, recipe: Recipe, *, drop: bool) -> None:
         DataError: With every kind of problem found, counted, and the first places.
     """
     found: list[str] = []
-    any_rows = False
+    faulty: list[int] = []
     for split, rows in data.splits.items():
         if not len(rows):
             raise DataError(f"split {split} has no rows: leave it out, splits.{split}=null, or give it some")
@@ -38,10 +38,12 @@ def check(data: Data, recipe: Recipe, *, drop: bool) -> None:
             say(f"dropped {len(bad)} of {len(rows)} rows: " + "; ".join(sentences))
         else:
             found += [sentence for sentence in sentences if sentence not in found]
-            any_rows = any_rows or bool(bad)
+            faulty += bad
     if found:
-        edit = "Mend them, or drop them with options.drop_invalid=true" if any_rows else "Use other data"
-        raise DataError("; ".join(found[:8]) + f"; and {len(found) - 8} more" * (len(found) > 8) + f". {edit}")
+        edit = "Mend them, or drop them with options.drop_invalid=true" if faulty else "Use other data"
+        raise DataError(
+            "; ".join(found[:8]) + f"; and {len(found) - 8} more" * (len(found) > 8) + f". {edit}", rows=faulty
+        )
 
 
 def data_has_answers(rows: Dataset, recipe: Recipe) -> bool:

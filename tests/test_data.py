@@ -240,6 +240,12 @@ def test_empty_texts_and_missing_labels_are_counted_and_named():
     assert "options.drop_invalid=true" in said
 
 
+def test_the_rows_at_fault_are_an_attribute_of_the_error():
+    with pytest.raises(DataError) as caught:
+        loaded(dataset=[*ROWS, {"text": "", "label": "a"}])
+    assert caught.value.rows == [40]
+
+
 def test_invalid_rows_are_dropped_only_when_asked(caplog):
     caplog.set_level("INFO", logger="hfrecipes")
     rows = [*ROWS, {"text": "", "label": "a"}, {"text": "c", "label": None}]
