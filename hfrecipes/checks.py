@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,9 +27,8 @@ def check(data: Data, recipe: Recipe, *, drop: bool) -> None:
     for split, rows in data.splits.items():
         if not len(rows):
             raise DataError(f"split {split} has no rows: leave it out, splits.{split}=null, or give it some")
-        problems = {**empty_texts(rows, recipe), **_missing_answers(rows, recipe, split)}
-        if data_has_answers(rows, recipe):
-            problems |= recipe.problems(rows)
+        wrong = recipe.problems(rows) if data_has_answers(rows, recipe) else {}
+        problems = {**empty_texts(rows, recipe), **_missing_answers(rows, recipe, split, wrong), **wrong}
         bad = sorted({place for places in problems.values() for place in places})
         sentences = [name_rows(split, sentence, places) for sentence, places in problems.items()]
         if drop and bad and all(problems.values()):
@@ -48,7 +48,7 @@ def check(data: Data, recipe: Recipe, *, drop: bool) -> None:
 
 def data_has_answers(rows: Dataset, recipe: Recipe) -> bool:
     """Whether the split has the columns that hold the answer."""
-    return all(name in rows.column_names for name, facts in recipe.columns.items() if facts.gold)
+    return set(recipe.answers()) <= set(rows.column_names)
 
 
 def empty_texts(rows: Dataset, recipe: Recipe) -> dict[str, list[int]]:
@@ -61,7 +61,7 @@ def empty_texts(rows: Dataset, recipe: Recipe) -> dict[str, list[int]]:
     import pyarrow.compute as pc
 
     problems = {}
-    for column in [name for name, facts in recipe.columns.items() if not facts.gold and name in rows.column_names]:
+    for column in [name for name in recipe.inputs() if name in rows.column_names]:
         blank: list[int] = []
         for start, batch in zip(range(0, len(rows), 10_000), rows.with_format("arrow").iter(10_000), strict=False):
             cells = batch[column].combine_chunks()
@@ -78,14 +78,25 @@ def empty_texts(rows: Dataset, recipe: Recipe) -> dict[str, list[int]]:
     return problems
 
 
-def _missing_answers(rows: Dataset, recipe: Recipe, split: str) -> dict[str, list[int]]:
-    gold = [name for name, facts in recipe.columns.items() if facts.gold]
-    if split == "test" or not data_has_answers(rows, recipe):
-        return {} if split == "test" else {f"{', '.join(gold)} is not there": list(range(len(rows)))}
-    missing = [place for place, row in enumerate(rows.select_columns(gold)) if recipe.gold(row) is None]
-    invalid = {place for places in recipe.problems(rows).values() for place in places}
-    missing = [place for place in missing if place not in invalid]
-    return {f"{', '.join(gold)} is missing": missing} if missing else {}
+def _missing_answers(rows: Dataset, recipe: Recipe, split: str, wrong: Mapping[str, list[int]]) -> dict[str, list[int]]:
+    """Places of rows without an answer, which only a test split may have, but for those whose answer is wrong."""
+    columns = ", ".join(recipe.answers())
+    if split == "test":
+        return {}
+    if not data_has_answers(rows, recipe):
+        return {f"{columns} is not there": list(range(len(rows)))}
+    known = {place for places in wrong.values() for place in places}
+    missing = [place for place, gold in enumerate(golds(recipe, rows)) if gold is None and place not in known]
+    return {f"{columns} is missing": missing} if missing else {}
+
+
+def golds(recipe: Recipe, rows: Dataset) -> list[Any]:
+    """What each row's prediction is scored against; None where it has no answer."""
+    if not data_has_answers(rows, recipe):
+        return [None] * len(rows)
+    columns = recipe.answers()
+    cells = zip(*(rows[name][:] for name in columns), strict=True)
+    return [recipe.gold(dict(zip(columns, row, strict=True))) for row in cells]
 
 
 def name_rows(split: str, sentence: str, places: list[int]) -> str:
@@ -98,9 +109,7 @@ def name_rows(split: str, sentence: str, places: list[int]) -> str:
 
 def repeated(data: Data, recipe: Recipe) -> list[str]:
     """Sentences on inputs that stand in train more than once, or in train and in another split too."""
-    inputs = [
-        name for name, facts in recipe.columns.items() if not facts.gold and name in data.splits["train"].column_names
-    ]
+    inputs = [name for name in recipe.inputs() if name in data.splits["train"].column_names]
     keys = {
         split: [hash(tuple(row)) for row in zip(*(rows[name] for name in inputs), strict=True)]
         for split, rows in data.splits.items()

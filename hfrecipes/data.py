@@ -222,7 +222,7 @@ def rename(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe], spli
 
 def name_classes(data: Data, recipe: type[Recipe]) -> None:
     """Turn class ids into the names that the dataset's own features give them; -1 becomes missing."""
-    for column in (name for name, facts in recipe.columns.items() if facts.gold):
+    for column in recipe.answers():
         data.class_names = _class_names(next(iter(data.splits.values())), column)
         for split, rows in data.splits.items():
             own = _class_names(rows, column)
@@ -232,7 +232,7 @@ def name_classes(data: Data, recipe: type[Recipe]) -> None:
 
 def drop_blind_answers(data: Data, recipe: type[Recipe]) -> None:
     """Take away the answers of a test split where each is -1, as benchmarks publish a test without answers."""
-    for column in (name for name, facts in recipe.columns.items() if facts.gold):
+    for column in recipe.answers():
         rows = data.splits.get("test")
         if (
             rows is not None

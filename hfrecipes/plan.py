@@ -70,7 +70,7 @@ def make_plan(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> Pla
     path = Path(config.output_dir or default_folder(what, config))
     folder.check_place(path)
     data, config = load_data(config, recipe)
-    golds = {split: scoring.golds(recipe, rows) for split, rows in data.splits.items()}
+    golds = {split: checks.golds(recipe, rows) for split, rows in data.splits.items()}
     check_metrics(config, recipe, golds["train"])
     prints = {split: f"{len(rows)} rows, {checks.fingerprint(rows)}" for split, rows in data.splits.items()}
     folder.claim(path, config, prints)
@@ -95,7 +95,8 @@ def check(what: str | Mapping[str, Any], **settings: Any) -> dict[str, Any]:
     """
     config, recipe = configure(what, settings)
     data, config = load_data(config, recipe)
-    check_metrics(config, recipe, scoring.golds(recipe, data.splits["train"]))
+    golds = {split: checks.golds(recipe, rows) for split, rows in data.splits.items()}
+    check_metrics(config, recipe, golds["train"])
     for note in checks.repeated(data, recipe):
         say(note)
     report: dict[str, Any] = {"task": config.task, "rows": {split: len(rows) for split, rows in data.splits.items()}}
@@ -103,7 +104,7 @@ def check(what: str | Mapping[str, Any], **settings: Any) -> dict[str, Any]:
     if config.model:
         model.check_folder(model.name_and_keywords(config)[0])
         load_tokenizer(config, recipe)
-        encoded = {split: encode(recipe, rows) for split, rows in data.splits.items()}
+        encoded = {split: encode(recipe, rows, golds[split]) for split, rows in data.splits.items()}
         report["cut"] = {split: float(np.mean(rows["cut"])) for split, rows in encoded.items()}
         say_lengths(encoded, recipe)
     return report
@@ -256,11 +257,10 @@ def load_tokenizer(config: RunConfig, recipe: Recipe) -> None:
     model.fit_length(recipe, model_config)
 
 
-def encode(recipe: Recipe, rows: Dataset) -> Dataset:
+def encode(recipe: Recipe, rows: Dataset, golds: list[Any]) -> Dataset:
     """Features of the rows; labels are left out unless every row has one."""
-    gold = [name for name, facts in recipe.columns.items() if facts.gold and name in rows.column_names]
-    if gold and any(reference is None for reference in scoring.golds(recipe, rows)):
-        rows = rows.remove_columns(gold)
+    if any(gold is None for gold in golds):
+        rows = rows.remove_columns([name for name in recipe.answers() if name in rows.column_names])
     return predict.encode(recipe, rows)
 
 

@@ -74,7 +74,7 @@ def in_row_order(trainer: Trainer, encoded: Dataset, outputs: Any) -> Any:
 
 def predict_rows(trainer: Trainer, recipe: Recipe, rows: Dataset, encoded: Dataset | None = None) -> list[Row]:
     """One prediction per row, in their order."""
-    gold = [name for name, facts in recipe.columns.items() if facts.gold and name in rows.column_names]
+    gold = [name for name in recipe.answers() if name in rows.column_names]
     encoded = encode(recipe, rows.remove_columns(gold)) if encoded is None else encoded
     encoded = encoded.remove_columns([name for name in encoded.column_names if name == "labels"])
     with _bar_only_if_long(trainer, len(rows)):
@@ -95,7 +95,7 @@ def _bar_only_if_long(trainer: Trainer, rows: int) -> Iterator[None]:
 
 
 def score_in_training(
-    trainer: Trainer, recipe: Recipe, rows: Dataset, encoded: Dataset, result: EvalPrediction
+    trainer: Trainer, recipe: Recipe, rows: Dataset, references: list[Any], encoded: Dataset, result: EvalPrediction
 ) -> dict[str, float]:
     """`compute_metrics` of the Trainer: the scores of its validation rows."""
     seen = trainer.callback_handler.eval_dataloader.dataset
@@ -103,13 +103,13 @@ def score_in_training(
         say("these are not the validation rows of this Trainer: only the loss is computed")
         return {}
     predictions = recipe.decode(in_row_order(trainer, encoded, result.predictions), rows, encoded)
-    found = recipe.score(predictions, scoring.golds(recipe, rows))
+    found = recipe.score(predictions, references)
     return {name: value for name, value in found.items() if "[" not in name}  # labels one by one only at the end
 
 
-def attach_scores(trainer: Trainer, recipe: Recipe, rows: Dataset, encoded: Dataset) -> None:
+def attach_scores(trainer: Trainer, recipe: Recipe, rows: Dataset, references: list[Any], encoded: Dataset) -> None:
     """Have the Trainer score its validation rows as everything else here is scored."""
-    trainer.compute_metrics = partial(score_in_training, trainer, recipe, rows, encoded)
+    trainer.compute_metrics = partial(score_in_training, trainer, recipe, rows, references, encoded)
 
 
 # --- a saved run -------------------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ class Predictor:
         """
         kind, trained = type(self.recipe), set(self.config.columns)
         columns = data.find_columns(rows.column_names, kind, given, gold=gold)
-        inputs = {name for name, facts in kind.columns.items() if not facts.gold}
+        inputs = set(kind.inputs())
         if trained and inputs & set(columns) != inputs & trained:
             wanted = " and ".join(name for name in kind.columns if name in inputs & trained)
             found = " and ".join(repr(columns[name]) for name in kind.columns if name in inputs & set(columns))
@@ -204,7 +204,7 @@ class Predictor:
         data.drop_blind_answers(prepared, type(self.recipe))
         checks.check(prepared, self.recipe, drop=False)
         rows = prepared.splits["test"]
-        predictions, references = predict_rows(self.trainer, self.recipe, rows), scoring.golds(self.recipe, rows)
+        predictions, references = predict_rows(self.trainer, self.recipe, rows), checks.golds(self.recipe, rows)
         scored = sum(reference is not None for reference in references)
         if scored < len(rows):
             say(f"{len(rows) - scored} of {len(rows)} rows have no answer; they are not scored")

@@ -63,6 +63,16 @@ class Recipe:
         self.labels: list[str] = []
 
     @classmethod
+    def inputs(cls) -> list[str]:
+        """Columns that a prediction is made from."""
+        return [name for name, facts in cls.columns.items() if not facts.gold]
+
+    @classmethod
+    def answers(cls) -> list[str]:
+        """Columns that hold what a prediction is scored against."""
+        return [name for name, facts in cls.columns.items() if facts.gold]
+
+    @classmethod
     def option_types(cls) -> dict[str, Any]:
         """Name and type of every option."""
         hints = typing.get_type_hints(cls)

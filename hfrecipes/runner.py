@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import folder, predict, scoring
+from . import checks, folder, predict, scoring
 from . import hub as hub_module
 from . import model as model_module
 from .card import write_card
@@ -180,7 +180,7 @@ def _predict(job: Job, split: str) -> tuple[Dataset, list[Row]]:
 
 
 def _score(job: Job, split: str, rows: Dataset, predictions: list[Row]) -> dict[str, dict[str, Any]]:
-    references = job.golds[split] if len(rows) == len(job.golds[split]) else scoring.golds(job.recipe, rows)
+    references = job.golds[split] if len(rows) == len(job.golds[split]) else checks.golds(job.recipe, rows)
     unknown = sum(reference is None for reference in references)
     if unknown:
         say(f"{split}: {unknown} of {len(rows)} rows have no answer; they are predicted and not scored")

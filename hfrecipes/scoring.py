@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from . import metrics
-from .checks import data_has_answers
 from .errors import ConfigError, HFRecipesError
 from .recipe import Recipe, Row
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
 DRAWS = 1000
 _CELLS = 4_000_000
-
-
-def golds(recipe: Recipe, rows: Dataset) -> list[Any]:
-    """What each row's prediction is scored against; None where it has no answer."""
-    if not data_has_answers(rows, recipe):
-        return [None] * len(rows)
-    columns = [name for name, facts in recipe.columns.items() if facts.gold]
-    cells = zip(*(rows[name][:] for name in columns), strict=True)
-    return [recipe.gold(dict(zip(columns, row, strict=True))) for row in cells]
 
 
 def scores(

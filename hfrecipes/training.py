@@ -38,7 +38,7 @@ def make_job(plan: Plan) -> Job:
         say(note)
     load_tokenizer(plan.config, plan.recipe)
     with arguments.main_process_first():
-        encoded = {split: encode(plan.recipe, rows) for split, rows in plan.data.splits.items()}
+        encoded = {split: encode(plan.recipe, rows, plan.golds[split]) for split, rows in plan.data.splits.items()}
     say_lengths(encoded, plan.recipe)
     trainer = make_trainer(plan, arguments, encoded)
     return Job(**vars(plan), encoded=encoded, trainer=trainer)
@@ -66,7 +66,8 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
         callbacks=[transformers.EarlyStoppingCallback(**keywords)] if stops else [],
     )
     if "validation" in encoded:
-        predict.attach_scores(trainer, recipe, plan.data.splits["validation"], encoded["validation"])
+        rows, references = plan.data.splits["validation"], plan.golds["validation"]
+        predict.attach_scores(trainer, recipe, rows, references, encoded["validation"])
     _mend_loss_scale(trainer, encoded["train"])
     return trainer
 
