@@ -36,7 +36,7 @@ def write_card(
         model_name=path.name,
         eval_results=_results(path, recipe, scores),
     )
-    example = {name: value for name, value in recipe.samples[0].items() if not recipe.columns[name].gold}
+    example = {name: value for name, value in recipe.samples[0].items() if name in recipe.inputs()}
     card = ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
@@ -44,7 +44,7 @@ def write_card(
         task=recipe.task,
         version=about["hfrecipes"],
         base=base,
-        usage=recipe.usage.replace("{path}", path.name).replace("{text}", next(iter(example.values()))),
+        usage=_usage(recipe, path.name, example),
         path=path.name,
         example=example,
         baseline=" ".join((recipe.baseline.__doc__ or "").partition("\n")[0].rstrip(".").lower().split()),
@@ -56,6 +56,15 @@ def write_card(
         recipe=_without_paths(config),
     )
     card.save(path / "README.md")
+
+
+def _usage(recipe: Recipe, path: str, example: dict[str, Any]) -> str:
+    """The task's snippet with the model's name and a sample row in it; `{text}` is what the model reads first."""
+    first = next(iter(example.values()))
+    usage = recipe.usage.replace("{path}", path)
+    for name, value in {**example, "text": first if isinstance(first, str) else " ".join(first)}.items():
+        usage = usage.replace(f"{{{name}}}", str(value))
+    return usage
 
 
 def hub_name(name: str | None) -> str | None:

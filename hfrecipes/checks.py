@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
-def check(data: Data, recipe: Recipe, *, drop: bool) -> None:
+def check(data: Data, recipe: Recipe) -> None:
     """Check every row of every split, and drop or name those that cannot be used.
 
     Raises:
@@ -28,10 +28,11 @@ def check(data: Data, recipe: Recipe, *, drop: bool) -> None:
         if not len(rows):
             raise DataError(f"split {split} has no rows: leave it out, splits.{split}=null, or give it some")
         wrong = recipe.problems(rows) if data_has_answers(rows, recipe) else {}
+        wrong |= recipe.untrainable(rows) if wrong == {} and split == "train" and data_has_answers(rows, recipe) else {}
         problems = {**empty_texts(rows, recipe), **_missing_answers(rows, recipe, split, wrong), **wrong}
         bad = sorted({place for places in problems.values() for place in places})
         sentences = [name_rows(split, sentence, places) for sentence, places in problems.items()]
-        if drop and bad and all(problems.values()):
+        if recipe.drop_invalid and bad and all(problems.values()):
             if len(bad) == len(rows):
                 raise DataError(f"no row of {split} can be used: {'; '.join(sentences)}")
             data.splits[split] = rows.select(sorted(set(range(len(rows))) - set(bad)))
@@ -44,18 +45,21 @@ def check(data: Data, recipe: Recipe, *, drop: bool) -> None:
         raise DataError(
             "; ".join(found[:8]) + f"; and {len(found) - 8} more" * (len(found) > 8) + f". {edit}", rows=faulty
         )
+    for split, rows in data.splits.items():
+        for sentence, places in (recipe.notes(rows) if data_has_answers(rows, recipe) else {}).items():
+            say(name_rows(split, sentence, places))
 
 
 def data_has_answers(rows: Dataset, recipe: Recipe) -> bool:
     """Whether the split has the columns that hold the answer."""
-    return set(recipe.answers()) <= set(rows.column_names)
+    return set(recipe.gold_reads()) <= set(rows.column_names)
 
 
 def empty_texts(rows: Dataset, recipe: Recipe) -> dict[str, list[int]]:
     """Places of rows whose input is missing or blank.
 
     Raises:
-        DataError: A column holds something else than text.
+        DataError: A column holds something else than text, or than lists of text where those are expected.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -64,23 +68,40 @@ def empty_texts(rows: Dataset, recipe: Recipe) -> dict[str, list[int]]:
     for column in [name for name in recipe.inputs() if name in rows.column_names]:
         blank: list[int] = []
         for start, batch in zip(range(0, len(rows), 10_000), rows.with_format("arrow").iter(10_000), strict=False):
-            cells = batch[column].combine_chunks()
+            cells, several = batch[column].combine_chunks(), isinstance(recipe.columns[column].kind, list)
             if pa.types.is_null(cells.type):
-                cells = cells.cast(pa.string())
-            if not (pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)):
+                cells = cells.cast(pa.list_(pa.string()) if several else pa.string())
+            if not _is_text(cells.type, several=several):
+                expected = "a list of texts" if several else "text"
                 raise DataError(
-                    f"column {column} holds {cells.type}, expected text: choose another, columns.{column}=…"
+                    f"column {column} holds {cells.type}, expected {expected}: choose another, columns.{column}=…"
                 )
-            empty = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(cells), ""), True)
+            blank_cells = pc.equal(pc.list_value_length(cells), 0) if several else _is_blank(cells)
+            empty = pc.fill_null(blank_cells, True)
             blank += (start + np.flatnonzero(empty.to_numpy(zero_copy_only=False))).tolist()
         if blank:
             problems[f"{column} is empty"] = blank
     return problems
 
 
+def _is_text(kind: Any, *, several: bool) -> bool:
+    import pyarrow as pa
+
+    if several:
+        is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+        return bool(is_list and (pa.types.is_null(kind.value_type) or _is_text(kind.value_type, several=False)))
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_blank(cells: Any) -> Any:
+    import pyarrow.compute as pc
+
+    return pc.equal(pc.utf8_trim_whitespace(cells), "")
+
+
 def _missing_answers(rows: Dataset, recipe: Recipe, split: str, wrong: Mapping[str, list[int]]) -> dict[str, list[int]]:
     """Places of rows without an answer, which only a test split may have, but for those whose answer is wrong."""
-    columns = ", ".join(recipe.answers())
+    columns = " and ".join(recipe.answers())
     if split == "test":
         return {}
     if not data_has_answers(rows, recipe):
@@ -94,7 +115,7 @@ def golds(recipe: Recipe, rows: Dataset) -> list[Any]:
     """What each row's prediction is scored against; None where it has no answer."""
     if not data_has_answers(rows, recipe):
         return [None] * len(rows)
-    columns = recipe.answers()
+    columns = recipe.gold_reads()
     cells = zip(*(rows[name][:] for name in columns), strict=True)
     return [recipe.gold(dict(zip(columns, row, strict=True))) for row in cells]
 
@@ -111,7 +132,7 @@ def repeated(data: Data, recipe: Recipe) -> list[str]:
     """Sentences on inputs that stand in train more than once, or in train and in another split too."""
     inputs = [name for name in recipe.inputs() if name in data.splits["train"].column_names]
     keys = {
-        split: [hash(tuple(row)) for row in zip(*(rows[name] for name in inputs), strict=True)]
+        split: [hash(str(row)) for row in zip(*(rows[name] for name in inputs), strict=True)]
         for split, rows in data.splits.items()
     }
     train = set(keys["train"])

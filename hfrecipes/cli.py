@@ -183,10 +183,11 @@ def run(what: str, words: tuple[str, ...]) -> None:
 def _try_it(result: Any) -> str:
     """A command that predicts: a line of text where one is all that the model reads, else a file."""
     recipe = result.predictor.recipe
-    inputs = [name for name in result.predictor.config.columns if not recipe.columns[name].gold]
+    inputs = [name for name in result.predictor.config.columns if name in recipe.inputs()]
     if len(inputs) > 1:
         return f"hfrecipes predict {result.path} <file with {' and '.join(inputs)}>"
-    return f'echo "{next(iter(recipe.samples[0].values()))}" | hfrecipes predict {result.path} -'
+    shown = recipe.samples[0][inputs[0]]
+    return f'echo "{shown if isinstance(shown, str) else " ".join(shown)}" | hfrecipes predict {result.path} -'
 
 
 @main.command(context_settings=_WORDS)

@@ -38,19 +38,23 @@ class Data:
     """Names of the classes, where the dataset itself knows them."""
 
 
-def load(config: RunConfig, recipe: type[Recipe]) -> Data:
+def load(config: RunConfig, recipe: Recipe) -> Data:
     """Load the dataset of a run, its columns renamed.
 
     Raises:
         HFRecipesError: The data is not there, or not of a form that the task can use.
     """
-    found = read(config.dataset, header=not by_position(config.columns))
+    kind = type(recipe)
+    found = read(config.dataset, header=not by_position(config.columns), formats=recipe.formats)
     chosen = choose_splits(list(found), config.splits)
     if "train" not in chosen:
         raise DataError(f"found the splits {', '.join(found)}, expected one to train on: splits.train=<one of them>")
+    given: Mapping[str, str | int] = config.columns
+    for name in chosen.values():
+        found[name], given = reshape(found[name], kind, config.columns)
     _say_splits(chosen, found)
-    columns = find_columns(found[chosen["train"]].column_names, recipe, config.columns)
-    splits = {split: rename(found[name], columns, recipe, split) for split, name in chosen.items()}
+    columns = find_columns(found[chosen["train"]].column_names, kind, given)
+    splits = {split: rename(found[name], columns, kind, split) for split, name in chosen.items()}
     renamed = {task: own for task, own in columns.items() if task != own}
     if renamed:
         say("columns: " + ", ".join(f"{task} is {own!r}" for task, own in renamed.items()))
@@ -58,8 +62,8 @@ def load(config: RunConfig, recipe: type[Recipe]) -> Data:
     if others:
         say(f"columns not used: {', '.join(others)}")
     data = Data(splits, columns, chosen)
-    name_classes(data, recipe)
-    drop_blind_answers(data, recipe)
+    name_classes(data, kind)
+    drop_blind_answers(data, kind)
     return data
 
 
@@ -94,13 +98,38 @@ def _say_splits(chosen: dict[str, str], found: dict[str, Dataset]) -> None:
     say("splits: " + ", ".join(counts) + (f"; not used: {', '.join(other)}" if other else ""))
 
 
-def hold_out(rows: Dataset, strata: Sequence[Any] | None, seed: int) -> tuple[Dataset, Dataset]:
-    """Draw a tenth of the rows as validation, each stratum in proportion and none of them emptied.
+def hold_out(
+    rows: Dataset, strata: Sequence[Any] | None, groups: Sequence[Any] | None, seed: int
+) -> tuple[Dataset, Dataset]:
+    """Draw a tenth of the rows as validation: whole groups, or else each stratum in proportion and none emptied.
 
     Raises:
         DataError: There are too few rows.
     """
-    order = np.random.default_rng(seed).permutation(len(rows))
+    held = _held_groups(groups, seed) if groups is not None else _held_rows(len(rows), strata, seed)
+    if not held:
+        about = "are too few" if groups is None else "share too few texts"
+        raise DataError(f"{len(rows)} training rows {about} to draw a validation split from: give one, or more rows")
+    kept = sorted(set(range(len(rows))) - set(held))
+    return rows.select(kept), rows.select(sorted(held))
+
+
+def _held_groups(groups: Sequence[Any], seed: int) -> list[int]:
+    """Rows of groups drawn until a tenth is reached; nothing where one group would be all."""
+    places: dict[Any, list[int]] = {}
+    for place, group in enumerate(groups):
+        places.setdefault(group, []).append(place)
+    held: list[int] = []
+    drawn = list(places.values())
+    for turn in np.random.default_rng(seed).permutation(len(drawn)).tolist():
+        if len(held) >= HELD_OUT * len(groups) or len(held) + len(drawn[turn]) > len(groups) / 2:
+            continue
+        held += drawn[turn]
+    return held
+
+
+def _held_rows(number: int, strata: Sequence[Any] | None, seed: int) -> list[int]:
+    order = np.random.default_rng(seed).permutation(number)
     if strata is not None:
         order = np.array(sorted(order.tolist(), key=lambda place: str(strata[place])))
     step = round(1 / HELD_OUT)
@@ -111,12 +140,7 @@ def hold_out(rows: Dataset, strata: Sequence[Any] | None, seed: int) -> tuple[Da
         seen.add(str(strata[place]) if strata is not None else "")
         if position % step == step // 2 and not first_of_stratum:
             held.append(place)
-    if not held:
-        raise DataError(
-            f"{len(rows)} training rows are too few to draw a validation split from: give one, or more rows"
-        )
-    kept = sorted(set(range(len(rows))) - set(held))
-    return rows.select(kept), rows.select(sorted(held))
+    return held
 
 
 def limit(data: Data, config: RunConfig) -> None:
@@ -133,6 +157,51 @@ def limit(data: Data, config: RunConfig) -> None:
 # --- columns -----------------------------------------------------------------------------------------------------
 
 
+def reshape(
+    rows: Dataset, recipe: type[Recipe], given: Mapping[str, str | int]
+) -> tuple[Dataset, Mapping[str, str | int]]:
+    """Bring rows of another published shape into the columns of the task.
+
+    Returns:
+        The rows, and the columns that the user named, by their names in these rows.
+    """
+    wanted = {str(name): column for column, name in given.items() if str(name) in rows.column_names}
+    change = recipe.reshape({wanted.get(name, name): kind for name, kind in rows.features.items()})
+    if change is None:
+        return rows, given
+    from datasets import Features
+
+    rows = rows.rename_columns({name: column for name, column in wanted.items() if name != column})
+    made = change(rows[:1])
+    features = Features({name: _feature_of(name, rows, recipe) for name in made})
+    with quiet_bars(len(rows)):
+        rows = rows.map(
+            change,
+            batched=True,
+            batch_size=100,  # a row may hold a whole book
+            remove_columns=rows.column_names,
+            features=features,
+            desc="Reshaping",
+        )
+    return rows, {column: name for column, name in given.items() if str(name) in rows.column_names}
+
+
+def _feature_of(name: str, rows: Dataset, recipe: type[Recipe]) -> Any:
+    """Type of a reshaped column: its own where it was only carried along, else what the task says."""
+    kind = recipe.columns[name].kind if name in recipe.columns else None
+    is_carried = name in rows.features and not isinstance(kind, list | dict)
+    return rows.features[name] if is_carried else _feature(kind or "string")
+
+
+def _feature(kind: Any) -> Any:
+    """Type of `datasets` that `Column.kind` stands for."""
+    from datasets import List, Value
+
+    if isinstance(kind, list):
+        return List(_feature(kind[0]))
+    return {name: _feature(one) for name, one in kind.items()} if isinstance(kind, dict) else Value(kind)
+
+
 def find_columns(
     found: list[str], recipe: type[Recipe], given: Mapping[str, str | int], *, gold: bool = True
 ) -> dict[str, str]:
@@ -147,7 +216,7 @@ def find_columns(
     Raises:
         DataError: With the columns found and the edit to make.
     """
-    wanted = {column: str(name) for column, name in given.items()}
+    wanted = {column: _as_found(str(name), found) for column, name in given.items()}
     problems = [
         f"columns.{column}: {recipe.task} has no such column{nearest(column, recipe.columns)}"
         for column in wanted
@@ -169,7 +238,9 @@ def find_columns(
     for column in recipe.columns:
         if column not in columns and (name := _one_name(column, found, recipe, columns, gold)):
             columns[column] = name
-    lacking = [name for name, facts in recipe.columns.items() if name not in columns and not facts.optional]
+    lacking = [
+        name for name, facts in recipe.columns.items() if name not in columns and not (facts.optional or facts.aside)
+    ]
     lacking = [name for name in lacking if gold or not recipe.columns[name].gold]
     if lacking:
         edit = " ".join(f"columns.{name}=<one of them>" for name in lacking)
@@ -178,6 +249,12 @@ def find_columns(
             " (positions from 0, such as columns.text=1, for a file without header)"
         )
     return {column: columns[column] for column in recipe.columns if column in columns}
+
+
+def _as_found(name: str, found: list[str]) -> str:
+    """The column's own spelling, where only capitals differ and one alone can be meant."""
+    alike = [one for one in found if one.lower() == name.lower()]
+    return alike[0] if len(alike) == 1 else name
 
 
 def _known_layout(found: list[str], recipe: type[Recipe], taken: Mapping[str, str]) -> dict[str, str]:
@@ -209,7 +286,9 @@ def rename(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe], spli
     lacking = [
         name
         for column, name in columns.items()
-        if column not in present and not (recipe.columns[column].gold and split != "train")
+        if column not in present
+        and not (recipe.columns[column].gold and split != "train")
+        and not recipe.columns[column].aside
     ]
     if lacking:
         raise DataError(

@@ -1,7 +1,7 @@
 """Read any file of rows into a memory-mapped Dataset, by its content rather than its name.
 
-csv, tsv and plain text are read here: every cell stays text ("NA" too), and a ragged row is an error, not a guess.
-json, parquet and arrow are left to `datasets`.
+csv, tsv, CoNLL and plain text are read here: every cell stays text ("NA" too), and a ragged row is an error, not a
+guess. json, parquet and arrow are left to `datasets`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
+from . import conll
 from .errors import DataError, NotFoundError
 
 if TYPE_CHECKING:
@@ -28,12 +29,13 @@ _BATCH = 10_000
 _ROWS = {"data", "rows", "examples", "records"}
 
 
-def read_file(path: str, *, header: bool = True) -> Dataset:
+def read_file(path: str, *, header: bool = True, formats: tuple[str, ...] = ()) -> Dataset:
     """Read one file or fsspec URL.
 
     Args:
         path: File, or URL such as `s3://bucket/train.csv`.
         header: Whether a csv or tsv file names its columns; without, they are called "0", "1", ….
+        formats: How a file that is no table is read, as `Recipe.formats` has it.
 
     Raises:
         NotFoundError: There is no such file.
@@ -50,9 +52,14 @@ def read_file(path: str, *, header: bool = True) -> Dataset:
         return _load("arrow", path)
     if _is_json(head, path):
         return _read_json(path)
+    if "conll" in formats and PurePosixPath(path).suffix.lower() != ".csv":
+        return _cached(path, "conll", conll.batches(lambda: _lines(path), path))
     separator = _separator(path)
-    batches = _text_batches(path) if separator is None else _cells(path, separator, header)
-    return _cached(path, f"{separator}{header}", batches)
+    if separator is not None:
+        return _cached(path, f"{separator}{header}", _cells(path, separator, header))
+    if "document" in formats:
+        return _cached(path, "document", iter([{"text": ["".join(_lines(path)).strip()]}]))
+    return _cached(path, f"text{formats}", _text_batches(path, blank_lines="lines" not in formats))
 
 
 def _open(path: str, mode: str = "rb", newline: str | None = None) -> IO[Any]:
@@ -262,28 +269,32 @@ def _batches(records: Iterable[list[str]]) -> Iterator[list[list[str]]]:
         yield batch
 
 
-def _text_batches(path: str) -> Iterator[dict[str, list[str]]]:
-    """Every line, blank ones too, so that row n is line n; blank lines at the end are none."""
+def _lines(path: str) -> Iterator[str]:
     with _open(path, "r", newline="\n") as file:
-        kept: list[str] = []
-        blank = 0
         try:
-            for line in file:
-                if not line.strip():
-                    blank += 1
-                    continue
-                kept += [""] * blank + [line.rstrip("\r\n")]
-                blank = 0
-                if len(kept) >= _BATCH:
-                    yield {"text": kept}
-                    kept = []
+            yield from file
         except UnicodeDecodeError as error:
             raise DataError(_not_utf8(path)) from error
-        if kept:
+
+
+def _text_batches(path: str, *, blank_lines: bool) -> Iterator[dict[str, list[str]]]:
+    """Every line, blank ones too, so that row n is line n, unless they are not wanted; at the end they are none."""
+    kept: list[str] = []
+    blank = 0
+    for line in _lines(path):
+        if not line.strip():
+            blank += blank_lines
+            continue
+        kept += [""] * blank + [line.rstrip("\r\n")]
+        blank = 0
+        if len(kept) >= _BATCH:
             yield {"text": kept}
+            kept = []
+    if kept:
+        yield {"text": kept}
 
 
-def _cached(path: str, how: str, batches: Iterator[dict[str, list[str]]]) -> Dataset:
+def _cached(path: str, how: str, batches: Iterator[dict[str, list[Any]]]) -> Dataset:
     """Write the batches to the cache of `datasets` once, and map the file into memory."""
     import pyarrow as pa
     from datasets import Dataset, config
@@ -296,7 +307,10 @@ def _cached(path: str, how: str, batches: Iterator[dict[str, list[str]]]) -> Dat
             raise DataError(f"{path} has a header and no rows: expected rows below it")
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = target.with_name(f"rows.{os.getpid()}.draft")
-        schema = pa.schema([(name, pa.large_string()) for name in first])
+        text = pa.large_string()
+        schema = pa.schema(
+            [(name, pa.list_(text) if isinstance(cells[0], list) else text) for name, cells in first.items()]
+        )
         try:
             with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
                 for batch in itertools.chain([first], batches):

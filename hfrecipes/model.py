@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ _SHIFTED_POSITIONS = frozenset(
     ]
 )
 _SHARED_KEYWORDS = ("revision", "subfolder", "trust_remote_code", "code_revision", "cache_dir", "local_files_only")
+TUNED = "hfrecipes_tuned"  # key in config.json of what validation decided, as thresholds
 _WEIGHTS = ("*.safetensors", "*.bin", "*.safetensors.index.json")
 
 
@@ -109,11 +111,11 @@ def longest_input(tokenizer: PreTrainedTokenizerBase, model_config: PretrainedCo
 
 
 def fit_length(recipe: Recipe, model_config: PretrainedConfig) -> None:
-    """Bring the recipe's `max_length`, where it has one, down to what the model reads."""
-    limit, wanted = longest_input(recipe.tokenizer, model_config), getattr(recipe, "max_length", None)
-    if limit and wanted and wanted > limit:
-        say(f"max_length: {limit}, the most that the model reads ({wanted} was wanted)")
-        recipe.max_length = limit  # type: ignore[attr-defined]
+    """Bring the recipe's `max_length` down to what the model reads."""
+    limit = longest_input(recipe.tokenizer, model_config)
+    if limit and recipe.max_length > limit:
+        say(f"max_length: {limit}, the most that the model reads ({recipe.max_length} was wanted)")
+        recipe.max_length = limit
 
 
 def checkpoint_labels(labels: list[str], model_config: PretrainedConfig) -> list[str]:
@@ -171,6 +173,26 @@ def fresh_modules(model: PreTrainedModel, report: dict[str, Any]) -> list[str]:
     return sorted({key.removeprefix(prefix).split(".")[0] for key in missing})
 
 
+def without_tied(model: PreTrainedModel, names: list[str]) -> list[str]:
+    """The modules, or the parts of them, that share no weights with others.
+
+    A copy of a shared weight, as of a language model's embeddings, would be trained and then lost as saving ties it.
+    """
+    every = [id(weights) for _, weights in model.named_parameters(remove_duplicate=False)]
+    shared = {one for one, times in Counter(every).items() if times > 1}
+    inner = {name.removeprefix(model.base_model_prefix + "."): module for name, module in model.named_modules()}
+    found = []
+    for name in names:
+        module = inner.get(name)
+        if module is None:  # a bare parameter, which stays as it was drawn
+            continue
+        if any(id(weights) in shared for weights in module.parameters()):
+            found += without_tied(model, [f"{name}.{child}" for child, _ in module.named_children()])
+        elif any(True for _ in module.parameters()):
+            found.append(name)
+    return found
+
+
 def add_lora(model: PreTrainedModel, fresh: list[str], recipe: Recipe, keywords: dict[str, Any]) -> PreTrainedModel:
     """Freeze the model but for low-rank adapters and the modules that the checkpoint did not bring.
 
@@ -182,9 +204,10 @@ def add_lora(model: PreTrainedModel, fresh: list[str], recipe: Recipe, keywords:
     from peft import LoraConfig, get_peft_model
     from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN_TARGETS
 
-    settings: dict[str, Any] = {"task_type": recipe.lora, "modules_to_save": fresh or None}
+    saved = without_tied(model, fresh) or None
+    settings: dict[str, Any] = {"task_type": recipe.lora, "modules_to_save": saved}
     if model.config.model_type not in KNOWN_TARGETS:
-        settings |= {"target_modules": "all-linear", "exclude_modules": fresh or None}
+        settings |= {"target_modules": "all-linear", "exclude_modules": saved}
     try:
         return get_peft_model(model, LoraConfig(**{**settings, **keywords}))
     except (TypeError, ValueError) as error:
@@ -235,6 +258,13 @@ def save(model: Any, tokenizer: PreTrainedTokenizerBase, path: Path, *, write: b
             model.save_pretrained(path)
         tokenizer.save_pretrained(path)
     return model
+
+
+def save_tuned(model: Any, tuned: dict[str, float], path: Path) -> None:
+    """Write what validation decided into the config.json of the model, so that it goes where the model goes."""
+    setattr(model.config, TUNED, tuned)
+    with quiet():
+        model.config.save_pretrained(path)
 
 
 def machine_arguments(training: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

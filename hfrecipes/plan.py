@@ -71,7 +71,7 @@ def make_plan(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> Pla
     folder.check_place(path)
     data, config = load_data(config, recipe)
     golds = {split: checks.golds(recipe, rows) for split, rows in data.splits.items()}
-    check_metrics(config, recipe, golds["train"])
+    check_metrics(config, recipe, data.splits["train"])
     prints = {split: f"{len(rows)} rows, {checks.fingerprint(rows)}" for split, rows in data.splits.items()}
     folder.claim(path, config, prints)
     return Plan(config, recipe, data, golds, path, {"hfrecipes": __version__, "versions": versions(), "data": prints})
@@ -96,7 +96,7 @@ def check(what: str | Mapping[str, Any], **settings: Any) -> dict[str, Any]:
     config, recipe = configure(what, settings)
     data, config = load_data(config, recipe)
     golds = {split: checks.golds(recipe, rows) for split, rows in data.splits.items()}
-    check_metrics(config, recipe, golds["train"])
+    check_metrics(config, recipe, data.splits["train"])
     for note in checks.repeated(data, recipe):
         say(note)
     report: dict[str, Any] = {"task": config.task, "rows": {split: len(rows) for split, rows in data.splits.items()}}
@@ -104,9 +104,9 @@ def check(what: str | Mapping[str, Any], **settings: Any) -> dict[str, Any]:
     if config.model:
         model.check_folder(model.name_and_keywords(config)[0])
         load_tokenizer(config, recipe)
-        encoded = {split: encode(recipe, rows, golds[split]) for split, rows in data.splits.items()}
+        encoded = encode(recipe, data, golds)
         report["cut"] = {split: float(np.mean(rows["cut"])) for split, rows in encoded.items()}
-        say_lengths(encoded, recipe)
+        say_lengths(encoded, data, recipe)
     return report
 
 
@@ -152,15 +152,18 @@ def _unknown(block: str, given: Mapping[str, Any], known: list[str]) -> list[str
     return [f"unknown setting {block}.{key}{nearest(key, known) or few}" for key in given if key not in known]
 
 
-def check_metrics(config: RunConfig, recipe: Recipe, golds: list[Any]) -> None:
+def check_metrics(config: RunConfig, recipe: Recipe, train: Dataset) -> None:
     """Metrics that the user named, and the one that picks the checkpoint, before anything is trained.
 
     Raises:
         ConfigError: There is no such score.
     """
-    scoring.try_metrics(config.metrics, recipe, golds)
+    scoring.try_metrics(config.metrics, recipe, train)
     best = str(config.training.get("metric_for_best_model", "loss")).removeprefix("eval_")
-    known = ["loss", *recipe.score(recipe.baseline(golds, 2), golds[:2])] if best != "loss" else ["loss"]
+    if best == "loss":
+        return
+    few = train.select(range(min(2, len(train))))
+    known = ["loss", *recipe.score(recipe.baseline(few, few), checks.golds(recipe, few))]
     if best not in known:
         raise ConfigError(f"metric_for_best_model: no score {best}{nearest(best, known)}; there are {', '.join(known)}")
 
@@ -204,11 +207,11 @@ def load_data(config: RunConfig, recipe: Recipe) -> tuple[Data, RunConfig]:
         raise ConfigError("no dataset: add dataset=<hub id, file or folder>")
     if isinstance(config.dataset, str) and config.dataset == FROM_PYTHON:
         raise ConfigError("this run had its rows given from Python: add dataset=<hub id, file, folder or rows>")
-    data = data_module.load(config, type(recipe))
+    data = data_module.load(config, recipe)
     recipe.labels = data.class_names
     for note in recipe.study(data.splits["train"]):
         say(note)
-    checks.check(data, recipe, drop=bool(config.options.get("drop_invalid")))
+    checks.check(data, recipe)
     data_module.limit(data, config)
     if "validation" not in data.splits and "validation" not in config.splits:
         _draw_validation(data, recipe, config.training["seed"])
@@ -219,7 +222,7 @@ def load_data(config: RunConfig, recipe: Recipe) -> tuple[Data, RunConfig]:
 
 def _draw_validation(data: Data, recipe: Recipe, seed: int) -> None:
     train = data.splits["train"]
-    kept, held = data_module.hold_out(train, recipe.strata(train), seed)
+    kept, held = data_module.hold_out(train, recipe.strata(train), recipe.groups(train), seed)
     data.splits = {**data.splits, "train": kept, "validation": held}
     data.splits = {split: data.splits[split] for split in SPLITS if split in data.splits}
     say(f"validation: {len(held)} rows drawn from train with seed {seed}, {len(kept)} left to train on")
@@ -257,21 +260,23 @@ def load_tokenizer(config: RunConfig, recipe: Recipe) -> None:
     model.fit_length(recipe, model_config)
 
 
-def encode(recipe: Recipe, rows: Dataset, golds: list[Any]) -> Dataset:
-    """Features of the rows; labels are left out unless every row has one."""
-    if any(gold is None for gold in golds):
-        rows = rows.remove_columns([name for name in recipe.answers() if name in rows.column_names])
-    return predict.encode(recipe, rows)
+def encode(recipe: Recipe, data: Data, golds: Mapping[str, list[Any]]) -> dict[str, Dataset]:
+    """Features of the rows of each split; targets are left out unless every row has an answer."""
+    encoded = {}
+    for split, rows in data.splits.items():
+        if any(gold is None for gold in golds[split]):
+            rows = rows.remove_columns([name for name in recipe.answers() if name in rows.column_names])
+        encoded[split] = predict.encode(recipe, rows, training=split == "train")
+    return encoded
 
 
-def say_lengths(encoded: Mapping[str, Dataset], recipe: Recipe) -> None:
-    """How long the encoded rows are, and the share that was cut."""
-    for split, rows in encoded.items():
-        lengths, cut = np.asarray(rows["length"]), np.asarray(rows["cut"])
-        share = (
-            f", {cut.mean():.1%} of the texts cut at {getattr(recipe, 'max_length', '')}" if cut.any() else ", none cut"
-        )
-        say(f"{split}: {len(lengths)} rows, {lengths.mean():.0f} tokens on average, {lengths.max()} at most{share}")
+def say_lengths(encoded: Mapping[str, Dataset], data: Data, recipe: Recipe) -> None:
+    """How long the features are, how many each split makes, and the share of texts that was cut."""
+    for split, features in encoded.items():
+        rows, lengths, cut = len(data.splits[split]), np.asarray(features["length"]), np.asarray(features["cut"])
+        parts = f" in {len(features)} pieces" if len(features) != rows else ""
+        share = f", {cut.mean():.1%} of the texts cut at {recipe.max_length}" if cut.any() else ", none cut"
+        say(f"{split}: {rows} rows{parts}, {lengths.mean():.0f} tokens on average, {lengths.max()} at most{share}")
 
 
 def versions() -> dict[str, str]:

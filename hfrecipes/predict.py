@@ -18,7 +18,7 @@ from ._version import __version__
 from .config import RunConfig, read_recipe_file
 from .errors import DataError, ModelError, NotFoundError
 from .model import machine_arguments
-from .recipe import Recipe, Row
+from .recipe import Batch, Recipe, Row
 from .registry import find
 from .say import say
 
@@ -27,13 +27,12 @@ if TYPE_CHECKING:
     from transformers import EvalPrediction, Trainer
 
 SHORT = 2000  # rows: below, no progress bar
-_NOT_FEATURES = ("length", "cut")
 
 
 # --- from rows to predictions ------------------------------------------------------------------------------------
 
 
-def encode(recipe: Recipe, rows: Dataset, *, desc: str = "Encoding") -> Dataset:
+def encode(recipe: Recipe, rows: Dataset, *, training: bool = False, desc: str = "Encoding") -> Dataset:
     """Features of all rows; cached beside the rows where those come from a file."""
     from datasets.fingerprint import Hasher
 
@@ -45,21 +44,31 @@ def encode(recipe: Recipe, rows: Dataset, *, desc: str = "Encoding") -> Dataset:
     vocabulary = backend.to_str() if backend is not None else sorted(tokenizer.get_vocab().items())
     reads = (vocabulary, tokenizer.model_input_names, tokenizer.truncation_side, __version__)
     options = {f.name: getattr(recipe, f.name) for f in fields(recipe)}
-    key = Hasher.hash((rows._fingerprint, reads, inspect.getsource(type(recipe)), options, recipe.labels))
+    file = Path(inspect.getfile(type(recipe)))
+    code = [one.read_text(encoding="utf-8") for one in (file, *sorted(file.parent.glob("_*.py")))]
+    key = Hasher.hash((rows._fingerprint, reads, code, options, recipe.labels, training))
     with sources.quiet_bars(len(rows)):
-        return rows.map(recipe.encode, batched=True, remove_columns=rows.column_names, new_fingerprint=key, desc=desc)
+        return rows.map(
+            _encode_batch,
+            batched=True,
+            with_indices=True,
+            fn_kwargs={"recipe": recipe, "training": training},
+            remove_columns=rows.column_names,
+            new_fingerprint=key,
+            desc=desc,
+        )
+
+
+def _encode_batch(batch: Batch, places: list[int], recipe: Recipe, training: bool) -> Batch:
+    """Features of a batch; `row`, where there is one, counts in all rows and not in the batch."""
+    features = (recipe.encode_for_training if training else recipe.encode)(batch)
+    return {**features, "row": [places[place] for place in features["row"]]} if "row" in features else features
 
 
 def collator(recipe: Recipe) -> Any:
-    """Pads each batch to its longest row, and leaves out what is not for the model."""
-    from transformers import DataCollatorWithPadding
-
-    pad = DataCollatorWithPadding(recipe.tokenizer)
-
-    def collate(features: list[Row]) -> Any:
-        return pad([{key: value for key, value in row.items() if key not in _NOT_FEATURES} for row in features])
-
-    return collate
+    """The recipe's collator, given only what is for the model."""
+    collate, kept = recipe.collator(), {*recipe.tokenizer.model_input_names, *recipe.targets}
+    return lambda features: collate([{key: row[key] for key in row if key in kept} for row in features])
 
 
 def in_row_order(trainer: Trainer, encoded: Dataset, outputs: Any) -> Any:
@@ -72,14 +81,27 @@ def in_row_order(trainer: Trainer, encoded: Dataset, outputs: Any) -> Any:
     return ordered
 
 
-def predict_rows(trainer: Trainer, recipe: Recipe, rows: Dataset, encoded: Dataset | None = None) -> list[Row]:
+def predict_rows(trainer: Trainer, recipe: Recipe, rows: Dataset) -> list[Row]:
     """One prediction per row, in their order."""
-    gold = [name for name in recipe.answers() if name in rows.column_names]
-    encoded = encode(recipe, rows.remove_columns(gold)) if encoded is None else encoded
-    encoded = encoded.remove_columns([name for name in encoded.column_names if name == "labels"])
-    with _bar_only_if_long(trainer, len(rows)):
-        outputs = trainer.predict(encoded).predictions
-    return recipe.decode(in_row_order(trainer, encoded, outputs), rows, encoded)
+    encoded = encode(recipe, rows.remove_columns([name for name in recipe.answers() if name in rows.column_names]))
+    return recipe.decode(model_outputs(trainer, recipe, encoded), rows, encoded)
+
+
+def model_outputs(trainer: Trainer, recipe: Recipe, encoded: Dataset) -> Any:
+    """What `reduce` keeps of each feature, in their order; the answers are kept from the model."""
+    if recipe.answers():
+        encoded = encoded.remove_columns([name for name in encoded.column_names if name in recipe.targets])
+    with _bar_only_if_long(trainer, len(encoded)):
+        return in_row_order(trainer, encoded, trainer.predict(encoded).predictions)
+
+
+def tuned(
+    recipe: Recipe, outputs: Any, rows: Dataset, encoded: Dataset, references: list[Any]
+) -> tuple[list[Row], list[str]]:
+    """Predictions of the validation rows after what these decide was settled, and sentences on that."""
+    predictions = recipe.decode(outputs, rows, encoded)
+    sentences = recipe.tune(predictions, references)
+    return (recipe.decode(outputs, rows, encoded) if sentences else predictions), sentences
 
 
 @contextlib.contextmanager
@@ -102,7 +124,8 @@ def score_in_training(
     if getattr(seen, "_fingerprint", None) != encoded._fingerprint:
         say("these are not the validation rows of this Trainer: only the loss is computed")
         return {}
-    predictions = recipe.decode(in_row_order(trainer, encoded, result.predictions), rows, encoded)
+    outputs = in_row_order(trainer, encoded, result.predictions)
+    predictions, _ = tuned(recipe, outputs, rows, encoded, references)
     found = recipe.score(predictions, references)
     return {name: value for name, value in found.items() if "[" not in name}  # labels one by one only at the end
 
@@ -141,17 +164,25 @@ class Predictor:
             >>> hfrecipes.load("runs/quickstart").predict("Where is my parcel?")["label"]  # doctest: +SKIP
             'delivery'
         """
-        first = next(iter(self.recipe.columns))
-        if isinstance(rows, str):
+        if isinstance(rows, str) or self._is_row(rows):
             return self.predict([rows])[0]
         if isinstance(rows, list) and rows and all(isinstance(row, str) for row in rows):
-            rows = [{first: row} for row in rows]
+            rows = [{self.recipe.text: row} for row in rows]
         if isinstance(rows, list) and not rows:
             return []
-        if isinstance(rows, Mapping) and not sources.is_column(next(iter(rows.values()), [])):
-            return self.predict([rows])[0]
-        found = sources.one_part(rows, header=not sources.by_position(self.config.columns))
+        header, formats = not sources.by_position(self.config.columns), self.recipe.formats
+        found = sources.one_part(rows, header=header, formats=formats)
         return predict_rows(self.trainer, self.recipe, self.prepare(found, self._columns_in(found)))
+
+    def _is_row(self, rows: Any) -> bool:
+        """Whether this is one row, and not columns of cells."""
+        if not isinstance(rows, Mapping):
+            return False
+        name = next((name for name in self.recipe.inputs() if name in rows), None)
+        cell = next(iter(rows.values()), []) if name is None else rows[name]
+        if name is not None and isinstance(self.recipe.columns[name].kind, list):
+            return not len(cell) or isinstance(cell[0], str)
+        return not sources.is_column(cell)
 
     def _columns_in(self, rows: Dataset) -> dict[str, str]:
         """Columns of training, as far as these rows have them; others are found by the usual names."""
@@ -170,6 +201,7 @@ class Predictor:
             DataError: A column lacks, or a row has no text.
         """
         kind, trained = type(self.recipe), set(self.config.columns)
+        rows, given = data.reshape(rows, kind, given)
         columns = data.find_columns(rows.column_names, kind, given, gold=gold)
         inputs = set(kind.inputs())
         if trained and inputs & set(columns) != inputs & trained:
@@ -195,14 +227,15 @@ class Predictor:
             columns: Columns of the dataset, as `run` takes them.
         """
         given = dict(columns or {})
-        found = sources.read(dataset, header=not sources.by_position(given or self.config.columns))
+        header = not sources.by_position(given or self.config.columns)
+        found = sources.read(dataset, header=header, formats=self.recipe.formats)
         chosen = data.choose_splits(list(found), splits or {})
         name = chosen.get("test") or chosen.get("validation") or next(iter(found))
         rows = self.prepare(found[name], given or self._columns_in(found[name]), gold=True)
         prepared = data.Data({"test": rows}, {}, {"test": name})
         data.name_classes(prepared, type(self.recipe))
         data.drop_blind_answers(prepared, type(self.recipe))
-        checks.check(prepared, self.recipe, drop=False)
+        checks.check(prepared, self.recipe)
         rows = prepared.splits["test"]
         predictions, references = predict_rows(self.trainer, self.recipe, rows), checks.golds(self.recipe, rows)
         scored = sum(reference is not None for reference in references)
@@ -270,12 +303,13 @@ def _trainer(config: RunConfig, recipe: Recipe, place: Path) -> Trainer:
     import torch
     import transformers
 
-    from .model import as_model_error, fit_length, load_tokenizer, quiet
+    from .model import TUNED, as_model_error, fit_length, load_tokenizer, quiet
 
     recipe.tokenizer, model_config = load_tokenizer(config)
     fit_length(recipe, model_config)
     if not recipe.labels:
         recipe.labels = [model_config.id2label[number] for number in sorted(model_config.id2label)]
+    recipe.tuned = dict(getattr(model_config, TUNED, {}))
     with as_model_error(str(place)), quiet():
         model = getattr(transformers, recipe.auto_model).from_pretrained(place, dtype=torch.float32)
     model.config.pad_token_id = recipe.tokenizer.pad_token_id

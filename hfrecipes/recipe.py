@@ -7,7 +7,7 @@ the command line or the Trainer; the runner does, and calls the recipe.
 from __future__ import annotations
 
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -30,6 +30,10 @@ class Column:
     """Whether a row can do without it."""
     gold: bool = False
     """Whether it holds the answer, which rows to predict lack."""
+    aside: bool = False
+    """Whether it only stands beside the prediction, as an id does; never needed, compared or looked into."""
+    kind: Any = "string"
+    """Type of a cell: a type of `datasets`, a list with one, or a dict of them; None for any."""
 
 
 @dataclass(kw_only=True)
@@ -38,6 +42,11 @@ class Recipe:
 
     Set by the runner before any method but `study` is called: `tokenizer` and `labels`.
     """
+
+    max_length: int = 512
+    """Tokens kept of each text or pair, special ones included; at most what the model reads."""
+    drop_invalid: bool = False
+    """Whether rows that cannot be used are dropped instead of being an error."""
 
     task: ClassVar[str]
     """Task name, as the Hub spells it."""
@@ -53,6 +62,10 @@ class Recipe:
     """Task type that PEFT knows it by."""
     trainer: ClassVar[str] = "Trainer"
     """Name of the Trainer class in transformers; its arguments class is `<trainer>` with `ingArguments` for `er`."""
+    text: ClassVar[str] = "text"
+    """Column that a bare text to predict goes to."""
+    targets: ClassVar[tuple[str, ...]] = ("labels",)
+    """Features that the loss is computed from."""
     samples: ClassVar[list[Row]]
     """A few rows that docs, errors and tests show and use."""
     usage: ClassVar[str]
@@ -61,16 +74,39 @@ class Recipe:
     def __post_init__(self) -> None:
         self.tokenizer: PreTrainedTokenizerBase = None
         self.labels: list[str] = []
+        self.tuned: dict[str, float] = {}
 
     @classmethod
     def inputs(cls) -> list[str]:
         """Columns that a prediction is made from."""
-        return [name for name, facts in cls.columns.items() if not facts.gold]
+        return [name for name, facts in cls.columns.items() if not facts.gold and not facts.aside]
 
     @classmethod
     def answers(cls) -> list[str]:
-        """Columns that hold what a prediction is scored against."""
+        """Columns that hold what a prediction is scored against; none where a text is its own answer."""
         return [name for name, facts in cls.columns.items() if facts.gold]
+
+    @classmethod
+    def gold_reads(cls) -> list[str]:
+        """Columns that `gold` looks at."""
+        return cls.answers()
+
+    @classmethod
+    def reshape(cls, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
+        """What brings rows of another published shape into the task's columns; None where nothing is to do.
+
+        Called with the columns that the rows have and their types of `datasets`; the function may return more rows, or
+        fewer, than it gets.
+        """
+        return None
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """How files that are no tables are read: `conll`; `document`, all as one row; `lines`, without blank ones.
+
+        Else each line is a row.
+        """
+        return ()
 
     @classmethod
     def option_types(cls) -> dict[str, Any]:
@@ -103,8 +139,20 @@ class Recipe:
         """Sentences on what is wrong with rows, each with the places of those rows."""
         return {}
 
+    def untrainable(self, rows: Dataset) -> dict[str, list[int]]:
+        """As `problems`, of rows that can be scored and not be trained on."""
+        return {}
+
+    def notes(self, rows: Dataset) -> dict[str, list[int]]:
+        """Sentences on what is odd about rows and can be used all the same, each with the places of those rows."""
+        return {}
+
     def strata(self, rows: Dataset) -> Sequence[Any] | None:
         """Group of each row, to be kept in proportion when a validation split is drawn; None for none."""
+        return None
+
+    def groups(self, rows: Dataset) -> Sequence[Any] | None:
+        """What each row shares with others that must stay in the same split, as questions share a text."""
         return None
 
     def model_settings(self) -> dict[str, Any]:
@@ -112,8 +160,15 @@ class Recipe:
         return {}
 
     def encode(self, batch: Batch) -> Batch:
-        """Rows to features: `input_ids`, `length` (tokens), `cut` (whether the text was), `labels` where given."""
+        """Rows to features: `input_ids`, `length` (tokens), `cut` (whether the text was), `targets` where given.
+
+        Where a row may make several features, as windows of a long text, `row` is its place in the batch.
+        """
         raise NotImplementedError
+
+    def encode_for_training(self, batch: Batch) -> Batch:
+        """As `encode`, for the rows to train on, where those differ."""
+        return self.encode(batch)
 
     def tokenize(self, texts: list[str], pairs: list[str] | None = None, *, max_length: int) -> Batch:
         """Ids of each text or pair, their number, and whether `max_length` cut it.
@@ -134,6 +189,17 @@ class Recipe:
             full = [at_limit and bool(one.overflowing) for at_limit, one in zip(full, tokens.encodings, strict=True)]
         return {**tokens, "length": lengths, "cut": full}
 
+    def collator(self) -> Callable[[list[Row]], Any]:
+        """What makes a batch of features; it is given only what the model reads, and `targets`."""
+        from transformers import DataCollatorWithPadding
+
+        collate: Callable[[list[Row]], Any] = DataCollatorWithPadding(self.tokenizer)
+        return collate
+
+    def loss_function(self) -> Callable[..., Any] | None:
+        """`compute_loss_func` of the Trainer; None where the model's own loss serves."""
+        return None
+
     def reduce(self, logits: Any, labels: Any) -> Any:
         """What evaluation keeps of a batch of logits, so that its memory grows with rows alone."""
         return logits[0] if isinstance(logits, tuple) else logits
@@ -142,11 +208,18 @@ class Recipe:
         """Model output to one prediction per row.
 
         Args:
-            outputs: What `reduce` kept, numpy, one entry per encoded row.
+            outputs: What `reduce` kept, numpy, one entry per feature; -100 where a shorter row ends.
             rows: Raw rows.
             encoded: Rows after `encode`.
         """
         raise NotImplementedError
+
+    def tune(self, predictions: list[Row], references: list[Any]) -> list[str]:
+        """Settle in `tuned` what validation decides, as a threshold; one sentence for each.
+
+        `tuned` is saved with the model, and `decode` heeds it.
+        """
+        return []
 
     def score(self, predictions: list[Row], references: list[Any]) -> dict[str, float]:
         """Predictions against what `gold` gave, as metrics."""
@@ -172,8 +245,8 @@ class Recipe:
             draws.append(self.score([predictions[i] for i in places], [references[i] for i in places]))
         return {name: np.array([draw[name] for draw in draws]) for name in draws[0]} if draws else {}
 
-    def baseline(self, references: list[Any], rows: int) -> list[Row]:
-        """Predictions for `rows` rows by someone who saw only the answers of the training rows."""
+    def baseline(self, train: Dataset, rows: Dataset) -> list[Row]:
+        """Predictions for rows without any model, by what the training rows show."""
         raise NotImplementedError
 
     def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:

@@ -157,7 +157,10 @@ def _evaluate_and_save(job: Job, start: float) -> Result:
     writes = trainer.is_world_process_zero()
     trainer.model = trainer.model_wrapped = model_module.save(trainer.model, recipe.tokenizer, job.path, write=writes)
     trainer.accelerator.free_memory()  # else it takes the merged model for a prepared one, without autocast
-    predictions = {split: _predict(job, split) for split in job.data.splits}
+    validation = {"validation": _predict_validation(job)} if "validation" in job.data.splits else {}
+    if recipe.tuned and writes:
+        model_module.save_tuned(trainer.model, recipe.tuned, job.path)
+    predictions = {split: validation.get(split) or _predict(job, split) for split in job.data.splits}
     scores = {split: found for split in job.data.splits if (found := _score(job, split, *predictions[split]))}
     if writes:
         held = {split: pair for split, pair in predictions.items() if split != "train"}
@@ -168,15 +171,25 @@ def _evaluate_and_save(job: Job, start: float) -> Result:
     return _result(job, Predictor(recipe, trainer, job.config), scores)
 
 
+def _predict_validation(job: Job) -> tuple[Dataset, list[Row]]:
+    """Rows and predictions of the split that settles thresholds, which the other splits then keep to."""
+    rows, encoded = job.data.splits["validation"], job.encoded["validation"]
+    outputs = predict.model_outputs(job.trainer, job.recipe, encoded)
+    predictions, sentences = predict.tuned(job.recipe, outputs, rows, encoded, job.golds["validation"])
+    for sentence in sentences:
+        say(sentence)
+    return rows, predictions
+
+
 def _predict(job: Job, split: str) -> tuple[Dataset, list[Row]]:
     """Rows and predictions of a split; of train, as many rows as validation has."""
-    rows, encoded = job.data.splits[split], job.encoded[split]
+    rows = job.data.splits[split]
     size = max(len(job.data.splits.get("validation", rows)), 100)
     if split == "train" and len(rows) > size:
         places = np.random.default_rng(job.trainer.args.seed).permutation(len(rows))[:size]
-        rows, encoded = rows.select(sorted(places.tolist())), encoded.select(sorted(places.tolist()))
+        rows = rows.select(sorted(places.tolist()))
         say(f"train scores are of {size} rows drawn with the seed")
-    return rows, predict.predict_rows(job.trainer, job.recipe, rows, encoded)
+    return rows, predict.predict_rows(job.trainer, job.recipe, rows)
 
 
 def _score(job: Job, split: str, rows: Dataset, predictions: list[Row]) -> dict[str, dict[str, Any]]:
@@ -186,7 +199,7 @@ def _score(job: Job, split: str, rows: Dataset, predictions: list[Row]) -> dict[
         say(f"{split}: {unknown} of {len(rows)} rows have no answer; they are predicted and not scored")
     seed = job.trainer.args.seed
     found = scoring.scores(job.recipe, predictions, references, seed=seed, others=job.config.metrics)
-    return scoring.with_baseline(job.recipe, found, references, job.golds["train"])
+    return scoring.with_baseline(job.recipe, found, rows, references, job.data.splits["train"])
 
 
 def _result(plan: Plan, predictor: Predictor, scores: dict[str, dict[str, dict[str, Any]]]) -> Result:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import metrics
+from . import checks, metrics
 from .errors import ConfigError, HFRecipesError
 from .recipe import Recipe, Row
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 DRAWS = 1000
 _CELLS = 4_000_000
@@ -73,17 +76,20 @@ def _other_metric(
     return values, around
 
 
-def try_metrics(names: Sequence[str], recipe: Recipe, train: list[Any]) -> None:
+def try_metrics(names: Sequence[str], recipe: Recipe, train: Dataset) -> None:
     """Load the metrics that the user named and score the baseline with them, so that none fails after training.
 
     Raises:
         NotFoundError: There is no such metric.
         ConfigError: It does not take the predictions of this task.
     """
-    references = [reference for reference in train if reference is not None][:50]
+    if not names:
+        return
+    few = train.select(range(min(50, len(train))))
+    predictions, references = recipe.baseline(few, few), checks.golds(recipe, few)
     for name in names:
         try:
-            _other_metric(name, recipe, recipe.baseline(references, len(references)), references, seed=0)
+            _other_metric(name, recipe, predictions, references, seed=0)
         except HFRecipesError:
             raise
         except Exception as error:
@@ -92,11 +98,11 @@ def try_metrics(names: Sequence[str], recipe: Recipe, train: list[Any]) -> None:
 
 
 def with_baseline(
-    recipe: Recipe, found: dict[str, dict[str, Any]], references: list[Any], train: list[Any]
+    recipe: Recipe, found: dict[str, dict[str, Any]], rows: Dataset, references: list[Any], train: Dataset
 ) -> dict[str, dict[str, Any]]:
     """Put beside each score what the trivial prediction reaches."""
-    known = [reference for reference in references if reference is not None]
+    known = [place for place, reference in enumerate(references) if reference is not None]
     if not known:
         return found
-    trivial = recipe.score(recipe.baseline(train, len(known)), known)
+    trivial = recipe.score(recipe.baseline(train, rows.select(known)), [references[place] for place in known])
     return {name: {**entry, "baseline": trivial.get(name)} for name, entry in found.items()}

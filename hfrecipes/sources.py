@@ -8,6 +8,7 @@ import inspect
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from .say import say
 if TYPE_CHECKING:
     from datasets import Dataset
 
+ReadFile = partial["Dataset"]
 USUAL_NAMES = {
     "train": ("train", "training", "trn"),
     "validation": ("validation", "valid", "val", "dev", "devel", "development"),
@@ -28,14 +30,17 @@ USUAL_NAMES = {
 }
 
 
-def read(source: Any, *, header: bool = True) -> dict[str, Dataset]:
+def read(source: Any, *, header: bool = True, formats: tuple[str, ...] = ()) -> dict[str, Dataset]:
     """Any source as rows by split; a source with one part has the split `train`.
 
     Args:
         source: Hub id, file, folder, glob, URL, split -> any of these, keywords of `load_dataset`, or rows.
         header: Whether csv and tsv files name their columns.
+        formats: How files that are no tables are read, as `Recipe.formats` has it.
     """
     import datasets
+
+    read_one = partial(read_file, header=header, formats=formats)
 
     if isinstance(source, datasets.DatasetDict):
         return dict(source)
@@ -44,11 +49,11 @@ def read(source: Any, *, header: bool = True) -> dict[str, Dataset]:
     if isinstance(source, datasets.IterableDataset | datasets.IterableDatasetDict):
         raise DataError("found a streamed dataset, expected one with a length: load it without streaming=True")
     if isinstance(source, Mapping) and "path" in source:
-        return _from_hub(dict(source))
+        return _from_hub(dict(source), read_one)
     if isinstance(source, Mapping) and source and not is_column(next(iter(source.values()))):
-        return {str(split): one_part(part, header=header) for split, part in source.items()}
+        return {str(split): one_part(part, header=header, formats=formats) for split, part in source.items()}
     if isinstance(source, str | os.PathLike):
-        return _from_path(local_path(os.fspath(source)), header)
+        return _from_path(local_path(os.fspath(source)), read_one)
     return {"train": _from_rows(source)}
 
 
@@ -62,13 +67,13 @@ def by_position(columns: Mapping[str, Any]) -> bool:
     return any(isinstance(name, int) for name in columns.values())
 
 
-def one_part(source: Any, *, header: bool = True) -> Dataset:
+def one_part(source: Any, *, header: bool = True, formats: tuple[str, ...] = ()) -> Dataset:
     """Rows of a source that has no splits.
 
     Raises:
         DataError: It has several.
     """
-    parts = read(source, header=header)
+    parts = read(source, header=header, formats=formats)
     if len(parts) != 1:
         raise DataError(f"found the splits {', '.join(parts)} where one part is expected: name a file, not a folder")
     return next(iter(parts.values()))
@@ -109,34 +114,38 @@ def _from_rows(source: Any) -> Dataset:
     )
 
 
-def _from_path(path: str, header: bool) -> dict[str, Dataset]:
+def _from_path(path: str, read_one: ReadFile) -> dict[str, Dataset]:
     import datasets
 
     path = os.path.expanduser(path)
     if "://" in path:
-        return {"train": read_file(path, header=header)}
+        return {"train": read_one(path)}
     if os.path.isdir(path):
         if any(Path(path, name).exists() for name in ("dataset_info.json", "dataset_dict.json", "state.json")):
             return read(datasets.load_from_disk(path))
-        return _from_files(sorted(_data_files(path)), path, header)
+        return _from_files(sorted(_data_files(path, read_one)), path, read_one)
     if os.path.isfile(path):
-        return {"train": read_file(path, header=header)}
+        return {"train": read_one(path)}
     if any(sign in path for sign in "*?["):
-        return _from_files(sorted(filter(os.path.isfile, glob.glob(path, recursive=True))), path, header)
+        return _from_files(sorted(filter(os.path.isfile, glob.glob(path, recursive=True))), path, read_one)
     if PurePath(path).suffix.lower() in SUFFIXES or path.startswith((".", "/", "~")) or path.count("/") > 1:
         raise NotFoundError(f"there is no file or folder {path} (looked from {os.getcwd()})")
-    return _from_hub({"path": path})
+    return _from_hub({"path": path}, read_one)
 
 
-def _data_files(folder: str) -> Iterable[str]:
+def _data_files(folder: str, read_one: ReadFile) -> Iterable[str]:
+    """Files of rows; where the task reads CoNLL, files of any suffix whose names tell a split."""
+    splits = {name for names in USUAL_NAMES.values() for name in names}
+    any_suffix = "conll" in read_one.keywords["formats"]
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith((".", "_"))]
         for name in names:
-            if PurePath(name).suffix.lower() in SUFFIXES and not name.startswith((".", "_")):
+            usable = PurePath(name).suffix.lower() in SUFFIXES or (any_suffix and _mentions(name, splits))
+            if usable and not name.startswith((".", "_")):
                 yield os.path.join(place, name)
 
 
-def _from_files(files: list[str], where: str, header: bool) -> dict[str, Dataset]:
+def _from_files(files: list[str], where: str, read_one: ReadFile) -> dict[str, Dataset]:
     """Group files by the split that their names tell."""
     import datasets
 
@@ -162,7 +171,7 @@ def _from_files(files: list[str], where: str, header: bool) -> dict[str, Dataset
                 f"{where} has several files for {split}: {', '.join(map(os.path.basename, several))}; "
                 f"name one of them: dataset.{split}=<file>"
             )
-    parts = {split: [read_file(file, header=header) for file in several] for split, several in by_split.items()}
+    parts = {split: [read_one(file) for file in several] for split, several in by_split.items()}
     return {
         split: rows[0] if len(rows) == 1 else datasets.concatenate_datasets(rows)
         for split, rows in parts.items()
@@ -174,7 +183,7 @@ def _mentions(name: str, words: Iterable[str]) -> bool:
     return any(word in words for word in re.split(r"[^a-z]+", name.lower()))
 
 
-def _from_hub(keywords: dict[str, Any]) -> dict[str, Dataset]:
+def _from_hub(keywords: dict[str, Any], read_one: ReadFile) -> dict[str, Dataset]:
     import datasets
 
     known = inspect.signature(datasets.load_dataset).parameters
@@ -184,7 +193,7 @@ def _from_hub(keywords: dict[str, Any]) -> dict[str, Dataset]:
         raise ConfigError([f"dataset: unknown key {key}{nearest(key, known)}" for key in unknown])
     keywords["path"] = local_path(keywords["path"])
     if os.path.exists(keywords["path"]) and len(keywords) == 1:
-        return _from_path(keywords["path"], header=True)
+        return _from_path(keywords["path"], read_one)
     try:
         return read(datasets.load_dataset(**keywords))
     except HFRecipesError:

@@ -38,8 +38,8 @@ def make_job(plan: Plan) -> Job:
         say(note)
     load_tokenizer(plan.config, plan.recipe)
     with arguments.main_process_first():
-        encoded = {split: encode(plan.recipe, rows, plan.golds[split]) for split, rows in plan.data.splits.items()}
-    say_lengths(encoded, plan.recipe)
+        encoded = encode(plan.recipe, plan.data, plan.golds)
+    say_lengths(encoded, plan.data, plan.recipe)
     trainer = make_trainer(plan, arguments, encoded)
     return Job(**vars(plan), encoded=encoded, trainer=trainer)
 
@@ -63,12 +63,14 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
         eval_dataset=encoded.get("validation"),
         processing_class=recipe.tokenizer,
         preprocess_logits_for_metrics=recipe.reduce,
+        compute_loss_func=recipe.loss_function(),
         callbacks=[transformers.EarlyStoppingCallback(**keywords)] if stops else [],
     )
     if "validation" in encoded:
         rows, references = plan.data.splits["validation"], plan.golds["validation"]
         predict.attach_scores(trainer, recipe, rows, references, encoded["validation"])
-    _mend_loss_scale(trainer, encoded["train"])
+    if trainer.compute_loss_func is None:
+        _mend_loss_scale(trainer, encoded["train"])
     return trainer
 
 

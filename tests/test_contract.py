@@ -39,7 +39,8 @@ def test_the_facts_are_complete_and_true(task):
     assert kind.lora is None or kind.lora in peft.TaskType.__members__
     assert set(kind.defaults) <= set(training_types(arguments_name(kind)))
     assert not set(kind.option_types()) & set(training_types(arguments_name(kind)))
-    assert any(column.gold for column in kind.columns.values())
+    assert kind.inputs()
+    assert kind.gold_reads()
     assert kind.__mro__[1] is Recipe, "one level of inheritance"
     assert len(kind.samples) >= 4
     assert all(set(row) <= set(kind.columns) for row in kind.samples)
@@ -62,7 +63,7 @@ def test_a_run_leaves_a_model_that_predicts_the_same_after_reload(task, lora, qu
     kind = find(task)
     rows = {"train": rows_of(kind), "validation": rows_of(kind, 8), "test": rows_of(kind, 8)}
     result = hfrecipes.run(task, dataset=rows, output_dir=tmp_path / "run", lora=lora, **quick)
-    inputs = [{name: value for name, value in row.items() if not kind.columns[name].gold} for row in rows["test"]]
+    inputs = [{name: row[name] for name in kind.inputs() if name in row} for row in rows["test"]]
     before, after = result.predict(inputs), hfrecipes.load(tmp_path / "run").predict(inputs)
     assert close(before, after)
     assert result.metrics["test"] == pytest.approx(hfrecipes.load(tmp_path / "run").evaluate(rows["test"]).metrics)
@@ -120,9 +121,10 @@ def test_options_survive_the_recipe_file(task):
 def test_resampling_with_weights_of_one_gives_the_scores(task, tmp_path: Path):
     kind = find(task)
     recipe = kind()
-    recipe.study(datasets.Dataset.from_list(rows_of(kind)))
-    golds = [recipe.gold(row) for row in rows_of(kind, 12)]
-    predictions = recipe.baseline(golds[:7], 12)
+    train, rows = (datasets.Dataset.from_list(rows_of(kind, number)) for number in (40, 12))
+    recipe.study(train)
+    golds = [recipe.gold(row) for row in rows]
+    predictions = recipe.baseline(train.select(range(7)), rows)
     weighted = recipe.resample(predictions, golds, np.ones((1, 12), dtype=np.float32))
     plain = recipe.score(predictions, golds)
     assert {name: pytest.approx(values[0], nan_ok=True) for name, values in weighted.items()} == plain

@@ -136,15 +136,15 @@ def test_without_a_split_to_train_on_the_edit_is_told():
 
 def test_a_validation_split_is_a_stratified_seeded_tenth():
     rows = datasets.Dataset.from_list([{"label": "a"}] * 150 + [{"label": "b"}] * 50)
-    train, held = hold_out(rows, rows["label"][:], 1)
+    train, held = hold_out(rows, rows["label"][:], None, 1)
     assert Counter(held["label"]) == {"a": 15, "b": 5}
     assert len(train) == 180
-    assert hold_out(rows, rows["label"][:], 1)[1].to_list() == held.to_list()
+    assert hold_out(rows, rows["label"][:], None, 1)[1].to_list() == held.to_list()
 
 
 def test_no_label_is_emptied_by_the_validation_split():
     rows = datasets.Dataset.from_list([{"label": str(place)} for place in range(30)] + [{"label": "0"}] * 60)
-    train, held = hold_out(rows, rows["label"][:], 1)
+    train, held = hold_out(rows, rows["label"][:], None, 1)
     assert set(train["label"]) == set(rows["label"])
     assert set(held["label"]) == {"0"}
 

@@ -73,6 +73,35 @@ def multi_label(
     return values | {f"f1[{name}]": each[:, place] for place, name in enumerate(labels)}
 
 
+def by_type(
+    hit: np.ndarray, said: np.ndarray, actual: np.ndarray, weights: np.ndarray, types: list[str], *, micro: bool
+) -> Values:
+    """Precision, recall and F1 over all types, the mean of their F1s, and each type's own.
+
+    Args:
+        hit: Entities found right, (rows, types).
+        said: Entities predicted, (rows, types).
+        actual: Entities there, (rows, types).
+        weights: (resamples, rows).
+        types: Names, empty where only the overall scores are wanted.
+        micro: Whether overall precision and recall mean anything.
+    """
+    weights = weights.astype(np.float64)
+    hit, said, actual = weights @ hit, weights @ said, weights @ actual
+    values: Values = {}
+    if micro:
+        values |= {"precision": _ratio(hit.sum(1), said.sum(1)), "recall": _ratio(hit.sum(1), actual.sum(1))}
+        values["f1"] = _ratio(2 * hit.sum(1), said.sum(1) + actual.sum(1))
+    if not types:
+        return values
+    each = {"f1": _ratio(2 * hit, actual + said), "precision": _ratio(hit, said), "recall": _ratio(hit, actual)}
+    present = (actual + said) > 0
+    values["f1_macro"] = _ratio((each["f1"] * present).sum(1), present.sum(1))
+    for name, value in each.items():
+        values |= {f"{name}[{kind}]": value[:, place] for place, kind in enumerate(types)}
+    return values
+
+
 def row_lrap(gold: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Label ranking average precision of each row; 1 for a row without labels, as scikit-learn has it."""
     from scipy.stats import rankdata

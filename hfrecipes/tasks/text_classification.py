@@ -36,10 +36,6 @@ class TextClassification(Recipe):
 
     problem_type: ProblemType | None = None
     """Kind of label, as `config.problem_type` of transformers spells it; read from the labels where null."""
-    max_length: int = 512
-    """Tokens kept of each text or pair, special ones included; at most what the model reads."""
-    drop_invalid: bool = False
-    """Whether rows without text or label are dropped instead of being an error."""
 
     task: ClassVar[str] = "text-classification"
     auto_model: ClassVar[str] = "AutoModelForSequenceClassification"
@@ -56,6 +52,7 @@ class TextClassification(Recipe):
                 "labels category class target intent sentiment emotion topic score stars rating gold_label 标签 类别"
             ),
             gold=True,
+            kind=None,
         ),
     }
     layouts: ClassVar[tuple[dict[str, str], ...]] = tuple(
@@ -238,15 +235,16 @@ print(classify("{text}", top_k=None))
 
     # --- scores --------------------------------------------------------------------------------------------------
 
-    def baseline(self, references: list[Any], rows: int) -> list[Row]:
+    def baseline(self, train: Dataset, rows: Dataset) -> list[Row]:
         """The most frequent label, or the mean, of the training rows; scores are their shares."""
+        references = [gold for value in train["label"] if (gold := self.gold({"label": value})) is not None]
         if self.problem_type == REGRESSION:
-            return [{"label": float(np.mean(references))}] * rows
+            return [{"label": float(np.mean(references))}] * len(rows)
         flat = [one for gold in references for one in (gold if isinstance(gold, list) else [gold])]
         counts = Counter(flat)
         scores = {name: counts[name] / max(1, len(references)) for name in self.labels}
         top = max(scores, key=scores.__getitem__)
-        return [{"label": [top] if self.problem_type == MULTI else top, "scores": scores}] * rows
+        return [{"label": [top] if self.problem_type == MULTI else top, "scores": scores}] * len(rows)
 
     def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
         """Label ids, rows of 0 and 1, or numbers."""
