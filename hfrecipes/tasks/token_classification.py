@@ -1,0 +1,401 @@
+"""Give each word of a sentence a tag.
+
+Named entities and chunks (tags mark where each begins and ends), parts of speech (one tag a word).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..errors import ModelError
+from ..recipe import Batch, Column, Recipe, Row
+from ._tags import (
+    LETTERS,
+    OUTSIDE,
+    Scheme,
+    cuts_words,
+    find_words,
+    from_texts,
+    ordered,
+    scheme_of,
+    span_problems,
+    split,
+    violations,
+)
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_TEXT = ("text", "sentence", "content")
+_SPANS = ("entities", "spans", "label", "labels", "annotations", "ents")
+
+
+@dataclass(kw_only=True)
+class TokenClassification(Recipe):
+    """Words in, a tag for each out; a long sentence is read in windows, and no word is left out."""
+
+    scheme: Scheme | None = None
+    """How tags mark entities; `none` for tags that stand alone, as parts of speech; read from the tags where null."""
+    stride: int = 64
+    """Tokens that neighbouring windows of a sentence beyond max_length share."""
+
+    task: ClassVar[str] = "token-classification"
+    auto_model: ClassVar[str] = "AutoModelForTokenClassification"
+    columns: ClassVar[dict[str, Column]] = {
+        "tokens": Column(("words", "token", "form", "0", "chars", "字"), kind=["string"]),
+        "text": Column(aside=True),
+        "tags": Column(
+            ("ner_tags", "ner", "upos", "pos_tags", "pos", "chunk_tags", "labels", "label", "bio_tags", "标签"),
+            gold=True,
+            kind=["string"],
+        ),
+        "entities": Column(
+            gold=True, optional=True, aside=True, kind=[{"start": "int64", "end": "int64", "label": "string"}]
+        ),
+    }
+    # Files of one token a line: the token stands first, its tag last.
+    layouts: ClassVar[tuple[dict[str, str], ...]] = tuple(
+        {"tokens": "0", "tags": str(last)} for last in range(9, 0, -1)
+    )
+    defaults: ClassVar[dict[str, Any]] = {
+        "learning_rate": 5e-5,
+        "num_train_epochs": 3,
+        "per_device_train_batch_size": 16,
+        "per_device_eval_batch_size": 64,
+        "warmup_steps": 0.1,
+        "weight_decay": 0.01,
+    }
+    lora: ClassVar[str | None] = "TOKEN_CLS"
+    samples: ClassVar[list[Row]] = [
+        {
+            "tokens": ["Ask", "Amina", "Hassan", "at", "the", "boat", "club", "."],
+            "tags": ["O", "B-person", "I-person", "O", "O", "O", "O", "O"],
+        },
+        {
+            "tokens": ["The", "bridge", "at", "Mill", "Lane", "is", "shut", "."],
+            "tags": ["O", "O", "O", "B-place", "I-place", "O", "O", "O"],
+        },
+        {
+            "tokens": ["Otis", "found", "a", "glove", "in", "Market", "Row"],
+            "tags": ["B-person", "O", "O", "O", "O", "B-place", "I-place"],
+        },
+        {"tokens": ["No", "rehearsal", "today", ",", "sorry", "!"], "tags": ["O", "O", "O", "O", "O", "O"]},
+    ]
+    usage: ClassVar[str] = """\
+from transformers import pipeline
+
+tag = pipeline("token-classification", "{path}", aggregation_strategy="simple")
+print(tag("{text}"))
+"""
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Files of one token a line."""
+        return ("conll",)
+
+    @property
+    def best_metric(self) -> tuple[str, bool]:
+        """F1 of whole entities, or accuracy of tags."""
+        return ("accuracy" if self.scheme == "none" else "f1"), True
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """The usual scores."""
+        return ("accuracy", "f1_macro") if self.scheme == "none" else ("f1", "precision", "recall")
+
+    # --- tags ----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def gold_reads(cls) -> list[str]:
+        """The tags; entities have become tags."""
+        return ["tags"]
+
+    @classmethod
+    def reshape(cls, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
+        """Texts become words, and spans of characters their tags."""
+        own = {name.strip().lower(): name for name in columns}
+        text = next((own[name] for name in _TEXT if name in own), None)
+        if text is None or any(name in own for name in ("tokens", *cls.columns["tokens"].names)):
+            return None
+        return partial(from_texts, text=text, spans=next((own[name] for name in _SPANS if name in own), None))
+
+    def study(self, train: Dataset) -> list[str]:
+        """Read scheme and labels from the training tags."""
+        sentences = [[str(tag) for tag in tags] for tags in train["tags"] if tags is not None]
+        counts = Counter(tag for tags in sentences for tag in tags)
+        guessed = self.scheme is None
+        self.scheme = self.scheme or scheme_of(set(counts), sentences)
+        self.labels = self.labels or ordered(set(counts), self.scheme)
+        types = list(dict.fromkeys(kind for kind in map(self._type, self.labels) if kind))
+        shown = ", ".join(types[:8]) + (", …" if len(types) > 8 else "")
+        what = f"one a word, {len(types)} tags" if self.scheme == "none" else f"{self.scheme}, {len(types)} types"
+        return [f"tags: {what}: {shown}" + ("; options.scheme changes that" if guessed else "")]
+
+    def _type(self, tag: str) -> str:
+        """Type of entity of a tag, empty outside; the tag itself where tags stand alone."""
+        if self.scheme == "none":
+            return tag
+        return "" if tag == OUTSIDE else split(tag)[1]
+
+    def _canonical(self, tags: Iterable[str]) -> list[str]:
+        """Tags in the letters of BIOES and with a hyphen, as seqeval reads them."""
+        letters = LETTERS.get(self.scheme or "", {})
+        parts = [split(tag) for tag in tags]
+        return [f"{letters.get(prefix, prefix)}-{kind}" if prefix else kind for prefix, kind in parts]
+
+    def gold(self, row: Row) -> Any:
+        """Tags of the words, None where the row has none."""
+        return None if row.get("tags") is None else [str(tag) for tag in row["tags"]]
+
+    def problems(self, rows: Dataset) -> dict[str, list[int]]:
+        """Words without tag, tags that train lacks, and spans that no tags can stand for."""
+        found: dict[str, list[int]] = defaultdict(list)
+        known = set(self.labels)
+        for place, (tokens, tags) in enumerate(zip(rows["tokens"], rows["tags"], strict=True)):
+            if tags is None:
+                continue
+            if len(tokens or ()) != len(tags):
+                found["there are not as many tags as tokens"].append(place)
+            for tag in {str(tag) for tag in tags} - known:
+                found[f"tag {tag!r} is unknown to the training rows"].append(place)
+        if len(known) < 2:
+            found[f"only one tag, {', '.join(known) or 'none'}: expected two or more"] = []
+        if "entities" in rows.column_names:
+            for place, (text, entities) in enumerate(zip(rows["text"], rows["entities"], strict=True)):
+                for sentence in span_problems(text or "", entities or []):
+                    found[sentence].append(place)
+        return found
+
+    def notes(self, rows: Dataset) -> dict[str, list[int]]:
+        """Tags that break the scheme, and spans that begin or end within a word."""
+        found: dict[str, list[int]] = {}
+        if self.scheme != "none":
+            broken = [violations(self.gold({"tags": tags}) or [], self.scheme or "BIO") for tags in rows["tags"]]
+            sentence = f"{sum(broken)} of {sum(map(len, rows['tags']))} tags break {self.scheme}"
+            found = {sentence: [place for place, number in enumerate(broken) if number]} if any(broken) else {}
+        if "entities" in rows.column_names:
+            inside = [
+                place
+                for place, (text, entities) in enumerate(zip(rows["text"], rows["entities"], strict=True))
+                if cuts_words(text or "", entities or [])
+            ]
+            found |= {"a span begins or ends within a word and was widened to it": inside} if inside else {}
+        return found
+
+    def model_settings(self) -> dict[str, Any]:
+        """Label names."""
+        names = dict(enumerate(self.labels))
+        return {"num_labels": len(names), "id2label": names, "label2id": {tag: place for place, tag in names.items()}}
+
+    # --- rows to features, outputs to predictions ----------------------------------------------------------------
+
+    def encode(self, batch: Batch) -> Batch:
+        """Windows over the pieces of each sentence; `words` holds at one piece of each word the word's number."""
+        sentences = batch["tokens"]
+        tokens = self._windows([" ".join(words) for words in sentences])
+        owners = _owners(tokens, sentences)
+        lost = [set(range(len(words))) - owned.keys() for words, owned in zip(sentences, owners, strict=True)]
+        if any(lost):  # a word of nothing but odd signs can leave no piece; it needs one to be tagged by
+            unknown = self.tokenizer.unk_token or self.tokenizer.mask_token or "?"
+            shown = [
+                [unknown if place in gone else word for place, word in enumerate(words)]
+                for words, gone in zip(sentences, lost, strict=True)
+            ]
+            tokens = self._windows([" ".join(words) for words in shown])
+            owners = _owners(tokens, shown)
+        words = [[-1] * len(ids) for ids in tokens["input_ids"]]
+        for owned in owners:
+            for word, (window, piece) in owned.items():
+                words[window][piece] = word
+        features = {"input_ids": tokens["input_ids"], "row": tokens["overflow_to_sample_mapping"], "words": words}
+        features["length"] = [len(ids) for ids in tokens["input_ids"]]
+        features["cut"] = [False] * len(words)
+        if "tags" in batch:
+            ids = {tag: place for place, tag in enumerate(self.labels)}
+            tags = [[ids[str(tag)] for tag in several] for several in batch["tags"]]
+            features["labels"] = [
+                [-100 if word < 0 else tags[row][word] for word in several]
+                for several, row in zip(words, features["row"], strict=True)
+            ]
+        return features
+
+    def _windows(self, texts: list[str]) -> Any:
+        if not self.tokenizer.is_fast:
+            raise ModelError(
+                f"{type(self.tokenizer).__name__} does not tell which piece is of which word: "
+                "use a model with a fast tokenizer (tokenizer.json)"
+            )
+        room = self.max_length - self.tokenizer.num_special_tokens_to_add()
+        return self.tokenizer(
+            texts,
+            truncation=True,
+            max_length=self.max_length,
+            stride=max(0, min(self.stride, room // 2)),
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )
+
+    def collator(self) -> Callable[[list[Row]], Any]:
+        """Pads labels too."""
+        from transformers import DataCollatorForTokenClassification
+
+        collate: Callable[[list[Row]], Any] = DataCollatorForTokenClassification(self.tokenizer)
+        return collate
+
+    def reduce(self, logits: Any, labels: Any) -> Any:
+        """Best label of each piece, and its probability."""
+        import torch
+
+        logits = logits[0] if isinstance(logits, tuple) else logits
+        score, best = torch.softmax(logits.float(), dim=-1).max(dim=-1)
+        return best.int(), score
+
+    def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
+        """`tags` and their `scores`, one a word; for rows with a text also `entities`, in characters."""
+        best, score = outputs
+        found: list[dict[int, tuple[str, float]]] = [{} for _ in range(len(rows))]
+        for window, (row, words) in enumerate(zip(encoded["row"], encoded["words"], strict=True)):
+            for piece, word in enumerate(words):
+                if word >= 0:
+                    found[row][word] = (self.labels[best[window, piece]], float(score[window, piece]))
+        pairs = [[one[word] for word in sorted(one)] for one in found]
+        predictions: list[Row] = [
+            {"tags": [tag for tag, _ in one], "scores": [value for _, value in one]} for one in pairs
+        ]
+        for row, prediction in zip(rows, predictions, strict=True) if "text" in rows[0] else ():
+            prediction["entities"] = self._entities(row["text"], row["tokens"], **prediction)
+        return predictions
+
+    def _entities(self, text: str, tokens: list[str], tags: list[str], scores: list[float]) -> list[Row]:
+        spans = find_words(text, tokens)
+        return [
+            {
+                "label": kind,
+                "score": float(np.mean(scores[first : last + 1])),
+                "text": text[spans[first][0] : spans[last][1]],
+                "start": spans[first][0],
+                "end": spans[last][1],
+            }
+            for kind, first, last in self._chunks(tags)
+            if spans
+        ]
+
+    def _chunks(self, tags: list[str]) -> list[tuple[str, int, int]]:
+        """Type, first and last word of each entity, as conlleval finds them; each word alone where tags stand alone."""
+        if self.scheme == "none":
+            return [(tag, place, place) for place, tag in enumerate(tags)]
+        from seqeval.metrics.sequence_labeling import get_entities
+
+        return [(kind, int(first), int(last)) for kind, first, last in get_entities(self._canonical(tags))]
+
+    # --- scores --------------------------------------------------------------------------------------------------
+
+    def baseline(self, train: Dataset, rows: Dataset) -> list[Row]:
+        """The tag that each word has most often in the training rows, and for other words the most frequent one."""
+        seen: dict[str, Counter[str]] = defaultdict(Counter)
+        for tokens, tags in zip(train["tokens"], train["tags"], strict=True):
+            for token, tag in zip(tokens, self.gold({"tags": tags}) or (), strict=False):
+                seen[token][tag] += 1
+        usual = {token: max(sorted(counts), key=counts.__getitem__) for token, counts in seen.items()}
+        overall = sum(seen.values(), Counter())
+        most = max(sorted(overall), key=overall.__getitem__)
+        tagged = [[usual.get(token, most) for token in tokens] for tokens in rows["tokens"]]
+        return [{"tags": tags, "scores": [1.0] * len(tags)} for tags in tagged]
+
+    def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
+        """Tags, row by row."""
+        predicted = [self._canonical(prediction["tags"]) for prediction in predictions]
+        return predicted, [self._canonical(tags) for tags in references]
+
+    def score(self, predictions: list[Row], references: list[Any]) -> dict[str, float]:
+        """Precision, recall and F1 of whole entities, from 0 to 1: over all, strict, and by type; accuracy of tags.
+
+        As conlleval and seqeval's default mode count; `_strict` as seqeval's strict mode, where an entity counts only
+        if its tags keep to the scheme.
+        """
+        once = np.ones((1, len(references)), dtype=np.float32)
+        return {name: float(values[0]) for name, values in self.resample(predictions, references, once).items()}
+
+    def resample(self, predictions: list[Row], references: list[Any], weights: np.ndarray) -> dict[str, np.ndarray]:
+        """The same metrics from weighted counts, all resamples at once."""
+        from ..metrics import _weighted
+
+        predicted, gold = self.metric_inputs(predictions, references)
+        right = [sum(a == b for a, b in zip(*pair, strict=True)) for pair in zip(predicted, gold, strict=True)]
+        accuracy = (weights @ np.array(right, float)) / np.maximum(
+            weights @ np.array([len(tags) for tags in gold], float), 1
+        )
+        if self.scheme == "none":
+            counts = _counts([_by_tag(tags) for tags in predicted], [_by_tag(tags) for tags in gold], self.labels)
+            return {"accuracy": accuracy, **_weighted.by_type(*counts, weights, self.labels, micro=False)}
+        types = list(dict.fromkeys(filter(None, map(self._type, self.labels))))
+        loose = _counts(
+            [set(self._chunks(tags)) for tags in predicted], [set(self._chunks(tags)) for tags in gold], types
+        )
+        strict = _counts(self._strict(predicted), self._strict(gold), types)
+        exact = _weighted.by_type(*strict, weights, [], micro=True)
+        found = _weighted.by_type(*loose, weights, types, micro=True)
+        return {**found, **{f"{name}_strict": values for name, values in exact.items()}, "accuracy": accuracy}
+
+    def _strict(self, sentences: list[list[str]]) -> list[set[tuple[str, int, int]]]:
+        from seqeval.scheme import IOB1, IOB2, IOBES, Entities
+
+        scheme = {"BIO": IOB2, "IOB1": IOB1}.get(self.scheme or "", IOBES)
+        found = Entities(sentences, scheme).entities
+        return [{(one.tag, one.start, one.end - 1) for one in entities} for entities in found]
+
+
+def _by_tag(tags: list[str]) -> set[tuple[str, int, int]]:
+    return {(tag, place, place) for place, tag in enumerate(tags)}
+
+
+def _counts(
+    predicted: list[set[tuple[str, int, int]]], gold: list[set[tuple[str, int, int]]], types: list[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Entities found right, predicted, and there: three tables (rows, types)."""
+    places = {kind: place for place, kind in enumerate(types)}
+    tables = np.zeros((3, len(gold), len(types)))
+    for row, (found, there) in enumerate(zip(predicted, gold, strict=True)):
+        for table, chunks in enumerate((found & there, found, there)):
+            for kind, _, _ in chunks:
+                tables[table, row, places[kind]] += 1
+    return tables[0], tables[1], tables[2]
+
+
+# --- words and windows -----------------------------------------------------------------------------------------------
+
+
+def _owners(tokens: Any, sentences: list[list[str]]) -> list[dict[int, tuple[int, int]]]:
+    """For each sentence: word -> window and piece that it is tagged by, the first piece where it has most context."""
+    starts = [np.cumsum([0, *(len(word) + 1 for word in words[:-1])]) for words in sentences]
+    rows = tokens["overflow_to_sample_mapping"]
+    owned: list[dict[int, tuple[int, int]]] = [{} for _ in sentences]
+    best: dict[tuple[int, int], tuple[float, int]] = {}
+    for window, (row, offsets) in enumerate(zip(rows, tokens["offset_mapping"], strict=True)):
+        is_first, is_last = window == 0 or rows[window - 1] != row, window + 1 == len(rows) or rows[window + 1] != row
+        for piece, word, start in _first_pieces(np.array(offsets), starts[row]):
+            left = np.inf if is_first else piece
+            right = np.inf if is_last else len(offsets) - piece
+            context = min(left, right)
+            known = best.get((row, word))
+            if known is None or (context > known[0] and start == known[1]):  # elsewhere the word's start is cut off
+                best[row, word] = (context, start)
+                owned[row][word] = (window, piece)
+    return owned
+
+
+def _first_pieces(offsets: np.ndarray, starts: np.ndarray) -> Iterator[tuple[int, int, int]]:
+    """Piece, word and first character of the first piece of each word in a window."""
+    real = np.flatnonzero(offsets[:, 1] > offsets[:, 0])
+    # By the last character: a piece may include the blank before its word.
+    words = np.searchsorted(starts, offsets[real, 1] - 1, side="right") - 1
+    seen, places = np.unique(words, return_index=True)
+    yield from zip(real[places].tolist(), seen.tolist(), offsets[real[places], 0].tolist(), strict=True)
