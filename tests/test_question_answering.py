@@ -1,0 +1,402 @@
+"""Answers are right to the character, whatever the shape of the data; scores are those of the official scripts."""
+
+from __future__ import annotations
+
+import collections
+import json
+import re
+import string
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from conftest import make_tokenizer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import hfrecipes
+from hfrecipes.errors import DataError
+from hfrecipes.metrics import _squad
+from hfrecipes.tasks.question_answering import QuestionAnswering, _locate
+
+CASES = settings(max_examples=1000, deadline=None)
+WORDS = ["the", "a", "An", "film", "Film,", "book", "3.5", "it's", "–", "!", "was", "great"]
+ANSWER = st.lists(st.sampled_from(WORDS), max_size=4).map(" ".join)
+
+
+# --- the definitions, written down once more -------------------------------------------------------------------------
+
+
+def reference_tokens(text: str) -> list[str]:
+    """SQuAD: lower case, then no punctuation, then no articles, then words."""
+    text = text.lower().translate(str.maketrans("", "", string.punctuation))
+    return re.sub(r"\b(?:a|an|the)\b", " ", text).split()
+
+
+def reference_f1(answer: str, gold: str, version: int) -> float:
+    said, wanted = reference_tokens(answer), reference_tokens(gold)
+    if version == 2 and not (said and wanted):
+        return float(said == wanted)
+    same = sum((collections.Counter(said) & collections.Counter(wanted)).values())
+    if same == 0:
+        return 0.0
+    precision, recall = same / len(said), same / len(wanted)
+    return 2 * precision * recall / (precision + recall)
+
+
+def reference_scores(answers: list[str], golds: list[list[str]], version: int) -> dict[str, float]:
+    exact, f1 = [], []
+    for answer, gold in zip(answers, golds, strict=True):
+        if version == 2:
+            gold = [one for one in gold if reference_tokens(one)] or [""]
+        exact.append(max(float(reference_tokens(answer) == reference_tokens(one)) for one in gold))
+        f1.append(max(reference_f1(answer, one, version) for one in gold))
+    found = {"exact_match": 100 * np.mean(exact), "f1": 100 * np.mean(f1)}
+    for name, has in (("HasAns", True), ("NoAns", False)) if version == 2 else ():
+        part = [place for place, gold in enumerate(golds) if bool(gold) == has]
+        for key, values in (("exact", exact), ("f1", f1)):
+            found[f"{name}_{key}"] = 100 * np.mean([values[place] for place in part]) if part else float("nan")
+    return found
+
+
+def predictions_of(answers: list[str]) -> list[dict]:
+    return [{"answer": answer, "best_span": answer, "null_odds": 0.0} for answer in answers]
+
+
+@given(st.lists(st.tuples(ANSWER, st.lists(ANSWER, min_size=1, max_size=3)), min_size=1, max_size=6))
+@CASES
+def test_scores_are_those_of_squad_1(rows):
+    answers, golds = map(list, zip(*rows, strict=True))
+    recipe = QuestionAnswering(version_2_with_negative=False)
+    assert recipe.score(predictions_of(answers), golds) == pytest.approx(reference_scores(answers, golds, 1))
+
+
+@given(st.lists(st.tuples(ANSWER, st.lists(ANSWER.filter(bool), max_size=3)), min_size=1, max_size=6))
+@CASES
+def test_scores_are_those_of_squad_2(rows):
+    answers, golds = map(list, zip(*rows, strict=True))
+    recipe = QuestionAnswering(version_2_with_negative=True)
+    wanted = reference_scores(answers, golds, 2)
+    assert recipe.score(predictions_of(answers), golds) == pytest.approx(wanted, nan_ok=True)
+
+
+SIGNS = "北京上海人3ab，。《》-："
+TEXT = st.text(alphabet=SIGNS, min_size=1, max_size=8)
+
+
+def reference_cmrc_f1(answer: str, gold: str) -> float:
+    """CMRC 2018: letters of Chinese and words of other scripts; the longest run of them that both share."""
+    bare = ["".join(sign for sign in text if sign not in "，。《》-：") for text in (answer, gold)]
+    said, wanted = (re.findall(r"[一-龥]|\d+|[a-z]+", text) for text in bare)
+    runs = [
+        size
+        for size in range(1, len(said) + 1)
+        for start in range(len(said) - size + 1)
+        if any(said[start : start + size] == wanted[other : other + size] for other in range(len(wanted) - size + 1))
+    ]
+    if not runs:
+        return 0.0
+    precision, recall = max(runs) / len(said), max(runs) / len(wanted)
+    return 2 * precision * recall / (precision + recall)
+
+
+@given(TEXT, TEXT)
+@CASES
+def test_chinese_answers_are_scored_as_cmrc_2018_does(answer, gold):
+    assert _squad.cmrc_f1(answer, gold) == pytest.approx(reference_cmrc_f1(answer, gold))
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "exact", "f1"),
+    [
+        ("《战国无双3》", "战国无双3", 1, 1),
+        ("北京市", "北京", 0, 2 * 1 * (2 / 3) / (1 + 2 / 3)),
+        ("Tokyo駅で", "tokyo駅", 0, 2 * 1 * (2 / 3) / (1 + 2 / 3)),
+        ("3.5 km", "3.5", 0, 2 / 3),
+        ("", "北京", 0, 0),
+    ],
+)
+def test_chinese_and_japanese_are_counted_letter_by_letter(answer, gold, exact, f1):
+    assert _squad.cmrc_exact(answer, gold) == exact
+    assert _squad.cmrc_f1(answer, gold) == pytest.approx(f1)
+
+
+def test_letters_are_counted_where_the_answers_are_chinese_and_words_elsewhere():
+    for text, characters in (("北京是首都", True), ("Berlin is large", False)):
+        row = {"question": "?", "context": text, "answers": {"text": [text[:2]], "answer_start": [0]}}
+        recipe = QuestionAnswering()
+        recipe.study(datasets.Dataset.from_list([row]))
+        assert recipe.characters is characters
+
+
+# --- no answer -------------------------------------------------------------------------------------------------------
+
+
+def scanned_threshold(predictions: list[dict], golds: list[list[str]]) -> float:
+    """Best F1 that any threshold reaches, by trying all of them."""
+    odds = [one["null_odds"] for one in predictions]
+    best = 0.0
+    for threshold in [min(odds) - 1, *odds]:
+        answers = ["" if one["null_odds"] > threshold else one["best_span"] for one in predictions]
+        best = max(best, reference_scores(answers, golds, 2)["f1"])
+    return best
+
+
+# A span of signs alone counts as an answer for the threshold and as none for the score; the official script too.
+ROW = st.tuples(
+    ANSWER.filter(reference_tokens), st.lists(ANSWER.filter(reference_tokens), max_size=2), st.integers(-5, 5)
+)
+
+
+@given(st.lists(ROW, min_size=1, max_size=8, unique_by=lambda row: row[2]))
+@CASES
+def test_the_threshold_is_the_best_that_validation_knows(rows):
+    predictions = [{"answer": answer, "best_span": answer, "null_odds": float(odds)} for answer, _, odds in rows]
+    golds = [gold for _, gold, _ in rows]
+    recipe = QuestionAnswering(version_2_with_negative=True)
+    recipe.tune(predictions, golds)
+    limit = recipe.tuned["null_threshold"]
+    answers = ["" if one["null_odds"] > limit else one["best_span"] for one in predictions]
+    assert reference_scores(answers, golds, 2)["f1"] == pytest.approx(scanned_threshold(predictions, golds))
+
+
+def test_the_threshold_is_saved_with_the_model_and_heeded(quick, tmp_path):
+    rows = {"train": sample_rows(40), "validation": sample_rows(12), "test": sample_rows(8)}
+    result = hfrecipes.run("question-answering", dataset=rows, output_dir=tmp_path / "run", **quick)
+    saved = json.loads((tmp_path / "run" / "config.json").read_text())["hfrecipes_tuned"]
+    model = hfrecipes.load(tmp_path / "run")
+    assert model.recipe.tuned == saved == result.predictor.recipe.tuned
+    row = {name: rows["test"][0][name] for name in ("question", "context")}
+    for threshold, silent in ((1e6, False), (-1e6, True)):
+        model.recipe.tuned = {"null_threshold": threshold}
+        assert (model.predict(row)["answer"] == "") == silent
+
+
+def sample_rows(number: int) -> list[dict]:
+    return [dict(QuestionAnswering.samples[place % 4]) for place in range(number)]
+
+
+# --- answers and where they stand ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("context", "text", "start", "found"),
+    [
+        ("the old mill", "mill", 8, (8, 12)),
+        ("the old mill", "mill", 7, (8, 12)),
+        ("the old mill", " mill ", 7, (8, 12)),
+        ("the old\n  mill", "old mill", 5, (4, 14)),
+        ("mill or mill", "mill", 7, (8, 12)),
+        ("mill " * 20, "mill", -1, None),
+        ("the old mill", "mill", -1, (8, 12)),
+        ("the old mill", "dam", 4, None),
+        ("mill" + " x" * 40 + " mill", "mill", 40, None),
+        ("the old mill", "", 0, None),
+    ],
+)
+def test_a_wrong_start_is_mended_only_where_the_answer_is_certain(context, text, start, found):
+    assert _locate(context, text, start) == found
+
+
+def fault(rows: list[dict], **settings) -> str:
+    with pytest.raises(DataError) as caught:
+        hfrecipes.check("question-answering", dataset={"train": rows, "validation": rows[:2]}, **settings)
+    return str(caught.value)
+
+
+MILL = {"question": "what ?", "context": "the old mill", "answers": {"text": ["mill"], "answer_start": [8]}}
+
+
+def row(**cells) -> dict:
+    return {**MILL, **cells}
+
+
+def test_an_answer_that_does_not_stand_in_its_context_is_named_before_training():
+    wrong = row(answers={"text": ["dam"], "answer_start": [4]})
+    message = fault([row(), row(), wrong, row()])
+    assert "the answer does not stand in the context" in message
+    assert "in 1 row (2, counted from 0)" in message
+    assert "drop_invalid=true" in message
+
+
+def test_such_an_answer_is_still_scored_against(caplog):
+    wrong = row(answers={"text": ["dam"], "answer_start": [4]})
+    rows = {"train": [row()] * 4, "validation": [row()] * 2, "test": [wrong]}
+    assert hfrecipes.check("question-answering", dataset=rows)["rows"]["test"] == 1
+
+
+def test_a_mended_start_is_said(caplog):
+    moved = row(answers={"text": ["mill"], "answer_start": [7]})
+    with caplog.at_level("INFO", "hfrecipes"):
+        hfrecipes.check("question-answering", dataset={"train": [moved, row(), row()], "validation": [row()]})
+    assert "answer_start was wrong, and was set to where the answer stands in 1 row (0" in caplog.text
+
+
+def test_a_question_without_answer_is_named_where_each_must_have_one():
+    message = fault([row(), row(answers={"text": [], "answer_start": []})], version_2_with_negative=False)
+    assert "the question has no answer and version_2_with_negative is false" in message
+
+
+SHAPES = {
+    "nested": {
+        "version": "v2.0",
+        "data": [
+            {
+                "title": "Mills",
+                "paragraphs": [
+                    {
+                        "context": "the old mill",
+                        "qas": [
+                            {"id": "q1", "question": "what ?", "answers": [{"text": "mill", "answer_start": 8}]},
+                            {
+                                "id": "q2",
+                                "question": "who ?",
+                                "answers": [],
+                                "is_impossible": True,
+                                "plausible_answers": [{"text": "old", "answer_start": 4}],
+                            },
+                        ],
+                    }
+                ],
+            }
+        ],
+    },
+    "paragraphs": [
+        {
+            "context": "the old mill",
+            "qas": [
+                {"id": "q1", "question": "what ?", "answers": [{"text": "mill", "answer_start": 8}]},
+                {"id": "q2", "question": "who ?", "answers": []},
+            ],
+        }
+    ],
+    "dicts of lists": [
+        {"id": "q1", **MILL},
+        {"id": "q2", **MILL, "question": "who ?", "answers": {"text": [], "answer_start": []}},
+    ],
+    "lists of dicts": [
+        {"id": "q1", "question": "what ?", "context": "the old mill", "answers": [{"text": "mill", "answer_start": 8}]},
+        {"id": "q2", "question": "who ?", "context": "the old mill", "answers": []},
+    ],
+    "text and start": [
+        {"id": "q1", "question": "what ?", "context": "the old mill", "answer": "mill", "answer_start": 8},
+        {"id": "q2", "question": "who ?", "context": "the old mill", "answer": "", "answer_start": None},
+    ],
+    "text alone": [
+        {"id": "q1", "query": "what ?", "passage": "the old mill", "answer_text": "mill"},
+        {"id": "q2", "query": "who ?", "passage": "the old mill", "answer_text": None},
+    ],
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_published_shape_gives_the_same_rows(shape, tmp_path):
+    from hfrecipes.config import RunConfig
+    from hfrecipes.data import load
+
+    (tmp_path / "train.json").write_text(json.dumps(SHAPES[shape]))
+    recipe = QuestionAnswering()
+    data = load(RunConfig(task=recipe.task, dataset=str(tmp_path / "train.json")), recipe)
+    rows = data.splits["train"]
+    assert rows["id"][:] == ["q1", "q2"]
+    assert rows["question"][:] == ["what ?", "who ?"]
+    assert rows["context"][:] == ["the old mill"] * 2
+    assert [recipe.gold(one) for one in rows] == [["mill"], []]
+    recipe.study(rows)
+    assert recipe.version_2_with_negative
+
+
+def test_questions_on_one_text_stay_in_one_split(tmp_path):
+    rows = [row(question=f"what {place} ?", context=f"text {place // 5} has the old mill") for place in range(60)]
+    for one in rows:
+        one["answers"] = {"text": ["mill"], "answer_start": [one["context"].index("mill")]}
+    from hfrecipes.data import hold_out
+
+    recipe, train = QuestionAnswering(), datasets.Dataset.from_list(rows)
+    kept, held = hold_out(train, recipe.strata(train), recipe.groups(train), 0)
+    assert not set(kept["context"]) & set(held["context"])
+    assert len(held) == 10
+
+
+# --- windows ---------------------------------------------------------------------------------------------------------
+
+
+def encoded_rows(rows: list[dict], **options) -> tuple[QuestionAnswering, datasets.Dataset]:
+    recipe = QuestionAnswering(version_2_with_negative=True, characters=False, **options)
+    recipe.tokenizer = make_tokenizer()
+    return recipe, datasets.Dataset.from_dict(recipe.encode({name: [one[name] for one in rows] for name in rows[0]}))
+
+
+def test_targets_point_at_the_answer_and_elsewhere_at_the_first_token():
+    context = "the film was great " * 10 + "the book was awful"
+    start = context.index("book")
+    rows = [
+        row(context=context, answers={"text": ["book was"], "answer_start": [start]}),
+        row(answers={"text": [], "answer_start": []}),
+        row(answers={"text": ["dam"], "answer_start": [4]}),
+    ]
+    _, encoded = encoded_rows(rows, max_length=24, doc_stride=6)
+    hits = 0
+    for window in encoded:
+        a, b = window["start_positions"], window["end_positions"]
+        if window["row"] == 0 and (a, b) != (0, 0):
+            first = window["first"]
+            assert context[window["starts"][a - first] : window["ends"][b - first]] == "book was"
+            hits += 1
+        if window["row"] == 1:
+            assert (a, b) == (0, 0)
+        if window["row"] == 2:
+            assert a > 512, "left out of the loss, not taught as unanswerable"
+    assert hits >= 1
+
+
+def test_a_long_question_is_cut_and_counted_and_leaves_room_for_the_context():
+    _, encoded = encoded_rows([row(question="what " * 100 + "?"), row()], max_length=32)
+    assert encoded["cut"][-1] is False
+    assert encoded["cut"][0] is True
+    assert all(encoded["starts"]), "each window has a part of the context"
+
+
+def test_the_best_span_over_all_windows_is_the_answer():
+    context = "the film was great " * 10 + "the book was awful"
+    recipe, encoded = encoded_rows([{"question": "what ?", "context": context}], max_length=24, doc_stride=6)
+    width = max(map(len, encoded["input_ids"]))
+    starts, ends = torch.zeros(len(encoded), width), torch.zeros(len(encoded), width)
+    wanted = (context.index("book"), context.index("book") + 4)
+    for window, one in enumerate(encoded):
+        for place, (a, b) in enumerate(zip(one["starts"], one["ends"], strict=True)):
+            starts[window, one["first"] + place] = 9.0 if a == wanted[0] else 0
+            ends[window, one["first"] + place] = 9.0 if b == wanted[1] else 0
+    outputs = [part.numpy() for part in recipe.reduce((starts, ends), None)]
+    (made,) = recipe.decode(outputs, [{"question": "what ?", "context": context}], encoded)
+    assert (made["start"], made["end"], made["answer"]) == (*wanted, "book")
+    assert made["null_odds"] == pytest.approx(-18.0)
+
+
+@pytest.mark.parametrize("length", [30, 384])
+def test_what_evaluation_keeps_does_not_grow_with_the_length_of_a_window(length):
+    kept = QuestionAnswering().reduce((torch.randn(4, length), torch.randn(4, length)), None)
+    assert sum(part.numel() for part in kept) == 4 * 81
+
+
+def test_no_answer_is_longer_than_allowed_or_reaches_into_the_question():
+    generator = torch.Generator().manual_seed(0)
+    rows = [{"question": "what was great ?", "context": "the film was great and the book was awful " * 4}] * 8
+    recipe, encoded = encoded_rows(rows, max_length=40, max_answer_length=3)
+    width = max(map(len, encoded["input_ids"]))
+    logits = [torch.randn(len(encoded), width, generator=generator) for _ in range(2)]
+    made = recipe.decode([part.numpy() for part in recipe.reduce(logits, None)], rows, encoded)
+    for one in made:
+        assert len(one["best_span"].split()) <= 3
+        assert one["best_span"] in rows[0]["context"]
+
+
+def test_spans_that_are_predicted_are_the_text_between_their_characters(quick, tmp_path):
+    rows = {"train": sample_rows(40), "validation": sample_rows(8)}
+    result = hfrecipes.run("question-answering", dataset=rows, output_dir=tmp_path / "run", **quick)
+    result.predictor.recipe.tuned = {"null_threshold": 1e6}
+    context = "  The  film,\twas great; the book (was) awful!  "
+    for one in result.predict([{"question": "what ?", "context": context}] * 3):
+        assert context[one["start"] : one["end"]] == one["answer"] != ""
+        assert 0 <= one["score"] <= 1
