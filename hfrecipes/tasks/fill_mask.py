@@ -1,0 +1,271 @@
+"""Fill gaps in texts: masked language modelling.
+
+Adapts an encoder to the language of a domain, before it is fine-tuned for another task.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..errors import ConfigError, ModelError
+from ..recipe import Batch, Column, Recipe, Row
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+BEST = 5  # words offered for each gap
+
+
+@dataclass(kw_only=True)
+class FillMask(Recipe):
+    """Text in, words for its gaps out; trained and scored on words that are hidden from it."""
+
+    max_length: int = 256
+    """Tokens of each block of text, special ones included; at most what the model reads."""
+    mlm_probability: float = 0.15
+    """Share of the words that are hidden."""
+    whole_word_mask: bool = False
+    """Whether all pieces of a word are hidden together."""
+    whole_files: bool = False
+    """Whether a text file is one document, rather than each of its lines."""
+
+    task: ClassVar[str] = "fill-mask"
+    auto_model: ClassVar[str] = "AutoModelForMaskedLM"
+    columns: ClassVar[dict[str, Column]] = {
+        "text": Column(("document", "content", "article", "sentence", "body", "文本", "内容")),
+    }
+    defaults: ClassVar[dict[str, Any]] = {
+        "learning_rate": 5e-5,
+        "num_train_epochs": 3,
+        "per_device_train_batch_size": 8,
+        "per_device_eval_batch_size": 8,
+        "warmup_steps": 0.1,
+        "weight_decay": 0.01,
+    }
+    # `words` is what whole_word_mask needs to draw the targets.
+    targets: ClassVar[tuple[str, ...]] = ("labels", "words")
+    samples: ClassVar[list[Row]] = [
+        {"text": "The lid of the jar turns to the left."},
+        {"text": "Keep the jar in a dry place, and out of the sun."},
+        {"text": "A cracked lid does not keep the air out."},
+        {"text": "Turn the jar over once a day while the fruit dries."},
+    ]
+    usage: ClassVar[str] = """\
+from transformers import pipeline
+
+fill = pipeline("fill-mask", "{path}")
+print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
+"""
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Lines without the blank ones, or whole files."""
+        return ("document",) if self.whole_files else ("lines",)
+
+    @property
+    def best_metric(self) -> tuple[str, bool]:
+        """Perplexity of the hidden tokens."""
+        return "perplexity", False
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """Perplexity, and how often the best guess is right."""
+        return ("perplexity", "accuracy")
+
+    @classmethod
+    def gold_reads(cls) -> list[str]:
+        """A text is its own answer."""
+        return ["text"]
+
+    def gold(self, row: Row) -> Any:
+        """True: what is hidden stands in the text."""
+        return True
+
+    # --- rows to features, outputs to predictions ----------------------------------------------------------------
+
+    def encode(self, batch: Batch) -> Batch:
+        """Each text in blocks, the same words hidden whenever it is read; gaps that it has itself are kept open."""
+        tokens = self._tokens(
+            batch["text"], truncation=True, max_length=self.max_length, stride=0, return_overflowing_tokens=True
+        )
+        features: Batch = {"input_ids": [], "labels": [], "row": tokens["overflow_to_sample_mapping"]}
+        for block, ids in enumerate(tokens["input_ids"]):
+            seen = np.array(ids)
+            generator = np.random.default_rng(zlib.crc32(seen.astype(np.int32).tobytes()))
+            hidden, labels = self._hide(seen, self._words(tokens, block), generator)
+            labels[seen == self.tokenizer.mask_token_id] = self.tokenizer.mask_token_id  # to be filled, not scored
+            features["input_ids"].append(hidden)
+            features["labels"].append(labels)
+        return features | _sizes(features["input_ids"])
+
+    def encode_for_training(self, batch: Batch) -> Batch:
+        """Texts one behind another in full blocks; what is hidden is drawn anew whenever a block is read."""
+        tokens = self._tokens(batch["text"], add_special_tokens=False)
+        end = [one for one in (self.tokenizer.sep_token_id,) if one is not None]
+        ids = [one for text in tokens["input_ids"] for one in (*text, *end)]
+        words = [
+            word for text in range(len(tokens["input_ids"])) for word in (*self._words(tokens, text), *[-1] * len(end))
+        ]
+        prefix, suffix = self._frame()
+        room = self.max_length - len(prefix) - len(suffix)
+        blocks = [slice(start, start + room) for start in range(0, len(ids), room)]
+        framed = [[*prefix, *ids[block], *suffix] for block in blocks]
+        features: Batch = {"input_ids": framed, **_sizes(framed)}
+        if self.whole_word_mask:
+            features["words"] = [[*[-1] * len(prefix), *words[block], *[-1] * len(suffix)] for block in blocks]
+        return features
+
+    def _frame(self) -> tuple[list[int], list[int]]:
+        """Special tokens that the model expects before and behind a text."""
+        bare, full = (self._tokens(["a"], add_special_tokens=special)["input_ids"][0] for special in (False, True))
+        start = next(place for place in range(len(full)) if full[place : place + len(bare)] == bare)
+        return full[:start], full[start + len(bare) :]
+
+    def _tokens(self, texts: list[str], **how: Any) -> Any:
+        if self.tokenizer.mask_token_id is None:
+            raise ModelError("the model's tokenizer has no mask token: use an encoder such as BERT")
+        return self.tokenizer(texts, return_attention_mask=False, return_token_type_ids=False, **how)
+
+    def _words(self, tokens: Any, text: int) -> list[int]:
+        """Number of the word that each token is a piece of; -1 for none."""
+        if not self.whole_word_mask or not self.tokenizer.is_fast:
+            return list(range(len(tokens["input_ids"][text])))
+        return [-1 if word is None else word for word in tokens.word_ids(text)]
+
+    def _hide(
+        self, ids: np.ndarray, words: Sequence[int], generator: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Ids with some words hidden, and labels: the hidden ids, -100 elsewhere.
+
+        As BERT (Devlin et al. 2019): of the tokens to guess 80 % are masked, 10 % another token, 10 % as they were.
+        """
+        special = np.isin(ids, self.tokenizer.all_special_ids)
+        # Pieces of one word stand side by side, and a word's number may come again in another text.
+        starts = np.diff(np.asarray(words), prepend=-2) != 0
+        word = np.cumsum(starts) - 1
+        drawn = generator.random(word[-1] + 1 if len(word) else 0) < self.mlm_probability
+        chosen = drawn[word] & ~special
+        if not chosen.any() and not special.all():
+            chosen = (word == word[generator.choice(np.flatnonzero(~special))]) & ~special
+        fate = generator.random(len(ids))
+        hidden = np.where(chosen & (fate < 0.8), self.tokenizer.mask_token_id, ids)
+        others = generator.integers(0, len(self.tokenizer), len(ids))
+        return np.where(chosen & (fate >= 0.9), others, hidden), np.where(chosen, ids, -100)
+
+    def collator(self) -> Callable[[list[Row]], Any]:
+        """Hides words where none are hidden yet, and pads."""
+        from transformers import DataCollatorForTokenClassification
+
+        return partial(self._collate, pad=DataCollatorForTokenClassification(self.tokenizer))
+
+    def _collate(self, features: list[Row], pad: Callable[[list[Row]], Any]) -> Any:
+        # From numpy's own state, which the Trainer seeds, saves and restores.
+        generator = np.random.default_rng(np.random.randint(2**31))
+        shown = []
+        for row in features:
+            ids, labels = np.array(row["input_ids"]), row.get("labels")
+            if labels is None:
+                ids, labels = self._hide(ids, row.get("words") or range(len(ids)), generator)
+                labels = labels.tolist()
+            shown.append({"input_ids": ids.tolist(), "labels": labels})
+        return pad(shown)
+
+    def reduce(self, logits: Any, labels: Any) -> Any:
+        """Of each block: summed loss, number and hits of the hidden tokens; the best tokens for each open gap."""
+        import torch
+
+        logits = logits[0] if isinstance(logits, tuple) else logits
+        gaps = labels == self.tokenizer.mask_token_id
+        hidden = (labels != -100) & ~gaps
+        rows, guesses, wanted = hidden.nonzero()[:, 0], logits[hidden].float(), labels[hidden]
+        losses = torch.nn.functional.cross_entropy(guesses, wanted, reduction="none")
+        sums = torch.zeros(len(labels), 3, device=logits.device)
+        about = torch.stack([losses, torch.ones_like(losses), (guesses.argmax(-1) == wanted).float()], dim=1)
+        sums.index_add_(0, rows, about)
+        most = max(1, int(gaps.sum(1).max()))
+        best = torch.full((2, len(labels), most, BEST), -100.0, device=logits.device)
+        for row in gaps.any(1).nonzero()[:, 0].tolist():
+            top = torch.softmax(logits[row][gaps[row]].float(), dim=-1).topk(BEST)
+            best[0, row, : len(top.values)], best[1, row, : len(top.values)] = top.values, top.indices.float()
+        return sums, best[0].flatten(1), best[1].flatten(1)
+
+    def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
+        """For each row how well hidden words were guessed, and what fits the gaps that it has itself.
+
+        `masked` tokens were hidden, `correct` of them guessed, with a mean `loss` in nats; `fills` are the best tokens
+        for each gap with their `score`.
+        """
+        places = np.array(encoded["row"])
+        sums = np.zeros((len(rows), 3))
+        np.add.at(sums, places, outputs[0])
+        fills: list[list[list[Row]]] = [[] for _ in range(len(rows))]
+        for place, scores, tokens in zip(places, *outputs[1:], strict=True):
+            pairs = zip(scores.reshape(-1, BEST), tokens.reshape(-1, BEST), strict=True)
+            fills[place] += [self._fill(*pair) for pair in pairs if pair[0][0] >= 0]
+        return [
+            {"masked": int(masked), "correct": int(right), "loss": float(loss / max(masked, 1)), "fills": own}
+            for (loss, masked, right), own in zip(sums, fills, strict=True)
+        ]
+
+    def _fill(self, scores: np.ndarray, tokens: np.ndarray) -> list[Row]:
+        words = [self.tokenizer.decode([int(token)]).strip() for token in tokens]
+        return [{"token_str": word, "score": float(score)} for word, score in zip(words, scores, strict=True)]
+
+    # --- scores --------------------------------------------------------------------------------------------------
+
+    def baseline(self, train: Dataset, rows: Dataset) -> list[Row]:
+        """Every token as likely as it is frequent in the training rows, whatever stands around it."""
+        if self.tokenizer is None:  # asked before a model is loaded, for the names of the scores
+            return [{"masked": 1, "correct": 0, "loss": 0.0, "fills": []}] * len(rows)
+        counts = np.ones(len(self.tokenizer))
+        for texts in train.select_columns("text").iter(1000):
+            for ids in self._tokens(texts["text"], add_special_tokens=False)["input_ids"]:
+                np.add.at(counts, ids, 1)
+        losses, most = -np.log(counts / counts.sum()), int(counts.argmax())
+        made = []
+        for texts in rows.select_columns("text").iter(1000):
+            features = self.encode(texts)
+            labels: list[list[int]] = [[] for _ in texts["text"]]
+            for row, several in zip(features["row"], features["labels"], strict=True):
+                labels[row] += several[(several != -100) & (several != self.tokenizer.mask_token_id)].tolist()
+            made += [
+                {
+                    "masked": len(own),
+                    "correct": own.count(most),
+                    "loss": float(losses[own].mean()) if own else 0.0,
+                    "fills": [],
+                }
+                for own in labels
+            ]
+        return made
+
+    def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
+        """None: what is scored are tokens.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError("metrics: fill-mask has perplexity and accuracy, and takes no others")
+
+    def score(self, predictions: list[Row], references: list[Any]) -> dict[str, float]:
+        """Perplexity of the hidden tokens, 1 at best, and the share of them guessed, from 0 to 1."""
+        once = np.ones((1, len(references)), dtype=np.float32)
+        return {name: float(values[0]) for name, values in self.resample(predictions, references, once).items()}
+
+    def resample(self, predictions: list[Row], references: list[Any], weights: np.ndarray) -> dict[str, np.ndarray]:
+        """The same for all resamples at once."""
+        masked, right = (np.array([float(one[name]) for one in predictions]) for name in ("masked", "correct"))
+        losses = np.array([one["loss"] for one in predictions]) * masked
+        weights = weights.astype(np.float64)
+        total = np.maximum(weights @ masked, 1)
+        return {"perplexity": np.exp(weights @ losses / total), "accuracy": weights @ right / total}
+
+
+def _sizes(blocks: list[Any]) -> Batch:
+    return {"length": [len(ids) for ids in blocks], "cut": [False] * len(blocks)}
