@@ -124,6 +124,7 @@ def name_rows(split: str, sentence: str, places: list[int]) -> str:
     """The sentence with the number of rows at fault and the first of them."""
     if not places:
         return f"{split}: {sentence}"
+    places = list(dict.fromkeys(places))
     shown = ", ".join(map(str, places[:5])) + (", …" if len(places) > 5 else "")
     return f"{split}: {sentence} in {len(places)} row{'s' * (len(places) > 1)} ({shown}, counted from 0)"
 

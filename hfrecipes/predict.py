@@ -89,10 +89,14 @@ def predict_rows(trainer: Trainer, recipe: Recipe, rows: Dataset) -> list[Row]:
 
 def model_outputs(trainer: Trainer, recipe: Recipe, encoded: Dataset) -> Any:
     """What `reduce` keeps of each feature, in their order; the answers are kept from the model."""
-    if recipe.answers():
-        encoded = encoded.remove_columns([name for name in encoded.column_names if name in recipe.targets])
-    with _bar_only_if_long(trainer, len(encoded)):
-        return in_row_order(trainer, encoded, trainer.predict(encoded).predictions)
+    answers = set(recipe.targets) - set(recipe.kept)
+    encoded = encoded.remove_columns([name for name in encoded.column_names if name in answers])
+    score, trainer.compute_metrics = trainer.compute_metrics, None
+    try:
+        with _bar_only_if_long(trainer, len(encoded)):
+            return in_row_order(trainer, encoded, trainer.predict(encoded).predictions)
+    finally:
+        trainer.compute_metrics = score
 
 
 def tuned(
@@ -322,6 +326,7 @@ def _trainer(config: RunConfig, recipe: Recipe, place: Path) -> Trainer:
         train_sampling_strategy="group_by_length",
         remove_unused_columns=False,
         report_to="none",
+        label_names=["labels"],
         **machine,
     )
     return transformers.Trainer(
@@ -330,4 +335,5 @@ def _trainer(config: RunConfig, recipe: Recipe, place: Path) -> Trainer:
         data_collator=collator(recipe),
         processing_class=recipe.tokenizer,
         preprocess_logits_for_metrics=recipe.reduce,
+        compute_loss_func=recipe.loss_function(),
     )

@@ -65,7 +65,9 @@ class Recipe:
     text: ClassVar[str] = "text"
     """Column that a bare text to predict goes to."""
     targets: ClassVar[tuple[str, ...]] = ("labels",)
-    """Features that the loss is computed from."""
+    """Features for loss and collator, beside what the model reads."""
+    kept: ClassVar[tuple[str, ...]] = ()
+    """Targets that `reduce` looks at, and predictions need too; the others are made from answers alone."""
     samples: ClassVar[list[Row]]
     """A few rows that docs, errors and tests show and use."""
     usage: ClassVar[str]

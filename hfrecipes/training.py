@@ -86,8 +86,11 @@ def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validat
     if sentence:
         say(sentence)
     chosen = {**machine, **config.training, "output_dir": str(path), "remove_unused_columns": False}
+    chosen["label_names"] = ["labels"]  # else each head has its own
     if chosen.get("dataloader_persistent_workers"):
         raise ConfigError("dataloader_persistent_workers: leave it out, the order of evaluated rows would be lost")
+    if chosen.get("label_smoothing_factor") and recipe.loss_function() is not None:
+        raise ConfigError(f"label_smoothing_factor: leave it out, the loss of {recipe.task} does not take it")
     if not has_validation:
         chosen["eval_strategy"] = "no"
     rhythm = chosen["eval_strategy"] if has_validation else "epoch"

@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hfrecipes
-from hfrecipes.errors import DataError
+from hfrecipes.errors import ConfigError, DataError
 from hfrecipes.metrics import _squad
-from hfrecipes.tasks.question_answering import QuestionAnswering, _locate
+from hfrecipes.tasks._answers import locate
+from hfrecipes.tasks.question_answering import QuestionAnswering, _loss
 
 CASES = settings(max_examples=1000, deadline=None)
 WORDS = ["the", "a", "An", "film", "Film,", "book", "3.5", "it's", "–", "!", "was", "great"]
@@ -193,10 +194,16 @@ def sample_rows(number: int) -> list[dict]:
         ("the old mill", "dam", 4, None),
         ("mill" + " x" * 40 + " mill", "mill", 40, None),
         ("the old mill", "", 0, None),
+        ("then the hen came", "he", -1, None),
+        ("then the hen came", "hen", -1, (9, 12)),
+        ("the 10km run", "10", 5, (4, 6)),
+        ("北京是首都", "京", -1, (1, 2)),
+        ("the old mill", "mill ", 8, (8, 12)),
+        ("the old mill ", "mill ", 8, (8, 12)),
     ],
 )
 def test_a_wrong_start_is_mended_only_where_the_answer_is_certain(context, text, start, found):
-    assert _locate(context, text, start) == found
+    assert locate(context, text, start) == found
 
 
 def fault(rows: list[dict], **settings) -> str:
@@ -235,9 +242,10 @@ def test_a_mended_start_is_said(caplog):
 
 def test_a_question_without_answer_is_named_where_each_must_have_one():
     message = fault([row(), row(answers={"text": [], "answer_start": []})], version_2_with_negative=False)
-    assert "the question has no answer and version_2_with_negative is false" in message
+    assert "the question has no answer: options.version_2_with_negative=true allows that" in message
 
 
+ASKED = {"question": "what ?", "context": "the old mill"}
 SHAPES = {
     "nested": {
         "version": "v2.0",
@@ -283,9 +291,46 @@ SHAPES = {
         {"id": "q1", "question": "what ?", "context": "the old mill", "answer": "mill", "answer_start": 8},
         {"id": "q2", "question": "who ?", "context": "the old mill", "answer": "", "answer_start": None},
     ],
+    "dicts of one answer": [
+        {**ASKED, "id": "q1", "answers": {"text": "mill", "answer_start": 8}},
+        {**ASKED, "id": "q2", "question": "who ?", "answers": {"text": "", "answer_start": None}},
+    ],
+    "lists of texts": [
+        {**ASKED, "id": "q1", "answers": ["mill"]},
+        {**ASKED, "id": "q2", "question": "who ?", "answers": []},
+    ],
+    "lists as an answer": [
+        {**ASKED, "id": "q1", "answer": ["mill"]},
+        {**ASKED, "id": "q2", "question": "who ?", "answer": []},
+    ],
+    "texts": [{**ASKED, "id": "q1", "answers": "mill"}, {**ASKED, "id": "q2", "question": "who ?", "answers": ""}],
+    "json in texts": [
+        {**ASKED, "id": "q1", "answers": json.dumps(MILL["answers"])},
+        {**ASKED, "id": "q2", "question": "who ?", "answers": "{'text': [], 'answer_start': []}"},
+    ],
+    "a table's numbers": [
+        {**ASKED, "id": "q1", "answer": "mill", "answer_start": "8.0"},
+        {**ASKED, "id": "q2", "question": "who ?", "answer": "", "answer_start": "NA"},
+    ],
+    "is_impossible beside": [
+        {**ASKED, "id": "q1", "answers": MILL["answers"], "is_impossible": False},
+        {**ASKED, "id": "q2", "question": "who ?", "answers": MILL["answers"], "is_impossible": True},
+    ],
+    "nested by other names": {
+        "data": [
+            {
+                "context_id": "c1",
+                "context_text": "the old mill",
+                "qas": [
+                    {"query_id": "q1", "query_text": "what ?", "answers": ["mill"]},
+                    {"query_id": "q2", "query_text": "who ?", "answers": []},
+                ],
+            }
+        ]
+    },
     "text alone": [
         {"id": "q1", "query": "what ?", "passage": "the old mill", "answer_text": "mill"},
-        {"id": "q2", "query": "who ?", "passage": "the old mill", "answer_text": None},
+        {"id": "q2", "query": "who ?", "passage": "the old mill", "answer_text": ""},
     ],
 }
 
@@ -305,6 +350,41 @@ def test_every_published_shape_gives_the_same_rows(shape, tmp_path):
     assert [recipe.gold(one) for one in rows] == [["mill"], []]
     recipe.study(rows)
     assert recipe.version_2_with_negative
+
+
+@pytest.mark.parametrize(
+    ("answers", "sentence"),
+    [
+        ({"input_text": ["mill"], "span_start": [8]}, "found the keys input_text, span_start, expected text"),
+        ({"text": [None], "answer_start": [8]}, "an answer has no text in 3 rows (0"),
+        ({"text": ["  "], "answer_start": [8]}, "an answer has no text in 3 rows (0"),
+        ("{'text': array(['mill'], dtype=object), 'answer_start': array([8])}", "save the rows as jsonl or parquet"),
+        ([{"text": "mill", "answer_start": "eight"}], "answer_start is 'eight', expected a number"),
+    ],
+)
+def test_answers_of_no_known_shape_are_refused_and_never_taken_for_none(answers, sentence):
+    assert sentence in fault([row(answers=answers)] * 3)
+
+
+def test_an_answer_that_is_not_known_is_not_scored_as_none(caplog):
+    from hfrecipes.checks import golds
+
+    rows = datasets.Dataset.from_list([row(), row(answers=None)])
+    assert golds(QuestionAnswering(), rows) == [["mill"], None]
+
+
+def test_an_answer_that_was_looked_up_is_said(caplog):
+    rows = {"train": [row(answers=["mill"])] * 3, "validation": [row()]}
+    with caplog.at_level("INFO", "hfrecipes"):
+        hfrecipes.check("question-answering", dataset=rows)
+    assert "answer_start is not given, and was set to the one place that has the answer in 3 rows" in caplog.text
+    assert "was wrong" not in caplog.text
+
+
+@pytest.mark.parametrize("setting", [{"max_length": 16}, {"max_answer_length": 0}])
+def test_windows_and_answers_without_room_are_refused(setting):
+    with pytest.raises(ConfigError, match=f"{next(iter(setting))}: .*expected"):
+        QuestionAnswering(**setting)
 
 
 def test_questions_on_one_text_stay_in_one_split(tmp_path):
@@ -328,6 +408,18 @@ def encoded_rows(rows: list[dict], **options) -> tuple[QuestionAnswering, datase
     return recipe, datasets.Dataset.from_dict(recipe.encode({name: [one[name] for one in rows] for name in rows[0]}))
 
 
+def reduced(recipe: QuestionAnswering, logits, encoded: datasets.Dataset) -> list[np.ndarray]:
+    return [part.numpy() for part in recipe.reduce(logits, torch.tensor(encoded["labels"][:]))]
+
+
+def test_an_answer_whose_last_letter_has_no_token_is_trained_on():
+    context = "the film was great \u200b"
+    rows = [row(context=context, answers={"text": ["great \u200b"], "answer_start": [13]})]
+    _, encoded = encoded_rows(rows)
+    first, last, start, end = encoded[0]["labels"]
+    assert first == last == end > start, "the token of 'great', not the one of no answer"
+
+
 def test_targets_point_at_the_answer_and_elsewhere_at_the_first_token():
     context = "the film was great " * 10 + "the book was awful"
     start = context.index("book")
@@ -336,18 +428,17 @@ def test_targets_point_at_the_answer_and_elsewhere_at_the_first_token():
         row(answers={"text": [], "answer_start": []}),
         row(answers={"text": ["dam"], "answer_start": [4]}),
     ]
-    _, encoded = encoded_rows(rows, max_length=24, doc_stride=6)
+    _, encoded = encoded_rows(rows, max_length=32, doc_stride=8)
     hits = 0
     for window in encoded:
-        a, b = window["start_positions"], window["end_positions"]
+        a, b, first, _ = window["labels"]
         if window["row"] == 0 and (a, b) != (0, 0):
-            first = window["first"]
             assert context[window["starts"][a - first] : window["ends"][b - first]] == "book was"
             hits += 1
         if window["row"] == 1:
             assert (a, b) == (0, 0)
         if window["row"] == 2:
-            assert a > 512, "left out of the loss, not taught as unanswerable"
+            assert (a, b) == (-100, -100), "left out of the loss, not taught as unanswerable"
     assert hits >= 1
 
 
@@ -360,15 +451,15 @@ def test_a_long_question_is_cut_and_counted_and_leaves_room_for_the_context():
 
 def test_the_best_span_over_all_windows_is_the_answer():
     context = "the film was great " * 10 + "the book was awful"
-    recipe, encoded = encoded_rows([{"question": "what ?", "context": context}], max_length=24, doc_stride=6)
+    recipe, encoded = encoded_rows([{"question": "what ?", "context": context}], max_length=32, doc_stride=8)
     width = max(map(len, encoded["input_ids"]))
     starts, ends = torch.zeros(len(encoded), width), torch.zeros(len(encoded), width)
     wanted = (context.index("book"), context.index("book") + 4)
     for window, one in enumerate(encoded):
         for place, (a, b) in enumerate(zip(one["starts"], one["ends"], strict=True)):
-            starts[window, one["first"] + place] = 9.0 if a == wanted[0] else 0
-            ends[window, one["first"] + place] = 9.0 if b == wanted[1] else 0
-    outputs = [part.numpy() for part in recipe.reduce((starts, ends), None)]
+            starts[window, one["labels"][2] + place] = 9.0 if a == wanted[0] else 0
+            ends[window, one["labels"][2] + place] = 9.0 if b == wanted[1] else 0
+    outputs = reduced(recipe, (starts, ends), encoded)
     (made,) = recipe.decode(outputs, [{"question": "what ?", "context": context}], encoded)
     assert (made["start"], made["end"], made["answer"]) == (*wanted, "book")
     assert made["null_odds"] == pytest.approx(-18.0)
@@ -376,8 +467,54 @@ def test_the_best_span_over_all_windows_is_the_answer():
 
 @pytest.mark.parametrize("length", [30, 384])
 def test_what_evaluation_keeps_does_not_grow_with_the_length_of_a_window(length):
-    kept = QuestionAnswering().reduce((torch.randn(4, length), torch.randn(4, length)), None)
-    assert sum(part.numel() for part in kept) == 4 * 81
+    labels = torch.tensor([[0, 0, 5, length - 2]] * 4)
+    kept = QuestionAnswering().reduce((torch.randn(4, length), torch.randn(4, length)), labels)
+    assert sum(part.numel() for part in kept) == 4 * 61
+
+
+def test_the_answer_does_not_depend_on_the_rows_beside_it():
+    generator = torch.Generator().manual_seed(1)
+    alone = {"question": "what was great ?", "context": "the film was"}
+    rows = [alone, {"question": "what ? " * 40, "context": "the book was awful and the film was great " * 20}]
+    recipe, encoded = encoded_rows(rows, max_length=128)
+    first = encoded.select([0])
+    size = len(first[0]["input_ids"])
+    logits = torch.randn(2, 1, size, generator=generator)
+    logits[:, :, first[0]["labels"][2] :] -= 20  # question and special tokens score far better than the context
+    wide = torch.full((2, len(encoded), 128), 50.0)
+    wide[:, 0, :size] = logits[:, 0]
+    (narrow_answer,) = recipe.decode(reduced(recipe, logits, first), rows[:1], first)
+    wide_answer = recipe.decode(reduced(recipe, wide, encoded), rows, encoded)[0]
+    assert narrow_answer == wide_answer
+    assert narrow_answer["best_span"]
+
+
+def test_the_best_span_is_the_best_of_all_that_may_be():
+    generator = torch.Generator().manual_seed(2)
+    rows = [{"question": "what ?", "context": "the film was great and the book was awful"}]
+    recipe, encoded = encoded_rows(rows, max_answer_length=4)
+    for _ in range(20):
+        logits = torch.randn(2, 1, len(encoded[0]["input_ids"]), generator=generator)
+        (made,) = recipe.decode(reduced(recipe, logits, encoded), rows, encoded)
+        first, last = encoded[0]["labels"][2:]
+        spans = [(a, b) for a in range(first, last + 1) for b in range(a, min(a + 4, last + 1))]
+        a, b = max(spans, key=lambda span: float(logits[0, 0, span[0]] + logits[1, 0, span[1]]))
+        start, end = encoded[0]["starts"][a - first], encoded[0]["ends"][b - first]
+        assert made["best_span"] == rows[0]["context"][start:end]
+
+
+def test_the_loss_is_the_one_of_the_model(tiny_bert):
+    from transformers import AutoModelForQuestionAnswering
+
+    recipe, encoded = encoded_rows([row(), row(answers={"text": [], "answer_start": []}), row()])
+    batch = recipe.collator()([{key: one[key] for key in ("input_ids", "token_type_ids", "labels")} for one in encoded])
+    labels = batch.pop("labels")
+    model = AutoModelForQuestionAnswering.from_pretrained(tiny_bert).eval()
+    with torch.no_grad():
+        outputs = model(**batch, start_positions=labels[:, 0], end_positions=labels[:, 1])
+    counted = int((labels != -100).sum())
+    for ours in (_loss(outputs, labels), _loss(outputs, labels, counted)):
+        assert float(ours) == pytest.approx(float(outputs["loss"]), rel=1e-5)
 
 
 def test_no_answer_is_longer_than_allowed_or_reaches_into_the_question():
@@ -386,7 +523,7 @@ def test_no_answer_is_longer_than_allowed_or_reaches_into_the_question():
     recipe, encoded = encoded_rows(rows, max_length=40, max_answer_length=3)
     width = max(map(len, encoded["input_ids"]))
     logits = [torch.randn(len(encoded), width, generator=generator) for _ in range(2)]
-    made = recipe.decode([part.numpy() for part in recipe.reduce(logits, None)], rows, encoded)
+    made = recipe.decode(reduced(recipe, logits, encoded), rows, encoded)
     for one in made:
         assert len(one["best_span"].split()) <= 3
         assert one["best_span"] in rows[0]["context"]

@@ -50,6 +50,7 @@ class FillMask(Recipe):
     }
     # `words` is what whole_word_mask needs to draw the targets.
     targets: ClassVar[tuple[str, ...]] = ("labels", "words")
+    kept: ClassVar[tuple[str, ...]] = ("labels",)
     samples: ClassVar[list[Row]] = [
         {"text": "The lid of the jar turns to the left."},
         {"text": "Keep the jar in a dry place, and out of the sun."},

@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..errors import ModelError
+from ..errors import ConfigError, ModelError
 from ..recipe import Batch, Column, Recipe, Row
+from . import _answers
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-BEST = 20  # starts and ends of each window that are kept, as in the baselines of SQuAD
-NEAR = 20  # characters within which an answer is taken for the one that answer_start means
-_NOWHERE = 1_000_000  # a position behind every text, which the loss of question answering leaves out
-_TEXT, _START = ("answer", "answer_text", "答案"), ("answer_start", "start", "start_position")
+BEST = 20  # spans of each question that are kept, as in the baselines of SQuAD
+SHORTEST = 32  # tokens of a window that has room for question and context
 
 
 @dataclass(kw_only=True)
@@ -59,7 +58,8 @@ class QuestionAnswering(Recipe):
     }
     lora: ClassVar[str | None] = "QUESTION_ANS"
     text: ClassVar[str] = "question"
-    targets: ClassVar[tuple[str, ...]] = ("start_positions", "end_positions")
+    # First and last token of the answer, and of the context, without which no best span can be told.
+    kept: ClassVar[tuple[str, ...]] = ("labels",)
     samples: ClassVar[list[Row]] = [
         {
             "question": "When does the last ferry leave?",
@@ -107,16 +107,24 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
 
     # --- rows and answers ----------------------------------------------------------------------------------------
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_answer_length < 1:
+            raise ConfigError(f"max_answer_length: {self.max_answer_length}, expected 1 or more")
+        if self.max_length < SHORTEST:
+            raise ConfigError(f"max_length: {self.max_length} leaves no room, expected {SHORTEST} or more")
+
     @classmethod
     def reshape(cls, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
-        """Articles as SQuAD publishes them become one row a question; an answer in two columns becomes `answers`."""
+        """Articles as SQuAD publishes them become one row a question; answers of other shapes become lists."""
         own = {name.strip().lower(): name for name in columns}
         if "paragraphs" in own:
-            return _from_articles
+            return _answers.from_articles
         if "qas" in own:
-            return _from_paragraphs
-        text = next((own[name] for name in _TEXT if name in own), None)
-        if "answers" in own or text is None:
+            return _answers.from_paragraphs
+        answers = next((own[name] for name in ("answers", *_answers.TEXTS) if name in own), None)
+        impossible = own.get("is_impossible")
+        if answers is None or (_answers.are_lists(columns[answers]) and impossible is None):
             return None
         inputs = {
             column: own[name]
@@ -124,8 +132,8 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
             for name in (column, *facts.names)
             if name in own and not facts.gold
         }
-        start = next((own[name] for name in _START if name in own), None)
-        return partial(_from_flat, inputs=inputs, text=text, start=start)
+        start = next((own[name] for name in _answers.STARTS if name in own), None)
+        return partial(_answers.from_flat, inputs=inputs, answers=answers, start=start, impossible=impossible)
 
     def study(self, train: Dataset) -> list[str]:
         """See whether questions may have no answer, and whether answers are counted by words or characters."""
@@ -147,34 +155,47 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
 
     def gold(self, row: Row) -> Any:
         """Texts of the gold answers, none where the question has no answer; None where that is not known."""
-        return None if row.get("answers") is None else [text for text, _ in _answers(row["answers"])]
+        return None if row.get("answers") is None else [text or "" for text, _ in _answers.pairs(row["answers"])]
 
     def problems(self, rows: Dataset) -> dict[str, list[int]]:
-        """Questions without answer where each must have one."""
-        if self.version_2_with_negative:
-            return {}
-        empty = [place for place, cell in enumerate(rows["answers"]) if cell is not None and not _answers(cell)]
-        sentence = "the question has no answer and version_2_with_negative is false"
-        return {sentence: empty} if empty else {}
+        """Answers without text, and questions without answer where each must have one."""
+        found = defaultdict(list)
+        for place, gold in enumerate(self.gold({"answers": cell}) for cell in rows["answers"]):
+            if gold is not None and not all(text.strip() for text in gold):
+                found["an answer has no text"].append(place)
+            if gold == [] and not self.version_2_with_negative:
+                found["the question has no answer: options.version_2_with_negative=true allows that"].append(place)
+        return found
 
     def untrainable(self, rows: Dataset) -> dict[str, list[int]]:
         """Questions none of whose answers stands where it should, or in one other place."""
         found = defaultdict(list)
-        for place, (context, cell) in enumerate(zip(rows["context"], rows["answers"], strict=True)):
-            if cell is not None and _answers(cell) and _first_span(context or "", cell) is None:
-                found["the answer does not stand in the context, or at several places far from answer_start"].append(
-                    place
-                )
+        for place, (context, gold, span) in enumerate(self._spans(rows)):
+            if gold and span is None:
+                found[
+                    "the answer does not stand in the context"
+                    if not any(" ".join(text.split()) in " ".join(context.split()) for text in gold)
+                    else "the answer stands in the context, but it is open where: answer_start tells no place of it"
+                ].append(place)
         return found
 
     def notes(self, rows: Dataset) -> dict[str, list[int]]:
-        """Answers that stand beside the place that the row names."""
-        moved = []
-        for place, (context, cell) in enumerate(zip(rows["context"], rows["answers"], strict=True)):
-            span = _first_span(context or "", cell) if cell is not None else None
-            if span and span[0] not in [start for _, start in _answers(cell)]:
-                moved.append(place)
-        return {"answer_start was wrong, and was set to where the answer stands": moved} if moved else {}
+        """Answers that were looked for, since the row names no place or another."""
+        found = defaultdict(list)
+        cells = rows["answers"]
+        for place, (cell, (_, gold, span)) in enumerate(zip(cells, self._spans(rows), strict=True)):
+            starts = {start + len(text) - len(text.lstrip()) for text, start in _answers.pairs(cell)} if gold else set()
+            if span and max(starts) < 0:
+                found["answer_start is not given, and was set to the one place that has the answer"].append(place)
+            elif span and span[0] not in starts:
+                found["answer_start was wrong, and was set to where the answer stands"].append(place)
+        return found
+
+    def _spans(self, rows: Dataset) -> Iterator[tuple[str, list[str] | None, tuple[int, int] | None]]:
+        """Context, gold answers, and characters of the first answer that stands there, of each row."""
+        for context, cell in zip(rows["context"], rows["answers"], strict=True):
+            span = None if cell is None else _answers.first_span(context or "", cell)
+            yield context or "", self.gold({"answers": cell}), span
 
     def groups(self, rows: Dataset) -> Sequence[Any] | None:
         """The context, which several questions share."""
@@ -183,31 +204,34 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
     # --- rows to features, outputs to predictions ----------------------------------------------------------------
 
     def encode(self, batch: Batch) -> Batch:
-        """Windows of question and context; `starts` and `ends` are the characters of each context token."""
+        """Windows of question and context.
+
+        `starts` and `ends` are the characters of each context token; `labels` the first and last token of the answer,
+        -100 where that is not known, and of the context.
+        """
         tokens, cut = self._windows(batch["question"], batch["context"])
         rows = tokens["overflow_to_sample_mapping"]
+        spans = self._answer_spans(batch)
         features: Batch = {name: tokens[name] for name in ("input_ids", "token_type_ids") if name in tokens}
-        features |= {
-            "row": rows,
-            "length": [len(ids) for ids in tokens["input_ids"]],
-            "cut": [cut[row] for row in rows],
-        }
-        features |= {"first": [], "starts": [], "ends": []}
-        for window in range(len(rows)):
+        features |= {"row": rows, "length": [len(ids) for ids in tokens["input_ids"]]}
+        features |= {"cut": [cut[row] for row in rows], "starts": [], "ends": [], "labels": []}
+        for window, row in enumerate(rows):
             inside = [place for place, part in enumerate(tokens.sequence_ids(window)) if part == 1]
             offsets = np.array(tokens["offset_mapping"][window], dtype=np.int32)[inside].reshape(-1, 2)
-            features["first"].append(inside[0] if inside else 0)
+            opens, closes = rows[window - 1 : window] != [row], rows[window + 1 : window + 2] != [row]
             features["starts"].append(offsets[:, 0])
             features["ends"].append(offsets[:, 1])
-        if "answers" in batch:
-            spans = [_first_span(*pair) for pair in zip(batch["context"], batch["answers"], strict=True)]
-            known = [bool(_answers(cell)) for cell in batch["answers"]]
-            targets = [
-                _target(spans[row], known[row], *window)
-                for row, *window in zip(rows, features["first"], features["starts"], features["ends"], strict=True)
-            ]
-            features["start_positions"], features["end_positions"] = map(list, zip(*targets, strict=True))
+            first = inside[0] if inside else 0
+            answer = _target(spans[row], first, offsets, opens, closes)
+            features["labels"].append([*answer, first, first + len(inside) - 1])
         return features
+
+    def _answer_spans(self, batch: Batch) -> list[Any]:
+        """Characters of each answer, () for none; None where the answer is not known, or not where it stands."""
+        if "answers" not in batch:
+            return [None] * len(batch["context"])
+        pairs = zip(batch["context"], batch["answers"], strict=True)
+        return [_answers.first_span(context, cell) if _answers.pairs(cell) else () for context, cell in pairs]
 
     def _windows(self, questions: list[str], contexts: list[str]) -> tuple[Any, list[bool]]:
         """Tokens of all windows, and whether each question was cut to half of them."""
@@ -238,13 +262,24 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
         )
         return tokens, cut
 
+    def loss_function(self) -> Callable[..., Any] | None:
+        """Cross entropy of first and last token, over the windows whose answer is known."""
+        return _loss
+
     def reduce(self, logits: Any, labels: Any) -> Any:
-        """The best starts and ends of each window with their scores, and the score of no answer (both at token 0)."""
+        """The score of no answer (both at token 0), and the best spans of each window: scores, first, last token."""
+        import torch
+
         starts, ends = logits[0].float(), logits[1].float()
-        most = min(BEST, starts.shape[1] - 1)
-        best_starts, best_ends = starts[:, 1:].topk(most), ends[:, 1:].topk(most)
-        null = starts[:, :1] + ends[:, :1]
-        return null, best_starts.values, best_starts.indices.int() + 1, best_ends.values, best_ends.indices.int() + 1
+        null, most = starts[:, :1] + ends[:, :1], self.max_answer_length
+        places = torch.arange(starts.shape[1], device=starts.device)
+        outside = (places < labels[:, 2:3]) | (places > labels[:, 3:4])
+        ends = torch.nn.functional.pad(ends.masked_fill(outside, -torch.inf), (0, most + BEST), value=-torch.inf)
+        starts = torch.nn.functional.pad(starts.masked_fill(outside, -torch.inf), (0, BEST), value=-torch.inf)
+        spans = starts[:, :, None] + ends.unfold(1, most, 1)[:, : starts.shape[1]]  # (windows, first, tokens more)
+        scores, best = spans.flatten(1).topk(BEST)
+        firsts = (best // most - labels[:, 2:3]).int()
+        return null, scores, firsts, firsts + (best % most).int()
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
         """`answer`, its `score` (a share of all candidates), `start` and `end` in characters of the context.
@@ -252,38 +287,22 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
         Where questions may have none, also `null_odds`, the score of no answer less that of the best span, and
         `best_span`; the answer is empty where `null_odds` exceeds the threshold that validation settled.
         """
-        found: list[list[tuple[float, int, int]]] = [[] for _ in range(len(rows))]
+        found: list[dict[tuple[int, int], float]] = [{} for _ in range(len(rows))]
         null = np.full(len(rows), np.inf)
-        columns = ("row", "first", "starts", "ends")
-        windows = zip(*(encoded[name] for name in columns), *outputs, strict=True)
-        for row, first, starts, ends, no_answer, *scored in windows:
-            found[row] += self._spans(first, np.asarray(starts), np.asarray(ends), *scored)
+        windows = zip(*(encoded[name] for name in ("row", "starts", "ends")), *outputs, strict=True)
+        for row, starts, ends, no_answer, scores, firsts, lasts in windows:
             null[row] = min(null[row], no_answer[0])
+            for score, first, last in zip(scores.tolist(), firsts.tolist(), lasts.tolist(), strict=True):
+                if score > -np.inf:
+                    span = (starts[first], ends[last])
+                    found[row][span] = max(score, found[row].get(span, score))
         return [
-            self._prediction(row["context"], sorted(spans, reverse=True)[:BEST], float(odds))
+            self._prediction(row["context"], spans, float(odds))
             for row, spans, odds in zip(rows, found, null, strict=True)
         ]
 
-    def _spans(
-        self,
-        first: int,
-        starts: np.ndarray,
-        ends: np.ndarray,
-        start_scores: np.ndarray,
-        start_places: np.ndarray,
-        end_scores: np.ndarray,
-        end_places: np.ndarray,
-    ) -> list[tuple[float, int, int]]:
-        """Score and characters of the spans that one window offers."""
-        a, b = start_places[:, None] - first, end_places[None] - first
-        fits = (a >= 0) & (a < len(starts)) & (b >= a) & (b < len(starts)) & (b - a < self.max_answer_length)
-        scores = start_scores[:, None] + end_scores[None]
-        pairs = sorted(((float(scores[i, j]), i, j) for i, j in np.argwhere(fits)), reverse=True)[:BEST]
-        return [
-            (score, int(starts[start_places[i] - first]), int(ends[end_places[j] - first])) for score, i, j in pairs
-        ]
-
-    def _prediction(self, context: str, spans: list[tuple[float, int, int]], null: float) -> Row:
+    def _prediction(self, context: str, found: dict[tuple[int, int], float], null: float) -> Row:
+        spans = sorted(((score, *span) for span, score in found.items()), reverse=True)[:BEST]
         spans = spans or [(null - 1e4, 0, 0)]  # a context without a token
         best, start, end = spans[0]
         start, end = end - len(context[start:end].lstrip()), start + len(context[start:end].rstrip())
@@ -360,6 +379,29 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
         return found
 
 
+def _target(span: Any, first: int, offsets: np.ndarray, opens: bool, closes: bool) -> tuple[int, int]:
+    """First and last token of the answer; token 0 where the window lacks it, as in the baselines of SQuAD."""
+    if span is None:
+        return -100, -100
+    found = _answers.target(span or None, offsets[:, 0], offsets[:, 1], opens=opens, closes=closes)
+    if found is None:
+        return 0, 0
+    return found if found[0] < 0 else (first + found[0], first + found[1])
+
+
+def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+    import torch
+
+    logits = (outputs["start_logits"], outputs["end_logits"])
+    losses = [
+        torch.nn.functional.cross_entropy(one.float(), labels[:, side], reduction="sum")
+        for side, one in enumerate(logits)
+    ]
+    # The Trainer counts all four numbers that a window has in `labels`.
+    windows = (labels[:, 0] >= 0).sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch / 4
+    return sum(losses) / 2 / windows
+
+
 def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Weighted mean in percent, NaN where no row counts."""
     total = weights.sum(1)
@@ -373,86 +415,3 @@ def _nearest_sentence(question: str, context: str) -> Row:
     start, end = max(spans, key=lambda span: sum(word in context[slice(*span)].lower() for word in wanted))
     start += len(context[start:end]) - len(context[start:end].lstrip())
     return {"answer": context[start:end], "score": 1.0, "start": start, "end": end}
-
-
-# --- answers and where they stand ------------------------------------------------------------------------------------
-
-
-def _answers(cell: Any) -> list[tuple[str, int]]:
-    """Text and start of each answer, of a dict of lists or a list of dicts; -1 for an unknown start."""
-    if isinstance(cell, dict):
-        texts, starts = cell.get("text") or [], cell.get("answer_start") or []
-        pairs: Iterator[tuple[Any, Any]] = zip(texts, [*starts, *[-1] * (len(texts) - len(starts))], strict=False)
-    else:
-        pairs = ((one.get("text"), one.get("answer_start", -1)) if isinstance(one, dict) else (one, -1) for one in cell)
-    return [(str(text), -1 if start is None else int(start)) for text, start in pairs if text is not None]
-
-
-def _first_span(context: str, cell: Any) -> tuple[int, int] | None:
-    """Characters of the first answer that stands in the context."""
-    return next((span for text, start in _answers(cell) if (span := _locate(context, text, start))), None)
-
-
-def _locate(context: str, text: str, start: int) -> tuple[int, int] | None:
-    """Where the answer stands: at its start, near it, or in the one place that has it; blanks may differ in number."""
-    if start >= 0 and text and context.startswith(text, start):
-        return start, start + len(text)
-    words = text.split()
-    if not words:
-        return None
-    found = [match.span() for match in re.finditer(r"\s+".join(map(re.escape, words)), context)]
-    nearest = min(found, key=lambda span: abs(span[0] - start), default=None)
-    if nearest and (len(found) == 1 or (start >= 0 and abs(nearest[0] - start) <= NEAR)):
-        return nearest
-    return None
-
-
-def _target(
-    span: tuple[int, int] | None, has_answer: bool, first: int, starts: np.ndarray, ends: np.ndarray
-) -> tuple[int, int]:
-    """First and last token of the answer; token 0 where the window lacks it, as in the baselines of SQuAD."""
-    if span is None:
-        return (_NOWHERE, _NOWHERE) if has_answer else (0, 0)
-    if not len(starts) or span[0] < starts[0] or span[1] > ends[-1]:
-        return 0, 0
-    start = int(np.searchsorted(ends, span[0], side="right"))
-    end = int(np.searchsorted(starts, span[1], side="left")) - 1
-    return first + start, first + max(start, end)
-
-
-# --- published shapes ------------------------------------------------------------------------------------------------
-
-
-def _from_articles(batch: Batch) -> Batch:
-    return _rows(paragraph for paragraphs in batch["paragraphs"] for paragraph in paragraphs)
-
-
-def _from_paragraphs(batch: Batch) -> Batch:
-    return _rows({"context": context, "qas": qas} for context, qas in zip(batch["context"], batch["qas"], strict=True))
-
-
-def _rows(paragraphs: Iterator[Row]) -> Batch:
-    """A row for each question of paragraphs in the shape of SQuAD."""
-    made: Batch = {"id": [], "question": [], "context": [], "answers": []}
-    for paragraph in paragraphs:
-        for asked in paragraph["qas"]:
-            made["id"].append(str(asked.get("id") or ""))
-            made["question"].append(asked["question"])
-            made["context"].append(paragraph["context"])
-            given = [] if asked.get("is_impossible") else asked.get("answers")
-            made["answers"].append(None if given is None else _as_lists(given))
-    return made
-
-
-def _from_flat(batch: Batch, inputs: dict[str, str], text: str, start: str | None) -> Batch:
-    starts = batch[start] if start else [-1] * len(batch[text])
-    answers = [
-        _as_lists([{"text": one, "answer_start": at}] if one else [])
-        for one, at in zip(batch[text], starts, strict=True)
-    ]
-    return {**{column: batch[own] for column, own in inputs.items()}, "answers": answers}
-
-
-def _as_lists(answers: Any) -> Row:
-    pairs = _answers(answers)
-    return {"text": [text for text, _ in pairs], "answer_start": [start for _, start in pairs]}
