@@ -67,6 +67,7 @@ def empty_texts(rows: Dataset, recipe: Recipe) -> dict[str, list[int]]:
     problems = {}
     for column in [name for name in recipe.inputs() if name in rows.column_names]:
         blank: list[int] = []
+        gaps: list[int] = []
         for start, batch in zip(range(0, len(rows), 10_000), rows.with_format("arrow").iter(10_000), strict=False):
             cells, several = batch[column].combine_chunks(), isinstance(recipe.columns[column].kind, list)
             if pa.types.is_null(cells.type):
@@ -79,8 +80,12 @@ def empty_texts(rows: Dataset, recipe: Recipe) -> dict[str, list[int]]:
             blank_cells = pc.equal(pc.list_value_length(cells), 0) if several else _is_blank(cells)
             empty = pc.fill_null(blank_cells, True)
             blank += (start + np.flatnonzero(empty.to_numpy(zero_copy_only=False))).tolist()
+            if several:
+                gaps += [start + place for place in _with_gaps(cells)]
         if blank:
             problems[f"{column} is empty"] = blank
+        if gaps:
+            problems[f"{column} has an empty entry"] = gaps
     return problems
 
 
@@ -97,6 +102,16 @@ def _is_blank(cells: Any) -> Any:
     import pyarrow.compute as pc
 
     return pc.equal(pc.utf8_trim_whitespace(cells), "")
+
+
+def _with_gaps(cells: Any) -> list[int]:
+    """Places of lists that have a null or blank entry; unusual blanks are signs like others."""
+    import pyarrow.compute as pc
+
+    entries = pc.list_flatten(cells)
+    empty = pc.fill_null(pc.equal(pc.ascii_trim_whitespace(entries.cast("string")), ""), True)
+    places: list[int] = pc.unique(pc.list_parent_indices(cells).filter(empty)).to_pylist()
+    return places
 
 
 def _missing_answers(rows: Dataset, recipe: Recipe, split: str, wrong: Mapping[str, list[int]]) -> dict[str, list[int]]:

@@ -9,19 +9,36 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 from .errors import DataError
 
 # Columns of CoNLL-U (universaldependencies.org/format.html); those of a treebank's syntax are left out.
 _CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats")
 _BATCH = 2_000  # sentences
+# What heads the columns of files that name them.
+_TOKEN_HEADS = {"token", "tokens", "word", "words", "form", "char", "chars"}
+_TAG_HEADS = {"tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "pos", "upos", "chunk", "entity", "bio"}
+_TAG = re.compile(r"O|[BIESLUM][-_].+|[^a-z]+")
 
 Lines = Callable[[], Iterable[str]]
 Batch = dict[str, list[list[str]]]
 
 
-def batches(open_lines: Lines, path: str) -> Iterator[Batch]:
-    """Sentences of the file, as lists of cells by column.
+@dataclass(frozen=True)
+class _Form:
+    """How the lines of a file are laid out."""
+
+    separator: str
+    names: list[str]
+    """Of the columns, by position where the file has no header."""
+    ends: Counter[str]
+    """What stands last in lines that are no remark."""
+    has_header: bool
+
+
+def batches(open_lines: Lines, path: str) -> Iterator[Batch] | None:
+    """Sentences of the file, as lists of cells by column; None where the file is no CoNLL but plain text.
 
     Args:
         open_lines: Gives the lines from the start, each time that it is called.
@@ -31,12 +48,13 @@ def batches(open_lines: Lines, path: str) -> Iterator[Batch]:
         DataError: A line has another number of cells than the others.
     """
     if _is_conllu(open_lines()):
-        found, names = _conllu(open_lines(), path), list(_CONLLU)
-    else:
-        separator, width, ends = _form(open_lines())
-        found = _conll(open_lines(), path, separator, width, ends)
-        names = [str(place) for place in range(width)]
-    while batch := list(itertools.islice(found, _BATCH)):
+        return _batched(_conllu(open_lines(), path), list(_CONLLU))
+    form = _form(open_lines())
+    return None if form is None else _batched(_conll(open_lines(), path, form), form.names)
+
+
+def _batched(sentences: Iterator[list[list[str]]], names: list[str]) -> Iterator[Batch]:
+    while batch := list(itertools.islice(sentences, _BATCH)):
         yield {name: [[cells[place] for cells in one] for one in batch] for place, name in enumerate(names)}
 
 
@@ -65,35 +83,61 @@ def _conllu(lines: Iterable[str], path: str) -> Iterator[list[list[str]]]:
 
 
 def _cells(line: str, separator: str) -> list[str]:
-    line = line.rstrip("\r\n")
+    line = line.rstrip(" \t\r\n")
     # Not str.split(): a token may be an unusual blank.
-    return line.split("\t") if separator == "\t" else re.split(r"[ \t]+", line.rstrip(" \t"))
+    return line.split("\t") if separator == "\t" else re.split(r"[ \t]+", line)
 
 
-def _form(lines: Iterable[str]) -> tuple[str, int, set[str]]:
-    """Separator, number of cells, and what stands last in lines that are no comment."""
-    tabs, blanks, ends = Counter[int](), Counter[int](), set()
+def _form(lines: Iterable[str]) -> _Form | None:
+    """What most lines have in common; None where they have nothing, as lines of plain text."""
+    tabs, blanks, ends = Counter[int](), Counter[int](), Counter[str]()
+    first: list[list[str]] = []
+    gaps = place = 0
+    counts = [True, True]  # whether the first cells count the lines of each sentence, from 0 or from 1
     for line in lines:
-        if line.strip() and not line.startswith(("#", "-DOCSTART-")):
+        if not line.strip() or line.startswith("-DOCSTART-"):
+            place = 0
+        elif not line.startswith("#"):
+            cells = _cells(line, " ")
+            gaps += bool(first) and place == 0
+            first = first or [cells, _cells(line, "\t")]
             tabs[len(_cells(line, "\t"))] += 1
-            several = _cells(line, " ")
-            blanks[len(several)] += 1
-            ends.add(several[-1])
+            blanks[len(cells)] += 1
+            ends[cells[-1]] += 1
+            counts = [known and cells[0] == str(place + base) for base, known in enumerate(counts)]
+            place += 1
     separator = "\t" if tabs and max(tabs) > 1 and tabs.most_common(1)[0][0] > 1 else " "
-    widths = tabs if separator == "\t" else blanks
-    return separator, widths.most_common(1)[0][0] if widths else 1, ends
+    (width, alike), *_ = (tabs if separator == "\t" else blanks).most_common(1) or [(1, 0)]
+    if separator == " " and (alike < 0.7 * sum(ends.values()) or not (gaps or _are_tags(ends))):
+        return None
+    names = [str(number) for number in range(width)]
+    if width > 1 and any(counts) and sum(ends.values()) > 1:
+        names[0] = "id"
+    head = [cell.lower() for cell in first[separator == "\t"]] if first else []
+    has_header = len(set(head)) == width > 1 and ends[first[0][-1]] == 1 and head[-1] in _TAG_HEADS
+    has_header = has_header and bool({head[0], head[1]} & _TOKEN_HEADS)
+    if has_header and not gaps:
+        return None  # a table, whose rows are sentences
+    return _Form(separator, head if has_header else names, ends, has_header)
 
 
-def _conll(lines: Iterable[str], path: str, separator: str, width: int, ends: set[str]) -> Iterator[list[list[str]]]:
+def _are_tags(ends: Counter[str]) -> bool:
+    return sum(number for end, number in ends.items() if _TAG.fullmatch(end)) >= 0.7 * sum(ends.values())
+
+
+def _conll(lines: Iterable[str], path: str, form: _Form) -> Iterator[list[list[str]]]:
     sentence: list[list[str]] = []
+    is_head, width = form.has_header, len(form.names)
     for number, line in enumerate(lines, 1):
-        cells = _cells(line, separator)
+        cells = _cells(line, form.separator)
         if not line.strip() or line.startswith("-DOCSTART-"):
             if sentence:
                 yield sentence
             sentence = []
-        elif len(cells) == width and not _is_comment(line, cells, ends, width, starts=not sentence):
-            sentence.append(cells)
+        elif len(cells) == width and not _is_remark(line, cells, form, starts=not sentence):
+            if not is_head:
+                sentence.append(cells)
+            is_head = False
         elif not line.startswith("#"):
             raise DataError(
                 f"{path} line {number} has {len(cells)} cells, expected {width} as in most lines "
@@ -103,6 +147,6 @@ def _conll(lines: Iterable[str], path: str, separator: str, width: int, ends: se
         yield sentence
 
 
-def _is_comment(line: str, cells: list[str], ends: set[str], width: int, *, starts: bool) -> bool:
+def _is_remark(line: str, cells: list[str], form: _Form, *, starts: bool) -> bool:
     """Whether a line that begins with # is a remark: "#" is a token too, above all in tweets."""
-    return starts and width > 1 and line.startswith("# ") and cells[-1] not in ends
+    return starts and len(cells) > 1 and line.startswith("# ") and cells[-1] not in form.ends

@@ -61,6 +61,8 @@ def load(config: RunConfig, recipe: Recipe) -> Data:
     others = [name for name in found[chosen["train"]].column_names if name not in columns.values()]
     if others:
         say(f"columns not used: {', '.join(others)}")
+    for rows in splits.values():
+        check_lists(rows, columns, kind)
     data = Data(splits, columns, chosen)
     name_classes(data, kind)
     drop_blind_answers(data, kind)
@@ -297,6 +299,23 @@ def rename(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe], spli
         )
     rows = rows.select_columns(list(present.values()))
     return rows.rename_columns({name: column for column, name in present.items() if name != column})
+
+
+def check_lists(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe]) -> None:
+    """Refuse cells that are no lists where the task reads lists.
+
+    Raises:
+        DataError: With the column and what it holds.
+    """
+    for column, facts in recipe.columns.items():
+        kind = rows.features.get(column)
+        if isinstance(facts.kind, list) and kind is not None and not hasattr(kind, "feature"):
+            holds = getattr(kind, "dtype", type(kind).__name__)
+            if holds != "null":
+                raise DataError(
+                    f"column {columns[column]!r} holds {holds}, expected a list a row: "
+                    f"choose another, columns.{column}=<one of them>"
+                )
 
 
 def name_classes(data: Data, recipe: type[Recipe]) -> None:

@@ -53,7 +53,9 @@ def read_file(path: str, *, header: bool = True, formats: tuple[str, ...] = ()) 
     if _is_json(head, path):
         return _read_json(path)
     if "conll" in formats and PurePosixPath(path).suffix.lower() != ".csv":
-        return _cached(path, "conll", conll.batches(lambda: _lines(path), path))
+        sentences = conll.batches(lambda: _lines(path), path)
+        if sentences is not None:
+            return _cached(path, "conll", sentences)
     separator = _separator(path)
     if separator is not None:
         return _cached(path, f"{separator}{header}", _cells(path, separator, header))

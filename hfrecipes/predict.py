@@ -180,13 +180,20 @@ class Predictor:
 
     def _is_row(self, rows: Any) -> bool:
         """Whether this is one row, and not columns of cells."""
-        if not isinstance(rows, Mapping):
+        if not isinstance(rows, Mapping) or "path" in rows:
             return False
-        name = next((name for name in self.recipe.inputs() if name in rows), None)
-        cell = next(iter(rows.values()), []) if name is None else rows[name]
-        if name is not None and isinstance(self.recipe.columns[name].kind, list):
-            return not len(cell) or isinstance(cell[0], str)
-        return not sources.is_column(cell)
+        if any(isinstance(cell, str) for cell in rows.values()):
+            return True
+        lists = {
+            name.lower()
+            for column, facts in self.recipe.columns.items()
+            if isinstance(facts.kind, list)
+            for name in (column, str(self.config.columns.get(column, column)), *facts.names)
+        }
+        cells = [cell for name, cell in rows.items() if str(name).lower() in lists]
+        if cells:
+            return not len(cells[0]) or isinstance(cells[0][0], str)
+        return not all(map(sources.is_column, rows.values()))
 
     def _columns_in(self, rows: Dataset) -> dict[str, str]:
         """Columns of training, as far as these rows have them; others are found by the usual names."""
@@ -215,6 +222,8 @@ class Predictor:
                 f"this model reads {wanted}; found {found}: give rows with those columns, or columns.<name>="
             )
         rows = data.rename(rows, columns, kind, "train" if gold else "test")
+        if gold:
+            data.check_lists(rows, columns, kind)
         empty = checks.empty_texts(rows, self.recipe)
         if empty:
             raise DataError("; ".join(checks.name_rows("input", *problem) for problem in empty.items()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import datasets
@@ -83,7 +84,7 @@ def test_conllu_gives_words_by_column_name_without_ranges_and_empty_nodes(tmp_pa
 
 
 def test_columns_of_conllu_are_chosen_by_name_in_any_spelling(tmp_path):
-    line = "1\tgo\tgo\tVERB\tVB\t_\t0\troot\t_\t_\n\n"
+    line = "1\tgo\tgo\tVERB\tVB\t_\t0\troot\t_\t_\n2\ton\ton\tVERB\tVB\t_\t0\troot\t_\t_\n\n"
     other = line.replace("VERB", "NOUN").replace("VB", "NN")
     (tmp_path / "train.conllu").write_text((line + other) * 20)
     found = hfrecipes.check("token-classification", dataset=str(tmp_path / "train.conllu"), columns={"tags": "XPOS"})
@@ -95,6 +96,29 @@ def test_a_folder_of_files_with_any_suffix_is_told_apart_by_the_names(tmp_path):
         (tmp_path / f"weibo.{split}").write_text("a B-x\nb O\n\n" * 3)
     found = hfrecipes.check("token-classification", dataset=str(tmp_path))
     assert found["rows"] == {"train": 3, "validation": 3, "test": 3}
+
+
+def test_a_header_names_the_columns(tmp_path):
+    text = "Token\tPOS\tTag\nEU\tNNP\tB-ORG\nword\tNN\tO\n\nWord\tNN\tO\n"
+    assert read(tmp_path, text) == [
+        {"token": ["EU", "word"], "pos": ["NNP", "NN"], "tag": ["B-ORG", "O"]},
+        {"token": ["Word"], "pos": ["NN"], "tag": ["O"]},
+    ]
+
+
+def test_a_column_that_counts_the_tokens_is_not_taken_for_them(tmp_path):
+    (tmp_path / "train.txt").write_text("# http://a\n1\tEU\tB-ORG\n2\trose\tO\n\n1\tAnn\tB-PER\n2\tsat\tO\n\n" * 20)
+    found = hfrecipes.check("token-classification", dataset=str(tmp_path / "train.txt"))
+    assert found["columns"] == {"tokens": "1", "tags": "2"}
+
+
+def test_a_separator_behind_the_last_cell_is_no_cell(tmp_path):
+    assert read(tmp_path, "a\tB-x\t\nb\tO\t\n\nc\tO\n")[0] == {"0": ["a", "b"], "1": ["B-x", "O"]}
+
+
+@pytest.mark.parametrize("text", ["hello world\n", "We met Otis.\nNo.\nIt was fun there\n", "Berlin\nParis\n"])
+def test_lines_of_plain_text_are_no_conll(tmp_path, text):
+    assert read(tmp_path, text) == [{"text": line} for line in text.splitlines()]
 
 
 # --- schemes ---------------------------------------------------------------------------------------------------------
@@ -111,10 +135,15 @@ def test_a_folder_of_files_with_any_suffix_is_told_apart_by_the_names(tmp_path):
         (["B-a", "M-a", "E-a", "S-b", "O"], "BMES"),
         (["NOUN", "VERB", "O"], "none"),
         (["B_a", "I_a", "O"], "BIO"),
+        (["B-a", "I-a", "B-b", "o", "O"], "BIO"),
+        (["B", "I", "O"], "BIO"),
+        (["B", "M", "E", "S"], "BMES"),
+        (["N", "V", "S", "I", "M", "B"], "none"),
+        (["NOUN", "B-x", "VERB"], "none"),
     ],
 )
 def test_the_scheme_is_read_from_the_tags(tags, scheme):
-    assert scheme_of(set(tags), [tags]) == scheme
+    assert scheme_of(Counter(tags), [tags]) == scheme
 
 
 @pytest.mark.parametrize(
@@ -151,12 +180,50 @@ def test_tags_of_the_same_types_that_train_lacks_are_known():
         ({"tokens": ["a"], "tags": ["O", "O"]}, "not as many tags as tokens"),
         ({"tokens": ["a"], "tags": ["B-z"]}, "tag 'B-z' is unknown to the training rows"),
         ({"tokens": [], "tags": []}, "tokens is empty"),
+        ({"tokens": ["a", ""], "tags": ["O", "O"]}, "tokens has an empty entry"),
+        ({"tokens": ["a", None], "tags": ["O", "O"]}, "tokens has an empty entry"),
+        ({"tokens": ["a", "b"], "tags": ["O", None]}, "a token has no tag"),
+        ({"tokens": ["a", "b"], "tags": ["O", ""]}, "a token has no tag"),
     ],
 )
 def test_rows_that_cannot_be_used_are_named(row, sentence):
     good = [{"tokens": ["a", "b"], "tags": ["B-x", "O"]}] * 10
     with pytest.raises(DataError, match=sentence):
         hfrecipes.check("token-classification", dataset={"train": good, "test": [*good, row]})
+
+
+@pytest.mark.parametrize("stray", ["o", "0", "person"])
+def test_one_stray_tag_is_named_and_does_not_turn_entities_into_bare_tags(stray):
+    rows = [{"tokens": ["a", "b"], "tags": ["B-x", "O"]}] * 10 + [{"tokens": ["a", "b"], "tags": ["B-x", stray]}]
+    with pytest.raises(DataError, match=f"tag '{stray}' has no prefix, as other tags do .* in 1 row"):
+        hfrecipes.check("token-classification", dataset={"train": rows, "validation": rows[:2]})
+
+
+def test_tokens_that_each_make_a_row_are_refused():
+    rows = [{"tokens": ["EU"], "tags": ["B-x"]}, {"tokens": ["sat"], "tags": ["O"]}] * 5
+    with pytest.raises(DataError, match="every row has one token: expected a sentence a row"):
+        hfrecipes.check("token-classification", dataset={"train": rows, "validation": rows})
+
+
+def test_tags_without_type_are_scored_as_entities():
+    recipe = studied([["B", "I", "O"], ["B", "O", "B"]])
+    assert recipe.labels == ["O", "B", "I"]
+    found = recipe.score([{"tags": ["B", "I", "O", "O"]}], [["B", "I", "O", "B"]])
+    assert (found["precision"], found["recall"]) == (1.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "tags"), [("EU rejects it", "B-x O O"), ("['EU', 'rejects', 'it']", "['B-x', 'O', 'O']")]
+)
+def test_lists_in_the_cells_of_a_csv_file_are_read(tmp_path, tokens, tags):
+    (tmp_path / "train.csv").write_text("tokens,tags\n" + f'"{tokens}","{tags}"\n' * 20)
+    assert hfrecipes.check("token-classification", dataset=str(tmp_path / "train.csv"))["labels"] == ["O", "B-x"]
+
+
+def test_labels_of_whole_texts_are_no_tags():
+    rows = [{"text": "a film", "label": "good"}, {"text": "a book", "label": "bad"}] * 5
+    with pytest.raises(DataError, match="column 'label' holds string, expected a list a row"):
+        hfrecipes.check("token-classification", dataset=rows)
 
 
 # --- spans of characters ---------------------------------------------------------------------------------------------
@@ -183,12 +250,20 @@ def test_spans_become_tags(tmp_path, entities):
         ([{"start": 0, "end": 3, "label": "P"}, {"start": 2, "end": 5, "label": "Q"}], "spans lie over each other"),
         ([{"start": 3, "end": 99, "label": "P"}], "outside of its text"),
         ([{"start": 0, "end": 3, "label": ""}], "a span has no label"),
+        ([{"start": 4, "end": 6, "label": "P"}, {"start": 6, "end": 8, "label": "Q"}], "two spans share a word"),
+        ([{"start": 3, "end": 4, "label": "P"}], "a span holds blanks alone"),
     ],
 )
 def test_spans_that_no_tags_can_stand_for_are_named(entities, sentence):
     rows = [{"text": "Ada Lamb", "entities": [{"start": 0, "end": 3, "label": "P"}]}] * 5
     with pytest.raises(DataError, match=sentence):
         hfrecipes.check("token-classification", dataset=[*rows, {"text": "Ada Lamb", "entities": entities}])
+
+
+def test_a_span_of_another_form_is_shown():
+    rows = [{"text": "Ada Lamb", "entities": [{"from": 0, "to": 3, "label": "P"}]}] * 5
+    with pytest.raises(DataError, match=r"found the span .*'from': 0.*, expected"):
+        hfrecipes.check("token-classification", dataset=rows)
 
 
 def test_a_span_within_a_word_is_widened_and_said(caplog):

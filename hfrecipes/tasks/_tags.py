@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+from ..errors import DataError
 from ..recipe import Batch, Row
 
 Scheme = Literal["BIO", "IOB1", "BIOES", "BILOU", "BMES", "none"]
@@ -18,7 +20,8 @@ LETTERS: dict[str, dict[str, str]] = {
     "BILOU": {"B": "B", "I": "I", "L": "E", "U": "S"},
     "BMES": {"B": "B", "M": "I", "I": "I", "E": "E", "S": "S"},
 }
-_PREFIXED = re.compile(r"([BIESLUM])[-_](.+)", re.DOTALL)
+_PREFIXED = re.compile(r"([BIESLUM])(?:[-_](.+))?", re.DOTALL)
+ANY = "_"  # type of tags that have none, as B and I alone; seqeval calls it so
 _START, _END, _LABEL = ("start", "start_offset", "begin"), ("end", "end_offset"), ("label", "type", "entity", "tag")
 
 
@@ -28,14 +31,17 @@ _START, _END, _LABEL = ("start", "start_offset", "begin"), ("end", "end_offset")
 def split(tag: str) -> tuple[str, str]:
     """Prefix and type; no prefix for O and for tags that stand alone."""
     match = _PREFIXED.fullmatch(tag)
-    return (match[1], match[2]) if match else ("", tag)
+    return (match[1], match[2] or ANY) if match else ("", tag)
 
 
-def scheme_of(tags: set[str], sentences: list[list[str]]) -> Scheme:
-    """The scheme that the prefixes tell; of BIO and IOB1 the one that the tags break less often."""
-    prefixes = {split(tag)[0] for tag in tags if tag != OUTSIDE}
-    if not prefixes or "" in prefixes:
+def scheme_of(counts: Mapping[str, int], sentences: list[list[str]]) -> Scheme:
+    """The scheme that the prefixes of most tags tell; of BIO and IOB1 the one that the tags break less often."""
+    inside = {tag: number for tag, number in counts.items() if tag != OUTSIDE}
+    typed = sum(number for tag, number in inside.items() if split(tag)[0] and split(tag)[1] != ANY)
+    bare = "B" in inside and all(split(tag) == (tag, ANY) for tag in inside)
+    if not bare and typed <= sum(inside.values()) / 2:
         return "none"
+    prefixes = {split(tag)[0] for tag in inside}
     if prefixes & set("MESLU"):
         return "BMES" if "M" in prefixes else "BILOU" if prefixes & set("LU") else "BIOES"
     plain, old = (sum(violations(tags, scheme) for tags in sentences) for scheme in ("BIO", "IOB1"))
@@ -64,10 +70,11 @@ def ordered(tags: set[str], scheme: str) -> list[str]:
     """O first, then type by type; of each type all the prefixes that any type has, for rows yet unseen."""
     if scheme == "none":
         return sorted(tags)
-    pairs = [split(tag) for tag in tags if tag != OUTSIDE]
+    pairs = [pair for tag in tags if (pair := split(tag))[0]]
     prefixes = sorted({prefix for prefix, _ in pairs}, key="BMIELSU".index)
-    joint = "_" if pairs and all("_" in tag[:2] for tag in tags - {OUTSIDE}) else "-"
-    return [OUTSIDE, *(f"{prefix}{joint}{kind}" for kind in sorted({kind for _, kind in pairs}) for prefix in prefixes)]
+    joint = "_" if pairs and all("_" in tag[:2] for tag in tags - {OUTSIDE} if split(tag)[1] != ANY) else "-"
+    kinds = sorted({kind for _, kind in pairs})
+    return [OUTSIDE, *(prefix if kind == ANY else f"{prefix}{joint}{kind}" for kind in kinds for prefix in prefixes)]
 
 
 # --- words of a text -------------------------------------------------------------------------------------------------
@@ -97,7 +104,7 @@ def find_words(text: str, tokens: list[str]) -> list[tuple[int, int]]:
 # --- spans of characters ---------------------------------------------------------------------------------------------
 
 
-def from_texts(batch: Batch, text: str, spans: str | None) -> Batch:
+def from_texts(batch: Batch, text: str, spans: str | None, beside: str | None) -> Batch:
     """Words of each text; with spans also tags in BIO, a span widened to whole words."""
     texts = [one or "" for one in batch[text]]
     words = [split_words(one) for one in texts]
@@ -110,7 +117,22 @@ def from_texts(batch: Batch, text: str, spans: str | None) -> Batch:
         pairs = zip(words, entities, strict=True)
         made["tags"] = [None if several is None else _bio(borders, several) for borders, several in pairs]
         made["entities"] = entities
-    return made
+    return made if beside is None else {**made, beside: batch[beside]}
+
+
+def from_cells(batch: Batch, lists: list[str]) -> Batch:
+    """Lists that cells of text hold, as csv files have them: as Python writes them, or parted by blanks."""
+    return {**batch, **{name: [_listed(cell) for cell in batch[name]] for name in lists}}
+
+
+def _listed(cell: Any) -> list[str] | None:
+    if not isinstance(cell, str):
+        return None if cell is None else [str(one) for one in cell]
+    try:
+        value = ast.literal_eval(cell) if cell.lstrip().startswith("[") else None
+    except (ValueError, SyntaxError):
+        value = None
+    return [str(one) for one in value] if isinstance(value, list) else cell.split()
 
 
 def _entity(span: Any) -> Row:
@@ -118,13 +140,14 @@ def _entity(span: Any) -> Row:
     if isinstance(span, dict):
         cells = [next((span[name] for name in names if name in span), None) for names in (_START, _END, _LABEL)]
     else:
-        cells = [*span, None, None, None][:3]
-    start, end, label = cells
-    return {
-        "start": -1 if start is None else int(start),
-        "end": -1 if end is None else int(end),
-        "label": "" if label is None else str(label),
-    }
+        cells = [*span, None, None, None][:3] if isinstance(span, list | tuple) else [None] * 3
+    start, end, label = map(str, cells)
+    try:
+        return {"start": int(start), "end": int(end), "label": label if cells[2] is not None else ""}
+    except (TypeError, ValueError):
+        raise DataError(
+            f'found the span {str(span)[:80]!r}, expected {{"start": 0, "end": 5, "label": "person"}} in characters'
+        ) from None
 
 
 def _bio(borders: list[tuple[int, int]], entities: list[Row]) -> list[str]:
@@ -137,15 +160,21 @@ def _bio(borders: list[tuple[int, int]], entities: list[Row]) -> list[str]:
 
 
 def span_problems(text: str, entities: list[Row]) -> Iterator[str]:
-    last = -1
+    """Sentences on spans that no tags can stand for."""
+    words, last, taken = split_words(text), -1, -1
     for entity in sorted(entities, key=lambda one: (one["start"], one["end"])):
+        inside = [place for place, (a, b) in enumerate(words) if a < entity["end"] and b > entity["start"]]
         if not 0 <= entity["start"] < entity["end"] <= len(text):
             yield "a span lies outside of its text, or holds nothing"
         elif not entity["label"]:
             yield "a span has no label"
+        elif not inside:
+            yield "a span holds blanks alone"
         elif entity["start"] < last:
             yield "spans lie over each other, which no tags can stand for"
-        last = max(last, entity["end"])
+        elif inside[0] <= taken:
+            yield "two spans share a word, which one tag cannot stand for"
+        last, taken = max(last, entity["end"]), max(taken, *inside, -1)
 
 
 def cuts_words(text: str, entities: list[Row]) -> bool:

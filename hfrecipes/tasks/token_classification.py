@@ -21,6 +21,7 @@ from ._tags import (
     Scheme,
     cuts_words,
     find_words,
+    from_cells,
     from_texts,
     ordered,
     scheme_of,
@@ -32,6 +33,7 @@ from ._tags import (
 if TYPE_CHECKING:
     from datasets import Dataset
 
+_MISSING = {"", "nan", "-100"}
 _TEXT = ("text", "sentence", "content")
 _SPANS = ("entities", "spans", "label", "labels", "annotations", "ents")
 
@@ -48,10 +50,13 @@ class TokenClassification(Recipe):
     task: ClassVar[str] = "token-classification"
     auto_model: ClassVar[str] = "AutoModelForTokenClassification"
     columns: ClassVar[dict[str, Column]] = {
-        "tokens": Column(("words", "token", "form", "0", "chars", "字"), kind=["string"]),
+        "tokens": Column(("words", "word", "token", "form", "0", "chars", "char", "字"), kind=["string"]),
         "text": Column(aside=True),
         "tags": Column(
-            ("ner_tags", "ner", "upos", "pos_tags", "pos", "chunk_tags", "labels", "label", "bio_tags", "标签"),
+            (
+                *("ner_tags", "ner_tag", "ner", "upos", "pos_tags", "pos", "chunk_tags", "chunk", "bio_tags", "bio"),
+                *("tag", "labels", "label", "标签"),
+            ),
             gold=True,
             kind=["string"],
         ),
@@ -59,9 +64,9 @@ class TokenClassification(Recipe):
             gold=True, optional=True, aside=True, kind=[{"start": "int64", "end": "int64", "label": "string"}]
         ),
     }
-    # Files of one token a line: the token stands first, its tag last.
+    # Files of one token a line: the token stands first, or behind a number that counts, and its tag last.
     layouts: ClassVar[tuple[dict[str, str], ...]] = tuple(
-        {"tokens": "0", "tags": str(last)} for last in range(9, 0, -1)
+        {"tokens": str(first), "tags": str(last)} for first in (0, 1) for last in range(9, first, -1)
     )
     defaults: ClassVar[dict[str, Any]] = {
         "learning_rate": 5e-5,
@@ -118,19 +123,30 @@ print(tag("{text}"))
 
     @classmethod
     def reshape(cls, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
-        """Texts become words, and spans of characters their tags."""
+        """Texts become words, and spans of characters their tags; lists written as text become lists."""
         own = {name.strip().lower(): name for name in columns}
+        names = [own[name] for name in ("tokens", *cls.columns["tokens"].names) if name in own]
+        if names:
+            written = [name for name in (*names, *cls._named(own, "tags")) if _is_text(columns[name])]
+            return partial(from_cells, lists=written) if names[0] in written else None
         text = next((own[name] for name in _TEXT if name in own), None)
-        if text is None or any(name in own for name in ("tokens", *cls.columns["tokens"].names)):
+        spans = next((own[name] for name in _SPANS if name in own), None)
+        if text is None or not _is_text(columns[text]):
             return None
-        return partial(from_texts, text=text, spans=next((own[name] for name in _SPANS if name in own), None))
+        # What is no list of spans stays as it is, to be named in an error.
+        are_spans = spans is not None and hasattr(columns[spans], "feature") and not _is_text(columns[spans].feature)
+        return partial(from_texts, text=text, spans=spans if are_spans else None, beside=None if are_spans else spans)
+
+    @classmethod
+    def _named(cls, own: Mapping[str, str], column: str) -> list[str]:
+        return [own[name] for name in (column, *cls.columns[column].names) if name in own]
 
     def study(self, train: Dataset) -> list[str]:
         """Read scheme and labels from the training tags."""
-        sentences = [[str(tag) for tag in tags] for tags in train["tags"] if tags is not None]
-        counts = Counter(tag for tags in sentences for tag in tags)
+        sentences = [tags for row in train.select_columns("tags") if (tags := self.gold(row)) is not None]
+        counts = Counter(tag for tags in sentences for tag in tags if tag not in _MISSING)
         guessed = self.scheme is None
-        self.scheme = self.scheme or scheme_of(set(counts), sentences)
+        self.scheme = self.scheme or scheme_of(counts, sentences)
         self.labels = self.labels or ordered(set(counts), self.scheme)
         types = list(dict.fromkeys(kind for kind in map(self._type, self.labels) if kind))
         shown = ", ".join(types[:8]) + (", …" if len(types) > 8 else "")
@@ -150,34 +166,47 @@ print(tag("{text}"))
         return [f"{letters.get(prefix, prefix)}-{kind}" if prefix else kind for prefix, kind in parts]
 
     def gold(self, row: Row) -> Any:
-        """Tags of the words, None where the row has none."""
-        return None if row.get("tags") is None else [str(tag) for tag in row["tags"]]
+        """Tags of the words, None where the row has none; a tag that lacks is empty."""
+        return None if row.get("tags") is None else ["" if tag is None else str(tag) for tag in row["tags"]]
 
     def problems(self, rows: Dataset) -> dict[str, list[int]]:
-        """Words without tag, tags that train lacks, and spans that no tags can stand for."""
+        """Words without tag, tags that train lacks or that break with the others, and spans without tags."""
         found: dict[str, list[int]] = defaultdict(list)
-        known = set(self.labels)
-        for place, (tokens, tags) in enumerate(zip(rows["tokens"], rows["tags"], strict=True)):
-            if tags is None:
-                continue
-            if len(tokens or ()) != len(tags):
+        known, sizes = set(self.labels), set()
+        for place, (tokens, tags) in enumerate(zip(rows["tokens"], map(self._tags, rows["tags"]), strict=True)):
+            sizes.add(len(tokens or ()))
+            if tags is not None and len(tokens or ()) != len(tags):
                 found["there are not as many tags as tokens"].append(place)
-            for tag in {str(tag) for tag in tags} - known:
-                found[f"tag {tag!r} is unknown to the training rows"].append(place)
+            for tag in set(tags or ()):
+                if tag in _MISSING:
+                    found["a token has no tag"].append(place)
+                elif tag not in known or (self.scheme != "none" and tag != OUTSIDE and not split(tag)[0]):
+                    found[self._stranger(tag)].append(place)
         if len(known) < 2:
             found[f"only one tag, {', '.join(known) or 'none'}: expected two or more"] = []
+        if sizes == {1} and len(rows) > 1:
+            found["every row has one token: expected a sentence a row, or blank lines between sentences"] = []
         if "entities" in rows.column_names:
             for place, (text, entities) in enumerate(zip(rows["text"], rows["entities"], strict=True)):
                 for sentence in span_problems(text or "", entities or []):
                     found[sentence].append(place)
         return found
 
+    def _tags(self, tags: Any) -> Any:
+        return self.gold({"tags": tags})
+
+    def _stranger(self, tag: str) -> str:
+        if self.scheme == "none" or split(tag)[0]:
+            return f"tag {tag!r} is unknown to the training rows"
+        return f"tag {tag!r} has no prefix, as other tags do (options.scheme=none takes tags as they are)"
+
     def notes(self, rows: Dataset) -> dict[str, list[int]]:
         """Tags that break the scheme, and spans that begin or end within a word."""
         found: dict[str, list[int]] = {}
         if self.scheme != "none":
-            broken = [violations(self.gold({"tags": tags}) or [], self.scheme or "BIO") for tags in rows["tags"]]
-            sentence = f"{sum(broken)} of {sum(map(len, rows['tags']))} tags break {self.scheme}"
+            sentences = [tags or [] for tags in map(self._tags, rows["tags"])]
+            broken = [violations(tags, self.scheme or "BIO") for tags in sentences]
+            sentence = f"{sum(broken)} of {sum(map(len, sentences))} tags break {self.scheme}"
             found = {sentence: [place for place, number in enumerate(broken) if number]} if any(broken) else {}
         if "entities" in rows.column_names:
             inside = [
@@ -270,8 +299,9 @@ print(tag("{text}"))
         predictions: list[Row] = [
             {"tags": [tag for tag, _ in one], "scores": [value for _, value in one]} for one in pairs
         ]
-        for row, prediction in zip(rows, predictions, strict=True) if "text" in rows[0] else ():
-            prediction["entities"] = self._entities(row["text"], row["tokens"], **prediction)
+        for row, prediction in zip(rows, predictions, strict=True):
+            if row.get("text") is not None:
+                prediction["entities"] = self._entities(row["text"], row["tokens"], **prediction)
         return predictions
 
     def _entities(self, text: str, tokens: list[str], tags: list[str], scores: list[float]) -> list[Row]:
@@ -302,7 +332,7 @@ print(tag("{text}"))
         """The tag that each word has most often in the training rows, and for other words the most frequent one."""
         seen: dict[str, Counter[str]] = defaultdict(Counter)
         for tokens, tags in zip(train["tokens"], train["tags"], strict=True):
-            for token, tag in zip(tokens, self.gold({"tags": tags}) or (), strict=False):
+            for token, tag in zip(tokens, self._tags(tags) or (), strict=False):
                 seen[token][tag] += 1
         usual = {token: max(sorted(counts), key=counts.__getitem__) for token, counts in seen.items()}
         overall = sum(seen.values(), Counter())
@@ -351,6 +381,10 @@ print(tag("{text}"))
         scheme = {"BIO": IOB2, "IOB1": IOB1}.get(self.scheme or "", IOBES)
         found = Entities(sentences, scheme).entities
         return [{(one.tag, one.start, one.end - 1) for one in entities} for entities in found]
+
+
+def _is_text(kind: Any) -> bool:
+    return getattr(kind, "dtype", None) in ("string", "large_string")
 
 
 def _by_tag(tags: list[str]) -> set[tuple[str, int, int]]:
