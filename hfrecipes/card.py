@@ -36,7 +36,8 @@ def write_card(
         model_name=path.name,
         eval_results=_results(path, recipe, scores),
     )
-    example = {name: value for name, value in recipe.samples[0].items() if name in recipe.inputs()}
+    reads = [name for name in recipe.inputs() if name in (config.columns or recipe.samples[0])]
+    example = {name: recipe.samples[0].get(name, "…") for name in reads}
     card = ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
@@ -62,7 +63,8 @@ def _usage(recipe: Recipe, path: str, example: dict[str, Any]) -> str:
     """The task's snippet with the model's name and a sample row in it; `{text}` is what the model reads first."""
     first = next(iter(example.values()))
     usage = recipe.usage.replace("{path}", path)
-    for name, value in {**example, "text": first if isinstance(first, str) else " ".join(first)}.items():
+    cells = {**dict.fromkeys(recipe.inputs(), ""), **example}
+    for name, value in {**cells, "text": first if isinstance(first, str) else " ".join(first)}.items():
         usage = usage.replace(f"{{{name}}}", str(value))
     return usage
 

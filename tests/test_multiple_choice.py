@@ -52,6 +52,12 @@ SHAPES = {
     "options from 1": {"sentence": "He goes _.", **in_columns(["option1", "option2", "option3"]), "answer": "2"},
     "columns A to C": {"question": "How?", **in_columns(["A", "B", "C"]), "answer": "B"},
     "text of the choice": {"question": "How?", "choices": CHOICES, "label": "on foot"},
+    "texts with their letters": {
+        "question": "How?",
+        "choices": [{"label": letter, "text": text} for letter, text in zip("ABC", CHOICES, strict=True)],
+        "answerKey": "B",
+    },
+    "choices by letter": {"question": "How?", "options": dict(zip("ABC", CHOICES, strict=True)), "answer": "B"},
     "number as decimal": {"question": "How?", "choices": CHOICES, "label": 1.0},
 }
 
@@ -74,6 +80,54 @@ def test_labels_count_from_1_only_where_the_last_choice_shows_it(tmp_path):
     assert [recipe.gold(row) for row in train] == [1, 2]
 
 
+@pytest.mark.parametrize(
+    ("choices", "labels", "golds", "sentence"),
+    [
+        (["3", "1", "0", "2"], ["0", "1", "2", "3"], [0, 1, 2, 3], "counted from 0"),
+        (["B", "A", "C"], ["A", "B", "C"], [0, 1, 2], "the letter of the choice"),
+        (["17", "4", "20"], ["4", "17", "20"], [1, 0, 2], "the text of the choice"),
+        (["是", "否"], ["是", "否"], [0, 1], "the text of the choice"),
+        (CHOICES, ["1", "2", "2"], [1, 2, 2], "counted from 0; none of them is the first choice"),
+        (CHOICES, ["1", "2", "3"], [0, 1, 2], "counted from 1"),
+    ],
+)
+def test_what_labels_are_is_decided_once_for_all_rows_and_said(choices, labels, golds, sentence):
+    rows = datasets.Dataset.from_list([{"question": "?", "choices": choices, "label": label} for label in labels])
+    recipe = MultipleChoice()
+    assert sentence in recipe.study(rows)[-1]
+    assert [recipe.gold(row) for row in rows] == golds
+
+
+def test_an_empty_choice_between_others_does_not_move_the_answer(tmp_path):
+    row = {"question": "How?", "A": "by bus", "B": "", "C": "on foot", "D": "never", "answer": "C"}
+    recipe, train = read([row] * 3, tmp_path)
+    assert train[0]["choices"] == ["by bus", "", "on foot", "never"]
+    assert recipe.gold(train[0]) == 2
+    recipe, train = read([{**row, "B": "by car", "D": ""}] * 3, tmp_path)
+    assert train[0]["choices"] == ["by bus", "by car", "on foot"]
+
+
+def test_numbers_as_choices_are_read_as_texts(tmp_path):
+    recipe, train = read([{"question": "How many?", "choices": [3, 5, 8], "label": 1}] * 3, tmp_path)
+    assert train[0]["choices"] == ["3", "5", "8"]
+    assert recipe.gold(train[0]) == 1
+
+
+def test_a_letter_that_no_choice_has_is_named(tmp_path):
+    row = {"question": "How?", "choices": {"label": ["1", "2", "3"], "text": CHOICES}, "answerKey": "2"}
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps({**row, "answerKey": key}) + "\n" for key in "2A"))
+    with pytest.raises(DataError, match=r"label 'A \(not in 1, 2, 3\)' is none of the choices"):
+        hfrecipes.check("multiple-choice", dataset=str(tmp_path / "train.jsonl"))
+
+
+@pytest.mark.parametrize("choices", [["by bus", None], ["by bus", " "], [], None])
+def test_rows_to_predict_must_have_choices(quick, tmp_path, choices):
+    rows = [dict(MultipleChoice.samples[place % 4]) for place in range(20)]
+    result = hfrecipes.run("multiple-choice", dataset=rows, output_dir=tmp_path / "run", **quick)
+    with pytest.raises(DataError, match=r"choices (is empty|has an empty entry) in 1 row"):
+        result.predict([rows[0], {"question": "How?", "choices": choices}])
+
+
 @pytest.mark.parametrize("label", [None, -1, "-1", "", float("nan")])
 def test_a_missing_label_is_no_answer(label):
     assert MultipleChoice().gold({"choices": CHOICES, "label": label}) is None
@@ -86,7 +140,7 @@ def test_a_missing_label_is_no_answer(label):
         ({"choices": CHOICES, "label": "by ship"}, "label 'by ship' is none of the choices"),
         ({"choices": CHOICES[:1], "label": 0}, "there are 1 choices, expected 2 to 10"),
         ({"choices": [str(place) for place in range(11)], "label": 0}, "there are 11 choices, expected 2 to 10"),
-        ({"choices": ["by bus", " "], "label": 0}, "a choice is empty"),
+        ({"choices": ["by bus", " "], "label": 0}, "choices has an empty entry"),
     ],
 )
 def test_rows_that_cannot_be_used_are_named(row, sentence):
@@ -121,7 +175,7 @@ def mixed(tiny_bert):
     """Rows of 2, 4 and 3 choices, and a model without dropout."""
     from transformers import AutoModelForMultipleChoice, AutoTokenizer
 
-    recipe = MultipleChoice(first_label=0)
+    recipe = MultipleChoice(label_form="from_0")
     recipe.tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
     torch.manual_seed(0)
     model = AutoModelForMultipleChoice.from_pretrained(tiny_bert).eval()
@@ -192,3 +246,12 @@ def test_a_run_learns_from_rows_of_two_to_five_choices(quick, tmp_path):
     )
     assert result.metrics["test"]["accuracy"] > 0.9
     assert result.predict({"question": "the film was", "choices": ["awful", "great"]})["choice"] == "great"
+
+
+def test_the_card_of_a_model_that_reads_a_context_shows_one(quick, tmp_path, monkeypatch):
+    rows = [{"context": f"text {place // 2}", **MultipleChoice.samples[place % 4]} for place in range(24)]
+    hfrecipes.run("multiple-choice", dataset=rows, output_dir=tmp_path / "run", **quick)
+    monkeypatch.chdir(tmp_path)
+    snippets = (tmp_path / "run" / "README.md").read_text().split("```python\n")[1:]
+    for snippet in snippets:
+        exec(snippet.partition("```")[0], {})

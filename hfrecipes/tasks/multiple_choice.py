@@ -5,13 +5,12 @@ Endings (SWAG, CODAH), reading comprehension (RACE, DREAM), exam questions (ARC,
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -21,6 +20,14 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 LETTERS = "ABCDEFGHIJ"
+Form = Literal["from_0", "from_1", "letter", "text"]
+# In the order in which a doubt is decided.
+_FORMS: dict[Form, str] = {
+    "from_0": "the number of the choice, counted from 0",
+    "from_1": "the number of the choice, counted from 1",
+    "letter": "the letter of the choice",
+    "text": "the text of the choice",
+}
 _BLANK = re.compile(r"(?<!\w)_+(?!\w)")
 _NUMBERED = re.compile(r"(ending|choice|option|answer|sol|opt|alternative|candidate|reply)[ _]?(\d+)")
 
@@ -29,8 +36,8 @@ _NUMBERED = re.compile(r"(ending|choice|option|answer|sol|opt|alternative|candid
 class MultipleChoice(Recipe):
     """Question and choices in, the number of the right choice out; rows may have 2 to 10 choices."""
 
-    first_label: int | None = None
-    """What labels that are numbers call the first choice, 0 or 1; read from the training rows where null."""
+    label_form: Form | None = None
+    """Whether labels count the choices from 0 or 1, are letters, or the choice itself; read from train where null."""
 
     task: ClassVar[str] = "multiple-choice"
     auto_model: ClassVar[str] = "AutoModelForMultipleChoice"
@@ -77,8 +84,10 @@ from transformers import AutoModelForMultipleChoice, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("{path}")
 model = AutoModelForMultipleChoice.from_pretrained("{path}")
-choices = {choices}
-inputs = tokenizer(["{question}"] * len(choices), choices, padding=True, return_tensors="pt")
+context, question, choices = "{context}", "{question}", {choices}
+texts = [context or question] * len(choices)
+endings = [question + " " + choice if context else choice for choice in choices]
+inputs = tokenizer(texts, endings, padding=True, return_tensors="pt")
 with torch.no_grad():
     logits = model(**{name: values[None] for name, values in inputs.items()}).logits
 print(choices[int(logits.argmax())])
@@ -98,15 +107,16 @@ print(choices[int(logits.argmax())])
 
     @classmethod
     def reshape(cls, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
-        """Choices in columns of their own, or with letters beside them, become a list."""
+        """Choices in columns of their own, with letters beside them, or that are no texts, become a list of texts."""
         own = {name.strip().lower(): name for name in columns}
         named, label = (
             next((own[name.lower()] for name in (column, *cls.columns[column].names) if name.lower() in own), None)
             for column in ("choices", "label")
         )
         if named is not None:
-            with_letters = isinstance(columns[named], dict) and "text" in columns[named]
-            return partial(_from_lettered, choices=named, label=label) if with_letters else None
+            kind = columns[named]
+            is_plain = getattr(getattr(kind, "feature", None), "dtype", None) in ("string", "large_string", "null")
+            return None if is_plain or _is_scalar(kind) else partial(_from_choices, choices=named, label=label)
         stems: dict[str, list[tuple[int, str]]] = defaultdict(list)
         for name in own:
             if match := _NUMBERED.fullmatch(name):
@@ -118,34 +128,27 @@ print(choices[int(logits.argmax())])
         return partial(_from_columns, choices=numbered) if len(numbered) > 1 else None
 
     def study(self, train: Dataset) -> list[str]:
-        """See whether labels count from 0 or from 1."""
-        sizes = [len(choices or ()) for choices in train["choices"]]
+        """See what labels are: the form that fits most rows."""
+        pairs = [(label, choices or []) for label, choices in zip(train["label"], train["choices"], strict=True)]
+        sizes = [len(choices) for _, choices in pairs]
         said = [f"choices: {' to '.join(map(str, sorted({min(sizes), max(sizes)})))} a row"] if sizes else []
-        if self.first_label is not None:
+        if self.label_form is not None:
             return said
-        numbers = [_number(value) for value in train["label"]]
-        known = [number for number in numbers if number is not None and number >= 0]
-        past_end = any(number == size for number, size in zip(numbers, sizes, strict=True))
-        self.first_label = int(past_end and 0 not in known)
-        if self.first_label:
-            said.append("label: counts the choices from 1; options.first_label changes that")
-        return said
+        known = [(label, choices) for label, choices in pairs if not _is_missing(label)]
+        fits = {form: sum(_place(label, choices, form) is not None for label, choices in known) for form in _FORMS}
+        self.label_form = form = max(_FORMS, key=lambda one: fits[one])
+        without_first = not any(_place(label, choices, "from_0") == 0 for label, choices in known)
+        doubt = "; none of them is the first choice" if form == "from_0" and without_first else ""
+        return [*said, f"label: {_FORMS[form]}{doubt}; options.label_form changes that"]
 
     def gold(self, row: Row) -> int | None:
         """Number of the right choice, from 0; None for a missing label, or -1."""
-        place = self._place(row.get("label"), row.get("choices") or [])
-        return place if place is not None and 0 <= place < len(row["choices"]) else None
-
-    def _place(self, label: Any, choices: list[str]) -> int | None:
-        """The choice that a number, a text or a letter means; -1 for one that is not there, None for no label."""
-        text = "" if label is None or (isinstance(label, float) and math.isnan(label)) else str(label).strip()
-        if text in ("", "-1"):
+        label, choices = row.get("label"), row.get("choices") or []
+        if _is_missing(label):
             return None
-        if isinstance(label, str) and choices.count(label) == 1:
-            return choices.index(label)
-        if (number := _number(label)) is not None:
-            return number - (self.first_label or 0)
-        return LETTERS.find(text.upper()) if len(text) == 1 else -1
+        # A letter or a text among numbers is still one; a number is read in the one way alone.
+        forms = [self.label_form or "from_0", *(("letter", "text") if _number(label) is None else ())]
+        return next((place for form in forms if (place := _place(label, choices, form)) is not None), None)
 
     def problems(self, rows: Dataset) -> dict[str, list[int]]:
         """Labels that are no choice, and rows that leave nothing to choose."""
@@ -154,9 +157,7 @@ print(choices[int(logits.argmax())])
             choices = choices or []
             if not 2 <= len(choices) <= len(LETTERS):
                 found[f"there are {len(choices)} choices, expected 2 to {len(LETTERS)}"].append(place)
-            elif any(choice is None or not choice.strip() for choice in choices):
-                found["a choice is empty"].append(place)
-            elif self._place(label, choices) is not None and self.gold({"choices": choices, "label": label}) is None:
+            elif not _is_missing(label) and self.gold({"choices": choices, "label": label}) is None:
                 found[f"label {str(label)[:40]!r} is none of the choices"].append(place)
         return found
 
@@ -245,6 +246,26 @@ print(choices[int(logits.argmax())])
         return {"accuracy": weights @ right / weights.sum(1)}
 
 
+# --- labels ----------------------------------------------------------------------------------------------------------
+
+
+def _is_missing(label: Any) -> bool:
+    return label is None or str(label).strip() in ("", "-1", "-1.0", "nan")
+
+
+def _place(label: Any, choices: list[str], form: str) -> int | None:
+    """The choice that a label of this form means, from 0; None where it means none, or more than one."""
+    text, number = str(label).strip(), _number(label)
+    if form == "text":
+        alike = [place for place, choice in enumerate(choices) if choice is not None and choice.strip() == text]
+        return alike[0] if len(alike) == 1 else None
+    if form == "letter":
+        number = LETTERS.find(text.upper()) if len(text) == 1 else None
+    elif number is not None:
+        number -= form == "from_1"
+    return number if number is not None and 0 <= number < len(choices) else None
+
+
 def _number(value: Any) -> int | None:
     """Whole number that a cell holds, as 2, 2.0 or "2"."""
     try:
@@ -292,21 +313,57 @@ def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
 # --- published shapes ------------------------------------------------------------------------------------------------
 
 
-def _from_lettered(batch: Batch, choices: str, label: str | None) -> Batch:
-    """Choices as `{"text": […], "label": ["A", …]}`: the label of the row is one of those, and becomes a letter."""
-    made = {**batch, choices: [None if cell is None else cell["text"] for cell in batch[choices]]}
-    if choices != "choices":
-        made["choices"] = made.pop(choices)
+def _from_choices(batch: Batch, choices: str, label: str | None) -> Batch:
+    """Choices as dicts, as lists of dicts or as numbers; the label of the row becomes a letter where they have names.
+
+    Such as `{"text": […], "label": ["A", …]}`, `[{"label": "A", "text": …}, …]` or `{"A": …, "B": …}`.
+    """
+    pairs = [_named_choices(cell) for cell in batch[choices]]
+    made = {name: values for name, values in batch.items() if name != choices}
+    made["choices"] = [None if one is None else [text for _, text in one] for one in pairs]
     if label:
-        letters = [
-            dict(zip(map(str, (cell or {}).get("label") or ()), LETTERS, strict=False)) for cell in batch[choices]
-        ]
-        made[label] = [own.get(str(value), value) for own, value in zip(letters, batch[label], strict=True)]
+        made[label] = [_letter(own, value) for own, value in zip(pairs, batch[label], strict=True)]
     return made
 
 
+def _named_choices(cell: Any) -> list[tuple[str, Any]] | None:
+    """Name and text of each choice; no names for a plain list."""
+    if cell is None:
+        return None
+    if isinstance(cell, dict) and isinstance(cell.get("text"), list):
+        texts = cell["text"]
+        named = list(zip(map(str, cell.get("label") or [""] * len(texts)), texts, strict=False))
+    elif isinstance(cell, dict):
+        named = list(cell.items())
+    else:
+        dicts = [one if isinstance(one, dict) else {"text": one} for one in cell]
+        named = [(str(one.get("label", "")), one.get("text")) for one in dicts]
+    return _without_end([(name, None if text is None else str(text)) for name, text in named])
+
+
+def _letter(own: list[tuple[str, Any]] | None, label: Any) -> Any:
+    """The letter of the choice that the label names; the label itself where choices have no names, or others."""
+    names = [name for name, _ in own or ()]
+    if not any(names) or _is_missing(label):
+        return label
+    return LETTERS[names.index(str(label))] if str(label) in names else f"{label} (not in {', '.join(names)})"
+
+
 def _from_columns(batch: Batch, choices: list[str]) -> Batch:
-    """A column a choice; an empty cell is none."""
+    """A column a choice; rows of fewer choices leave the last ones empty."""
     cells = zip(*(batch[name] for name in choices), strict=True)
-    lists = [[str(cell) for cell in row if cell is not None and str(cell).strip()] for row in cells]
+    lists = [
+        [text for _, text in _without_end([("", None if cell is None else str(cell)) for cell in row])] for row in cells
+    ]
     return {**{name: values for name, values in batch.items() if name not in choices}, "choices": lists}
+
+
+def _without_end(named: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Without the empty ones behind the last choice; one between others stays, and is found at fault."""
+    while named and not (named[-1][1] or "").strip():
+        named.pop()
+    return named
+
+
+def _is_scalar(kind: Any) -> bool:
+    return not isinstance(kind, dict) and not hasattr(kind, "feature")
