@@ -115,7 +115,8 @@ def show(what: str) -> None:
 
     click.echo(f"{recipe.task}: {_doc(sys.modules[recipe.__module__])}\n\nColumns")
     for name, column in recipe.columns.items():
-        use = "the answer" if column.gold else "optional" if column.optional else "needed"
+        uses = {"goes along": column.aside, "the answer": column.gold, "optional": column.optional, "needed": True}
+        use = next(use for use, applies in uses.items() if applies)
         known = f"; also found as {', '.join(column.names)}" if column.names else ""
         click.echo(f"  {name:<12} {use}{known}")
     click.echo("\nOptions")

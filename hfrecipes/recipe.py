@@ -11,11 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from .errors import ConfigError
+
 if TYPE_CHECKING:
     import numpy as np
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
+SHORTEST = 8  # tokens of a text at least, special ones included
 Row = dict[str, Any]
 Batch = dict[str, list[Any]]
 
@@ -74,6 +77,8 @@ class Recipe:
     """Snippet that the model card shows; `{path}` stands for the model."""
 
     def __post_init__(self) -> None:
+        if self.max_length < SHORTEST:
+            raise ConfigError(f"max_length: {self.max_length}, expected {SHORTEST} tokens or more")
         self.tokenizer: PreTrainedTokenizerBase = None
         self.labels: list[str] = []
         self.tuned: dict[str, float] = {}

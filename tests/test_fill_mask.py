@@ -168,6 +168,35 @@ def test_a_run_learns_and_fills_the_gaps_of_a_text(adapted):
     assert first[0]["score"] >= first[-1]["score"] > 0
 
 
+def test_a_text_with_gaps_is_filled_as_the_pipeline_fills_it(adapted):
+    from transformers import pipeline
+
+    text = "the [MASK] was great and the [MASK] was awful, but nobody who saw the film or the book was bored"
+    model, pipe = hfrecipes.load(adapted), pipeline("fill-mask", str(adapted))
+    found = model.predict(text)
+    assert found["masked"] == 0, "a text that has gaps itself gets no others"
+    for ours, theirs in zip(found["fills"], pipe(text), strict=True):
+        assert [one["token_str"] for one in ours] == [one["token_str"] for one in theirs]
+        assert [one["score"] for one in ours] == pytest.approx([one["score"] for one in theirs], rel=1e-3)
+
+
+def test_scores_of_texts_with_gaps_alone_are_no_number(adapted):
+    assert math.isnan(hfrecipes.load(adapted).evaluate([{"text": "the [MASK] was great"}] * 3).metrics["perplexity"])
+
+
+@pytest.mark.parametrize("share", [0, 1, 1.5, -0.1])
+def test_a_share_of_hidden_words_that_teaches_nothing_is_refused(share):
+    with pytest.raises(ConfigError, match=r"mlm_probability: .* expected a share between 0 and 1"):
+        FillMask(mlm_probability=share)
+
+
+def test_predictions_say_nothing_of_other_rows(adapted, caplog):
+    model = hfrecipes.load(adapted)
+    with caplog.at_level("INFO", "hfrecipes"):
+        model.predict("the [MASK] was great")
+    assert "validation rows" not in caplog.text
+
+
 def test_another_task_starts_from_the_adapted_model(adapted, tmp_path):
     rows = {"train": opinions(40), "test": opinions(8, seed=1)}
     result = hfrecipes.run(

@@ -135,7 +135,7 @@ def test_the_same_call_returns_a_complete_run_as_it_is(done, caplog, tiny_bert):
     [
         ({"learning_rate": 1e-3}, "training.learning_rate is 0.01 there and 0.001 here"),
         ({"dataset": {**ROWS, "test": ROWS["test"][:-1]}}, "the content of test has changed"),
-        ({"max_length": 7}, "options.max_length is 512 there and 7 here"),
+        ({"max_length": 9}, "options.max_length is 512 there and 9 here"),
     ],
 )
 def test_a_folder_with_another_run_is_not_written_over(done, tiny_bert, change, message):

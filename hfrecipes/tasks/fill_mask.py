@@ -64,6 +64,11 @@ fill = pipeline("fill-mask", "{path}")
 print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
 """
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.mlm_probability < 1:
+            raise ConfigError(f"mlm_probability: {self.mlm_probability}, expected a share between 0 and 1")
+
     @property
     def formats(self) -> tuple[str, ...]:
         """Lines without the blank ones, or whole files."""
@@ -91,16 +96,20 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
     # --- rows to features, outputs to predictions ----------------------------------------------------------------
 
     def encode(self, batch: Batch) -> Batch:
-        """Each text in blocks, the same words hidden whenever it is read; gaps that it has itself are kept open."""
+        """Each text in blocks, the same words hidden whenever it is read; none in a text that has gaps itself."""
         tokens = self._tokens(
             batch["text"], truncation=True, max_length=self.max_length, stride=0, return_overflowing_tokens=True
         )
         features: Batch = {"input_ids": [], "labels": [], "row": tokens["overflow_to_sample_mapping"]}
-        for block, ids in enumerate(tokens["input_ids"]):
-            seen = np.array(ids)
-            generator = np.random.default_rng(zlib.crc32(seen.astype(np.int32).tobytes()))
-            hidden, labels = self._hide(seen, self._words(tokens, block), generator)
-            labels[seen == self.tokenizer.mask_token_id] = self.tokenizer.mask_token_id  # to be filled, not scored
+        mask = self.tokenizer.mask_token_id
+        open_rows = {row for row, ids in zip(features["row"], tokens["input_ids"], strict=True) if mask in ids}
+        for block, (row, ids) in enumerate(zip(features["row"], tokens["input_ids"], strict=True)):
+            hidden = seen = np.array(ids)
+            if row in open_rows:
+                labels = np.where(seen == mask, mask, -100)  # to be filled, not scored
+            else:
+                generator = np.random.default_rng(zlib.crc32(seen.astype(np.int32).tobytes()))
+                hidden, labels = self._hide(seen, self._words(tokens, block), generator)
             features["input_ids"].append(hidden)
             features["labels"].append(labels)
         return features | _sizes(features["input_ids"])
@@ -264,7 +273,8 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
         masked, right = (np.array([float(one[name]) for one in predictions]) for name in ("masked", "correct"))
         losses = np.array([one["loss"] for one in predictions]) * masked
         weights = weights.astype(np.float64)
-        total = np.maximum(weights @ masked, 1)
+        total = weights @ masked
+        total = np.where(total > 0, total, np.nan)
         return {"perplexity": np.exp(weights @ losses / total), "accuracy": weights @ right / total}
 
 
