@@ -16,8 +16,13 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
-def check(data: Data, recipe: Recipe) -> None:
+def check(data: Data, recipe: Recipe, *, in_training: bool = True) -> None:
     """Check every row of every split, and drop or name those that cannot be used.
+
+    Args:
+        data: Rows by split.
+        recipe: The task.
+        in_training: Whether the rows are of a run that is yet to come, whose settings may change.
 
     Raises:
         DataError: With every kind of problem found, counted, and the first places.
@@ -28,7 +33,10 @@ def check(data: Data, recipe: Recipe) -> None:
         if not len(rows):
             raise DataError(f"split {split} has no rows: leave it out, splits.{split}=null, or give it some")
         wrong = recipe.problems(rows) if data_has_answers(rows, recipe) else {}
-        wrong |= recipe.untrainable(rows) if wrong == {} and split == "train" and data_has_answers(rows, recipe) else {}
+        if split == "train" and data_has_answers(rows, recipe):
+            known = {place for places in wrong.values() for place in places}
+            found_too = recipe.untrainable(rows).items()
+            wrong |= {one: rest for one, places in found_too if (rest := [at for at in places if at not in known])}
         problems = {**empty_texts(rows, recipe), **_missing_answers(rows, recipe, split, wrong), **wrong}
         bad = sorted({place for places in problems.values() for place in places})
         sentences = [name_rows(split, sentence, places) for sentence, places in problems.items()]
@@ -41,7 +49,9 @@ def check(data: Data, recipe: Recipe) -> None:
             found += [sentence for sentence in sentences if sentence not in found]
             faulty += bad
     if found:
-        edit = "Mend them, or drop them with options.drop_invalid=true" if faulty else "Use other data"
+        edit = (
+            "Mend them" + ", or drop them with options.drop_invalid=true" * in_training if faulty else "Use other data"
+        )
         raise DataError(
             "; ".join(found[:8]) + f"; and {len(found) - 8} more" * (len(found) > 8) + f". {edit}", rows=faulty
         )
@@ -52,7 +62,8 @@ def check(data: Data, recipe: Recipe) -> None:
 
 def data_has_answers(rows: Dataset, recipe: Recipe) -> bool:
     """Whether the split has the columns that hold the answer."""
-    return set(recipe.gold_reads()) <= set(rows.column_names)
+    needed = {name for name in recipe.gold_reads() if not recipe.columns[name].optional}
+    return needed <= set(rows.column_names)
 
 
 def empty_texts(rows: Dataset, recipe: Recipe) -> dict[str, list[int]]:
@@ -130,8 +141,10 @@ def golds(recipe: Recipe, rows: Dataset) -> list[Any]:
     """What each row's prediction is scored against; None where it has no answer."""
     if not data_has_answers(rows, recipe):
         return [None] * len(rows)
-    columns = recipe.gold_reads()
-    cells = zip(*(rows[name][:] for name in columns), strict=True)
+    columns = [name for name in recipe.gold_reads() if name in rows.column_names]
+    if not columns:
+        return [recipe.gold({}) for _ in range(len(rows))]
+    cells = zip(*(rows[name] for name in columns), strict=True)
     return [recipe.gold(dict(zip(columns, row, strict=True))) for row in cells]
 
 

@@ -16,10 +16,11 @@ from .errors import DataError
 # Columns of CoNLL-U (universaldependencies.org/format.html); those of a treebank's syntax are left out.
 _CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats")
 _BATCH = 2_000  # sentences
+_LOOKED_AT = 50_000  # lines that tell how a file is laid out
 # What heads the columns of files that name them.
 _TOKEN_HEADS = {"token", "tokens", "word", "words", "form", "char", "chars"}
 _TAG_HEADS = {"tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "pos", "upos", "chunk", "entity", "bio"}
-_TAG = re.compile(r"O|[BIESLUM][-_].+|[^a-z]+")
+_ENTITY = re.compile(r"O|[BIESLUM]([-_].+)?")
 
 Lines = Callable[[], Iterable[str]]
 Batch = dict[str, list[list[str]]]
@@ -49,7 +50,7 @@ def batches(open_lines: Lines, path: str) -> Iterator[Batch] | None:
     """
     if _is_conllu(open_lines()):
         return _batched(_conllu(open_lines(), path), list(_CONLLU))
-    form = _form(open_lines())
+    form = _form(itertools.islice(open_lines(), _LOOKED_AT))
     return None if form is None else _batched(_conll(open_lines(), path, form), form.names)
 
 
@@ -90,39 +91,58 @@ def _cells(line: str, separator: str) -> list[str]:
 
 def _form(lines: Iterable[str]) -> _Form | None:
     """What most lines have in common; None where they have nothing, as lines of plain text."""
-    tabs, blanks, ends = Counter[int](), Counter[int](), Counter[str]()
-    first: list[list[str]] = []
-    gaps = place = 0
-    counts = [True, True]  # whether the first cells count the lines of each sentence, from 0 or from 1
+    seen = _Seen()
     for line in lines:
-        if not line.strip() or line.startswith("-DOCSTART-"):
-            place = 0
-        elif not line.startswith("#"):
-            cells = _cells(line, " ")
-            gaps += bool(first) and place == 0
-            first = first or [cells, _cells(line, "\t")]
-            tabs[len(_cells(line, "\t"))] += 1
-            blanks[len(cells)] += 1
-            ends[cells[-1]] += 1
-            counts = [known and cells[0] == str(place + base) for base, known in enumerate(counts)]
-            place += 1
-    separator = "\t" if tabs and max(tabs) > 1 and tabs.most_common(1)[0][0] > 1 else " "
-    (width, alike), *_ = (tabs if separator == "\t" else blanks).most_common(1) or [(1, 0)]
-    if separator == " " and (alike < 0.7 * sum(ends.values()) or not (gaps or _are_tags(ends))):
+        seen.look(line)
+    separator = "\t" if seen.tabs and seen.tabs.most_common(1)[0][0] > 1 else " "
+    (width, alike), *_ = (seen.tabs if separator == "\t" else seen.blanks).most_common(1) or [(1, 0)]
+    if separator == " " and (alike < 0.7 * seen.number or not seen.are_tokens(width)):
         return None
     names = [str(number) for number in range(width)]
-    if width > 1 and any(counts) and sum(ends.values()) > 1:
+    if width > 1 and any(seen.counts) and seen.number > 1:
         names[0] = "id"
-    head = [cell.lower() for cell in first[separator == "\t"]] if first else []
-    has_header = len(set(head)) == width > 1 and ends[first[0][-1]] == 1 and head[-1] in _TAG_HEADS
+    head = [cell.lower() for cell in seen.first[separator == "\t"]] if seen.first else []
+    has_header = len(set(head)) == width > 1 and seen.ends[seen.first[0][-1]] == 1 and head[-1] in _TAG_HEADS
     has_header = has_header and bool({head[0], head[1]} & _TOKEN_HEADS)
-    if has_header and not gaps:
+    if has_header and not seen.gaps:
         return None  # a table, whose rows are sentences
-    return _Form(separator, head if has_header else names, ends, has_header)
+    return _Form(separator, head if has_header else names, seen.ends, has_header)
 
 
-def _are_tags(ends: Counter[str]) -> bool:
-    return sum(number for end, number in ends.items() if _TAG.fullmatch(end)) >= 0.7 * sum(ends.values())
+class _Seen:
+    """Counts over the lines of a file that are no remarks."""
+
+    def __init__(self) -> None:
+        self.tabs, self.blanks, self.ends = Counter[int](), Counter[int](), Counter[str]()
+        self.first: list[list[str]] = []  # cells of the first line, parted by blanks and by tabs
+        self.number = self.gaps = self.letters = self.place = 0
+        # Whether the first cells count lines: of each sentence from 0, from 1, or of the file from 1.
+        self.counts = [True, True, True]
+
+    def look(self, line: str) -> None:
+        """Take one more line into account."""
+        if not line.strip() or line.startswith("-DOCSTART-"):
+            self.place = 0
+        elif not line.startswith("#"):
+            cells, by_tabs = _cells(line, " "), _cells(line, "\t")
+            self.gaps += bool(self.first) and self.place == 0
+            self.first = self.first or [cells, by_tabs]
+            self.tabs[len(by_tabs)] += 1
+            self.blanks[len(cells)] += 1
+            self.ends[cells[-1]] += 1
+            expected = (self.place, self.place + 1, self.number + 1)
+            self.counts = [known and cells[0] == str(at) for known, at in zip(self.counts, expected, strict=True)]
+            self.letters += len(cells[0])
+            self.place += 1
+            self.number += 1
+
+    def are_tokens(self, width: int) -> bool:
+        """Whether lines parted by blanks are tokens, with their tags last if there are any, rather than plain text."""
+        if width == 1:  # tokens are short, and sentences have several
+            return self.number >= 1.5 * (self.gaps + 1) and self.gaps > 0 and self.letters <= 12 * self.number
+        entities = sum(number for end, number in self.ends.items() if _ENTITY.fullmatch(end))
+        are_few = len(self.ends) <= 0.5 * self.number and self.number >= 10 and self.gaps > 0
+        return entities >= 0.7 * self.number or are_few
 
 
 def _conll(lines: Iterable[str], path: str, form: _Form) -> Iterator[list[list[str]]]:

@@ -5,15 +5,18 @@ After this module a dataset has the splits `train`, `validation`, `test` (some m
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._version import __version__
 from .config import SPLITS, RunConfig
 from .errors import ConfigError, DataError, nearest
-from .recipe import Recipe
+from .recipe import Batch, Recipe
 from .say import say
 from .sources import USUAL_NAMES, by_position, quiet_bars, read
 
@@ -49,12 +52,15 @@ def load(config: RunConfig, recipe: Recipe) -> Data:
     chosen = choose_splits(list(found), config.splits)
     if "train" not in chosen:
         raise DataError(f"found the splits {', '.join(found)}, expected one to train on: splits.train=<one of them>")
-    given: Mapping[str, str | int] = config.columns
-    for name in chosen.values():
-        found[name], given = reshape(found[name], kind, config.columns)
+    given: dict[str, Mapping[str, str | int]] = {}
+    for split, name in chosen.items():
+        found[name], given[split] = reshape(found[name], kind, config.columns)
     _say_splits(chosen, found)
-    columns = find_columns(found[chosen["train"]].column_names, kind, given)
-    splits = {split: rename(found[name], columns, kind, split) for split, name in chosen.items()}
+    columns = find_columns(found[chosen["train"]].column_names, kind, given["train"])
+    splits = {}
+    for split, name in chosen.items():
+        own = _columns_of(found[name], columns, kind, given[split]) if split != "train" else columns
+        splits[split] = rename(found[name], own, kind, split)
     renamed = {task: own for task, own in columns.items() if task != own}
     if renamed:
         say("columns: " + ", ".join(f"{task} is {own!r}" for task, own in renamed.items()))
@@ -172,10 +178,12 @@ def reshape(
     if change is None:
         return rows, given
     from datasets import Features
+    from datasets.fingerprint import Hasher
 
     rows = rows.rename_columns({name: column for name, column in wanted.items() if name != column})
-    made = change(rows[:1])
-    features = Features({name: _feature_of(name, rows, recipe) for name in made})
+    first = rows[:100]
+    made = change(first)
+    features = Features({name: _feature_of(name, values, first, rows, recipe) for name, values in made.items()})
     with quiet_bars(len(rows)):
         rows = rows.map(
             change,
@@ -183,16 +191,25 @@ def reshape(
             batch_size=100,  # a row may hold a whole book
             remove_columns=rows.column_names,
             features=features,
+            new_fingerprint=Hasher.hash((rows._fingerprint, code_of(recipe), change)),
             desc="Reshaping",
         )
     return rows, {column: name for column, name in given.items() if str(name) in rows.column_names}
 
 
-def _feature_of(name: str, rows: Dataset, recipe: type[Recipe]) -> Any:
-    """Type of a reshaped column: its own where it was only carried along, else what the task says."""
+def _feature_of(name: str, values: list[Any], first: Batch, rows: Dataset, recipe: type[Recipe]) -> Any:
+    """Type of a reshaped column: its own where it was only carried along, else what the task says, or what it holds."""
+    if name in rows.features and repr(first[name]) == repr(values):  # 8.0 is another type than 8
+        return rows.features[name]
     kind = recipe.columns[name].kind if name in recipe.columns else None
-    is_carried = name in rows.features and not isinstance(kind, list | dict)
-    return rows.features[name] if is_carried else _feature(kind or "string")
+    return _feature(kind or (["string"] if any(isinstance(value, list) for value in values) else "string"))
+
+
+def code_of(recipe: type[Recipe]) -> list[str]:
+    """What a cache of its work depends on: the task's file, and what the package's own tasks share."""
+    shared = sorted(Path(__file__).with_name("tasks").glob("_*.py"))
+    files = [Path(inspect.getfile(recipe)), *shared]
+    return [__version__, *(file.read_text(encoding="utf-8") for file in files)]
 
 
 def _feature(kind: Any) -> Any:
@@ -202,6 +219,23 @@ def _feature(kind: Any) -> Any:
     if isinstance(kind, list):
         return List(_feature(kind[0]))
     return {name: _feature(one) for name, one in kind.items()} if isinstance(kind, dict) else Value(kind)
+
+
+def _columns_of(
+    rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe], given: Mapping[str, str | int]
+) -> Mapping[str, str]:
+    """Train's columns, but for those that this split has under a name of its own."""
+    lacking = [column for column, name in columns.items() if name not in rows.column_names]
+    if not lacking or set(lacking) & set(given):
+        return columns
+    try:
+        found = find_columns(rows.column_names, recipe, given, gold=False)
+    except DataError:
+        return columns
+    own = {column: found[column] for column in lacking if column in found}
+    if own:
+        say("columns of another split: " + ", ".join(f"{column} is {name!r}" for column, name in own.items()))
+    return {**columns, **own}
 
 
 def find_columns(
@@ -262,8 +296,9 @@ def _as_found(name: str, found: list[str]) -> str:
 def _known_layout(found: list[str], recipe: type[Recipe], taken: Mapping[str, str]) -> dict[str, str]:
     own = {name.strip().lower(): name for name in found}
     for layout in recipe.layouts:
-        clash = set(layout) & {*taken, *found} - set(layout.values())
-        if set(layout.values()) <= set(own) and not clash:
+        named = {column for column in layout if column in found and column not in layout.values()}
+        other = {column for column in layout if taken.get(column, own.get(layout[column])) != own.get(layout[column])}
+        if set(layout.values()) <= set(own) and not (named | other):
             return {column: own[name] for column, name in layout.items()}
     return {}
 
@@ -292,6 +327,9 @@ def rename(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe], spli
         and not (recipe.columns[column].gold and split != "train")
         and not recipe.columns[column].aside
     ]
+    for column in columns:
+        if recipe.columns[column].gold and not recipe.columns[column].optional and column not in present:
+            say(f"{split}: there is no column {columns[column]!r}, so its rows have no {column}")
     if lacking:
         raise DataError(
             f"split {split} has no column {', '.join(lacking)}; it has {', '.join(rows.column_names)}: "
@@ -321,10 +359,10 @@ def check_lists(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe])
 def name_classes(data: Data, recipe: type[Recipe]) -> None:
     """Turn class ids into the names that the dataset's own features give them; -1 becomes missing."""
     for column in recipe.answers():
-        data.class_names = _class_names(next(iter(data.splits.values())), column)
+        data.class_names = data.class_names or _class_names(next(iter(data.splits.values())), column)
         for split, rows in data.splits.items():
             own = _class_names(rows, column)
-            if own and data.class_names:
+            if own:
                 data.splits[split] = _with_names(rows, column, own)
 
 
@@ -332,14 +370,16 @@ def drop_blind_answers(data: Data, recipe: type[Recipe]) -> None:
     """Take away the answers of a test split where each is -1, as benchmarks publish a test without answers."""
     for column in recipe.answers():
         rows = data.splits.get("test")
-        if (
-            rows is not None
-            and len(rows)
-            and column in rows.column_names
-            and all(str(one) in _BLIND for one in rows[column])
-        ):
+        if rows is not None and len(rows) and column in rows.column_names and all(map(_is_blind, rows[column])):
             data.splits["test"] = rows.remove_columns(column)
-            say(f"test: every {column} is -1 or missing, so no row has an answer")
+            say(f"test: every {column} is -1, empty or missing, so no row has an answer")
+
+
+def _is_blind(cell: Any) -> bool:
+    """Whether the cell holds no answer, as in a test split that is published without."""
+    if isinstance(cell, dict):
+        return all(map(_is_blind, cell.values()))
+    return all(map(_is_blind, cell)) if isinstance(cell, list) else str(cell) in _BLIND
 
 
 def _class_names(rows: Dataset, column: str) -> list[str]:

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
 from . import conll
+from ._version import __version__
 from .errors import DataError, NotFoundError
 
 if TYPE_CHECKING:
@@ -55,12 +56,12 @@ def read_file(path: str, *, header: bool = True, formats: tuple[str, ...] = ()) 
     if "conll" in formats and PurePosixPath(path).suffix.lower() != ".csv":
         sentences = conll.batches(lambda: _lines(path), path)
         if sentences is not None:
-            return _cached(path, "conll", sentences)
+            return _cached(path, f"conll{__version__}", sentences)
     separator = _separator(path)
     if separator is not None:
         return _cached(path, f"{separator}{header}", _cells(path, separator, header))
     if "document" in formats:
-        return _cached(path, "document", iter([{"text": ["".join(_lines(path)).strip()]}]))
+        return _cached(path, "document", _document(path))
     return _cached(path, f"text{formats}", _text_batches(path, blank_lines="lines" not in formats))
 
 
@@ -294,6 +295,10 @@ def _text_batches(path: str, *, blank_lines: bool) -> Iterator[dict[str, list[st
             kept = []
     if kept:
         yield {"text": kept}
+
+
+def _document(path: str) -> Iterator[dict[str, list[str]]]:
+    yield {"text": ["".join(_lines(path)).strip()]}
 
 
 def _cached(path: str, how: str, batches: Iterator[dict[str, list[Any]]]) -> Dataset:

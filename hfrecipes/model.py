@@ -64,6 +64,7 @@ def load_tokenizer(config: RunConfig) -> tuple[PreTrainedTokenizerBase, Pretrain
     with as_model_error(path):
         model_config = AutoConfig.from_pretrained(path, **shared)
         tokenizer = AutoTokenizer.from_pretrained(path, **shared)
+    tokenizer.padding_side = "right"  # what is read off at a token's place must not depend on the rows beside it
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer, model_config
@@ -139,6 +140,7 @@ def load_model(config: RunConfig, recipe: Recipe) -> PreTrainedModel:
     with as_model_error(path), quiet():
         model, report = auto.from_pretrained(path, output_loading_info=True, **settings)
     model.config.pad_token_id = recipe.tokenizer.pad_token_id
+    _fit_vocabulary(model, recipe.tokenizer)
     fresh = fresh_modules(model, report)
     if fresh:
         say(f"new, trained from scratch: {', '.join(fresh)}")
@@ -148,6 +150,17 @@ def load_model(config: RunConfig, recipe: Recipe) -> PreTrainedModel:
     total = sum(weights.numel() for weights in model.parameters())
     say(f"model: {path}, {total:,} parameters, {trained:,} of them trained ({trained / total:.1%})")
     return model
+
+
+def _fit_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Give tokens that were added to the tokenizer alone an embedding."""
+    known = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > known:
+        say(
+            f"embeddings: {len(tokenizer) - known} drawn for tokens that the model lacks; they are trained from scratch"
+        )
+        with quiet():
+            model.resize_token_embeddings(len(tokenizer))
 
 
 @contextlib.contextmanager

@@ -105,7 +105,7 @@ def check(what: str | Mapping[str, Any], **settings: Any) -> dict[str, Any]:
         model.check_folder(model.name_and_keywords(config)[0])
         load_tokenizer(config, recipe)
         encoded = encode(recipe, data, golds)
-        report["cut"] = {split: float(np.mean(rows["cut"])) for split, rows in encoded.items()}
+        report["cut"] = {split: cut_share(rows, len(data.splits[split])) for split, rows in encoded.items()}
         say_lengths(encoded, data, recipe)
     return report
 
@@ -163,7 +163,7 @@ def check_metrics(config: RunConfig, recipe: Recipe, train: Dataset) -> None:
     if best == "loss":
         return
     few = train.select(range(min(2, len(train))))
-    known = ["loss", *recipe.score(recipe.baseline(few, few), checks.golds(recipe, few))]
+    known = ["loss", *recipe.score(recipe.baseline(few)(few), checks.golds(recipe, few))]
     if best not in known:
         raise ConfigError(f"metric_for_best_model: no score {best}{nearest(best, known)}; there are {', '.join(known)}")
 
@@ -273,10 +273,19 @@ def encode(recipe: Recipe, data: Data, golds: Mapping[str, list[Any]]) -> dict[s
 def say_lengths(encoded: Mapping[str, Dataset], data: Data, recipe: Recipe) -> None:
     """How long the features are, how many each split makes, and the share of texts that was cut."""
     for split, features in encoded.items():
-        rows, lengths, cut = len(data.splits[split]), np.asarray(features["length"]), np.asarray(features["cut"])
-        parts = f" in {len(features)} pieces" if len(features) != rows else ""
-        share = f", {cut.mean():.1%} of the texts cut at {recipe.max_length}" if cut.any() else ", none cut"
+        rows, lengths = len(data.splits[split]), np.asarray(features["length"])
+        parts, cut = f" in {len(features)} pieces" if len(features) != rows else "", cut_share(features, rows)
+        share = f", {cut:.1%} of the texts cut at {recipe.max_length}" if cut else ", none cut"
         say(f"{split}: {rows} rows{parts}, {lengths.mean():.0f} tokens on average, {lengths.max()} at most{share}")
+
+
+def cut_share(features: Dataset, rows: int) -> float:
+    """Share of the rows of which `max_length` cut something off; 0 where a task cuts nothing."""
+    if "cut" not in features.column_names:
+        return 0.0
+    cut = np.flatnonzero(features["cut"][:])
+    owners = np.asarray(features["row"][:])[cut] if "row" in features.column_names else cut
+    return len(np.unique(owners)) / rows
 
 
 def versions() -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import checks, data, folder, scoring, sources
-from ._version import __version__
 from .config import RunConfig, read_recipe_file
 from .errors import DataError, ModelError, NotFoundError
 from .model import machine_arguments
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from transformers import EvalPrediction, Trainer
 
 SHORT = 2000  # rows: below, no progress bar
+LONG = 20_000  # bytes of a row: beyond, fewer rows are encoded at once
 
 
 # --- from rows to predictions ------------------------------------------------------------------------------------
@@ -42,15 +41,16 @@ def encode(recipe: Recipe, rows: Dataset, *, training: bool = False, desc: str =
         backend.no_padding()
     tokenizer = recipe.tokenizer
     vocabulary = backend.to_str() if backend is not None else sorted(tokenizer.get_vocab().items())
-    reads = (vocabulary, tokenizer.model_input_names, tokenizer.truncation_side, __version__)
+    reads = (type(tokenizer).__name__, vocabulary, tokenizer.special_tokens_map, tokenizer.model_input_names)
     options = {f.name: getattr(recipe, f.name) for f in fields(recipe)}
-    file = Path(inspect.getfile(type(recipe)))
-    code = [one.read_text(encoding="utf-8") for one in (file, *sorted(file.parent.glob("_*.py")))]
-    key = Hasher.hash((rows._fingerprint, reads, code, options, recipe.labels, training))
+    about = (reads, tokenizer.truncation_side, data.code_of(type(recipe)), options, recipe.labels, training)
+    key = Hasher.hash((rows._fingerprint, about))
+    is_long = rows.data.nbytes > LONG * max(1, rows.data.num_rows)
     with sources.quiet_bars(len(rows)):
         return rows.map(
             _encode_batch,
             batched=True,
+            batch_size=100 if is_long else 1000,
             with_indices=True,
             fn_kwargs={"recipe": recipe, "training": training},
             remove_columns=rows.column_names,
@@ -71,14 +71,27 @@ def collator(recipe: Recipe) -> Any:
     return lambda features: collate([{key: row[key] for key in row if key in kept} for row in features])
 
 
-def in_row_order(trainer: Trainer, encoded: Dataset, outputs: Any) -> Any:
-    """Undo the order in which the Trainer evaluates: it groups by length there too."""
+def for_model(recipe: Recipe, encoded: Dataset, *, answers: bool) -> Dataset:
+    """The features that batches are made of, with or without those that come from answers alone."""
+    targets = recipe.targets if answers else recipe.reduced_by
+    kept = {*recipe.tokenizer.model_input_names, *targets, "length"}
+    return encoded.select_columns([name for name in encoded.column_names if name in kept])
+
+
+def in_row_order(trainer: Trainer, encoded: Dataset, batches: Any) -> Any:
+    """Outputs of batches to one for each feature, in their order: the Trainer groups by length in evaluation too.
+
+    An array where all have one size, else a list: padding them all to the longest costs memory, and much time.
+    """
+    if isinstance(batches[0], tuple):
+        return tuple(in_row_order(trainer, encoded, part) for part in zip(*batches, strict=True))
+    are_alike = len({batch.shape[1:] for batch in batches}) == 1
+    outputs = np.concatenate(batches) if are_alike else [row for batch in batches for row in batch]
     sampler = trainer._get_eval_sampler(encoded)
-    if sampler is None or isinstance(outputs, tuple):
-        return outputs if sampler is None else tuple(in_row_order(trainer, encoded, one) for one in outputs)
-    ordered = np.empty_like(outputs)
-    ordered[list(sampler)] = outputs
-    return ordered
+    if sampler is None:
+        return outputs
+    order = np.argsort(list(sampler))
+    return outputs[order] if isinstance(outputs, np.ndarray) else [outputs[place] for place in order]
 
 
 def predict_rows(trainer: Trainer, recipe: Recipe, rows: Dataset) -> list[Row]:
@@ -89,8 +102,7 @@ def predict_rows(trainer: Trainer, recipe: Recipe, rows: Dataset) -> list[Row]:
 
 def model_outputs(trainer: Trainer, recipe: Recipe, encoded: Dataset) -> Any:
     """What `reduce` keeps of each feature, in their order; the answers are kept from the model."""
-    answers = set(recipe.targets) - set(recipe.kept)
-    encoded = encoded.remove_columns([name for name in encoded.column_names if name in answers])
+    encoded = for_model(recipe, encoded, answers=False)
     score, trainer.compute_metrics = trainer.compute_metrics, None
     try:
         with _bar_only_if_long(trainer, len(encoded)):
@@ -125,10 +137,10 @@ def score_in_training(
 ) -> dict[str, float]:
     """`compute_metrics` of the Trainer: the scores of its validation rows."""
     seen = trainer.callback_handler.eval_dataloader.dataset
-    if getattr(seen, "_fingerprint", None) != encoded._fingerprint:
+    if getattr(seen, "_fingerprint", None) != getattr(trainer.eval_dataset, "_fingerprint", ""):
         say("these are not the validation rows of this Trainer: only the loss is computed")
         return {}
-    outputs = in_row_order(trainer, encoded, result.predictions)
+    outputs = in_row_order(trainer, seen, result.predictions)
     predictions, _ = tuned(recipe, outputs, rows, encoded, references)
     found = recipe.score(predictions, references)
     return {name: value for name, value in found.items() if "[" not in name}  # labels one by one only at the end
@@ -170,6 +182,8 @@ class Predictor:
         """
         if isinstance(rows, str) or self._is_row(rows):
             return self.predict([rows])[0]
+        if self.recipe.text is None and isinstance(rows, list) and any(isinstance(row, str) for row in rows):
+            raise DataError(f"found a bare text, expected rows with {' and '.join(self.reads)}")
         if isinstance(rows, list) and rows and all(isinstance(row, str) for row in rows):
             rows = [{self.recipe.text: row} for row in rows]
         if isinstance(rows, list) and not rows:
@@ -177,6 +191,11 @@ class Predictor:
         header, formats = not sources.by_position(self.config.columns), self.recipe.formats
         found = sources.one_part(rows, header=header, formats=formats)
         return predict_rows(self.trainer, self.recipe, self.prepare(found, self._columns_in(found)))
+
+    @property
+    def reads(self) -> list[str]:
+        """Columns that the model was trained on."""
+        return [name for name in self.recipe.inputs() if name in self.config.columns] or self.recipe.inputs()
 
     def _is_row(self, rows: Any) -> bool:
         """Whether this is one row, and not columns of cells."""
@@ -224,7 +243,7 @@ class Predictor:
         rows = data.rename(rows, columns, kind, "train" if gold else "test")
         if gold:
             data.check_lists(rows, columns, kind)
-        empty = checks.empty_texts(rows, self.recipe)
+        empty = {} if gold else checks.empty_texts(rows, self.recipe)
         if empty:
             raise DataError("; ".join(checks.name_rows("input", *problem) for problem in empty.items()))
         return rows
@@ -248,10 +267,12 @@ class Predictor:
         prepared = data.Data({"test": rows}, {}, {"test": name})
         data.name_classes(prepared, type(self.recipe))
         data.drop_blind_answers(prepared, type(self.recipe))
-        checks.check(prepared, self.recipe)
+        checks.check(prepared, self.recipe, in_training=False)
         rows = prepared.splits["test"]
         predictions, references = predict_rows(self.trainer, self.recipe, rows), checks.golds(self.recipe, rows)
         scored = sum(reference is not None for reference in references)
+        if not scored:
+            raise DataError(f"none of {len(rows)} rows has an answer to score against")
         if scored < len(rows):
             say(f"{len(rows) - scored} of {len(rows)} rows have no answer; they are not scored")
         seed = self.config.training.get("seed", 42)
@@ -336,6 +357,7 @@ def _trainer(config: RunConfig, recipe: Recipe, place: Path) -> Trainer:
         remove_unused_columns=False,
         report_to="none",
         label_names=["labels"],
+        eval_do_concat_batches=False,
         **machine,
     )
     return transformers.Trainer(

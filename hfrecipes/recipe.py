@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .errors import ConfigError
+from .errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SHORTEST = 8  # tokens of a text at least, special ones included
 Row = dict[str, Any]
 Batch = dict[str, list[Any]]
+Measure = Callable[["np.ndarray"], dict[str, "np.ndarray"]]
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Column:
     gold: bool = False
     """Whether it holds the answer, which rows to predict lack."""
     aside: bool = False
-    """Whether it only stands beside the prediction, as an id does; never needed, compared or looked into."""
+    """Whether it only goes along, as an id does; never needed, and not looked for repeats or blanks."""
     kind: Any = "string"
     """Type of a cell: a type of `datasets`, a list with one, or a dict of them; None for any."""
 
@@ -43,7 +44,7 @@ class Column:
 class Recipe:
     """Base of all tasks: holds defaults, never flow. A task overrides what it needs.
 
-    Set by the runner before any method but `study` is called: `tokenizer` and `labels`.
+    Set by the runner: `labels` before `study`, `tokenizer` before any row is encoded, `seed` and `epoch` in training.
     """
 
     max_length: int = 512
@@ -65,12 +66,12 @@ class Recipe:
     """Task type that PEFT knows it by."""
     trainer: ClassVar[str] = "Trainer"
     """Name of the Trainer class in transformers; its arguments class is `<trainer>` with `ingArguments` for `er`."""
-    text: ClassVar[str] = "text"
-    """Column that a bare text to predict goes to."""
+    text: ClassVar[str | None] = "text"
+    """Column that a bare text to predict goes to; None where a text alone is not enough."""
     targets: ClassVar[tuple[str, ...]] = ("labels",)
     """Features for loss and collator, beside what the model reads."""
-    kept: ClassVar[tuple[str, ...]] = ()
-    """Targets that `reduce` looks at, and predictions need too; the others are made from answers alone."""
+    reduced_by: ClassVar[tuple[str, ...]] = ()
+    """Targets that `reduce` looks at, so that predictions have them too; the others come from answers alone."""
     samples: ClassVar[list[Row]]
     """A few rows that docs, errors and tests show and use."""
     usage: ClassVar[str]
@@ -81,6 +82,7 @@ class Recipe:
             raise ConfigError(f"max_length: {self.max_length}, expected {SHORTEST} tokens or more")
         self.tokenizer: PreTrainedTokenizerBase = None
         self.labels: list[str] = []
+        self.seed = self.epoch = 0
         self.tuned: dict[str, float] = {}
 
     @classmethod
@@ -167,7 +169,7 @@ class Recipe:
         return {}
 
     def encode(self, batch: Batch) -> Batch:
-        """Rows to features: `input_ids`, `length` (tokens), `cut` (whether the text was), `targets` where given.
+        """Rows to features: `input_ids`, `length` (tokens), `cut` (whether the text was), `targets` where known.
 
         Where a row may make several features, as windows of a long text, `row` is its place in the batch.
         """
@@ -177,15 +179,17 @@ class Recipe:
         """As `encode`, for the rows to train on, where those differ."""
         return self.encode(batch)
 
-    def tokenize(self, texts: list[str], pairs: list[str] | None = None, *, max_length: int) -> Batch:
-        """Ids of each text or pair, their number, and whether `max_length` cut it.
+    def tokenize(
+        self, texts: list[str], pairs: list[str] | None = None, *, max_length: int, cut: bool | str = True
+    ) -> Batch:
+        """Ids of each text or pair, their number, and whether `max_length` cut it; `cut` as `truncation` has it.
 
         No attention mask: padding makes it. Token types only where there is a second text.
         """
         tokens = self.tokenizer(
             texts,
             pairs,
-            truncation=True,
+            truncation=cut,
             max_length=max_length,
             return_attention_mask=False,
             return_token_type_ids=pairs is not None and "token_type_ids" in self.tokenizer.model_input_names,
@@ -195,6 +199,36 @@ class Recipe:
         if tokens.encodings is not None:
             full = [at_limit and bool(one.overflowing) for at_limit, one in zip(full, tokens.encodings, strict=True)]
         return {**tokens, "length": lengths, "cut": full}
+
+    def windows(self, texts: list[str], pairs: list[str] | None = None, *, stride: int, cut: bool | str = True) -> Any:
+        """Tokens of each text or pair in overlapping windows of `max_length`, with the characters of each token.
+
+        Args:
+            texts: One a row.
+            pairs: Second texts.
+            stride: Tokens that neighbouring windows share.
+            cut: What goes on in the next window, as `truncation` of the tokenizer names it.
+
+        Raises:
+            ModelError: The tokenizer cannot tell where its tokens stand.
+        """
+        if not self.tokenizer.is_fast:
+            raise ModelError(
+                f"{type(self.tokenizer).__name__} does not tell where its pieces stand in the text: "
+                "use a model with a fast tokenizer (tokenizer.json)"
+            )
+        self.tokenizer.truncation_side = "right"  # windows come from left to right
+        return self.tokenizer(
+            texts,
+            pairs,
+            truncation=cut,
+            max_length=self.max_length,
+            stride=stride,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+            return_token_type_ids=pairs is not None and "token_type_ids" in self.tokenizer.model_input_names,
+        )
 
     def collator(self) -> Callable[[list[Row]], Any]:
         """What makes a batch of features; it is given only what the model reads, and `targets`."""
@@ -215,7 +249,7 @@ class Recipe:
         """Model output to one prediction per row.
 
         Args:
-            outputs: What `reduce` kept, numpy, one entry per feature; -100 where a shorter row ends.
+            outputs: What `reduce` kept, numpy, one entry per feature; a list where their sizes differ.
             rows: Raw rows.
             encoded: Rows after `encode`.
         """
@@ -229,31 +263,36 @@ class Recipe:
         return []
 
     def score(self, predictions: list[Row], references: list[Any]) -> dict[str, float]:
-        """Predictions against what `gold` gave, as metrics."""
-        raise NotImplementedError
+        """Predictions against what `gold` gave, as metrics; by default what `measure` gives for all rows, once each."""
+        import numpy as np
 
-    def resample(self, predictions: list[Row], references: list[Any], weights: np.ndarray) -> dict[str, np.ndarray]:
-        """The metrics of many resamples at once, for their intervals.
+        once = np.ones((1, len(references)), dtype=np.float32)
+        return {name: float(values[0]) for name, values in self.measure(predictions, references)(once).items()}
+
+    def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
+        """The metrics as a function of how often each row counts, for their intervals.
 
         Args:
             predictions: One per row.
             references: One per row.
-            weights: How often each resample draws each row, (resamples, rows).
 
         Returns:
-            Values by metric, (resamples,). The default calls `score` on up to 200 resamples; a task whose metrics come
-            from counts does better.
+            Function of weights (resamples, rows), to values by metric (resamples,). The default calls `score` on each
+            resample; a task whose metrics come from counts does better, and then needs no `score`.
         """
         import numpy as np
 
-        draws = []
-        for counts in weights[:200].astype(int):
-            places = np.repeat(np.arange(len(counts)), counts)
-            draws.append(self.score([predictions[i] for i in places], [references[i] for i in places]))
-        return {name: np.array([draw[name] for draw in draws]) for name in draws[0]} if draws else {}
+        def of_resamples(weights: np.ndarray) -> dict[str, np.ndarray]:
+            draws = []
+            for counts in weights.astype(int):
+                places = np.repeat(np.arange(len(counts)), counts)
+                draws.append(self.score([predictions[i] for i in places], [references[i] for i in places]))
+            return {name: np.array([draw[name] for draw in draws]) for name in draws[0]} if draws else {}
 
-    def baseline(self, train: Dataset, rows: Dataset) -> list[Row]:
-        """Predictions for rows without any model, by what the training rows show."""
+        return of_resamples
+
+    def baseline(self, train: Dataset) -> Callable[[Dataset], list[Row]]:
+        """A prediction of rows without any model, learnt once from the training rows."""
         raise NotImplementedError
 
     def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,7 +161,8 @@ def _evaluate_and_save(job: Job, start: float) -> Result:
     if recipe.tuned and writes:
         model_module.save_tuned(trainer.model, recipe.tuned, job.path)
     predictions = {split: validation.get(split) or _predict(job, split) for split in job.data.splits}
-    scores = {split: found for split in job.data.splits if (found := _score(job, split, *predictions[split]))}
+    trivial = recipe.baseline(job.data.splits["train"])
+    scores = {split: found for split in job.data.splits if (found := _score(job, split, *predictions[split], trivial))}
     if writes:
         held = {split: pair for split, pair in predictions.items() if split != "train"}
         folder.write_predictions(job.path, [(split, rows, made) for split, (rows, made) in held.items()])
@@ -184,22 +185,28 @@ def _predict_validation(job: Job) -> tuple[Dataset, list[Row]]:
 def _predict(job: Job, split: str) -> tuple[Dataset, list[Row]]:
     """Rows and predictions of a split; of train, as many rows as validation has."""
     rows = job.data.splits[split]
+    if split != "train":
+        return rows, job.recipe.decode(
+            predict.model_outputs(job.trainer, job.recipe, job.encoded[split]), rows, job.encoded[split]
+        )
     size = max(len(job.data.splits.get("validation", rows)), 100)
-    if split == "train" and len(rows) > size:
+    if len(rows) > size:
         places = np.random.default_rng(job.trainer.args.seed).permutation(len(rows))[:size]
         rows = rows.select(sorted(places.tolist()))
         say(f"train scores are of {size} rows drawn with the seed")
     return rows, predict.predict_rows(job.trainer, job.recipe, rows)
 
 
-def _score(job: Job, split: str, rows: Dataset, predictions: list[Row]) -> dict[str, dict[str, Any]]:
+def _score(
+    job: Job, split: str, rows: Dataset, predictions: list[Row], trivial: Callable[[Dataset], list[Row]]
+) -> dict[str, dict[str, Any]]:
     references = job.golds[split] if len(rows) == len(job.golds[split]) else checks.golds(job.recipe, rows)
     unknown = sum(reference is None for reference in references)
     if unknown:
         say(f"{split}: {unknown} of {len(rows)} rows have no answer; they are predicted and not scored")
     seed = job.trainer.args.seed
     found = scoring.scores(job.recipe, predictions, references, seed=seed, others=job.config.metrics)
-    return scoring.with_baseline(job.recipe, found, rows, references, job.data.splits["train"])
+    return scoring.with_baseline(job.recipe, found, rows, references, trivial)
 
 
 def _result(plan: Plan, predictor: Predictor, scores: dict[str, dict[str, dict[str, Any]]]) -> Result:

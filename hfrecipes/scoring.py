@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,12 +40,12 @@ def scores(
 
 def _intervals(recipe: Recipe, predictions: list[Row], references: list[Any], seed: int) -> dict[str, list[float]]:
     generator = np.random.default_rng(seed)
-    loops = type(recipe).resample is Recipe.resample
+    loops = type(recipe).measure is Recipe.measure
     draws, rows = (200 if loops else DRAWS), len(references)
     step = max(1, min(draws, _CELLS // rows))
+    measure = recipe.measure(predictions, references)
     parts = [
-        recipe.resample(predictions, references, metrics.draw_weights(rows, min(step, draws - start), generator))
-        for start in range(0, draws, step)
+        measure(metrics.draw_weights(rows, min(step, draws - start), generator)) for start in range(0, draws, step)
     ]
     return {name: _interval(np.concatenate([part[name] for part in parts])) for name in parts[0]}
 
@@ -86,7 +86,7 @@ def try_metrics(names: Sequence[str], recipe: Recipe, train: Dataset) -> None:
     if not names:
         return
     few = train.select(range(min(50, len(train))))
-    predictions, references = recipe.baseline(few, few), checks.golds(recipe, few)
+    predictions, references = recipe.baseline(few)(few), checks.golds(recipe, few)
     for name in names:
         try:
             _other_metric(name, recipe, predictions, references, seed=0)
@@ -98,11 +98,15 @@ def try_metrics(names: Sequence[str], recipe: Recipe, train: Dataset) -> None:
 
 
 def with_baseline(
-    recipe: Recipe, found: dict[str, dict[str, Any]], rows: Dataset, references: list[Any], train: Dataset
+    recipe: Recipe,
+    found: dict[str, dict[str, Any]],
+    rows: Dataset,
+    references: list[Any],
+    trivial: Callable[[Dataset], list[Row]],
 ) -> dict[str, dict[str, Any]]:
     """Put beside each score what the trivial prediction reaches."""
     known = [place for place, reference in enumerate(references) if reference is not None]
     if not known:
         return found
-    trivial = recipe.score(recipe.baseline(train, rows.select(known)), [references[place] for place in known])
-    return {name: {**entry, "baseline": trivial.get(name)} for name, entry in found.items()}
+    values = recipe.score(trivial(rows.select(known)), [references[place] for place in known])
+    return {name: {**entry, "baseline": values.get(name)} for name, entry in found.items()}

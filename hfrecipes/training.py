@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import checks, predict
 from . import model as model_module
@@ -18,7 +18,7 @@ from .say import say
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import Trainer, TrainingArguments
+    from transformers import Trainer, TrainerCallback, TrainingArguments
 
 PATIENCE = 2
 
@@ -55,23 +55,36 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
         config.early_stopping if isinstance(config.early_stopping, dict) else {"early_stopping_patience": PATIENCE}
     )
     stops = bool(config.early_stopping) and arguments.load_best_model_at_end
+    shown = {split: predict.for_model(recipe, rows, answers=True) for split, rows in encoded.items()}
     trainer: Trainer = getattr(transformers, recipe.trainer)(
         network,
         arguments,
         data_collator=predict.collator(recipe),
-        train_dataset=encoded["train"],
-        eval_dataset=encoded.get("validation"),
+        train_dataset=shown["train"],
+        eval_dataset=shown.get("validation"),
         processing_class=recipe.tokenizer,
         preprocess_logits_for_metrics=recipe.reduce,
         compute_loss_func=recipe.loss_function(),
-        callbacks=[transformers.EarlyStoppingCallback(**keywords)] if stops else [],
+        callbacks=[_epoch_teller(recipe), *([transformers.EarlyStoppingCallback(**keywords)] if stops else [])],
     )
+    recipe.seed = arguments.seed
     if "validation" in encoded:
         rows, references = plan.data.splits["validation"], plan.golds["validation"]
         predict.attach_scores(trainer, recipe, rows, references, encoded["validation"])
     if trainer.compute_loss_func is None:
         _mend_loss_scale(trainer, encoded["train"])
     return trainer
+
+
+def _epoch_teller(recipe: Recipe) -> TrainerCallback:
+    """Tells the recipe the epoch before the first batch of it is made, after a resume too."""
+    import transformers
+
+    class TellEpoch(transformers.TrainerCallback):  # type: ignore[misc]
+        def on_epoch_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+            recipe.epoch = int((state.epoch or 0) + 1e-6)
+
+    return TellEpoch()
 
 
 def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validation: bool) -> TrainingArguments:
@@ -87,6 +100,7 @@ def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validat
         say(sentence)
     chosen = {**machine, **config.training, "output_dir": str(path), "remove_unused_columns": False}
     chosen["label_names"] = ["labels"]  # else each head has its own
+    chosen["eval_do_concat_batches"] = False  # predict.in_row_order does it, without padding
     if chosen.get("dataloader_persistent_workers"):
         raise ConfigError("dataloader_persistent_workers: leave it out, the order of evaluated rows would be lost")
     if chosen.get("label_smoothing_factor") and recipe.loss_function() is not None:

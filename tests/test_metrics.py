@@ -128,7 +128,7 @@ def random_case(kind: str, rows: int, labels: int = 6) -> tuple[TextClassificati
 def test_score_and_resample_are_the_same_metrics(kind):
     recipe, predictions, references = random_case(kind, 300)
     plain = recipe.score(predictions, references)
-    weighted = recipe.resample(predictions, references, np.ones((1, 300)))
+    weighted = recipe.measure(predictions, references)(np.ones((1, 300)))
     assert set(plain) == set(weighted)
     for name, value in plain.items():
         assert weighted[name][0] == pytest.approx(value, abs=1e-9), name

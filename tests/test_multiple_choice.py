@@ -57,6 +57,22 @@ SHAPES = {
         "choices": [{"label": letter, "text": text} for letter, text in zip("ABC", CHOICES, strict=True)],
         "answerKey": "B",
     },
+    "question with its choices": {
+        "question": {
+            "stem": "How?",
+            "choices": [{"label": letter, "text": text} for letter, text in zip("ABC", CHOICES, strict=True)],
+        },
+        "answerKey": "B",
+    },
+    "columns with letters": {"question": "How?", **in_columns(["answerA", "answerB", "answerC"]), "label": "B"},
+    "lists in a cell": {"question": "How?", "choices": json.dumps(CHOICES), "label": "1"},
+    "named values": {
+        "question": "How?",
+        "options": [{"key": key, "value": text} for key, text in zip("ABC", CHOICES, strict=True)],
+        "answer": "on foot",
+    },
+    "letter in brackets": {"question": "How?", "choices": CHOICES, "label": "(B)"},
+    "text in other case": {"question": "How?", "choices": CHOICES, "label": "On foot"},
     "choices by letter": {"question": "How?", "options": dict(zip("ABC", CHOICES, strict=True)), "answer": "B"},
     "number as decimal": {"question": "How?", "choices": CHOICES, "label": 1.0},
 }
@@ -159,6 +175,26 @@ def test_a_gap_in_the_question_is_filled_with_the_choice():
     assert "the book was fine" in shown[1]
 
 
+@pytest.mark.parametrize("question", ["what was it that they saw " * 20, "they saw it there " * 20 + "_ again"])
+@pytest.mark.parametrize("context", [None, "the film was great " * 30])
+def test_a_long_question_leaves_room_for_the_choice(question, context):
+    recipe = MultipleChoice(max_length=32)
+    recipe.tokenizer = make_tokenizer()
+    batch = {"question": [question], "choices": [["film", "book"]], **({"context": [context]} if context else {})}
+    features = recipe.encode(batch)
+    shown = [recipe.tokenizer.decode(ids) for ids in features["input_ids"][0]]
+    assert "film" in shown[0].replace("the film was", "")
+    assert "book" in shown[1]
+    assert max(features["length"]) <= 32
+    assert features["cut"] == [True]
+
+
+def test_a_gap_between_chinese_letters_is_filled():
+    recipe = MultipleChoice()
+    recipe.tokenizer = make_tokenizer()
+    assert recipe._pair(None, "他今天___了。", "走")[1] == "他今天走了。"
+
+
 @given(st.data())
 @settings(max_examples=1000, deadline=None)
 def test_accuracy_is_that_of_scikit_learn(data):
@@ -166,7 +202,7 @@ def test_accuracy_is_that_of_scikit_learn(data):
     predicted = data.draw(st.lists(st.integers(0, 3), min_size=len(gold), max_size=len(gold)))
     recipe = MultipleChoice()
     weights = np.ones((1, len(gold)), dtype=np.float32)
-    found = recipe.resample([{"label": label} for label in predicted], gold, weights)
+    found = recipe.measure([{"label": label} for label in predicted], gold)(weights)
     assert found["accuracy"][0] == pytest.approx(sklearn.metrics.accuracy_score(gold, predicted))
 
 

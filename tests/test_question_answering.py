@@ -366,6 +366,70 @@ def test_answers_of_no_known_shape_are_refused_and_never_taken_for_none(answers,
     assert sentence in fault([row(answers=answers)] * 3)
 
 
+def test_a_column_beside_the_context_does_not_take_its_place(tmp_path):
+    from hfrecipes.config import RunConfig
+    from hfrecipes.data import load
+
+    rows = [{**ASKED, "article": "a mill of the old kind", "query": "no ?", "answer": "mill", "answer_start": 8}] * 3
+    recipe = QuestionAnswering()
+    data = load(RunConfig(task=recipe.task, dataset=rows), recipe)
+    assert data.splits["train"][0]["context"] == "the old mill"
+    assert data.splits["train"][0]["question"] == "what ?"
+
+
+def test_columns_are_found_in_each_split_by_itself():
+    rows = [{"q": "what ?", "context": "the old mill", "gold": MILL["answers"]}] * 4
+    test = [{"q": "what ?", "context": "the old mill"}]
+    columns = {"question": "q", "answers": "gold"}
+    dataset = {"train": rows, "validation": rows[:2], "test": test}
+    assert hfrecipes.check("question-answering", dataset=dataset, columns=columns)["rows"]["test"] == 1
+
+
+def test_a_test_split_without_any_answer_is_not_scored_as_unanswerable(caplog):
+    test = [row(answers={"text": [], "answer_start": []})] * 2
+    with caplog.at_level("INFO", "hfrecipes"):
+        hfrecipes.check("question-answering", dataset={"train": [row()] * 4, "validation": [row()], "test": test})
+    assert "test: every answers is -1, empty or missing, so no row has an answer" in caplog.text
+
+
+def test_rows_of_every_fault_are_dropped():
+    lost = row(answers={"text": ["dam"], "answer_start": [4]})
+    blank = row(answers={"text": [" "], "answer_start": [4]})
+    found = hfrecipes.check(
+        "question-answering", dataset={"train": [lost, *[row()] * 9, blank], "validation": [row()]}, drop_invalid=True
+    )
+    assert found["rows"]["train"] == 9
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({"data": [{"paragraphs": [{"context": "the old mill"}]}]}, "expected qas among them"),
+        ({"data": [{"paragraphs": ["x"]}]}, "paragraphs holds .*expected a list of objects"),
+        ({"data": [{"paragraphs": None}]}, "paragraphs holds 'None', expected a list of objects"),
+    ],
+)
+def test_nested_files_that_lack_a_part_are_refused(tmp_path, content, sentence):
+    (tmp_path / "train.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=sentence):
+        hfrecipes.check("question-answering", dataset=str(tmp_path / "train.json"))
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [{"text": ["mill"], "answer_start": ["8"]}, {"text": ["mill"], "answer_start": [8.0]}],
+)
+def test_starts_of_other_types_are_numbers_too(answers):
+    dataset = {"train": [row(answers=answers)] * 3, "validation": [row()]}
+    assert hfrecipes.check("question-answering", dataset=dataset)["rows"]["train"] == 3
+
+
+def test_a_bare_question_is_refused_with_what_is_needed(quick, tmp_path):
+    result = hfrecipes.run("question-answering", dataset=sample_rows(20), output_dir=tmp_path / "run", **quick)
+    with pytest.raises(DataError, match="found a bare text, expected rows with question and context"):
+        result.predict("when ?")
+
+
 def test_an_answer_that_is_not_known_is_not_scored_as_none(caplog):
     from hfrecipes.checks import golds
 
@@ -438,7 +502,7 @@ def test_targets_point_at_the_answer_and_elsewhere_at_the_first_token():
         if window["row"] == 1:
             assert (a, b) == (0, 0)
         if window["row"] == 2:
-            assert (a, b) == (-100, -100), "left out of the loss, not taught as unanswerable"
+            assert (a, b) == (-1, -1), "left out of the loss, not taught as unanswerable"
     assert hits >= 1
 
 

@@ -133,7 +133,7 @@ def test_a_number_is_the_output_itself():
 def test_the_baseline_sees_only_the_training_answers(labels):
     recipe, _ = studied(labels)
     train, rows = datasets.Dataset.from_dict({"label": labels}), datasets.Dataset.from_dict({"text": [""] * 5})
-    made = recipe.baseline(train, rows)
+    made = recipe.baseline(train)(rows)
     assert len(made) == 5
     expected = {SINGLE: "b", MULTI: ["b"], REGRESSION: 2.0}[recipe.problem_type]
     assert made[0]["label"] == expected

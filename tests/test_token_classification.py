@@ -116,9 +116,38 @@ def test_a_separator_behind_the_last_cell_is_no_cell(tmp_path):
     assert read(tmp_path, "a\tB-x\t\nb\tO\t\n\nc\tO\n")[0] == {"0": ["a", "b"], "1": ["B-x", "O"]}
 
 
-@pytest.mark.parametrize("text", ["hello world\n", "We met Otis.\nNo.\nIt was fun there\n", "Berlin\nParis\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hello world\n",
+        "We met Otis.\nNo.\nIt was fun there\n",
+        "Berlin\nParis\n",
+        "我在北京。\n他在日本东京。\n",
+        "EU rejects\n\nBob .\n",
+        "Ask Amina Hassan now.\nOtis saw a glove.\n\nNo rehearsal today sorry.\n",
+        "SALE ENDS TODAY\nCALL BOB NOW\n",
+        "Invoice 2024-01-01 1234\nInvoice 2024-01-02 1235\n",
+        "第一句话在这里。\n\n第二句话在那里。\n",
+    ],
+)
 def test_lines_of_plain_text_are_no_conll(tmp_path, text):
     assert read(tmp_path, text) == [{"text": line} for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "我\n在\n\n他\n来\n了\n",
+        "1 In O\n2 Bob B-PER\n\n3 On O\n4 Ray B-PER\n",
+        "The DT\nfilm NN\n\nA DT\nbook NN\n" * 5,
+    ],
+)
+def test_tokens_parted_by_blanks_and_tokens_alone_are_conll(tmp_path, text):
+    assert "text" not in read(tmp_path, text)[0]
+
+
+def test_a_column_that_numbers_the_lines_of_the_file_is_no_token(tmp_path):
+    assert set(read(tmp_path, "1 In O\n2 Bob B-PER\n\n3 On O\n4 Ray B-PER\n")[0]) == {"id", "1", "2"}
 
 
 # --- schemes ---------------------------------------------------------------------------------------------------------
@@ -218,6 +247,65 @@ def test_tags_without_type_are_scored_as_entities():
 def test_lists_in_the_cells_of_a_csv_file_are_read(tmp_path, tokens, tags):
     (tmp_path / "train.csv").write_text("tokens,tags\n" + f'"{tokens}","{tags}"\n' * 20)
     assert hfrecipes.check("token-classification", dataset=str(tmp_path / "train.csv"))["labels"] == ["O", "B-x"]
+
+
+@pytest.mark.parametrize(
+    ("header", "tokens", "tags"),
+    [
+        ("words,ner_tags", "EU rejects it", "B-x O O"),
+        ("sentence,tags", "EU rejects it", "B-x O O"),
+        ("tokens,labels", '""EU"", ""\\ud83d\\ude00"", ""it""', '""B-x"", ""O"", ""O""'),
+    ],
+)
+def test_lists_in_cells_are_read_whatever_their_columns_are_called(tmp_path, header, tokens, tags):
+    in_json = [f"[{cell}]" if '"' in cell else cell for cell in (tokens, tags)]
+    (tmp_path / "train.csv").write_text(f"{header}\n" + f'"{in_json[0]}","{in_json[1]}"\n' * 20)
+    assert hfrecipes.check("token-classification", dataset=str(tmp_path / "train.csv"))["labels"] == ["O", "B-x"]
+
+
+@pytest.mark.parametrize("cell", ["[0 0 1]", "array(['a', 'b', 'c'], dtype=object)", "[I, saw, Bob]", "['a' 'b' 'c']"])
+def test_a_cell_that_looks_like_a_list_and_is_none_is_refused(tmp_path, cell):
+    (tmp_path / "train.csv").write_text("tokens,tags\n" + f'"a b c","{cell}"\n' * 20)
+    with pytest.raises(DataError, match="which is no list: save the rows as jsonl or parquet"):
+        hfrecipes.check("token-classification", dataset=str(tmp_path / "train.csv"))
+
+
+def test_tags_that_the_dataset_names_keep_their_order_and_those_that_train_lacks():
+    names = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-MISC"]
+    features = datasets.Features(
+        {"tokens": datasets.List(datasets.Value("string")), "ner_tags": datasets.List(datasets.ClassLabel(names=names))}
+    )
+    rows = datasets.Dataset.from_list([{"tokens": ["a", "b"], "ner_tags": [1, 0]}] * 20, features=features)
+    assert hfrecipes.check("token-classification", dataset=rows)["labels"] == names
+
+
+def test_a_test_file_with_fewer_columns_is_scored_by_its_own(tmp_path, caplog):
+    (tmp_path / "train.txt").write_text("EU NNP I B-ORG\nsat VB O O\n\n" * 20)
+    (tmp_path / "test.txt").write_text("EU B-ORG\nsat O\n\n" * 5)
+    from hfrecipes.checks import golds
+    from hfrecipes.config import RunConfig
+    from hfrecipes.data import load
+
+    recipe = TokenClassification()
+    with caplog.at_level("INFO", "hfrecipes"):
+        data = load(RunConfig(task=recipe.task, dataset=str(tmp_path)), recipe)
+    assert golds(recipe, data.splits["test"]) == [["B-ORG", "O"]] * 5
+    assert "columns of another split: tags is '1'" in caplog.text
+
+
+def test_a_tokenizer_that_pads_on_the_left_gives_the_same_tags(tiny_bert, quick, tmp_path):
+    import shutil
+
+    shutil.copytree(tiny_bert, tmp_path / "left")
+    about = json.loads((tmp_path / "left" / "tokenizer_config.json").read_text())
+    about |= {"padding_side": "left", "truncation_side": "left"}
+    (tmp_path / "left" / "tokenizer_config.json").write_text(json.dumps(about))
+    rows = [dict(TokenClassification.samples[place % 4]) for place in range(20)]
+    settings = {**quick, "model": str(tmp_path / "left")}
+    result = hfrecipes.run("token-classification", dataset=rows, output_dir=tmp_path / "run", **settings)
+    several = result.predict([{"tokens": ["a"] * size} for size in (3, 30)])
+    (alone,) = result.predict([{"tokens": ["a"] * 3}])
+    assert alone["scores"] == pytest.approx(several[0]["scores"], abs=1e-5)
 
 
 def test_labels_of_whole_texts_are_no_tags():
@@ -447,7 +535,7 @@ def test_a_resample_scores_as_its_rows_do(rows, seed):
     places = np.random.default_rng(seed).integers(0, len(gold), len(gold))
     weights = np.bincount(places, minlength=len(gold))[None].astype(np.float32)
     plain = recipe.score([predictions[i] for i in places], [gold[i] for i in places])
-    found = recipe.resample(predictions, gold, weights)
+    found = recipe.measure(predictions, gold)(weights)
     assert {name: pytest.approx(values[0]) for name, values in found.items()} == plain
 
 

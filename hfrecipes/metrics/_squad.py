@@ -14,9 +14,9 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = frozenset(string.punctuation)
 # Signs that CMRC 2018 leaves out.
 _CMRC_SIGNS = frozenset("-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』")
-_CJK = r"\u3400-\u4dbf\u4e00-\u9fff\u3040-\u30ff\uf900-\ufaff"
-_IS_CJK = re.compile(f"[{_CJK}]")
-_SEGMENTS = re.compile(rf"[{_CJK}]|\d+(?:[.,]\d+)*|[^\W\d{_CJK}]+|[^\w\s]")
+CJK = r"\u3400-\u4dbf\u4e00-\u9fff\u3040-\u30ff\uf900-\ufaff"
+_IS_CJK = re.compile(f"[{CJK}]")
+_SEGMENTS = re.compile(rf"[{CJK}]|\d+(?:[.,]\d+)*|[^\W\d{CJK}]+|[^\w\s]")
 
 
 def normalize(text: str) -> str:

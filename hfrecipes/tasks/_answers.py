@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -11,15 +9,16 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from ..metrics._squad import CJK
 from ..recipe import Batch, Row
+from ._cells import spelled, whole
 
 NEAR = 20  # characters within which an answer is taken for the one that answer_start means
 TEXTS, STARTS = ("answer", "answer_text", "答案"), ("answer_start", "start", "start_position", "span_start")
 _CONTEXTS, _QUESTIONS = ("context", "context_text", "passage", "paragraph"), ("question", "query_text", "query")
 _IDS = ("id", "query_id", "qid", "question_id")
-_CJK = r"\u3400-\u4dbf\u4e00-\u9fff\u3040-\u30ff\uf900-\ufaff"
-_LETTER = rf"[^\W{_CJK}]"
-_LEFT_OUT = -100
+_LETTER = rf"[^\W{CJK}]"
+UNKNOWN = -1  # place of an answer that the loss leaves out
 
 
 # --- where an answer stands ------------------------------------------------------------------------------------------
@@ -71,7 +70,7 @@ def target(
         closes: Whether it is the last.
 
     Returns:
-        None where the answer is not wholly in the window; -100 twice where it has no token.
+        None where the answer is not wholly in the window; `UNKNOWN` twice where it has no token.
     """
     if span is None or not len(starts):
         return None
@@ -79,37 +78,37 @@ def target(
         return None
     first = int(np.searchsorted(ends, span[0], side="right"))
     last = int(np.searchsorted(starts, span[1], side="left")) - 1
-    return (first, last) if first <= last else (_LEFT_OUT, _LEFT_OUT)
+    return (first, last) if first <= last else (UNKNOWN, UNKNOWN)
 
 
 # --- published shapes ------------------------------------------------------------------------------------------------
 
 
 def are_lists(kind: Any) -> bool:
-    """Whether a column of this type of `datasets` holds `{"text": […], "answer_start": […]}`."""
-    return isinstance(kind, dict) and set(kind) == {"text", "answer_start"} and all(map(_is_list, kind.values()))
+    """Whether a column of this type of `datasets` holds `{"text": [text, …], "answer_start": [number, …]}`."""
+    if not isinstance(kind, dict) or set(kind) != {"text", "answer_start"}:
+        return False
+    text, start = (getattr(getattr(kind[name], "feature", None), "dtype", "") for name in ("text", "answer_start"))
+    return text in ("string", "large_string", "null") and start.startswith(("int", "uint", "null"))
 
 
-def _is_list(kind: Any) -> bool:
-    return hasattr(kind, "feature")
-
-
-def from_articles(batch: Batch) -> Batch:
+def from_articles(batch: Batch, paragraphs: str) -> Batch:
     """Rows of articles, each with its paragraphs, as SQuAD is published."""
-    return _rows(paragraph for paragraphs in batch["paragraphs"] for paragraph in paragraphs)
+    return _rows(paragraph for several in batch[paragraphs] for paragraph in _dicts(several, paragraphs))
 
 
-def from_paragraphs(batch: Batch) -> Batch:
+def from_paragraphs(batch: Batch, qas: str) -> Batch:
     """Rows of paragraphs, each with its questions."""
-    names = list(batch)
-    return _rows(dict(zip(names, cells, strict=True)) for cells in zip(*batch.values(), strict=True))
+    names = [*(name for name in batch if name != qas), "qas"]
+    columns = [*(values for name, values in batch.items() if name != qas), batch[qas]]
+    return _rows(dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True))
 
 
 def _rows(paragraphs: Iterable[Row]) -> Batch:
     made: Batch = {"id": [], "question": [], "context": [], "answers": []}
     for paragraph in paragraphs:
         context = _required(paragraph, _CONTEXTS)
-        for asked in paragraph["qas"]:
+        for asked in _dicts(_required(paragraph, ("qas",)), "qas"):
             made["id"].append(str(_cell(asked, _IDS) or ""))
             made["question"].append(_required(asked, _QUESTIONS))
             made["context"].append(context)
@@ -118,7 +117,13 @@ def _rows(paragraphs: Iterable[Row]) -> Batch:
     return made
 
 
-def from_flat(batch: Batch, inputs: dict[str, str], answers: str, start: str | None, impossible: str | None) -> Batch:
+def _dicts(cell: Any, name: str) -> list[Row]:
+    if not isinstance(cell, list) or not all(isinstance(one, dict) for one in cell):
+        raise DataError(f"{name} holds {str(cell)[:60]!r}, expected a list of objects as SQuAD has them")
+    return cell
+
+
+def from_flat(batch: Batch, answers: str, start: str | None, impossible: str | None) -> Batch:
     """Rows whose answers are given otherwise than as a dict of lists."""
     size = len(batch[answers])
     starts, without = (batch[name] if name else [None] * size for name in (start, impossible))
@@ -126,7 +131,8 @@ def from_flat(batch: Batch, inputs: dict[str, str], answers: str, start: str | N
         as_lists([] if _is_true(none) else cell, at)
         for cell, at, none in zip(batch[answers], starts, without, strict=True)
     ]
-    return {**{column: batch[own] for column, own in inputs.items()}, "answers": made}
+    used = {answers, start, impossible}
+    return {**{name: values for name, values in batch.items() if name not in used}, "answers": made}
 
 
 def as_lists(cell: Any, start: Any = None) -> Row | None:
@@ -142,24 +148,18 @@ def as_lists(cell: Any, start: Any = None) -> Row | None:
     if cell is None or (isinstance(cell, float) and np.isnan(cell)):
         return None
     found = list(_answers(_unquoted(cell) if isinstance(cell, str) else cell, start))
-    return {"text": [text for text, _ in found], "answer_start": [_whole(at) for _, at in found]}
+    return {"text": [_text(text) for text, _ in found], "answer_start": [_start(at) for _, at in found]}
 
 
 def _unquoted(text: str) -> Any:
-    """The dict or list that a text spells, as a csv file made from a DataFrame has it; else the text."""
-    opening = text.strip()[:2]
-    if opening[:1] not in ("{", "["):
-        return text
-    for read in (json.loads, ast.literal_eval):
-        try:
-            value = read(text)
-        except (ValueError, SyntaxError):
-            continue
-        if isinstance(value, dict) or all(isinstance(one, dict | str) for one in value):
-            return value
-    if opening in ('{"', "{'"):
-        raise DataError(f"answers holds the text {text[:60]!r}, which is no list: save the rows as jsonl or parquet")
-    return text
+    try:
+        value = spelled(text)
+    except DataError:
+        if text.lstrip().startswith("["):  # as a text may
+            return text
+        raise
+    is_answers = isinstance(value, dict) or (value and all(isinstance(one, dict) for one in value))
+    return value if is_answers or value == [] else text
 
 
 def _answers(cell: Any, start: Any) -> Iterator[tuple[Any, Any]]:
@@ -173,7 +173,7 @@ def _answers(cell: Any, start: Any) -> Iterator[tuple[Any, Any]]:
         for one in cell:
             yield from _answers(one, None) if isinstance(one, dict) else [(one, None)]
     elif str(cell).strip():
-        yield str(cell), start
+        yield cell, start
 
 
 def _cell(row: Row, names: Iterable[str]) -> Any:
@@ -187,15 +187,20 @@ def _required(row: Row, names: Sequence[str], *, none: bool = False) -> Any:
     return value
 
 
-def _whole(start: Any) -> int:
-    """A place in the text, also when a table made 25.0 of it; -1 where it is not known."""
-    if start is None or str(start).strip().lower() in ("", "na", "nan", "none", "null"):
-        return -1
+def _text(text: Any) -> str | None:
+    if text is not None and (isinstance(text, list | dict | bool)):
+        raise DataError(f"an answer is {str(text)[:60]!r}, expected a text")
+    return None if text is None else str(text)
+
+
+def _start(start: Any) -> int:
+    """A place in the text; -1 where it is not known."""
     try:
-        return max(-1, int(float(start)))
+        number = whole(start)
     except (TypeError, ValueError):
         raise DataError(f"answer_start is {str(start)[:40]!r}, expected a number of characters") from None
+    return -1 if number is None else max(-1, number)
 
 
 def _is_true(cell: Any) -> bool:
-    return cell is not None and str(cell).strip().lower() in ("true", "1", "1.0")
+    return cell is not None and str(cell).strip().lower() in ("true", "1", "1.0", "yes", "y")

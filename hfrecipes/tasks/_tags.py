@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from ..errors import DataError
 from ..recipe import Batch, Row
+from ._cells import spelled, whole
 
 Scheme = Literal["BIO", "IOB1", "BIOES", "BILOU", "BMES", "none"]
 OUTSIDE = "O"
@@ -104,7 +104,7 @@ def find_words(text: str, tokens: list[str]) -> list[tuple[int, int]]:
 # --- spans of characters ---------------------------------------------------------------------------------------------
 
 
-def from_texts(batch: Batch, text: str, spans: str | None, beside: str | None) -> Batch:
+def from_texts(batch: Batch, text: str, spans: str | None = None, beside: str | None = None) -> Batch:
     """Words of each text; with spans also tags in BIO, a span widened to whole words."""
     texts = [one or "" for one in batch[text]]
     words = [split_words(one) for one in texts]
@@ -120,19 +120,23 @@ def from_texts(batch: Batch, text: str, spans: str | None, beside: str | None) -
     return made if beside is None else {**made, beside: batch[beside]}
 
 
-def from_cells(batch: Batch, lists: list[str]) -> Batch:
-    """Lists that cells of text hold, as csv files have them: as Python writes them, or parted by blanks."""
-    return {**batch, **{name: [_listed(cell) for cell in batch[name]] for name in lists}}
+def from_cells(batch: Batch, lists: list[str], text: str | None = None) -> Batch:
+    """Lists that cells of text hold, as csv files have them: spelled as lists, or parted by blanks.
+
+    Args:
+        batch: Rows.
+        lists: Columns of such cells.
+        text: The one of them that holds the tokens, where it is called otherwise.
+    """
+    made = {**batch, **{name: [_listed(cell) for cell in batch[name]] for name in lists}}
+    return made if text is None else {"tokens": made.pop(text), **made}
 
 
-def _listed(cell: Any) -> list[str] | None:
-    if not isinstance(cell, str):
-        return None if cell is None else [str(one) for one in cell]
-    try:
-        value = ast.literal_eval(cell) if cell.lstrip().startswith("[") else None
-    except (ValueError, SyntaxError):
-        value = None
-    return [str(one) for one in value] if isinstance(value, list) else cell.split()
+def _listed(cell: Any) -> list[Any] | None:
+    value = spelled(cell) if isinstance(cell, str) else cell
+    if isinstance(value, list):
+        return [None if one is None else str(one) for one in value]
+    return None if cell is None else cell.split()
 
 
 def _entity(span: Any) -> Row:
@@ -141,13 +145,15 @@ def _entity(span: Any) -> Row:
         cells = [next((span[name] for name in names if name in span), None) for names in (_START, _END, _LABEL)]
     else:
         cells = [*span, None, None, None][:3] if isinstance(span, list | tuple) else [None] * 3
-    start, end, label = map(str, cells)
     try:
-        return {"start": int(start), "end": int(end), "label": label if cells[2] is not None else ""}
+        start, end = whole(cells[0]), whole(cells[1])
     except (TypeError, ValueError):
+        start = end = None
+    if start is None or end is None:
         raise DataError(
             f'found the span {str(span)[:80]!r}, expected {{"start": 0, "end": 5, "label": "person"}} in characters'
-        ) from None
+        )
+    return {"start": start, "end": end, "label": "" if cells[2] is None else str(cells[2])}
 
 
 def _bio(borders: list[tuple[int, int]], entities: list[Row]) -> list[str]:

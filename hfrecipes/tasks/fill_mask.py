@@ -5,6 +5,7 @@ Adapts an encoder to the language of a domain, before it is fine-tuned for anoth
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ConfigError, ModelError
-from ..recipe import Batch, Column, Recipe, Row
+from ..recipe import Batch, Column, Measure, Recipe, Row
+from ._loss import token_loss
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 BEST = 5  # words offered for each gap
+GAP = -1  # label of a gap that the text itself has: to be filled, and no part of the loss
 
 
 @dataclass(kw_only=True)
@@ -50,7 +53,7 @@ class FillMask(Recipe):
     }
     # `words` is what whole_word_mask needs to draw the targets.
     targets: ClassVar[tuple[str, ...]] = ("labels", "words")
-    kept: ClassVar[tuple[str, ...]] = ("labels",)
+    reduced_by: ClassVar[tuple[str, ...]] = ("labels",)
     samples: ClassVar[list[Row]] = [
         {"text": "The lid of the jar turns to the left."},
         {"text": "Keep the jar in a dry place, and out of the sun."},
@@ -86,8 +89,8 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
 
     @classmethod
     def gold_reads(cls) -> list[str]:
-        """A text is its own answer."""
-        return ["text"]
+        """Nothing: a text is its own answer."""
+        return []
 
     def gold(self, row: Row) -> Any:
         """True: what is hidden stands in the text."""
@@ -97,22 +100,21 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
 
     def encode(self, batch: Batch) -> Batch:
         """Each text in blocks, the same words hidden whenever it is read; none in a text that has gaps itself."""
-        tokens = self._tokens(
-            batch["text"], truncation=True, max_length=self.max_length, stride=0, return_overflowing_tokens=True
-        )
+        self._needs_mask()
+        tokens = self.windows(batch["text"], stride=0)
         features: Batch = {"input_ids": [], "labels": [], "row": tokens["overflow_to_sample_mapping"]}
         mask = self.tokenizer.mask_token_id
         open_rows = {row for row, ids in zip(features["row"], tokens["input_ids"], strict=True) if mask in ids}
         for block, (row, ids) in enumerate(zip(features["row"], tokens["input_ids"], strict=True)):
             hidden = seen = np.array(ids)
             if row in open_rows:
-                labels = np.where(seen == mask, mask, -100)  # to be filled, not scored
+                labels = np.where(seen == mask, GAP, -100)
             else:
-                generator = np.random.default_rng(zlib.crc32(seen.astype(np.int32).tobytes()))
+                generator = np.random.default_rng(_hash(seen))
                 hidden, labels = self._hide(seen, self._words(tokens, block), generator)
             features["input_ids"].append(hidden)
             features["labels"].append(labels)
-        return features | _sizes(features["input_ids"])
+        return {**features, "length": [len(ids) for ids in features["input_ids"]]}
 
     def encode_for_training(self, batch: Batch) -> Batch:
         """Texts one behind another in full blocks; what is hidden is drawn anew whenever a block is read."""
@@ -126,7 +128,7 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
         room = self.max_length - len(prefix) - len(suffix)
         blocks = [slice(start, start + room) for start in range(0, len(ids), room)]
         framed = [[*prefix, *ids[block], *suffix] for block in blocks]
-        features: Batch = {"input_ids": framed, **_sizes(framed)}
+        features: Batch = {"input_ids": framed, "length": [len(ids) for ids in framed]}
         if self.whole_word_mask:
             features["words"] = [[*[-1] * len(prefix), *words[block], *[-1] * len(suffix)] for block in blocks]
         return features
@@ -137,9 +139,12 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
         start = next(place for place in range(len(full)) if full[place : place + len(bare)] == bare)
         return full[:start], full[start + len(bare) :]
 
-    def _tokens(self, texts: list[str], **how: Any) -> Any:
+    def _needs_mask(self) -> None:
         if self.tokenizer.mask_token_id is None:
             raise ModelError("the model's tokenizer has no mask token: use an encoder such as BERT")
+
+    def _tokens(self, texts: list[str], **how: Any) -> Any:
+        self._needs_mask()
         return self.tokenizer(texts, return_attention_mask=False, return_token_type_ids=False, **how)
 
     def _words(self, tokens: Any, text: int) -> list[int]:
@@ -175,24 +180,27 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
         return partial(self._collate, pad=DataCollatorForTokenClassification(self.tokenizer))
 
     def _collate(self, features: list[Row], pad: Callable[[list[Row]], Any]) -> Any:
-        # From numpy's own state, which the Trainer seeds, saves and restores.
-        generator = np.random.default_rng(np.random.randint(2**31))
         shown = []
         for row in features:
             ids, labels = np.array(row["input_ids"]), row.get("labels")
             if labels is None:
+                # By content and epoch, so that a run resumed in the middle hides what it would have hidden.
+                generator = np.random.default_rng([self.seed, self.epoch, _hash(ids)])
                 ids, labels = self._hide(ids, row.get("words") or range(len(ids)), generator)
                 labels = labels.tolist()
             shown.append({"input_ids": ids.tolist(), "labels": labels})
         return pad(shown)
+
+    def loss_function(self) -> Callable[..., Any] | None:
+        """Cross entropy over the hidden tokens."""
+        return token_loss
 
     def reduce(self, logits: Any, labels: Any) -> Any:
         """Of each block: summed loss, number and hits of the hidden tokens; the best tokens for each open gap."""
         import torch
 
         logits = logits[0] if isinstance(logits, tuple) else logits
-        gaps = labels == self.tokenizer.mask_token_id
-        hidden = (labels != -100) & ~gaps
+        gaps, hidden = labels == GAP, labels >= 0
         rows, guesses, wanted = hidden.nonzero()[:, 0], logits[hidden].float(), labels[hidden]
         losses = torch.nn.functional.cross_entropy(guesses, wanted, reduction="none")
         sums = torch.zeros(len(labels), 3, device=logits.device)
@@ -229,25 +237,28 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
 
     # --- scores --------------------------------------------------------------------------------------------------
 
-    def baseline(self, train: Dataset, rows: Dataset) -> list[Row]:
+    def baseline(self, train: Dataset) -> Callable[[Dataset], list[Row]]:
         """Every token as likely as it is frequent in the training rows, whatever stands around it."""
         if self.tokenizer is None:  # asked before a model is loaded, for the names of the scores
-            return [{"masked": 1, "correct": 0, "loss": 0.0, "fills": []}] * len(rows)
+            return lambda rows: [{"masked": 1, "correct": 0, "loss": 0.0, "fills": []}] * len(rows)
         counts = np.ones(len(self.tokenizer))
         for texts in train.select_columns("text").iter(1000):
-            for ids in self._tokens(texts["text"], add_special_tokens=False)["input_ids"]:
-                np.add.at(counts, ids, 1)
-        losses, most = -np.log(counts / counts.sum()), int(counts.argmax())
+            ids = itertools.chain.from_iterable(self._tokens(texts["text"], add_special_tokens=False)["input_ids"])
+            counts += np.bincount(np.fromiter(ids, dtype=np.int64), minlength=len(counts))
+        return partial(self._guessed, -np.log(counts / counts.sum()), int(counts.argmax()))
+
+    def _guessed(self, losses: np.ndarray, guess: int, rows: Dataset) -> list[Row]:
+        """What one and the same guess, and a loss that depends on the token alone, come to."""
         made = []
         for texts in rows.select_columns("text").iter(1000):
             features = self.encode(texts)
             labels: list[list[int]] = [[] for _ in texts["text"]]
             for row, several in zip(features["row"], features["labels"], strict=True):
-                labels[row] += several[(several != -100) & (several != self.tokenizer.mask_token_id)].tolist()
+                labels[row] += several[several >= 0].tolist()
             made += [
                 {
                     "masked": len(own),
-                    "correct": own.count(most),
+                    "correct": own.count(guess),
                     "loss": float(losses[own].mean()) if own else 0.0,
                     "fills": [],
                 }
@@ -263,20 +274,19 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
         """
         raise ConfigError("metrics: fill-mask has perplexity and accuracy, and takes no others")
 
-    def score(self, predictions: list[Row], references: list[Any]) -> dict[str, float]:
+    def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """Perplexity of the hidden tokens, 1 at best, and the share of them guessed, from 0 to 1."""
-        once = np.ones((1, len(references)), dtype=np.float32)
-        return {name: float(values[0]) for name, values in self.resample(predictions, references, once).items()}
-
-    def resample(self, predictions: list[Row], references: list[Any], weights: np.ndarray) -> dict[str, np.ndarray]:
-        """The same for all resamples at once."""
         masked, right = (np.array([float(one[name]) for one in predictions]) for name in ("masked", "correct"))
         losses = np.array([one["loss"] for one in predictions]) * masked
-        weights = weights.astype(np.float64)
-        total = weights @ masked
-        total = np.where(total > 0, total, np.nan)
-        return {"perplexity": np.exp(weights @ losses / total), "accuracy": weights @ right / total}
+        return partial(_of_tokens, masked, right, losses)
 
 
-def _sizes(blocks: list[Any]) -> Batch:
-    return {"length": [len(ids) for ids in blocks], "cut": [False] * len(blocks)}
+def _hash(ids: np.ndarray) -> int:
+    return zlib.crc32(ids.astype(np.int32).tobytes())
+
+
+def _of_tokens(masked: np.ndarray, right: np.ndarray, losses: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    weights = weights.astype(np.float64)
+    total = weights @ masked
+    total = np.where(total > 0, total, np.nan)
+    return {"perplexity": np.exp(weights @ losses / total), "accuracy": weights @ right / total}

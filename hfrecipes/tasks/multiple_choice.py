@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from ..recipe import Batch, Column, Recipe, Row
+from ..recipe import Batch, Column, Measure, Recipe, Row
+from ._cells import spelled
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -28,8 +29,9 @@ _FORMS: dict[Form, str] = {
     "letter": "the letter of the choice",
     "text": "the text of the choice",
 }
-_BLANK = re.compile(r"(?<!\w)_+(?!\w)")
-_NUMBERED = re.compile(r"(ending|choice|option|answer|sol|opt|alternative|candidate|reply)[ _]?(\d+)")
+_BLANK = re.compile(r"(?<![A-Za-z0-9])_+(?![A-Za-z0-9])")
+_NUMBERED = re.compile(r"(ending|choice|option|answer|sol|opt|alternative|candidate|reply)[ _]?(\d+|[a-j])")
+_NAMES, _TEXTS = ("label", "key", "option", "id"), ("text", "value", "content")
 
 
 @dataclass(kw_only=True)
@@ -46,7 +48,9 @@ class MultipleChoice(Recipe):
         "question": Column(
             ("sent", "sentence", "question_stem", "goal", "ctx", "prompt", "query", "message", "startphrase", "问题")
         ),
-        "choices": Column(("options", "endings", "candidates", "alternatives", "replies", "选项"), kind=["string"]),
+        "choices": Column(
+            ("options", "endings", "candidates", "alternatives", "replies", "answers", "选项"), kind=["string"]
+        ),
         "label": Column(("answer", "answerKey", "answer_key", "correct", "target", "gold", "答案"), gold=True),
         "id": Column(("qid", "example_id", "question_id"), aside=True, kind=None),
     }
@@ -59,7 +63,7 @@ class MultipleChoice(Recipe):
         "warmup_steps": 0.1,
         "weight_decay": 0.01,
     }
-    text: ClassVar[str] = "question"
+    text: ClassVar[str | None] = None
     samples: ClassVar[list[Row]] = [
         {
             "question": "Is the kettle still on?",
@@ -109,27 +113,29 @@ print(choices[int(logits.argmax())])
     def reshape(cls, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """Choices in columns of their own, with letters beside them, or that are no texts, become a list of texts."""
         own = {name.strip().lower(): name for name in columns}
+        question = columns.get(own.get("question", ""))
+        if isinstance(question, dict) and {"stem", "choices"} <= set(question):
+            return _from_stem
         named, label = (
             next((own[name.lower()] for name in (column, *cls.columns[column].names) if name.lower() in own), None)
             for column in ("choices", "label")
         )
         if named is not None:
-            kind = columns[named]
-            is_plain = getattr(getattr(kind, "feature", None), "dtype", None) in ("string", "large_string", "null")
-            return None if is_plain or _is_scalar(kind) else partial(_from_choices, choices=named, label=label)
+            is_plain = getattr(getattr(columns[named], "feature", None), "dtype", None) in ("string", "large_string")
+            return None if is_plain else partial(_from_choices, choices=named, label=label)
         stems: dict[str, list[tuple[int, str]]] = defaultdict(list)
         for name in own:
             if match := _NUMBERED.fullmatch(name):
-                stems[match[1]].append((int(match[2]), own[name]))
+                stems[match[1]].append((int(match[2]) if match[2].isdigit() else ord(match[2]), own[name]))
         stem = max(stems, key=lambda one: len(stems[one]), default="")
         numbered = [name for _, name in sorted(stems[stem])]
         if len(numbered) < 2:
-            numbered = [letter for letter in LETTERS if letter in columns]
+            numbered = [own[letter] for letter in LETTERS.lower() if letter in own]
         return partial(_from_columns, choices=numbered) if len(numbered) > 1 else None
 
     def study(self, train: Dataset) -> list[str]:
         """See what labels are: the form that fits most rows."""
-        pairs = [(label, choices or []) for label, choices in zip(train["label"], train["choices"], strict=True)]
+        pairs = [(row["label"], row["choices"] or []) for row in _row_by_row(train)]
         sizes = [len(choices) for _, choices in pairs]
         said = [f"choices: {' to '.join(map(str, sorted({min(sizes), max(sizes)})))} a row"] if sizes else []
         if self.label_form is not None:
@@ -153,40 +159,63 @@ print(choices[int(logits.argmax())])
     def problems(self, rows: Dataset) -> dict[str, list[int]]:
         """Labels that are no choice, and rows that leave nothing to choose."""
         found: dict[str, list[int]] = defaultdict(list)
-        for place, (choices, label) in enumerate(zip(rows["choices"], rows["label"], strict=True)):
-            choices = choices or []
+        for place, row in enumerate(_row_by_row(rows)):
+            choices, label = row["choices"] or [], row["label"]
             if not 2 <= len(choices) <= len(LETTERS):
                 found[f"there are {len(choices)} choices, expected 2 to {len(LETTERS)}"].append(place)
-            elif not _is_missing(label) and self.gold({"choices": choices, "label": label}) is None:
+            elif not _is_missing(label) and self.gold(row) is None:
                 found[f"label {str(label)[:40]!r} is none of the choices"].append(place)
         return found
 
     def groups(self, rows: Dataset) -> Sequence[Any] | None:
         """The context, which several questions may share."""
-        return [str(context) for context in rows["context"]] if "context" in rows.column_names else None
+        return [hash(context) for context in rows["context"]] if "context" in rows.column_names else None
 
     # --- rows to features, outputs to predictions ----------------------------------------------------------------
 
     def encode(self, batch: Batch) -> Batch:
         """Tokens of each choice behind its question; a gap `_` in the question is filled with the choice."""
-        firsts, seconds = [], []
-        contexts = batch.get("context") or [None] * len(batch["question"])
-        for context, question, choices in zip(contexts, batch["question"], batch["choices"], strict=True):
-            for choice in choices:
-                gap = _BLANK.search(question)
-                filled = f"{question[: gap.start()]}{choice}{question[gap.end() :]}" if gap else f"{question} {choice}"
-                firsts.append(context or question)
-                seconds.append(filled if context or gap else choice)
         sizes = [len(choices) for choices in batch["choices"]]
-        tokens = self.tokenize(firsts, seconds, max_length=self.max_length)
+        contexts = batch.get("context") or [None] * len(sizes)
+        rows = zip(contexts, batch["question"], batch["choices"], strict=True)
+        parts = [self._pair(context, question, choice) for context, question, choices in rows for choice in choices]
+        firsts, seconds, shortened = map(list, zip(*parts, strict=True))
+        # The choice stands at the end of the second text, and is what must not be cut.
+        tokens = self.tokenize(firsts, seconds, max_length=self.max_length, cut="only_first")
         features: Batch = {name: _parts(values, sizes) for name, values in tokens.items()}
         features["length"] = [max(lengths) for lengths in features["length"]]
-        features["cut"] = [any(cut) for cut in features["cut"]]
+        features["cut"] = [any(cut) for cut in _parts(list(map(max, tokens["cut"], shortened)), sizes)]
         features["choices"] = sizes
         if "label" in batch:
-            pairs = zip(batch["choices"], batch["label"], strict=True)
-            features["labels"] = [self.gold({"choices": choices, "label": label}) for choices, label in pairs]
+            features["labels"] = list(map(self.gold, _row_by_row(batch)))
         return features
+
+    def _pair(self, context: str | None, question: str, choice: str) -> tuple[str, str, bool]:
+        """First and second text of a choice, and whether one was shortened so that the choice has room."""
+        # A quarter at least is left for the first text.
+        room = (self.max_length - self.tokenizer.num_special_tokens_to_add(pair=True)) * 3 // 4
+        kept, asked = self._kept(choice, room, from_end=False), question
+        gap = _BLANK.search(question)
+        if (context or gap) and len(f"{question}{kept}".encode()) >= room:
+            asked = self._kept(question, room - self._size(kept) - 1, from_end=True)
+            gap = _BLANK.search(asked)
+        filled = f"{asked[: gap.start()]}{kept}{asked[gap.end() :]}" if gap else f"{asked} {kept}".lstrip()
+        is_cut = kept != choice or asked != question
+        return (context or question), (filled if context or _BLANK.search(question) else kept), is_cut
+
+    def _size(self, text: str) -> int:
+        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _kept(self, text: str, most: int, *, from_end: bool) -> str:
+        """As much of the text as makes that many tokens, its end or its start."""
+        if len(text.encode()) <= most or not self.tokenizer.is_fast:  # a token has a byte or more
+            return text
+        offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        if len(offsets) <= most:
+            return text
+        if most <= 0:
+            return ""
+        return text[offsets[-most][0] :] if from_end else text[: offsets[most - 1][1]]
 
     def collator(self) -> Callable[[list[Row]], Any]:
         """Pads texts, and rows of fewer choices with their first one, which the loss leaves out."""
@@ -201,8 +230,8 @@ print(choices[int(logits.argmax())])
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
         """`label` (number of the choice, from 0), the `choice`, its `score`, and the `scores` of all."""
         predictions = []
-        for row, logits, size in zip(rows, np.asarray(outputs, dtype=np.float64), encoded["choices"], strict=True):
-            odds = np.exp(logits[:size] - logits[:size].max())
+        for row, logits, size in zip(rows, outputs, encoded["choices"], strict=True):
+            odds = np.exp(logits[:size].astype(np.float64) - logits[:size].max())
             scores = (odds / odds.sum()).tolist()
             best = int(np.argmax(scores))
             choice = row["choices"][best]
@@ -211,39 +240,32 @@ print(choices[int(logits.argmax())])
 
     # --- scores --------------------------------------------------------------------------------------------------
 
-    def baseline(self, train: Dataset, rows: Dataset) -> list[Row]:
+    def baseline(self, train: Dataset) -> Callable[[Dataset], list[Row]]:
         """The place where the right choice stands most often in the training rows."""
-        pairs = zip(train["choices"], train["label"], strict=True)
-        golds = [self.gold({"choices": choices, "label": label}) for choices, label in pairs]
-        places = Counter(gold for gold in golds if gold is not None)
+        places = Counter(gold for gold in map(self.gold, _row_by_row(train)) if gold is not None)
         most = max(sorted(places), key=places.__getitem__, default=0)
-        return [
-            {
-                "label": place,
-                "choice": choices[place],
-                "score": 1.0,
-                "scores": [float(i == place) for i in range(len(choices))],
-            }
-            for choices in rows["choices"]
-            for place in [min(most, len(choices) - 1)]
-        ]
+        return lambda rows: [_certain(choices, min(most, len(choices) - 1)) for choices in rows["choices"]]
 
     def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
         """Numbers of the choices."""
         return [prediction["label"] for prediction in predictions], references
 
-    def score(self, predictions: list[Row], references: list[Any]) -> dict[str, float]:
+    def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """Accuracy, from 0 to 1."""
-        from ..metrics import load
-
-        predicted, gold = self.metric_inputs(predictions, references)
-        return {"accuracy": load("accuracy").compute(predictions=predicted, references=gold)["accuracy"]}
-
-    def resample(self, predictions: list[Row], references: list[Any], weights: np.ndarray) -> dict[str, np.ndarray]:
-        """The same for all resamples at once."""
         predicted, gold = self.metric_inputs(predictions, references)
         right = np.array([one == other for one, other in zip(predicted, gold, strict=True)], dtype=np.float64)
-        return {"accuracy": weights @ right / weights.sum(1)}
+        return lambda weights: {"accuracy": weights @ right / weights.sum(1)}
+
+
+def _row_by_row(columns: Any) -> Iterator[Row]:
+    """Choices and label of each row."""
+    for choices, label in zip(columns["choices"], columns["label"], strict=True):
+        yield {"choices": choices, "label": label}
+
+
+def _certain(choices: list[str], place: int) -> Row:
+    scores = [float(other == place) for other in range(len(choices))]
+    return {"label": place, "choice": choices[place], "score": 1.0, "scores": scores}
 
 
 # --- labels ----------------------------------------------------------------------------------------------------------
@@ -257,10 +279,13 @@ def _place(label: Any, choices: list[str], form: str) -> int | None:
     """The choice that a label of this form means, from 0; None where it means none, or more than one."""
     text, number = str(label).strip(), _number(label)
     if form == "text":
-        alike = [place for place, choice in enumerate(choices) if choice is not None and choice.strip() == text]
+        texts = [str(choice or "").strip() for choice in choices]
+        alike = [place for place, choice in enumerate(texts) if choice == text]
+        alike = alike or [place for place, choice in enumerate(texts) if choice.casefold() == text.casefold()]
         return alike[0] if len(alike) == 1 else None
     if form == "letter":
-        number = LETTERS.find(text.upper()) if len(text) == 1 else None
+        letter = text.strip("(). ").upper()
+        number = LETTERS.find(letter) if len(letter) == 1 else None
     elif number is not None:
         number -= form == "from_1"
     return number if number is not None and 0 <= number < len(choices) else None
@@ -328,6 +353,7 @@ def _from_choices(batch: Batch, choices: str, label: str | None) -> Batch:
 
 def _named_choices(cell: Any) -> list[tuple[str, Any]] | None:
     """Name and text of each choice; no names for a plain list."""
+    cell = spelled(cell) if isinstance(cell, str) else cell
     if cell is None:
         return None
     if isinstance(cell, dict) and isinstance(cell.get("text"), list):
@@ -337,14 +363,14 @@ def _named_choices(cell: Any) -> list[tuple[str, Any]] | None:
         named = list(cell.items())
     else:
         dicts = [one if isinstance(one, dict) else {"text": one} for one in cell]
-        named = [(str(one.get("label", "")), one.get("text")) for one in dicts]
+        named = [(str(_first(one, _NAMES) or ""), _first(one, _TEXTS)) for one in dicts]
     return _without_end([(name, None if text is None else str(text)) for name, text in named])
 
 
 def _letter(own: list[tuple[str, Any]] | None, label: Any) -> Any:
     """The letter of the choice that the label names; the label itself where choices have no names, or others."""
-    names = [name for name, _ in own or ()]
-    if not any(names) or _is_missing(label):
+    names, texts = zip(*own, strict=True) if own else ((), ())
+    if not any(names) or _is_missing(label) or str(label) in texts:
         return label
     return LETTERS[names.index(str(label))] if str(label) in names else f"{label} (not in {', '.join(names)})"
 
@@ -365,5 +391,18 @@ def _without_end(named: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
     return named
 
 
-def _is_scalar(kind: Any) -> bool:
-    return not isinstance(kind, dict) and not hasattr(kind, "feature")
+def _first(cell: Row, names: Sequence[str]) -> Any:
+    return next((cell[name] for name in names if cell.get(name) is not None), None)
+
+
+def _from_stem(batch: Batch) -> Batch:
+    """Question and choices in one cell, as the files of ARC and CommonsenseQA have them."""
+    name = next(name for name in batch if name.strip().lower() == "question")
+    cells = batch[name]
+    made = {
+        **batch,
+        name: [cell["stem"] for cell in cells],
+        "choices": [cell["choices"] for cell in cells],
+    }
+    label = next((one for one in ("answerKey", "answer_key", "answer", "label") if one in batch), None)
+    return _from_choices(made, "choices", label)

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..errors import ConfigError, ModelError
-from ..recipe import Batch, Column, Recipe, Row
+from ..errors import ConfigError
+from ..recipe import Batch, Column, Measure, Recipe, Row
 from . import _answers
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+QUESTION = 64  # tokens of a question that are kept at most, as in the baselines of SQuAD
 BEST = 20  # spans of each question that are kept, as in the baselines of SQuAD
 SHORTEST = 32  # tokens of a window that has room for question and context
 
@@ -32,7 +33,7 @@ class QuestionAnswering(Recipe):
     max_length: int = 384
     """Tokens of each window, question and special ones included; at most what the model reads."""
     doc_stride: int = 128
-    """Tokens that neighbouring windows of a context share."""
+    """Tokens that neighbouring windows of a context share; at most half of those that a window has for it."""
     max_answer_length: int = 30
     """Tokens of an answer at most."""
     version_2_with_negative: bool | None = None
@@ -57,9 +58,9 @@ class QuestionAnswering(Recipe):
         "weight_decay": 0.01,
     }
     lora: ClassVar[str | None] = "QUESTION_ANS"
-    text: ClassVar[str] = "question"
-    # First and last token of the answer, and of the context, without which no best span can be told.
-    kept: ClassVar[tuple[str, ...]] = ("labels",)
+    text: ClassVar[str | None] = None
+    # `labels` tell where the context stands, too, without which no best span is found.
+    reduced_by: ClassVar[tuple[str, ...]] = ("labels",)
     samples: ClassVar[list[Row]] = [
         {
             "question": "When does the last ferry leave?",
@@ -119,21 +120,15 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
         """Articles as SQuAD publishes them become one row a question; answers of other shapes become lists."""
         own = {name.strip().lower(): name for name in columns}
         if "paragraphs" in own:
-            return _answers.from_articles
+            return partial(_answers.from_articles, paragraphs=own["paragraphs"])
         if "qas" in own:
-            return _answers.from_paragraphs
+            return partial(_answers.from_paragraphs, qas=own["qas"])
         answers = next((own[name] for name in ("answers", *_answers.TEXTS) if name in own), None)
         impossible = own.get("is_impossible")
         if answers is None or (_answers.are_lists(columns[answers]) and impossible is None):
             return None
-        inputs = {
-            column: own[name]
-            for column, facts in cls.columns.items()
-            for name in (column, *facts.names)
-            if name in own and not facts.gold
-        }
         start = next((own[name] for name in _answers.STARTS if name in own), None)
-        return partial(_answers.from_flat, inputs=inputs, answers=answers, start=start, impossible=impossible)
+        return partial(_answers.from_flat, answers=answers, start=start, impossible=impossible)
 
     def study(self, train: Dataset) -> list[str]:
         """See whether questions may have no answer, and whether answers are counted by words or characters."""
@@ -199,7 +194,7 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
 
     def groups(self, rows: Dataset) -> Sequence[Any] | None:
         """The context, which several questions share."""
-        return [str(context) for context in rows["context"]]
+        return [hash(context) for context in rows["context"]]
 
     # --- rows to features, outputs to predictions ----------------------------------------------------------------
 
@@ -207,7 +202,7 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
         """Windows of question and context.
 
         `starts` and `ends` are the characters of each context token; `labels` the first and last token of the answer,
-        -100 where that is not known, and of the context.
+        -1 where that is not known, and of the context.
         """
         tokens, cut = self._windows(batch["question"], batch["context"])
         rows = tokens["overflow_to_sample_mapping"]
@@ -234,33 +229,27 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
         return [_answers.first_span(context, cell) if _answers.pairs(cell) else () for context, cell in pairs]
 
     def _windows(self, questions: list[str], contexts: list[str]) -> tuple[Any, list[bool]]:
-        """Tokens of all windows, and whether each question was cut to half of them."""
-        if not self.tokenizer.is_fast:
-            raise ModelError(
-                f"{type(self.tokenizer).__name__} does not tell where a piece stands in the text: "
-                "use a model with a fast tokenizer (tokenizer.json)"
-            )
+        """Tokens of all windows, and whether each question was cut."""
         questions = [question.lstrip() for question in questions]
-        most = self.max_length // 2
-        pieces = self.tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-        cut = [len(offsets) > most for offsets in pieces]
-        short = [
-            question[: offsets[most - 1][1]] if long else question
-            for question, offsets, long in zip(questions, pieces, cut, strict=True)
-        ]
+        most = min(QUESTION, self.max_length // 2)
+        short = [self._shortened(question, most) for question in questions]
+        cut = [len(one) < len(question) for one, question in zip(short, questions, strict=True)]
         room = self.max_length - most - self.tokenizer.num_special_tokens_to_add(pair=True)
-        tokens = self.tokenizer(
-            short,
-            contexts,
-            truncation="only_second",
-            max_length=self.max_length,
-            stride=max(0, min(self.doc_stride, room // 2)),
-            return_overflowing_tokens=True,
-            return_offsets_mapping=True,
-            return_attention_mask=False,
-            return_token_type_ids="token_type_ids" in self.tokenizer.model_input_names,
-        )
+        tokens = self.windows(short, contexts, stride=max(0, min(self.doc_stride, room // 2)), cut="only_second")
         return tokens, cut
+
+    def _shortened(self, question: str, most: int) -> str:
+        """The question, cut behind that many tokens."""
+        if len(question.encode()) <= most:  # no tokenizer makes more tokens than there are bytes
+            return question
+        offsets = self.tokenizer(question, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        return question if len(offsets) <= most else question[: offsets[most - 1][1]]
+
+    def encode_for_training(self, batch: Batch) -> Batch:
+        """The windows whose answer is known."""
+        features = self.encode(batch)
+        kept = [place for place, labels in enumerate(features["labels"]) if labels[0] >= 0]
+        return {name: [values[place] for place in kept] for name, values in features.items()}
 
     def loss_function(self) -> Callable[..., Any] | None:
         """Cross entropy of first and last token, over the windows whose answer is known."""
@@ -318,15 +307,19 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
 
     def tune(self, predictions: list[Row], references: list[Any]) -> list[str]:
         """The threshold of no answer that gives the best F1, as the official script of SQuAD 2.0 finds it."""
-        if not self.version_2_with_negative:
+        if not self.version_2_with_negative or not predictions:
             return []
-        total = best = sum(not gold for gold in references)
-        threshold = min((one["null_odds"] for one in predictions), default=0.0) - 1
-        for place in sorted(range(len(predictions)), key=lambda place: predictions[place]["null_odds"]):
-            answer, gold = predictions[place]["best_span"], references[place]
-            total += self._agreement([answer], [gold])[1][0] if gold else -bool(answer)
-            if total > best:
-                best, threshold = total, predictions[place]["null_odds"]
+        odds = np.array([one["null_odds"] for one in predictions])
+        gains = [
+            self._agreement([one["best_span"]], [gold])[1][0] if gold else -float(bool(one["best_span"]))
+            for one, gold in zip(predictions, references, strict=True)
+        ]
+        order = np.argsort(odds, kind="stable")
+        totals = np.cumsum(np.array(gains)[order])
+        last = np.append(np.diff(odds[order]) > 0, True)  # a threshold parts no two rows of the same odds
+        totals = np.where(last, totals, -np.inf)
+        best = int(np.argmax(totals))
+        threshold = odds[order[best]] if totals[best] > 0 else odds.min() - 1
         self.tuned = {"null_threshold": float(threshold)}
         return [
             f"no answer: where its score exceeds that of the best span by more than {threshold:.2f}, "
@@ -335,12 +328,12 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
 
     # --- scores --------------------------------------------------------------------------------------------------
 
-    def baseline(self, train: Dataset, rows: Dataset) -> list[Row]:
+    def baseline(self, train: Dataset) -> Callable[[Dataset], list[Row]]:
         """No answer where questions may have none, else the sentence that shares most words with the question."""
         if self.version_2_with_negative:
             nothing = {"answer": "", "score": 1.0, "start": None, "end": None, "null_odds": 0.0, "best_span": ""}
-            return [nothing] * len(rows)
-        return [_nearest_sentence(*pair) for pair in zip(rows["question"], rows["context"], strict=True)]
+            return lambda rows: [nothing] * len(rows)
+        return lambda rows: [_nearest_sentence(*pair) for pair in zip(rows["question"], rows["context"], strict=True)]
 
     def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
         """Texts of the answers, and the first gold one."""
@@ -361,28 +354,30 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
         )
         return matches, overlaps
 
-    def score(self, predictions: list[Row], references: list[Any]) -> dict[str, float]:
+    def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """Exact match and F1 in percent, 0 to 100, as the official scripts of SQuAD and CMRC 2018 give them."""
-        once = np.ones((1, len(references)), dtype=np.float32)
-        return {name: float(values[0]) for name, values in self.resample(predictions, references, once).items()}
-
-    def resample(self, predictions: list[Row], references: list[Any], weights: np.ndarray) -> dict[str, np.ndarray]:
-        """The same metrics for all resamples at once."""
         exact, f1 = self._agreement([one["answer"] for one in predictions], references)
-        weights = weights.astype(np.float64)
-        found = {"exact_match": _mean(exact, weights), "f1": _mean(f1, weights)}
+        parts = {"": np.ones(len(references), dtype=bool)}
         if self.version_2_with_negative:
             answered = np.array([bool(gold) for gold in references])
-            for name, part in (("HasAns", answered), ("NoAns", ~answered)):
-                found[f"{name}_exact"] = _mean(exact, weights * part)
-                found[f"{name}_f1"] = _mean(f1, weights * part)
-        return found
+            parts |= {"HasAns_": answered, "NoAns_": ~answered}
+        return partial(_of_parts, exact, f1, parts)
+
+
+def _of_parts(
+    exact: np.ndarray, f1: np.ndarray, parts: dict[str, np.ndarray], weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    found = {}
+    for name, part in parts.items():
+        found[f"{name}exact" if name else "exact_match"] = _mean(exact, weights * part)
+        found[f"{name}f1"] = _mean(f1, weights * part)
+    return found
 
 
 def _target(span: Any, first: int, offsets: np.ndarray, opens: bool, closes: bool) -> tuple[int, int]:
     """First and last token of the answer; token 0 where the window lacks it, as in the baselines of SQuAD."""
     if span is None:
-        return -100, -100
+        return _answers.UNKNOWN, _answers.UNKNOWN
     found = _answers.target(span or None, offsets[:, 0], offsets[:, 1], opens=opens, closes=closes)
     if found is None:
         return 0, 0
@@ -394,12 +389,13 @@ def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
 
     logits = (outputs["start_logits"], outputs["end_logits"])
     losses = [
-        torch.nn.functional.cross_entropy(one.float(), labels[:, side], reduction="sum")
+        torch.nn.functional.cross_entropy(one.float(), labels[:, side], reduction="sum", ignore_index=_answers.UNKNOWN)
         for side, one in enumerate(logits)
     ]
-    # The Trainer counts all four numbers that a window has in `labels`.
-    windows = (labels[:, 0] >= 0).sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch / 4
-    return sum(losses) / 2 / windows
+    # The Trainer counts all four numbers that a window has in `labels`; training has no window without answer or none.
+    known = (labels[:, 0] >= 0).sum().clamp(min=1)
+    counted = num_items_in_batch is not None and torch.is_grad_enabled()
+    return sum(losses) / 2 / (num_items_in_batch / 4 if counted else known)
 
 
 def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

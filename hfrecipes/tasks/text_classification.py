@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from ..recipe import Batch, Column, Recipe, Row
+from ..recipe import Batch, Column, Measure, Recipe, Row
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -235,16 +236,17 @@ print(classify("{text}", top_k=None))
 
     # --- scores --------------------------------------------------------------------------------------------------
 
-    def baseline(self, train: Dataset, rows: Dataset) -> list[Row]:
+    def baseline(self, train: Dataset) -> Callable[[Dataset], list[Row]]:
         """The most frequent label, or the mean, of the training rows; scores are their shares."""
         references = [gold for value in train["label"] if (gold := self.gold({"label": value})) is not None]
         if self.problem_type == REGRESSION:
-            return [{"label": float(np.mean(references))}] * len(rows)
-        flat = [one for gold in references for one in (gold if isinstance(gold, list) else [gold])]
-        counts = Counter(flat)
-        scores = {name: counts[name] / max(1, len(references)) for name in self.labels}
-        top = max(scores, key=scores.__getitem__)
-        return [{"label": [top] if self.problem_type == MULTI else top, "scores": scores}] * len(rows)
+            prediction: Row = {"label": float(np.mean(references))}
+        else:
+            counts = Counter(one for gold in references for one in (gold if isinstance(gold, list) else [gold]))
+            scores = {name: counts[name] / max(1, len(references)) for name in self.labels}
+            top = max(scores, key=scores.__getitem__)
+            prediction = {"label": [top] if self.problem_type == MULTI else top, "scores": scores}
+        return lambda rows: [prediction] * len(rows)
 
     def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
         """Label ids, rows of 0 and 1, or numbers."""
@@ -290,17 +292,17 @@ print(classify("{text}", top_k=None))
         each = np.atleast_1d(load("f1", "multilabel").compute(**inputs, average=None)["f1"])
         return scores | {f"f1[{name}]": float(value) for name, value in zip(self.labels, each, strict=True)}
 
-    def resample(self, predictions: list[Row], references: list[Any], weights: np.ndarray) -> dict[str, np.ndarray]:
+    def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """The same metrics from weighted counts, all resamples at once."""
         from ..metrics import _weighted
 
         predicted, gold = (np.asarray(values) for values in self.metric_inputs(predictions, references))
         if self.problem_type == REGRESSION:
-            return _weighted.regression(predicted, gold, weights)
+            return partial(_weighted.regression, predicted, gold)
         if self.problem_type == SINGLE:
-            return _weighted.single_label(predicted, gold, weights, len(self.labels))
+            return partial(_weighted.single_label, predicted, gold, labels=len(self.labels))
         ranked = np.array([list(prediction["scores"].values()) for prediction in predictions])
-        return _weighted.multi_label(predicted, gold, ranked, weights, self.labels)
+        return partial(_weighted.multi_label, predicted, gold, ranked, labels=self.labels)
 
 
 def _is_missing(value: Any) -> bool:

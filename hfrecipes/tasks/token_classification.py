@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..errors import ModelError
-from ..recipe import Batch, Column, Recipe, Row
+from ..recipe import Batch, Column, Measure, Recipe, Row
+from ._loss import token_loss
 from ._tags import (
     LETTERS,
     OUTSIDE,
@@ -33,6 +33,7 @@ from ._tags import (
 if TYPE_CHECKING:
     from datasets import Dataset
 
+Counts = tuple[np.ndarray, np.ndarray, np.ndarray]
 _MISSING = {"", "nan", "-100"}
 _TEXT = ("text", "sentence", "content")
 _SPANS = ("entities", "spans", "label", "labels", "annotations", "ents")
@@ -45,7 +46,7 @@ class TokenClassification(Recipe):
     scheme: Scheme | None = None
     """How tags mark entities; `none` for tags that stand alone, as parts of speech; read from the tags where null."""
     stride: int = 64
-    """Tokens that neighbouring windows of a sentence beyond max_length share."""
+    """Tokens that neighbouring windows of a sentence beyond max_length share; at most half a window."""
 
     task: ClassVar[str] = "token-classification"
     auto_model: ClassVar[str] = "AutoModelForTokenClassification"
@@ -125,17 +126,22 @@ print(tag("{text}"))
     def reshape(cls, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """Texts become words, and spans of characters their tags; lists written as text become lists."""
         own = {name.strip().lower(): name for name in columns}
-        names = [own[name] for name in ("tokens", *cls.columns["tokens"].names) if name in own]
-        if names:
-            written = [name for name in (*names, *cls._named(own, "tags")) if _is_text(columns[name])]
-            return partial(from_cells, lists=written) if names[0] in written else None
+        tokens, tags = cls._named(own, "tokens"), cls._named(own, "tags")
+        if tokens:
+            written = [name for name in (*tokens, *tags) if _is_text(columns[name])]
+            return partial(from_cells, lists=written) if written else None
         text = next((own[name] for name in _TEXT if name in own), None)
-        spans = next((own[name] for name in _SPANS if name in own), None)
         if text is None or not _is_text(columns[text]):
             return None
+        spans = next((own[name] for name in _SPANS if name in own), None)
+        if spans is not None and hasattr(columns[spans], "feature") and not _is_text(columns[spans].feature):
+            return partial(from_texts, text=text, spans=spans)
+        of_words = [name for name in tags if name.lower() not in _SPANS]
+        if of_words:  # a tag for each word between blanks
+            written = [text, *(name for name in of_words if _is_text(columns[name]))]
+            return partial(from_cells, lists=written, text=text)
         # What is no list of spans stays as it is, to be named in an error.
-        are_spans = spans is not None and hasattr(columns[spans], "feature") and not _is_text(columns[spans].feature)
-        return partial(from_texts, text=text, spans=spans if are_spans else None, beside=None if are_spans else spans)
+        return partial(from_texts, text=text, beside=spans)
 
     @classmethod
     def _named(cls, own: Mapping[str, str], column: str) -> list[str]:
@@ -151,7 +157,10 @@ print(tag("{text}"))
         types = list(dict.fromkeys(kind for kind in map(self._type, self.labels) if kind))
         shown = ", ".join(types[:8]) + (", …" if len(types) > 8 else "")
         what = f"one a word, {len(types)} tags" if self.scheme == "none" else f"{self.scheme}, {len(types)} types"
-        return [f"tags: {what}: {shown}" + ("; options.scheme changes that" if guessed else "")]
+        sentence = f"tags: {what}: {shown}" + ("; options.scheme changes that" if guessed else "")
+        if counts and all(map(str.isdigit, counts)):
+            sentence += "; they are numbers, and names such as B-person would tell entities"
+        return [sentence]
 
     def _type(self, tag: str) -> str:
         """Type of entity of a tag, empty outside; the tag itself where tags stand alone."""
@@ -227,8 +236,7 @@ print(tag("{text}"))
     def encode(self, batch: Batch) -> Batch:
         """Windows over the pieces of each sentence; `words` holds at one piece of each word the word's number."""
         sentences = batch["tokens"]
-        tokens = self._windows([" ".join(words) for words in sentences])
-        owners = _owners(tokens, sentences)
+        tokens, owners = self._windows(sentences)
         lost = [set(range(len(words))) - owned.keys() for words, owned in zip(sentences, owners, strict=True)]
         if any(lost):  # a word of nothing but odd signs can leave no piece; it needs one to be tagged by
             unknown = self.tokenizer.unk_token or self.tokenizer.mask_token or "?"
@@ -236,15 +244,13 @@ print(tag("{text}"))
                 [unknown if place in gone else word for place, word in enumerate(words)]
                 for words, gone in zip(sentences, lost, strict=True)
             ]
-            tokens = self._windows([" ".join(words) for words in shown])
-            owners = _owners(tokens, shown)
+            tokens, owners = self._windows(shown)
         words = [[-1] * len(ids) for ids in tokens["input_ids"]]
         for owned in owners:
             for word, (window, piece) in owned.items():
                 words[window][piece] = word
         features = {"input_ids": tokens["input_ids"], "row": tokens["overflow_to_sample_mapping"], "words": words}
         features["length"] = [len(ids) for ids in tokens["input_ids"]]
-        features["cut"] = [False] * len(words)
         if "tags" in batch:
             ids = {tag: place for place, tag in enumerate(self.labels)}
             tags = [[ids[str(tag)] for tag in several] for several in batch["tags"]]
@@ -254,23 +260,16 @@ print(tag("{text}"))
             ]
         return features
 
-    def _windows(self, texts: list[str]) -> Any:
-        if not self.tokenizer.is_fast:
-            raise ModelError(
-                f"{type(self.tokenizer).__name__} does not tell which piece is of which word: "
-                "use a model with a fast tokenizer (tokenizer.json)"
-            )
+    def _windows(self, sentences: list[list[str]]) -> tuple[Any, list[dict[int, tuple[int, int]]]]:
+        """Tokens of all windows, and for each sentence the window and piece that each word is tagged by."""
         room = self.max_length - self.tokenizer.num_special_tokens_to_add()
-        return self.tokenizer(
-            texts,
-            truncation=True,
-            max_length=self.max_length,
-            stride=max(0, min(self.stride, room // 2)),
-            return_overflowing_tokens=True,
-            return_offsets_mapping=True,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-        )
+        stride = max(0, min(self.stride, room // 2))
+        tokens = self.windows([" ".join(words) for words in sentences], stride=stride)
+        return tokens, _owners(tokens, sentences)
+
+    def loss_function(self) -> Callable[..., Any] | None:
+        """Cross entropy over the words."""
+        return token_loss
 
     def collator(self) -> Callable[[list[Row]], Any]:
         """Pads labels too."""
@@ -294,7 +293,7 @@ print(tag("{text}"))
         for window, (row, words) in enumerate(zip(encoded["row"], encoded["words"], strict=True)):
             for piece, word in enumerate(words):
                 if word >= 0:
-                    found[row][word] = (self.labels[best[window, piece]], float(score[window, piece]))
+                    found[row][word] = (self.labels[best[window][piece]], float(score[window][piece]))
         pairs = [[one[word] for word in sorted(one)] for one in found]
         predictions: list[Row] = [
             {"tags": [tag for tag, _ in one], "scores": [value for _, value in one]} for one in pairs
@@ -328,52 +327,43 @@ print(tag("{text}"))
 
     # --- scores --------------------------------------------------------------------------------------------------
 
-    def baseline(self, train: Dataset, rows: Dataset) -> list[Row]:
+    def baseline(self, train: Dataset) -> Callable[[Dataset], list[Row]]:
         """The tag that each word has most often in the training rows, and for other words the most frequent one."""
         seen: dict[str, Counter[str]] = defaultdict(Counter)
         for tokens, tags in zip(train["tokens"], train["tags"], strict=True):
             for token, tag in zip(tokens, self._tags(tags) or (), strict=False):
                 seen[token][tag] += 1
         usual = {token: max(sorted(counts), key=counts.__getitem__) for token, counts in seen.items()}
-        overall = sum(seen.values(), Counter())
+        overall = Counter[str]()
+        for counts in seen.values():
+            overall.update(counts)
         most = max(sorted(overall), key=overall.__getitem__)
-        tagged = [[usual.get(token, most) for token in tokens] for tokens in rows["tokens"]]
-        return [{"tags": tags, "scores": [1.0] * len(tags)} for tags in tagged]
+        return lambda rows: [_certain([usual.get(token, most) for token in tokens]) for tokens in rows["tokens"]]
 
     def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
         """Tags, row by row."""
         predicted = [self._canonical(prediction["tags"]) for prediction in predictions]
         return predicted, [self._canonical(tags) for tags in references]
 
-    def score(self, predictions: list[Row], references: list[Any]) -> dict[str, float]:
+    def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """Precision, recall and F1 of whole entities, from 0 to 1: over all, strict, and by type; accuracy of tags.
 
         As conlleval and seqeval's default mode count; `_strict` as seqeval's strict mode, where an entity counts only
         if its tags keep to the scheme.
         """
-        once = np.ones((1, len(references)), dtype=np.float32)
-        return {name: float(values[0]) for name, values in self.resample(predictions, references, once).items()}
-
-    def resample(self, predictions: list[Row], references: list[Any], weights: np.ndarray) -> dict[str, np.ndarray]:
-        """The same metrics from weighted counts, all resamples at once."""
-        from ..metrics import _weighted
-
         predicted, gold = self.metric_inputs(predictions, references)
-        right = [sum(a == b for a, b in zip(*pair, strict=True)) for pair in zip(predicted, gold, strict=True)]
-        accuracy = (weights @ np.array(right, float)) / np.maximum(
-            weights @ np.array([len(tags) for tags in gold], float), 1
-        )
+        right = np.array([sum(map(str.__eq__, *pair)) for pair in zip(predicted, gold, strict=True)], float)
+        words = np.array([len(tags) for tags in gold], float)
         if self.scheme == "none":
             counts = _counts([_by_tag(tags) for tags in predicted], [_by_tag(tags) for tags in gold], self.labels)
-            return {"accuracy": accuracy, **_weighted.by_type(*counts, weights, self.labels, micro=False)}
+            return partial(_of_tags, right, words, counts, self.labels)
         types = list(dict.fromkeys(filter(None, map(self._type, self.labels))))
         loose = _counts(
             [set(self._chunks(tags)) for tags in predicted], [set(self._chunks(tags)) for tags in gold], types
         )
-        strict = _counts(self._strict(predicted), self._strict(gold), types)
-        exact = _weighted.by_type(*strict, weights, [], micro=True)
-        found = _weighted.by_type(*loose, weights, types, micro=True)
-        return {**found, **{f"{name}_strict": values for name, values in exact.items()}, "accuracy": accuracy}
+        return partial(
+            _of_entities, right, words, loose, _counts(self._strict(predicted), self._strict(gold), types), types
+        )
 
     def _strict(self, sentences: list[list[str]]) -> list[set[tuple[str, int, int]]]:
         from seqeval.scheme import IOB1, IOB2, IOBES, Entities
@@ -381,6 +371,30 @@ print(tag("{text}"))
         scheme = {"BIO": IOB2, "IOB1": IOB1}.get(self.scheme or "", IOBES)
         found = Entities(sentences, scheme).entities
         return [{(one.tag, one.start, one.end - 1) for one in entities} for entities in found]
+
+
+def _certain(tags: list[str]) -> Row:
+    return {"tags": tags, "scores": [1.0] * len(tags)}
+
+
+def _of_tags(
+    right: np.ndarray, words: np.ndarray, counts: Counts, labels: list[str], weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    from ..metrics import _weighted
+
+    accuracy = (weights @ right) / np.maximum(weights @ words, 1)
+    return {"accuracy": accuracy, **_weighted.by_type(*counts, weights, labels, micro=False)}
+
+
+def _of_entities(
+    right: np.ndarray, words: np.ndarray, loose: Counts, strict: Counts, types: list[str], weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    from ..metrics import _weighted
+
+    found = _weighted.by_type(*loose, weights, types, micro=True)
+    exact = _weighted.by_type(*strict, weights, [], micro=True)
+    accuracy = (weights @ right) / np.maximum(weights @ words, 1)
+    return {**found, **{f"{name}_strict": values for name, values in exact.items()}, "accuracy": accuracy}
 
 
 def _is_text(kind: Any) -> bool:
@@ -393,7 +407,7 @@ def _by_tag(tags: list[str]) -> set[tuple[str, int, int]]:
 
 def _counts(
     predicted: list[set[tuple[str, int, int]]], gold: list[set[tuple[str, int, int]]], types: list[str]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> Counts:
     """Entities found right, predicted, and there: three tables (rows, types)."""
     places = {kind: place for place, kind in enumerate(types)}
     tables = np.zeros((3, len(gold), len(types)))
