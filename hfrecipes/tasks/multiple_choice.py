@@ -10,35 +10,24 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..recipe import Batch, Column, Measure, Recipe, Row
-from ._cells import spelled
+from . import _choices
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-LETTERS = "ABCDEFGHIJ"
-Form = Literal["from_0", "from_1", "letter", "text"]
-# In the order in which a doubt is decided.
-_FORMS: dict[Form, str] = {
-    "from_0": "the number of the choice, counted from 0",
-    "from_1": "the number of the choice, counted from 1",
-    "letter": "the letter of the choice",
-    "text": "the text of the choice",
-}
 _BLANK = re.compile(r"(?<![A-Za-z0-9])_+(?![A-Za-z0-9])")
-_NUMBERED = re.compile(r"(ending|choice|option|answer|sol|opt|alternative|candidate|reply)[ _]?(\d+|[a-j])")
-_NAMES, _TEXTS = ("label", "key", "option", "id"), ("text", "value", "content")
 
 
 @dataclass(kw_only=True)
 class MultipleChoice(Recipe):
     """Question and choices in, the number of the right choice out; rows may have 2 to 10 choices."""
 
-    label_form: Form | None = None
+    label_form: _choices.Form | None = None
     """Whether labels count the choices from 0 or 1, are letters, or the choice itself; read from train where null."""
 
     task: ClassVar[str] = "multiple-choice"
@@ -112,26 +101,8 @@ print(choices[int(logits.argmax())])
     @classmethod
     def reshape(cls, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """Choices in columns of their own, with letters beside them, or that are no texts, become a list of texts."""
-        own = {name.strip().lower(): name for name in columns}
-        question = columns.get(own.get("question", ""))
-        if isinstance(question, dict) and {"stem", "choices"} <= set(question):
-            return _from_stem
-        named, label = (
-            next((own[name.lower()] for name in (column, *cls.columns[column].names) if name.lower() in own), None)
-            for column in ("choices", "label")
-        )
-        if named is not None:
-            is_plain = getattr(getattr(columns[named], "feature", None), "dtype", None) in ("string", "large_string")
-            return None if is_plain else partial(_from_choices, choices=named, label=label)
-        stems: dict[str, list[tuple[int, str]]] = defaultdict(list)
-        for name in own:
-            if match := _NUMBERED.fullmatch(name):
-                stems[match[1]].append((int(match[2]) if match[2].isdigit() else ord(match[2]), own[name]))
-        stem = max(stems, key=lambda one: len(stems[one]), default="")
-        numbered = [name for _, name in sorted(stems[stem])]
-        if len(numbered) < 2:
-            numbered = [own[letter] for letter in LETTERS.lower() if letter in own]
-        return partial(_from_columns, choices=numbered) if len(numbered) > 1 else None
+        named = {column: [column, *cls.columns[column].names] for column in ("choices", "label")}
+        return _choices.reshaper(columns, named["choices"], named["label"])
 
     def study(self, train: Dataset) -> list[str]:
         """See what labels are: the form that fits most rows."""
@@ -140,30 +111,33 @@ print(choices[int(logits.argmax())])
         said = [f"choices: {' to '.join(map(str, sorted({min(sizes), max(sizes)})))} a row"] if sizes else []
         if self.label_form is not None:
             return said
-        known = [(label, choices) for label, choices in pairs if not _is_missing(label)]
-        fits = {form: sum(_place(label, choices, form) is not None for label, choices in known) for form in _FORMS}
-        self.label_form = form = max(_FORMS, key=lambda one: fits[one])
-        without_first = not any(_place(label, choices, "from_0") == 0 for label, choices in known)
+        known = [(label, choices) for label, choices in pairs if not _choices.is_missing(label)]
+        fits = {
+            form: sum(_choices.place_of(label, choices, form) is not None for label, choices in known)
+            for form in _choices.FORMS
+        }
+        self.label_form = form = max(_choices.FORMS, key=lambda one: fits[one])
+        without_first = not any(_choices.place_of(label, choices, "from_0") == 0 for label, choices in known)
         doubt = "; none of them is the first choice" if form == "from_0" and without_first else ""
-        return [*said, f"label: {_FORMS[form]}{doubt}; options.label_form changes that"]
+        return [*said, f"label: {_choices.FORMS[form]}{doubt}; options.label_form changes that"]
 
     def gold(self, row: Row) -> int | None:
         """Number of the right choice, from 0; None for a missing label, or -1."""
         label, choices = row.get("label"), row.get("choices") or []
-        if _is_missing(label):
+        if _choices.is_missing(label):
             return None
         # A letter or a text among numbers is still one; a number is read in the one way alone.
-        forms = [self.label_form or "from_0", *(("letter", "text") if _number(label) is None else ())]
-        return next((place for form in forms if (place := _place(label, choices, form)) is not None), None)
+        forms = [self.label_form or "from_0", *(("letter", "text") if _choices.number_of(label) is None else ())]
+        return next((place for form in forms if (place := _choices.place_of(label, choices, form)) is not None), None)
 
     def problems(self, rows: Dataset) -> dict[str, list[int]]:
         """Labels that are no choice, and rows that leave nothing to choose."""
         found: dict[str, list[int]] = defaultdict(list)
         for place, row in enumerate(_row_by_row(rows)):
             choices, label = row["choices"] or [], row["label"]
-            if not 2 <= len(choices) <= len(LETTERS):
-                found[f"there are {len(choices)} choices, expected 2 to {len(LETTERS)}"].append(place)
-            elif not _is_missing(label) and self.gold(row) is None:
+            if not 2 <= len(choices) <= len(_choices.LETTERS):
+                found[f"there are {len(choices)} choices, expected 2 to {len(_choices.LETTERS)}"].append(place)
+            elif not _choices.is_missing(label) and self.gold(row) is None:
                 found[f"label {str(label)[:40]!r} is none of the choices"].append(place)
         return found
 
@@ -268,38 +242,6 @@ def _certain(choices: list[str], place: int) -> Row:
     return {"label": place, "choice": choices[place], "score": 1.0, "scores": scores}
 
 
-# --- labels ----------------------------------------------------------------------------------------------------------
-
-
-def _is_missing(label: Any) -> bool:
-    return label is None or str(label).strip() in ("", "-1", "-1.0", "nan")
-
-
-def _place(label: Any, choices: list[str], form: str) -> int | None:
-    """The choice that a label of this form means, from 0; None where it means none, or more than one."""
-    text, number = str(label).strip(), _number(label)
-    if form == "text":
-        texts = [str(choice or "").strip() for choice in choices]
-        alike = [place for place, choice in enumerate(texts) if choice == text]
-        alike = alike or [place for place, choice in enumerate(texts) if choice.casefold() == text.casefold()]
-        return alike[0] if len(alike) == 1 else None
-    if form == "letter":
-        letter = text.strip("(). ").upper()
-        number = LETTERS.find(letter) if len(letter) == 1 else None
-    elif number is not None:
-        number -= form == "from_1"
-    return number if number is not None and 0 <= number < len(choices) else None
-
-
-def _number(value: Any) -> int | None:
-    """Whole number that a cell holds, as 2, 2.0 or "2"."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return int(number) if number.is_integer() else None
-
-
 def _parts(values: list[Any], sizes: list[int]) -> list[list[Any]]:
     """The values of each row, of those of all its choices."""
     ends = np.cumsum(sizes).tolist()
@@ -333,76 +275,3 @@ def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
     there = torch.arange(logits.shape[1], device=logits.device) < sizes[:, None]
     losses = torch.nn.functional.cross_entropy(logits.masked_fill(~there, -torch.inf), right, reduction="sum")
     return losses / (len(labels) if num_items_in_batch is None else num_items_in_batch)
-
-
-# --- published shapes ------------------------------------------------------------------------------------------------
-
-
-def _from_choices(batch: Batch, choices: str, label: str | None) -> Batch:
-    """Choices as dicts, as lists of dicts or as numbers; the label of the row becomes a letter where they have names.
-
-    Such as `{"text": […], "label": ["A", …]}`, `[{"label": "A", "text": …}, …]` or `{"A": …, "B": …}`.
-    """
-    pairs = [_named_choices(cell) for cell in batch[choices]]
-    made = {name: values for name, values in batch.items() if name != choices}
-    made["choices"] = [None if one is None else [text for _, text in one] for one in pairs]
-    if label:
-        made[label] = [_letter(own, value) for own, value in zip(pairs, batch[label], strict=True)]
-    return made
-
-
-def _named_choices(cell: Any) -> list[tuple[str, Any]] | None:
-    """Name and text of each choice; no names for a plain list."""
-    cell = spelled(cell) if isinstance(cell, str) else cell
-    if cell is None:
-        return None
-    if isinstance(cell, dict) and isinstance(cell.get("text"), list):
-        texts = cell["text"]
-        named = list(zip(map(str, cell.get("label") or [""] * len(texts)), texts, strict=False))
-    elif isinstance(cell, dict):
-        named = list(cell.items())
-    else:
-        dicts = [one if isinstance(one, dict) else {"text": one} for one in cell]
-        named = [(str(_first(one, _NAMES) or ""), _first(one, _TEXTS)) for one in dicts]
-    return _without_end([(name, None if text is None else str(text)) for name, text in named])
-
-
-def _letter(own: list[tuple[str, Any]] | None, label: Any) -> Any:
-    """The letter of the choice that the label names; the label itself where choices have no names, or others."""
-    names, texts = zip(*own, strict=True) if own else ((), ())
-    if not any(names) or _is_missing(label) or str(label) in texts:
-        return label
-    return LETTERS[names.index(str(label))] if str(label) in names else f"{label} (not in {', '.join(names)})"
-
-
-def _from_columns(batch: Batch, choices: list[str]) -> Batch:
-    """A column a choice; rows of fewer choices leave the last ones empty."""
-    cells = zip(*(batch[name] for name in choices), strict=True)
-    lists = [
-        [text for _, text in _without_end([("", None if cell is None else str(cell)) for cell in row])] for row in cells
-    ]
-    return {**{name: values for name, values in batch.items() if name not in choices}, "choices": lists}
-
-
-def _without_end(named: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """Without the empty ones behind the last choice; one between others stays, and is found at fault."""
-    while named and not (named[-1][1] or "").strip():
-        named.pop()
-    return named
-
-
-def _first(cell: Row, names: Sequence[str]) -> Any:
-    return next((cell[name] for name in names if cell.get(name) is not None), None)
-
-
-def _from_stem(batch: Batch) -> Batch:
-    """Question and choices in one cell, as the files of ARC and CommonsenseQA have them."""
-    name = next(name for name in batch if name.strip().lower() == "question")
-    cells = batch[name]
-    made = {
-        **batch,
-        name: [cell["stem"] for cell in cells],
-        "choices": [cell["choices"] for cell in cells],
-    }
-    label = next((one for one in ("answerKey", "answer_key", "answer", "label") if one in batch), None)
-    return _from_choices(made, "choices", label)
