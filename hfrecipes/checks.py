@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -177,6 +178,14 @@ def repeated(data: Data, recipe: Recipe) -> list[str]:
                 f"{split}: {leaked} of {len(keys[split])} inputs also stand in train, which flatters its score"
             )
     return notes
+
+
+def repeated_rows(rows: Dataset, recipe: Recipe) -> set[int]:
+    """Places of rows whose input stands more than once."""
+    inputs = [name for name in recipe.inputs() if name in rows.column_names]
+    keys = [hash(str(row)) for row in zip(*(rows[name] for name in inputs), strict=True)]
+    times = Counter(keys)
+    return {place for place, key in enumerate(keys) if times[key] > 1}
 
 
 def fingerprint(rows: Dataset) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -186,7 +187,8 @@ def _try_it(result: Any) -> str:
     recipe = result.predictor.recipe
     inputs = [name for name in result.predictor.config.columns if name in recipe.inputs()]
     if len(inputs) > 1:
-        return f"hfrecipes predict {result.path} <file with {' and '.join(inputs)}>"
+        row = {name: recipe.samples[0].get(name, "…") for name in inputs}
+        return f"echo {shlex.quote(json.dumps(row, ensure_ascii=False))} | hfrecipes predict {result.path} -"
     shown = recipe.samples[0][inputs[0]]
     return f'echo "{shown if isinstance(shown, str) else " ".join(shown)}" | hfrecipes predict {result.path} -'
 
@@ -200,7 +202,8 @@ def evaluate(path: str, words: tuple[str, ...]) -> None:
     unknown = set(settings) - {"dataset", "splits", "columns"}
     if unknown or "dataset" not in settings:
         fail(
-            f"evaluate takes dataset=, splits.test= and columns.<name>=; found {', '.join(sorted(settings)) or 'none'}"
+            "evaluate needs dataset=<file, folder or Hub id>, and takes splits.test= and columns.<name>=; "
+            f"found {', '.join(sorted(settings)) or 'none'}"
         )
     from .predict import load
 
@@ -215,7 +218,7 @@ def evaluate(path: str, words: tuple[str, ...]) -> None:
 @click.argument("source", metavar="INPUT")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File for the predictions, .jsonl or .csv.")
 def predict(path: str, source: str, output: Path | None) -> None:
-    """Predict the rows of INPUT, a csv, tsv, jsonl, parquet or txt file; `-` reads one text a line."""
+    """Predict the rows of INPUT, a csv, tsv, jsonl, parquet or txt file; `-` reads a text, or a row in JSON, a line."""
     if output is not None and output.exists():
         fail(f"{output} exists: choose another name")
     if output is not None and output.suffix not in (".jsonl", ".csv"):
@@ -233,14 +236,19 @@ def predict(path: str, source: str, output: Path | None) -> None:
     click.echo(f"{len(made)} predictions: {output}", err=True)
 
 
-def _stdin() -> list[str]:
+def _stdin() -> list[Any]:
     try:
         content = sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError:
         fail("standard input is not UTF-8 text")
     if not content.strip():
         fail("standard input is empty: expected one text a line")
-    return [line.rstrip("\r") for line in content.rstrip().split("\n")]
+    lines = [line.rstrip("\r") for line in content.rstrip().split("\n")]
+    try:
+        rows = [json.loads(line) for line in lines if line.lstrip().startswith("{")]
+    except ValueError:
+        return lines
+    return rows if len(rows) == len(lines) else lines
 
 
 def _write(predictions: list[dict[str, Any]], output: Path) -> None:

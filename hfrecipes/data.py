@@ -6,7 +6,7 @@ After this module a dataset has the splits `train`, `validation`, `test` (some m
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +54,10 @@ def load(config: RunConfig, recipe: Recipe) -> Data:
         raise DataError(f"found the splits {', '.join(found)}, expected one to train on: splits.train=<one of them>")
     given: dict[str, Mapping[str, str | int]] = {}
     for split, name in chosen.items():
+        before = found[name].column_names
         found[name], given[split] = reshape(found[name], kind, config.columns)
+        if split == "train" and found[name].column_names != before:
+            say(f"rows reshaped: {', '.join(before)} became {', '.join(found[name].column_names)}")
     _say_splits(chosen, found)
     columns = find_columns(found[chosen["train"]].column_names, kind, given["train"])
     splits = {}
@@ -107,14 +110,27 @@ def _say_splits(chosen: dict[str, str], found: dict[str, Dataset]) -> None:
 
 
 def hold_out(
-    rows: Dataset, strata: Sequence[Any] | None, groups: Sequence[Any] | None, seed: int
+    rows: Dataset,
+    strata: Sequence[Any] | None,
+    groups: Sequence[Any] | None,
+    seed: int,
+    repeated: Set[int] = frozenset(),
 ) -> tuple[Dataset, Dataset]:
     """Draw a tenth of the rows as validation: whole groups, or else each stratum in proportion and none emptied.
+
+    Args:
+        rows: To draw from.
+        strata: Stratum of each row.
+        groups: Group of each row.
+        seed: Of the draw.
+        repeated: Places of rows that stand elsewhere too; they stay in train unless too few others were drawn.
 
     Raises:
         DataError: There are too few rows.
     """
     held = _held_groups(groups, seed) if groups is not None else _held_rows(len(rows), strata, seed)
+    once = [place for place in held if place not in repeated]
+    held = once if groups is None and len(once) >= len(held) / 4 else held
     if not held:
         about = "are too few" if groups is None else "share too few texts"
         raise DataError(f"{len(rows)} training rows {about} to draw a validation split from: give one, or more rows")
@@ -282,7 +298,7 @@ def find_columns(
         edit = " ".join(f"columns.{name}=<one of them>" for name in lacking)
         raise DataError(
             f"no column for {' and '.join(lacking)} among {', '.join(map(repr, found))}: {edit}"
-            " (positions from 0, such as columns.text=1, for a file without header)"
+            f" (positions from 0, such as columns.{lacking[0]}=1, for a file without header)"
         )
     return {column: columns[column] for column in recipe.columns if column in columns}
 

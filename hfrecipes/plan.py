@@ -222,7 +222,8 @@ def load_data(config: RunConfig, recipe: Recipe) -> tuple[Data, RunConfig]:
 
 def _draw_validation(data: Data, recipe: Recipe, seed: int) -> None:
     train = data.splits["train"]
-    kept, held = data_module.hold_out(train, recipe.strata(train), recipe.groups(train), seed)
+    repeated = checks.repeated_rows(train, recipe)
+    kept, held = data_module.hold_out(train, recipe.strata(train), recipe.groups(train), seed, repeated)
     data.splits = {**data.splits, "train": kept, "validation": held}
     data.splits = {split: data.splits[split] for split in SPLITS if split in data.splits}
     say(f"validation: {len(held)} rows drawn from train with seed {seed}, {len(kept)} left to train on")
@@ -277,6 +278,15 @@ def say_lengths(encoded: Mapping[str, Dataset], data: Data, recipe: Recipe) -> N
         parts, cut = f" in {len(features)} pieces" if len(features) != rows else "", cut_share(features, rows)
         share = f", {cut:.1%} of the texts cut at {recipe.max_length}" if cut else ", none cut"
         say(f"{split}: {rows} rows{parts}, {lengths.mean():.0f} tokens on average, {lengths.max()} at most{share}")
+        unknown = unknown_share(features, recipe.tokenizer.unk_token_id) if split == "train" else 0.0
+        if unknown > 0.05:
+            say(f"{split}: {unknown:.0%} of the tokens are unknown to the model: is it of the language of the texts?")
+
+
+def unknown_share(features: Dataset, unknown: int | None) -> float:
+    """Share of the tokens of the first features that the model has no word for."""
+    first = [np.asarray(ids).ravel() for ids in features[:500]["input_ids"] if not isinstance(ids[0], list)]
+    return float(np.mean(np.concatenate(first) == unknown)) if first and unknown is not None else 0.0
 
 
 def cut_share(features: Dataset, rows: int) -> float:

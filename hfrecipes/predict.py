@@ -171,7 +171,8 @@ class Predictor:
         """Predict rows that the model has not seen.
 
         Args:
-            rows: A text, a list of texts, or rows with the columns of training in any form that `run` takes as dataset.
+            rows: A text, a list of texts, a file's path, or rows with the columns of training in any form that `run`
+                takes as dataset.
 
         Returns:
             One prediction for a single text, else a list with one per row.
@@ -180,6 +181,9 @@ class Predictor:
             >>> hfrecipes.load("runs/quickstart").predict("Where is my parcel?")["label"]  # doctest: +SKIP
             'delivery'
         """
+        if isinstance(rows, str) and os.path.isfile(rows):
+            say(f"{rows} is a file: its rows are predicted")
+            rows = Path(rows)
         if isinstance(rows, str) or self._is_row(rows):
             return self.predict([rows])[0]
         if self.recipe.text is None and isinstance(rows, list) and any(isinstance(row, str) for row in rows):
@@ -290,6 +294,10 @@ class Evaluation:
     def metrics(self) -> dict[str, float]:
         """Plain values by metric."""
         return {name: entry["value"] for name, entry in self.scores.items()}
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in list(self.metrics.items())[:3])
+        return f"Evaluation({self.rows} rows of {self.split}: {shown})"
 
 
 def load(path: str | os.PathLike[str]) -> Predictor:

@@ -128,7 +128,8 @@ def _from_path(path: str, read_one: ReadFile) -> dict[str, Dataset]:
         return {"train": read_one(path)}
     if any(sign in path for sign in "*?["):
         return _from_files(sorted(filter(os.path.isfile, glob.glob(path, recursive=True))), path, read_one)
-    if PurePath(path).suffix.lower() in SUFFIXES or path.startswith((".", "/", "~")) or path.count("/") > 1:
+    is_file = PurePath(path).suffix.lower() in SUFFIXES or (PurePath(path).suffix and "/" not in path)
+    if is_file or path.startswith((".", "/", "~")) or path.count("/") > 1:
         raise NotFoundError(f"there is no file or folder {path} (looked from {os.getcwd()})")
     return _from_hub({"path": path}, read_one)
 
@@ -188,6 +189,10 @@ def _from_hub(keywords: dict[str, Any], read_one: ReadFile) -> dict[str, Dataset
 
     known = inspect.signature(datasets.load_dataset).parameters
     builder = keywords["path"] in datasets.packaged_modules._PACKAGED_DATASETS_MODULES
+    if builder and len(keywords) == 1:
+        raise NotFoundError(
+            f"there is no file or folder {keywords['path']}; as a format it needs its files: dataset.data_files=<file>"
+        )
     unknown = [key for key in keywords if key not in known] if not builder else []
     if unknown:
         raise ConfigError([f"dataset: unknown key {key}{nearest(key, known)}" for key in unknown])

@@ -285,3 +285,26 @@ def test_the_fingerprint_is_of_the_content_alone():
     one, other = datasets.Dataset.from_list(ROWS), datasets.Dataset.from_list([*ROWS[:-1], {"text": "z", "label": "a"}])
     assert fingerprint(one) == fingerprint(datasets.Dataset.from_pandas(pd.DataFrame(ROWS)))
     assert fingerprint(one) != fingerprint(other)
+
+
+def test_rows_that_stand_twice_are_not_drawn_as_validation(caplog):
+    twice = [{"text": f"text {place // 2}", "label": "ab"[place % 4 // 2]} for place in range(60)]
+    once = [{"text": f"other {place}", "label": "ab"[place % 2]} for place in range(60)]
+    with caplog.at_level("INFO", "hfrecipes"):
+        data, _, _ = loaded(dataset=[*twice, *once])
+    held = set(data.splits["validation"]["text"])
+    assert held
+    assert not held & set(data.splits["train"]["text"])
+
+
+@pytest.mark.parametrize("name", ["text", "csv", "json"])
+def test_the_name_of_a_format_alone_reads_no_files_of_the_folder(name):
+    Path("notes.txt").write_text("one\ntwo\n")
+    Path("notes.csv").write_text("text,label\na,b\n")
+    with pytest.raises(NotFoundError, match=f"there is no file or folder {name}"):
+        loaded(dataset=name)
+
+
+def test_a_missing_file_of_any_suffix_is_no_hub_id():
+    with pytest.raises(NotFoundError, match=r"there is no file or folder nofile\.conll"):
+        loaded(dataset="nofile.conll")

@@ -601,3 +601,30 @@ def test_spans_that_are_predicted_are_the_text_between_their_characters(quick, t
     for one in result.predict([{"question": "what ?", "context": context}] * 3):
         assert context[one["start"] : one["end"]] == one["answer"] != ""
         assert 0 <= one["score"] <= 1
+
+
+def test_rows_in_json_are_predicted_from_standard_input_as_the_run_itself_suggests(quick, tmp_path, capsys):
+    import re
+    import shlex
+
+    from click.testing import CliRunner
+
+    from hfrecipes.cli import main
+
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in sample_rows(20)))
+    words = [f"{key}={value}" for key, value in quick.items()]
+    made = CliRunner().invoke(main, ["run", "question-answering", "dataset=rows.jsonl", "output_dir=run", *words])
+    hint = re.search(r"try it: echo (.*) \| hfrecipes (.*)", made.output)
+    (text,) = shlex.split(hint[1])
+    again = CliRunner().invoke(main, shlex.split(hint[2]), input=text + "\n" + text + "\n")
+    assert again.exit_code == 0, again.output
+    assert again.output.count('"answer"') == 2
+    several = hfrecipes.load("run").predict("rows.jsonl")
+    assert len(several) == 20, "the path of a file is no text"
+
+
+def test_a_model_of_another_language_is_said(tiny_bert, caplog):
+    row = {"question": "谁？", "context": "王小明昨天去了北京。", "answers": {"text": ["王小明"], "answer_start": [0]}}
+    with caplog.at_level("INFO", "hfrecipes"):
+        hfrecipes.check("question-answering", dataset={"train": [row] * 6, "validation": [row]}, model=tiny_bert)
+    assert "of the tokens are unknown to the model" in caplog.text
