@@ -63,7 +63,8 @@ def _usage(recipe: Recipe, path: str, example: dict[str, Any]) -> str:
     """The task's snippet with the model's name and a sample row in it; `{text}` is what the model reads first."""
     first = next(iter(example.values()))
     usage = recipe.usage.replace("{path}", path)
-    cells = {**dict.fromkeys(recipe.inputs(), ""), **example}
+    options = {name: getattr(recipe, name) or "" for name in recipe.option_types()}
+    cells = {**options, **dict.fromkeys(recipe.inputs(), ""), **example}
     for name, value in {**cells, "text": first if isinstance(first, str) else " ".join(first)}.items():
         usage = usage.replace(f"{{{name}}}", str(value))
     return usage

@@ -55,7 +55,7 @@ def load(config: RunConfig, recipe: Recipe) -> Data:
     given: dict[str, Mapping[str, str | int]] = {}
     for split, name in chosen.items():
         before = found[name].column_names
-        found[name], given[split] = reshape(found[name], kind, config.columns)
+        found[name], given[split] = reshape(found[name], recipe, config.columns)
         if split == "train" and found[name].column_names != before:
             say(f"rows reshaped: {', '.join(before)} became {', '.join(found[name].column_names)}")
     _say_splits(chosen, found)
@@ -181,9 +181,7 @@ def limit(data: Data, config: RunConfig) -> None:
 # --- columns -----------------------------------------------------------------------------------------------------
 
 
-def reshape(
-    rows: Dataset, recipe: type[Recipe], given: Mapping[str, str | int]
-) -> tuple[Dataset, Mapping[str, str | int]]:
+def reshape(rows: Dataset, recipe: Recipe, given: Mapping[str, str | int]) -> tuple[Dataset, Mapping[str, str | int]]:
     """Bring rows of another published shape into the columns of the task.
 
     Returns:
@@ -199,7 +197,7 @@ def reshape(
     rows = rows.rename_columns({name: column for name, column in wanted.items() if name != column})
     first = rows[:100]
     made = change(first)
-    features = Features({name: _feature_of(name, values, first, rows, recipe) for name, values in made.items()})
+    features = Features({name: _feature_of(name, values, first, rows, type(recipe)) for name, values in made.items()})
     with quiet_bars(len(rows)):
         rows = rows.map(
             change,
@@ -207,7 +205,7 @@ def reshape(
             batch_size=100,  # a row may hold a whole book
             remove_columns=rows.column_names,
             features=features,
-            new_fingerprint=Hasher.hash((rows._fingerprint, code_of(recipe), change)),
+            new_fingerprint=Hasher.hash((rows._fingerprint, code_of(type(recipe)), change)),
             desc="Reshaping",
         )
     return rows, {column: name for column, name in given.items() if str(name) in rows.column_names}

@@ -140,6 +140,7 @@ def load_model(config: RunConfig, recipe: Recipe) -> PreTrainedModel:
     with as_model_error(path), quiet():
         model, report = auto.from_pretrained(path, output_loading_info=True, **settings)
     model.config.pad_token_id = recipe.tokenizer.pad_token_id
+    _settle_generation(model, recipe)
     _fit_vocabulary(model, recipe.tokenizer)
     fresh = fresh_modules(model, report)
     if fresh:
@@ -150,6 +151,22 @@ def load_model(config: RunConfig, recipe: Recipe) -> PreTrainedModel:
     total = sum(weights.numel() for weights in model.parameters())
     say(f"model: {path}, {total:,} parameters, {trained:,} of them trained ({trained / total:.1%})")
     return model
+
+
+def _settle_generation(model: PreTrainedModel, recipe: Recipe) -> None:
+    """Have the model generate as the recipe says, here and wherever it is loaded; refused now, not on saving.
+
+    Raises:
+        ConfigError: The settings contradict each other.
+    """
+    settings = recipe.generation()
+    if not settings:
+        return
+    try:
+        model.generation_config.update(**settings)
+        model.generation_config.validate(strict=True)
+    except ValueError as error:
+        raise ConfigError(f"generation: {' '.join(str(error).split())[:300]}") from error
 
 
 def _fit_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from . import data as data_module
 from ._version import __version__
 from .config import SPLITS, RunConfig, merge, place_bare_keys, read_recipe_file, resolve, training_types
 from .data import Data
-from .errors import ConfigError, NotFoundError, nearest
+from .errors import ConfigError, MissingPackageError, NotFoundError, nearest
 from .recipe import Recipe, arguments_name
 from .registry import find, find_recipe_file, recipe_files, tasks
 from .say import say
@@ -124,6 +125,9 @@ def configure(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> tup
     if task is None:
         raise ConfigError(f"no task: name one of {', '.join(tasks())}")
     kind = find(task)
+    lacking = [name for name in kind.packages if find_spec(name) is None]
+    if lacking:
+        raise MissingPackageError(f"{task} needs {' and '.join(lacking)}: pip install 'hfrecipes[generation]'")
     options, training = kind.option_types(), training_types(arguments_name(kind))
     placed = [place_bare_keys(layer, options=options, training=training) for layer in layers]
     config = resolve(merge(*placed), option_types=options, training=training)
@@ -259,6 +263,8 @@ def load_tokenizer(config: RunConfig, recipe: Recipe) -> None:
     if recipe.labels:
         recipe.labels = model.checkpoint_labels(recipe.labels, model_config)
     model.fit_length(recipe, model_config)
+    for sentence in recipe.settle(model_config):
+        say(sentence)
 
 
 def encode(recipe: Recipe, data: Data, golds: Mapping[str, list[Any]]) -> dict[str, Dataset]:

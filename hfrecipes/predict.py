@@ -16,13 +16,13 @@ from . import checks, data, folder, scoring, sources
 from .config import RunConfig, read_recipe_file
 from .errors import DataError, ModelError, NotFoundError
 from .model import machine_arguments
-from .recipe import Batch, Recipe, Row
+from .recipe import Batch, Recipe, Row, arguments_name
 from .registry import find
 from .say import say
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import EvalPrediction, Trainer
+    from transformers import EvalPrediction, PreTrainedModel, Trainer
 
 SHORT = 2000  # rows: below, no progress bar
 LONG = 20_000  # bytes of a row: beyond, fewer rows are encoded at once
@@ -65,9 +65,9 @@ def _encode_batch(batch: Batch, places: list[int], recipe: Recipe, training: boo
     return {**features, "row": [places[place] for place in features["row"]]} if "row" in features else features
 
 
-def collator(recipe: Recipe) -> Any:
+def collator(recipe: Recipe, model: PreTrainedModel) -> Any:
     """The recipe's collator, given only what is for the model."""
-    collate, kept = recipe.collator(), {*recipe.tokenizer.model_input_names, *recipe.targets}
+    collate, kept = recipe.collator(model), {*recipe.tokenizer.model_input_names, *recipe.targets}
     return lambda features: collate([{key: row[key] for key in row if key in kept} for row in features])
 
 
@@ -87,6 +87,7 @@ def in_row_order(trainer: Trainer, encoded: Dataset, batches: Any) -> Any:
         return tuple(in_row_order(trainer, encoded, part) for part in zip(*batches, strict=True))
     are_alike = len({batch.shape[1:] for batch in batches}) == 1
     outputs = np.concatenate(batches) if are_alike else [row for batch in batches for row in batch]
+    outputs = outputs[: len(encoded)]  # several processes pad the last batch with rows of the first
     sampler = trainer._get_eval_sampler(encoded)
     if sampler is None:
         return outputs
@@ -235,7 +236,7 @@ class Predictor:
             DataError: A column lacks, or a row has no text.
         """
         kind, trained = type(self.recipe), set(self.config.columns)
-        rows, given = data.reshape(rows, kind, given)
+        rows, given = data.reshape(rows, self.recipe, given)
         columns = data.find_columns(rows.column_names, kind, given, gold=gold)
         inputs = set(kind.inputs())
         if trained and inputs & set(columns) != inputs & trained:
@@ -349,6 +350,7 @@ def _trainer(config: RunConfig, recipe: Recipe, place: Path) -> Trainer:
 
     recipe.tokenizer, model_config = load_tokenizer(config)
     fit_length(recipe, model_config)
+    recipe.settle(model_config)
     if not recipe.labels:
         recipe.labels = [model_config.id2label[number] for number in sorted(model_config.id2label)]
     recipe.tuned = dict(getattr(model_config, TUNED, {}))
@@ -358,7 +360,7 @@ def _trainer(config: RunConfig, recipe: Recipe, place: Path) -> Trainer:
     size = config.training.get("per_device_eval_batch_size", recipe.defaults.get("per_device_eval_batch_size", 64))
     plain = config.training.get("bf16") is False or config.training.get("fp16") is False
     machine, _ = machine_arguments({"bf16": False} if plain else {})
-    arguments = transformers.TrainingArguments(
+    arguments = getattr(transformers, arguments_name(type(recipe)))(
         output_dir=str(place),
         per_device_eval_batch_size=size,
         train_sampling_strategy="group_by_length",
@@ -366,13 +368,15 @@ def _trainer(config: RunConfig, recipe: Recipe, place: Path) -> Trainer:
         report_to="none",
         label_names=["labels"],
         eval_do_concat_batches=False,
+        **({"predict_with_generate": True} if recipe.trainer == "Seq2SeqTrainer" else {}),
         **machine,
     )
-    return transformers.Trainer(
+    trainer: Trainer = getattr(transformers, recipe.trainer)(
         model,
         arguments,
-        data_collator=collator(recipe),
+        data_collator=collator(recipe, model),
         processing_class=recipe.tokenizer,
         preprocess_logits_for_metrics=recipe.reduce,
         compute_loss_func=recipe.loss_function(),
     )
+    return trainer

@@ -16,7 +16,7 @@ from .errors import ConfigError, ModelError
 if TYPE_CHECKING:
     import numpy as np
     from datasets import Dataset
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 SHORTEST = 8  # tokens of a text at least, special ones included
 Row = dict[str, Any]
@@ -44,6 +44,7 @@ class Column:
 class Recipe:
     """Base of all tasks: holds defaults, never flow. A task overrides what it needs.
 
+    `measure` leaves in `signatures` what a metric must be quoted with, where there is such a thing.
     Set by the runner: `labels` before `study`, `tokenizer` before any row is encoded, `seed` and `epoch` in training.
     """
 
@@ -72,6 +73,8 @@ class Recipe:
     """Features for loss and collator, beside what the model reads."""
     reduced_by: ClassVar[tuple[str, ...]] = ()
     """Targets that `reduce` looks at, so that predictions have them too; the others come from answers alone."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Modules beyond the core that scoring needs, of the extra `generation`."""
     samples: ClassVar[list[Row]]
     """A few rows that docs, errors and tests show and use."""
     usage: ClassVar[str]
@@ -84,6 +87,7 @@ class Recipe:
         self.labels: list[str] = []
         self.seed = self.epoch = 0
         self.tuned: dict[str, float] = {}
+        self.signatures: dict[str, str] = {}
 
     @classmethod
     def inputs(cls) -> list[str]:
@@ -100,8 +104,7 @@ class Recipe:
         """Columns that `gold` looks at."""
         return cls.answers()
 
-    @classmethod
-    def reshape(cls, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
+    def reshape(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """What brings rows of another published shape into the task's columns; None where nothing is to do.
 
         Called with the columns that the rows have and their types of `datasets`; the function may return more rows, or
@@ -164,8 +167,20 @@ class Recipe:
         """What each row shares with others that must stay in the same split, as questions share a text."""
         return None
 
+    def settle(self, model_config: PretrainedConfig) -> list[str]:
+        """Fill in what the model decides, once its tokenizer is there; one sentence for each.
+
+        Raises:
+            ConfigError: The model needs an option that is not given.
+        """
+        return []
+
     def model_settings(self) -> dict[str, Any]:
         """Keywords that the model's config needs for this task."""
+        return {}
+
+    def generation(self) -> dict[str, Any]:
+        """Keywords of GenerationConfig that texts are generated with; empty where the model generates none."""
         return {}
 
     def encode(self, batch: Batch) -> Batch:
@@ -230,8 +245,8 @@ class Recipe:
             return_token_type_ids=pairs is not None and "token_type_ids" in self.tokenizer.model_input_names,
         )
 
-    def collator(self) -> Callable[[list[Row]], Any]:
-        """What makes a batch of features; it is given only what the model reads, and `targets`."""
+    def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
+        """What makes a batch of features for the model; it is given only what that reads, and `targets`."""
         from transformers import DataCollatorWithPadding
 
         collate: Callable[[list[Row]], Any] = DataCollatorWithPadding(self.tokenizer)

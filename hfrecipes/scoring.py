@@ -35,7 +35,11 @@ def scores(
     for name in others:
         more, around = _other_metric(name, recipe, predictions, references, seed)
         values, intervals = {**more, **values}, {**around, **intervals}
-    return {name: {"value": float(value), "ci95": intervals.get(name)} for name, value in values.items()}
+    signed = {name: {"signature": text} for name, text in recipe.signatures.items()}
+    return {
+        name: {"value": float(value), "ci95": intervals.get(name), **signed.get(name, {})}
+        for name, value in values.items()
+    }
 
 
 def _intervals(recipe: Recipe, predictions: list[Row], references: list[Any], seed: int) -> dict[str, list[float]]:

@@ -135,9 +135,9 @@ def _from_path(path: str, read_one: ReadFile) -> dict[str, Dataset]:
 
 
 def _data_files(folder: str, read_one: ReadFile) -> Iterable[str]:
-    """Files of rows; where the task reads CoNLL, files of any suffix whose names tell a split."""
+    """Files of rows; where the task reads CoNLL or parallel texts, files of any suffix whose names tell a split."""
     splits = {name for names in USUAL_NAMES.values() for name in names}
-    any_suffix = "conll" in read_one.keywords["formats"]
+    any_suffix = bool({"conll", "parallel"} & set(read_one.keywords["formats"]))
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith((".", "_"))]
         for name in names:
@@ -165,6 +165,8 @@ def _from_files(files: list[str], where: str, read_one: ReadFile) -> dict[str, D
         raise DataError(f"{twice} could be of two splits by its name: say which, dataset.train=… dataset.test=…")
     if len(used) < len(files):
         say(f"files not used: {', '.join(os.path.relpath(file, root) for file in files if file not in used)}")
+    if "parallel" in read_one.keywords["formats"] and all(map(_are_parallel, filter(None, by_split.values()))):
+        return {split: _parallel(several, read_one) for split, several in by_split.items() if several}
     for split, several in by_split.items():
         exact = [file for file in several if PurePath(file).stem.lower() in USUAL_NAMES[split]]
         if len({PurePath(file).suffix for file in several}) > 1 or len(exact) > 1:
@@ -178,6 +180,29 @@ def _from_files(files: list[str], where: str, read_one: ReadFile) -> dict[str, D
         for split, rows in parts.items()
         if rows
     }
+
+
+def _are_parallel(files: Sequence[str]) -> bool:
+    """Whether the files differ in their suffix alone, and are no tables."""
+    suffixes = {PurePath(file).suffix.lower() for file in files}
+    return len({os.path.splitext(file)[0] for file in files}) == 1 < len(files) and not suffixes & {*SUFFIXES}
+
+
+def _parallel(files: Sequence[str], read_one: ReadFile) -> Dataset:
+    """Lines of the files side by side, in columns called by their suffixes.
+
+    Raises:
+        DataError: They have different numbers of lines.
+    """
+    import datasets
+
+    parts = {PurePath(file).suffix.lstrip("."): read_one(file) for file in files}
+    numbers = {name: len(rows) for name, rows in parts.items()}
+    if len(set(numbers.values())) > 1:
+        shown = ", ".join(f"{name} {number}" for name, number in numbers.items())
+        raise DataError(f"{os.path.splitext(files[0])[0]}.* have different numbers of lines: {shown}")
+    renamed = [rows.select_columns("text").rename_column("text", name) for name, rows in parts.items()]
+    return datasets.concatenate_datasets(renamed, axis=1)
 
 
 def _mentions(name: str, words: Iterable[str]) -> bool:

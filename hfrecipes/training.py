@@ -59,7 +59,7 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
     trainer: Trainer = getattr(transformers, recipe.trainer)(
         network,
         arguments,
-        data_collator=predict.collator(recipe),
+        data_collator=predict.collator(recipe, network),
         train_dataset=shown["train"],
         eval_dataset=shown.get("validation"),
         processing_class=recipe.tokenizer,
@@ -100,6 +100,8 @@ def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validat
         say(sentence)
     chosen = {**machine, **config.training, "output_dir": str(path), "remove_unused_columns": False}
     chosen["label_names"] = ["labels"]  # else each head has its own
+    if recipe.trainer == "Seq2SeqTrainer":
+        chosen["predict_with_generate"] = True
     chosen["eval_do_concat_batches"] = False  # predict.in_row_order does it, without padding
     if chosen.get("dataloader_persistent_workers"):
         raise ConfigError("dataloader_persistent_workers: leave it out, the order of evaluated rows would be lost")

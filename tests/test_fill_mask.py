@@ -86,7 +86,7 @@ def test_training_packs_every_token_into_full_blocks(whole_word_mask):
 def test_training_hides_other_words_in_each_epoch_and_with_each_seed():
     recipe = recipe_with_tokenizer(max_length=32)
     block = {"input_ids": recipe.encode_for_training({"text": TEXTS})["input_ids"][0]}
-    collate = recipe.collator()
+    collate = recipe.collator(None)
     first = collate([block])["labels"]
     assert torch.equal(first, collate([block])["labels"])
     for name in ("epoch", "seed"):
@@ -117,7 +117,7 @@ def test_scores_are_those_of_the_models_own_loss_on_the_hidden_tokens(tiny_bert)
     torch.manual_seed(0)
     model = AutoModelForMaskedLM.from_pretrained(tiny_bert).eval()
     encoded = datasets.Dataset.from_dict(recipe.encode({"text": TEXTS[:8]}))
-    batch = recipe.collator()([{name: row[name] for name in ("input_ids", "labels")} for row in encoded])
+    batch = recipe.collator(None)([{name: row[name] for name in ("input_ids", "labels")} for row in encoded])
     with torch.no_grad():
         made = model(**batch)
     outputs = [part.numpy() for part in recipe.reduce(made.logits, batch["labels"])]

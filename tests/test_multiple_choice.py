@@ -228,7 +228,7 @@ def test_a_batch_of_rows_with_different_numbers_of_choices_loses_what_each_row_l
     from hfrecipes.predict import collator
 
     recipe, model, _, encoded = mixed
-    collate = collator(recipe)
+    collate = collator(recipe, model)
 
     def loss_and_gradient(places: list[int], items: int | None) -> tuple[float, torch.Tensor]:
         batch = collate([encoded[place] for place in places])
@@ -248,14 +248,14 @@ def test_no_choice_is_dropped_and_none_invented(mixed):
     from hfrecipes.predict import collator
 
     recipe, model, rows, encoded = mixed
-    batch = collator(recipe)([encoded[place] for place in range(3)])
+    batch = collator(recipe, model)([encoded[place] for place in range(3)])
     assert batch["input_ids"].shape[:2] == (3, 4)
     assert (batch["labels"] != -100).sum() == 3, "as many labels as rows, for the mean under accumulation"
     batch.pop("labels")
     with torch.no_grad():
         together = recipe.decode(model(**batch).logits.numpy(), rows, encoded)
         for place, made in enumerate(together):
-            one = collator(recipe)([encoded[place]])
+            one = collator(recipe, model)([encoded[place]])
             one.pop("labels")
             alone = recipe.decode(model(**one).logits.numpy(), [rows[place]], encoded.select([place]))[0]
             assert len(made["scores"]) == len(rows[place]["choices"])

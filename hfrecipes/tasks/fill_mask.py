@@ -20,6 +20,7 @@ from ._loss import token_loss
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from transformers import PreTrainedModel
 
 BEST = 5  # words offered for each gap
 GAP = -1  # label of a gap that the text itself has: to be filled, and no part of the loss
@@ -173,7 +174,7 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
         others = generator.integers(0, len(self.tokenizer), len(ids))
         return np.where(chosen & (fate >= 0.9), others, hidden), np.where(chosen, ids, -100)
 
-    def collator(self) -> Callable[[list[Row]], Any]:
+    def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
         """Hides words where none are hidden yet, and pads."""
         from transformers import DataCollatorForTokenClassification
 

@@ -19,6 +19,7 @@ from . import _choices
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from transformers import PreTrainedModel
 
 _BLANK = re.compile(r"(?<![A-Za-z0-9])_+(?![A-Za-z0-9])")
 
@@ -98,10 +99,9 @@ print(choices[int(logits.argmax())])
         """A label may be the text of a choice."""
         return ["choices", "label"]
 
-    @classmethod
-    def reshape(cls, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
+    def reshape(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """Choices in columns of their own, with letters beside them, or that are no texts, become a list of texts."""
-        named = {column: [column, *cls.columns[column].names] for column in ("choices", "label")}
+        named = {column: [column, *self.columns[column].names] for column in ("choices", "label")}
         return _choices.reshaper(columns, named["choices"], named["label"])
 
     def study(self, train: Dataset) -> list[str]:
@@ -191,7 +191,7 @@ print(choices[int(logits.argmax())])
             return ""
         return text[offsets[-most][0] :] if from_end else text[: offsets[most - 1][1]]
 
-    def collator(self) -> Callable[[list[Row]], Any]:
+    def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
         """Pads texts, and rows of fewer choices with their first one, which the loss leaves out."""
         from transformers import DataCollatorWithPadding
 

@@ -115,8 +115,7 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
         if self.max_length < SHORTEST:
             raise ConfigError(f"max_length: {self.max_length} leaves no room, expected {SHORTEST} or more")
 
-    @classmethod
-    def reshape(cls, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
+    def reshape(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """Articles as SQuAD publishes them become one row a question; answers of other shapes become lists."""
         own = {name.strip().lower(): name for name in columns}
         if "paragraphs" in own:

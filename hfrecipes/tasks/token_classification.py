@@ -32,6 +32,7 @@ from ._tags import (
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from transformers import PreTrainedModel
 
 Counts = tuple[np.ndarray, np.ndarray, np.ndarray]
 _MISSING = {"", "nan", "-100"}
@@ -122,11 +123,10 @@ print(tag("{text}"))
         """The tags; entities have become tags."""
         return ["tags"]
 
-    @classmethod
-    def reshape(cls, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
+    def reshape(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """Texts become words, and spans of characters their tags; lists written as text become lists."""
         own = {name.strip().lower(): name for name in columns}
-        tokens, tags = cls._named(own, "tokens"), cls._named(own, "tags")
+        tokens, tags = self._named(own, "tokens"), self._named(own, "tags")
         if tokens:
             written = [name for name in (*tokens, *tags) if _is_text(columns[name])]
             return partial(from_cells, lists=written) if written else None
@@ -271,7 +271,7 @@ print(tag("{text}"))
         """Cross entropy over the words."""
         return token_loss
 
-    def collator(self) -> Callable[[list[Row]], Any]:
+    def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
         """Pads labels too."""
         from transformers import DataCollatorForTokenClassification
 
