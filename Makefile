@@ -28,7 +28,7 @@ bench: .venv/quickstart  ## The plain Trainer tutorial beside hfrecipes, on the 
 	touch $@
 
 .venv/dev: .venv/quickstart
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[quickstart,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[quickstart,generation,dev]"
 	touch $@
 
 clean:

@@ -8,7 +8,7 @@ from datasets import ClassLabel, List, Value
 
 import hfrecipes
 from hfrecipes.config import read_recipe_file
-from hfrecipes.registry import recipe_files
+from hfrecipes.registry import find, recipe_files
 
 TEXT = Value("string")
 SPANS = {"text": List(TEXT), "answer_start": List(Value("int32"))}
@@ -95,6 +95,17 @@ FORMS = {
         ["train", "validation", "test"],
     ),
     "wikitext2": ({"text": TEXT}, ["train", "validation", "test"]),
+    "scitldr": (
+        {
+            "source": List(TEXT),
+            "source_labels": List(Value("int32")),
+            "rouge_scores": List(Value("float32")),
+            "paper_id": TEXT,
+            "target": List(TEXT),
+        },
+        ["train", "validation", "test"],
+    ),
+    "wmt16_en_ro": ({"translation": {"ro": TEXT, "en": TEXT}}, ["train", "validation", "test"]),
 }
 # Cells that are of no use when drawn by their type alone.
 CELLS = {
@@ -102,6 +113,7 @@ CELLS = {
     ("wnut17", "ner_tags"): lambda place: [1, 2, place % 2],
     ("codah", "correct_answer_idx"): lambda place: place % 3,
     ("race", "answer"): lambda place: "ABC"[place % 3],
+    ("wmt16_en_ro", "translation"): lambda place: {"ro": f"filmul {place}", "en": f"the film {place}"},
     ("wikitext2", "text"): lambda place: f" = number {place} = " if place % 2 else "",
 }
 FROM_HUB = [
@@ -138,10 +150,11 @@ def row_of(name: str, columns: dict, place: int, blind: bool) -> dict:
 
 
 @pytest.mark.parametrize("name", FROM_HUB)
-def test_a_recipe_file_runs_on_rows_of_the_columns_of_its_dataset(name, quick, tmp_path):
+def test_a_recipe_file_runs_on_rows_of_the_columns_of_its_dataset(name, model_for, tmp_path):
     rows = local_rows(name.partition("/")[2])
     steps = {"max_steps": 2, "bf16": False, "per_device_train_batch_size": 8}
-    result = hfrecipes.run(name, dataset=rows, output_dir=tmp_path / "run", model=quick["model"], **steps)
+    model = model_for(find(name.partition("/")[0]))
+    result = hfrecipes.run(name, dataset=rows, output_dir=tmp_path / "run", model=model, **steps)
     splits = FORMS[name.partition("/")[2]][1]
     unscored = "-test" in splits or splits == ["train", "validation"]
     assert set(result.metrics) == {"train", "validation"} | (set() if unscored else {"test"})

@@ -1,0 +1,132 @@
+"""What the tasks share that read a text and write another: encoding, generating, decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import ConfigError
+from ..recipe import Batch, Recipe, Row
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+# What every one of them trains with.
+DEFAULTS: dict[str, Any] = {
+    "learning_rate": 5e-5,
+    "num_train_epochs": 3,
+    "per_device_train_batch_size": 8,
+    "per_device_eval_batch_size": 16,
+    "warmup_steps": 0.1,
+    "weight_decay": 0.01,
+    "predict_with_generate": True,
+}
+
+
+def check(max_target_length: int, num_beams: int) -> None:
+    """Refuse options that no text can be generated with.
+
+    Raises:
+        ConfigError: One is below 1.
+    """
+    for name, value in (("max_target_length", max_target_length), ("num_beams", num_beams)):
+        if value < 1:
+            raise ConfigError(f"{name}: {value}, expected 1 or more")
+
+
+def encode(recipe: Recipe, sources: list[str], targets: list[Any] | None, *, most: int) -> Batch:
+    """Tokens of the texts to read, and of those to write as `labels`; `cut` where either was cut."""
+    features = recipe.tokenize(sources, max_length=recipe.max_length)
+    if targets is not None:
+        written = recipe.tokenizer(text_target=targets, truncation=True, max_length=most, return_attention_mask=False)
+        features["labels"] = written["input_ids"]
+        over = [bool(one.overflowing) for one in written.encodings or []] or [False] * len(targets)
+        features["cut"] = list(map(max, features["cut"], over))
+    return features
+
+
+def collator(recipe: Recipe, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
+    """Pads both texts, and gives the decoder what it is to go on from."""
+    from transformers import DataCollatorForSeq2Seq
+
+    return partial(_collate, pad=DataCollatorForSeq2Seq(recipe.tokenizer, model=model), model=model)
+
+
+def _collate(features: list[Row], pad: Callable[[list[Row]], Any], model: PreTrainedModel) -> Any:
+    # Where there are no labels it gives None for them, which the Trainer takes for labels.
+    batch = {name: value for name, value in pad(features).items() if value is not None}
+    if "labels" in batch and "decoder_input_ids" not in batch:  # some models make them in their forward alone
+        start, filler = model.config.decoder_start_token_id, model.config.pad_token_id
+        shifted = batch["labels"].roll(1, dims=1)
+        shifted[:, 0] = start
+        batch["decoder_input_ids"] = shifted.masked_fill(shifted == -100, filler)
+    return batch
+
+
+def generation(recipe: Recipe, *, most: int, beams: int) -> dict[str, Any]:
+    """Settings that evaluation, prediction and the saved model share."""
+    return {
+        "max_length": most + 1,  # and the token that the decoder starts from
+        "max_new_tokens": None,
+        "min_length": 0,
+        "num_beams": beams,
+        "do_sample": False,
+        "early_stopping": beams > 1,
+        "length_penalty": 1.0,
+        "no_repeat_ngram_size": 0,
+        "pad_token_id": recipe.tokenizer.pad_token_id,
+        "eos_token_id": recipe.tokenizer.eos_token_id,
+    }
+
+
+def decode(recipe: Recipe, outputs: Any, name: str, *, most: int) -> list[Row]:
+    """Generated ids to texts, with their number of `tokens` and whether they end at the limit."""
+    tokenizer, made = recipe.tokenizer, []
+    for ids in outputs:
+        ids = np.asarray(ids)[1:]  # the first one is given to the decoder, not written by it
+        kept = ids[(ids >= 0) & (ids != tokenizer.pad_token_id)]
+        text = tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()
+        at_limit = len(kept) >= most and tokenizer.eos_token_id not in kept
+        made.append({name: text, "tokens": len(kept), "at_limit": at_limit})
+    return made
+
+
+def lengths(predictions: list[Row]) -> dict[str, np.ndarray]:
+    """By row, what is reported of all generated texts: tokens, and the share that ends at the limit."""
+    return {
+        "generated_tokens": np.array([float(one.get("tokens", 0)) for one in predictions]),
+        "at_limit": np.array([float(one.get("at_limit", False)) for one in predictions]),
+    }
+
+
+def means(values: dict[str, np.ndarray], weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Weighted mean of each, (resamples,)."""
+    weights = weights.astype(np.float64)
+    return {name: weights @ cells / weights.sum(1) for name, cells in values.items()}
+
+
+def golds(row: Row, column: str) -> list[str] | None:
+    """All wanted texts of a row; None where it has none."""
+    wanted = row.get("references") or ([row[column]] if row.get(column) is not None else [])
+    return [str(one) for one in wanted] or None
+
+
+def prefix_of(model_config: PretrainedConfig, task: str) -> str:
+    """What the model was trained to see before each text of this task, as T5 was."""
+    known: dict[str, Any] = getattr(model_config, "task_specific_params", None) or {}
+    return str((known.get(task) or {}).get("prefix") or "")
+
+
+def is_cjk(texts: Sequence[str]) -> bool:
+    """Whether most texts are Chinese or Japanese."""
+    from ..metrics._squad import is_cjk as has_cjk
+
+    return sum(map(has_cjk, texts)) > len(texts) / 2
+
+
+def exact(texts: list[str], references: list[list[str]]) -> np.ndarray:
+    """100 for each text that is one of the wanted ones to the letter, else 0."""
+    return np.array([100.0 * (text in wanted) for text, wanted in zip(texts, references, strict=True)])

@@ -1,0 +1,181 @@
+"""Write a text that answers, rewrites or completes another.
+
+Questions with or without a text to read (generative question answering), instructions, corrections, any text to text.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..recipe import Batch, Column, Measure, Recipe, Row
+from . import _answers, _seq2seq
+from ._loss import token_loss
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel
+
+
+@dataclass(kw_only=True)
+class Text2TextGeneration(Recipe):
+    """Text in, text out."""
+
+    max_length: int = 512
+    """Tokens kept of each input, special ones included; at most what the model reads."""
+    max_target_length: int = 128
+    """Tokens of an output at most, learnt or generated."""
+    num_beams: int = 1
+    """Beams that outputs are searched with; 4 costs more and often reads better."""
+    prefix: str = ""
+    """Text before each input."""
+    characters: bool | None = None
+    """Whether F1 counts Chinese and Japanese letters, not words; read from the outputs where null."""
+
+    task: ClassVar[str] = "text2text-generation"
+    auto_model: ClassVar[str] = "AutoModelForSeq2SeqLM"
+    columns: ClassVar[dict[str, Column]] = {
+        "input": Column(("source", "text", "prompt", "input_text", "source_text", "inputs", "输入")),
+        "output": Column(
+            ("target", "response", "completion", "target_text", "output_text", "targets", "输出"), gold=True
+        ),
+        "references": Column(gold=True, optional=True, aside=True, kind=["string"]),
+    }
+    defaults: ClassVar[dict[str, Any]] = _seq2seq.DEFAULTS
+    lora: ClassVar[str | None] = "SEQ_2_SEQ_LM"
+    trainer: ClassVar[str] = "Seq2SeqTrainer"
+    text: ClassVar[str | None] = "input"
+    samples: ClassVar[list[Row]] = [
+        {"input": "cant come thu", "output": "I am sorry, I cannot come on Thursday."},
+        {"input": "key under mat", "output": "The key is under the mat."},
+        {"input": "thx for the cake", "output": "Thank you very much for the cake."},
+        {"input": "pls call back", "output": "Could you call me back, please?"},
+    ]
+    usage: ClassVar[str] = """\
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("{path}")
+model = AutoModelForSeq2SeqLM.from_pretrained("{path}")
+inputs = tokenizer("{prefix}{input}", return_tensors="pt")
+print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
+"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _seq2seq.check(self.max_target_length, self.num_beams)
+
+    @property
+    def best_metric(self) -> tuple[str, bool]:
+        """F1 of the words."""
+        return "f1", True
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """Agreement, and how often outputs were cut off."""
+        return ("f1", "exact_match", "at_limit")
+
+    # --- rows ----------------------------------------------------------------------------------------------------
+
+    def reshape(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
+        """Instructions with their input, and questions with their context and answers, become input and output."""
+        if "instruction" in columns:
+            return _from_instructions
+        if "question" in columns and "input" not in columns:
+            answers = next((name for name in ("answers", *_answers.TEXTS) if name in columns), None)
+            return partial(_from_questions, answers=answers)
+        return None
+
+    @classmethod
+    def gold_reads(cls) -> list[str]:
+        """The output, and others of the same input."""
+        return ["output", "references"]
+
+    def gold(self, row: Row) -> Any:
+        """All wanted outputs; None where there is none."""
+        return _seq2seq.golds(row, "output")
+
+    def study(self, train: Dataset) -> list[str]:
+        """See whether outputs are Chinese or Japanese."""
+        if self.characters is not None:
+            return []
+        self.characters = _seq2seq.is_cjk([text for text in train["output"] if text])
+        return ["f1 counts letters; options.characters changes that"] * self.characters
+
+    # --- rows to features, outputs to predictions ----------------------------------------------------------------
+
+    def encode(self, batch: Batch) -> Batch:
+        """Tokens of input and output."""
+        inputs = [f"{self.prefix}{text}" for text in batch["input"]]
+        return _seq2seq.encode(self, inputs, batch.get("output"), most=self.max_target_length)
+
+    def generation(self) -> dict[str, Any]:
+        """Length and beams."""
+        return _seq2seq.generation(self, most=self.max_target_length, beams=self.num_beams)
+
+    def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
+        """Pads both texts."""
+        return _seq2seq.collator(self, model)
+
+    def loss_function(self) -> Callable[..., Any] | None:
+        """Cross entropy over the tokens of the output."""
+        return token_loss
+
+    def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
+        """`generated_text`, its number of `tokens`, and whether it ends `at_limit`."""
+        return _seq2seq.decode(self, outputs, "generated_text", most=self.max_target_length)
+
+    # --- scores --------------------------------------------------------------------------------------------------
+
+    def baseline(self, train: Dataset) -> Callable[[Dataset], list[Row]]:
+        """The output that train has most often."""
+        counts = Counter(text for text in train["output"] if text)
+        most = max(sorted(counts), key=counts.__getitem__, default="")
+        return lambda rows: [{"generated_text": most, "tokens": 0, "at_limit": False}] * len(rows)
+
+    def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
+        """Outputs, and the first gold one."""
+        return [one["generated_text"] for one in predictions], [gold[0] for gold in references]
+
+    def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
+        """Exact match and F1, 0 to 100, as SQuAD (or CMRC 2018) counts them, of the best reference; lengths."""
+        from ..metrics import _squad
+
+        agree = (_squad.cmrc_exact, _squad.cmrc_f1) if self.characters else (_squad.exact, _squad.f1_v1)
+        pairs = [(one["generated_text"], gold) for one, gold in zip(predictions, references, strict=True)]
+        values = {
+            name: np.array([100 * max(score(text, one) for one in gold) for text, gold in pairs])
+            for name, score in zip(("exact_match", "f1"), agree, strict=True)
+        }
+        return partial(_seq2seq.means, {**values, **_seq2seq.lengths(predictions)})
+
+
+def _from_instructions(batch: Batch) -> Batch:
+    """`instruction` and, where there is one, `input`, one below the other."""
+    more = batch.get("input") or [None] * len(batch["instruction"])
+    made = {name: values for name, values in batch.items() if name not in ("instruction", "input")}
+    made["input"] = ["\n".join(filter(None, pair)) for pair in zip(batch["instruction"], more, strict=True)]
+    return made
+
+
+def _from_questions(batch: Batch, answers: str | None) -> Batch:
+    """Question and, where there is one, context; the first answer to learn from, all to be scored against."""
+    contexts = batch.get("context") or [None] * len(batch["question"])
+    made: Batch = {
+        "input": [
+            f"question: {question} context: {context}" if context else str(question)
+            for question, context in zip(batch["question"], contexts, strict=True)
+        ]
+    }
+    if answers is not None:
+        texts = [
+            None if cell is None else [text for text, _ in _answers.pairs(cell) if text]
+            for cell in map(_answers.as_lists, batch[answers])
+        ]
+        made["output"] = [several[0] if several else None for several in texts]
+        made["references"] = texts
+    return made

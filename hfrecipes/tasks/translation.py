@@ -1,0 +1,228 @@
+"""Write a text in another language."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..errors import ConfigError
+from ..recipe import Batch, Column, Measure, Recipe, Row
+from . import _seq2seq
+from ._loss import token_loss
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PretrainedConfig, PreTrainedModel
+
+
+@dataclass(kw_only=True)
+class Translation(Recipe):
+    """Text in one language in, text in another out."""
+
+    max_length: int = 256
+    """Tokens kept of each text, special ones included; at most what the model reads."""
+    max_target_length: int = 256
+    """Tokens of a translation at most, learnt or generated."""
+    num_beams: int = 1
+    """Beams that translations are searched with; 4 costs more and often reads better."""
+    source_lang: str | None = None
+    """Language to translate from: a key of the data, and the code of models that need one; the first where null."""
+    target_lang: str | None = None
+    """Language to translate to, likewise; the second where null."""
+    prefix: str | None = None
+    """Text before each source, as T5 was trained with; read from the model where null."""
+
+    task: ClassVar[str] = "translation"
+    auto_model: ClassVar[str] = "AutoModelForSeq2SeqLM"
+    columns: ClassVar[dict[str, Column]] = {
+        "source": Column(("src", "source_text", "text", "input", "原文")),
+        "target": Column(("tgt", "target_text", "output", "译文"), gold=True),
+        "references": Column(gold=True, optional=True, aside=True, kind=["string"]),
+    }
+    defaults: ClassVar[dict[str, Any]] = _seq2seq.DEFAULTS
+    lora: ClassVar[str | None] = "SEQ_2_SEQ_LM"
+    trainer: ClassVar[str] = "Seq2SeqTrainer"
+    text: ClassVar[str | None] = "source"
+    packages: ClassVar[tuple[str, ...]] = ("sacrebleu",)
+    samples: ClassVar[list[Row]] = [
+        {"source": "The bus leaves at ten.", "target": "Der Bus fährt um zehn."},
+        {"source": "Where is the key?", "target": "Wo ist der Schlüssel?"},
+        {"source": "We meet at the gate.", "target": "Wir treffen uns am Tor."},
+        {"source": "It rains a lot in May.", "target": "Im Mai regnet es viel."},
+    ]
+    usage: ClassVar[str] = """\
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("{path}")
+model = AutoModelForSeq2SeqLM.from_pretrained("{path}")
+inputs = tokenizer("{prefix}{source}", return_tensors="pt")
+print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
+"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _seq2seq.check(self.max_target_length, self.num_beams)
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Files of the same lines in two languages, told apart by their suffix."""
+        return ("parallel",)
+
+    @property
+    def best_metric(self) -> tuple[str, bool]:
+        """chrF, since BLEU stays at 0 as long as no four words are right in a row."""
+        return "chrf", True
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """The usual scores, and how often translations were cut off."""
+        return ("bleu", "chrf", "exact_match", "at_limit")
+
+    # --- rows ----------------------------------------------------------------------------------------------------
+
+    def reshape(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
+        """Texts by language, in one column or in two, become source and target."""
+        inside = columns.get("translation")
+        keys = list(inside) if isinstance(inside, dict) else [name for name in columns if _is_language(name)]
+        if not keys or {"source", "target"} <= set(columns):
+            return None
+        source, target = self._direction(keys)
+        return partial(_by_language, source=source, target=target, nested=isinstance(inside, dict))
+
+    def _direction(self, keys: list[str]) -> tuple[str | None, str | None]:
+        """The keys of source and target among those of the data; what is not given is guessed, and kept."""
+        source, target = (_matching(code, keys) for code in (self.source_lang, self.target_lang))
+        for code, key, name in ((self.source_lang, source, "source_lang"), (self.target_lang, target, "target_lang")):
+            if code is not None and key is None and len(keys) > 1:
+                raise ConfigError(f"{name}: no {code} in the data, which has {', '.join(keys)}")
+        left = [key for key in keys if key not in (source, target)]
+        source = source or (left.pop(0) if left else None)
+        target = target or (left.pop(0) if left else None)
+        self.source_lang, self.target_lang = self.source_lang or source, self.target_lang or target
+        return source, target
+
+    @classmethod
+    def gold_reads(cls) -> list[str]:
+        """The translation, and others of the same text."""
+        return ["target", "references"]
+
+    def gold(self, row: Row) -> Any:
+        """All wanted translations; None where there is none."""
+        return _seq2seq.golds(row, "target")
+
+    def study(self, train: Dataset) -> list[str]:
+        """Say the direction."""
+        known = self.source_lang and self.target_lang
+        return [f"from {self.source_lang} to {self.target_lang}; options.source_lang changes that"] if known else []
+
+    def settle(self, model_config: PretrainedConfig) -> list[str]:
+        """Prefix and language codes of the model.
+
+        Raises:
+            ConfigError: It needs a code that is not given.
+        """
+        codes, said = language_codes(self.tokenizer), []
+        if codes:
+            for name in ("source_lang", "target_lang"):
+                given = getattr(self, name)
+                code = _matching(given, codes)
+                if code is None:
+                    raise ConfigError(
+                        f"{name}: the model needs a language code, found {given}; it has {', '.join(codes)}"
+                    )
+                setattr(self, name, code)
+            self.tokenizer.src_lang, self.tokenizer.tgt_lang = self.source_lang, self.target_lang
+            said = [f"language codes of the model: {self.source_lang} to {self.target_lang}"]
+        pair = f"translation_{self.source_lang}_to_{self.target_lang}"
+        known = _seq2seq.prefix_of(model_config, pair)
+        if self.prefix is None and known:
+            self.prefix = known
+            said.append(f"prefix: {known!r}, as the model was trained with; options.prefix changes that")
+        return said
+
+    # --- rows to features, outputs to predictions ----------------------------------------------------------------
+
+    def encode(self, batch: Batch) -> Batch:
+        """Tokens of both texts."""
+        sources = [f"{self.prefix or ''}{text}" for text in batch["source"]]
+        return _seq2seq.encode(self, sources, batch.get("target"), most=self.max_target_length)
+
+    def generation(self) -> dict[str, Any]:
+        """Length and beams, and the code of the language to write."""
+        settings = _seq2seq.generation(self, most=self.max_target_length, beams=self.num_beams)
+        if language_codes(self.tokenizer):
+            lookup = getattr(self.tokenizer, "get_lang_id", self.tokenizer.convert_tokens_to_ids)
+            settings["forced_bos_token_id"] = lookup(self.target_lang)
+        return settings
+
+    def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
+        """Pads both texts."""
+        return _seq2seq.collator(self, model)
+
+    def loss_function(self) -> Callable[..., Any] | None:
+        """Cross entropy over the tokens of the translation."""
+        return token_loss
+
+    def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
+        """`translation_text`, its number of `tokens`, and whether it ends `at_limit`."""
+        return _seq2seq.decode(self, outputs, "translation_text", most=self.max_target_length)
+
+    # --- scores --------------------------------------------------------------------------------------------------
+
+    def baseline(self, train: Dataset) -> Callable[[Dataset], list[Row]]:
+        """The source, copied."""
+        return lambda rows: [{"translation_text": text, "tokens": 0, "at_limit": False} for text in rows["source"]]
+
+    def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
+        """Translations, and the first gold one."""
+        return [one["translation_text"] for one in predictions], [gold[0] for gold in references]
+
+    def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
+        """BLEU and chrF of the corpus, exact match, 0 to 100; tokens written, and the share that ends at the limit."""
+        from ..metrics._text import Corpus
+
+        texts = [one["translation_text"] for one in predictions]
+        corpus = Corpus(texts, references, self.target_lang or "")
+        self.signatures = corpus.signatures
+        exact = _seq2seq.exact(texts, references)
+        values = {"exact_match": exact, **_seq2seq.lengths(predictions)}
+        return lambda weights: {**corpus.measure(weights), **_seq2seq.means(values, weights)}
+
+
+def language_codes(tokenizer: Any) -> list[str]:
+    """Codes of which the model needs two; none for a model of one direction."""
+    if not hasattr(tokenizer, "src_lang"):
+        return []
+    known = getattr(tokenizer, "lang_code_to_id", None) or [str(one) for one in tokenizer.all_special_tokens]
+    return sorted(code for code in known if _is_language(code))
+
+
+def _is_language(name: str) -> bool:
+    """Whether it looks like a code: en, zh-CN, de_DE, eng_Latn."""
+    return re.fullmatch(r"[a-z]{2,3}([-_][A-Za-z]{2,4})?", name) is not None and name not in ("id", "src", "tgt", "key")
+
+
+def _matching(code: str | None, known: Sequence[str]) -> str | None:
+    """The one of the known codes that is meant: the same, or the only one of the same language."""
+    if code is None or code in known:
+        return code
+    language = re.split("[-_]", code.lower())[0]
+    alike = [one for one in known if _same_language(language, re.split("[-_]", one.lower())[0])]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _same_language(one: str, other: str) -> bool:
+    return one == other or (len(one) != len(other) and (one.startswith(other) or other.startswith(one)))
+
+
+def _by_language(batch: Batch, source: str | None, target: str | None, nested: bool) -> Batch:
+    """Source and target out of a dict of texts, or of columns called like languages."""
+    if nested:
+        batch = {**batch, **{key: [cell.get(key) for cell in batch["translation"]] for key in (source, target) if key}}
+    made = {name: values for name, values in batch.items() if name not in (source, target, "translation")}
+    if source is not None:
+        made["source"] = batch[source]
+    return made if target is None or target not in batch else {**made, "target": batch[target]}

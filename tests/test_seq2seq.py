@@ -1,0 +1,456 @@
+"""Texts that are written are scored as rouge_score and sacrebleu score them, end where they end, and can be learnt."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import hfrecipes
+from hfrecipes.errors import ConfigError, DataError, HFRecipesError, MissingPackageError
+from hfrecipes.metrics import _text
+from hfrecipes.tasks import _seq2seq
+from hfrecipes.tasks.summarization import Summarization
+from hfrecipes.tasks.text2text_generation import Text2TextGeneration
+from hfrecipes.tasks.translation import Translation, language_codes
+
+PAIRS = settings(max_examples=500, deadline=None)
+WORDS = ["the", "film", "was", "great", "Films", "running", "ran", "a", "3.5", "it's", "–", "over.", "really?"]
+LINE = st.lists(st.sampled_from(WORDS), min_size=1, max_size=12).map(" ".join)
+REFERENCES = st.lists(LINE, min_size=1, max_size=3)
+
+
+# --- scores ----------------------------------------------------------------------------------------------------------
+
+
+@given(LINE, REFERENCES)
+@PAIRS
+def test_rouge_is_that_of_rouge_score(text, references):
+    from rouge_score.rouge_scorer import RougeScorer
+
+    theirs = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True).score_multi(references, text)
+    ours = _text.rouge([text], [references], letters=False)
+    for name, score in theirs.items():
+        assert ours[name][0] == pytest.approx(100 * score.fmeasure, abs=1e-6)
+
+
+@given(st.lists(st.tuples(LINE, REFERENCES), min_size=1, max_size=6))
+@PAIRS
+def test_bleu_and_chrf_are_those_of_sacrebleu(rows):
+    import sacrebleu
+
+    texts, references = [text for text, _ in rows], [several for _, several in rows]
+    most = max(map(len, references))
+    streams = [[several[place] if place < len(several) else None for several in references] for place in range(most)]
+    ours = _text.Corpus(texts, references).measure(np.ones((1, len(rows))))
+    assert ours["bleu"][0] == pytest.approx(sacrebleu.corpus_bleu(texts, streams, force=True).score, abs=1e-6)
+    assert ours["chrf"][0] == pytest.approx(sacrebleu.corpus_chrf(texts, streams).score, abs=1e-6)
+
+
+def test_a_resample_scores_as_its_rows_do():
+    texts, references = ["the film was great", "a book"], [["the film was really great"], ["the book"]]
+    twice = _text.Corpus(texts, references).measure(np.array([[2.0, 0.0]]))
+    alone = _text.Corpus(texts[:1] * 2, references[:1] * 2).measure(np.ones((1, 2)))
+    assert twice["bleu"] == pytest.approx(alone["bleu"])
+    assert twice["chrf"] == pytest.approx(alone["chrf"])
+
+
+def test_the_signature_says_how_bleu_was_counted():
+    recipe = Translation(target_lang="zh")
+    recipe.score([{"translation_text": "北京是首都"}], [["北京是首都"]])
+    assert "tok:zh" in recipe.signatures["bleu"]
+    for language, tokenizer in (("de", "13a"), ("ja", "char"), ("zho_Hans", "zh"), ("zh_CN", "zh"), ("", "13a")):
+        assert f"tok:{tokenizer}|" in _text.Corpus(["a"], [["a"]], language).signatures["bleu"]
+
+
+@pytest.mark.parametrize(("text", "gold"), [("北京是中国首都", "首都是北京"), ("会議は火曜日です", "会議は水曜日です")])
+def test_chinese_and_japanese_do_not_score_zero(text, gold):
+    for name, values in _text.rouge([text], [[gold]], letters=True).items():
+        assert 0 < values[0] < 100, name
+    assert _text.Corpus([text], [[gold]], "zh").measure(np.ones((1, 1)))["chrf"][0] > 0
+    recipe = Summarization()
+    assert recipe.study(datasets.Dataset.from_dict({"summary": [gold] * 3})) == [
+        "ROUGE counts letters; options.characters changes that"
+    ]
+
+
+def test_sentences_are_compared_one_by_one():
+    assert (
+        _text.by_sentence("It rained. We left!  Why? 他来了。她走了。")
+        == "It rained.\nWe left!\nWhy?\n他来了。\n她走了。"
+    )
+    text, gold = "We left. It rained.", "It rained. We left."
+    scores = _text.rouge([text], [[gold]], letters=False)
+    assert scores["rougeLsum"][0] > scores["rougeL"][0]
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+
+
+def loaded(recipe, rows, **settings) -> datasets.Dataset:
+    from hfrecipes.config import RunConfig
+    from hfrecipes.data import load
+
+    return load(RunConfig(task=recipe.task, dataset=rows, **settings), recipe).splits["train"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "options"),
+    [
+        ([{"translation": {"en": "hello", "de": "hallo"}}], {}),
+        ([{"en": "hello", "de": "hallo"}], {}),
+        ([{"de": "hallo", "en": "hello"}], {"source_lang": "en"}),
+        ([{"translation": {"de": "hallo", "en": "hello"}}], {"target_lang": "deu_Latn"}),
+        ([{"source": "hello", "target": "hallo"}], {"source_lang": "en_XX", "target_lang": "de_DE"}),
+        ([{"src": "hello", "tgt": "hallo"}], {}),
+    ],
+)
+def test_every_shape_of_parallel_texts_gives_source_and_target(rows, options):
+    found = loaded(Translation(**options), rows * 3)
+    assert (found[0]["source"], found[0]["target"]) == ("hello", "hallo")
+
+
+def test_a_direction_that_was_guessed_is_said_and_kept(caplog):
+    rows = [{"translation": {"en": f"hello {place}", "de": f"hallo {place}"}} for place in range(20)]
+    with caplog.at_level("INFO", "hfrecipes"):
+        report = hfrecipes.check("translation", dataset=rows)
+    assert "from en to de; options.source_lang changes that" in caplog.text
+    assert report["config"].options["target_lang"] == "de"
+
+
+def test_a_language_that_the_data_lacks_is_named():
+    with pytest.raises(ConfigError, match="source_lang: no fr in the data, which has en, de"):
+        loaded(Translation(source_lang="fr"), [{"translation": {"en": "a", "de": "b"}}])
+
+
+def test_parallel_files_are_read_side_by_side(tmp_path: Path):
+    for split, number in (("train", 30), ("val", 6), ("test_2016", 6)):
+        for language, word in (("en", "hello"), ("de", "hallo")):
+            lines = "".join(f"{word} {place}\n" for place in range(number))
+            (tmp_path / f"{split}.{language}").write_text(lines)
+    report = hfrecipes.check("translation", dataset=str(tmp_path), source_lang="en")
+    assert report["rows"] == {"train": 30, "validation": 6, "test": 6}
+    found = loaded(Translation(source_lang="en"), str(tmp_path))
+    assert found[3] == {"source": "hello 3", "target": "hallo 3"}
+    (tmp_path / "train.en").write_text("hello\n")
+    with pytest.raises(DataError, match=r"train\.\* have different numbers of lines: de 30, en 1"):
+        hfrecipes.check("translation", dataset=str(tmp_path), source_lang="en")
+
+
+@pytest.mark.parametrize(
+    ("row", "source", "golds"),
+    [
+        ({"instruction": "Greet.", "input": "Ida", "output": "Hello Ida"}, "Greet.\nIda", ["Hello Ida"]),
+        ({"instruction": "Greet.", "input": "", "output": "Hello"}, "Greet.", ["Hello"]),
+        (
+            {"question": "who ?", "context": "Ida came", "answers": {"text": ["Ida", "ida"], "answer_start": [0, 0]}},
+            "question: who ? context: Ida came",
+            ["Ida", "ida"],
+        ),
+        ({"question": "who ?", "answer": "Ida"}, "who ?", ["Ida"]),
+        ({"prompt": "2 + 2", "completion": "4"}, "2 + 2", ["4"]),
+    ],
+)
+def test_instructions_and_questions_become_input_and_output(row, source, golds):
+    recipe = Text2TextGeneration()
+    found = loaded(recipe, [row] * 3)
+    assert found[0]["input"] == source
+    assert recipe.gold(found[0]) == golds
+
+
+def test_a_list_of_summaries_is_one_to_learn_from_and_all_to_score_against():
+    recipe = Summarization()
+    found = loaded(recipe, [{"document": "A long text.", "summary": ["Short.", "Brief."]}] * 3)
+    assert found[0]["summary"] == "Short."
+    assert recipe.gold(found[0]) == ["Short.", "Brief."]
+    scores = recipe.score([{"summary_text": "Brief."}], [["Short.", "Brief."]])
+    assert scores["rouge1"] == pytest.approx(100)
+
+
+def test_a_document_may_be_a_list_of_sentences():
+    found = loaded(Summarization(), [{"source": ["One.", "Two."], "summary": ["Both.", "The two."]}] * 3)
+    assert found[0]["document"] == "One. Two."
+    assert found[0]["references"] == ["Both.", "The two."]
+
+
+def test_the_trivial_summary_is_the_first_three_sentences():
+    rows = datasets.Dataset.from_list([{"document": "One. Two! Three? Four."}, {"document": "一。二。三。四。"}])
+    made = Summarization().baseline(rows)(rows)
+    assert [one["summary_text"] for one in made] == ["One. Two! Three?", "一。二。三。"]
+
+
+# --- models ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_prefix_that_the_model_knows_is_used_and_said():
+    from transformers import T5Config
+
+    config = T5Config()
+    config.task_specific_params = {
+        "summarization": {"prefix": "summarize: "},
+        "translation_en_to_de": {"prefix": "translate English to German: "},
+    }
+    for recipe, prefix in (
+        (Summarization(), "summarize: "),
+        (Translation(source_lang="en", target_lang="de"), "translate English to German: "),
+    ):
+        assert prefix in recipe.settle(config)[0]
+        assert recipe.prefix == prefix
+    assert Summarization(prefix="").settle(config) == []
+
+
+@pytest.fixture(scope="module")
+def nllb():
+    """A tokenizer of NLLB's class, with its codes and letters for words."""
+    from transformers import NllbTokenizer
+
+    signs = ["<s>", "<pad>", "</s>", "<unk>", "▁", *"abcdefghijklmnopqrstuvwxyz"]
+    return NllbTokenizer(vocab={sign: place for place, sign in enumerate(signs)}, merges=[])
+
+
+def test_a_model_that_needs_codes_gets_those_of_the_languages_that_were_given(nllb):
+    from transformers import M2M100Config
+
+    assert {"eng_Latn", "deu_Latn", "zho_Hans"} <= set(language_codes(nllb))
+    recipe = Translation(source_lang="en", target_lang="deu_Latn")
+    recipe.tokenizer = nllb
+    recipe.settle(M2M100Config())
+    assert (recipe.source_lang, recipe.target_lang) == ("eng_Latn", "deu_Latn")
+    assert recipe.generation()["forced_bos_token_id"] == nllb.convert_tokens_to_ids("deu_Latn")
+    features = recipe.encode({"source": ["hi"], "target": ["du"]})
+    assert nllb.convert_tokens_to_ids("eng_Latn") in features["input_ids"][0]
+    assert nllb.convert_tokens_to_ids("deu_Latn") in features["labels"][0]
+
+
+@pytest.mark.parametrize("given", [None, "zh", "xx"])
+def test_a_model_that_needs_codes_and_gets_none_lists_them(nllb, given):
+    from transformers import M2M100Config
+
+    recipe = Translation(source_lang="eng_Latn", target_lang=given)
+    recipe.tokenizer = nllb
+    with pytest.raises(ConfigError, match=f"target_lang: the model needs a language code, found {given}; .*zho_Hans"):
+        recipe.settle(M2M100Config())
+
+
+def test_texts_that_end_and_texts_that_are_cut_off_are_told_apart():
+    from conftest import make_letters
+
+    recipe = Summarization()
+    recipe.tokenizer = make_letters()
+    ids = recipe.tokenizer("hi you", add_special_tokens=False)["input_ids"]
+    outputs = [[0, *ids, 1, 0, 0, -100], [0, *ids, *ids[:1]]]
+    ended, cut = _seq2seq.decode(recipe, outputs, "summary_text", most=len(ids) + 1)
+    assert (ended["summary_text"], ended["at_limit"]) == ("hi you", False)
+    assert cut["at_limit"] is True
+    assert ended["tokens"] == len(ids) + 1, "its end included"
+
+
+def test_a_scorer_that_lacks_is_named_before_anything_is_read(monkeypatch):
+    monkeypatch.setattr("hfrecipes.plan.find_spec", lambda name: None)
+    with pytest.raises(
+        MissingPackageError, match=r"translation needs sacrebleu: pip install 'hfrecipes\[generation\]'"
+    ):
+        hfrecipes.check("translation", dataset="nowhere.csv")
+
+
+@pytest.mark.parametrize("kind", [Summarization, Translation, Text2TextGeneration])
+@pytest.mark.parametrize("setting", [{"num_beams": 0}, {"max_target_length": 0}])
+def test_settings_that_generate_nothing_are_refused(kind, setting):
+    with pytest.raises(ConfigError, match=r"expected 1 or more"):
+        kind(**setting)
+
+
+def test_settings_of_the_model_that_contradict_each_other_are_refused_before_training(tiny_t5, quick, tmp_path):
+    import shutil
+
+    shutil.copytree(tiny_t5, tmp_path / "odd")
+    file = tmp_path / "odd" / "generation_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "num_return_sequences": 3}))
+    with pytest.raises(HFRecipesError, match="num_return_sequences"):
+        hfrecipes.build(
+            "summarization",
+            dataset=[dict(row) for row in Summarization.samples] * 8,
+            output_dir=tmp_path / "run",
+            **{**quick, "model": str(tmp_path / "odd")},
+        )
+
+
+def test_the_saved_model_generates_as_it_was_evaluated(tiny_t5, quick, tmp_path):
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    rows = [dict(Text2TextGeneration.samples[place % 4]) for place in range(24)]
+    settings = {**quick, "model": tiny_t5, "max_target_length": 9, "num_beams": 3}
+    result = hfrecipes.run("text2text-generation", dataset=rows, output_dir=tmp_path / "run", **settings)
+    saved = json.loads((tmp_path / "run" / "generation_config.json").read_text())
+    assert (saved["max_length"], saved["num_beams"]) == (10, 3)
+    model = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "run")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "run")
+    ids = model.generate(**tokenizer(rows[0]["input"], return_tensors="pt"))[0]
+    ours = result.predict(rows[0]["input"])
+    assert tokenizer.decode(ids, skip_special_tokens=True).strip() == ours["generated_text"]
+    assert ours["tokens"] <= 9
+
+
+@pytest.fixture(params=["bart", "marian", "mbart", "m2m_100"])
+def family(request, nllb, tmp_path: Path) -> tuple[str, dict]:
+    """A folder with a tiny model of each family that translates, and what it needs to be told."""
+    import torch
+    import transformers
+    from conftest import make_letters
+
+    needs_codes = request.param == "m2m_100"
+    tokenizer = nllb if needs_codes else make_letters()
+    about = {"d_model": 32, "max_position_embeddings": 128, "vocab_size": len(tokenizer)}
+    for part in ("encoder", "decoder"):
+        about |= {f"{part}_layers": 1, f"{part}_attention_heads": 2, f"{part}_ffn_dim": 64}
+    about |= {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, "dropout": 0.0}
+    starts = {"bart": tokenizer.eos_token_id, "m2m_100": tokenizer.eos_token_id, "marian": tokenizer.pad_token_id}
+    if request.param in starts:
+        about["decoder_start_token_id"] = starts[request.param]
+    torch.manual_seed(0)
+    config = transformers.CONFIG_MAPPING[request.param](**about)
+    transformers.AutoModelForSeq2SeqLM.from_config(config).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    return str(tmp_path / "model"), {"source_lang": "en", "target_lang": "de"} if needs_codes else {}
+
+
+def test_every_family_learns_with_the_loss_of_its_own_and_predicts_the_same_after_reload(family, quick, tmp_path):
+    import torch
+
+    model, options = family
+    rows = [dict(Translation.samples[place % 4]) for place in range(24)]
+    settings = {**quick, **options, "model": model, "max_target_length": 8}
+    trainer = hfrecipes.build("translation", dataset=rows, output_dir=tmp_path / "loss", **settings)
+    batch = next(iter(trainer.get_train_dataloader()))
+    with torch.no_grad():
+        theirs = trainer.model.eval()(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["labels"]
+        )
+        ours = trainer.compute_loss(trainer.model, dict(batch))
+    assert float(ours) == pytest.approx(float(theirs.loss), rel=1e-4)
+    result = hfrecipes.run("translation", dataset=rows, output_dir=tmp_path / "run", **settings)
+    texts = [row["source"] for row in rows[:4]]
+    assert hfrecipes.load(tmp_path / "run").predict(texts) == result.predict(texts)
+    saved = json.loads((tmp_path / "run" / "generation_config.json").read_text())
+    assert (saved.get("forced_bos_token_id") is not None) == bool(options)
+
+
+# --- learning --------------------------------------------------------------------------------------------------------
+
+MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+
+
+def dates(number: int, seed: int, form: str = "{year}-{month:02d}-{day:02d}") -> list[dict]:
+    """Dates as people write them, and in another form."""
+    generator = random.Random(seed)
+    rows = []
+    for _ in range(number):
+        day, month, year = generator.randint(1, 28), generator.randint(1, 12), generator.randint(10, 29)
+        written = form.format(day=day, month=month, year=year)
+        rows.append({"input": f"{day} {MONTHS[month - 1]} {year}", "output": written})
+    return rows
+
+
+def learnt(model: str, form: str, path: Path, **more) -> hfrecipes.Result:
+    train = dates(1500, 0, form)
+    seen = {row["input"] for row in train}
+    test = [row for row in dates(400, 1, form) if row["input"] not in seen][:100]
+    return hfrecipes.run(
+        "text2text-generation",
+        model=model,
+        dataset={"train": train, "test": test},
+        output_dir=path,
+        max_target_length=12,
+        per_device_train_batch_size=32,
+        bf16=False,
+        **more,
+    )
+
+
+@pytest.mark.slow
+def test_a_small_model_learns_to_rewrite_dates_and_with_lora_another_form(tiny_t5, tmp_path):
+    full = learnt(tiny_t5, "{year}-{month:02d}-{day:02d}", tmp_path / "full", learning_rate=5e-3, num_train_epochs=10)
+    assert full.metrics["test"]["exact_match"] > 80
+    assert full.metrics["test"]["at_limit"] == 0, "it learnt where to end"
+    lora = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
+    other = learnt(
+        str(full.path),
+        "{year}/{month:02d}/{day:02d}",
+        tmp_path / "lora",
+        lora=lora,
+        learning_rate=1e-2,
+        num_train_epochs=4,
+    )
+    assert other.metrics["test"]["exact_match"] > 80
+    rows = dates(5, 1, "{year}/{month:02d}/{day:02d}")
+    again = hfrecipes.load(other.path).predict([row["input"] for row in rows])
+    assert again == other.predict([row["input"] for row in rows])
+
+
+NOUNS = {"cat": "kato", "dog": "hundo", "bird": "birdo", "fish": "fiso", "horse": "cevalo", "mouse": "muso"}
+KINDS = {"red": "ruga", "old": "malnova", "small": "eta", "white": "blanka", "good": "bona"}
+VERBS = {"sees": "vidas", "likes": "amas", "follows": "sekvas", "helps": "helpas"}
+
+
+def sentences(number: int, seed: int) -> list[dict]:
+    """A language of a few words, in which adjectives stand behind their noun."""
+    generator = random.Random(seed)
+    rows = []
+    for _ in range(number):
+        (a, b), (x, y), verb = (generator.sample(list(words), 2) for words in (NOUNS, KINDS, VERBS))
+        rows.append(
+            {
+                "en": f"the {x} {a} {verb[0]} the {y} {b}",
+                "eo": f"la {NOUNS[a]} {KINDS[x]} {VERBS[verb[0]]} la {NOUNS[b]} {KINDS[y]}",
+            }
+        )
+    return rows
+
+
+@pytest.mark.slow
+def test_a_small_model_learns_a_small_language(tmp_path):
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+    words = ["<pad>", "</s>", "<unk>", "the", "la"]
+    words += [word for known in (NOUNS, KINDS, VERBS) for pair in known.items() for word in pair]
+    backend = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    PreTrainedTokenizerFast(tokenizer_object=backend, **special).save_pretrained(tmp_path / "model")
+    torch.manual_seed(0)
+    config = T5Config(
+        vocab_size=len(words),
+        d_model=64,
+        d_kv=16,
+        d_ff=128,
+        num_layers=2,
+        num_heads=4,
+        dropout_rate=0.0,
+        decoder_start_token_id=0,
+    )
+    T5ForConditionalGeneration(config).save_pretrained(tmp_path / "model")
+    train = sentences(1500, 0)
+    seen = {row["en"] for row in train}
+    test = [row for row in sentences(200, 1) if row["en"] not in seen][:60]
+    result = hfrecipes.run(
+        "translation",
+        model=str(tmp_path / "model"),
+        dataset={"train": train, "test": test},
+        source_lang="en",
+        max_target_length=12,
+        per_device_train_batch_size=32,
+        num_train_epochs=10,
+        learning_rate=5e-3,
+        bf16=False,
+        output_dir=tmp_path / "run",
+    )
+    assert result.metrics["test"]["bleu"] > 80
