@@ -109,6 +109,8 @@ def loaded(recipe, rows, **settings) -> datasets.Dataset:
         ([{"translation": {"de": "hallo", "en": "hello"}}], {"target_lang": "deu_Latn"}),
         ([{"source": "hello", "target": "hallo"}], {"source_lang": "en_XX", "target_lang": "de_DE"}),
         ([{"src": "hello", "tgt": "hallo"}], {}),
+        ([{"src": "hello", "tgt": "hallo", "url": "a", "tag": "b"}], {}),
+        ([{"en": "hello", "de": "hallo", "url": "a"}], {"source_lang": "en", "target_lang": "de"}),
     ],
 )
 def test_every_shape_of_parallel_texts_gives_source_and_target(rows, options):

@@ -86,8 +86,11 @@ print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
     def reshape(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """Texts by language, in one column or in two, become source and target."""
         inside = columns.get("translation")
+        own = {name.strip().lower() for name in columns}
+        named = [own & {column, *self.columns[column].names} for column in ("source", "target")]
         keys = list(inside) if isinstance(inside, dict) else [name for name in columns if _is_language(name)]
-        if not keys or {"source", "target"} <= set(columns):
+        known = any(code and _matching(code, keys) for code in (self.source_lang, self.target_lang))
+        if all(named) or not keys or not (isinstance(inside, dict) or known or len(keys) == 2):
             return None
         source, target = self._direction(keys)
         return partial(_by_language, source=source, target=target, nested=isinstance(inside, dict))
