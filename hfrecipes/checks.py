@@ -128,7 +128,7 @@ def _with_gaps(cells: Any) -> list[int]:
 
 def _missing_answers(rows: Dataset, recipe: Recipe, split: str, wrong: Mapping[str, list[int]]) -> dict[str, list[int]]:
     """Places of rows without an answer, which only a test split may have, but for those whose answer is wrong."""
-    columns = " and ".join(recipe.answers())
+    columns = " and ".join(name for name in recipe.answers() if not recipe.columns[name].optional)
     if split == "test":
         return {}
     if not data_has_answers(rows, recipe):

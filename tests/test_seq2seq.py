@@ -181,6 +181,14 @@ def test_a_document_may_be_a_list_of_sentences():
     assert found[0]["references"] == ["Both.", "The two."]
 
 
+@pytest.mark.parametrize("blank", ["", "  ", None])
+def test_a_row_without_a_text_to_learn_is_named(blank):
+    rows = [{"document": f"A text {place}.", "summary": "Short."} for place in range(20)]
+    rows[3]["summary"] = blank
+    with pytest.raises(DataError, match=r"summary is missing in 1 row \(3"):
+        hfrecipes.check("summarization", dataset=rows)
+
+
 def test_the_trivial_summary_is_the_first_three_sentences():
     rows = datasets.Dataset.from_list([{"document": "One. Two! Three? Four."}, {"document": "一。二。三。四。"}])
     made = Summarization().baseline(rows)(rows)

@@ -109,9 +109,9 @@ def means(values: dict[str, np.ndarray], weights: np.ndarray) -> dict[str, np.nd
 
 
 def golds(row: Row, column: str) -> list[str] | None:
-    """All wanted texts of a row; None where it has none."""
-    wanted = row.get("references") or ([row[column]] if row.get(column) is not None else [])
-    return [str(one) for one in wanted] or None
+    """All wanted texts of a row; None where it has none, or blanks alone."""
+    wanted = row.get("references") or [row.get(column)]
+    return [str(one) for one in wanted if one is not None and str(one).strip()] or None
 
 
 def prefix_of(model_config: PretrainedConfig, task: str) -> str:
