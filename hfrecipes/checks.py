@@ -33,8 +33,9 @@ def check(data: Data, recipe: Recipe, *, in_training: bool = True) -> None:
     for split, rows in data.splits.items():
         if not len(rows):
             raise DataError(f"split {split} has no rows: leave it out, splits.{split}=null, or give it some")
-        wrong = recipe.problems(rows) if data_has_answers(rows, recipe) else {}
-        if split == "train" and data_has_answers(rows, recipe):
+        has_answers = data_has_answers(rows, recipe)
+        wrong = recipe.problems(rows) if has_answers else {}
+        if split == "train" and has_answers:
             known = {place for places in wrong.values() for place in places}
             found_too = recipe.untrainable(rows).items()
             wrong |= {one: rest for one, places in found_too if (rest := [at for at in places if at not in known])}
@@ -160,11 +161,7 @@ def name_rows(split: str, sentence: str, places: list[int]) -> str:
 
 def repeated(data: Data, recipe: Recipe) -> list[str]:
     """Sentences on inputs that stand in train more than once, or in train and in another split too."""
-    inputs = [name for name in recipe.inputs() if name in data.splits["train"].column_names]
-    keys = {
-        split: [hash(str(row)) for row in zip(*(rows[name] for name in inputs), strict=True)]
-        for split, rows in data.splits.items()
-    }
+    keys = {split: _input_keys(rows, recipe) for split, rows in data.splits.items()}
     train = set(keys["train"])
     notes = []
     if len(train) < len(keys["train"]):
@@ -182,10 +179,15 @@ def repeated(data: Data, recipe: Recipe) -> list[str]:
 
 def repeated_rows(rows: Dataset, recipe: Recipe) -> set[int]:
     """Places of rows whose input stands more than once."""
-    inputs = [name for name in recipe.inputs() if name in rows.column_names]
-    keys = [hash(str(row)) for row in zip(*(rows[name] for name in inputs), strict=True)]
+    keys = _input_keys(rows, recipe)
     times = Counter(keys)
     return {place for place, key in enumerate(keys) if times[key] > 1}
+
+
+def _input_keys(rows: Dataset, recipe: Recipe) -> list[int]:
+    """A number for each row that rows of the same input share."""
+    inputs = [name for name in recipe.inputs() if name in rows.column_names]
+    return [hash(str(row)) for row in zip(*(rows[name] for name in inputs), strict=True)]
 
 
 def fingerprint(rows: Dataset) -> str:

@@ -185,7 +185,7 @@ def run(what: str, words: tuple[str, ...]) -> None:
 def _try_it(result: Any) -> str:
     """A command that predicts: a line of text where one is all that the model reads, else a file."""
     recipe = result.predictor.recipe
-    inputs = [name for name in result.predictor.config.columns if name in recipe.inputs()]
+    inputs = result.predictor.reads
     if len(inputs) > 1:
         row = {name: recipe.samples[0].get(name, "…") for name in inputs}
         return f"echo {shlex.quote(json.dumps(row, ensure_ascii=False))} | hfrecipes predict {result.path} -"

@@ -291,7 +291,7 @@ def say_lengths(encoded: Mapping[str, Dataset], data: Data, recipe: Recipe) -> N
 
 def unknown_share(features: Dataset, unknown: int | None) -> float:
     """Share of the tokens of the first features that the model has no word for."""
-    first = [np.asarray(ids).ravel() for ids in features[:500]["input_ids"] if not isinstance(ids[0], list)]
+    first = [np.asarray(ids).ravel() for ids in features["input_ids"][:500] if not isinstance(ids[0], list)]
     return float(np.mean(np.concatenate(first) == unknown)) if first and unknown is not None else 0.0
 
 

@@ -215,6 +215,18 @@ class Recipe:
             full = [at_limit and bool(one.overflowing) for at_limit, one in zip(full, tokens.encodings, strict=True)]
         return {**tokens, "length": lengths, "cut": full}
 
+    def require_fast_tokenizer(self) -> None:
+        """Refuse a tokenizer that cannot tell which part of the text a token is.
+
+        Raises:
+            ModelError: It is a slow one.
+        """
+        if not self.tokenizer.is_fast:
+            raise ModelError(
+                f"{type(self.tokenizer).__name__} does not tell where its pieces stand in the text: "
+                "use a model with a fast tokenizer (tokenizer.json)"
+            )
+
     def windows(self, texts: list[str], pairs: list[str] | None = None, *, stride: int, cut: bool | str = True) -> Any:
         """Tokens of each text or pair in overlapping windows of `max_length`, with the characters of each token.
 
@@ -227,11 +239,7 @@ class Recipe:
         Raises:
             ModelError: The tokenizer cannot tell where its tokens stand.
         """
-        if not self.tokenizer.is_fast:
-            raise ModelError(
-                f"{type(self.tokenizer).__name__} does not tell where its pieces stand in the text: "
-                "use a model with a fast tokenizer (tokenizer.json)"
-            )
+        self.require_fast_tokenizer()
         self.tokenizer.truncation_side = "right"  # windows come from left to right
         return self.tokenizer(
             texts,

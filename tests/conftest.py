@@ -92,14 +92,12 @@ def make_letters():
     return PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=256, **special)
 
 
-@pytest.fixture(scope="session")
-def tiny_t5(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder with an encoder and decoder of two small layers, that reads and writes letter by letter."""
+def save_t5(tokenizer, folder: Path) -> str:
+    """Leave an encoder and decoder of two small layers in the folder, with the tokenizer."""
     import torch
     from transformers import T5Config, T5ForConditionalGeneration
 
     torch.manual_seed(0)
-    tokenizer = make_letters()
     config = T5Config(
         vocab_size=len(tokenizer),
         d_model=64,
@@ -113,10 +111,15 @@ def tiny_t5(tmp_path_factory: pytest.TempPathFactory) -> str:
         pad_token_id=0,
         eos_token_id=1,
     )
-    folder = tmp_path_factory.mktemp("models") / "tiny-t5"
     T5ForConditionalGeneration(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_t5(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with a small encoder and decoder that reads and writes letter by letter."""
+    return save_t5(make_letters(), tmp_path_factory.mktemp("models") / "tiny-t5")
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 import hfrecipes
 from hfrecipes.errors import ConfigError, DataError, HFRecipesError, MissingPackageError
 from hfrecipes.metrics import _text
-from hfrecipes.tasks import _seq2seq
 from hfrecipes.tasks.summarization import Summarization
 from hfrecipes.tasks.text2text_generation import Text2TextGeneration
 from hfrecipes.tasks.translation import Translation, language_codes
@@ -254,8 +253,9 @@ def test_texts_that_end_and_texts_that_are_cut_off_are_told_apart():
     recipe = Summarization()
     recipe.tokenizer = make_letters()
     ids = recipe.tokenizer("hi you", add_special_tokens=False)["input_ids"]
+    recipe.max_target_length = len(ids) + 1
     outputs = [[0, *ids, 1, 0, 0, -100], [0, *ids, *ids[:1]]]
-    ended, cut = _seq2seq.decode(recipe, outputs, "summary_text", most=len(ids) + 1)
+    ended, cut = recipe.decode(outputs, [], None)
     assert (ended["summary_text"], ended["at_limit"]) == ("hi you", False)
     assert cut["at_limit"] is True
     assert ended["tokens"] == len(ids) + 1, "its end included"
@@ -425,9 +425,9 @@ def sentences(number: int, seed: int) -> list[dict]:
 
 @pytest.mark.slow
 def test_a_small_model_learns_a_small_language(tmp_path):
-    import torch
+    from conftest import save_t5
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+    from transformers import PreTrainedTokenizerFast
 
     words = ["<pad>", "</s>", "<unk>", "the", "la"]
     words += [word for known in (NOUNS, KINDS, VERBS) for pair in known.items() for word in pair]
@@ -435,25 +435,13 @@ def test_a_small_model_learns_a_small_language(tmp_path):
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
-    PreTrainedTokenizerFast(tokenizer_object=backend, **special).save_pretrained(tmp_path / "model")
-    torch.manual_seed(0)
-    config = T5Config(
-        vocab_size=len(words),
-        d_model=64,
-        d_kv=16,
-        d_ff=128,
-        num_layers=2,
-        num_heads=4,
-        dropout_rate=0.0,
-        decoder_start_token_id=0,
-    )
-    T5ForConditionalGeneration(config).save_pretrained(tmp_path / "model")
+    model = save_t5(PreTrainedTokenizerFast(tokenizer_object=backend, **special), tmp_path / "model")
     train = sentences(1500, 0)
     seen = {row["en"] for row in train}
     test = [row for row in sentences(200, 1) if row["en"] not in seen][:60]
     result = hfrecipes.run(
         "translation",
-        model=str(tmp_path / "model"),
+        model=model,
         dataset={"train": train, "test": test},
         source_lang="en",
         max_target_length=12,

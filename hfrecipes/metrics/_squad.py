@@ -50,6 +50,11 @@ def is_cjk(text: str) -> bool:
     return bool(_IS_CJK.search(text))
 
 
+def mostly_cjk(texts: Sequence[str]) -> bool:
+    """Whether more than half of the texts have Chinese or Japanese letters."""
+    return sum(map(is_cjk, texts)) > len(texts) / 2
+
+
 def cmrc_exact(answer: str, gold: str) -> float:
     """1 where both are the same without signs, else 0."""
     return float(_without_signs(answer) == _without_signs(gold))

@@ -48,7 +48,12 @@ def rouge(texts: list[str], references: list[list[str]], *, letters: bool) -> di
 
 def by_sentence(text: str) -> str:
     """A sentence a line, which rougeLsum compares one by one."""
-    return "\n".join(part.strip() for part in _SENTENCES.split(text) if part.strip())
+    return "\n".join(sentences(text))
+
+
+def sentences(text: str) -> list[str]:
+    """Sentences of English, Chinese and their like, by the signs that end them."""
+    return [part.strip() for part in _SENTENCES.split(text) if part.strip()]
 
 
 class Corpus:

@@ -46,11 +46,11 @@ def locate(context: str, text: str, start: int) -> tuple[int, int] | None:
     words = text.split()
     if not words:
         return None
-    spelled = r"\s+".join(map(re.escape, words))
+    anywhere = r"\s+".join(map(re.escape, words))
     left, right = (rf"(?{side}{_LETTER})" for side in ("<!", "!"))
-    whole = left * bool(re.match(_LETTER, words[0])) + spelled + right * bool(re.match(_LETTER, words[-1][-1]))
-    found = [match.span() for match in re.finditer(whole, context)]
-    inside = [match.span() for match in re.finditer(spelled, context)] if start >= 0 else []
+    as_words = left * bool(re.match(_LETTER, words[0])) + anywhere + right * bool(re.match(_LETTER, words[-1][-1]))
+    found = [match.span() for match in re.finditer(as_words, context)]
+    inside = [match.span() for match in re.finditer(anywhere, context)] if start >= 0 else []
     near = [span for span in found or inside if start >= 0 and abs(span[0] - start) <= NEAR]
     if near:
         return min(near, key=lambda span: abs(span[0] - start))

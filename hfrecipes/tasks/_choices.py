@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ..errors import DataError
 from ..recipe import Batch, Row
-from ._cells import spelled
+from ._cells import spelled, whole
 
 LETTERS = "ABCDEFGHIJ"
 Form = Literal["from_0", "from_1", "letter", "text"]
@@ -49,12 +49,11 @@ def place_of(label: Any, choices: list[str], form: str) -> int | None:
 
 
 def number_of(value: Any) -> int | None:
-    """Whole number that a cell holds, as 2, 2.0 or "2"."""
+    """Whole number that a cell holds, as 2, 2.0 or "2"; None for anything else."""
     try:
-        number = float(value)
+        return whole(value)
     except (TypeError, ValueError):
         return None
-    return int(number) if number.is_integer() else None
 
 
 # --- published shapes ------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..recipe import Batch, Recipe, Row
+from ._loss import token_loss
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -26,21 +27,23 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def check(max_target_length: int, num_beams: int) -> None:
+def check(recipe: Any) -> None:
     """Refuse options that no text can be generated with.
 
     Raises:
         ConfigError: One is below 1.
     """
-    for name, value in (("max_target_length", max_target_length), ("num_beams", num_beams)):
-        if value < 1:
-            raise ConfigError(f"{name}: {value}, expected 1 or more")
+    for name in ("max_target_length", "num_beams"):
+        if getattr(recipe, name) < 1:
+            raise ConfigError(f"{name}: {getattr(recipe, name)}, expected 1 or more")
 
 
-def encode(recipe: Recipe, sources: list[str], targets: list[Any] | None, *, most: int) -> Batch:
-    """Tokens of the texts to read, and of those to write as `labels`; `cut` where either was cut."""
-    features = recipe.tokenize(sources, max_length=recipe.max_length)
+def encode(recipe: Any, sources: list[str], targets: list[Any] | None) -> Batch:
+    """Tokens of the texts to read behind their prefix, of those to write as `labels`; `cut` where either was cut."""
+    sources = [f"{recipe.prefix or ''}{text}" for text in sources]
+    features: Batch = recipe.tokenize(sources, max_length=recipe.max_length)
     if targets is not None:
+        most = recipe.max_target_length
         written = recipe.tokenizer(text_target=targets, truncation=True, max_length=most, return_attention_mask=False)
         features["labels"] = written["input_ids"]
         over = [bool(one.overflowing) for one in written.encodings or []] or [False] * len(targets)
@@ -66,15 +69,20 @@ def _collate(features: list[Row], pad: Callable[[list[Row]], Any], model: PreTra
     return batch
 
 
-def generation(recipe: Recipe, *, most: int, beams: int) -> dict[str, Any]:
-    """Settings that evaluation, prediction and the saved model share."""
+def loss_function(recipe: Recipe) -> Callable[..., Any] | None:
+    """Cross entropy over the tokens of the texts to write."""
+    return token_loss
+
+
+def generation(recipe: Any) -> dict[str, Any]:
+    """Length and beams, that evaluation, prediction and the saved model share."""
     return {
-        "max_length": most + 1,  # and the token that the decoder starts from
+        "max_length": recipe.max_target_length + 1,  # and the token that the decoder starts from
         "max_new_tokens": None,
         "min_length": 0,
-        "num_beams": beams,
+        "num_beams": recipe.num_beams,
         "do_sample": False,
-        "early_stopping": beams > 1,
+        "early_stopping": recipe.num_beams > 1,
         "length_penalty": 1.0,
         "no_repeat_ngram_size": 0,
         "pad_token_id": recipe.tokenizer.pad_token_id,
@@ -82,14 +90,14 @@ def generation(recipe: Recipe, *, most: int, beams: int) -> dict[str, Any]:
     }
 
 
-def decode(recipe: Recipe, outputs: Any, name: str, *, most: int) -> list[Row]:
+def decode(recipe: Any, outputs: Any, name: str) -> list[Row]:
     """Generated ids to texts, with their number of `tokens` and whether they end at the limit."""
     tokenizer, made = recipe.tokenizer, []
     for ids in outputs:
         ids = np.asarray(ids)[1:]  # the first one is given to the decoder, not written by it
         kept = ids[(ids >= 0) & (ids != tokenizer.pad_token_id)]
         text = tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()
-        at_limit = len(kept) >= most and tokenizer.eos_token_id not in kept
+        at_limit = len(kept) >= recipe.max_target_length and tokenizer.eos_token_id not in kept
         made.append({name: text, "tokens": len(kept), "at_limit": at_limit})
     return made
 
@@ -114,19 +122,11 @@ def golds(row: Row, column: str) -> list[str] | None:
     return [str(one) for one in wanted if one is not None and str(one).strip()] or None
 
 
-def prefix_of(model_config: PretrainedConfig, task: str) -> str:
-    """What the model was trained to see before each text of this task, as T5 was."""
+def settle_prefix(recipe: Any, model_config: PretrainedConfig, task: str) -> list[str]:
+    """Set what the model was trained to see before each text of this task, as T5 was, unless the user did."""
     known: dict[str, Any] = getattr(model_config, "task_specific_params", None) or {}
-    return str((known.get(task) or {}).get("prefix") or "")
-
-
-def is_cjk(texts: Sequence[str]) -> bool:
-    """Whether most texts are Chinese or Japanese."""
-    from ..metrics._squad import is_cjk as has_cjk
-
-    return sum(map(has_cjk, texts)) > len(texts) / 2
-
-
-def exact(texts: list[str], references: list[list[str]]) -> np.ndarray:
-    """100 for each text that is one of the wanted ones to the letter, else 0."""
-    return np.array([100.0 * (text in wanted) for text, wanted in zip(texts, references, strict=True)])
+    prefix = (known.get(task) or {}).get("prefix")
+    if recipe.prefix is not None or not prefix:
+        return []
+    recipe.prefix = str(prefix)
+    return [f"prefix: {recipe.prefix!r}, as the model was trained with; options.prefix changes that"]

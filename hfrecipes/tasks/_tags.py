@@ -159,17 +159,22 @@ def _entity(span: Any) -> Row:
 def _bio(borders: list[tuple[int, int]], entities: list[Row]) -> list[str]:
     tags = [OUTSIDE] * len(borders)
     for entity in entities:
-        inside = [place for place, (a, b) in enumerate(borders) if a < entity["end"] and b > entity["start"]]
+        inside = _covered(borders, entity)
         for place in inside:
             tags[place] = f"{'B' if place == inside[0] else 'I'}-{entity['label']}"
     return tags
+
+
+def _covered(words: list[tuple[int, int]], entity: Row) -> list[int]:
+    """Places of the words that the span touches."""
+    return [place for place, (a, b) in enumerate(words) if a < entity["end"] and b > entity["start"]]
 
 
 def span_problems(text: str, entities: list[Row]) -> Iterator[str]:
     """Sentences on spans that no tags can stand for."""
     words, last, taken = split_words(text), -1, -1
     for entity in sorted(entities, key=lambda one: (one["start"], one["end"])):
-        inside = [place for place, (a, b) in enumerate(words) if a < entity["end"] and b > entity["start"]]
+        inside = _covered(words, entity)
         if not 0 <= entity["start"] < entity["end"] <= len(text):
             yield "a span lies outside of its text, or holds nothing"
         elif not entity["label"]:

@@ -101,7 +101,7 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
 
     def encode(self, batch: Batch) -> Batch:
         """Each text in blocks, the same words hidden whenever it is read; none in a text that has gaps itself."""
-        self._needs_mask()
+        self._check_tokenizer()
         tokens = self.windows(batch["text"], stride=0)
         features: Batch = {"input_ids": [], "labels": [], "row": tokens["overflow_to_sample_mapping"]}
         mask = self.tokenizer.mask_token_id
@@ -140,17 +140,18 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
         start = next(place for place in range(len(full)) if full[place : place + len(bare)] == bare)
         return full[:start], full[start + len(bare) :]
 
-    def _needs_mask(self) -> None:
+    def _check_tokenizer(self) -> None:
+        self.require_fast_tokenizer()
         if self.tokenizer.mask_token_id is None:
             raise ModelError("the model's tokenizer has no mask token: use an encoder such as BERT")
 
     def _tokens(self, texts: list[str], **how: Any) -> Any:
-        self._needs_mask()
+        self._check_tokenizer()
         return self.tokenizer(texts, return_attention_mask=False, return_token_type_ids=False, **how)
 
     def _words(self, tokens: Any, text: int) -> list[int]:
         """Number of the word that each token is a piece of; -1 for none."""
-        if not self.whole_word_mask or not self.tokenizer.is_fast:
+        if not self.whole_word_mask:
             return list(range(len(tokens["input_ids"][text])))
         return [-1 if word is None else word for word in tokens.word_ids(text)]
 

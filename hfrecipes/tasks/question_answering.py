@@ -139,10 +139,9 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
             share = f"{without / len(golds):.1%} of the questions have none" if without else "every question has one"
             sentences.append(f"answers: {share}; options.version_2_with_negative changes what is made of that")
         if self.characters is None:
-            from ..metrics._squad import is_cjk
+            from ..metrics._squad import mostly_cjk
 
-            answered = [gold[0] for gold in golds if gold]
-            self.characters = sum(map(is_cjk, answered)) > len(answered) / 2
+            self.characters = mostly_cjk([gold[0] for gold in golds if gold])
             if self.characters:
                 sentences.append("f1 counts characters, as CMRC 2018 does; options.characters changes that")
         return sentences

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,11 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..recipe import Batch, Column, Measure, Recipe, Row
 from . import _seq2seq
-from ._loss import token_loss
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PretrainedConfig
 
 LEAD = 3  # sentences that the trivial summary takes
 
@@ -81,7 +79,7 @@ print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _seq2seq.check(self.max_target_length, self.num_beams)
+        _seq2seq.check(self)
 
     @property
     def best_metric(self) -> tuple[str, bool]:
@@ -118,39 +116,28 @@ print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
         """See whether summaries are Chinese or Japanese."""
         if self.characters is not None:
             return []
-        self.characters = _seq2seq.is_cjk([text for text in train["summary"] if text])
+        from ..metrics._squad import mostly_cjk
+
+        self.characters = mostly_cjk([text for text in train["summary"] if text])
         return ["ROUGE counts letters; options.characters changes that"] * self.characters
 
     def settle(self, model_config: PretrainedConfig) -> list[str]:
         """The prefix that the model knows."""
-        known = _seq2seq.prefix_of(model_config, self.task)
-        if self.prefix is not None or not known:
-            return []
-        self.prefix = known
-        return [f"prefix: {known!r}, as the model was trained with; options.prefix changes that"]
+        return _seq2seq.settle_prefix(self, model_config, self.task)
 
     # --- rows to features, outputs to predictions ----------------------------------------------------------------
 
     def encode(self, batch: Batch) -> Batch:
         """Tokens of document and summary."""
-        documents = [f"{self.prefix or ''}{text}" for text in batch["document"]]
-        return _seq2seq.encode(self, documents, batch.get("summary"), most=self.max_target_length)
+        return _seq2seq.encode(self, batch["document"], batch.get("summary"))
 
-    def generation(self) -> dict[str, Any]:
-        """Length and beams."""
-        return _seq2seq.generation(self, most=self.max_target_length, beams=self.num_beams)
-
-    def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
-        """Pads both texts."""
-        return _seq2seq.collator(self, model)
-
-    def loss_function(self) -> Callable[..., Any] | None:
-        """Cross entropy over the tokens of the summary."""
-        return token_loss
+    generation = _seq2seq.generation
+    collator = _seq2seq.collator
+    loss_function = _seq2seq.loss_function
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
         """`summary_text`, its number of `tokens`, and whether it ends `at_limit`."""
-        return _seq2seq.decode(self, outputs, "summary_text", most=self.max_target_length)
+        return _seq2seq.decode(self, outputs, "summary_text")
 
     # --- scores --------------------------------------------------------------------------------------------------
 
@@ -172,8 +159,9 @@ print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
 
 
 def _lead(text: str) -> str:
-    parts = re.split(r"(?<=[.!?])\s+|(?<=[。！？])", text.strip())
-    return (" " if " " in text else "").join(parts[:LEAD])
+    from ..metrics._text import sentences
+
+    return (" " if " " in text else "").join(sentences(text)[:LEAD])
 
 
 def _from_lists(batch: Batch, document: str | None, summary: str | None) -> Batch:

@@ -15,11 +15,9 @@ import numpy as np
 
 from ..recipe import Batch, Column, Measure, Recipe, Row
 from . import _answers, _seq2seq
-from ._loss import token_loss
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedModel
 
 
 @dataclass(kw_only=True)
@@ -67,7 +65,7 @@ print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _seq2seq.check(self.max_target_length, self.num_beams)
+        _seq2seq.check(self)
 
     @property
     def best_metric(self) -> tuple[str, bool]:
@@ -103,31 +101,24 @@ print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
         """See whether outputs are Chinese or Japanese."""
         if self.characters is not None:
             return []
-        self.characters = _seq2seq.is_cjk([text for text in train["output"] if text])
+        from ..metrics._squad import mostly_cjk
+
+        self.characters = mostly_cjk([text for text in train["output"] if text])
         return ["f1 counts letters; options.characters changes that"] * self.characters
 
     # --- rows to features, outputs to predictions ----------------------------------------------------------------
 
     def encode(self, batch: Batch) -> Batch:
         """Tokens of input and output."""
-        inputs = [f"{self.prefix}{text}" for text in batch["input"]]
-        return _seq2seq.encode(self, inputs, batch.get("output"), most=self.max_target_length)
+        return _seq2seq.encode(self, batch["input"], batch.get("output"))
 
-    def generation(self) -> dict[str, Any]:
-        """Length and beams."""
-        return _seq2seq.generation(self, most=self.max_target_length, beams=self.num_beams)
-
-    def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
-        """Pads both texts."""
-        return _seq2seq.collator(self, model)
-
-    def loss_function(self) -> Callable[..., Any] | None:
-        """Cross entropy over the tokens of the output."""
-        return token_loss
+    generation = _seq2seq.generation
+    collator = _seq2seq.collator
+    loss_function = _seq2seq.loss_function
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
         """`generated_text`, its number of `tokens`, and whether it ends `at_limit`."""
-        return _seq2seq.decode(self, outputs, "generated_text", most=self.max_target_length)
+        return _seq2seq.decode(self, outputs, "generated_text")
 
     # --- scores --------------------------------------------------------------------------------------------------
 

@@ -154,13 +154,18 @@ print(tag("{text}"))
         guessed = self.scheme is None
         self.scheme = self.scheme or scheme_of(counts, sentences)
         self.labels = self.labels or ordered(set(counts), self.scheme)
-        types = list(dict.fromkeys(kind for kind in map(self._type, self.labels) if kind))
+        types = self._types
         shown = ", ".join(types[:8]) + (", …" if len(types) > 8 else "")
         what = f"one a word, {len(types)} tags" if self.scheme == "none" else f"{self.scheme}, {len(types)} types"
         sentence = f"tags: {what}: {shown}" + ("; options.scheme changes that" if guessed else "")
         if counts and all(map(str.isdigit, counts)):
             sentence += "; they are numbers, and names such as B-person would tell entities"
         return [sentence]
+
+    @property
+    def _types(self) -> list[str]:
+        """Types of entity in the order of the labels; where tags stand alone, the tags."""
+        return list(dict.fromkeys(filter(None, map(self._type, self.labels))))
 
     def _type(self, tag: str) -> str:
         """Type of entity of a tag, empty outside; the tag itself where tags stand alone."""
@@ -357,7 +362,7 @@ print(tag("{text}"))
         if self.scheme == "none":
             counts = _counts([_by_tag(tags) for tags in predicted], [_by_tag(tags) for tags in gold], self.labels)
             return partial(_of_tags, right, words, counts, self.labels)
-        types = list(dict.fromkeys(filter(None, map(self._type, self.labels))))
+        types = self._types
         loose = _counts(
             [set(self._chunks(tags)) for tags in predicted], [set(self._chunks(tags)) for tags in gold], types
         )

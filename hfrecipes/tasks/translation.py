@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from ..errors import ConfigError
 from ..recipe import Batch, Column, Measure, Recipe, Row
 from . import _seq2seq
-from ._loss import token_loss
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PretrainedConfig
 
 
 @dataclass(kw_only=True)
@@ -64,7 +65,7 @@ print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _seq2seq.check(self.max_target_length, self.num_beams)
+        _seq2seq.check(self)
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -140,38 +141,28 @@ print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
             self.tokenizer.src_lang, self.tokenizer.tgt_lang = self.source_lang, self.target_lang
             said = [f"language codes of the model: {self.source_lang} to {self.target_lang}"]
         pair = f"translation_{self.source_lang}_to_{self.target_lang}"
-        known = _seq2seq.prefix_of(model_config, pair)
-        if self.prefix is None and known:
-            self.prefix = known
-            said.append(f"prefix: {known!r}, as the model was trained with; options.prefix changes that")
-        return said
+        return [*said, *_seq2seq.settle_prefix(self, model_config, pair)]
 
     # --- rows to features, outputs to predictions ----------------------------------------------------------------
 
     def encode(self, batch: Batch) -> Batch:
         """Tokens of both texts."""
-        sources = [f"{self.prefix or ''}{text}" for text in batch["source"]]
-        return _seq2seq.encode(self, sources, batch.get("target"), most=self.max_target_length)
+        return _seq2seq.encode(self, batch["source"], batch.get("target"))
 
     def generation(self) -> dict[str, Any]:
         """Length and beams, and the code of the language to write."""
-        settings = _seq2seq.generation(self, most=self.max_target_length, beams=self.num_beams)
+        settings = _seq2seq.generation(self)
         if language_codes(self.tokenizer):
             lookup = getattr(self.tokenizer, "get_lang_id", self.tokenizer.convert_tokens_to_ids)
             settings["forced_bos_token_id"] = lookup(self.target_lang)
         return settings
 
-    def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
-        """Pads both texts."""
-        return _seq2seq.collator(self, model)
-
-    def loss_function(self) -> Callable[..., Any] | None:
-        """Cross entropy over the tokens of the translation."""
-        return token_loss
+    collator = _seq2seq.collator
+    loss_function = _seq2seq.loss_function
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
         """`translation_text`, its number of `tokens`, and whether it ends `at_limit`."""
-        return _seq2seq.decode(self, outputs, "translation_text", most=self.max_target_length)
+        return _seq2seq.decode(self, outputs, "translation_text")
 
     # --- scores --------------------------------------------------------------------------------------------------
 
@@ -190,8 +181,8 @@ print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
         texts = [one["translation_text"] for one in predictions]
         corpus = Corpus(texts, references, self.target_lang or "")
         self.signatures = corpus.signatures
-        exact = _seq2seq.exact(texts, references)
-        values = {"exact_match": exact, **_seq2seq.lengths(predictions)}
+        exact = [100.0 * (text in wanted) for text, wanted in zip(texts, references, strict=True)]
+        values = {"exact_match": np.array(exact), **_seq2seq.lengths(predictions)}
         return lambda weights: {**corpus.measure(weights), **_seq2seq.means(values, weights)}
 
 
