@@ -5,7 +5,7 @@ python examples/fill_mask.py
 
 import hfrecipes
 
-# 1. Adapt. Plain text is enough: one document a line, or whole files with whole_files=True.
+# 1. Adapt. Plain text is enough: a document a line, a paragraph or a file.
 adapted = hfrecipes.run("fill-mask/help_articles", output_dir="runs/adapted")
 perplexity = adapted.scores["test"]["perplexity"]
 print(f"test perplexity {perplexity['value']:.0f}, word frequencies alone give {perplexity['baseline']:.0f}")

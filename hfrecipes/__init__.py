@@ -79,3 +79,4 @@ _logger = logging.getLogger(__name__)
 if not _logger.handlers:
     _logger.addHandler(_ToStderr())
     _logger.setLevel(logging.INFO)
+    _logger.propagate = False  # rouge_score and others set up the root logger, which would say it all again

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ def write_card(
     data = ModelCardData(
         base_model=base,
         library_name="transformers",
-        pipeline_tag=recipe.task,
+        pipeline_tag=recipe.hub_task or recipe.task,
         tags=["hfrecipes"],
         model_name=path.name,
         eval_results=_results(path, recipe, scores),
@@ -62,12 +64,11 @@ def write_card(
 def _usage(recipe: Recipe, path: str, example: dict[str, Any]) -> str:
     """The task's snippet with the model's name and a sample row in it; `{text}` is what the model reads first."""
     first = next(iter(example.values()))
-    usage = recipe.usage.replace("{path}", path)
     options = {name: getattr(recipe, name) or "" for name in recipe.option_types()}
-    cells = {**options, **dict.fromkeys(recipe.inputs(), ""), **example}
-    for name, value in {**cells, "text": first if isinstance(first, str) else " ".join(first)}.items():
-        usage = usage.replace(f"{{{name}}}", str(value))
-    return usage
+    cells = {**options, **dict.fromkeys(recipe.inputs(), ""), **example, "path": path}
+    cells["text"] = first if isinstance(first, str) else " ".join(map(str, first))
+    written = {name: json.dumps(str(value), ensure_ascii=False)[1:-1] for name, value in cells.items()}
+    return re.sub(r"\{(\w+)\}", lambda found: written.get(found[1], found[0]), recipe.usage)
 
 
 def hub_name(name: str | None) -> str | None:
@@ -95,7 +96,7 @@ def _results(path: Path, recipe: Recipe, scores: dict[str, dict[str, dict[str, A
 
     return [
         EvalResult(
-            task_type=recipe.task,
+            task_type=recipe.hub_task or recipe.task,
             dataset_type="custom",
             dataset_name=path.name,
             dataset_split=split,

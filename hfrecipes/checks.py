@@ -82,7 +82,11 @@ def empty_texts(rows: Dataset, recipe: Recipe) -> dict[str, list[int]]:
         blank: list[int] = []
         gaps: list[int] = []
         for start, batch in zip(range(0, len(rows), 10_000), rows.with_format("arrow").iter(10_000), strict=False):
-            cells, several = batch[column].combine_chunks(), isinstance(recipe.columns[column].kind, list)
+            kind = recipe.columns[column].kind
+            cells, several = batch[column].combine_chunks(), isinstance(kind, list)
+            if several and isinstance(kind[0], dict):  # what stands in them, the task looks at
+                blank += (start + np.flatnonzero(_is_bare(cells))).tolist()
+                continue
             if pa.types.is_null(cells.type):
                 cells = cells.cast(pa.list_(pa.string()) if several else pa.string())
             if not _is_text(cells.type, several=several):
@@ -100,6 +104,13 @@ def empty_texts(rows: Dataset, recipe: Recipe) -> dict[str, list[int]]:
         if gaps:
             problems[f"{column} has an empty entry"] = gaps
     return problems
+
+
+def _is_bare(lists: Any) -> Any:
+    import pyarrow.compute as pc
+
+    lengths = pc.fill_null(pc.list_value_length(lists), 0)
+    return pc.equal(lengths, 0).to_numpy(zero_copy_only=False)
 
 
 def _is_text(kind: Any, *, several: bool) -> bool:
@@ -129,7 +140,8 @@ def _with_gaps(cells: Any) -> list[int]:
 
 def _missing_answers(rows: Dataset, recipe: Recipe, split: str, wrong: Mapping[str, list[int]]) -> dict[str, list[int]]:
     """Places of rows without an answer, which only a test split may have, but for those whose answer is wrong."""
-    columns = " and ".join(name for name in recipe.answers() if not recipe.columns[name].optional)
+    names = recipe.answers() or recipe.gold_reads()
+    columns = " and ".join(name for name in names if not recipe.columns[name].optional)
     if split == "test":
         return {}
     if not data_has_answers(rows, recipe):

@@ -1,4 +1,4 @@
-"""The command line: list, show, copy, check, run, evaluate, predict."""
+"""The command line: list, show, copy, check, run, evaluate, predict, chat."""
 
 from __future__ import annotations
 
@@ -159,6 +159,8 @@ def check(what: str, words: tuple[str, ...]) -> None:
     from .plan import check as check_all
 
     report = check_all(what, **settings)
+    if report.get("example"):
+        click.echo(f"{report['example']}\n")
     click.echo("no problem found; settings:\n")
     from .config import to_yaml
 
@@ -186,6 +188,8 @@ def _try_it(result: Any) -> str:
     """A command that predicts: a line of text where one is all that the model reads, else a file."""
     recipe = result.predictor.recipe
     inputs = result.predictor.reads
+    if "messages" in inputs:
+        return f"hfrecipes chat {result.path}"
     if len(inputs) > 1:
         row = {name: recipe.samples[0].get(name, "…") for name in inputs}
         return f"echo {shlex.quote(json.dumps(row, ensure_ascii=False))} | hfrecipes predict {result.path} -"
@@ -234,6 +238,37 @@ def predict(path: str, source: str, output: Path | None) -> None:
         return
     _write(made, output)
     click.echo(f"{len(made)} predictions: {output}", err=True)
+
+
+@main.command()
+@click.argument("path", metavar="RUN")
+@click.option("--system", help="What the assistant is told first, where it was trained with such messages.")
+def chat(path: str, system: str | None) -> None:
+    """Talk to a chat model, a line each; an empty line starts anew, Ctrl-D ends."""
+    from .predict import load
+
+    predictor = load(path)
+    if "messages" not in predictor.recipe.columns:
+        fail(f"{path} is a model for {predictor.recipe.task}, not for chat: use  hfrecipes predict {path} -")
+    start = [{"role": "system", "content": system}] if system else []
+    dialogue = list(start)
+    while (line := _asked()) is not None:
+        if not line:
+            dialogue = list(start)
+            click.echo("(new dialogue)")
+            continue
+        dialogue.append({"role": "user", "content": line})
+        reply = predictor.stream({"messages": dialogue}, lambda text: click.echo(text, nl=False))
+        click.echo()
+        dialogue.append({"role": "assistant", "content": reply or "…"})
+
+
+def _asked() -> str | None:
+    """The next line, without blanks around it; None at the end of the input."""
+    try:
+        return input("> " if sys.stdin.isatty() else "").strip()
+    except (EOFError, KeyboardInterrupt):
+        return None
 
 
 def _stdin() -> list[Any]:

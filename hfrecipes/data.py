@@ -63,6 +63,7 @@ def load(config: RunConfig, recipe: Recipe) -> Data:
     splits = {}
     for split, name in chosen.items():
         own = _columns_of(found[name], columns, kind, given[split]) if split != "train" else columns
+        own = {**own, **_more_answers(found[name], own, kind)} if split != "train" else own
         splits[split] = rename(found[name], own, kind, split)
     renamed = {task: own for task, own in columns.items() if task != own}
     if renamed:
@@ -299,6 +300,18 @@ def find_columns(
             f" (positions from 0, such as columns.{lacking[0]}=1, for a file without header)"
         )
     return {column: columns[column] for column in recipe.columns if column in columns}
+
+
+def _more_answers(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe]) -> dict[str, str]:
+    """Answers that a split has beside those of train, as further references."""
+    left = [
+        column for column, facts in recipe.columns.items() if facts.gold and facts.optional and column not in columns
+    ]
+    found = {column: _one_name(column, rows.column_names, recipe, columns, gold=False) for column in left}
+    more = {column: name for column, name in found.items() if name is not None}
+    if more:
+        say("columns of another split: " + ", ".join(f"{column} is {name!r}" for column, name in more.items()))
+    return more
 
 
 def _as_found(name: str, found: list[str]) -> str:

@@ -42,11 +42,7 @@ def read_file(path: str, *, header: bool = True, formats: tuple[str, ...] = ()) 
         NotFoundError: There is no such file.
         DataError: It is empty, unreadable, no UTF-8, or ragged.
     """
-    head = _head(path)
-    if not head.strip():
-        raise DataError(f"{path} is empty: expected rows")
-    if head.startswith((b"\x1f\x8b", b"PK\x03\x04")):
-        raise DataError(f"{path} is compressed, or a spreadsheet: unpack it, or save it as csv")
+    head = _readable(path)
     if head.startswith(b"PAR1"):
         return _load("parquet", path)
     if head.startswith(b"ARROW1") or head.startswith(b"\xff\xff\xff\xff"):
@@ -60,9 +56,32 @@ def read_file(path: str, *, header: bool = True, formats: tuple[str, ...] = ()) 
     separator = _separator(path)
     if separator is not None:
         return _cached(path, f"{separator}{header}", _cells(path, separator, header))
-    if "document" in formats:
+    if "file" in formats:
         return _cached(path, "document", _document(path))
-    return _cached(path, f"text{formats}", _text_batches(path, blank_lines="lines" not in formats))
+    if "paragraph" in formats:
+        return _cached(path, "paragraphs", ({"text": texts} for texts in _paragraphs(path)))
+    return _cached(path, f"text{formats}", _text_batches(path, blank_lines="line" not in formats))
+
+
+def read_lines(path: str) -> Dataset:
+    """Read every line of a text file, blank ones at its end too, whatever it looks like; as `read_file` else."""
+    _readable(path)
+    return _cached(path, "lines", ({"text": batch} for batch in _all_lines(path)))
+
+
+def _readable(path: str) -> bytes:
+    head = _head(path)
+    if not head.strip():
+        raise DataError(f"{path} is empty: expected rows")
+    if head.startswith((b"\x1f\x8b", b"PK\x03\x04")):
+        raise DataError(f"{path} is compressed, or a spreadsheet: unpack it, or save it as csv")
+    return head
+
+
+def _all_lines(path: str) -> Iterator[list[str]]:
+    lines = (line.rstrip("\r\n") for line in _lines(path))
+    while batch := list(itertools.islice(lines, _BATCH)):
+        yield batch
 
 
 def _open(path: str, mode: str = "rb", newline: str | None = None) -> IO[Any]:
@@ -299,6 +318,14 @@ def _text_batches(path: str, *, blank_lines: bool) -> Iterator[dict[str, list[st
 
 def _document(path: str) -> Iterator[dict[str, list[str]]]:
     yield {"text": ["".join(_lines(path)).strip()]}
+
+
+def _paragraphs(path: str) -> Iterator[list[str]]:
+    """Lines between blank ones, together."""
+    lines = (line.rstrip("\r\n") for line in _lines(path))
+    groups = (list(group) for blank, group in itertools.groupby(lines, lambda line: not line.strip()) if not blank)
+    while batch := ["\n".join(group) for group in itertools.islice(groups, _BATCH)]:
+        yield batch
 
 
 def _cached(path: str, how: str, batches: Iterator[dict[str, list[Any]]]) -> Dataset:

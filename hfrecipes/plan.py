@@ -86,7 +86,8 @@ def check(what: str | Mapping[str, Any], **settings: Any) -> dict[str, Any]:
         **settings: As for `run`; the model may be left out.
 
     Returns:
-        Task, rows by split, labels, columns, share of cut texts by split, and the resolved settings.
+        Task, rows by split, labels, columns, and the resolved settings; with a model also the share of cut texts by
+        split, and an encoded row as `example`.
 
     Raises:
         HFRecipesError: As for `run`.
@@ -106,8 +107,9 @@ def check(what: str | Mapping[str, Any], **settings: Any) -> dict[str, Any]:
         model.check_folder(model.name_and_keywords(config)[0])
         load_tokenizer(config, recipe)
         encoded = encode(recipe, data, golds)
-        report["cut"] = {split: cut_share(rows, len(data.splits[split])) for split, rows in encoded.items()}
+        report["cut"] = {split: rows_cut(rows) / len(data.splits[split]) for split, rows in encoded.items()}
         say_lengths(encoded, data, recipe)
+        report["example"] = recipe.illustrate(encoded["train"][0])
     return report
 
 
@@ -167,7 +169,11 @@ def check_metrics(config: RunConfig, recipe: Recipe, train: Dataset) -> None:
     if best == "loss":
         return
     few = train.select(range(min(2, len(train))))
-    known = ["loss", *recipe.score(recipe.baseline(few)(few), checks.golds(recipe, few))]
+    made = [  # texts that are gone on with are written after training alone
+        {name: value for name, value in one.items() if recipe.written_rows is None or name != "generated_text"}
+        for one in recipe.baseline(few)(few)
+    ]
+    known = list(dict.fromkeys(["loss", *recipe.score(made, checks.golds(recipe, few))]))
     if best not in known:
         raise ConfigError(f"metric_for_best_model: no score {best}{nearest(best, known)}; there are {', '.join(known)}")
 
@@ -237,7 +243,7 @@ def _settled(config: RunConfig, recipe: Recipe, data: Data) -> RunConfig:
     """The settings with every guess about the data filled in; rows given from Python leave a mark in their place."""
     dataset = config.dataset if _is_written_down(config.dataset) else FROM_PYTHON
     options = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe)}
-    columns = {task: config.columns.get(task, own) for task, own in data.columns.items()}
+    columns = {**config.columns, **{task: config.columns.get(task, own) for task, own in data.columns.items()}}
     splits = {**config.splits, **data.chosen}
     return dataclasses.replace(config, dataset=dataset, options=options, columns=columns, splits=splits)
 
@@ -281,12 +287,19 @@ def say_lengths(encoded: Mapping[str, Dataset], data: Data, recipe: Recipe) -> N
     """How long the features are, how many each split makes, and the share of texts that was cut."""
     for split, features in encoded.items():
         rows, lengths = len(data.splits[split]), np.asarray(features["length"])
-        parts, cut = f" in {len(features)} pieces" if len(features) != rows else "", cut_share(features, rows)
-        share = f", {cut:.1%} of the texts cut at {recipe.max_length}" if cut else ", none cut"
-        say(f"{split}: {rows} rows{parts}, {lengths.mean():.0f} tokens on average, {lengths.max()} at most{share}")
+        parts = f" in {len(features)} pieces" if len(features) != rows else ""
+        cut = {limit: number for name, limit in recipe.limits.items() if (number := rows_cut(features, name))}
+        shares = [
+            f"{number} ({number / rows:.1%}) cut at {limit}={getattr(recipe, limit)}" for limit, number in cut.items()
+        ]
+        about = f", {lengths.mean():.0f} tokens on average, {lengths.max()} at most, {', '.join(shares) or 'none cut'}"
+        say(f"{split}: {rows} rows{parts}{about}")
         unknown = unknown_share(features, recipe.tokenizer.unk_token_id) if split == "train" else 0.0
         if unknown > 0.05:
             say(f"{split}: {unknown:.0%} of the tokens are unknown to the model: is it of the language of the texts?")
+        lost = rows - len(np.unique(features["row"])) if "row" in features.column_names else 0
+        if lost:
+            say(f"{split}: of {lost} rows nothing is left within {recipe.max_length} tokens; they are left out")
 
 
 def unknown_share(features: Dataset, unknown: int | None) -> float:
@@ -295,13 +308,12 @@ def unknown_share(features: Dataset, unknown: int | None) -> float:
     return float(np.mean(np.concatenate(first) == unknown)) if first and unknown is not None else 0.0
 
 
-def cut_share(features: Dataset, rows: int) -> float:
-    """Share of the rows of which `max_length` cut something off; 0 where a task cuts nothing."""
-    if "cut" not in features.column_names:
-        return 0.0
-    cut = np.flatnonzero(features["cut"][:])
-    owners = np.asarray(features["row"][:])[cut] if "row" in features.column_names else cut
-    return len(np.unique(owners)) / rows
+def rows_cut(features: Dataset, name: str = "cut") -> int:
+    """Number of the rows of which something was cut off, as the feature tells; 0 where a task cuts nothing."""
+    if name not in features.column_names:
+        return 0
+    cut = np.flatnonzero(features[name][:])
+    return len(np.unique(np.asarray(features["row"][:])[cut])) if "row" in features.column_names else len(cut)
 
 
 def versions() -> dict[str, str]:

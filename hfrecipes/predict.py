@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from transformers import EvalPrediction, PreTrainedModel, Trainer
 
 SHORT = 2000  # rows: below, no progress bar
+MANY = 200  # texts to write: below, no progress bar either
 LONG = 20_000  # bytes of a row: beyond, fewer rows are encoded at once
 
 
@@ -41,7 +42,8 @@ def encode(recipe: Recipe, rows: Dataset, *, training: bool = False, desc: str =
         backend.no_padding()
     tokenizer = recipe.tokenizer
     vocabulary = backend.to_str() if backend is not None else sorted(tokenizer.get_vocab().items())
-    reads = (type(tokenizer).__name__, vocabulary, tokenizer.special_tokens_map, tokenizer.model_input_names)
+    names = (type(tokenizer).__name__, tokenizer.model_input_names, tokenizer.chat_template)
+    reads = (*names, vocabulary, tokenizer.special_tokens_map)
     options = {f.name: getattr(recipe, f.name) for f in fields(recipe)}
     about = (reads, tokenizer.truncation_side, data.code_of(type(recipe)), options, recipe.labels, training)
     key = Hasher.hash((rows._fingerprint, about))
@@ -95,10 +97,86 @@ def in_row_order(trainer: Trainer, encoded: Dataset, batches: Any) -> Any:
     return outputs[order] if isinstance(outputs, np.ndarray) else [outputs[place] for place in order]
 
 
-def predict_rows(trainer: Trainer, recipe: Recipe, rows: Dataset) -> list[Row]:
-    """One prediction per row, in their order."""
+def predict_rows(trainer: Trainer, recipe: Recipe, rows: Dataset, *, scored: bool = False) -> list[Row]:
+    """One prediction per row, in their order.
+
+    Args:
+        trainer: That runs the model.
+        recipe: The task.
+        rows: Raw rows.
+        scored: Whether they are rows with answers to be scored; texts are then written for some of them only.
+    """
     encoded = encode(recipe, rows.remove_columns([name for name in recipe.answers() if name in rows.column_names]))
-    return recipe.decode(model_outputs(trainer, recipe, encoded), rows, encoded)
+    predictions = recipe.decode(model_outputs(trainer, recipe, encoded), rows, encoded)
+    return with_texts(trainer, recipe, rows, predictions, scored=scored)
+
+
+def with_texts(
+    trainer: Trainer, recipe: Recipe, rows: Dataset, predictions: list[Row], *, scored: bool = True
+) -> list[Row]:
+    """The predictions with what the model writes for them, where the task is one that goes on writing.
+
+    Of rows to be scored it is some, spread evenly and the same each time.
+    """
+    if recipe.written_rows is None:
+        return predictions
+    some = min(recipe.written_rows, len(rows)) if scored else len(rows)
+    places = [int(place) for place in np.linspace(0, len(rows) - 1, some)]
+    prompts = dict(zip(places, recipe.prompts(rows.select(places), scored=scored), strict=True))
+    prompts = {place: prompt for place, prompt in prompts.items() if prompt[1]}
+    made = write(trainer, [ids for _, ids in prompts.values()], seed=trainer.args.seed if scored else None)
+    texts = {place: recipe.written(prompts[place], ids) for place, ids in zip(prompts, made, strict=True)}
+    return [{**prediction, **texts.get(place, {})} for place, prediction in enumerate(predictions)]
+
+
+def write(trainer: Trainer, prompts: list[list[int]], *, seed: int | None = None, **how: Any) -> list[list[int]]:
+    """What the model writes behind each prompt, by its own generation settings.
+
+    Args:
+        trainer: That holds the model.
+        prompts: Ids, none of them empty.
+        seed: For draws that are the same each time; None for what the state of torch gives.
+        **how: Further keywords of `generate`.
+    """
+    import torch
+
+    model, size = trainer.model, trainer.args.per_device_eval_batch_size
+    made: list[list[int]] = [[] for _ in prompts]
+    order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
+    model.eval()
+    with (
+        torch.random.fork_rng(enabled=seed is not None),
+        torch.inference_mode(),
+        trainer.autocast_smart_context_manager(),
+    ):
+        if seed is not None:
+            torch.manual_seed(seed)
+        for start in _steps(len(order), size, "Writing"):
+            places = order[start : start + size]
+            batch = _left_padded([prompts[place] for place in places], model.generation_config.pad_token_id)
+            batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
+            ids = model.generate(**batch, use_cache=True, **how)[:, batch["input_ids"].shape[1] :]
+            for place, row in zip(places, ids.tolist(), strict=True):
+                made[place] = row
+    return made
+
+
+def _steps(number: int, size: int, desc: str) -> Iterable[int]:
+    """Where each batch starts, with a progress bar where there are many."""
+    from transformers.utils import logging
+
+    steps: Iterable[int] = logging.tqdm(range(0, number, size), desc=desc, disable=number < MANY)
+    return steps
+
+
+def _left_padded(prompts: list[list[int]], filler: int) -> dict[str, Any]:
+    """Prompts that end at one place, from which the model goes on."""
+    import torch
+
+    most = max(map(len, prompts))
+    ids = torch.tensor([[filler] * (most - len(one)) + one for one in prompts])
+    lengths = torch.tensor(list(map(len, prompts)))
+    return {"input_ids": ids, "attention_mask": (torch.arange(most) >= most - lengths[:, None]).long()}
 
 
 def model_outputs(trainer: Trainer, recipe: Recipe, encoded: Dataset) -> Any:
@@ -197,6 +275,29 @@ class Predictor:
         found = sources.one_part(rows, header=header, formats=formats)
         return predict_rows(self.trainer, self.recipe, self.prepare(found, self._columns_in(found)))
 
+    def stream(self, row: Mapping[str, Any], show: Callable[[str], None]) -> str:
+        """What the model writes behind one row, shown piece by piece while it is written.
+
+        Args:
+            row: As for `predict`.
+            show: Called with each piece of text.
+
+        Returns:
+            The whole text.
+        """
+        from transformers import TextStreamer
+
+        class Streamer(TextStreamer):  # type: ignore[misc]
+            def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+                show(text)
+
+        found = sources.one_part([dict(row)], header=True, formats=self.recipe.formats)
+        rows = self.prepare(found, self._columns_in(found))
+        ((prompt, ids),) = self.recipe.prompts(rows, scored=False)
+        streamer = Streamer(self.recipe.tokenizer, skip_prompt=True, skip_special_tokens=True)
+        (made,) = write(self.trainer, [ids], streamer=streamer)
+        return str(self.recipe.written((prompt, ids), made)["generated_text"])
+
     @property
     def reads(self) -> list[str]:
         """Columns that the model was trained on."""
@@ -216,7 +317,7 @@ class Predictor:
         }
         cells = [cell for name, cell in rows.items() if str(name).lower() in lists]
         if cells:
-            return not len(cells[0]) or isinstance(cells[0][0], str)
+            return not len(cells[0]) or not isinstance(cells[0][0], list)
         return not all(map(sources.is_column, rows.values()))
 
     def _columns_in(self, rows: Dataset) -> dict[str, str]:
@@ -274,7 +375,8 @@ class Predictor:
         data.drop_blind_answers(prepared, type(self.recipe))
         checks.check(prepared, self.recipe, in_training=False)
         rows = prepared.splits["test"]
-        predictions, references = predict_rows(self.trainer, self.recipe, rows), checks.golds(self.recipe, rows)
+        predictions = predict_rows(self.trainer, self.recipe, rows, scored=True)
+        references = checks.golds(self.recipe, rows)
         scored = sum(reference is not None for reference in references)
         if not scored:
             raise DataError(f"none of {len(rows)} rows has an answer to score against")

@@ -55,6 +55,8 @@ class Recipe:
 
     task: ClassVar[str]
     """Task name, as the Hub spells it."""
+    hub_task: ClassVar[str | None] = None
+    """The Hub's name for it, where that is another."""
     auto_model: ClassVar[str]
     """Name of the class in transformers that loads the model with its head."""
     columns: ClassVar[dict[str, Column]]
@@ -73,6 +75,8 @@ class Recipe:
     """Features for loss and collator, beside what the model reads."""
     reduced_by: ClassVar[tuple[str, ...]] = ()
     """Targets that `reduce` looks at, so that predictions have them too; the others come from answers alone."""
+    limits: ClassVar[dict[str, str]] = {"cut": "max_length"}
+    """Features that tell whether something was cut off, each with the option that says how much is kept."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Modules beyond the core that scoring needs, of the extra `generation`."""
     samples: ClassVar[list[Row]]
@@ -114,9 +118,9 @@ class Recipe:
 
     @property
     def formats(self) -> tuple[str, ...]:
-        """How files that are no tables are read: `conll`; `document`, all as one row; `lines`, without blank ones.
+        """How files that are no tables are read: `conll`, `parallel`, or a row a `file`, a `paragraph`, a full `line`.
 
-        Else each line is a row.
+        Else each line is a row, blank ones too.
         """
         return ()
 
@@ -182,6 +186,27 @@ class Recipe:
     def generation(self) -> dict[str, Any]:
         """Keywords of GenerationConfig that texts are generated with; empty where the model generates none."""
         return {}
+
+    @property
+    def written_rows(self) -> int | None:
+        """How many rows of a split the model goes on writing when it is scored; None where it writes none.
+
+        Rows to predict are all gone on with. Of tasks whose Trainer generates, `decode` has the texts already.
+        """
+        return None
+
+    def prompts(self, rows: Dataset, *, scored: bool) -> list[tuple[str, list[int]]]:
+        """For each row what the model goes on from: as a person reads it, and as ids; no ids for nothing.
+
+        Args:
+            rows: Raw rows.
+            scored: Whether they are rows with answers, scored after training, and not rows to predict.
+        """
+        raise NotImplementedError
+
+    def written(self, prompt: tuple[str, list[int]], ids: list[int]) -> Row:
+        """What the ids that the model wrote add to a row's prediction, `prompt` and `generated_text` among it."""
+        raise NotImplementedError
 
     def encode(self, batch: Batch) -> Batch:
         """Rows to features: `input_ids`, `length` (tokens), `cut` (whether the text was), `targets` where known.
@@ -252,6 +277,10 @@ class Recipe:
             return_attention_mask=False,
             return_token_type_ids=pairs is not None and "token_type_ids" in self.tokenizer.model_input_names,
         )
+
+    def illustrate(self, features: Row) -> str:
+        """Encoded row as a person reads it, what is learnt of it marked; empty where there is nothing to see."""
+        return ""
 
     def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
         """What makes a batch of features for the model; it is given only what that reads, and `targets`."""

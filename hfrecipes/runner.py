@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import Trainer
 
+SHOWN, WIDTH = 3, 200  # texts that are shown after training, and letters of each
+
 
 @dataclass
 class Result:
@@ -167,6 +169,7 @@ def _evaluate_and_save(job: Job, start: float) -> Result:
         held = {split: pair for split, pair in predictions.items() if split != "train"}
         folder.write_predictions(job.path, [(split, rows, made) for split, (rows, made) in held.items()])
         about = {**job.about, "seconds": round(time.perf_counter() - start, 1), "steps": trainer.state.global_step}
+        _say_samples(next(reversed(predictions.values()))[1])
         write_card(job.path, job.config, recipe, scores, about)
         folder.finish(job.path, scores, about)
     return _result(job, Predictor(recipe, trainer, job.config), scores)
@@ -179,22 +182,30 @@ def _predict_validation(job: Job) -> tuple[Dataset, list[Row]]:
     predictions, sentences = predict.tuned(job.recipe, outputs, rows, encoded, job.golds["validation"])
     for sentence in sentences:
         say(sentence)
-    return rows, predictions
+    return rows, predict.with_texts(job.trainer, job.recipe, rows, predictions)
 
 
 def _predict(job: Job, split: str) -> tuple[Dataset, list[Row]]:
     """Rows and predictions of a split; of train, as many rows as validation has."""
     rows = job.data.splits[split]
     if split != "train":
-        return rows, job.recipe.decode(
-            predict.model_outputs(job.trainer, job.recipe, job.encoded[split]), rows, job.encoded[split]
-        )
+        outputs = predict.model_outputs(job.trainer, job.recipe, job.encoded[split])
+        predictions = job.recipe.decode(outputs, rows, job.encoded[split])
+        return rows, predict.with_texts(job.trainer, job.recipe, rows, predictions)
     size = max(len(job.data.splits.get("validation", rows)), 100)
     if len(rows) > size:
         places = np.random.default_rng(job.trainer.args.seed).permutation(len(rows))[:size]
         rows = rows.select(sorted(places.tolist()))
         say(f"train scores are of {size} rows drawn with the seed")
-    return rows, predict.predict_rows(job.trainer, job.recipe, rows)
+    return rows, predict.predict_rows(job.trainer, job.recipe, rows, scored=True)
+
+
+def _say_samples(predictions: list[Row]) -> None:
+    """Some texts that the model went on writing."""
+    texts = [one for one in predictions if "generated_text" in one and "prompt" in one]
+    for one in texts[:SHOWN]:
+        prompt, text = (" ".join(one[name].split()) for name in ("prompt", "generated_text"))
+        say(f"sample: {prompt[-WIDTH:]} → {text[:WIDTH]}{'…' * (len(text) > WIDTH)}")
 
 
 def _score(
@@ -206,7 +217,7 @@ def _score(
         say(f"{split}: {unknown} of {len(rows)} rows have no answer; they are predicted and not scored")
     seed = job.trainer.args.seed
     found = scoring.scores(job.recipe, predictions, references, seed=seed, others=job.config.metrics)
-    return scoring.with_baseline(job.recipe, found, rows, references, trivial)
+    return scoring.with_baseline(job.recipe, found, rows, predictions, references, trivial)
 
 
 def _result(plan: Plan, predictor: Predictor, scores: dict[str, dict[str, dict[str, Any]]]) -> Result:

@@ -105,12 +105,17 @@ def with_baseline(
     recipe: Recipe,
     found: dict[str, dict[str, Any]],
     rows: Dataset,
+    predictions: list[Row],
     references: list[Any],
     trivial: Callable[[Dataset], list[Row]],
 ) -> dict[str, dict[str, Any]]:
-    """Put beside each score what the trivial prediction reaches."""
+    """Put beside each score what the trivial prediction reaches, on what there is of the model's own predictions."""
     known = [place for place, reference in enumerate(references) if reference is not None]
     if not known:
         return found
-    values = recipe.score(trivial(rows.select(known)), [references[place] for place in known])
+    made = [
+        {name: value for name, value in one.items() if name in predictions[place]}
+        for place, one in zip(known, trivial(rows.select(known)), strict=True)
+    ]
+    values = recipe.score(made, [references[place] for place in known])
     return {name: {**entry, "baseline": values.get(name)} for name, entry in found.items()}

@@ -16,7 +16,7 @@ import numpy as np
 
 from .config import local_path
 from .errors import ConfigError, DataError, HFRecipesError, NotFoundError, nearest
-from .files import SUFFIXES, read_file
+from .files import SUFFIXES, read_file, read_lines
 from .say import say
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def _from_files(files: list[str], where: str, read_one: ReadFile) -> dict[str, D
     if len(used) < len(files):
         say(f"files not used: {', '.join(os.path.relpath(file, root) for file in files if file not in used)}")
     if "parallel" in read_one.keywords["formats"] and all(map(_are_parallel, filter(None, by_split.values()))):
-        return {split: _parallel(several, read_one) for split, several in by_split.items() if several}
+        return {split: _parallel(several) for split, several in by_split.items() if several}
     for split, several in by_split.items():
         exact = [file for file in several if PurePath(file).stem.lower() in USUAL_NAMES[split]]
         if len({PurePath(file).suffix for file in several}) > 1 or len(exact) > 1:
@@ -183,12 +183,14 @@ def _from_files(files: list[str], where: str, read_one: ReadFile) -> dict[str, D
 
 
 def _are_parallel(files: Sequence[str]) -> bool:
-    """Whether the files differ in their suffix alone, and are no tables."""
-    suffixes = {PurePath(file).suffix.lower() for file in files}
-    return len({os.path.splitext(file)[0] for file in files}) == 1 < len(files) and not suffixes & {*SUFFIXES}
+    """Whether the files differ in their language alone, as train.en and train.de, or train.en.txt and train.de.txt."""
+    names = [file.removesuffix(".txt") for file in files]
+    suffixes = {PurePath(name).suffix.lower() for name in names}
+    alike = len({os.path.splitext(name)[0] for name in names}) == 1
+    return alike and len(suffixes) == len(files) > 1 and not suffixes & {*SUFFIXES, ""}
 
 
-def _parallel(files: Sequence[str], read_one: ReadFile) -> Dataset:
+def _parallel(files: Sequence[str]) -> Dataset:
     """Lines of the files side by side, in columns called by their suffixes.
 
     Raises:
@@ -196,12 +198,12 @@ def _parallel(files: Sequence[str], read_one: ReadFile) -> Dataset:
     """
     import datasets
 
-    parts = {PurePath(file).suffix.lstrip("."): read_one(file) for file in files}
+    parts = {PurePath(file.removesuffix(".txt")).suffix.lstrip("."): read_lines(file) for file in files}
     numbers = {name: len(rows) for name, rows in parts.items()}
     if len(set(numbers.values())) > 1:
         shown = ", ".join(f"{name} {number}" for name, number in numbers.items())
-        raise DataError(f"{os.path.splitext(files[0])[0]}.* have different numbers of lines: {shown}")
-    renamed = [rows.select_columns("text").rename_column("text", name) for name, rows in parts.items()]
+        raise DataError(f"{', '.join(files)} have different numbers of lines: {shown}")
+    renamed = [rows.rename_column("text", name) for name, rows in parts.items()]
     return datasets.concatenate_datasets(renamed, axis=1)
 
 

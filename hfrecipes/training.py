@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
 PATIENCE = 2
+# What would have texts generated otherwise for the scores than by the saved model.
+_INSTEAD = {
+    "generation_max_length": "the option is max_target_length",
+    "generation_num_beams": "the option is num_beams",
+    "generation_config": "the options are max_target_length and num_beams",
+}
 
 
 @dataclass
@@ -49,6 +56,7 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
     import transformers
 
     config, recipe = plan.config, plan.recipe
+    logging.getLogger("transformers.trainer").addFilter(_not_on_shared_weights)
     transformers.set_seed(arguments.seed)  # the new head is drawn while the model loads
     network = model_module.load_model(config, recipe)
     keywords = (
@@ -74,6 +82,11 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
     if trainer.compute_loss_func is None:
         _mend_loss_scale(trainer, encoded["train"])
     return trainer
+
+
+def _not_on_shared_weights(record: logging.LogRecord) -> bool:
+    """Whether to say it: weights that are stored once and used twice look missing to the Trainer, and are not."""
+    return not record.getMessage().startswith("There were missing keys in the checkpoint model loaded")
 
 
 def _epoch_teller(recipe: Recipe) -> TrainerCallback:
@@ -105,6 +118,9 @@ def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validat
     chosen["eval_do_concat_batches"] = False  # predict.in_row_order does it, without padding
     if chosen.get("dataloader_persistent_workers"):
         raise ConfigError("dataloader_persistent_workers: leave it out, the order of evaluated rows would be lost")
+    for name, instead in _INSTEAD.items():
+        if name in config.training and recipe.trainer == "Seq2SeqTrainer":
+            raise ConfigError(f"{name}: leave it out, {instead}, which is saved with the model")
     if chosen.get("label_smoothing_factor") and recipe.loss_function() is not None:
         raise ConfigError(f"label_smoothing_factor: leave it out, the loss of {recipe.task} does not take it")
     if not has_validation:

@@ -68,9 +68,12 @@ def parse_value(text: str) -> Any:
         (5e-05, 'no', ['a', 1])
     """
     try:
-        return load(text)
+        value = load(text)
     except yaml.YAMLError:
         return text
+    is_block = isinstance(value, dict) and not text.lstrip().startswith("{")  # as `summarize: `
+    is_comment = value is None and text.lstrip().startswith("#")
+    return text if is_block or is_comment else value
 
 
 def format_value(value: Any) -> str:

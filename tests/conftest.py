@@ -122,17 +122,73 @@ def tiny_t5(tmp_path_factory: pytest.TempPathFactory) -> str:
     return save_t5(make_letters(), tmp_path_factory.mktemp("models") / "tiny-t5")
 
 
+def make_pieces(texts: list[str], size: int = 400):
+    """A tokenizer of pieces of the texts, down to bytes, whose one special token ends texts and fills batches."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size, special_tokens=["<|end|>"], initial_alphabet=alphabet, show_progress=False
+    )
+    backend.train_from_iterator([*texts, *["<|user|>\n<|assistant|>\n<|system|>\n"] * 9], trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="<|end|>", pad_token="<|end|>", model_max_length=512
+    )
+
+
+def save_llama(tokenizer, folder: Path, size: int = 32, layers: int = 1) -> str:
+    """Leave a decoder of a few small layers in the folder, with the tokenizer."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=size,
+        intermediate_size=2 * size,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        max_position_embeddings=512,
+        initializer_range=0.1,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with a decoder of one small layer, without a chat template."""
+    from hfrecipes.tasks.chat import Chat
+    from hfrecipes.tasks.text_generation import TextGeneration
+
+    texts = [row["text"] for row in TextGeneration.samples]
+    texts += [turn["content"] for row in Chat.samples for turn in row["messages"]]
+    return save_llama(make_pieces(texts * 3), tmp_path_factory.mktemp("models") / "tiny-llama")
+
+
 @pytest.fixture
-def model_for(tiny_bert: str, tiny_t5: str) -> Callable[[type], str]:
+def model_for(tiny_bert: str, tiny_t5: str, tiny_llama: str) -> Callable[[type], str]:
     """The tiny model that has a head for the task."""
-    return lambda kind: tiny_t5 if "Seq2Seq" in kind.auto_model else tiny_bert
+    models = {"AutoModelForSeq2SeqLM": tiny_t5, "AutoModelForCausalLM": tiny_llama}
+    return lambda kind: models.get(kind.auto_model, tiny_bert)
 
 
 @pytest.fixture(autouse=True)
 def own_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees what another one cached, and none writes into the checkout."""
+    import logging
+
     import datasets
 
+    monkeypatch.setattr(logging.getLogger("hfrecipes"), "propagate", True)  # for caplog
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "datasets-cache"))
     monkeypatch.chdir(tmp_path)
 

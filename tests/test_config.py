@@ -53,6 +53,10 @@ def problems(**settings) -> list[str]:
         ("2026-01-02", "2026-01-02"),
         ("[a, 1]", ["a", 1]),
         ("a: b: c", "a: b: c"),
+        ("summarize: ", "summarize: "),
+        ("# a", "# a"),
+        ('""', ""),
+        ("{a: 1}", {"a": 1}),
     ],
 )
 def test_values_are_read_as_yaml_1_2(text, value):

@@ -137,8 +137,10 @@ def trained(task: str, model: str, path: Path, checkpoint: Path | None = None, *
 def test_what_is_learnt_does_not_depend_on_accumulation(task, model_for, tmp_path: Path):
     model = model_for(find(task))
     about = {"max_steps": 2, "save_strategy": "no", "train_sampling_strategy": "sequential", "max_grad_norm": 0.0}
-    whole = trained(task, model, tmp_path / "a", per_device_train_batch_size=8, **about)
-    parts = trained(task, model, tmp_path / "b", per_device_train_batch_size=2, gradient_accumulation_steps=4, **about)
+    sizes = [{"per_device_train_batch_size": one, "gradient_accumulation_steps": 8 // one} for one in (8, 2)]
+    whole, parts = (
+        trained(task, model, tmp_path / name, **size, **about) for name, size in zip("ab", sizes, strict=True)
+    )
     start = trained(task, model, tmp_path / "c", **{**about, "learning_rate": 1e-9})
     assert float((parts - whole).norm()) < 1e-3 * float((whole - start).norm())
 

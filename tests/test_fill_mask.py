@@ -60,7 +60,7 @@ def test_whole_words_are_hidden_together():
     hidden = set()
     for seed in range(30):
         _, labels = recipe._hide(
-            np.array(tokens["input_ids"]), recipe._words(recipe._tokens([text]), 0), np.random.default_rng(seed)
+            np.array(tokens["input_ids"]), recipe._words(recipe.tokenizer([text]), 0), np.random.default_rng(seed)
         )
         chosen = labels != -100
         words = [word for word in tokens.word_ids() if word is not None]
@@ -102,7 +102,7 @@ def test_blank_lines_are_no_documents_and_whole_files_are_one(tmp_path):
     for place in range(3):
         (tmp_path / f"train-{place}.txt").write_text(f"file {place}\n\nthe film was great\n")
     found = hfrecipes.check(
-        "fill-mask", dataset={"train": str(tmp_path / "train-1.txt"), "validation": TEXTS_AS_ROWS}, whole_files=True
+        "fill-mask", dataset={"train": str(tmp_path / "train-1.txt"), "validation": TEXTS_AS_ROWS}, document="file"
     )
     assert found["rows"]["train"] == 1
 

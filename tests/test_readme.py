@@ -12,10 +12,13 @@ from click.testing import CliRunner
 
 from hfrecipes import plan
 from hfrecipes.cli import main
-from hfrecipes.registry import tasks
+from hfrecipes.registry import find, tasks
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+FROM_HUB = "(google|Helsinki|HuggingFaceTB|Qwen)"
 
 
 def blocks(language: str, text: str = README) -> list[str]:
@@ -40,7 +43,7 @@ def test_the_python_of_the_readme_runs(checkout, capsys):
 
 def give(line: str, model: str = "") -> None:
     """Give one command as a shell would, `echo ... |` before it included; with a tiny model for one of the Hub."""
-    line = re.sub(r"model=(google|Helsinki)\S+", f"model={model}", line)
+    line = re.sub(rf"model={FROM_HUB}\S+", f"model={model}", line)
     given, _, command = line.rpartition("|")
     text = given.strip().removeprefix("echo ").strip('" ') + "\n" if given else None
     made = CliRunner().invoke(main, shlex.split(command)[1:], input=text)
@@ -56,7 +59,7 @@ def test_the_commands_of_the_readme_run(checkout):
 
 
 @pytest.mark.parametrize("task", tasks())
-def test_the_guide_to_each_task_runs_from_top_to_bottom(task, checkout, tiny_t5, capsys):
+def test_the_guide_to_each_task_runs_from_top_to_bottom(task, checkout, model_for, capsys):
     guide = (ROOT / "docs" / f"{task}.md").read_text(encoding="utf-8")
     steps = re.findall(r"```(bash|python)\n(.*?)```", guide, re.DOTALL)
     assert len(steps) >= 3
@@ -65,7 +68,7 @@ def test_the_guide_to_each_task_runs_from_top_to_bottom(task, checkout, tiny_t5,
             exec(block, {})
         else:
             for line in block.splitlines():
-                give(line, tiny_t5)
+                give(line, model_for(find(task)))
 
 
 def test_the_make_targets_that_the_readme_names_exist():
@@ -83,8 +86,8 @@ def test_every_file_in_the_tree_exists_and_every_module_is_in_it():
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "examples").glob("*.py")), ids=lambda file: file.name)
-def test_examples_run(checkout, file, tiny_t5, monkeypatch, capsys):
-    writes = "google" in file.read_text() or "Helsinki" in file.read_text()
-    monkeypatch.setattr("sys.argv", [file.name, *[tiny_t5] * writes])
+def test_examples_run(checkout, file, model_for, monkeypatch, capsys):
+    needs_hub = re.search(FROM_HUB, file.read_text()) is not None
+    monkeypatch.setattr("sys.argv", [file.name, *[model_for(find(file.stem))] * needs_hub])
     exec(file.read_text(), {"__name__": "__main__"})
     assert "test " in capsys.readouterr().out

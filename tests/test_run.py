@@ -337,7 +337,7 @@ def test_long_texts_are_cut_and_the_share_is_said(quick, tmp_path, caplog):
         "text-classification", dataset={"train": rows, "validation": rows}, output_dir=tmp_path / "a", **quick
     )
     assert "max_length: 64, the most that the model reads" in caplog.text
-    assert "25.0% of the texts cut at 64" in caplog.text
+    assert "20 (25.0%) cut at max_length=64" in caplog.text
     assert max(trainer.train_dataset["length"]) == 64
 
 

@@ -10,14 +10,31 @@ from typing import Any
 
 import numpy as np
 
-from ._squad import CJK
+from ._squad import CJK, mostly_cjk
 
 ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 _WORDS = re.compile(rf"[{CJK}]|[^\W_{CJK}]+")
+_KANA = re.compile(r"[\u3040-\u30ff]")
 _SENTENCES = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
 # Tokenizers of sacrebleu by language; what would need a download or another package is counted by letters.
 _UNSPACED = ("ja", "jpn", "ko", "kor", "th", "tha", "my", "mya", "km", "khm", "lo", "lao")
 _BY_LANGUAGE = {**dict.fromkeys(("zh", "zho", "cmn", "yue"), "zh"), **dict.fromkeys(_UNSPACED, "char")}
+
+
+SCRIPTS = "ROUGE counts words of any script, Chinese and Japanese by letter; options.characters changes that"
+
+
+def is_foreign(texts: list[str]) -> bool:
+    """Whether most letters are beyond a to z, the only ones that ROUGE's own tokenizer knows."""
+    letters = [sign for text in texts for sign in text if sign.isalpha()]
+    return sum(not sign.isascii() for sign in letters) > len(letters) / 2
+
+
+def language_of(texts: list[str]) -> str:
+    """Code of the language where the texts have no blanks between words: ja, zh; else empty."""
+    if not mostly_cjk(texts):
+        return ""
+    return "ja" if any(_KANA.search(text) for text in texts) else "zh"
 
 
 class _Letters:
@@ -34,7 +51,8 @@ def rouge(texts: list[str], references: list[list[str]], *, letters: bool) -> di
     Args:
         texts: Generated, one a row.
         references: Wanted ones, one or more a row.
-        letters: Whether CJK letters are tokens; else words are stemmed, as the original script does.
+        letters: Whether words of any script are tokens, CJK letters one by one; else words of a to z, stemmed, as the
+            original script has them.
     """
     from rouge_score.rouge_scorer import RougeScorer
 

@@ -11,8 +11,10 @@ import numpy as np
 from ..errors import ConfigError
 from ..recipe import Batch, Recipe, Row
 from ._loss import token_loss
+from ._tokens import NO_DRAWS, end_of
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import PretrainedConfig, PreTrainedModel
 
 # What every one of them trains with.
@@ -23,8 +25,8 @@ DEFAULTS: dict[str, Any] = {
     "per_device_eval_batch_size": 16,
     "warmup_steps": 0.1,
     "weight_decay": 0.01,
-    "predict_with_generate": True,
 }
+LIMITS = {"cut": "max_length", "labels_cut": "max_target_length"}
 
 
 def check(recipe: Any) -> None:
@@ -38,17 +40,35 @@ def check(recipe: Any) -> None:
             raise ConfigError(f"{name}: {getattr(recipe, name)}, expected 1 or more")
 
 
-def encode(recipe: Any, sources: list[str], targets: list[Any] | None) -> Batch:
-    """Tokens of the texts to read behind their prefix, of those to write as `labels`; `cut` where either was cut."""
-    sources = [f"{recipe.prefix or ''}{text}" for text in sources]
+def encode(recipe: Any, batch: Batch, source: str, target: str) -> Batch:
+    """Tokens of the texts to read behind their prefix, and of those to write as `labels`.
+
+    `cut` and `labels_cut` tell whether `max_length` and `max_target_length` cut something off. A text to write that was
+    cut has no end: where it stops is not where it is over.
+    """
+    sources = [f"{recipe.prefix or ''}{text}" for text in batch[source]]
     features: Batch = recipe.tokenize(sources, max_length=recipe.max_length)
-    if targets is not None:
-        most = recipe.max_target_length
-        written = recipe.tokenizer(text_target=targets, truncation=True, max_length=most, return_attention_mask=False)
-        features["labels"] = written["input_ids"]
-        over = [bool(one.overflowing) for one in written.encodings or []] or [False] * len(targets)
-        features["cut"] = list(map(max, features["cut"], over))
-    return features
+    if target not in batch:
+        return features
+    others = batch.get("references") or [None] * len(sources)
+    texts = [wanted(*pair)[0] for pair in zip(batch[target], others, strict=True)]
+    labels = recipe.tokenizer(text_target=texts, return_attention_mask=False, verbose=False)["input_ids"]
+    over = [len(ids) > recipe.max_target_length for ids in labels]
+    labels = [_cut(recipe, text) if is_over else ids for text, ids, is_over in zip(texts, labels, over, strict=True)]
+    return {**features, "labels": labels, "labels_cut": over}
+
+
+def _cut(recipe: Any, text: str) -> list[int]:
+    most = recipe.max_target_length
+    tokens = recipe.tokenizer(text_target=text, truncation=True, max_length=most, return_attention_mask=False)
+    ids: list[int] = tokens["input_ids"]
+    return [token for token in ids if token != end_of(recipe)]  # a code behind it stays: the decoder starts from that
+
+
+def wanted(text: Any, others: Any) -> list[str]:
+    """All texts that a row asks for, its own first, each once and without blanks; numbers are read as texts."""
+    cells = [*(text if isinstance(text, list) else [text]), *(others or [])]
+    return list(dict.fromkeys(str(one) for one in cells if one is not None and str(one).strip()))
 
 
 def collator(recipe: Recipe, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
@@ -74,6 +94,15 @@ def loss_function(recipe: Recipe) -> Callable[..., Any] | None:
     return token_loss
 
 
+def settle(recipe: Any, model_config: PretrainedConfig) -> list[str]:
+    """Bring what is written down to what the decoder has places for."""
+    places = getattr(model_config, "max_position_embeddings", None)
+    if not isinstance(places, int) or recipe.max_target_length < places:
+        return []
+    recipe.max_target_length = places - 1  # one is for the token that it starts from
+    return [f"max_target_length: {places - 1}, the most that the model writes"]
+
+
 def generation(recipe: Any) -> dict[str, Any]:
     """Length and beams, that evaluation, prediction and the saved model share."""
     return {
@@ -81,33 +110,33 @@ def generation(recipe: Any) -> dict[str, Any]:
         "max_new_tokens": None,
         "min_length": 0,
         "num_beams": recipe.num_beams,
-        "do_sample": False,
+        **NO_DRAWS,
         "early_stopping": recipe.num_beams > 1,
         "length_penalty": 1.0,
         "no_repeat_ngram_size": 0,
+        "forced_eos_token_id": None,  # it would hide that a text is cut off
         "pad_token_id": recipe.tokenizer.pad_token_id,
-        "eos_token_id": recipe.tokenizer.eos_token_id,
+        "eos_token_id": end_of(recipe),
     }
 
 
 def decode(recipe: Any, outputs: Any, name: str) -> list[Row]:
     """Generated ids to texts, with their number of `tokens` and whether they end at the limit."""
-    tokenizer, made = recipe.tokenizer, []
+    tokenizer, end, made = recipe.tokenizer, end_of(recipe), []
     for ids in outputs:
         ids = np.asarray(ids)[1:]  # the first one is given to the decoder, not written by it
         kept = ids[(ids >= 0) & (ids != tokenizer.pad_token_id)]
         text = tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()
-        at_limit = len(kept) >= recipe.max_target_length and tokenizer.eos_token_id not in kept
+        at_limit = len(kept) >= recipe.max_target_length and end not in kept
         made.append({name: text, "tokens": len(kept), "at_limit": at_limit})
     return made
 
 
 def lengths(predictions: list[Row]) -> dict[str, np.ndarray]:
-    """By row, what is reported of all generated texts: tokens, and the share that ends at the limit."""
-    return {
-        "generated_tokens": np.array([float(one.get("tokens", 0)) for one in predictions]),
-        "at_limit": np.array([float(one.get("at_limit", False)) for one in predictions]),
-    }
+    """By row, what is reported of generated texts: tokens, and the share that ends at the limit; of others nothing."""
+    names = {"generated_tokens": "tokens", "at_limit": "at_limit"}
+    known = predictions and all("tokens" in one for one in predictions)
+    return {name: np.array([float(one[key]) for one in predictions]) for name, key in names.items()} if known else {}
 
 
 def means(values: dict[str, np.ndarray], weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -116,10 +145,9 @@ def means(values: dict[str, np.ndarray], weights: np.ndarray) -> dict[str, np.nd
     return {name: weights @ cells / weights.sum(1) for name, cells in values.items()}
 
 
-def golds(row: Row, column: str) -> list[str] | None:
-    """All wanted texts of a row; None where it has none, or blanks alone."""
-    wanted = row.get("references") or [row.get(column)]
-    return [str(one) for one in wanted if one is not None and str(one).strip()] or None
+def texts(rows: Dataset, column: str) -> list[str]:
+    """All that the rows want to have written."""
+    return [text for cell in rows[column] for text in wanted(cell, None)]
 
 
 def settle_prefix(recipe: Any, model_config: PretrainedConfig, task: str) -> list[str]:

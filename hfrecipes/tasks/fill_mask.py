@@ -5,17 +5,17 @@ Adapts an encoder to the language of a domain, before it is fine-tuned for anoth
 
 from __future__ import annotations
 
-import itertools
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from ..errors import ConfigError, ModelError
 from ..recipe import Batch, Column, Measure, Recipe, Row
+from . import _tokens
 from ._loss import token_loss
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class FillMask(Recipe):
     """Share of the words that are hidden."""
     whole_word_mask: bool = False
     """Whether all pieces of a word are hidden together."""
-    whole_files: bool = False
-    """Whether a text file is one document, rather than each of its lines."""
+    document: Literal["line", "paragraph", "file"] = "line"
+    """What one text is in a text file; paragraphs have blank lines between them."""
 
     task: ClassVar[str] = "fill-mask"
     auto_model: ClassVar[str] = "AutoModelForMaskedLM"
@@ -75,8 +75,8 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
 
     @property
     def formats(self) -> tuple[str, ...]:
-        """Lines without the blank ones, or whole files."""
-        return ("document",) if self.whole_files else ("lines",)
+        """As the option says."""
+        return (self.document,)
 
     @property
     def best_metric(self) -> tuple[str, bool]:
@@ -119,13 +119,13 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
 
     def encode_for_training(self, batch: Batch) -> Batch:
         """Texts one behind another in full blocks; what is hidden is drawn anew whenever a block is read."""
-        tokens = self._tokens(batch["text"], add_special_tokens=False)
+        tokens = self._read(batch["text"])
         end = [one for one in (self.tokenizer.sep_token_id,) if one is not None]
         ids = [one for text in tokens["input_ids"] for one in (*text, *end)]
         words = [
             word for text in range(len(tokens["input_ids"])) for word in (*self._words(tokens, text), *[-1] * len(end))
         ]
-        prefix, suffix = self._frame()
+        prefix, suffix = _tokens.frame(self)
         room = self.max_length - len(prefix) - len(suffix)
         blocks = [slice(start, start + room) for start in range(0, len(ids), room)]
         framed = [[*prefix, *ids[block], *suffix] for block in blocks]
@@ -134,20 +134,15 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
             features["words"] = [[*[-1] * len(prefix), *words[block], *[-1] * len(suffix)] for block in blocks]
         return features
 
-    def _frame(self) -> tuple[list[int], list[int]]:
-        """Special tokens that the model expects before and behind a text."""
-        bare, full = (self._tokens(["a"], add_special_tokens=special)["input_ids"][0] for special in (False, True))
-        start = next(place for place in range(len(full)) if full[place : place + len(bare)] == bare)
-        return full[:start], full[start + len(bare) :]
-
     def _check_tokenizer(self) -> None:
         self.require_fast_tokenizer()
         if self.tokenizer.mask_token_id is None:
             raise ModelError("the model's tokenizer has no mask token: use an encoder such as BERT")
 
-    def _tokens(self, texts: list[str], **how: Any) -> Any:
+    def _read(self, texts: list[str]) -> Any:
         self._check_tokenizer()
-        return self.tokenizer(texts, return_attention_mask=False, return_token_type_ids=False, **how)
+        plain = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False}
+        return self.tokenizer(texts, verbose=False, **plain)
 
     def _words(self, tokens: Any, text: int) -> list[int]:
         """Number of the word that each token is a piece of; -1 for none."""
@@ -202,18 +197,13 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
         import torch
 
         logits = logits[0] if isinstance(logits, tuple) else logits
-        gaps, hidden = labels == GAP, labels >= 0
-        rows, guesses, wanted = hidden.nonzero()[:, 0], logits[hidden].float(), labels[hidden]
-        losses = torch.nn.functional.cross_entropy(guesses, wanted, reduction="none")
-        sums = torch.zeros(len(labels), 3, device=logits.device)
-        about = torch.stack([losses, torch.ones_like(losses), (guesses.argmax(-1) == wanted).float()], dim=1)
-        sums.index_add_(0, rows, about)
+        gaps = labels == GAP
         most = max(1, int(gaps.sum(1).max()))
         best = torch.full((2, len(labels), most, BEST), -100.0, device=logits.device)
         for row in gaps.any(1).nonzero()[:, 0].tolist():
             top = torch.softmax(logits[row][gaps[row]].float(), dim=-1).topk(BEST)
             best[0, row, : len(top.values)], best[1, row, : len(top.values)] = top.values, top.indices.float()
-        return sums, best[0].flatten(1), best[1].flatten(1)
+        return _tokens.sums(logits, labels), best[0].flatten(1), best[1].flatten(1)
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
         """For each row how well hidden words were guessed, and what fits the gaps that it has itself.
@@ -221,17 +211,13 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
         `masked` tokens were hidden, `correct` of them guessed, with a mean `loss` in nats; `fills` are the best tokens
         for each gap with their `score`.
         """
-        places = np.array(encoded["row"])
-        sums = np.zeros((len(rows), 3))
-        np.add.at(sums, places, outputs[0])
+        places = encoded["row"][:]
+        sums = _tokens.by_row(outputs[0], places, len(rows))
         fills: list[list[list[Row]]] = [[] for _ in range(len(rows))]
         for place, scores, tokens in zip(places, *outputs[1:], strict=True):
             pairs = zip(scores.reshape(-1, BEST), tokens.reshape(-1, BEST), strict=True)
             fills[place] += [self._fill(*pair) for pair in pairs if pair[0][0] >= 0]
-        return [
-            {"masked": int(masked), "correct": int(right), "loss": float(loss / max(masked, 1)), "fills": own}
-            for (loss, masked, right), own in zip(sums, fills, strict=True)
-        ]
+        return [_prediction(one, own) for one, own in zip(sums, fills, strict=True)]
 
     def _fill(self, scores: np.ndarray, tokens: np.ndarray) -> list[Row]:
         words = [self.tokenizer.decode([int(token)]).strip() for token in tokens]
@@ -242,30 +228,17 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
     def baseline(self, train: Dataset) -> Callable[[Dataset], list[Row]]:
         """Every token as likely as it is frequent in the training rows, whatever stands around it."""
         if self.tokenizer is None:  # asked before a model is loaded, for the names of the scores
-            return lambda rows: [{"masked": 1, "correct": 0, "loss": 0.0, "fills": []}] * len(rows)
-        counts = np.ones(len(self.tokenizer))
-        for texts in train.select_columns("text").iter(1000):
-            ids = itertools.chain.from_iterable(self._tokens(texts["text"], add_special_tokens=False)["input_ids"])
-            counts += np.bincount(np.fromiter(ids, dtype=np.int64), minlength=len(counts))
-        return partial(self._guessed, -np.log(counts / counts.sum()), int(counts.argmax()))
+            return lambda rows: [_prediction(np.array([0.0, 1, 0]), [])] * len(rows)
+        ids = (one for texts in train.select_columns("text").iter(1000) for one in _tokens.ids_of(self, texts["text"]))
+        return partial(self._guessed, _tokens.Frequencies(ids, len(self.tokenizer)))
 
-    def _guessed(self, losses: np.ndarray, guess: int, rows: Dataset) -> list[Row]:
+    def _guessed(self, frequencies: _tokens.Frequencies, rows: Dataset) -> list[Row]:
         """What one and the same guess, and a loss that depends on the token alone, come to."""
-        made = []
+        made: list[Row] = []
         for texts in rows.select_columns("text").iter(1000):
             features = self.encode(texts)
-            labels: list[list[int]] = [[] for _ in texts["text"]]
-            for row, several in zip(features["row"], features["labels"], strict=True):
-                labels[row] += several[several >= 0].tolist()
-            made += [
-                {
-                    "masked": len(own),
-                    "correct": own.count(guess),
-                    "loss": float(losses[own].mean()) if own else 0.0,
-                    "fills": [],
-                }
-                for own in labels
-            ]
+            sums = _tokens.by_row(frequencies.sums(features["labels"]), features["row"], len(texts["text"]))
+            made += [_prediction(one, []) for one in sums]
         return made
 
     def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
@@ -280,15 +253,13 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
         """Perplexity of the hidden tokens, 1 at best, and the share of them guessed, from 0 to 1."""
         masked, right = (np.array([float(one[name]) for one in predictions]) for name in ("masked", "correct"))
         losses = np.array([one["loss"] for one in predictions]) * masked
-        return partial(_of_tokens, masked, right, losses)
+        return partial(_tokens.rates, masked, right, losses)
 
 
 def _hash(ids: np.ndarray) -> int:
     return zlib.crc32(ids.astype(np.int32).tobytes())
 
 
-def _of_tokens(masked: np.ndarray, right: np.ndarray, losses: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    weights = weights.astype(np.float64)
-    total = weights @ masked
-    total = np.where(total > 0, total, np.nan)
-    return {"perplexity": np.exp(weights @ losses / total), "accuracy": weights @ right / total}
+def _prediction(sums: np.ndarray, fills: list[Any]) -> Row:
+    known = _tokens.as_prediction(sums)
+    return {"masked": known.pop("tokens"), **known, "fills": fills}

@@ -30,7 +30,7 @@ class Summarization(Recipe):
     prefix: str | None = None
     """Text before each document, as T5 was trained with; read from the model where null."""
     characters: bool | None = None
-    """Whether ROUGE counts Chinese and Japanese letters, not words; read from the summaries where null."""
+    """Whether ROUGE counts words of any script, Chinese and Japanese by letter; read from the summaries where null."""
 
     task: ClassVar[str] = "summarization"
     auto_model: ClassVar[str] = "AutoModelForSeq2SeqLM"
@@ -44,6 +44,7 @@ class Summarization(Recipe):
     defaults: ClassVar[dict[str, Any]] = _seq2seq.DEFAULTS
     lora: ClassVar[str | None] = "SEQ_2_SEQ_LM"
     trainer: ClassVar[str] = "Seq2SeqTrainer"
+    limits: ClassVar[dict[str, str]] = _seq2seq.LIMITS
     text: ClassVar[str | None] = "document"
     packages: ClassVar[tuple[str, ...]] = ("rouge_score",)
     samples: ClassVar[list[Row]] = [
@@ -74,7 +75,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 tokenizer = AutoTokenizer.from_pretrained("{path}")
 model = AutoModelForSeq2SeqLM.from_pretrained("{path}")
 inputs = tokenizer("{prefix}{document}", return_tensors="pt")
-print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
+print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_tokens=True))
 """
 
     def __post_init__(self) -> None:
@@ -110,26 +111,26 @@ print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
 
     def gold(self, row: Row) -> Any:
         """All wanted summaries; None where there is none."""
-        return _seq2seq.golds(row, "summary")
+        return _seq2seq.wanted(row.get("summary"), row.get("references")) or None
 
     def study(self, train: Dataset) -> list[str]:
-        """See whether summaries are Chinese or Japanese."""
+        """See whether summaries are in letters other than a to z."""
         if self.characters is not None:
             return []
-        from ..metrics._squad import mostly_cjk
+        from ..metrics._text import SCRIPTS, is_foreign
 
-        self.characters = mostly_cjk([text for text in train["summary"] if text])
-        return ["ROUGE counts letters; options.characters changes that"] * self.characters
+        self.characters = is_foreign(_seq2seq.texts(train, "summary"))
+        return [SCRIPTS] * self.characters
 
     def settle(self, model_config: PretrainedConfig) -> list[str]:
-        """The prefix that the model knows."""
-        return _seq2seq.settle_prefix(self, model_config, self.task)
+        """The prefix that the model knows, and how much it can write."""
+        return [*_seq2seq.settle_prefix(self, model_config, self.task), *_seq2seq.settle(self, model_config)]
 
     # --- rows to features, outputs to predictions ----------------------------------------------------------------
 
     def encode(self, batch: Batch) -> Batch:
         """Tokens of document and summary."""
-        return _seq2seq.encode(self, batch["document"], batch.get("summary"))
+        return _seq2seq.encode(self, batch, "document", "summary")
 
     generation = _seq2seq.generation
     collator = _seq2seq.collator
@@ -143,7 +144,7 @@ print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
 
     def baseline(self, train: Dataset) -> Callable[[Dataset], list[Row]]:
         """The first three sentences of the document."""
-        return lambda rows: [{"summary_text": _lead(text), "tokens": 0, "at_limit": False} for text in rows["document"]]
+        return lambda rows: [{"summary_text": _lead(text)} for text in rows["document"]]
 
     def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
         """Summaries, and the first gold one."""
@@ -167,7 +168,9 @@ def _lead(text: str) -> str:
 def _from_lists(batch: Batch, document: str | None, summary: str | None) -> Batch:
     made = {name: values for name, values in batch.items() if name not in (document, summary)}
     if document is not None:
-        made["document"] = [None if cell is None else " ".join(cell) for cell in batch[document]]
+        made["document"] = [
+            None if cell is None else " ".join(str(one) for one in cell if one is not None) for cell in batch[document]
+        ]
     if summary is not None:
         made["summary"] = [cell[0] if cell else None for cell in batch[summary]]
         made["references"] = batch[summary]

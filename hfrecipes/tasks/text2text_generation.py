@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ..errors import DataError
 from ..recipe import Batch, Column, Measure, Recipe, Row
 from . import _answers, _seq2seq
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from transformers import PretrainedConfig
 
 
 @dataclass(kw_only=True)
@@ -47,6 +49,7 @@ class Text2TextGeneration(Recipe):
     defaults: ClassVar[dict[str, Any]] = _seq2seq.DEFAULTS
     lora: ClassVar[str | None] = "SEQ_2_SEQ_LM"
     trainer: ClassVar[str] = "Seq2SeqTrainer"
+    limits: ClassVar[dict[str, str]] = _seq2seq.LIMITS
     text: ClassVar[str | None] = "input"
     samples: ClassVar[list[Row]] = [
         {"input": "cant come thu", "output": "I am sorry, I cannot come on Thursday."},
@@ -60,7 +63,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 tokenizer = AutoTokenizer.from_pretrained("{path}")
 model = AutoModelForSeq2SeqLM.from_pretrained("{path}")
 inputs = tokenizer("{prefix}{input}", return_tensors="pt")
-print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
+print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_tokens=True))
 """
 
     def __post_init__(self) -> None:
@@ -82,7 +85,7 @@ print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
     def reshape(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """Instructions with their input, and questions with their context and answers, become input and output."""
         if "instruction" in columns:
-            return _from_instructions
+            return partial(_from_instructions, more=next((one for one in ("input", "context") if one in columns), None))
         if "question" in columns and "input" not in columns:
             answers = next((name for name in ("answers", *_answers.TEXTS) if name in columns), None)
             return partial(_from_questions, answers=answers)
@@ -95,7 +98,7 @@ print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
 
     def gold(self, row: Row) -> Any:
         """All wanted outputs; None where there is none."""
-        return _seq2seq.golds(row, "output")
+        return _seq2seq.wanted(row.get("output"), row.get("references")) or None
 
     def study(self, train: Dataset) -> list[str]:
         """See whether outputs are Chinese or Japanese."""
@@ -103,14 +106,18 @@ print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
             return []
         from ..metrics._squad import mostly_cjk
 
-        self.characters = mostly_cjk([text for text in train["output"] if text])
+        self.characters = mostly_cjk(_seq2seq.texts(train, "output"))
         return ["f1 counts letters; options.characters changes that"] * self.characters
+
+    def settle(self, model_config: PretrainedConfig) -> list[str]:
+        """How much the model can write."""
+        return _seq2seq.settle(self, model_config)
 
     # --- rows to features, outputs to predictions ----------------------------------------------------------------
 
     def encode(self, batch: Batch) -> Batch:
         """Tokens of input and output."""
-        return _seq2seq.encode(self, batch["input"], batch.get("output"))
+        return _seq2seq.encode(self, batch, "input", "output")
 
     generation = _seq2seq.generation
     collator = _seq2seq.collator
@@ -124,9 +131,9 @@ print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
 
     def baseline(self, train: Dataset) -> Callable[[Dataset], list[Row]]:
         """The output that train has most often."""
-        counts = Counter(text for text in train["output"] if text)
+        counts = Counter(_seq2seq.texts(train, "output"))
         most = max(sorted(counts), key=counts.__getitem__, default="")
-        return lambda rows: [{"generated_text": most, "tokens": 0, "at_limit": False}] * len(rows)
+        return lambda rows: [{"generated_text": most}] * len(rows)
 
     def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
         """Outputs, and the first gold one."""
@@ -145,28 +152,43 @@ print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
         return partial(_seq2seq.means, {**values, **_seq2seq.lengths(predictions)})
 
 
-def _from_instructions(batch: Batch) -> Batch:
-    """`instruction` and, where there is one, `input`, one below the other."""
-    more = batch.get("input") or [None] * len(batch["instruction"])
-    made = {name: values for name, values in batch.items() if name not in ("instruction", "input")}
-    made["input"] = ["\n".join(filter(None, pair)) for pair in zip(batch["instruction"], more, strict=True)]
+def _from_instructions(batch: Batch, more: str | None) -> Batch:
+    """`instruction` and, where there is one, the text that it is about, one below the other."""
+    texts = batch[more] if more else [None] * len(batch["instruction"])
+    made = {name: values for name, values in batch.items() if name not in ("instruction", more)}
+    made["input"] = [_below(*pair) for pair in zip(batch["instruction"], texts, strict=True)]
     return made
+
+
+def _below(asked: Any, text: Any) -> str | None:
+    if asked is None or not str(asked).strip():
+        return None
+    return str(asked) if text is None or not str(text).strip() else f"{asked}\n{text}"
 
 
 def _from_questions(batch: Batch, answers: str | None) -> Batch:
     """Question and, where there is one, context; the first answer to learn from, all to be scored against."""
     contexts = batch.get("context") or [None] * len(batch["question"])
-    made: Batch = {
-        "input": [
-            f"question: {question} context: {context}" if context else str(question)
-            for question, context in zip(batch["question"], contexts, strict=True)
-        ]
-    }
+    made = {name: values for name, values in batch.items() if name not in ("question", "context", answers)}
+    made["input"] = [_question(*pair) for pair in zip(batch["question"], contexts, strict=True)]
     if answers is not None:
-        texts = [
-            None if cell is None else [text for text, _ in _answers.pairs(cell) if text]
-            for cell in map(_answers.as_lists, batch[answers])
-        ]
-        made["output"] = [several[0] if several else None for several in texts]
+        texts = [_texts(cell) for cell in batch[answers]]
+        made["output"] = [several[0] if several else None for several in texts or []]
         made["references"] = texts
     return made
+
+
+def _question(question: Any, context: Any) -> str | None:
+    if question is None or not str(question).strip():
+        return None
+    return f"question: {question} context: {context}" if context else str(question)
+
+
+def _texts(cell: Any) -> list[str] | None:
+    try:
+        found = _answers.as_lists(cell)
+    except DataError:
+        if not isinstance(cell, str):
+            raise
+        return [cell]  # an answer may look like code
+    return None if found is None else [text for text, _ in _answers.pairs(found) if text]

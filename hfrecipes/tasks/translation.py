@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 
+NEAR = 10  # distance of codes, as langcodes has it: zh-CN and zho_Hans are 0, Ukrainian and Russian 20
+
+
 @dataclass(kw_only=True)
 class Translation(Recipe):
     """Text in one language in, text in another out."""
@@ -46,8 +49,9 @@ class Translation(Recipe):
     defaults: ClassVar[dict[str, Any]] = _seq2seq.DEFAULTS
     lora: ClassVar[str | None] = "SEQ_2_SEQ_LM"
     trainer: ClassVar[str] = "Seq2SeqTrainer"
+    limits: ClassVar[dict[str, str]] = _seq2seq.LIMITS
     text: ClassVar[str | None] = "source"
-    packages: ClassVar[tuple[str, ...]] = ("sacrebleu",)
+    packages: ClassVar[tuple[str, ...]] = ("sacrebleu", "langcodes")
     samples: ClassVar[list[Row]] = [
         {"source": "The bus leaves at ten.", "target": "Der Bus fährt um zehn."},
         {"source": "Where is the key?", "target": "Wo ist der Schlüssel?"},
@@ -60,7 +64,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 tokenizer = AutoTokenizer.from_pretrained("{path}")
 model = AutoModelForSeq2SeqLM.from_pretrained("{path}")
 inputs = tokenizer("{prefix}{source}", return_tensors="pt")
-print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
+print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_tokens=True))
 """
 
     def __post_init__(self) -> None:
@@ -89,8 +93,13 @@ print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
         inside = columns.get("translation")
         own = {name.strip().lower() for name in columns}
         named = [own & {column, *self.columns[column].names} for column in ("source", "target")]
-        keys = list(inside) if isinstance(inside, dict) else [name for name in columns if _is_language(name)]
-        known = any(code and _matching(code, keys) for code in (self.source_lang, self.target_lang))
+        asked = (self.source_lang, self.target_lang)  # a column `id` is Indonesian only where that is asked for
+        keys = (
+            list(inside) if isinstance(inside, dict) else [one for one in columns if _is_language(one) or one in asked]
+        )
+        known = any(code and _matching(code, keys) for code in asked)
+        if len(keys) > 2 and not known and not any(named):
+            raise ConfigError(f"found the languages {', '.join(keys)}: say which, source_lang=… target_lang=…")
         if all(named) or not keys or not (isinstance(inside, dict) or known or len(keys) == 2):
             return None
         source, target = self._direction(keys)
@@ -102,6 +111,8 @@ print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
         for code, key, name in ((self.source_lang, source, "source_lang"), (self.target_lang, target, "target_lang")):
             if code is not None and key is None and len(keys) > 1:
                 raise ConfigError(f"{name}: no {code} in the data, which has {', '.join(keys)}")
+        if source is not None and source == target:
+            raise ConfigError(f"source_lang and target_lang are both {source}, expected two of {', '.join(keys)}")
         left = [key for key in keys if key not in (source, target)]
         source = source or (left.pop(0) if left else None)
         target = target or (left.pop(0) if left else None)
@@ -115,7 +126,7 @@ print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
 
     def gold(self, row: Row) -> Any:
         """All wanted translations; None where there is none."""
-        return _seq2seq.golds(row, "target")
+        return _seq2seq.wanted(row.get("target"), row.get("references")) or None
 
     def study(self, train: Dataset) -> list[str]:
         """Say the direction."""
@@ -140,21 +151,27 @@ print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
                 setattr(self, name, code)
             self.tokenizer.src_lang, self.tokenizer.tgt_lang = self.source_lang, self.target_lang
             said = [f"language codes of the model: {self.source_lang} to {self.target_lang}"]
-        pair = f"translation_{self.source_lang}_to_{self.target_lang}"
-        return [*said, *_seq2seq.settle_prefix(self, model_config, pair)]
+        pair = "translation_{}_to_{}".format(
+            *(code and _language(code) for code in (self.source_lang, self.target_lang))
+        )
+        return [*said, *_seq2seq.settle_prefix(self, model_config, pair), *_seq2seq.settle(self, model_config)]
 
     # --- rows to features, outputs to predictions ----------------------------------------------------------------
 
     def encode(self, batch: Batch) -> Batch:
         """Tokens of both texts."""
-        return _seq2seq.encode(self, batch["source"], batch.get("target"))
+        return _seq2seq.encode(self, batch, "source", "target")
 
     def generation(self) -> dict[str, Any]:
         """Length and beams, and the code of the language to write."""
         settings = _seq2seq.generation(self)
         if language_codes(self.tokenizer):
             lookup = getattr(self.tokenizer, "get_lang_id", self.tokenizer.convert_tokens_to_ids)
-            settings["forced_bos_token_id"] = lookup(self.target_lang)
+            code = lookup(self.target_lang)
+            behind = self.tokenizer(text_target="a")["input_ids"][-1] == code
+            # Where the code stands behind a text, as in the first mBART, the decoder was taught to start from it.
+            name = "decoder_start_token_id" if behind else "forced_bos_token_id"
+            settings |= {"forced_bos_token_id": None, name: code}
         return settings
 
     collator = _seq2seq.collator
@@ -168,7 +185,7 @@ print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
 
     def baseline(self, train: Dataset) -> Callable[[Dataset], list[Row]]:
         """The source, copied."""
-        return lambda rows: [{"translation_text": text, "tokens": 0, "at_limit": False} for text in rows["source"]]
+        return lambda rows: [{"translation_text": text} for text in rows["source"]]
 
     def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
         """Translations, and the first gold one."""
@@ -176,12 +193,12 @@ print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """BLEU and chrF of the corpus, exact match, 0 to 100; tokens written, and the share that ends at the limit."""
-        from ..metrics._text import Corpus
+        from ..metrics._text import Corpus, language_of
 
         texts = [one["translation_text"] for one in predictions]
-        corpus = Corpus(texts, references, self.target_lang or "")
+        corpus = Corpus(texts, references, self.target_lang or language_of([gold[0] for gold in references]))
         self.signatures = corpus.signatures
-        exact = [100.0 * (text in wanted) for text, wanted in zip(texts, references, strict=True)]
+        exact = [100.0 * (text in map(str.strip, wanted)) for text, wanted in zip(texts, references, strict=True)]
         values = {"exact_match": np.array(exact), **_seq2seq.lengths(predictions)}
         return lambda weights: {**corpus.measure(weights), **_seq2seq.means(values, weights)}
 
@@ -200,22 +217,36 @@ def _is_language(name: str) -> bool:
 
 
 def _matching(code: str | None, known: Sequence[str]) -> str | None:
-    """The one of the known codes that is meant: the same, or the only one of the same language."""
+    """The one of the known codes that is meant, by the same language in another spelling; None where there is none."""
     if code is None or code in known:
         return code
-    language = re.split("[-_]", code.lower())[0]
-    alike = [one for one in known if _same_language(language, re.split("[-_]", one.lower())[0])]
-    return alike[0] if len(alike) == 1 else None
+    import langcodes
+
+    try:
+        found, _ = langcodes.closest_match(code, list(known), max_distance=NEAR)
+    except ValueError:  # no code at all
+        found = ""
+    same = [one for one in known if _language(one) == _language(code) != ""]
+    return found if found in known else same[0] if len(same) == 1 else None
 
 
-def _same_language(one: str, other: str) -> bool:
-    return one == other or (len(one) != len(other) and (one.startswith(other) or other.startswith(one)))
+def _language(code: str) -> str:
+    """The language alone in its usual spelling: de for deu_Latn and de_DE."""
+    import langcodes
+
+    try:
+        return langcodes.Language.get(code).language or ""
+    except ValueError:
+        return ""
 
 
 def _by_language(batch: Batch, source: str | None, target: str | None, nested: bool) -> Batch:
     """Source and target out of a dict of texts, or of columns called like languages."""
     if nested:
-        batch = {**batch, **{key: [cell.get(key) for cell in batch["translation"]] for key in (source, target) if key}}
+        batch = {
+            **batch,
+            **{key: [(cell or {}).get(key) for cell in batch["translation"]] for key in (source, target) if key},
+        }
     made = {name: values for name, values in batch.items() if name not in (source, target, "translation")}
     if source is not None:
         made["source"] = batch[source]

@@ -1,0 +1,21 @@
+"""Go on with texts: fine-tune on plain text, look at the scores, write.
+
+python examples/text_generation.py
+python examples/text_generation.py distilbert/distilgpt2
+"""
+
+import sys
+
+import hfrecipes
+
+# 1. Train. A file with a text a line, a column of texts, or whole files can be the dataset.
+model = sys.argv[1] if len(sys.argv) > 1 else "HuggingFaceTB/SmolLM2-135M"
+result = hfrecipes.run("text-generation/bedtime", model=model, output_dir="runs/bedtime")
+
+# 2. Scores on stories that the model never saw.
+perplexity = result.scores["test"]["perplexity"]
+print(f"test perplexity {perplexity['value']:.1f}, token frequencies alone give {perplexity['baseline']:.0f}")
+
+# 3. Write, from the folder that the run left.
+story = hfrecipes.load(result.path).predict("The little owl could not find her hat.")
+print(story["prompt"] + story["generated_text"])

@@ -1,0 +1,304 @@
+"""Texts are packed without losing their ends, scored token by token, and gone on with as the saved model would."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from conftest import make_pieces, make_tokenizer, opinions, save_llama
+
+import hfrecipes
+from hfrecipes.errors import ConfigError, ModelError
+from hfrecipes.tasks._causal import pack
+from hfrecipes.tasks.text_generation import TextGeneration
+
+TEXTS = [row["text"] for row in opinions(60)]
+CHINESE = ["床前有光，窗外有雨。", "小船很小，湖也很小。"]
+
+
+def recipe_with_tokenizer(**options) -> TextGeneration:
+    recipe = TextGeneration(**options)
+    recipe.tokenizer = make_pieces(TEXTS + CHINESE)
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_llama(make_pieces(TEXTS + CHINESE), tmp_path_factory.mktemp("models") / "llama")
+
+
+# --- blocks ----------------------------------------------------------------------------------------------------------
+
+
+def test_blocks_are_full_and_texts_stand_in_them_with_an_end_between():
+    recipe = recipe_with_tokenizer(max_length=16)
+    features = recipe.encode_for_training({"text": TEXTS[:9]})
+    assert set(features["length"][:-1]) == {16}
+    end = recipe.tokenizer.eos_token_id
+    stream = [token for ids in features["input_ids"] for token in ids]
+    plain = [[*recipe.tokenizer(text, add_special_tokens=False)["input_ids"], end] for text in TEXTS[:9]]
+    assert stream == [end, *(token for ids in plain for token in ids)]
+
+
+@pytest.mark.parametrize("across", [True, False])
+def test_the_end_of_every_text_is_learnt_though_it_also_fills_batches(across, llama):
+    recipe = recipe_with_tokenizer(max_length=64, across_documents=across)
+    assert recipe.tokenizer.pad_token_id == recipe.tokenizer.eos_token_id
+    features = recipe.encode_for_training({"text": TEXTS[:9]})
+    rows = [dict(zip(features, values, strict=True)) for values in zip(*features.values(), strict=True)]
+    model = load(llama)
+    batch = recipe.collator(model)([{name: row[name] for name in row if name != "length"} for row in rows])
+    assert int((batch["labels"] == recipe.tokenizer.eos_token_id).sum()) == 9
+    assert ("attention_mask" in batch) == across
+
+
+def load(path: str):
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(path).eval()
+
+
+def family(name: str, vocabulary: int):
+    """A tiny model of a family, drawn at random."""
+    from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+
+    about = {
+        "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128},
+        "mamba": {"hidden_size": 16, "num_hidden_layers": 1, "state_size": 4},
+    }.get(name)
+    about = about or {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 128,
+        "head_dim": 8,
+    }
+    torch.manual_seed(0)
+    config = CONFIG_MAPPING[name](
+        vocab_size=vocabulary, initializer_range=0.3, bos_token_id=0, eos_token_id=0, pad_token_id=0, **about
+    )
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "qwen2", "mistral", "gemma"])
+def test_a_packed_text_has_the_logits_that_it_has_alone(name):
+    recipe = recipe_with_tokenizer(max_length=96, across_documents=False)
+    model = family(name, len(recipe.tokenizer))
+    features = recipe.encode_for_training({"text": TEXTS[:12]})
+    assert len(features["input_ids"]) < 8, "texts share rows"
+    rows = [{"input_ids": ids, "labels": labels, "position_ids": places} for ids, labels, places in columns(features)]
+    batch = recipe.collator(model)(rows)
+    with torch.no_grad():
+        packed = model(input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False).logits
+        for row, ids, places in zip(packed, batch["input_ids"], batch["position_ids"], strict=True):
+            starts = [place for place in range(len(places)) if places[place] == 0]
+            for start, stop in zip(starts, [*starts[1:], len(places)], strict=True):
+                alone = model(input_ids=ids[start:stop][None]).logits[0]
+                assert torch.allclose(row[start:stop], alone, atol=1e-4)
+
+
+def columns(features):
+    return zip(features["input_ids"], features["labels"], features["position_ids"], strict=True)
+
+
+def test_a_model_that_would_read_packed_texts_together_is_refused():
+    recipe = recipe_with_tokenizer(across_documents=False)
+    with pytest.raises(ConfigError, match="type mamba reads together what is packed"):
+        recipe.collator(family("mamba", len(recipe.tokenizer)))
+
+
+def test_packing_loses_nothing_and_fills_rows():
+    generator = np.random.default_rng(0)
+    lengths = generator.integers(1, 50, 300)
+    features = [
+        {"input_ids": [place] * length, "position_ids": list(range(length))} for place, length in enumerate(lengths)
+    ]
+    rows = pack(features, 64)
+    assert sorted(token for row in rows for token in row["input_ids"]) == sorted(np.repeat(np.arange(300), lengths))
+    sizes = [len(row["input_ids"]) for row in rows]
+    assert max(sizes) <= 64
+    assert np.mean(sizes) > 0.95 * 64
+
+
+# --- scores ----------------------------------------------------------------------------------------------------------
+
+
+def test_each_token_of_a_long_text_is_scored_once():
+    recipe = recipe_with_tokenizer(max_length=16)
+    text = " ".join(TEXTS[:8])
+    features = recipe.encode({"text": [text, "a"]})
+    labels = [[token for token in labels if token >= 0] for labels in features["labels"]]
+    ids = recipe.tokenizer(text, add_special_tokens=False)["input_ids"]
+    own = [one for row, one in zip(features["row"], labels, strict=True) if row == 0]
+    assert [token for one in own for token in one] == [*ids, recipe.tokenizer.eos_token_id]
+    assert len(own) > 3
+
+
+@pytest.fixture(scope="module")
+def run(llama, tmp_path_factory: pytest.TempPathFactory) -> hfrecipes.Result:
+    path = tmp_path_factory.mktemp("runs")
+    rows = {"train": [{"text": text} for text in TEXTS], "test": [{"text": text} for text in [*TEXTS[:7], *CHINESE]]}
+    return hfrecipes.run(
+        "text-generation",
+        model=llama,
+        dataset=rows,
+        output_dir=path / "run",
+        max_length=48,
+        learning_rate=1e-2,
+        num_train_epochs=3,
+        bf16=False,
+        max_new_tokens=10,
+    )
+
+
+def test_perplexity_is_what_the_model_s_own_loss_gives(run):
+    model, tokenizer = load(run.path), run.predictor.recipe.tokenizer
+    losses, tokens, size = 0.0, 0, 0
+    for text in [*TEXTS[:7], *CHINESE]:
+        ids = [tokenizer.eos_token_id, *tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+        assert len(ids) <= 48
+        with torch.no_grad():
+            loss = model(input_ids=torch.tensor([ids]), labels=torch.tensor([ids])).loss
+        losses, tokens, size = losses + float(loss) * (len(ids) - 1), tokens + len(ids) - 1, size + len(text.encode())
+    found = run.metrics["test"]
+    assert found["loss"] == pytest.approx(losses / tokens, rel=1e-4)
+    assert found["perplexity"] == pytest.approx(math.exp(losses / tokens), rel=1e-4)
+    assert found["byte_perplexity"] == pytest.approx(math.exp(losses / size), rel=1e-4)
+
+
+def test_what_evaluation_keeps_does_not_grow_with_the_vocabulary():
+    recipe = TextGeneration()
+    for vocabulary in (10, 1000):
+        kept = recipe.reduce(torch.zeros(3, 5, vocabulary), torch.ones(3, 5, dtype=torch.long))
+        assert kept.shape == (3, 3)
+
+
+def test_the_trivial_guess_is_by_the_frequency_of_tokens(run):
+    recipe = run.predictor.recipe
+    train = datasets.Dataset.from_list([{"text": "film film"}, {"text": "film"}])
+    guess = recipe.baseline(train)(datasets.Dataset.from_list([{"text": "film"}]))[0]
+    ids = [recipe.tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("film film", "film")]
+    counts = np.ones(len(recipe.tokenizer))
+    for token in [*ids[0], *ids[1], *[recipe.tokenizer.eos_token_id] * 2]:
+        counts[token] += 1
+    expected = -np.log(counts / counts.sum())[[*ids[1], recipe.tokenizer.eos_token_id]]
+    assert guess["loss"] == pytest.approx(expected.mean())
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_text_is_gone_on_with_as_the_pipeline_does(run):
+    from transformers import pipeline
+
+    ours = run.predict("the film")
+    theirs = pipeline("text-generation", str(run.path))("the film", return_full_text=False)[0]["generated_text"]
+    assert ours["generated_text"] == theirs
+    assert ours["prompt"] == "the film"
+    assert ours["generated_tokens"] <= 10
+
+
+def test_texts_of_any_length_are_gone_on_with_in_one_call(run):
+    texts = ["the", " ".join(TEXTS), "the film", "小船"]
+    together = run.predict(texts)
+    assert [one["generated_text"] for one in together] == [run.predict(text)["generated_text"] for text in texts]
+
+
+def test_some_rows_of_each_split_are_gone_on_with_after_training(run):
+    lines = [json.loads(line) for line in (run.path / "predictions.jsonl").read_text().splitlines()]
+    test = [line for line in lines if line["split"] == "test"]
+    written = [line for line in test if "generated_text" in line["prediction"]]
+    assert [line["row"] for line in written] == [0, 2, 5, 8]
+    for line in written[:3]:
+        assert line["text"].startswith(line["prediction"]["prompt"])
+        assert len(line["prediction"]["prompt"]) < len(line["text"])
+
+
+def test_what_is_drawn_for_scores_is_the_same_each_time(llama, tmp_path):
+    rows = [{"text": text} for text in TEXTS[:30]]
+    about = {"model": llama, "dataset": rows, "max_steps": 1, "temperature": 1.5, "max_new_tokens": 8, "bf16": False}
+    one, other = (hfrecipes.run("text-generation", output_dir=tmp_path / name, **about) for name in "ab")
+    assert (one.path / "predictions.jsonl").read_text() == (other.path / "predictions.jsonl").read_text()
+    saved = json.loads((one.path / "generation_config.json").read_text())
+    assert (saved["do_sample"], saved["temperature"], saved["max_new_tokens"]) == (True, 1.5, 8)
+
+
+def test_a_tokenizer_that_ends_texts_with_sep_will_do(tmp_path):
+    model = save_llama(make_tokenizer(), tmp_path / "model")
+    rows = [{"text": text} for text in TEXTS[:30]]
+    result = hfrecipes.run("text-generation", model=model, dataset=rows, output_dir=tmp_path / "run", max_steps=1)
+    recipe = result.predictor.recipe
+    ids = recipe.encode({"text": ["the film"]})["input_ids"][0]
+    assert recipe.tokenizer.convert_ids_to_tokens(ids) == ["[CLS]", "the", "film", "[SEP]"]
+    assert json.loads((result.path / "generation_config.json").read_text())["eos_token_id"] == 3
+
+
+def test_a_tokenizer_without_an_end_is_named():
+    recipe = recipe_with_tokenizer()
+    recipe.tokenizer.eos_token = None
+    with pytest.raises(ModelError, match="no token that ends a text: set eos_token"):
+        recipe.encode({"text": ["the film"]})
+
+
+def test_whole_files_are_documents(llama, tmp_path: Path):
+    for split in ("train", "validation"):
+        (tmp_path / split).mkdir()
+        for place in range(3):
+            (tmp_path / split / f"{place}.txt").write_text("\n\n".join(TEXTS[place : place + 5]))
+    found = hfrecipes.check(
+        "text-generation",
+        dataset={"train": str(tmp_path / "train/*.txt"), "validation": str(tmp_path / "validation/*.txt")},
+        document="file",
+    )
+    assert found["rows"] == {"train": 3, "validation": 3}
+
+
+def test_paragraphs_are_documents(tmp_path: Path):
+    file = tmp_path / "play.txt"
+    file.write_text("\n\n\n".join(f"Speaker {place}:\r\nI say so." for place in range(30)) + "\n\n")
+    recipe = TextGeneration(document="paragraph")
+    rows = hfrecipes.files.read_file(str(file), formats=recipe.formats)
+    assert rows["text"][:2] == ["Speaker 0:\nI say so.", "Speaker 1:\nI say so."]
+    assert hfrecipes.check("text-generation", dataset=str(file), document="paragraph")["rows"]["train"] == 27
+
+
+@pytest.mark.parametrize("setting", [{"max_new_tokens": 0}, {"generated_rows": -1}, {"temperature": -0.1}])
+def test_settings_that_write_nothing_are_refused(setting):
+    with pytest.raises(ConfigError, match="or more"):
+        TextGeneration(**setting)
+
+
+# --- learning --------------------------------------------------------------------------------------------------------
+
+
+def test_a_small_model_learns_to_count_and_to_stop_full_and_with_lora(tmp_path):
+    words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+    up = [" ".join(words[start : start + 4]) for start in (0, 4, 8)] * 80
+    down = [" ".join(reversed(text.split())) for text in up]
+    model = save_llama(make_pieces(up + down), tmp_path / "model", size=64, layers=2)
+    about = {"per_device_train_batch_size": 2, "bf16": False, "max_new_tokens": 12, "max_length": 64}
+    for name, texts, more in (
+        ("full", up, {"learning_rate": 5e-3, "num_train_epochs": 8}),
+        (
+            "lora",
+            down,
+            {"learning_rate": 1e-2, "num_train_epochs": 20, "lora": {"r": 16, "target_modules": "all-linear"}},
+        ),
+    ):
+        rows = [{"text": text} for text in texts]
+        result = hfrecipes.run(
+            "text-generation", model=model, dataset=rows, output_dir=tmp_path / name, **about, **more
+        )
+        for text in sorted(set(texts)):
+            first, rest = text.split(" ", 1)
+            made = hfrecipes.load(result.path).predict(first)
+            assert made["generated_text"].strip() == rest
+            assert not made["at_limit"]
+        model = str(result.path)
