@@ -33,7 +33,7 @@ def write_card(
     data = ModelCardData(
         base_model=base,
         library_name="transformers",
-        pipeline_tag=recipe.hub_task or recipe.task,
+        pipeline_tag=recipe.pipeline_tag or recipe.task,
         tags=["hfrecipes"],
         model_name=path.name,
         eval_results=_results(path, recipe, scores),
@@ -96,7 +96,7 @@ def _results(path: Path, recipe: Recipe, scores: dict[str, dict[str, dict[str, A
 
     return [
         EvalResult(
-            task_type=recipe.hub_task or recipe.task,
+            task_type=recipe.pipeline_tag or recipe.task,
             dataset_type="custom",
             dataset_name=path.name,
             dataset_split=split,

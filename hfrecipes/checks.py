@@ -39,7 +39,8 @@ def check(data: Data, recipe: Recipe, *, in_training: bool = True) -> None:
             known = {place for places in wrong.values() for place in places}
             found_too = recipe.untrainable(rows).items()
             wrong |= {one: rest for one, places in found_too if (rest := [at for at in places if at not in known])}
-        problems = {**empty_texts(rows, recipe), **_missing_answers(rows, recipe, split, wrong), **wrong}
+        empty = empty_texts(rows, recipe)
+        problems = {**empty, **_missing_answers(rows, recipe, split, {**empty, **wrong}), **wrong}
         bad = sorted({place for places in problems.values() for place in places})
         sentences = [name_rows(split, sentence, places) for sentence, places in problems.items()]
         if recipe.drop_invalid and bad and all(problems.values()):

@@ -257,10 +257,14 @@ def chat(path: str, system: str | None) -> None:
             dialogue = list(start)
             click.echo("(new dialogue)")
             continue
-        dialogue.append({"role": "user", "content": line})
-        reply = predictor.stream({"messages": dialogue}, lambda text: click.echo(text, nl=False))
+        asked = [*dialogue, {"role": "user", "content": line}]
+        try:
+            reply = predictor.stream({"messages": asked}, lambda text: click.echo(text, nl=False))
+        except KeyboardInterrupt:
+            click.echo(" (stopped)")
+            continue
         click.echo()
-        dialogue.append({"role": "assistant", "content": reply or "…"})
+        dialogue = [*asked, {"role": "assistant", "content": reply}]
 
 
 def _asked() -> str | None:

@@ -17,7 +17,7 @@ from . import data as data_module
 from ._version import __version__
 from .config import SPLITS, RunConfig, merge, place_bare_keys, read_recipe_file, resolve, training_types
 from .data import Data
-from .errors import ConfigError, MissingPackageError, NotFoundError, nearest
+from .errors import ConfigError, DataError, MissingPackageError, NotFoundError, nearest
 from .recipe import Recipe, arguments_name
 from .registry import find, find_recipe_file, recipe_files, tasks
 from .say import say
@@ -107,7 +107,10 @@ def check(what: str | Mapping[str, Any], **settings: Any) -> dict[str, Any]:
         model.check_folder(model.name_and_keywords(config)[0])
         load_tokenizer(config, recipe)
         encoded = encode(recipe, data, golds)
-        report["cut"] = {split: rows_cut(rows) / len(data.splits[split]) for split, rows in encoded.items()}
+        report["cut"] = {
+            split: max(rows_cut(features, name) for name in recipe.cut_by) / len(data.splits[split])
+            for split, features in encoded.items()
+        }
         say_lengths(encoded, data, recipe)
         report["example"] = recipe.illustrate(encoded["train"][0])
     return report
@@ -169,10 +172,9 @@ def check_metrics(config: RunConfig, recipe: Recipe, train: Dataset) -> None:
     if best == "loss":
         return
     few = train.select(range(min(2, len(train))))
-    made = [  # texts that are gone on with are written after training alone
-        {name: value for name, value in one.items() if recipe.written_rows is None or name != "generated_text"}
-        for one in recipe.baseline(few)(few)
-    ]
+    made = recipe.baseline(few)(few)
+    if recipe.written_rows is not None:  # what the model writes is scored after training alone
+        made = list(map(scoring.without_text, made))
     known = list(dict.fromkeys(["loss", *recipe.score(made, checks.golds(recipe, few))]))
     if best not in known:
         raise ConfigError(f"metric_for_best_model: no score {best}{nearest(best, known)}; there are {', '.join(known)}")
@@ -280,6 +282,10 @@ def encode(recipe: Recipe, data: Data, golds: Mapping[str, list[Any]]) -> dict[s
         if any(gold is None for gold in golds[split]):
             rows = rows.remove_columns([name for name in recipe.answers() if name in rows.column_names])
         encoded[split] = predict.encode(recipe, rows, training=split == "train")
+        if not len(encoded[split]):
+            raise DataError(
+                f"{split}: of no row anything can be learnt within {recipe.max_length} tokens: raise max_length"
+            )
     return encoded
 
 
@@ -288,7 +294,7 @@ def say_lengths(encoded: Mapping[str, Dataset], data: Data, recipe: Recipe) -> N
     for split, features in encoded.items():
         rows, lengths = len(data.splits[split]), np.asarray(features["length"])
         parts = f" in {len(features)} pieces" if len(features) != rows else ""
-        cut = {limit: number for name, limit in recipe.limits.items() if (number := rows_cut(features, name))}
+        cut = {limit: number for name, limit in recipe.cut_by.items() if (number := rows_cut(features, name))}
         shares = [
             f"{number} ({number / rows:.1%}) cut at {limit}={getattr(recipe, limit)}" for limit, number in cut.items()
         ]
@@ -308,7 +314,7 @@ def unknown_share(features: Dataset, unknown: int | None) -> float:
     return float(np.mean(np.concatenate(first) == unknown)) if first and unknown is not None else 0.0
 
 
-def rows_cut(features: Dataset, name: str = "cut") -> int:
+def rows_cut(features: Dataset, name: str) -> int:
     """Number of the rows of which something was cut off, as the feature tells; 0 where a task cuts nothing."""
     if name not in features.column_names:
         return 0

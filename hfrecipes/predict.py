@@ -16,7 +16,7 @@ from . import checks, data, folder, scoring, sources
 from .config import RunConfig, read_recipe_file
 from .errors import DataError, ModelError, NotFoundError
 from .model import machine_arguments
-from .recipe import Batch, Recipe, Row, arguments_name
+from .recipe import Batch, Prompt, Recipe, Row, arguments_name
 from .registry import find
 from .say import say
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from transformers import EvalPrediction, PreTrainedModel, Trainer
 
 SHORT = 2000  # rows: below, no progress bar
+HELD = 12  # letters that a text that is being written is shown behind
 MANY = 200  # texts to write: below, no progress bar either
 LONG = 20_000  # bytes of a row: beyond, fewer rows are encoded at once
 
@@ -122,14 +123,14 @@ def with_texts(
         return predictions
     some = min(recipe.written_rows, len(rows)) if scored else len(rows)
     places = [int(place) for place in np.linspace(0, len(rows) - 1, some)]
-    prompts = dict(zip(places, recipe.prompts(rows.select(places), scored=scored), strict=True))
-    prompts = {place: prompt for place, prompt in prompts.items() if prompt[1]}
-    made = write(trainer, [ids for _, ids in prompts.values()], seed=trainer.args.seed if scored else None)
-    texts = {place: recipe.written(prompts[place], ids) for place, ids in zip(prompts, made, strict=True)}
+    found = zip(places, recipe.prompts(rows.select(places), scored=scored), strict=True)
+    prompts = {place: prompt for place, prompt in found if prompt is not None}
+    ids = generate(trainer, [one.input_ids for one in prompts.values()], seed=trainer.args.seed if scored else None)
+    texts = {place: recipe.decode_generated(prompts[place], made) for place, made in zip(prompts, ids, strict=True)}
     return [{**prediction, **texts.get(place, {})} for place, prediction in enumerate(predictions)]
 
 
-def write(trainer: Trainer, prompts: list[list[int]], *, seed: int | None = None, **how: Any) -> list[list[int]]:
+def generate(trainer: Trainer, prompts: list[list[int]], *, seed: int | None = None, **how: Any) -> list[list[int]]:
     """What the model writes behind each prompt, by its own generation settings.
 
     Args:
@@ -143,22 +144,28 @@ def write(trainer: Trainer, prompts: list[list[int]], *, seed: int | None = None
     model, size = trainer.model, trainer.args.per_device_eval_batch_size
     made: list[list[int]] = [[] for _ in prompts]
     order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
+    gpus = [model.device] if model.device.type == "cuda" else []
     model.eval()
-    with (
-        torch.random.fork_rng(enabled=seed is not None),
-        torch.inference_mode(),
-        trainer.autocast_smart_context_manager(),
-    ):
+    with torch.random.fork_rng(gpus, enabled=seed is not None), torch.inference_mode(), _autocast(trainer):
         if seed is not None:
             torch.manual_seed(seed)
         for start in _steps(len(order), size, "Writing"):
             places = order[start : start + size]
-            batch = _left_padded([prompts[place] for place in places], model.generation_config.pad_token_id)
-            batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
+            # From the left, so that all prompts end where the model goes on.
+            padded = trainer.processing_class.pad(
+                {"input_ids": [prompts[place] for place in places]}, padding_side="left", return_tensors="pt"
+            )
+            batch = {name: padded[name].to(model.device) for name in ("input_ids", "attention_mask")}
             ids = model.generate(**batch, use_cache=True, **how)[:, batch["input_ids"].shape[1] :]
             for place, row in zip(places, ids.tolist(), strict=True):
                 made[place] = row
     return made
+
+
+def _autocast(trainer: Trainer) -> contextlib.AbstractContextManager[Any]:
+    """The precision that the model is trained and evaluated in."""
+    context: contextlib.AbstractContextManager[Any] = trainer.autocast_smart_context_manager()
+    return context
 
 
 def _steps(number: int, size: int, desc: str) -> Iterable[int]:
@@ -167,16 +174,6 @@ def _steps(number: int, size: int, desc: str) -> Iterable[int]:
 
     steps: Iterable[int] = logging.tqdm(range(0, number, size), desc=desc, disable=number < MANY)
     return steps
-
-
-def _left_padded(prompts: list[list[int]], filler: int) -> dict[str, Any]:
-    """Prompts that end at one place, from which the model goes on."""
-    import torch
-
-    most = max(map(len, prompts))
-    ids = torch.tensor([[filler] * (most - len(one)) + one for one in prompts])
-    lengths = torch.tensor(list(map(len, prompts)))
-    return {"input_ids": ids, "attention_mask": (torch.arange(most) >= most - lengths[:, None]).long()}
 
 
 def model_outputs(trainer: Trainer, recipe: Recipe, encoded: Dataset) -> Any:
@@ -285,18 +282,13 @@ class Predictor:
         Returns:
             The whole text.
         """
-        from transformers import TextStreamer
-
-        class Streamer(TextStreamer):  # type: ignore[misc]
-            def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-                show(text)
-
         found = sources.one_part([dict(row)], header=True, formats=self.recipe.formats)
         rows = self.prepare(found, self._columns_in(found))
-        ((prompt, ids),) = self.recipe.prompts(rows, scored=False)
-        streamer = Streamer(self.recipe.tokenizer, skip_prompt=True, skip_special_tokens=True)
-        (made,) = write(self.trainer, [ids], streamer=streamer)
-        return str(self.recipe.written((prompt, ids), made)["generated_text"])
+        (prompt,) = self.recipe.prompts(rows, scored=False)
+        if prompt is None:
+            raise DataError("found nothing to go on from, expected a turn of the user")
+        (made,) = generate(self.trainer, [prompt.input_ids], streamer=_Streamer(self.recipe, prompt, show))
+        return str(self.recipe.decode_generated(prompt, made)["generated_text"])
 
     @property
     def reads(self) -> list[str]:
@@ -387,6 +379,35 @@ class Predictor:
         return Evaluation(name if len(found) > 1 else "the data", scored, measured)
 
 
+class _Streamer:
+    """Shows a text while it is written; what `generate` takes as `streamer`."""
+
+    def __init__(self, recipe: Recipe, prompt: Prompt, show: Callable[[str], None]) -> None:
+        self.recipe, self.prompt, self.show = recipe, prompt, show
+        self.ids: list[int] | None = None
+        self.shown = ""
+
+    def put(self, value: Any) -> None:
+        """Take the next ids; the prompt comes first."""
+        if self.ids is None:
+            self.ids = []
+            return
+        self.ids += value.flatten().tolist()
+        self._show(HELD)
+
+    def end(self) -> None:
+        """Show what was held back."""
+        self._show(0)
+
+    def _show(self, held: int) -> None:
+        """Show what is new but for the last letters, which may turn out to be no part of the text."""
+        text = str(self.recipe.decode_generated(self.prompt, self.ids or [])["generated_text"])
+        text = text[: len(text) - held] if held else text
+        if text.startswith(self.shown):
+            self.show(text[len(self.shown) :])
+            self.shown = text
+
+
 class Evaluation:
     """Scores of one split."""
 
@@ -470,6 +491,7 @@ def _trainer(config: RunConfig, recipe: Recipe, place: Path) -> Trainer:
         report_to="none",
         label_names=["labels"],
         eval_do_concat_batches=False,
+        seed=config.training.get("seed", 42),
         **({"predict_with_generate": True} if recipe.trainer == "Seq2SeqTrainer" else {}),
         **machine,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from .errors import ConfigError, ModelError
 
@@ -40,6 +40,14 @@ class Column:
     """Type of a cell: a type of `datasets`, a list with one, or a dict of them; None for any."""
 
 
+class Prompt(NamedTuple):
+    """What a model goes on from."""
+
+    text: str
+    """As a person reads it."""
+    input_ids: list[int]
+
+
 @dataclass(kw_only=True)
 class Recipe:
     """Base of all tasks: holds defaults, never flow. A task overrides what it needs.
@@ -54,8 +62,8 @@ class Recipe:
     """Whether rows that cannot be used are dropped instead of being an error."""
 
     task: ClassVar[str]
-    """Task name, as the Hub spells it."""
-    hub_task: ClassVar[str | None] = None
+    """Task name, as the Hub spells it where it has one."""
+    pipeline_tag: ClassVar[str | None] = None
     """The Hub's name for it, where that is another."""
     auto_model: ClassVar[str]
     """Name of the class in transformers that loads the model with its head."""
@@ -75,8 +83,10 @@ class Recipe:
     """Features for loss and collator, beside what the model reads."""
     reduced_by: ClassVar[tuple[str, ...]] = ()
     """Targets that `reduce` looks at, so that predictions have them too; the others come from answers alone."""
-    limits: ClassVar[dict[str, str]] = {"cut": "max_length"}
+    cut_by: ClassVar[dict[str, str]] = {"cut": "max_length"}
     """Features that tell whether something was cut off, each with the option that says how much is kept."""
+    refused: ClassVar[dict[str, str]] = {}
+    """TrainingArguments keywords that the task has options for, each with what to use in its place."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Modules beyond the core that scoring needs, of the extra `generation`."""
     samples: ClassVar[list[Row]]
@@ -189,14 +199,14 @@ class Recipe:
 
     @property
     def written_rows(self) -> int | None:
-        """How many rows of a split the model goes on writing when it is scored; None where it writes none.
+        """How many rows of a split the model writes a text for when it is scored; rows to predict all get one.
 
-        Rows to predict are all gone on with. Of tasks whose Trainer generates, `decode` has the texts already.
+        None where it writes none, or where its Trainer generates, and `decode` has the texts.
         """
         return None
 
-    def prompts(self, rows: Dataset, *, scored: bool) -> list[tuple[str, list[int]]]:
-        """For each row what the model goes on from: as a person reads it, and as ids; no ids for nothing.
+    def prompts(self, rows: Dataset, *, scored: bool) -> list[Prompt | None]:
+        """For each row what the model goes on from; None for nothing.
 
         Args:
             rows: Raw rows.
@@ -204,7 +214,7 @@ class Recipe:
         """
         raise NotImplementedError
 
-    def written(self, prompt: tuple[str, list[int]], ids: list[int]) -> Row:
+    def decode_generated(self, prompt: Prompt, ids: list[int]) -> Row:
         """What the ids that the model wrote add to a row's prediction, `prompt` and `generated_text` among it."""
         raise NotImplementedError
 
@@ -281,6 +291,13 @@ class Recipe:
     def illustrate(self, features: Row) -> str:
         """Encoded row as a person reads it, what is learnt of it marked; empty where there is nothing to see."""
         return ""
+
+    def check_model(self, model: PreTrainedModel) -> None:
+        """Refuse a model that cannot do what the options ask for; called with the model as it is to be trained.
+
+        Raises:
+            ConfigError: It cannot.
+        """
 
     def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
         """What makes a batch of features for the model; it is given only what that reads, and `targets`."""

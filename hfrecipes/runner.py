@@ -202,9 +202,9 @@ def _predict(job: Job, split: str) -> tuple[Dataset, list[Row]]:
 
 def _say_samples(predictions: list[Row]) -> None:
     """Some texts that the model went on writing."""
-    texts = [one for one in predictions if "generated_text" in one and "prompt" in one]
+    texts = [one for one in predictions if scoring.TEXT in one and "prompt" in one]
     for one in texts[:SHOWN]:
-        prompt, text = (" ".join(one[name].split()) for name in ("prompt", "generated_text"))
+        prompt, text = (" ".join(one[name].split()) for name in ("prompt", scoring.TEXT))
         say(f"sample: {prompt[-WIDTH:]} → {text[:WIDTH]}{'…' * (len(text) > WIDTH)}")
 
 

@@ -22,12 +22,6 @@ if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
 PATIENCE = 2
-# What would have texts generated otherwise for the scores than by the saved model.
-_INSTEAD = {
-    "generation_max_length": "the option is max_target_length",
-    "generation_num_beams": "the option is num_beams",
-    "generation_config": "the options are max_target_length and num_beams",
-}
 
 
 @dataclass
@@ -79,6 +73,8 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
     if "validation" in encoded:
         rows, references = plan.data.splits["validation"], plan.golds["validation"]
         predict.attach_scores(trainer, recipe, rows, references, encoded["validation"])
+    with trainer.autocast_smart_context_manager():
+        recipe.check_model(trainer.model)
     if trainer.compute_loss_func is None:
         _mend_loss_scale(trainer, encoded["train"])
     return trainer
@@ -90,12 +86,20 @@ def _not_on_shared_weights(record: logging.LogRecord) -> bool:
 
 
 def _epoch_teller(recipe: Recipe) -> TrainerCallback:
-    """Tells the recipe the epoch before the first batch of it is made, after a resume too."""
+    """Tells recipe and sampler the epoch before the first batch of it is made, after a resume too."""
+    import torch
     import transformers
 
     class TellEpoch(transformers.TrainerCallback):  # type: ignore[misc]
         def on_epoch_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
             recipe.epoch = int((state.epoch or 0) + 1e-6)
+            batches = keywords["train_dataloader"].batch_sampler
+            while hasattr(batches, "batch_sampler"):  # several processes wrap it
+                batches = batches.batch_sampler
+            sampler = getattr(batches, "sampler", None)
+            if isinstance(sampler, transformers.trainer_pt_utils.LengthGroupedSampler):
+                # Else the order depends on all that was drawn before, and a resume in a later epoch gets another one.
+                sampler.generator = torch.Generator().manual_seed(args.seed + recipe.epoch)
 
     return TellEpoch()
 
@@ -118,8 +122,8 @@ def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validat
     chosen["eval_do_concat_batches"] = False  # predict.in_row_order does it, without padding
     if chosen.get("dataloader_persistent_workers"):
         raise ConfigError("dataloader_persistent_workers: leave it out, the order of evaluated rows would be lost")
-    for name, instead in _INSTEAD.items():
-        if name in config.training and recipe.trainer == "Seq2SeqTrainer":
+    for name, instead in recipe.refused.items():
+        if name in config.training:
             raise ConfigError(f"{name}: leave it out, {instead}, which is saved with the model")
     if chosen.get("label_smoothing_factor") and recipe.loss_function() is not None:
         raise ConfigError(f"label_smoothing_factor: leave it out, the loss of {recipe.task} does not take it")

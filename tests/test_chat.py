@@ -15,7 +15,7 @@ from conftest import make_pieces, save_llama
 import hfrecipes
 from hfrecipes.cli import main
 from hfrecipes.errors import ConfigError, DataError
-from hfrecipes.tasks._dialogues import messages, without_oldest, wrong_order
+from hfrecipes.tasks._dialogues import messages, shortened, wrong_order
 from hfrecipes.tasks.chat import Chat
 
 TEXTS = [turn["content"] for row in Chat.samples for turn in row["messages"]]
@@ -51,6 +51,12 @@ SHAPES = {
     "chinese": {"问题": "几点开门？", "回答": "十点。"},
     "system": {"system": "Be brief.", "prompt": "Hi", "response": "Hello!"},
     "history": {"instruction": "And now?", "input": "", "output": "Now too.", "history": [["Hi", "Hello!"]]},
+    "history of messages": {"instruction": "And now?", "output": "Now too.", "history": said("Hi", "Hello!")},
+    "history in a cell": {"instruction": "And now?", "output": "Now too.", "history": '[["Hi", "Hello!"]]'},
+    "no history": {"prompt": "Hi", "completion": "Hello!", "history": "[]"},
+    "dolly": {"instruction": "Translate.", "context": "guten Tag", "response": "good day"},
+    "numbers": {"question": "2 + 1?", "answer": 3},
+    "a list as text": {"instruction": "Sort.", "input": "3 1", "output": "[1, 3]"},
 }
 MEANT = {
     "alpaca": said("Translate.\n\nguten Tag", "good day"),
@@ -59,7 +65,13 @@ MEANT = {
     "question": said("Hi", "Hello!"),
     "chinese": said("几点开门？", "十点。"),
     "system": said("Hi", "Hello!", system="Be brief."),
-    "history": said("Hi", "Hello!", "And now?", "Now too."),
+    **dict.fromkeys(
+        ("history", "history of messages", "history in a cell"), said("Hi", "Hello!", "And now?", "Now too.")
+    ),
+    "no history": said("Hi", "Hello!"),
+    "dolly": said("Translate.\n\nguten Tag", "good day"),
+    "numbers": said("2 + 1?", "3"),
+    "a list as text": said("Sort.\n\n3 1", "[1, 3]"),
 }
 
 
@@ -111,10 +123,14 @@ def test_a_tool_answers_like_a_user():
     assert wrong_order([{"role": role, "content": "…"} for role in turns]) is None
 
 
-@pytest.mark.parametrize("cell", [[1, 2], [{"role": "user", "content": ["a"]}], [{"content": "a"}]])
-def test_a_cell_that_is_no_dialogue_is_refused(cell):
-    with pytest.raises(DataError, match="expected"):
-        messages(cell)
+@pytest.mark.parametrize("cell", [[{"content": "a"}], [{"role": "user", "content": [{"type": "image"}]}], [None]])
+def test_a_turn_that_cannot_be_read_is_named_with_its_row(cell):
+    assert wrong_order(messages(cell)) is not None
+
+
+def test_content_in_parts_of_text_is_read():
+    parts = [{"type": "text", "text": "a "}, {"type": "text", "text": "b"}]
+    assert messages([{"role": "user", "content": parts}]) == said("a b")
 
 
 # --- templates -------------------------------------------------------------------------------------------------------
@@ -142,6 +158,14 @@ TEMPLATES = {
         "{% else %}{{ m['content'] }}<|im_end|>{% endif %}\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     ),
+    "opened thought": (  # as told, a turn has no thought; as asked for, it opens one
+        TURN + "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
+    ),
+    "asked with a blank": (
+        "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}<|end|>{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
+    ),
+    "ended twice": TURN + "{% if add_generation_prompt %}<|im_start|>assistant\n{% else %}{{ eos_token }}{% endif %}",
     "no system": (
         "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system messages, please') }}{% endif %}"
         + TURN
@@ -181,7 +205,8 @@ def test_the_assistant_s_words_and_their_end_are_learnt_and_nothing_else(templat
     recipe = recipe_with(template)
     dialogue = said("When do you open?", "At ten.", "And on Sunday?", "Never.")
     pieces = learnt(recipe, dialogue)
-    end = {"brackets": "<|end|>", "no end": "\n<|end|>", "none": "<|end|>"}.get(template, "<|im_end|>")
+    ends = dict.fromkeys(("brackets", "none", "asked with a blank"), "<|end|>")
+    end = {**ends, "no end": "\n<|end|>"}.get(template, "<|im_end|>")
     first, last = (
         ("At ten.", "Never.")
         if template != "thoughts"
@@ -189,17 +214,24 @@ def test_the_assistant_s_words_and_their_end_are_learnt_and_nothing_else(templat
     )
     if template in ("brackets", "no end"):
         first, last = f" {first}", f" {last}"
-    if template in ("thoughts", "no end"):  # each turn as it is when it is the last
+    # Each turn as it is when it is the last, or as it is asked for.
+    if template in ("thoughts", "no end", "opened thought"):
         assert [text for text, _ in pieces] == [first + end, last + end]
     else:
         assert [text for text, _ in pieces] == [first + end + last + end]
+
+
+def asked(recipe: Chat, *dialogues: list[dict], scored: bool = True) -> list[list[int]]:
+    """What the model is to go on from."""
+    rows = datasets.Dataset.from_list([{"messages": dialogue} for dialogue in dialogues])
+    return [prompt.input_ids for prompt in recipe.prompts(rows, scored=scored)]
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_what_is_learnt_goes_on_from_the_very_tokens_that_prediction_starts_from(template):
     recipe = recipe_with(template)
     dialogue = said("When do you open?", "At ten.", "And on Sunday?", "Never.")
-    ((_, prompt),) = recipe.prompts(datasets.Dataset.from_list([{"messages": dialogue}]), scored=True)
+    (prompt,) = asked(recipe, dialogue)
     features = recipe.encode_for_training({"messages": [dialogue]})
     assert features["input_ids"][-1][: len(prompt)] == prompt
     assert features["labels"][-1][len(prompt)] >= 0
@@ -231,7 +263,7 @@ def test_what_is_learnt_can_be_the_last_reply_or_everything():
 
 def test_a_template_s_refusal_is_one_sentence():
     recipe = recipe_with("no system")
-    with pytest.raises(DataError, match="refuses the dialogue that starts 'Be brief': no system messages, please"):
+    with pytest.raises(DataError, match="refuses the dialogue that starts 'Hi': no system messages, please"):
         recipe.encode({"messages": [said("Hi", "Hello", system="Be brief")]})
 
 
@@ -261,7 +293,9 @@ def test_a_dialogue_that_is_too_long_is_cut_behind_a_reply_and_counted(tiny_llam
     assert features["cut"] == [True, False]
     text = recipe.tokenizer.decode(features["input_ids"][0])
     assert text.endswith("<|im_end|>")
-    assert text.count("<|im_start|>assistant") == text.count("<|im_start|>user")
+    assert text.count("<|im_start|>assistant") == text.count("<|im_start|>user") > 1
+    exchange = len(recipe.tokenizer("<|im_start|>user\nTurn number 9<|im_end|>\n")["input_ids"]) * 2 + 2
+    assert features["length"][0] > recipe.max_length - exchange, "one more would not fit"
     rows = [{"messages": said(*(f"{turn} of {place}" for turn in turns))} for place in range(30)]
     with caplog.at_level("INFO", "hfrecipes"):
         hfrecipes.check("chat", dataset=rows, model=tiny_llama, max_length=64)
@@ -279,7 +313,7 @@ def test_before_the_last_reply_the_oldest_turns_go_and_the_system_message_stays(
     assert text.startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user")
     assert text.endswith("Turn number 11<|im_end|>")
     recipe.max_new_tokens = 10
-    ((_, prompt),) = recipe.prompts(datasets.Dataset.from_list([{"messages": dialogue}]), scored=False)
+    (prompt,) = asked(recipe, dialogue)
     assert len(prompt) <= 50
     assert recipe.tokenizer.decode(prompt).startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user")
     assert recipe.tokenizer.decode(prompt).endswith("Turn number 10<|im_end|>\n<|im_start|>assistant\n")
@@ -295,11 +329,11 @@ def test_a_dialogue_of_which_nothing_fits_is_left_out_of_training_and_said(tiny_
 
 
 def test_exchanges_are_dropped_from_the_front():
-    dialogue = said("a", "b", "c", "d", "e", system="s")
-    shorter = without_oldest(dialogue)
-    assert [turn["content"] for turn in shorter] == ["s", "c", "d", "e"]
-    assert without_oldest(said("a", "b")) is None
-    assert without_oldest(said("a")) is None
+    left = shortened(said("a", "b", "c", "d", "e", system="s"))
+    assert ["".join(turn["content"] for turn in one) for one in left] == ["sabcde", "scde", "se"]
+    assert shortened(said("a", "b")) == [said("a", "b")]
+    tools = [{"role": role, "content": role[0]} for role in ("user", "assistant", "tool", "assistant", "user")]
+    assert [[turn["role"] for turn in one] for one in shortened(tools)][1:] == [["user"]]
 
 
 # --- packing ---------------------------------------------------------------------------------------------------------
@@ -500,3 +534,105 @@ def test_a_score_of_written_replies_cannot_pick_the_checkpoint():
     rows = [{"messages": said(f"Hi {place}", "Hello")} for place in range(30)]
     with pytest.raises(ConfigError, match="no score rougeL; there are loss, perplexity, accuracy"):
         hfrecipes.check("chat", dataset=rows, metric_for_best_model="rougeL")
+
+
+# --- what broke once -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "template", ["thoughts", "opened thought", "asked with a blank", "text at the end", "no header"]
+)
+def test_what_a_template_adds_is_no_part_of_the_reply(template, tmp_path):
+    templates = {
+        **TEMPLATES,
+        "text at the end": (
+            "{% for m in messages %}{{ m['role'] }}:{{ m['content'] }}[over]\n{% endfor %}"
+            "{% if add_generation_prompt %}assistant:{% endif %}"
+        ),
+        "no header": "{% for m in messages %}{{ m['role'] }}\n{{ m['content'] }}<|end|>\n{% endfor %}",
+    }
+    tokenizer = make_pieces([" ".join([*WORDS, "<think>", "[over]"])] * 20 + WORDS * 9)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    tokenizer.chat_template = templates[template]
+    rows = [{"messages": said(word, f"{word} too")} for word in WORDS[:4]] * 30
+    result = hfrecipes.run(
+        "chat",
+        model=save_llama(tokenizer, tmp_path / "model", size=64, layers=2),
+        dataset=rows,
+        output_dir=tmp_path / "run",
+        learning_rate=5e-3,
+        num_train_epochs=6,
+        max_new_tokens=24,
+        max_length=128,
+        bf16=False,
+    )
+    assert result.predict("cat")["generated_text"] == "cat too"
+    assert result.metrics["validation"]["rougeL"] == pytest.approx(100)
+    said_in_terminal = CliRunner().invoke(main, ["chat", str(result.path)], input="dog\n").output
+    assert said_in_terminal == "dog too\n"
+
+
+def test_long_dialogues_are_shortened_in_few_steps():
+    recipe = recipe_with("thoughts", train_on="last", max_length=64)
+    rendered = []
+    render = recipe.template.render
+    recipe.template.render = lambda *given, **how: rendered.append(1) or render(*given, **how)
+    dialogue = said(*(f"Turn number {place}" for place in range(400)))
+    assert recipe.encode({"messages": [dialogue]})["length"][0] <= 64
+    assert len(rendered) < 30
+
+
+def test_what_the_user_says_behind_the_last_reply_is_left_out():
+    recipe = recipe_with("marked turns")
+    dialogue = said("Hi", "Hello", "bye")
+    assert recipe.gold({"messages": dialogue}) == "Hello"
+    assert asked(recipe, dialogue, scored=True) == asked(recipe, dialogue[:1])
+    assert asked(recipe, dialogue, scored=False) != asked(recipe, dialogue[:1])
+    assert learnt(recipe, dialogue) == learnt(recipe, dialogue[:2])
+
+
+def test_where_nothing_fits_the_option_to_raise_is_named(tiny_llama):
+    rows = [{"messages": said("word " * 60, f"Hello {place}")} for place in range(20)]
+    with pytest.raises(DataError, match="train: of no row anything can be learnt within 16 tokens: raise max_length"):
+        hfrecipes.check("chat", dataset=rows, model=tiny_llama, max_length=16)
+
+
+@pytest.mark.parametrize("rows", [[{"role": "user", "content": "Hi"}], {"messages": [{"role": "ai", "content": "Hi"}]}])
+def test_rows_to_predict_that_are_no_dialogues_are_refused(toy, rows):
+    with pytest.raises(DataError, match=r"messages|expected turns of user and assistant"):
+        toy.predict(rows)
+
+
+def test_settings_of_the_base_model_do_not_change_what_is_written(tiny_llama, quick, tmp_path):
+    import shutil
+
+    shutil.copytree(tiny_llama, tmp_path / "model")
+    file = tmp_path / "model" / "generation_config.json"
+    own = {"do_sample": True, "temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 1.1}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **own}))
+    settings = {**quick, "model": str(tmp_path / "model")}
+    for temperature, drawn, top in ((0, False, 50), (1.0, True, 0)):
+        folder = tmp_path / str(drawn)
+        trainer = hfrecipes.build("chat", dataset=CHATS, output_dir=folder, temperature=temperature, **settings)
+        found = trainer.model.generation_config
+        assert (found.do_sample, found.top_k, found.top_p, found.repetition_penalty) == (drawn, top, 1.0, 1.0)
+
+
+CHATS = [{"messages": said(f"Hi {place}", "Hello")} for place in range(30)]
+
+
+def test_metrics_of_texts_are_refused_where_none_is_written():
+    with pytest.raises(ConfigError, match="cannot score this task"):
+        hfrecipes.check("chat", dataset=CHATS, metrics=["accuracy"], generated_rows=0)
+
+
+def test_a_template_that_is_broken_is_the_model_s_fault(tiny_llama, tmp_path):
+    import shutil
+
+    from hfrecipes.errors import ModelError
+
+    shutil.copytree(tiny_llama, tmp_path / "model")
+    (tmp_path / "model" / "chat_template.jinja").write_text("{% for m in messages %}{{ m['content'] + 1 }}{% endfor %}")
+    with pytest.raises(ModelError, match="the model's chat template cannot be used"):
+        hfrecipes.check("chat", dataset=CHATS, model=str(tmp_path / "model"))

@@ -126,7 +126,7 @@ def trained(task: str, model: str, path: Path, checkpoint: Path | None = None, *
         dataset={"train": rows_of(kind, 32)},
         splits={"validation": None},
         output_dir=path,
-        save_total_limit=9,
+        save_total_limit=99,
         **settings,
     )
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -148,10 +148,14 @@ def test_what_is_learnt_does_not_depend_on_accumulation(task, model_for, tmp_pat
 @pytest.mark.parametrize("task", TASKS)
 def test_a_run_that_goes_on_in_the_middle_of_an_epoch_learns_the_same(task, model_for, tmp_path: Path):
     model = model_for(find(task))
-    about = {"max_steps": 8, "save_strategy": "steps", "save_steps": 3, "per_device_train_batch_size": 2}
+    about = {"num_train_epochs": 2, "save_strategy": "steps", "save_steps": 1, "per_device_train_batch_size": 8}
+    about["gradient_accumulation_steps"] = 1
     whole = trained(task, model, tmp_path / "a", **about)
-    resumed = trained(task, model, tmp_path / "b", tmp_path / "a" / "checkpoint-3", **about)
-    assert torch.equal(whole, resumed)
+    states = [json.loads(file.read_text()) for file in (tmp_path / "a").glob("checkpoint-*/trainer_state.json")]
+    epochs = {state["epoch"]: state["global_step"] for state in states if state["epoch"] != int(state["epoch"])}
+    for step in (epochs[min(epochs)], next(epochs[epoch] for epoch in sorted(epochs) if epoch > 1)):
+        resumed = trained(task, model, tmp_path / f"b{step}", tmp_path / "a" / f"checkpoint-{step}", **about)
+        assert torch.equal(whole, resumed), f"after {step} steps"
 
 
 @pytest.mark.parametrize("task", TASKS)

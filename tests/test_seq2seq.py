@@ -147,7 +147,7 @@ def test_parallel_files_are_read_side_by_side(tmp_path: Path):
 @pytest.mark.parametrize(
     ("row", "source", "golds"),
     [
-        ({"instruction": "Greet.", "input": "Ida", "output": "Hello Ida"}, "Greet.\nIda", ["Hello Ida"]),
+        ({"instruction": "Greet.", "input": "Ida", "output": "Hello Ida"}, "Greet.\n\nIda", ["Hello Ida"]),
         ({"instruction": "Greet.", "input": "", "output": "Hello"}, "Greet.", ["Hello"]),
         (
             {"question": "who ?", "context": "Ida came", "answers": {"text": ["Ida", "ida"], "answer_start": [0, 0]}},

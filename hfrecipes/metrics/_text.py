@@ -6,6 +6,7 @@ ROUGE: Lin 2004, by the package rouge_score. BLEU: Papineni et al. 2002, and chr
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,15 @@ _UNSPACED = ("ja", "jpn", "ko", "kor", "th", "tha", "my", "mya", "km", "khm", "l
 _BY_LANGUAGE = {**dict.fromkeys(("zh", "zho", "cmn", "yue"), "zh"), **dict.fromkeys(_UNSPACED, "char")}
 
 
+LOOKED_AT = 2000  # texts, to see what script they are in
 SCRIPTS = "ROUGE counts words of any script, Chinese and Japanese by letter; options.characters changes that"
 
 
 def is_foreign(texts: list[str]) -> bool:
     """Whether most letters are beyond a to z, the only ones that ROUGE's own tokenizer knows."""
-    letters = [sign for text in texts for sign in text if sign.isalpha()]
-    return sum(not sign.isascii() for sign in letters) > len(letters) / 2
+    some = texts[:: max(1, len(texts) // LOOKED_AT)]
+    foreign = Counter(sign.isascii() for text in some for sign in text if sign.isalpha())
+    return foreign[False] > foreign[True]
 
 
 def language_of(texts: list[str]) -> str:

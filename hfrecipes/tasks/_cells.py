@@ -43,3 +43,10 @@ def whole(cell: Any) -> int | None:
     if not number.is_integer():
         raise ValueError(cell)
     return int(number)
+
+
+def below(asked: Any, about: Any) -> str | None:
+    """A request and, where there is one, the text that it is about, as one text; None for no request."""
+    if asked is None or not str(asked).strip():
+        return None
+    return str(asked) if about is None or not str(about).strip() else f"{asked}\n\n{about}"

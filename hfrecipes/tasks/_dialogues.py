@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..recipe import Batch, Row
-from ._cells import spelled
+from ._cells import below, spelled
 
 Messages = list[Row]
 ROLES = {
@@ -31,6 +31,7 @@ ROLES = {
     "function": "tool",
     "observation": "tool",
 }
+NOBODY = "nobody"
 _ROLE, _CONTENT = ("role", "from", "speaker", "author"), ("content", "value", "text", "message", "utterance")
 TURNS = ("conversations", "conversation", "dialogue", "dialog", "dialogs", "turns", "chat", "对话")
 ASKED = ("instruction", "question", "query", "input", "user", "human", "text", "问题", "提问", "指令")
@@ -44,6 +45,10 @@ def reshaper(columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
     (`instruction, input, output` of Alpaca, `prompt, completion`), with `system` and `history` where they are there.
     """
     own = {name.strip().lower(): name for name in columns}
+    if {"role", "content"} <= set(own):
+        raise DataError(
+            'each row holds one turn, expected a dialogue a row: {"messages": [{"role": …, "content": …}, …]}'
+        )
     turns = next((own[name] for name in ("messages", *TURNS) if name in own), None)
     if turns is not None:
         return partial(_from_turns, turns=turns, system=own.get("system"))
@@ -51,7 +56,7 @@ def reshaper(columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
     reply = next((own[name] for name in ("completion", *REPLY) if name in own), None)
     if asked is None:
         return None
-    more = own.get("input") if asked != own.get("input") and "instruction" in own else None
+    more = next((own[name] for name in ("input", "context") if name in own and own[name] != asked), None)
     return partial(
         _from_pairs, asked=asked, reply=reply, more=more, system=own.get("system"), history=own.get("history")
     )
@@ -76,7 +81,7 @@ def _listed(cell: Any) -> Any:
         turns = spelled(cell)
     except DataError:  # as a text may look
         return cell
-    return turns if isinstance(turns, list) and turns and isinstance(turns[0], str | dict) else cell
+    return turns if isinstance(turns, list) and all(isinstance(turn, str | list | dict) for turn in turns) else cell
 
 
 def _from_pairs(
@@ -90,10 +95,15 @@ def _from_pairs(
 
 
 def _exchange(asked: Any, reply: Any, more: Any, system: Any, history: Any) -> Messages:
-    before = [text for pair in history or [] for text in pair]
-    if more is not None and str(more).strip():
-        asked = f"{asked}\n\n{more}"
-    return _started(system, [*messages(before), *messages(asked), *messages(reply, "assistant")])
+    asked = asked if isinstance(asked, list) else below(asked, more)
+    return _started(system, [*_past(_listed(history)), *messages(asked), *messages(reply, "assistant")])
+
+
+def _past(history: Any) -> Messages:
+    """Turns before the request, as messages or as pairs of texts."""
+    if not isinstance(history, list):
+        return messages(history or None)
+    return [turn for one in history for turn in messages(one)]
 
 
 def _started(system: Any, dialogue: Messages) -> Messages:
@@ -103,30 +113,29 @@ def _started(system: Any, dialogue: Messages) -> Messages:
 
 
 def messages(cell: Any, role: str = "user") -> Messages:
-    """Messages of a cell: a text is one of `role`, a list of texts has the user first, and dicts have their own roles.
-
-    Raises:
-        DataError: The cell holds something else.
-    """
-    if cell is None:
+    """Messages of a cell: a text is one of `role`, a list of texts has the user first, dicts have their own roles."""
+    if cell is None or cell != cell:  # not a number, in a DataFrame, is no cell
         return []
-    if isinstance(cell, str):
-        return [{"role": role, "content": cell}]
+    if isinstance(cell, str | int | float):
+        return [{"role": role, "content": str(cell)}]
     if isinstance(cell, Mapping):
         return [_message(cell)]
     if all(isinstance(turn, str) for turn in cell):
         return [{"role": ("user", "assistant")[place % 2], "content": turn} for place, turn in enumerate(cell)]
-    if all(isinstance(turn, Mapping) for turn in cell):
-        return [_message(turn) for turn in cell]
-    raise DataError(f"a dialogue holds {str(cell)[:80]!r}, expected a list of {{role, content}}, or of texts")
+    return [_message(turn) for turn in cell]
 
 
-def _message(turn: Mapping[str, Any]) -> Row:
-    role = next((turn[name] for name in _ROLE if turn.get(name) is not None), None)
+def _message(turn: Any) -> Row:
+    """Role and content of a turn; the role is `nobody` where there is none to be read, which the checks then name."""
+    if not isinstance(turn, Mapping):
+        return {"role": NOBODY, "content": str(turn)}
+    role = next((turn[name] for name in _ROLE if turn.get(name) is not None), NOBODY)
     content = next((turn[name] for name in _CONTENT if turn.get(name) is not None), None)
-    if role is None or isinstance(content, list | dict):
-        raise DataError(f"a turn of a dialogue holds {str(dict(turn))[:80]}, expected a role and a content of text")
-    return {"role": ROLES.get(str(role).strip().lower(), str(role)), "content": content}
+    if isinstance(content, list):  # in parts, as of pictures and texts
+        texts: list[Any] = [part.get("text") if isinstance(part, Mapping) else part for part in content]
+        content = "".join(texts) if all(isinstance(text, str) for text in texts) else None
+    known = ROLES.get(str(role).strip().lower(), str(role))
+    return {"role": known, "content": None if content is None else str(content)}
 
 
 def wrong_order(dialogue: Messages) -> str | None:
@@ -142,8 +151,9 @@ def wrong_order(dialogue: Messages) -> str | None:
     turns = turns[turns[:1] == ["system"] :]
     if turns[:1] == ["assistant"]:
         return "the assistant speaks first"
-    sides = ["assistant" if role == "assistant" else "user" for role in turns]
-    twice = next((one for one, other in itertools.pairwise(sides) if one == other), None)
+    twice = next((one for one, other in itertools.pairwise(turns) if one == other != "tool"), None)
+    if any(pair in (("user", "tool"), ("tool", "user")) for pair in itertools.pairwise(turns)):
+        return "a tool answers the user, or the user a tool"
     return f"the {twice} speaks twice in a row" if twice else None
 
 
@@ -152,14 +162,20 @@ def replies(dialogue: Messages) -> list[int]:
     return [place for place, turn in enumerate(dialogue) if turn["role"] == "assistant"]
 
 
-def before_last_reply(dialogue: Messages) -> Messages:
-    """What the assistant's last turn answers; all of it where the last word is not the assistant's."""
-    return dialogue[:-1] if dialogue and dialogue[-1]["role"] == "assistant" else dialogue
+def before_last_reply(dialogue: Messages, *, scored: bool) -> Messages:
+    """What the assistant is to answer: the user's last word, or what the assistant's own last word answers.
+
+    Where it is scored there must be such a word, and what the user says behind it is left out.
+    """
+    spoken = replies(dialogue)
+    if spoken and (scored or spoken[-1] == len(dialogue) - 1):
+        return dialogue[: spoken[-1]]
+    return dialogue
 
 
-def without_oldest(dialogue: Messages) -> Messages | None:
-    """The dialogue without its first exchange, its system message kept; None where nothing would be left."""
+def shortened(dialogue: Messages) -> list[Messages]:
+    """The dialogue, and what is left of it as its first exchanges go, one by one; its system message stays."""
     start = dialogue[:1] if dialogue and dialogue[0]["role"] == "system" else []
     turns = dialogue[len(start) :]
-    after = next((place + 1 for place, turn in enumerate(turns) if turn["role"] == "assistant"), len(turns))
-    return [*start, *turns[after:]] if turns[after:] else None
+    asked = [place for place, turn in enumerate(turns) if turn["role"] == "user" and place]
+    return [dialogue, *([*start, *turns[place:]] for place in asked)]

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import ConfigError
 from ..recipe import Batch, Recipe, Row
 from ._loss import token_loss
-from ._tokens import NO_DRAWS, end_of
+from ._tokens import PLAINLY, end_of, text_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -26,7 +26,13 @@ DEFAULTS: dict[str, Any] = {
     "warmup_steps": 0.1,
     "weight_decay": 0.01,
 }
-LIMITS = {"cut": "max_length", "labels_cut": "max_target_length"}
+CUT_BY = {"cut": "max_length", "labels_cut": "max_target_length"}
+# Would have texts generated otherwise for the scores than by the saved model.
+REFUSED = {
+    "generation_max_length": "the option is max_target_length",
+    "generation_num_beams": "the option is num_beams",
+    "generation_config": "the options are max_target_length and num_beams",
+}
 
 
 def check(recipe: Any) -> None:
@@ -108,12 +114,10 @@ def generation(recipe: Any) -> dict[str, Any]:
     return {
         "max_length": recipe.max_target_length + 1,  # and the token that the decoder starts from
         "max_new_tokens": None,
-        "min_length": 0,
         "num_beams": recipe.num_beams,
-        **NO_DRAWS,
+        **PLAINLY,
         "early_stopping": recipe.num_beams > 1,
         "length_penalty": 1.0,
-        "no_repeat_ngram_size": 0,
         "forced_eos_token_id": None,  # it would hide that a text is cut off
         "pad_token_id": recipe.tokenizer.pad_token_id,
         "eos_token_id": end_of(recipe),
@@ -126,7 +130,7 @@ def decode(recipe: Any, outputs: Any, name: str) -> list[Row]:
     for ids in outputs:
         ids = np.asarray(ids)[1:]  # the first one is given to the decoder, not written by it
         kept = ids[(ids >= 0) & (ids != tokenizer.pad_token_id)]
-        text = tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()
+        text = text_of(recipe, kept).strip()
         at_limit = len(kept) >= recipe.max_target_length and end not in kept
         made.append({name: text, "tokens": len(kept), "at_limit": at_limit})
     return made

@@ -3,29 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import ModelError
 from ..recipe import Recipe, Row
 
-# Keywords that only drawing reads: those of a base model would be refused beside do_sample=False.
-NO_DRAWS: dict[str, Any] = {
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+COUNTED = 5000  # training rows that a trivial prediction is learnt from at most
+_ALONE = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False, "verbose": False}
+# Generation as the options alone have it: what a base model's own settings add would be unseen, or refused.
+PLAINLY: dict[str, Any] = {
     "do_sample": False,
     "temperature": 1.0,
     "top_p": 1.0,
     "top_k": 50,
     "min_p": None,
     "typical_p": 1.0,
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "min_length": 0,
 }
 
 
 def ids_of(recipe: Recipe, texts: list[str]) -> list[list[int]]:
     """Ids of texts alone, without special tokens, however long."""
-    plain = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False}
-    ids: list[list[int]] = recipe.tokenizer(texts, verbose=False, **plain)["input_ids"]
+    ids: list[list[int]] = alone(recipe, texts)["input_ids"]
     return ids
+
+
+def alone(recipe: Recipe, texts: list[str]) -> Any:
+    """Tokens of texts without special ones."""
+    return recipe.tokenizer(texts, **_ALONE)
+
+
+def text_of(recipe: Recipe, ids: Sequence[int]) -> str:
+    """Text of ids, without special tokens, and without mending its blanks."""
+    text: str = recipe.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return text
+
+
+def some(train: Dataset) -> Dataset:
+    """Rows of train, spread evenly, as many as the trivial prediction is learnt from."""
+    return train.select(range(0, len(train), max(1, -(-len(train) // COUNTED))))
 
 
 def frame(recipe: Recipe) -> tuple[list[int], list[int]]:

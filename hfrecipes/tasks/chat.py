@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from ..recipe import Batch, Column, Measure, Recipe, Row
+from ..errors import DataError
+from ..recipe import Batch, Column, Measure, Prompt, Recipe, Row
 from . import _causal, _dialogues, _tokens
 from ._dialogues import Messages
 from ._template import PLAIN, Template
@@ -19,8 +19,6 @@ from ._template import PLAIN, Template
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PretrainedConfig, PreTrainedModel
-
-COUNTED = 5000  # training rows that the trivial prediction is learnt from
 
 
 @dataclass(kw_only=True)
@@ -43,7 +41,7 @@ class Chat(Recipe):
     """Whether ROUGE counts words of any script, Chinese and Japanese by letter; read from the replies where null."""
 
     task: ClassVar[str] = "chat"
-    hub_task: ClassVar[str | None] = "text-generation"
+    pipeline_tag: ClassVar[str | None] = "text-generation"
     auto_model: ClassVar[str] = "AutoModelForCausalLM"
     columns: ClassVar[dict[str, Column]] = {
         "messages": Column(_dialogues.TURNS, kind=[{"role": "string", "content": "string"}]),
@@ -128,9 +126,9 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
         return ["messages"]
 
     def gold(self, row: Row) -> Any:
-        """What the assistant says last; None where the last word is not the assistant's."""
-        last = row["messages"][-1] if row["messages"] else {"role": None}
-        return last["content"] if last["role"] == "assistant" else None
+        """What the assistant says last; None where it says nothing."""
+        spoken = _dialogues.replies(row["messages"] or [])
+        return row["messages"][spoken[-1]]["content"] if spoken else None
 
     def problems(self, rows: Dataset) -> dict[str, list[int]]:
         """Turns out of order, blank, or of nobody known."""
@@ -151,7 +149,7 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
             return []
         from ..metrics._text import SCRIPTS, is_foreign
 
-        self.characters = is_foreign([text for text in map(self.gold, train.select(_some(train))) if text])
+        self.characters = is_foreign([text for text in map(self.gold, _tokens.some(train)) if text])
         return [SCRIPTS] * self.characters
 
     # --- the template --------------------------------------------------------------------------------------------
@@ -185,6 +183,9 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
         return features
 
     def _features(self, dialogues: list[Messages], train_on: str) -> Batch:
+        wrong = next((one for one in map(_dialogues.wrong_order, dialogues) if one), None)
+        if wrong:  # in rows to predict; others were checked before
+            raise DataError(f"{wrong}: expected turns of user and assistant, one after the other")
         pieces = [
             (row, piece)
             for row, dialogue in enumerate(dialogues)
@@ -198,25 +199,20 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
             "length": [len(piece.ids) for _, piece in pieces],
         }
 
-    def illustrate(self, features: Row) -> str:
-        """The dialogue as the model reads it, with what is learnt between ⟦ and ⟧."""
-        pairs = zip(features["labels"], features["input_ids"], strict=True)
-        parts = []
-        for learnt, run in itertools.groupby(pairs, key=lambda pair: pair[0] >= 0):
-            text = self.tokenizer.decode([token for _, token in run], clean_up_tokenization_spaces=False)
-            parts.append(f"⟦{text}⟧" if learnt else text)
-        return "".join(parts)
+    collator = _causal.collator
+    illustrate = _causal.illustrate
 
-    def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
-        """Pads, or packs."""
-        return _causal.collator(self, model, packs=self.packing)
+    def check_model(self, model: PreTrainedModel) -> None:
+        """Refuse one that cannot keep apart what is packed."""
+        if self.packing:
+            _causal.check_model(model)
 
     def reduce(self, logits: Any, labels: Any) -> Any:
         """Of each piece: summed loss, number and hits of the tokens of replies."""
         return _causal.reduce(logits, labels)
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
-        """How well the `tokens` of replies were guessed: `correct` ones, mean `loss` in nats; nothing without any."""
+        """How well the `tokens` of the replies that are there were guessed: `correct` ones, mean `loss` in nats."""
         sums = _tokens.by_row(outputs, encoded["row"][:], len(rows))
         return [_tokens.as_prediction(one) if one[1] else {} for one in sums]
 
@@ -231,23 +227,22 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
         """As the option says."""
         return self.generated_rows
 
-    def prompts(self, rows: Dataset, *, scored: bool) -> list[tuple[str, list[int]]]:
+    def prompts(self, rows: Dataset, *, scored: bool) -> list[Prompt | None]:
         """The dialogue up to the assistant's last turn, without the first exchanges where it is too long."""
         room = max(1, self.max_length - self.max_new_tokens)
-        shown = map(_dialogues.before_last_reply, rows["messages"][:])
-        return [(one[-1]["content"], self.template.prompt(one, room)) if one else ("", []) for one in shown]
+        shown = [_dialogues.before_last_reply(one, scored=scored) for one in rows["messages"]]
+        return [Prompt(one[-1]["content"], self.template.prompt(one, room)) if one else None for one in shown]
 
-    def written(self, prompt: tuple[str, list[int]], ids: list[int]) -> Row:
+    def decode_generated(self, prompt: Prompt, ids: list[int]) -> Row:
         """`generated_text` answers `prompt`, which is what was said last."""
-        kept, about = _causal.written(self, ids, self.template.ends)
-        text = self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()
-        return {"prompt": prompt[0], "generated_text": text, **about}
+        kept, about = _causal.up_to_end(self, ids, self.template.ends)
+        return {"prompt": prompt.text, "generated_text": self.template.reply(_tokens.text_of(self, kept)), **about}
 
     # --- scores --------------------------------------------------------------------------------------------------
 
     def baseline(self, train: Dataset) -> Callable[[Dataset], list[Row]]:
         """Every token as likely as it is frequent in the training replies; the last reply that train has most often."""
-        some = train.select(_some(train))
+        some = _tokens.some(train)
         counts = Counter(text for text in map(self.gold, some) if text)
         most = max(sorted(counts), key=counts.__getitem__, default="")
         reply = {"generated_text": most}
@@ -268,7 +263,7 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
 
     def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
         """Written replies and the wanted ones, as far as there are any."""
-        known = [place for place, one in enumerate(predictions) if "generated_text" in one]
+        known = _with_text(predictions)
         return [predictions[place]["generated_text"] for place in known], [references[place] for place in known]
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
@@ -279,7 +274,7 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
             np.array([float(one.get(name, 0)) for one in predictions]) for name in ("tokens", "correct", "loss")
         )
         measures: list[Measure] = [partial(_tokens.rates, tokens, right, loss * tokens)]
-        known = [place for place, one in enumerate(predictions) if "generated_text" in one]
+        known = _with_text(predictions)
         if known:
             texts = self._texts([predictions[place] for place in known], [[references[place]] for place in known])
             measures.append(lambda weights: texts(weights[:, known]))
@@ -304,5 +299,6 @@ def _of_texts(rows: dict[str, np.ndarray], corpus: Any, weights: np.ndarray) -> 
     return {"rougeL": found.pop("rougeL"), "chrf": corpus.measure(weights)["chrf"], **found}
 
 
-def _some(train: Dataset) -> range:
-    return range(0, len(train), max(1, -(-len(train) // COUNTED)))
+def _with_text(predictions: list[Row]) -> list[int]:
+    """Places of the rows that a reply was written for."""
+    return [place for place, one in enumerate(predictions) if "generated_text" in one]

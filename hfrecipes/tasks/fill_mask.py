@@ -141,8 +141,7 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
 
     def _read(self, texts: list[str]) -> Any:
         self._check_tokenizer()
-        plain = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False}
-        return self.tokenizer(texts, verbose=False, **plain)
+        return _tokens.alone(self, texts)
 
     def _words(self, tokens: Any, text: int) -> list[int]:
         """Number of the word that each token is a piece of; -1 for none."""

@@ -44,7 +44,8 @@ class Summarization(Recipe):
     defaults: ClassVar[dict[str, Any]] = _seq2seq.DEFAULTS
     lora: ClassVar[str | None] = "SEQ_2_SEQ_LM"
     trainer: ClassVar[str] = "Seq2SeqTrainer"
-    limits: ClassVar[dict[str, str]] = _seq2seq.LIMITS
+    cut_by: ClassVar[dict[str, str]] = _seq2seq.CUT_BY
+    refused: ClassVar[dict[str, str]] = _seq2seq.REFUSED
     text: ClassVar[str | None] = "document"
     packages: ClassVar[tuple[str, ...]] = ("rouge_score",)
     samples: ClassVar[list[Row]] = [

@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import DataError
 from ..recipe import Batch, Column, Measure, Recipe, Row
 from . import _answers, _seq2seq
+from ._cells import below
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -49,7 +50,8 @@ class Text2TextGeneration(Recipe):
     defaults: ClassVar[dict[str, Any]] = _seq2seq.DEFAULTS
     lora: ClassVar[str | None] = "SEQ_2_SEQ_LM"
     trainer: ClassVar[str] = "Seq2SeqTrainer"
-    limits: ClassVar[dict[str, str]] = _seq2seq.LIMITS
+    cut_by: ClassVar[dict[str, str]] = _seq2seq.CUT_BY
+    refused: ClassVar[dict[str, str]] = _seq2seq.REFUSED
     text: ClassVar[str | None] = "input"
     samples: ClassVar[list[Row]] = [
         {"input": "cant come thu", "output": "I am sorry, I cannot come on Thursday."},
@@ -156,14 +158,8 @@ def _from_instructions(batch: Batch, more: str | None) -> Batch:
     """`instruction` and, where there is one, the text that it is about, one below the other."""
     texts = batch[more] if more else [None] * len(batch["instruction"])
     made = {name: values for name, values in batch.items() if name not in ("instruction", more)}
-    made["input"] = [_below(*pair) for pair in zip(batch["instruction"], texts, strict=True)]
+    made["input"] = [below(*pair) for pair in zip(batch["instruction"], texts, strict=True)]
     return made
-
-
-def _below(asked: Any, text: Any) -> str | None:
-    if asked is None or not str(asked).strip():
-        return None
-    return str(asked) if text is None or not str(text).strip() else f"{asked}\n{text}"
 
 
 def _from_questions(batch: Batch, answers: str | None) -> Batch:

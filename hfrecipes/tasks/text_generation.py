@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from ..errors import ConfigError
-from ..recipe import Batch, Column, Measure, Recipe, Row
+from ..recipe import Batch, Column, Measure, Prompt, Recipe, Row
 from . import _causal, _tokens
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PretrainedConfig, PreTrainedModel
 
-OPENING = 16  # tokens of a text that the model goes on from when it is scored
-COUNTED = 5000  # training rows that the frequency of tokens is taken from
+OPENING = 60  # letters of a text at most that the model goes on from when it is scored
 
 
 @dataclass(kw_only=True)
@@ -105,7 +104,7 @@ print(write("The cat looks up")[0]["generated_text"])
         """Each text by itself, in windows that share a token from which the next one goes on."""
         features: Batch = {"input_ids": [], "labels": [], "row": []}
         for row, (start, ids) in enumerate(self._documents(batch["text"])):
-            for window in self._cut([*start, *ids], shared=1):
+            for window in self._cut([*start, *ids]):
                 features["input_ids"].append(window)
                 features["labels"].append([-100, *window[1:]])
                 features["row"].append(row)
@@ -118,30 +117,36 @@ print(write("The cat looks up")[0]["generated_text"])
         features = {name: [block[name] for block in blocks] for name in blocks[0]}
         return {**features, "length": [len(block["input_ids"]) for block in blocks]}
 
-    def _cut(self, ids: list[int], *, shared: int) -> list[list[int]]:
-        last = max(len(ids) - shared, 1)
-        return [ids[start : start + self.max_length] for start in range(0, last, self.max_length - shared)]
+    def _cut(self, ids: list[int]) -> list[list[int]]:
+        """Parts that share a token, from which the next one goes on: each token but the first is guessed in one."""
+        last = max(len(ids) - 1, 1)
+        return [ids[start : start + self.max_length] for start in range(0, last, self.max_length - 1)]
 
     def _stream(self, documents: list[tuple[list[int], list[int]]]) -> list[Row]:
-        end = _tokens.end_of(self)
-        ids, labels = [end], [-100]
+        end = [_tokens.end_of(self)]
+        opens = documents[0][0] == end
+        ids, labels = end * opens, [-100] * opens
         for start, own in documents:
-            given = [] if start == [end] else start  # the end of a text is what the next one starts from
+            given = [] if start == end else start  # the end of a text is what the next one starts from
             ids += [*given, *own]
             labels += [*[-100] * len(given), *own]
-        blocks = zip(self._cut(ids, shared=0), self._cut(labels, shared=0), strict=True)
-        return [{"input_ids": block, "labels": wanted} for block, wanted in blocks]
+        pairs = zip(self._cut(ids), self._cut(labels), strict=True)
+        return [{"input_ids": block, "labels": [-100, *wanted[1:]]} for block, wanted in pairs]
 
     def _apart(self, documents: list[tuple[list[int], list[int]]]) -> list[Row]:
-        pieces = [piece for start, own in documents for piece in self._cut([*start, *own], shared=1)]
+        pieces = [piece for start, own in documents for piece in self._cut([*start, *own])]
         features = [
             {"input_ids": ids, "labels": [-100, *ids[1:]], "position_ids": list(range(len(ids)))} for ids in pieces
         ]
         return _causal.pack(features, self.max_length)
 
-    def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
-        """Pads; texts that must not see each other are told apart by their positions."""
-        return _causal.collator(self, model, packs=not self.across_documents)
+    collator = _causal.collator
+    illustrate = _causal.illustrate
+
+    def check_model(self, model: PreTrainedModel) -> None:
+        """Refuse one that cannot keep apart what is packed."""
+        if not self.across_documents:
+            _causal.check_model(model)
 
     def reduce(self, logits: Any, labels: Any) -> Any:
         """Of each window: summed loss, number and hits of its tokens."""
@@ -166,28 +171,21 @@ print(write("The cat looks up")[0]["generated_text"])
         """As the option says."""
         return self.generated_rows
 
-    def prompts(self, rows: Dataset, *, scored: bool) -> list[tuple[str, list[int]]]:
-        """The text, or its beginning where it is one to be scored."""
-        prefix, _ = _tokens.frame(self)
-        made = []
-        for ids in _tokens.ids_of(self, rows["text"][:]):
-            kept = ids[: min(OPENING, (len(ids) + 1) // 2)] if scored else ids[-self._room(len(prefix)) :]
-            made.append((self._text(kept), [*prefix, *kept] or [_tokens.end_of(self)]))
-        return made
+    def prompts(self, rows: Dataset, *, scored: bool) -> list[Prompt | None]:
+        """The text, or its beginning where it is one to be scored, behind what texts start from in training."""
+        texts = rows["text"][:]
+        texts = list(map(_opening, texts)) if scored else texts
+        room = max(1, self.max_length - self.max_new_tokens - 1)
+        ids = [[*start, *own[:-1][-room:]] for start, own in self._documents(texts)]
+        return [Prompt(*pair) for pair in zip(texts, ids, strict=True)]
 
-    def _room(self, taken: int) -> int:
-        return max(1, self.max_length - self.max_new_tokens - taken)
-
-    def _text(self, ids: list[int]) -> str:
-        text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return text
-
-    def written(self, prompt: tuple[str, list[int]], ids: list[int]) -> Row:
+    def decode_generated(self, prompt: Prompt, ids: list[int]) -> Row:
         """`generated_text` goes on where `prompt` ends."""
-        kept, about = _causal.written(self, ids, [_tokens.end_of(self)])
-        whole, given = self._text([*prompt[1], *kept]), prompt[0]  # alone, the first word would lose its blank
-        text = whole[len(given) :] if whole.startswith(given) else self._text(kept)
-        return {"prompt": given, "generated_text": text, **about}
+        kept, about = _causal.up_to_end(self, ids, [_tokens.end_of(self)])
+        # Alone, the first word would lose the blank before it.
+        whole, given = (_tokens.text_of(self, one) for one in ([*prompt.input_ids, *kept], prompt.input_ids))
+        text = whole[len(given) :] if whole.startswith(given) else _tokens.text_of(self, kept)
+        return {"prompt": prompt.text, "generated_text": text, **about}
 
     # --- scores --------------------------------------------------------------------------------------------------
 
@@ -195,8 +193,7 @@ print(write("The cat looks up")[0]["generated_text"])
         """Every token as likely as it is frequent in the training rows, whatever stands before it."""
         if self.tokenizer is None:  # asked before a model is loaded, for the names of the scores
             return lambda rows: [_prediction(np.array([0.0, 1, 0]), "a") for _ in range(len(rows))]
-        some = train.select(range(0, len(train), -(-len(train) // COUNTED)))
-        ids = (own for texts in some.iter(1000) for _, own in self._documents(texts["text"]))
+        ids = (own for texts in _tokens.some(train).iter(1000) for _, own in self._documents(texts["text"]))
         return partial(self._guessed, _tokens.Frequencies(ids, len(self.tokenizer)))
 
     def _guessed(self, frequencies: _tokens.Frequencies, rows: Dataset) -> list[Row]:
@@ -238,3 +235,9 @@ def _scores(
         **_tokens.rates(tokens, right, losses, weights),
         "byte_perplexity": np.exp(weights @ losses / np.where(total > 0, total, np.nan)),
     }
+
+
+def _opening(text: str) -> str:
+    """The first half of a text, or the start of a long one, in whole words where they have blanks between them."""
+    start = text[: max(1, min(OPENING, len(text) // 2))]
+    return start.rpartition(" ")[0].rstrip() or start

@@ -49,7 +49,8 @@ class Translation(Recipe):
     defaults: ClassVar[dict[str, Any]] = _seq2seq.DEFAULTS
     lora: ClassVar[str | None] = "SEQ_2_SEQ_LM"
     trainer: ClassVar[str] = "Seq2SeqTrainer"
-    limits: ClassVar[dict[str, str]] = _seq2seq.LIMITS
+    cut_by: ClassVar[dict[str, str]] = _seq2seq.CUT_BY
+    refused: ClassVar[dict[str, str]] = _seq2seq.REFUSED
     text: ClassVar[str | None] = "source"
     packages: ClassVar[tuple[str, ...]] = ("sacrebleu", "langcodes")
     samples: ClassVar[list[Row]] = [
