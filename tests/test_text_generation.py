@@ -121,6 +121,13 @@ def test_a_model_that_would_read_packed_texts_together_is_refused():
     recipe_with_tokenizer().check_model(family("mamba", len(recipe.tokenizer)))
 
 
+def test_a_model_that_sees_what_it_is_to_guess_is_refused(tiny_bert, tmp_path):
+    rows = [{"text": text} for text in TEXTS]
+    with pytest.raises(ModelError, match="type bert sees the tokens that it is to guess"):
+        hfrecipes.run("text-generation", model=tiny_bert, dataset=rows, output_dir=tmp_path / "run")
+    assert not list(tmp_path.glob("run/*"))
+
+
 def test_keeping_keys_and_values_would_undo_packing_and_is_refused(llama, tmp_path):
     about = {"model": llama, "dataset": [{"text": text} for text in TEXTS], "output_dir": tmp_path / "run"}
     with pytest.raises(ConfigError, match="reads together"):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, ModelError
 from ..recipe import Recipe, Row
 from ._tokens import PLAINLY, sums
 
@@ -106,13 +106,18 @@ def _joined(features: Sequence[Row]) -> Row:
     return {name: [token for one in features for token in one[name]] for name in features[0]}
 
 
-def check_model(model: PreTrainedModel) -> None:
-    """Refuse a model that reads together what is packed into one row.
+def check_model(model: PreTrainedModel, *, packs: bool) -> None:
+    """Refuse a model that sees what it is to guess, as BERT does, or that reads together what is packed into one row.
 
-    Most tell texts apart by position ids that start again. Recurrent models, and some with a way of their own, do not.
+    Most tell packed texts apart by position ids that start again; recurrent models, and some others, do not.
+
+    Args:
+        model: As it is to be trained.
+        packs: Whether texts that must not see each other share rows.
 
     Raises:
-        ConfigError: What stands before a text in its row changes its logits.
+        ModelError: What stands behind a token changes its logits.
+        ConfigError: What stands before a text in its row changes them.
     """
     import torch
 
@@ -121,13 +126,19 @@ def check_model(model: PreTrainedModel) -> None:
     model.eval()
     try:
         with torch.no_grad():
-            alone, behind, behind_other = (_logits(model, *ids) for ids in ([text], [before, text], [other, text]))
+            alone, changed = _logits(model, text), _logits(model, [*text[:-1], 6])
+            behind, behind_other = (_logits(model, one, text) for one in (before, other)) if packs else (alone, alone)
     finally:
         model.train(was_training)
+    kind = model.config.model_type
+    if not torch.allclose(alone[:-1], changed[:-1], atol=1e-5):
+        raise ModelError(
+            f"a model of type {kind} sees the tokens that it is to guess: use one that writes, as Qwen or GPT-2"
+        )
     apart = torch.allclose(behind, behind_other, atol=1e-5)
     if not apart or float((behind - alone).abs().max()) > 0.2 * float(alone.std()):  # half precision is coarse
         raise ConfigError(
-            f"a model of type {model.config.model_type} reads together what is packed into one row: "
+            f"a model of type {kind} reads together what is packed into one row: "
             "leave packing to texts that may see each other"
         )
 

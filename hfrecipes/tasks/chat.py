@@ -203,9 +203,8 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
     illustrate = _causal.illustrate
 
     def check_model(self, model: PreTrainedModel) -> None:
-        """Refuse one that cannot keep apart what is packed."""
-        if self.packing:
-            _causal.check_model(model)
+        """Refuse one that sees what it is to guess, or cannot keep apart what is packed."""
+        _causal.check_model(model, packs=self.packing)
 
     def reduce(self, logits: Any, labels: Any) -> Any:
         """Of each piece: summed loss, number and hits of the tokens of replies."""

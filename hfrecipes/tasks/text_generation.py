@@ -144,9 +144,8 @@ print(write("The cat looks up")[0]["generated_text"])
     illustrate = _causal.illustrate
 
     def check_model(self, model: PreTrainedModel) -> None:
-        """Refuse one that cannot keep apart what is packed."""
-        if not self.across_documents:
-            _causal.check_model(model)
+        """Refuse one that sees what it is to guess, or cannot keep apart what is packed."""
+        _causal.check_model(model, packs=not self.across_documents)
 
     def reduce(self, logits: Any, labels: Any) -> Any:
         """Of each window: summed loss, number and hits of its tokens."""
