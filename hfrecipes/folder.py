@@ -95,9 +95,14 @@ def _comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def begin(path: Path, config: RunConfig, about: Mapping[str, Any]) -> None:
     """Write what identifies the run before the first step."""
+    write_recipe(path, config)
+    write_json(path / RUN, about)
+
+
+def write_recipe(path: Path, config: RunConfig) -> None:
+    """Write the settings into a folder, which may not exist."""
     path.mkdir(parents=True, exist_ok=True)
     write_recipe_file(config, path / RECIPE)
-    write_json(path / RUN, about)
 
 
 def finish(path: Path, metrics: Mapping[str, Any], about: Mapping[str, Any]) -> None:

@@ -35,6 +35,10 @@ _SHIFTED_POSITIONS = frozenset(
 )
 _SHARED_KEYWORDS = ("revision", "subfolder", "trust_remote_code", "code_revision", "cache_dir", "local_files_only")
 TUNED = "hfrecipes_tuned"  # key in config.json of what validation decided, as thresholds
+HEADS = ("classifier", "score", "qa_outputs")  # as transformers calls those of all architectures
+ADAPTER = "adapter"  # folder in that of a run
+CONFIG = "config"  # folder in that: beside the adapter itself, it would be taken for a whole model's
+TOLERANCE = 1e-3  # of the largest logit: merging in float32 changes less
 _WEIGHTS = ("*.safetensors", "*.bin", "*.safetensors.index.json")
 
 
@@ -62,7 +66,7 @@ def load_tokenizer(config: RunConfig) -> tuple[PreTrainedTokenizerBase, Pretrain
     shared = {key: value for key, value in keywords.items() if key in _SHARED_KEYWORDS}
     check_folder(path)
     with as_model_error(path):
-        model_config = AutoConfig.from_pretrained(path, **shared)
+        model_config = AutoConfig.from_pretrained(os.path.join(path, CONFIG) if is_adapter(path) else path, **shared)
         tokenizer = AutoTokenizer.from_pretrained(path, **shared)
     tokenizer.padding_side = "right"  # what is read off at a token's place must not depend on the rows beside it
     if tokenizer.pad_token is None:
@@ -81,6 +85,8 @@ def check_folder(path: str) -> None:
             raise ModelError(f"there is no model folder {path}: give a folder or a Hub id")
         return
     folder = Path(path)
+    if is_adapter(folder):
+        return
     if not (folder / "config.json").exists():
         raise ModelError(f"{path} has no config.json: expected a model directory as save_pretrained leaves it")
     if not any(next(folder.glob(pattern), None) for pattern in _WEIGHTS):
@@ -139,6 +145,7 @@ def load_model(config: RunConfig, recipe: Recipe) -> PreTrainedModel:
     settings = {"dtype": torch.float32, "ignore_mismatched_sizes": True, **recipe.model_settings(), **keywords}
     with as_model_error(path), quiet():
         model, report = auto.from_pretrained(path, output_loading_info=True, **settings)
+    _check_found(model, report, path)
     model.config.pad_token_id = recipe.tokenizer.pad_token_id
     _settle_generation(model, recipe)
     _fit_vocabulary(model, recipe.tokenizer)
@@ -147,10 +154,28 @@ def load_model(config: RunConfig, recipe: Recipe) -> PreTrainedModel:
         say(f"new, trained from scratch: {', '.join(fresh)}")
     if config.lora:
         model = add_lora(model, fresh, recipe, config.lora if isinstance(config.lora, dict) else {})
-    trained = sum(weights.numel() for weights in model.parameters() if weights.requires_grad)
-    total = sum(weights.numel() for weights in model.parameters())
-    say(f"model: {path}, {total:,} parameters, {trained:,} of them trained ({trained / total:.1%})")
+    number = parameters(model)
+    share = number["trained"] / number["total"]
+    say(f"model: {path}, {number['total']:,} parameters, {number['trained']:,} of them trained ({share:.1%})")
     return model
+
+
+def _check_found(model: PreTrainedModel, report: Mapping[str, Any], path: str) -> None:
+    """Refuse a model of which transformers found nothing under the names that it looks for.
+
+    Some classes, as that of Llama for question answering, name the body otherwise than the checkpoint does: it would be
+    drawn at random, without an error.
+
+    Raises:
+        ModelError: The embeddings are not from the checkpoint.
+    """
+    embeddings = id(model.get_input_embeddings().weight)
+    own = {name for name, weights in model.named_parameters() if id(weights) == embeddings}
+    if own & set(report["missing_keys"]):
+        raise ModelError(
+            f"{type(model).__name__} does not find the weights of {path} under the names that it looks for, and would "
+            "start from nothing: use a model of another type for this task"
+        )
 
 
 def _settle_generation(model: PreTrainedModel, recipe: Recipe) -> None:
@@ -227,6 +252,7 @@ def add_lora(model: PreTrainedModel, fresh: list[str], recipe: Recipe, keywords:
     """Freeze the model but for low-rank adapters and the modules that the checkpoint did not bring.
 
     PEFT's own list of heads misses most architectures: what it leaves out stays frozen and random, and is not saved.
+    Heads are trained also where the checkpoint has them.
 
     Raises:
         ConfigError: A keyword is not one of `LoraConfig`.
@@ -234,7 +260,8 @@ def add_lora(model: PreTrainedModel, fresh: list[str], recipe: Recipe, keywords:
     from peft import LoraConfig, get_peft_model
     from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN_TARGETS
 
-    saved = without_tied(model, fresh) or None
+    heads = [name for name, _ in model.named_children() if name in HEADS]
+    saved = without_tied(model, sorted({*fresh, *heads})) or None
     settings: dict[str, Any] = {"task_type": recipe.lora, "modules_to_save": saved}
     if model.config.model_type not in KNOWN_TARGETS:
         settings |= {"target_modules": "all-linear", "exclude_modules": saved}
@@ -278,10 +305,9 @@ def save(model: Any, tokenizer: PreTrainedTokenizerBase, path: Path, *, write: b
     Returns:
         The model as saved, adapters merged into it.
     """
-    if hasattr(model, "merge_and_unload"):
+    if is_adapted(model):
         if write:
-            model.save_pretrained(path / "adapter")
-            tokenizer.save_pretrained(path / "adapter")
+            _save_adapter(model, tokenizer, path / ADAPTER)
         model = model.merge_and_unload()
     if write:
         with quiet():
@@ -290,11 +316,125 @@ def save(model: Any, tokenizer: PreTrainedTokenizerBase, path: Path, *, write: b
     return model
 
 
+def is_adapted(model: Any) -> bool:
+    """Whether adapters were put into the model."""
+    return hasattr(model, "merge_and_unload")
+
+
+def _save_adapter(model: Any, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
+    """Leave the adapter with all that its base alone does not know: labels, what validation decided, generation."""
+    for settings in model.peft_config.values():  # the base as it was, whatever its author pushes later
+        settings.revision = settings.revision or getattr(model.config, "_commit_hash", None)
+    with quiet():
+        model.save_pretrained(path)
+        model.config.save_pretrained(path / CONFIG)
+        if model.can_generate():
+            model.generation_config.save_pretrained(path / CONFIG)
+    tokenizer.save_pretrained(path)
+
+
+def is_adapter(path: str | Path) -> bool:
+    """Whether the folder holds an adapter, and not a whole model."""
+    return Path(path, "adapter_config.json").exists()
+
+
+def load_adapter(base: str | dict[str, Any], recipe: Recipe, path: Path) -> PreTrainedModel:
+    """The model that an adapter was trained on, with the adapter merged into it.
+
+    Args:
+        base: As `RunConfig.model`.
+        recipe: The task, with its tokenizer.
+        path: Folder of the adapter.
+
+    Raises:
+        ModelError: The base or the adapter cannot be loaded.
+    """
+    import torch
+    import transformers
+    from peft import PeftConfig, PeftModel
+
+    name, keywords = name_and_keywords(RunConfig(task=recipe.task, model=base))
+    shared = {key: value for key, value in keywords.items() if key in _SHARED_KEYWORDS}
+    with as_model_error(name), quiet():
+        shared.setdefault("revision", PeftConfig.from_pretrained(path).revision or "main")
+        config = transformers.AutoConfig.from_pretrained(path / CONFIG)
+        config.vocab_size = transformers.AutoConfig.from_pretrained(name, **shared).vocab_size
+        auto = getattr(transformers, recipe.auto_model)
+        model = auto.from_pretrained(name, config=config, dtype=torch.float32, ignore_mismatched_sizes=True, **shared)
+        _fit_vocabulary(model, recipe.tokenizer)
+        model = PeftModel.from_pretrained(model, path).merge_and_unload()
+        if model.can_generate():
+            model.generation_config = transformers.GenerationConfig.from_pretrained(path / CONFIG)
+    loaded: PreTrainedModel = model
+    return loaded
+
+
+def logits(model: Any, batch: Mapping[str, Any]) -> torch.Tensor:
+    """All logits that the model gives for a batch without dropout, one behind another, on the CPU."""
+    import torch
+
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            found = model(**{name: one.to(model.device) for name, one in batch.items() if name != "labels"})
+    finally:
+        model.train(was_training)
+    parts = [found[name] for name in ("logits", "start_logits", "end_logits") if found.get(name) is not None]
+    return torch.cat([part.float().flatten().cpu() for part in parts])
+
+
+def check_saved(
+    expected: torch.Tensor, batch: Mapping[str, Any], config: RunConfig, recipe: Recipe, path: Path
+) -> None:
+    """Load what was saved, the merged model and the adapter on a fresh base, and see that both predict as they did.
+
+    Args:
+        expected: What `logits` gave for the model before it was saved.
+        batch: For which they were.
+        config: Settings of the run.
+        recipe: The task.
+        path: Folder of the run.
+
+    Raises:
+        ModelError: Logits differ by more than rounding does.
+    """
+    import torch
+    import transformers
+
+    def merged() -> Any:
+        return getattr(transformers, recipe.auto_model).from_pretrained(path, dtype=torch.float32)
+
+    def adapted() -> Any:
+        return load_adapter(config.model or "", recipe, path / ADAPTER)
+
+    limit, worst = TOLERANCE * max(1.0, float(expected.abs().max())), 0.0
+    for name, load in (("merged model", merged), ("adapter", adapted)):
+        with quiet():
+            found = logits(load(), batch)
+        differ = float((found - expected).abs().max()) if len(found) == len(expected) else float("inf")
+        if not differ <= limit:
+            raise ModelError(
+                f"the {name} saved in {path} predicts otherwise than the model that was trained: logits differ by "
+                f"{differ:.2g}, expected {limit:.2g} at most. Do not use it, and please report model and settings"
+            )
+        worst = max(worst, differ)
+    say(f"reloaded: merged model and adapter predict as the trained model does (logits differ by {worst:.1g} at most)")
+
+
+def parameters(model: torch.nn.Module) -> dict[str, int]:
+    """Number of all weights, and of those that are trained."""
+    sizes = [(weights.numel(), weights.requires_grad) for weights in model.parameters()]
+    return {"total": sum(size for size, _ in sizes), "trained": sum(size for size, trained in sizes if trained)}
+
+
 def save_tuned(model: Any, tuned: dict[str, float], path: Path) -> None:
     """Write what validation decided into the config.json of the model, so that it goes where the model goes."""
     setattr(model.config, TUNED, tuned)
     with quiet():
-        model.config.save_pretrained(path)
+        for place in (path, path / ADAPTER / CONFIG):
+            if place.exists():
+                model.config.save_pretrained(place)
 
 
 def machine_arguments(training: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

@@ -15,7 +15,7 @@ import numpy as np
 from . import checks, data, folder, scoring, sources
 from .config import RunConfig, read_recipe_file
 from .errors import DataError, ModelError, NotFoundError
-from .model import machine_arguments
+from .model import is_adapter, machine_arguments
 from .recipe import Batch, Prompt, Recipe, Row, arguments_name
 from .registry import find
 from .say import say
@@ -428,7 +428,7 @@ def load(path: str | os.PathLike[str]) -> Predictor:
     """Load a run, or a model that a run pushed to the Hub, for prediction.
 
     Args:
-        path: Folder of a run, or Hub id.
+        path: Folder of a run, or of the adapter in it, or Hub id.
 
     Raises:
         NotFoundError: There is no such run.
@@ -442,7 +442,7 @@ def load(path: str | os.PathLike[str]) -> Predictor:
     settings = {key: value for key, value in read_recipe_file(place / folder.RECIPE).items() if key in known}
     config = RunConfig(**{**settings, "model": str(place), "lora": False})
     recipe = find(config.task)(**config.options)
-    return Predictor(recipe, _trainer(config, recipe, place), config)
+    return Predictor(recipe, _trainer(config, recipe, place, settings["model"]), config)
 
 
 def _local_folder(name: str) -> Path:
@@ -450,7 +450,7 @@ def _local_folder(name: str) -> Path:
     if os.path.isdir(name):
         if not Path(name, folder.RECIPE).exists():
             raise ModelError(f"{name} has no {folder.RECIPE}: expected the folder that a run of hfrecipes left")
-        if not folder.is_complete(Path(name)):
+        if not (folder.is_complete(Path(name)) or is_adapter(name)):
             raise ModelError(f"the run in {name} is not complete: the command that started it resumes it")
         return Path(name)
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
@@ -464,12 +464,19 @@ def _local_folder(name: str) -> Path:
         raise NotFoundError(f"{name} is no folder here, and the Hub did not give it: {reason}") from error
 
 
-def _trainer(config: RunConfig, recipe: Recipe, place: Path) -> Trainer:
-    """A Trainer that only predicts, with the batch size and precision of training."""
+def _trainer(config: RunConfig, recipe: Recipe, place: Path, base: Any) -> Trainer:
+    """A Trainer that only predicts, with the batch size and precision of training.
+
+    Args:
+        config: Settings of the run, with the folder as its model.
+        recipe: The task.
+        place: Folder.
+        base: What the run started from, which an adapter is put on again.
+    """
     import torch
     import transformers
 
-    from .model import TUNED, as_model_error, fit_length, load_tokenizer, quiet
+    from .model import TUNED, as_model_error, fit_length, load_adapter, load_tokenizer, quiet
 
     recipe.tokenizer, model_config = load_tokenizer(config)
     fit_length(recipe, model_config)
@@ -478,7 +485,10 @@ def _trainer(config: RunConfig, recipe: Recipe, place: Path) -> Trainer:
         recipe.labels = [model_config.id2label[number] for number in sorted(model_config.id2label)]
     recipe.tuned = dict(getattr(model_config, TUNED, {}))
     with as_model_error(str(place)), quiet():
-        model = getattr(transformers, recipe.auto_model).from_pretrained(place, dtype=torch.float32)
+        if is_adapter(place):
+            model = load_adapter(base, recipe, place)
+        else:
+            model = getattr(transformers, recipe.auto_model).from_pretrained(place, dtype=torch.float32)
     model.config.pad_token_id = recipe.tokenizer.pad_token_id
     size = config.training.get("per_device_eval_batch_size", recipe.defaults.get("per_device_eval_batch_size", 64))
     plain = config.training.get("bf16") is False or config.training.get("fp16") is False

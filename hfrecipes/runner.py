@@ -157,7 +157,8 @@ def _evaluate_and_save(job: Job, start: float) -> Result:
     """Save first, then score what was saved."""
     trainer, recipe = job.trainer, job.recipe
     writes = trainer.is_world_process_zero()
-    trainer.model = trainer.model_wrapped = model_module.save(trainer.model, recipe.tokenizer, job.path, write=writes)
+    number = model_module.parameters(trainer.model)
+    trainer.model = trainer.model_wrapped = _save(job, write=writes)
     trainer.accelerator.free_memory()  # else it takes the merged model for a prepared one, without autocast
     validation = {"validation": _predict_validation(job)} if "validation" in job.data.splits else {}
     if recipe.tuned and writes:
@@ -168,11 +169,30 @@ def _evaluate_and_save(job: Job, start: float) -> Result:
     if writes:
         held = {split: pair for split, pair in predictions.items() if split != "train"}
         folder.write_predictions(job.path, [(split, rows, made) for split, (rows, made) in held.items()])
-        about = {**job.about, "seconds": round(time.perf_counter() - start, 1), "steps": trainer.state.global_step}
+        about = {
+            **job.about,
+            "parameters": number,
+            "seconds": round(time.perf_counter() - start, 1),
+            "steps": trainer.state.global_step,
+        }
         _say_samples(next(reversed(predictions.values()))[1])
         write_card(job.path, job.config, recipe, scores, about)
         folder.finish(job.path, scores, about)
     return _result(job, Predictor(recipe, trainer, job.config), scores)
+
+
+def _save(job: Job, *, write: bool) -> Any:
+    """Leave the model in its folder; with an adapter, see that what was left predicts as what was trained."""
+    trainer, recipe = job.trainer, job.recipe
+    if not (write and model_module.is_adapted(trainer.model)):
+        return model_module.save(trainer.model, recipe.tokenizer, job.path, write=write)
+    batch = trainer.data_collator([trainer.train_dataset[place] for place in range(min(2, len(trainer.train_dataset)))])
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # in half precision all differ
+    expected = model_module.logits(model, batch)
+    saved = model_module.save(model, recipe.tokenizer, job.path)
+    folder.write_recipe(job.path / model_module.ADAPTER, job.config)
+    model_module.check_saved(expected, batch, job.config, recipe, job.path)
+    return saved
 
 
 def _predict_validation(job: Job) -> tuple[Dataset, list[Row]]:

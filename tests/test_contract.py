@@ -72,6 +72,12 @@ def test_a_run_leaves_a_model_that_predicts_the_same_after_reload(task, lora, qu
     assert result.metrics["test"] == pytest.approx(hfrecipes.load(tmp_path / "run").evaluate(rows["test"]).metrics)
     assert (tmp_path / "run" / "adapter" / "adapter_model.safetensors").exists() == lora
     assert not list((tmp_path / "run").rglob("*.bin"))
+    if lora:
+        alone = tmp_path / "elsewhere"
+        (tmp_path / "run" / "adapter").rename(alone)
+        adapter = hfrecipes.load(alone)
+        assert close(before, adapter.predict(inputs)), "the adapter and its base are all that it takes"
+        assert result.metrics["test"] == pytest.approx(adapter.evaluate(rows["test"]).metrics, rel=1e-3, abs=1e-3)
     import transformers
 
     _, report = getattr(transformers, kind.auto_model).from_pretrained(tmp_path / "run", output_loading_info=True)

@@ -1,0 +1,216 @@
+"""Every architecture with every task that it has a head for, full and LoRA: what is loaded in a fresh process predicts
+what the trained model predicted. The table in docs/adapters.md is this one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import make_letters, make_pieces, make_tokenizer
+
+import hfrecipes
+from hfrecipes.registry import find, tasks
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 140,
+    "initializer_range": 0.1,
+}
+LAYERED = {f"{part}_{name}": size for part in ("encoder", "decoder") for name, size in (("layers", 1), ("ffn_dim", 64))}
+BOTH = {**LAYERED, "d_model": 32, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
+DECODER = {**SMALL, "num_key_value_heads": 1, "head_dim": 16}
+# Name of the model type -> what makes it small.
+ENCODERS = {
+    "bert": SMALL,
+    "roberta": SMALL,
+    "xlm-roberta": SMALL,
+    "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64, "max_position_embeddings": 140},
+    "electra": {**SMALL, "embedding_size": 16},
+    "albert": {**SMALL, "embedding_size": 16},
+    "mpnet": SMALL,
+    "deberta-v2": {**SMALL, "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_biased_input": False},
+    "modernbert": {**SMALL, "num_hidden_layers": 3},
+}
+WRITERS = {
+    "bart": {**BOTH, "max_position_embeddings": 140},
+    "mbart": {**BOTH, "max_position_embeddings": 140},
+    "marian": {**BOTH, "max_position_embeddings": 140},
+    "t5": {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_heads": 2},
+}
+DECODERS = {
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 140},
+    "llama": DECODER,
+    "qwen2": DECODER,
+    "mistral": DECODER,
+    "gemma": DECODER,
+}
+GROUPS = {"encoders": ENCODERS, "writers": WRITERS, "decoders": DECODERS}
+WITH_TYPES = {"bert", "electra", "albert", "deberta-v2"}
+# transformers has a class for these, and they are left out: (models, task) -> why.
+SEES_ALL, HALF = "sees what it is to guess", "its decoder alone; take a model that only decodes"
+LOST = "transformers looks for the weights under other names, and would start from nothing"
+HOLES = {
+    **{(name, task): SEES_ALL for name in ENCODERS for task in ("chat", "text-generation")},
+    **{(name, task): HALF for name in WRITERS for task in ("chat", "text-generation")},
+    **{(name, "question-answering"): LOST for name in ("llama", "qwen2")},
+}
+
+
+def tokenizer_for(name: str):
+    from transformers import PreTrainedTokenizerFast
+
+    if name in WRITERS:
+        letters = make_letters()
+        letters.add_special_tokens({"mask_token": "<mask>"})
+        return letters
+    if name in DECODERS:
+        return make_pieces([json.dumps(row) for task in tasks() for row in find(task).samples])
+    known = make_tokenizer()
+    if name in WITH_TYPES:
+        return known
+    return PreTrainedTokenizerFast(
+        tokenizer_object=known.backend_tokenizer,
+        model_input_names=["input_ids", "attention_mask"],
+        **{f"{name}_token": getattr(known, f"{name}_token") for name in ("pad", "unk", "cls", "sep", "mask")},
+    )
+
+
+def config_for(name: str):
+    from transformers import CONFIG_MAPPING
+
+    tokenizer = tokenizer_for(name)
+    end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id
+    about = {
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": end,
+        "eos_token_id": end,
+        "vocab_size": len(tokenizer),
+    }
+    if name in WRITERS:
+        about["decoder_start_token_id"] = end
+    return CONFIG_MAPPING[name](**{**GROUPS[group_of(name)][name], **about})
+
+
+def group_of(name: str) -> str:
+    return next(group for group, models in GROUPS.items() if name in models)
+
+
+def supported(name: str) -> list[str]:
+    """Tasks that transformers has a head for."""
+    import transformers
+
+    kind = type(config_for(name))
+    return [task for task in tasks() if kind in getattr(transformers, find(task).auto_model)._model_mapping]
+
+
+NAMES = [name for models in GROUPS.values() for name in models]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("names", [NAMES[start : start + 3] for start in range(0, len(NAMES), 3)], ids=", ".join)
+def test_what_is_loaded_in_a_fresh_process_predicts_what_was_trained(names, tmp_path):
+    runs = []
+    for name in names:
+        folder = tmp_path / name / "model"
+        save(name, folder)
+        for task in supported(name):
+            if (name, task) not in HOLES:
+                runs += [run(folder, task, tmp_path / name / f"{task}-{lora}", lora=lora) for lora in (False, True)]
+    code = "import json, sys; from hfrecipes import load\n"
+    code += "print(json.dumps([load(path).predict(rows) for path, rows in json.load(sys.stdin)]))"
+    asked = json.dumps([(str(one["path"]), one["rows"]) for one in runs])
+    command = [sys.executable, "-c", code]
+    made = subprocess.run(command, input=asked, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert made.returncode == 0, made.stderr[-2000:]
+    for one, found in zip(runs, json.loads(made.stdout.splitlines()[-1]), strict=True):
+        assert close(one["predictions"], found), one["path"]
+
+
+def save(name: str, folder: Path) -> None:
+    """A base model without a head, or with that of a language model."""
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    auto = {"encoders": "AutoModel", "writers": "AutoModelForSeq2SeqLM", "decoders": "AutoModelForCausalLM"}[
+        group_of(name)
+    ]
+    getattr(transformers, auto).from_config(config_for(name)).save_pretrained(folder)
+    tokenizer_for(name).save_pretrained(folder)
+
+
+def run(model: Path, task: str, path: Path, *, lora: bool) -> dict:
+    """A step of training, and what the model then predicts."""
+    rows = [dict(find(task).samples[place % 4]) for place in range(16)]
+    short = {"max_target_length", "max_new_tokens"} & set(find(task).option_types())
+    result = hfrecipes.run(
+        task,
+        model=str(model),
+        dataset={"train": rows, "validation": rows[:4]},
+        output_dir=path,
+        lora=lora,
+        learning_rate=1e-2,
+        max_steps=1,
+        max_length=128,
+        bf16=False,
+        metrics=[],
+        **dict.fromkeys(short, 6),
+    )
+    inputs = [{name: row[name] for name in find(task).inputs() if name in row} for row in rows[:4]]
+    return {"path": path, "rows": inputs, "predictions": json.loads(json.dumps(result.predict(inputs)))}
+
+
+def close(one, other) -> bool:
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(close(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(close, one, other))
+    return one == pytest.approx(other, abs=1e-3) if isinstance(one, float) else one == other
+
+
+@pytest.mark.parametrize(("name", "task"), [hole for hole, reason in HOLES.items() if reason != HALF])
+def test_what_the_table_leaves_out_is_refused_with_a_reason(name, task, tmp_path):
+    from hfrecipes.errors import ModelError
+
+    save(name, tmp_path / "model")
+    if task in supported(name):
+        with pytest.raises(ModelError, match=r"sees the tokens that it is to guess|does not find the weights"):
+            run(tmp_path / "model", task, tmp_path / "run", lora=False)
+
+
+SHORT = {
+    "text-classification": "text",
+    "token-classification": "token",
+    "question-answering": "QA",
+    "multiple-choice": "choice",
+    "fill-mask": "mask",
+    "text-generation": "writing",
+    "chat": "chat",
+    "summarization": "sum.",
+    "translation": "transl.",
+    "text2text-generation": "text2text",
+}
+
+
+def table() -> list[str]:
+    """A row for each architecture, a column for each task: ✓ tested, a letter for a reason, empty for no head."""
+    letters = {SEES_ALL: "a", HALF: "b", LOST: "c"}
+    lines = ["| | " + " | ".join(SHORT[task] for task in SHORT) + " |", "|---" * (len(SHORT) + 1) + "|"]
+    for name in NAMES:
+        known = supported(name)
+        cells = [letters[HOLES[name, task]] if (name, task) in HOLES else "✓" for task in SHORT]
+        cells = [cell if task in known else "" for cell, task in zip(cells, SHORT, strict=True)]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def test_the_table_in_the_docs_is_what_is_tested():
+    assert set(SHORT) == set(tasks())
+    assert "\n".join(table()) in (ROOT / "docs" / "adapters.md").read_text(encoding="utf-8")
