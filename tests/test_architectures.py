@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import make_letters, make_pieces, make_tokenizer
+from conftest import close, make_letters, make_pieces, make_tokenizer
 
 import hfrecipes
 from hfrecipes.registry import find, tasks
@@ -130,7 +130,7 @@ def test_what_is_loaded_in_a_fresh_process_predicts_what_was_trained(names, tmp_
     made = subprocess.run(command, input=asked, capture_output=True, text=True, check=False, cwd=ROOT)
     assert made.returncode == 0, made.stderr[-2000:]
     for one, found in zip(runs, json.loads(made.stdout.splitlines()[-1]), strict=True):
-        assert close(one["predictions"], found), one["path"]
+        assert close(one["predictions"], found, 1e-3), one["path"]
 
 
 def save(name: str, folder: Path) -> None:
@@ -165,14 +165,6 @@ def run(model: Path, task: str, path: Path, *, lora: bool) -> dict:
     )
     inputs = [{name: row[name] for name in find(task).inputs() if name in row} for row in rows[:4]]
     return {"path": path, "rows": inputs, "predictions": json.loads(json.dumps(result.predict(inputs)))}
-
-
-def close(one, other) -> bool:
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(close(one[key], other[key]) for key in one)
-    if isinstance(one, list):
-        return len(one) == len(other) and all(map(close, one, other))
-    return one == pytest.approx(other, abs=1e-3) if isinstance(one, float) else one == other
 
 
 @pytest.mark.parametrize(("name", "task"), [hole for hole, reason in HOLES.items() if reason != HALF])

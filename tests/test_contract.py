@@ -10,6 +10,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from conftest import close
 
 import hfrecipes
 from hfrecipes.config import training_types
@@ -82,14 +83,6 @@ def test_a_run_leaves_a_model_that_predicts_the_same_after_reload(task, lora, qu
 
     _, report = getattr(transformers, kind.auto_model).from_pretrained(tmp_path / "run", output_loading_info=True)
     assert not report["missing_keys"]
-
-
-def close(one, other) -> bool:
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(close(one[key], other[key]) for key in one)
-    if isinstance(one, list):
-        return len(one) == len(other) and all(map(close, one, other))
-    return one == pytest.approx(other, abs=1e-4) if isinstance(one, float) else one == other
 
 
 @pytest.mark.parametrize("task", TASKS)
