@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import checks, folder, predict, scoring
+from . import checks, folder, predict, scoring, writing
 from . import hub as hub_module
 from . import model as model_module
 from .card import write_card
@@ -202,7 +202,7 @@ def _predict_validation(job: Job) -> tuple[Dataset, list[Row]]:
     predictions, sentences = predict.tuned(job.recipe, outputs, rows, encoded, job.golds["validation"])
     for sentence in sentences:
         say(sentence)
-    return rows, predict.with_texts(job.trainer, job.recipe, rows, predictions)
+    return rows, writing.with_texts(job.trainer, job.recipe, rows, predictions)
 
 
 def _predict(job: Job, split: str) -> tuple[Dataset, list[Row]]:
@@ -211,7 +211,7 @@ def _predict(job: Job, split: str) -> tuple[Dataset, list[Row]]:
     if split != "train":
         outputs = predict.model_outputs(job.trainer, job.recipe, job.encoded[split])
         predictions = job.recipe.decode(outputs, rows, job.encoded[split])
-        return rows, predict.with_texts(job.trainer, job.recipe, rows, predictions)
+        return rows, writing.with_texts(job.trainer, job.recipe, rows, predictions)
     size = max(len(job.data.splits.get("validation", rows)), 100)
     if len(rows) > size:
         places = np.random.default_rng(job.trainer.args.seed).permutation(len(rows))[:size]

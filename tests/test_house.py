@@ -29,7 +29,7 @@ LAYERS = [
     {"metrics"},
     {"tasks"},
     {"registry"},
-    {"model", "sources", "folder", "card"},
+    {"model", "sources", "folder", "card", "writing"},
     {"data"},
     {"checks"},
     {"scoring"},
