@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from .predict import load
     from .recipe import Recipe
     from .registry import tasks
-    from .runner import Result, build, run
+    from .runner import Result, Results, build, run
 
 __all__ = [
     "HFRecipesError",
     "Recipe",
     "Result",
+    "Results",
     "RunConfig",
     "__version__",
     "build",
@@ -43,6 +44,7 @@ _HOMES = {
     "HFRecipesError": "errors",
     "Recipe": "recipe",
     "Result": "runner",
+    "Results": "runner",
     "RunConfig": "config",
     "build": "runner",
     "check": "plan",

@@ -9,8 +9,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from .config import RunConfig, to_yaml
+from .config import SPLITS, RunConfig, to_yaml
+from .folder import CARD
 from .recipe import Recipe
+from .scoring import interval, number
 
 TEMPLATE = Path(__file__).with_name("card.md")
 
@@ -47,7 +49,7 @@ def write_card(
         task=recipe.task,
         version=about["hfrecipes"],
         base=base,
-        usage=_usage(recipe, path.name, example),
+        usage=_usage(recipe, path.name, example) if (path / "config.json").exists() else "",
         path=path.name,
         example=example,
         baseline=" ".join((recipe.baseline.__doc__ or "").partition("\n")[0].rstrip(".").lower().split()),
@@ -58,7 +60,7 @@ def write_card(
         versions=", ".join(f"{name} {number}" for name, number in about["versions"].items()),
         recipe=_without_paths(config),
     )
-    card.save(path / "README.md")
+    card.save(path / CARD)
 
 
 def _usage(recipe: Recipe, path: str, example: dict[str, Any]) -> str:
@@ -104,6 +106,7 @@ def _results(path: Path, recipe: Recipe, scores: dict[str, dict[str, dict[str, A
             metric_value=round(entry["value"], 4),
         )
         for split, found in scores.items()
+        if split in SPLITS
         for name, entry in found.items()
         if math.isfinite(entry["value"]) and "[" not in name
     ]
@@ -117,13 +120,3 @@ def score_rows(scores: dict[str, dict[str, dict[str, Any]]]) -> list[list[str]]:
         for name, entry in found.items()
         if "[" not in name
     ]
-
-
-def number(value: float | None) -> str:
-    """Three decimals, or a dash where there is no number."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
-
-
-def interval(edges: list[float] | None) -> str:
-    """`low–high`, or a dash."""
-    return "–" if not edges else f"{number(edges[0])}–{number(edges[1])}"

@@ -174,7 +174,7 @@ def name_rows(split: str, sentence: str, places: list[int]) -> str:
 
 def repeated(data: Data, recipe: Recipe) -> list[str]:
     """Sentences on inputs that stand in train more than once, or in train and in another split too."""
-    keys = {split: _input_keys(rows, recipe) for split, rows in data.splits.items()}
+    keys = {split: input_keys(rows, recipe) for split, rows in data.splits.items()}
     train = set(keys["train"])
     notes = []
     if len(train) < len(keys["train"]):
@@ -192,12 +192,12 @@ def repeated(data: Data, recipe: Recipe) -> list[str]:
 
 def repeated_rows(rows: Dataset, recipe: Recipe) -> set[int]:
     """Places of rows whose input stands more than once."""
-    keys = _input_keys(rows, recipe)
+    keys = input_keys(rows, recipe)
     times = Counter(keys)
     return {place for place, key in enumerate(keys) if times[key] > 1}
 
 
-def _input_keys(rows: Dataset, recipe: Recipe) -> list[int]:
+def input_keys(rows: Dataset, recipe: Recipe) -> list[int]:
     """A number for each row that rows of the same input share."""
     inputs = [name for name in recipe.inputs() if name in rows.column_names]
     return [hash(str(row)) for row in zip(*(rows[name] for name in inputs), strict=True)]

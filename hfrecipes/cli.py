@@ -1,4 +1,4 @@
-"""The command line: list, show, copy, check, run, evaluate, predict, chat."""
+"""The command line: list, show, copy, check, run, evaluate, predict, chat, merge."""
 
 from __future__ import annotations
 
@@ -176,12 +176,15 @@ def run(what: str, words: tuple[str, ...]) -> None:
     from . import runner
 
     result = runner.run(what, **settings)
-    if os.environ.get("RANK", "0") == "0":
-        recipe = result.predictor.recipe
-        _print(score_table(result.scores, recipe.headline))
-        click.echo(f"\nvalues with 95 % intervals; all metrics: {result.path / 'metrics.json'}")
-        click.echo(f"model: {result.path}")
-        click.echo(f"try it: {_try_it(result)}")
+    if os.environ.get("RANK", "0") != "0":
+        return
+    _print(score_table(result.scores, result.headline))
+    if isinstance(result, runner.Results):
+        meant = f"mean ± standard deviation of {len(result.runs)} runs"
+        models = f"models: {', '.join(map(str, result.runs))}"
+    else:
+        meant, models = "values with 95 % intervals", f"model: {result.path}\ntry it: {_try_it(result)}"
+    click.echo(f"\n{meant}; all metrics: {result.path / 'metrics.json'}\n{models}")
 
 
 def _try_it(result: Any) -> str:
@@ -238,6 +241,17 @@ def predict(path: str, source: str, output: Path | None) -> None:
         return
     _write(made, output)
     click.echo(f"{len(made)} predictions: {output}", err=True)
+
+
+@main.command()
+@click.argument("path", metavar="RUN|ADAPTER")
+@click.argument("dest", type=click.Path(path_type=Path))
+def merge(path: str, dest: Path) -> None:
+    """Merge an adapter into its base: DEST becomes an ordinary model directory."""
+    from .predict import merge as merge_adapter
+
+    merge_adapter(path, dest)
+    click.echo(f"model: {dest}")
 
 
 @main.command()
@@ -315,19 +329,29 @@ def _flat(prediction: dict[str, Any]) -> dict[str, Any]:
 
 
 def score_table(scores: dict[str, dict[str, dict[str, Any]]], headline: Sequence[str]) -> Table:
-    """A row for each headline metric, a column for each split, the baseline of the last one beside them."""
+    """A row for each headline metric, a column for each split; beside them how far train is above validation, and the
+    baseline of the last split.
+    """
     from rich.table import Table
 
-    from .card import interval, number
+    from .scoring import GAP, number, shown
 
-    splits = list(scores)
-    has_baseline = any("baseline" in entry for found in scores.values() for entry in found.values())
-    table = Table("", *splits, *(["baseline"] if has_baseline else []), box=None, pad_edge=False)
+    splits = [split for split in scores if split != GAP]
+    trivial = next((scores[split] for split in reversed(splits) if _has_baseline(scores[split])), None)
+    others = [GAP] * (GAP in scores) + ["baseline"] * (trivial is not None)
+    table = Table("", *splits, *others, box=None, pad_edge=False)
     for metric in headline:
-        entries = [scores[split].get(metric, {}) for split in splits]
-        cells = [f"{number(entry.get('value'))} ({interval(entry.get('ci95'))})" for entry in entries]
-        table.add_row(metric, *cells, *([number(entries[-1].get("baseline"))] if has_baseline else []))
+        cells = [shown(scores[split].get(metric, {})) for split in splits]
+        last = {
+            GAP: number(scores.get(GAP, {}).get(metric, {}).get("value")),
+            "baseline": number((trivial or {}).get(metric, {}).get("baseline")),
+        }
+        table.add_row(metric, *cells, *(last[name] for name in others))
     return table
+
+
+def _has_baseline(found: dict[str, dict[str, Any]]) -> bool:
+    return any("baseline" in entry for entry in found.values())
 
 
 def _print(table: Table) -> None:

@@ -51,7 +51,12 @@ class RunConfig:
     early_stopping: bool | dict[str, Any] = True
     """Keywords of `EarlyStoppingCallback`; false for none."""
     lora: bool | dict[str, Any] = False
-    """Keywords of `LoraConfig`; true for defaults."""
+    """Keywords of `LoraConfig`, or of the config of the PEFT method named under `peft_type`; true for defaults."""
+    folds: int | dict[str, Any] | None = None
+    """Number of folds for cross-validation, or `n_splits`, `groups` (a column whose equal cells stay together), and
+    `fold` for one of them alone."""
+    seeds: list[int] = field(default_factory=list)
+    """Seeds of several runs, for mean and standard deviation of their scores."""
     hub: str | dict[str, Any] | None = None
     """Hub repository to push to, or keywords of `create_repo`."""
 

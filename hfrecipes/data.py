@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 HELD_OUT = 0.1
+GROUP = "__group__"  # column of train with the groups that folds keep together
 _BLIND = {"-1", "-1.0", "None"}
 
 
@@ -39,6 +40,8 @@ class Data:
     """Split -> split of the dataset; a drawn validation split is not among them."""
     class_names: list[str] = field(default_factory=list)
     """Names of the classes, where the dataset itself knows them."""
+    places: dict[str, list[int]] = field(default_factory=dict)
+    """Place of each row of a split in the split that it was taken from, where it was."""
 
 
 def load(config: RunConfig, recipe: Recipe) -> Data:
@@ -73,10 +76,20 @@ def load(config: RunConfig, recipe: Recipe) -> Data:
         say(f"columns not used: {', '.join(others)}")
     for rows in splits.values():
         check_lists(rows, columns, kind)
+    if isinstance(config.folds, dict) and config.folds.get("groups"):
+        splits["train"] = _with_groups(splits["train"], found[chosen["train"]], str(config.folds["groups"]))
     data = Data(splits, columns, chosen)
     name_classes(data, kind)
     drop_blind_answers(data, kind)
     return data
+
+
+def _with_groups(rows: Dataset, found: Dataset, name: str) -> Dataset:
+    """The rows, with the column that tells which of them belong together."""
+    if name not in found.column_names:
+        known = found.column_names
+        raise DataError(f"folds.groups: no column {name!r}{nearest(name, known)}; there are {', '.join(known)}")
+    return rows.add_column(GROUP, [str(cell) for cell in found[name]])
 
 
 # --- splits ------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from .errors import NotFoundError, OutputError
 from .yaml12 import format_value
 
 RECIPE, RUN, METRICS, PREDICTIONS = "recipe.yaml", "run.json", "metrics.json", "predictions.jsonl"
+CARD = "README.md"
 _CHECKPOINT = "checkpoint-"
 # Settings that do not change what is trained.
 _NO_MATTER = ("disable_tqdm", "report_to", "run_name", "logging_steps", "logging_strategy", "dataloader_num_workers")
@@ -135,13 +136,11 @@ def _is_whole(checkpoint: Path) -> bool:
     return state.get("global_step") == _step(checkpoint) and all(f and f.exists() and f.stat().st_size for f in files)
 
 
-def write_predictions(path: Path, parts: Iterable[tuple[str, Any, list[dict[str, Any]]]]) -> None:
-    """One line a row: split, place, the row, and what was predicted."""
+def write_predictions(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    """A line each: split, place, the row, and what was predicted."""
     with open(path / PREDICTIONS, "w", encoding="utf-8") as file:
-        for split, rows, predictions in parts:
-            for place, (row, prediction) in enumerate(zip(rows, predictions, strict=True)):
-                line = {"split": split, "row": place, **row, "prediction": prediction}
-                file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+        for line in lines:
+            file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

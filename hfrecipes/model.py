@@ -1,17 +1,18 @@
-"""Tokenizer and model in, with or without LoRA; an ordinary model directory out."""
+"""Tokenizer and model in, an ordinary model directory out."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .config import RunConfig, local_path
-from .errors import ConfigError, ModelError
+from .errors import ConfigError, MissingPackageError, ModelError, nearest
 from .recipe import Recipe
+from .regularization import dropout_settings
 from .say import say
 
 if TYPE_CHECKING:
@@ -33,12 +34,11 @@ _SHIFTED_POSITIONS = frozenset(
         "esm",
     ]
 )
-_SHARED_KEYWORDS = ("revision", "subfolder", "trust_remote_code", "code_revision", "cache_dir", "local_files_only")
+SHARED_KEYWORDS = ("revision", "subfolder", "trust_remote_code", "code_revision", "cache_dir", "local_files_only")
 TUNED = "hfrecipes_tuned"  # key in config.json of what validation decided, as thresholds
 HEADS = ("classifier", "score", "qa_outputs")  # as transformers calls those of all architectures
 ADAPTER = "adapter"  # folder in that of a run
 CONFIG = "config"  # folder in that: beside the adapter itself, it would be taken for a whole model's
-TOLERANCE = 1e-3  # of the largest logit: merging in float32 changes less
 _WEIGHTS = ("*.safetensors", "*.bin", "*.safetensors.index.json")
 
 
@@ -63,7 +63,7 @@ def load_tokenizer(config: RunConfig) -> tuple[PreTrainedTokenizerBase, Pretrain
     from transformers import AutoConfig, AutoTokenizer
 
     path, keywords = name_and_keywords(config)
-    shared = {key: value for key, value in keywords.items() if key in _SHARED_KEYWORDS}
+    shared = {key: value for key, value in keywords.items() if key in SHARED_KEYWORDS}
     check_folder(path)
     with as_model_error(path):
         model_config = AutoConfig.from_pretrained(os.path.join(path, CONFIG) if is_adapter(path) else path, **shared)
@@ -117,12 +117,13 @@ def longest_input(tokenizer: PreTrainedTokenizerBase, model_config: PretrainedCo
     return min(limits, default=None)
 
 
-def fit_length(recipe: Recipe, model_config: PretrainedConfig) -> None:
-    """Bring the recipe's `max_length` down to what the model reads."""
+def fit_length(recipe: Recipe, model_config: PretrainedConfig, taken: int = 0) -> None:
+    """Bring the recipe's `max_length` down to what the model reads, less `taken` tokens that adapters put in front."""
     limit = longest_input(recipe.tokenizer, model_config)
-    if limit and recipe.max_length > limit:
-        say(f"max_length: {limit}, the most that the model reads ({recipe.max_length} was wanted)")
-        recipe.max_length = limit
+    if limit and recipe.max_length > limit - taken:
+        about = f" beside {taken} virtual tokens" if taken else ""
+        say(f"max_length: {limit - taken}, the most that the model reads{about} ({recipe.max_length} was wanted)")
+        recipe.max_length = limit - taken
 
 
 def checkpoint_labels(labels: list[str], model_config: PretrainedConfig) -> list[str]:
@@ -131,8 +132,8 @@ def checkpoint_labels(labels: list[str], model_config: PretrainedConfig) -> list
     return [own[place] for place in sorted(own)] if set(own.values()) == set(labels) else labels
 
 
-def load_model(config: RunConfig, recipe: Recipe) -> PreTrainedModel:
-    """The model with the task's head, in float32, and with LoRA where asked for.
+def load_model(config: RunConfig, recipe: Recipe) -> tuple[PreTrainedModel, list[str]]:
+    """The model with the task's head, in float32, and the modules that the checkpoint did not bring.
 
     Raises:
         ModelError: It could not be loaded.
@@ -143,21 +144,73 @@ def load_model(config: RunConfig, recipe: Recipe) -> PreTrainedModel:
     path, keywords = name_and_keywords(config)
     auto = getattr(transformers, recipe.auto_model)
     settings = {"dtype": torch.float32, "ignore_mismatched_sizes": True, **recipe.model_settings(), **keywords}
+    if is_quantized(config.model):
+        settings["quantization_config"] = _quantization(keywords["quantization_config"])
+    if recipe.dropout is not None:
+        with as_model_error(path):
+            own = transformers.AutoConfig.from_pretrained(
+                path, **{key: value for key, value in keywords.items() if key in SHARED_KEYWORDS}
+            )
+        settings |= dropout_settings(recipe.dropout, own)
     with as_model_error(path), quiet():
         model, report = auto.from_pretrained(path, output_loading_info=True, **settings)
     _check_found(model, report, path)
     model.config.pad_token_id = recipe.tokenizer.pad_token_id
     _settle_generation(model, recipe)
-    _fit_vocabulary(model, recipe.tokenizer)
+    fit_vocabulary(model, recipe.tokenizer)
     fresh = fresh_modules(model, report)
     if fresh:
         say(f"new, trained from scratch: {', '.join(fresh)}")
-    if config.lora:
-        model = add_lora(model, fresh, recipe, config.lora if isinstance(config.lora, dict) else {})
-    number = parameters(model)
-    share = number["trained"] / number["total"]
-    say(f"model: {path}, {number['total']:,} parameters, {number['trained']:,} of them trained ({share:.1%})")
-    return model
+    return model, fresh
+
+
+def is_quantized(model: str | dict[str, Any] | None) -> bool:
+    """Whether the weights are to be loaded in 4 or 8 bits; `model` as `RunConfig.model`."""
+    return isinstance(model, dict) and bool(model.get("quantization_config"))
+
+
+def quantization_problems(config: RunConfig) -> list[str]:
+    """Sentences on why this machine, or these settings, cannot train a quantized model.
+
+    Raises:
+        MissingPackageError: Only a package lacks.
+    """
+    import torch
+
+    if not is_quantized(config.model):
+        return []
+    _, keywords = name_and_keywords(config)
+    _quantization(keywords["quantization_config"])
+    found = []
+    if not config.lora:
+        found.append("model.quantization_config: weights of a few bits cannot be trained themselves: add lora=true")
+    if not (torch.cuda.is_available() or torch.xpu.is_available()):
+        found.append(
+            "model.quantization_config: found no GPU, which it needs: leave it out, and lora=true trains on a CPU too"
+        )
+    if not found and find_spec("bitsandbytes") is None:
+        raise MissingPackageError("model.quantization_config needs bitsandbytes: pip install 'hfrecipes[quantization]'")
+    return found
+
+
+def _quantization(given: Any) -> Any:
+    """The keywords as transformers takes them; bitsandbytes computes in bfloat16 unless told otherwise.
+
+    Raises:
+        ConfigError: A keyword, or its value, is none.
+    """
+    from transformers import BitsAndBytesConfig
+
+    if not isinstance(given, dict) or given.get("quant_method", "bitsandbytes") != "bitsandbytes":
+        return given
+    known = BitsAndBytesConfig(load_in_4bit=True).to_dict()
+    unknown = [f"unknown key {key}{nearest(key, known)}" for key in given if key not in known]
+    if unknown or not (given.get("load_in_4bit") or given.get("load_in_8bit")):
+        raise ConfigError(f"model.quantization_config: {'; '.join(unknown) or 'add load_in_4bit=true'}")
+    try:
+        return BitsAndBytesConfig(**{"bnb_4bit_compute_dtype": "bfloat16", **given})
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(f"model.quantization_config: {' '.join(str(error).split())}") from error
 
 
 def _check_found(model: PreTrainedModel, report: Mapping[str, Any], path: str) -> None:
@@ -194,7 +247,7 @@ def _settle_generation(model: PreTrainedModel, recipe: Recipe) -> None:
         raise ConfigError(f"generation: {' '.join(str(error).split())[:300]}") from error
 
 
-def _fit_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def fit_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Give tokens that were added to the tokenizer alone an embedding."""
     known = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > known:
@@ -228,108 +281,10 @@ def fresh_modules(model: PreTrainedModel, report: dict[str, Any]) -> list[str]:
     return sorted({key.removeprefix(prefix).split(".")[0] for key in missing})
 
 
-def without_tied(model: PreTrainedModel, names: list[str]) -> list[str]:
-    """The modules, or the parts of them, that share no weights with others.
-
-    A copy of a shared weight, as of a language model's embeddings, would be trained and then lost as saving ties it.
-    """
-    every = [id(weights) for _, weights in model.named_parameters(remove_duplicate=False)]
-    shared = {one for one, times in Counter(every).items() if times > 1}
-    inner = {name.removeprefix(model.base_model_prefix + "."): module for name, module in model.named_modules()}
-    found = []
-    for name in names:
-        module = inner.get(name)
-        if module is None:  # a bare parameter, which stays as it was drawn
-            continue
-        if any(id(weights) in shared for weights in module.parameters()):
-            found += without_tied(model, [f"{name}.{child}" for child, _ in module.named_children()])
-        elif any(True for _ in module.parameters()):
-            found.append(name)
-    return found
-
-
-def add_lora(model: PreTrainedModel, fresh: list[str], recipe: Recipe, keywords: dict[str, Any]) -> PreTrainedModel:
-    """Freeze the model but for low-rank adapters and the modules that the checkpoint did not bring.
-
-    PEFT's own list of heads misses most architectures: what it leaves out stays frozen and random, and is not saved.
-    Heads are trained also where the checkpoint has them.
-
-    Raises:
-        ConfigError: A keyword is not one of `LoraConfig`.
-    """
-    from peft import LoraConfig, get_peft_model
-    from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN_TARGETS
-
-    heads = [name for name, _ in model.named_children() if name in HEADS]
-    saved = without_tied(model, sorted({*fresh, *heads})) or None
-    settings: dict[str, Any] = {"task_type": recipe.lora, "modules_to_save": saved}
-    if model.config.model_type not in KNOWN_TARGETS:
-        settings |= {"target_modules": "all-linear", "exclude_modules": saved}
-    try:
-        return get_peft_model(model, LoraConfig(**{**settings, **keywords}))
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"lora: {' '.join(str(error).split())}") from error
-
-
-def loss_is_per_item(model: torch.nn.Module, batch: dict[str, Any]) -> bool:
-    """Whether the model divides its loss by the `num_items_in_batch` that it is given.
-
-    The Trainer believes so of every model whose forward takes `**kwargs`. BERT's classification head takes them and
-    averages all the same, and then accumulating over k steps makes the gradient k times as large. So ask the model:
-    told of twice as many items, an honest loss halves.
-    """
-    import torch
-
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            one = float(model(**batch, num_items_in_batch=torch.tensor(1.0))["loss"])
-            two = float(model(**batch, num_items_in_batch=torch.tensor(2.0))["loss"])
-    except TypeError:
-        return False
-    finally:
-        model.train(was_training)
-    return abs(one - 2 * two) < 0.1 * abs(one)
-
-
-def save(model: Any, tokenizer: PreTrainedTokenizerBase, path: Path, *, write: bool = True) -> Any:
-    """Leave an ordinary model directory; with LoRA the merged model, and the adapter in `adapter/`.
-
-    Args:
-        model: Plain or PEFT model.
-        tokenizer: To lie beside it.
-        path: Folder.
-        write: Whether this process is the one that writes.
-
-    Returns:
-        The model as saved, adapters merged into it.
-    """
-    if is_adapted(model):
-        if write:
-            _save_adapter(model, tokenizer, path / ADAPTER)
-        model = model.merge_and_unload()
-    if write:
-        with quiet():
-            model.save_pretrained(path)
-        tokenizer.save_pretrained(path)
-    return model
-
-
-def is_adapted(model: Any) -> bool:
-    """Whether adapters were put into the model."""
-    return hasattr(model, "merge_and_unload")
-
-
-def _save_adapter(model: Any, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
-    """Leave the adapter with all that its base alone does not know: labels, what validation decided, generation."""
-    for settings in model.peft_config.values():  # the base as it was, whatever its author pushes later
-        settings.revision = settings.revision or getattr(model.config, "_commit_hash", None)
+def save(model: Any, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
+    """Leave an ordinary model directory."""
     with quiet():
         model.save_pretrained(path)
-        model.config.save_pretrained(path / CONFIG)
-        if model.can_generate():
-            model.generation_config.save_pretrained(path / CONFIG)
     tokenizer.save_pretrained(path)
 
 
@@ -338,94 +293,16 @@ def is_adapter(path: str | Path) -> bool:
     return Path(path, "adapter_config.json").exists()
 
 
-def load_adapter(base: str | dict[str, Any], recipe: Recipe, path: Path) -> PreTrainedModel:
-    """The model that an adapter was trained on, with the adapter merged into it.
-
-    Args:
-        base: As `RunConfig.model`.
-        recipe: The task, with its tokenizer.
-        path: Folder of the adapter.
-
-    Raises:
-        ModelError: The base or the adapter cannot be loaded.
-    """
-    import torch
-    import transformers
-    from peft import PeftConfig, PeftModel
-
-    name, keywords = name_and_keywords(RunConfig(task=recipe.task, model=base))
-    shared = {key: value for key, value in keywords.items() if key in _SHARED_KEYWORDS}
-    with as_model_error(name), quiet():
-        shared.setdefault("revision", PeftConfig.from_pretrained(path).revision or "main")
-        config = transformers.AutoConfig.from_pretrained(path / CONFIG)
-        config.vocab_size = transformers.AutoConfig.from_pretrained(name, **shared).vocab_size
-        auto = getattr(transformers, recipe.auto_model)
-        model = auto.from_pretrained(name, config=config, dtype=torch.float32, ignore_mismatched_sizes=True, **shared)
-        _fit_vocabulary(model, recipe.tokenizer)
-        model = PeftModel.from_pretrained(model, path).merge_and_unload()
-        if model.can_generate():
-            model.generation_config = transformers.GenerationConfig.from_pretrained(path / CONFIG)
-    loaded: PreTrainedModel = model
-    return loaded
-
-
-def logits(model: Any, batch: Mapping[str, Any]) -> torch.Tensor:
-    """All logits that the model gives for a batch without dropout, one behind another, on the CPU."""
-    import torch
-
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            found = model(**{name: one.to(model.device) for name, one in batch.items() if name != "labels"})
-    finally:
-        model.train(was_training)
-    parts = [found[name] for name in ("logits", "start_logits", "end_logits") if found.get(name) is not None]
-    return torch.cat([part.float().flatten().cpu() for part in parts])
-
-
-def check_saved(
-    expected: torch.Tensor, batch: Mapping[str, Any], config: RunConfig, recipe: Recipe, path: Path
-) -> None:
-    """Load what was saved, the merged model and the adapter on a fresh base, and see that both predict as they did.
-
-    Args:
-        expected: What `logits` gave for the model before it was saved.
-        batch: For which they were.
-        config: Settings of the run.
-        recipe: The task.
-        path: Folder of the run.
-
-    Raises:
-        ModelError: Logits differ by more than rounding does.
-    """
-    import torch
-    import transformers
-
-    def merged() -> Any:
-        return getattr(transformers, recipe.auto_model).from_pretrained(path, dtype=torch.float32)
-
-    def adapted() -> Any:
-        return load_adapter(config.model or "", recipe, path / ADAPTER)
-
-    limit, worst = TOLERANCE * max(1.0, float(expected.abs().max())), 0.0
-    for name, load in (("merged model", merged), ("adapter", adapted)):
-        with quiet():
-            found = logits(load(), batch)
-        differ = float((found - expected).abs().max()) if len(found) == len(expected) else float("inf")
-        if not differ <= limit:
-            raise ModelError(
-                f"the {name} saved in {path} predicts otherwise than the model that was trained: logits differ by "
-                f"{differ:.2g}, expected {limit:.2g} at most. Do not use it, and please report model and settings"
-            )
-        worst = max(worst, differ)
-    say(f"reloaded: merged model and adapter predict as the trained model does (logits differ by {worst:.1g} at most)")
-
-
 def parameters(model: torch.nn.Module) -> dict[str, int]:
     """Number of all weights, and of those that are trained."""
-    sizes = [(weights.numel(), weights.requires_grad) for weights in model.parameters()]
+    sizes = [(_size(weights), weights.requires_grad) for weights in model.parameters()]
     return {"total": sum(size for size, _ in sizes), "trained": sum(size for size, trained in sizes if trained)}
+
+
+def _size(weights: torch.nn.Parameter) -> int:
+    """Number of weights, also where several share a byte."""
+    packed = getattr(weights, "quant_state", None)
+    return int(weights.numel() if packed is None else packed.shape.numel())
 
 
 def save_tuned(model: Any, tuned: dict[str, float], path: Path) -> None:

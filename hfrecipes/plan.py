@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import checks, folder, model, predict, scoring
+from . import adapters, checks, folder, model, predict, repeats, scoring
 from . import data as data_module
 from ._version import __version__
 from .config import SPLITS, RunConfig, merge, place_bare_keys, read_recipe_file, resolve, training_types
@@ -136,22 +136,22 @@ def configure(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> tup
     options, training = kind.option_types(), training_types(arguments_name(kind))
     placed = [place_bare_keys(layer, options=options, training=training) for layer in layers]
     config = resolve(merge(*placed), option_types=options, training=training)
-    _check_keywords(config)
+    _check_keywords(config, kind)
     defaults = {**DEFAULTS, **kind.defaults, **({"learning_rate": LORA_LEARNING_RATE} if config.lora else {})}
     config = dataclasses.replace(config, training={**defaults, **config.training})
     return config, kind(**config.options)
 
 
-def _check_keywords(config: RunConfig) -> None:
+def _check_keywords(config: RunConfig, kind: type[Recipe]) -> None:
     """Keywords of the blocks whose libraries are imported only where they are used."""
     problems = []
     if isinstance(config.early_stopping, dict):
         known = ["early_stopping_patience", "early_stopping_threshold"]
         problems += _unknown("early_stopping", config.early_stopping, known)
-    if isinstance(config.lora, dict):
-        from peft import LoraConfig
-
-        problems += _unknown("lora", config.lora, list(LoraConfig.__dataclass_fields__))
+    if config.lora and config.options.get("freeze"):
+        problems.append("freeze: leave it out, lora freezes all but the adapters and the head")
+    problems += repeats.problems(config)
+    problems += adapters.problems(config.lora, kind) + model.quantization_problems(config)
     if problems:
         raise ConfigError(problems)
 
@@ -197,11 +197,14 @@ def _settings_of(what: str | Mapping[str, Any]) -> dict[str, Any]:
 
 def default_folder(what: str | Mapping[str, Any], config: RunConfig) -> str:
     """Name that the same command always gives, so that it finds its run again."""
+    several = ""
+    if repeats.are_wanted(config):
+        several = f"-{len(repeats.parts(config))}-{'seeds' if config.seeds else 'folds'}"
     if isinstance(what, str) and what != config.task and not what.endswith(".py"):
-        return str(Path("runs", PurePath(what).stem))
+        return str(Path("runs", PurePath(what).stem + several))
     source = config.dataset.get("path", "data") if isinstance(config.dataset, dict) else config.dataset
     dataset = PurePath(source).stem.strip("*.") if isinstance(source, str) and source != FROM_PYTHON else "data"
-    return str(Path("runs", f"{PurePath(config.task).stem}-{dataset}-{model_name(config)}"))
+    return str(Path("runs", f"{PurePath(config.task).stem}-{dataset}-{model_name(config)}{several}"))
 
 
 def model_name(config: RunConfig) -> str:
@@ -225,6 +228,7 @@ def load_data(config: RunConfig, recipe: Recipe) -> tuple[Data, RunConfig]:
         say(note)
     checks.check(data, recipe)
     data_module.limit(data, config)
+    repeats.take_fold(data, recipe, config)
     if "validation" not in data.splits and "validation" not in config.splits:
         _draw_validation(data, recipe, config.training["seed"])
     if "test" not in data.splits:
@@ -270,7 +274,7 @@ def load_tokenizer(config: RunConfig, recipe: Recipe) -> None:
     recipe.tokenizer, model_config = model.load_tokenizer(config)
     if recipe.labels:
         recipe.labels = model.checkpoint_labels(recipe.labels, model_config)
-    model.fit_length(recipe, model_config)
+    model.fit_length(recipe, model_config, adapters.virtual_tokens(config.lora))
     for sentence in recipe.settle(model_config):
         say(sentence)
 

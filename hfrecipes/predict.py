@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import checks, data, folder, scoring, sources, writing
+from . import adapters, checks, data, folder, scoring, sources, writing
 from .config import RunConfig, read_recipe_file
-from .errors import DataError, ModelError, NotFoundError
-from .model import is_adapter, machine_arguments
+from .errors import DataError, ModelError, NotFoundError, OutputError
+from .model import ADAPTER, is_adapter, machine_arguments, save
 from .recipe import Batch, Recipe, Row, arguments_name
 from .registry import find
 from .say import say
@@ -123,11 +123,21 @@ def model_outputs(trainer: Trainer, recipe: Recipe, encoded: Dataset) -> Any:
 
 def tuned(
     recipe: Recipe, outputs: Any, rows: Dataset, encoded: Dataset, references: list[Any]
-) -> tuple[list[Row], list[str]]:
-    """Predictions of the validation rows after what these decide was settled, and sentences on that."""
-    predictions = recipe.decode(outputs, rows, encoded)
-    sentences = recipe.tune(predictions, references)
-    return (recipe.decode(outputs, rows, encoded) if sentences else predictions), sentences
+) -> tuple[list[Row], list[Row], list[str]]:
+    """Predictions of the validation rows after what these decide was settled, those before, and sentences on it."""
+    recipe.tuned = {}
+    before = recipe.decode(outputs, rows, encoded)
+    sentences = recipe.tune(before, references)
+    return (recipe.decode(outputs, rows, encoded) if recipe.tuned else before), before, sentences
+
+
+def untuned(recipe: Recipe, outputs: Any, rows: Dataset, encoded: Dataset) -> list[Row]:
+    """Predictions as they would be without what validation decided."""
+    kept, recipe.tuned = recipe.tuned, {}
+    try:
+        return recipe.decode(outputs, rows, encoded)
+    finally:
+        recipe.tuned = kept
 
 
 @contextlib.contextmanager
@@ -151,7 +161,7 @@ def score_in_training(
         say("these are not the validation rows of this Trainer: only the loss is computed")
         return {}
     outputs = in_row_order(trainer, seen, result.predictions)
-    predictions, _ = tuned(recipe, outputs, rows, encoded, references)
+    predictions, _, _ = tuned(recipe, outputs, rows, encoded, references)
     found = recipe.score(predictions, references)
     return {name: value for name, value in found.items() if "[" not in name}  # labels one by one only at the end
 
@@ -345,11 +355,43 @@ def load(path: str | os.PathLike[str]) -> Predictor:
         >>> hfrecipes.load("runs/quickstart").predict(["Where is my parcel?"])  # doctest: +SKIP
     """
     place = _local_folder(os.fspath(path))
+    if is_adapter(place / ADAPTER) and not (place / "config.json").exists():  # of a method that leaves nothing to merge
+        place = place / ADAPTER
     known = {field.name for field in fields(RunConfig)}
     settings = {key: value for key, value in read_recipe_file(place / folder.RECIPE).items() if key in known}
-    config = RunConfig(**{**settings, "model": str(place), "lora": False})
+    config = RunConfig(**{**settings, "model": str(place)})
     recipe = find(config.task)(**config.options)
     return Predictor(recipe, _trainer(config, recipe, place, settings["model"]), config)
+
+
+def merge(path: str | os.PathLike[str], destination: Path) -> None:
+    """Leave an ordinary model directory, made of an adapter and the base that it was trained on.
+
+    Args:
+        path: Folder of a run, or of an adapter, or Hub id.
+        destination: Folder that does not exist, or is empty.
+
+    Raises:
+        ModelError: There is no adapter, or it is of a method that cannot be merged.
+        OutputError: The destination holds something.
+    """
+    folder.check_place(destination)
+    if destination.exists() and any(destination.iterdir()):
+        raise OutputError(f"{destination} is not empty: choose another folder")
+    run = _local_folder(os.fspath(path))
+    place = run / ADAPTER if is_adapter(run / ADAPTER) else run
+    if not is_adapter(place):
+        raise ModelError(f"{path} has no adapter: its model is whole as it stands")
+    predictor = load(place)
+    if adapters.is_adapted(predictor.trainer.model):
+        raise ModelError(f"{path} was trained with {adapters.method_of(predictor.config.lora)}, which cannot be merged")
+    save(predictor.trainer.model, predictor.recipe.tokenizer, destination)
+    for name in (folder.RECIPE, folder.METRICS, folder.CARD):
+        source = next((one / name for one in (run, place) if (one / name).exists()), None)
+        if source is not None:
+            (destination / name).write_bytes(source.read_bytes())
+    if not folder.is_complete(destination):  # an adapter alone has no scores
+        folder.write_json(destination / folder.METRICS, {})
 
 
 def _local_folder(name: str) -> Path:
@@ -383,19 +425,20 @@ def _trainer(config: RunConfig, recipe: Recipe, place: Path, base: Any) -> Train
     import torch
     import transformers
 
-    from .model import TUNED, as_model_error, fit_length, load_adapter, load_tokenizer, quiet
+    from .model import TUNED, as_model_error, fit_length, is_quantized, load_tokenizer, quiet
 
     recipe.tokenizer, model_config = load_tokenizer(config)
-    fit_length(recipe, model_config)
+    fit_length(recipe, model_config, adapters.virtual_tokens(config.lora))
     recipe.settle(model_config)
     if not recipe.labels:
         recipe.labels = [model_config.id2label[number] for number in sorted(model_config.id2label)]
     recipe.tuned = dict(getattr(model_config, TUNED, {}))
     with as_model_error(str(place)), quiet():
         if is_adapter(place):
-            model = load_adapter(base, recipe, place)
-        else:
-            model = getattr(transformers, recipe.auto_model).from_pretrained(place, dtype=torch.float32)
+            model = adapters.load(base, recipe, place)
+        else:  # what was too large for float32 in training stays in 16 bits
+            dtype = torch.bfloat16 if is_quantized(base) else torch.float32
+            model = getattr(transformers, recipe.auto_model).from_pretrained(place, dtype=dtype)
     model.config.pad_token_id = recipe.tokenizer.pad_token_id
     size = config.training.get("per_device_eval_batch_size", recipe.defaults.get("per_device_eval_batch_size", 64))
     plain = config.training.get("bf16") is False or config.training.get("fp16") is False

@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from .errors import ConfigError, ModelError
 
@@ -60,6 +60,12 @@ class Recipe:
     """Tokens kept of each text or pair, special ones included; at most what the model reads."""
     drop_invalid: bool = False
     """Whether rows that cannot be used are dropped instead of being an error."""
+    dropout: float | dict[str, float] | None = None
+    """Probability of all dropouts of the model, or by their names in its config; null leaves them as they are."""
+    freeze: Literal["embeddings", "backbone"] | int | None = None
+    """What is not trained: embeddings, a number of lower layers with them, or backbone for all but the head."""
+    layerwise_lr_decay: float | None = None
+    """Factor of the learning rate from each layer to the next one below; 0.9 is usual, null for one rate."""
 
     task: ClassVar[str]
     """Task name, as the Hub spells it where it has one."""
@@ -97,6 +103,13 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.max_length < SHORTEST:
             raise ConfigError(f"max_length: {self.max_length}, expected {SHORTEST} tokens or more")
+        given = self.dropout.values() if isinstance(self.dropout, dict) else [self.dropout or 0]
+        if not all(0 <= one < 1 for one in given):
+            raise ConfigError(f"dropout: {self.dropout}, expected probabilities from 0 to below 1")
+        if isinstance(self.freeze, int) and self.freeze < 1:
+            raise ConfigError(f"freeze: {self.freeze}, expected 1 layer or more, embeddings, or backbone")
+        if self.layerwise_lr_decay is not None and not 0 < self.layerwise_lr_decay <= 1:
+            raise ConfigError(f"layerwise_lr_decay: {self.layerwise_lr_decay}, expected a factor above 0, 1 at most")
         self.tokenizer: PreTrainedTokenizerBase = None
         self.labels: list[str] = []
         self.seed = self.epoch = 0
@@ -306,9 +319,16 @@ class Recipe:
         collate: Callable[[list[Row]], Any] = DataCollatorWithPadding(self.tokenizer)
         return collate
 
-    def loss_function(self) -> Callable[..., Any] | None:
-        """`compute_loss_func` of the Trainer; None where the model's own loss serves."""
-        return None
+    def loss_function(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
+        """`compute_loss_func` of the Trainer: of `outputs`, `labels` and `num_items_in_batch`.
+
+        A sum over the items of this part, divided by those of the whole batch: with a mean over the part, as many heads
+        give it, what is learnt would depend on how batches are cut.
+
+        Args:
+            label_smoothing: Share of each target that is spread evenly over the others.
+        """
+        raise NotImplementedError
 
     def reduce(self, logits: Any, labels: Any) -> Any:
         """What evaluation keeps of a batch of logits, so that its memory grows with rows alone."""

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import checks, folder, predict, scoring, writing
+from . import adapters, checks, folder, predict, repeats, scoring, writing
 from . import hub as hub_module
 from . import model as model_module
 from .card import write_card
-from .plan import Plan, make_plan
+from .config import RunConfig
+from .plan import Plan, configure, default_folder, make_plan
 from .predict import Predictor
 from .recipe import Row
 from .say import say
@@ -36,7 +38,8 @@ class Result:
         metrics: Split -> metric -> value.
         path: Folder with the model, its scores and its predictions.
         trainer: Plain `transformers.Trainer`, with the best model in it.
-        scores: As `metrics`, each value with its 95 % interval and its baseline.
+        scores: As `metrics`, each value with its 95 % interval and its baseline; and the `gap` between train and
+            validation.
     """
 
     metrics: dict[str, dict[str, float]]
@@ -45,16 +48,46 @@ class Result:
     scores: dict[str, dict[str, dict[str, Any]]]
     predictor: Predictor
 
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """Metrics that tables show."""
+        return self.predictor.recipe.headline
+
     def predict(self, rows: Any) -> Any:
         """Predict new rows: a text, a list of texts, or rows with the columns of training."""
         return self.predictor.predict(rows)
 
     def __repr__(self) -> str:
-        best = self.predictor.recipe.headline[0]
+        best = self.headline[0]
         shown = ", ".join(
             f"{split} {best} {values[best]:.3f}" for split, values in self.metrics.items() if best in values
         )
         return f"Result({shown}, path={str(self.path)!r})"
+
+
+@dataclass
+class Results:
+    """What several runs give back, over folds or seeds.
+
+    Attributes:
+        metrics: Split -> metric -> mean over the runs; for folds also `out_of_fold`, all rows scored together.
+        path: Folder of all runs, with their scores and, for folds, the out-of-fold predictions.
+        scores: As `metrics`, each value with its standard deviation, the values of the runs, and the baseline.
+        runs: Folder of each run, for `hfrecipes.load`.
+        headline: Metrics that tables show.
+    """
+
+    metrics: dict[str, dict[str, float]]
+    path: Path
+    scores: dict[str, dict[str, dict[str, Any]]]
+    runs: list[Path]
+    headline: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        best = self.headline[0]
+        entries = {split: found[best] for split, found in self.scores.items() if best in found and split != scoring.GAP}
+        shown = ", ".join(f"{split} {best} {scoring.shown(entry)}" for split, entry in entries.items())
+        return f"Results({len(self.runs)} runs, {shown}, path={str(self.path)!r})"
 
 
 def run(
@@ -71,9 +104,11 @@ def run(
     training: dict[str, Any] | None = None,
     early_stopping: bool | dict[str, Any] | None = None,
     lora: bool | dict[str, Any] | None = None,
+    folds: int | dict[str, Any] | None = None,
+    seeds: list[int] | None = None,
     hub: str | dict[str, Any] | None = None,
     **bare_keys: Any,
-) -> Result:
+) -> Result | Results:
     """Fine-tune, evaluate and save.
 
     The same call again resumes an interrupted run, and returns a complete one as it is.
@@ -91,9 +126,14 @@ def run(
         options: The task's own options.
         training: Keywords of `TrainingArguments`.
         early_stopping: Keywords of `EarlyStoppingCallback`; False for none.
-        lora: Keywords of `LoraConfig`; True for defaults.
+        lora: Keywords of `LoraConfig`, or of the config of the PEFT method named under `peft_type`; True for defaults.
+        folds: Number of folds for cross-validation, or `n_splits`, and `groups`, a column whose equals stay together.
+        seeds: Seeds of several runs.
         hub: Hub repository to push to, or keywords of `create_repo`.
         **bare_keys: Keys of `options` or `training`, without the block: `learning_rate=3e-5`.
+
+    Returns:
+        The run; with `folds` or `seeds` what all of them came to.
 
     Raises:
         HFRecipesError: A setting, the data, the model or the output folder cannot be used; nothing was written.
@@ -106,24 +146,62 @@ def run(
     return _run(what, {**settings, **bare_keys})
 
 
-def _run(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> Result:
-    start = time.perf_counter()
+def _run(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> Result | Results:
+    config, _ = configure(what, settings)
+    if repeats.are_wanted(config):
+        return _run_each(what, settings, config)
     plan = make_plan(what, settings)
-    is_main = os.environ.get("RANK", "0") == "0"
+    is_main = _is_main()
     if is_main:
         hub_module.preflight(plan.config.hub)
     if folder.is_complete(plan.path):
         say(f"this run is complete: {plan.path}")
         result = _reload(plan)
     else:
-        job = make_job(plan)
-        if is_main:
-            folder.begin(job.path, job.config, job.about)
-        _train(job)
-        result = _evaluate_and_save(job, start)
+        result = _carry_out(plan)
     if plan.config.hub and is_main:
         say(f"pushed to {hub_module.push(plan.path, plan.config.hub)}")
     return result
+
+
+def _run_each(what: str | Mapping[str, Any], settings: Mapping[str, Any], config: RunConfig) -> Results:
+    """The runs that `folds` or `seeds` ask for, those that are complete left as they are, and what they come to."""
+    path, paths = Path(config.output_dir or default_folder(what, config)), list[Path]()
+    for name, own in repeats.parts(config).items():
+        say(f"{name}: {path / name}")
+        plan = make_plan(what, {**settings, **own, "output_dir": str(path / name)})
+        together = repeats.whole(config, plan.config)
+        if not paths and _is_main():
+            folder.claim(path, together, {})
+            folder.write_recipe(path, together)
+        if not folder.is_complete(plan.path):
+            _carry_out(plan)
+            gc.collect()  # a Trainer holds itself, and the next one needs the room
+        paths.append(plan.path)
+    scores = repeats.summary(paths)
+    if config.folds is not None:
+        lines = repeats.out_of_fold(paths)
+        scores[repeats.OUT_OF_FOLD] = repeats.score_all(lines, plan.recipe, config)
+        if _is_main():
+            folder.write_predictions(path, lines)
+    if _is_main():
+        folder.write_json(path / folder.METRICS, scores)
+    return Results(scoring.plain(scores), path, scores, paths, plan.recipe.headline)
+
+
+def _carry_out(plan: Plan) -> Result:
+    """Train, score and save."""
+    start = time.perf_counter()
+    job = make_job(plan)
+    if _is_main():
+        folder.begin(job.path, job.config, job.about)
+    _train(job)
+    return _evaluate_and_save(job, start)
+
+
+def _is_main() -> bool:
+    """Whether this process is the one that writes."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def build(what: str | Mapping[str, Any], **settings: Any) -> Trainer:
@@ -160,64 +238,98 @@ def _evaluate_and_save(job: Job, start: float) -> Result:
     number = model_module.parameters(trainer.model)
     trainer.model = trainer.model_wrapped = _save(job, write=writes)
     trainer.accelerator.free_memory()  # else it takes the merged model for a prepared one, without autocast
-    validation = {"validation": _predict_validation(job)} if "validation" in job.data.splits else {}
+    predicted = _predict_all(job)
     if recipe.tuned and writes:
         model_module.save_tuned(trainer.model, recipe.tuned, job.path)
-    predictions = {split: validation.get(split) or _predict(job, split) for split in job.data.splits}
-    trivial = recipe.baseline(job.data.splits["train"])
-    scores = {split: found for split in job.data.splits if (found := _score(job, split, *predictions[split], trivial))}
+    scores = _score_all(job, predicted)
     if writes:
-        held = {split: pair for split, pair in predictions.items() if split != "train"}
-        folder.write_predictions(job.path, [(split, rows, made) for split, (rows, made) in held.items()])
+        folder.write_predictions(job.path, _lines(job, predicted))
         about = {
             **job.about,
             "parameters": number,
             "seconds": round(time.perf_counter() - start, 1),
             "steps": trainer.state.global_step,
         }
-        _say_samples(next(reversed(predictions.values()))[1])
+        _say_samples(next(reversed(predicted.values())).predictions)
         write_card(job.path, job.config, recipe, scores, about)
         folder.finish(job.path, scores, about)
     return _result(job, Predictor(recipe, trainer, job.config), scores)
 
 
 def _save(job: Job, *, write: bool) -> Any:
-    """Leave the model in its folder; with an adapter, see that what was left predicts as what was trained."""
-    trainer, recipe = job.trainer, job.recipe
-    if not (write and model_module.is_adapted(trainer.model)):
-        return model_module.save(trainer.model, recipe.tokenizer, job.path, write=write)
+    """Leave the model in its folder; with adapters, see that what was left predicts as what was trained.
+
+    Returns:
+        The model as saved, adapters merged into it.
+    """
+    trainer, recipe, path = job.trainer, job.recipe, job.path
+    if not adapters.is_adapted(trainer.model):
+        if write:
+            model_module.save(trainer.model, recipe.tokenizer, path)
+        return trainer.model
     batch = trainer.data_collator([trainer.train_dataset[place] for place in range(min(2, len(trainer.train_dataset)))])
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # in half precision all differ
-    expected = model_module.logits(model, batch)
-    saved = model_module.save(model, recipe.tokenizer, job.path)
-    folder.write_recipe(job.path / model_module.ADAPTER, job.config)
-    model_module.check_saved(expected, batch, job.config, recipe, job.path)
+    if write:
+        adapters.save(model, recipe, job.config, path)
+    trainer.accelerator.wait_for_everyone()
+    saved, expected = adapters.merge_trained(model, batch, job.config, recipe, path)
+    if write:
+        if not adapters.is_adapted(saved):
+            model_module.save(saved, recipe.tokenizer, path)
+        adapters.check_saved(expected, batch, job.config, recipe, path)
     return saved
 
 
-def _predict_validation(job: Job) -> tuple[Dataset, list[Row]]:
-    """Rows and predictions of the split that settles thresholds, which the other splits then keep to."""
-    rows, encoded = job.data.splits["validation"], job.encoded["validation"]
-    outputs = predict.model_outputs(job.trainer, job.recipe, encoded)
-    predictions, sentences = predict.tuned(job.recipe, outputs, rows, encoded, job.golds["validation"])
-    for sentence in sentences:
-        say(sentence)
-    return rows, writing.with_texts(job.trainer, job.recipe, rows, predictions)
+@dataclass
+class _Predicted:
+    """Rows of a split, what was predicted for them, and what would have been without what validation decided."""
+
+    rows: Dataset
+    predictions: list[Row]
+    untuned: list[Row] | None = None
 
 
-def _predict(job: Job, split: str) -> tuple[Dataset, list[Row]]:
-    """Rows and predictions of a split; of train, as many rows as validation has."""
-    rows = job.data.splits[split]
-    if split != "train":
-        outputs = predict.model_outputs(job.trainer, job.recipe, job.encoded[split])
-        predictions = job.recipe.decode(outputs, rows, job.encoded[split])
-        return rows, writing.with_texts(job.trainer, job.recipe, rows, predictions)
+def _predict_all(job: Job) -> dict[str, _Predicted]:
+    """Validation first, which settles thresholds that the other splits then keep to."""
+    validation = {"validation": _predict(job, "validation")} if "validation" in job.data.splits else {}
+    return {split: validation.get(split) or _predict(job, split) for split in job.data.splits}
+
+
+def _predict(job: Job, split: str) -> _Predicted:
+    """Predictions of a split; of train, for as many rows as validation has."""
+    trainer, recipe, rows = job.trainer, job.recipe, job.data.splits[split]
+    if split == "train":
+        rows = _some_of_train(job, rows)
+        return _Predicted(rows, predict.predict_rows(trainer, recipe, rows, scored=True))
+    encoded = job.encoded[split]
+    outputs = predict.model_outputs(trainer, recipe, encoded)
+    if split == "validation":
+        predictions, untuned, sentences = predict.tuned(recipe, outputs, rows, encoded, job.golds[split])
+        for sentence in sentences:
+            say(sentence)
+    else:
+        predictions = recipe.decode(outputs, rows, encoded)
+        untuned = predict.untuned(recipe, outputs, rows, encoded) if recipe.tuned else predictions
+    made = writing.with_texts(trainer, recipe, rows, predictions)
+    return _Predicted(rows, made, untuned if recipe.tuned else None)
+
+
+def _lines(job: Job, predicted: dict[str, _Predicted]) -> Iterator[dict[str, Any]]:
+    """Each validation and test row with its place and its prediction."""
+    for split, one in predicted.items():
+        places = job.data.places.get(split, range(len(one.rows)))
+        if split != "train":
+            for place, row, prediction in zip(places, one.rows, one.predictions, strict=True):
+                yield {"split": split, "row": place, **row, "prediction": prediction}
+
+
+def _some_of_train(job: Job, rows: Dataset) -> Dataset:
     size = max(len(job.data.splits.get("validation", rows)), 100)
-    if len(rows) > size:
-        places = np.random.default_rng(job.trainer.args.seed).permutation(len(rows))[:size]
-        rows = rows.select(sorted(places.tolist()))
-        say(f"train scores are of {size} rows drawn with the seed")
-    return rows, predict.predict_rows(job.trainer, job.recipe, rows, scored=True)
+    if len(rows) <= size:
+        return rows
+    places = np.random.default_rng(job.trainer.args.seed).permutation(len(rows))[:size]
+    say(f"train scores are of {size} rows drawn with the seed")
+    return rows.select(sorted(places.tolist()))
 
 
 def _say_samples(predictions: list[Row]) -> None:
@@ -228,21 +340,36 @@ def _say_samples(predictions: list[Row]) -> None:
         say(f"sample: {prompt[-WIDTH:]} → {text[:WIDTH]}{'…' * (len(text) > WIDTH)}")
 
 
+def _score_all(job: Job, predicted: dict[str, _Predicted]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Scores by split, and how far train is above validation."""
+    trivial = job.recipe.baseline(job.data.splits["train"])
+    scores = {split: found for split, one in predicted.items() if (found := _score(job, split, one, trivial))}
+    for sentence in scoring.what_tuning_did(next(reversed(scores)), scores[next(reversed(scores))]) if scores else ():
+        say(sentence)
+    if "train" in scores and "validation" in scores:
+        scores[scoring.GAP] = scoring.gap(scores["train"], scores["validation"])
+        for sentence in scoring.overfitting(job.recipe, scores, lora=bool(job.config.lora)):
+            say(sentence)
+    return scores
+
+
 def _score(
-    job: Job, split: str, rows: Dataset, predictions: list[Row], trivial: Callable[[Dataset], list[Row]]
+    job: Job, split: str, made: _Predicted, trivial: Callable[[Dataset], list[Row]]
 ) -> dict[str, dict[str, Any]]:
+    rows = made.rows
     references = job.golds[split] if len(rows) == len(job.golds[split]) else checks.golds(job.recipe, rows)
     unknown = sum(reference is None for reference in references)
     if unknown:
         say(f"{split}: {unknown} of {len(rows)} rows have no answer; they are predicted and not scored")
     seed = job.trainer.args.seed
-    found = scoring.scores(job.recipe, predictions, references, seed=seed, others=job.config.metrics)
-    return scoring.with_baseline(job.recipe, found, rows, predictions, references, trivial)
+    found = scoring.scores(job.recipe, made.predictions, references, seed=seed, others=job.config.metrics)
+    if made.untuned is not None:
+        found = scoring.with_untuned(job.recipe, found, made.untuned, references)
+    return scoring.with_baseline(job.recipe, found, rows, made.predictions, references, trivial)
 
 
 def _result(plan: Plan, predictor: Predictor, scores: dict[str, dict[str, dict[str, Any]]]) -> Result:
-    metrics = {split: {name: entry["value"] for name, entry in found.items()} for split, found in scores.items()}
-    return Result(metrics, plan.path, predictor.trainer, scores, predictor)
+    return Result(scoring.plain(scores), plan.path, predictor.trainer, scores, predictor)
 
 
 def _reload(plan: Plan) -> Result:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 DRAWS = 1000
+GAP = "gap"  # beside the splits: how far train is above validation
+MUCH = (
+    0.2  # share of what was learnt beyond the baseline that may be lost on validation before it is called overfitting
+)
 TEXT = "generated_text"  # in predictions of models that write
 _CELLS = 4_000_000
 
@@ -127,3 +132,104 @@ def with_baseline(
     ]
     values = recipe.score(made, [references[place] for place in known])
     return {name: {**entry, "baseline": values.get(name)} for name, entry in found.items()}
+
+
+# --- what tuning and training did --------------------------------------------------------------------------------
+
+
+def with_untuned(
+    recipe: Recipe, found: dict[str, dict[str, Any]], predictions: list[Row], references: list[Any]
+) -> dict[str, dict[str, Any]]:
+    """Put beside each score that tuning on validation changed what it would be without."""
+    scored = [place for place, reference in enumerate(references) if reference is not None]
+    if not scored:
+        return found
+    values = recipe.score([predictions[place] for place in scored], [references[place] for place in scored])
+    changed = {name: one for name, one in values.items() if name in found and one != found[name]["value"]}
+    return {name: {**entry, **({"untuned": changed[name]} if name in changed else {})} for name, entry in found.items()}
+
+
+def what_tuning_did(split: str, found: dict[str, dict[str, Any]]) -> list[str]:
+    """A sentence with the scores of a split without and with tuning; none where nothing was tuned."""
+    changes = [
+        f"{name} {entry['untuned']:.3f} → {entry['value']:.3f}"
+        for name, entry in found.items()
+        if "untuned" in entry and "[" not in name
+    ]
+    return [f"what that changes in {split}: {', '.join(changes)}"] if changes else []
+
+
+def gap(train: dict[str, dict[str, Any]], validation: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Train's score less that of validation, of like numbers of rows, with its 95 % interval.
+
+    The interval is made of those of both scores, which are of different rows (Zou and Donner 2008).
+    """
+    found = {}
+    for name, entry in train.items():
+        if "[" in name or name not in validation:
+            continue
+        high, low = entry["value"], validation[name]["value"]
+        edges = [np.array(one.get("ci95") or [np.nan] * 2, dtype=float) for one in (entry, validation[name])]
+        down = np.hypot(high - edges[0][0], edges[1][1] - low)
+        up = np.hypot(edges[0][1] - high, low - edges[1][0])
+        found[name] = {"value": high - low, "ci95": [float(high - low - down), float(high - low + up)]}
+    return found
+
+
+def overfitting(recipe: Recipe, scores: dict[str, dict[str, dict[str, Any]]], *, lora: bool) -> list[str]:
+    """A sentence where much of what was learnt does not carry over to validation, and what to try then."""
+    name, greater = recipe.best_metric
+    entry = scores[GAP].get(name)
+    if entry is None:
+        return []
+    train, held = (scores[split][name]["value"] for split in ("train", "validation"))
+    trivial = scores["train"][name].get("baseline")
+    trivial = 0.0 if trivial is None or not np.isfinite(trivial) else trivial
+    edges = entry["ci95"] if greater else [-edge for edge in entry["ci95"][::-1]]
+    if greater:
+        learnt, lost = train - trivial, train - held
+    elif min(train, held, trivial) > 0:  # perplexity and squared error go by ratios
+        learnt, lost = np.log(trivial / train), np.log(held / train)
+    else:
+        return []
+    if not (edges[0] > 0 and learnt > 0 and lost > MUCH * learnt):
+        return []
+    tries = ["dropout=0.2", "weight_decay=0.1", *([] if lora else ["freeze=4", "lora=true"])]
+    return [
+        f"overfitting: {name} is {train:.3f} on train and {held:.3f} on validation, where {lost / learnt:.0%} of what "
+        f"was learnt beyond the baseline is lost. More rows help most; else fewer epochs, {', '.join(tries)}"
+    ]
+
+
+# --- as a person reads them --------------------------------------------------------------------------------------
+
+
+def plain(scores: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, float]]:
+    """Values alone, by split and metric; the gap is of no split."""
+    return {
+        split: {name: entry["value"] for name, entry in found.items()}
+        for split, found in scores.items()
+        if split != GAP
+    }
+
+
+def shown(entry: Mapping[str, Any]) -> str:
+    """A score with what is known of its spread: `0.790 (0.735–0.845)`, or `0.790 ± 0.012` over several runs.
+
+    Example:
+        >>> shown({"value": 0.79, "ci95": [0.735, 0.845]})
+        '0.790 (0.735–0.845)'
+    """
+    if "sd" in entry:
+        return f"{number(entry['value'])} ± {number(entry['sd'])}"
+    return f"{number(entry.get('value'))} ({interval(entry.get('ci95'))})"
+
+
+def number(value: float | None) -> str:
+    """Three decimals, or a dash where there is no number."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+def interval(edges: list[float] | None) -> str:
+    """`low–high`, or a dash."""
+    return "–" if not edges else f"{number(edges[0])}–{number(edges[1])}"

@@ -1,4 +1,4 @@
-"""A plain Trainer from a plan: model, arguments, scores, early stopping, and a loss of the right size."""
+"""A plain Trainer from a plan: model, arguments, scores, early stopping."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import checks, predict
+from . import adapters, checks, predict, regularization
 from . import model as model_module
 from .config import RunConfig
 from .errors import ConfigError
@@ -52,7 +52,12 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
     config, recipe = plan.config, plan.recipe
     logging.getLogger("transformers.trainer").addFilter(_not_on_shared_weights)
     transformers.set_seed(arguments.seed)  # the new head is drawn while the model loads
-    network = model_module.load_model(config, recipe)
+    network, fresh = model_module.load_model(config, recipe)
+    if recipe.freeze is not None:
+        regularization.freeze(network, recipe.freeze, fresh)
+    if config.lora:
+        network = adapters.add(network, fresh, recipe, config.lora)
+    _say_size(network, config)
     keywords = (
         config.early_stopping if isinstance(config.early_stopping, dict) else {"early_stopping_patience": PATIENCE}
     )
@@ -66,18 +71,25 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
         eval_dataset=shown.get("validation"),
         processing_class=recipe.tokenizer,
         preprocess_logits_for_metrics=recipe.reduce,
-        compute_loss_func=recipe.loss_function(),
+        compute_loss_func=recipe.loss_function(arguments.label_smoothing_factor),
         callbacks=[_epoch_teller(recipe), *([transformers.EarlyStoppingCallback(**keywords)] if stops else [])],
     )
+    if recipe.layerwise_lr_decay is not None:
+        trainer.optimizer = regularization.layerwise_optimizer(trainer, recipe.layerwise_lr_decay)
     recipe.seed = arguments.seed
     if "validation" in encoded:
         rows, references = plan.data.splits["validation"], plan.golds["validation"]
         predict.attach_scores(trainer, recipe, rows, references, encoded["validation"])
     with trainer.autocast_smart_context_manager():
         recipe.check_model(trainer.model)
-    if trainer.compute_loss_func is None:
-        _mend_loss_scale(trainer, encoded["train"])
     return trainer
+
+
+def _say_size(network: Any, config: RunConfig) -> None:
+    number = model_module.parameters(network)
+    share = number["trained"] / number["total"]
+    name, _ = model_module.name_and_keywords(config)
+    say(f"model: {name}, {number['total']:,} parameters, {number['trained']:,} of them trained ({share:.1%})")
 
 
 def _not_on_shared_weights(record: logging.LogRecord) -> bool:
@@ -125,8 +137,6 @@ def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validat
     for name, instead in recipe.refused.items():
         if name in config.training:
             raise ConfigError(f"{name}: leave it out, {instead}, which is saved with the model")
-    if chosen.get("label_smoothing_factor") and recipe.loss_function() is not None:
-        raise ConfigError(f"label_smoothing_factor: leave it out, the loss of {recipe.task} does not take it")
     if not has_validation:
         chosen["eval_strategy"] = "no"
     rhythm = chosen["eval_strategy"] if has_validation else "epoch"
@@ -145,14 +155,3 @@ def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validat
     if arguments.world_size != processes:
         raise ConfigError(f"{processes} processes were started and {arguments.world_size} joined: start with torchrun")
     return arguments
-
-
-def _mend_loss_scale(trainer: Trainer, encoded: Dataset) -> None:
-    """Keep the loss right under gradient accumulation and several processes, by what the model's loss really does."""
-    if not trainer.model_accepts_loss_kwargs:
-        return
-    batch = trainer.data_collator([encoded[place] for place in range(min(2, len(encoded)))])
-    batch = {name: value.to(trainer.args.device) for name, value in batch.items()}
-    if not model_module.loss_is_per_item(trainer.model, batch):
-        trainer.model_accepts_loss_kwargs = False
-        trainer.args.average_tokens_across_devices = False

@@ -55,7 +55,7 @@ def test_the_facts_are_complete_and_true(task):
 @pytest.mark.parametrize("task", TASKS)
 def test_no_method_of_a_task_is_left_to_the_base(task):
     kind = find(task)
-    for name in ("gold", "encode", "decode", "baseline", "metric_inputs", "best_metric"):
+    for name in ("gold", "encode", "decode", "loss_function", "baseline", "metric_inputs", "best_metric"):
         assert name in vars(kind), name
     assert {"score", "measure"} & set(vars(kind))
 

@@ -163,7 +163,10 @@ def test_intervals_hold_the_value_are_seeded_and_narrow_with_rows(kind):
 def test_the_interval_of_accuracy_agrees_with_theory():
     recipe = TextClassification(problem_type=SINGLE)
     recipe.labels = ["a", "b"]
-    predictions = [{"label": "a" if place % 5 else "b"} for place in range(1000)]
+    shares = {"a": {"a": 0.9, "b": 0.1}, "b": {"a": 0.1, "b": 0.9}}
+    predictions = [
+        {"label": one, "scores": shares[one]} for one in ("a" if place % 5 else "b" for place in range(1000))
+    ]
     low, high = scores(recipe, predictions, ["a"] * 1000, seed=0)["accuracy"]["ci95"]
     spread = 1.96 * (0.8 * 0.2 / 1000) ** 0.5
     assert low == pytest.approx(0.8 - spread, abs=0.005)

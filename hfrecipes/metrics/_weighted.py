@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 Values = dict[str, np.ndarray]
+BINS = 15  # of the expected calibration error
 
 
 def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
@@ -111,6 +112,23 @@ def row_lrap(gold: np.ndarray, scores: np.ndarray) -> np.ndarray:
     true = gold.sum(1)
     precision = np.where(gold > 0, among_true / among_all, 0).sum(1)
     return np.where(true > 0, precision / np.maximum(true, 1), 1.0)
+
+
+def calibration(sure: np.ndarray, right: np.ndarray, squared: np.ndarray, weights: np.ndarray) -> Values:
+    """Expected calibration error (Guo et al. 2017, 15 bins of equal width) and Brier score.
+
+    Args:
+        sure: Probabilities that something is so, (rows, cells).
+        right: 1 where it was so, (rows, cells).
+        squared: Brier score of each row, (rows,).
+        weights: (resamples, rows).
+    """
+    weights = weights.astype(np.float64)
+    bins = np.clip(np.ceil(sure * BINS).astype(int) - 1, 0, BINS - 1)
+    gaps = np.zeros((len(sure), BINS))
+    np.add.at(gaps, (np.arange(len(sure))[:, None], bins), sure - right)
+    rows = weights.sum(1)
+    return {"ece": np.abs(weights @ gaps).sum(1) / (rows * sure.shape[1]), "brier": weights @ squared / rows}
 
 
 def regression(predicted: np.ndarray, gold: np.ndarray, weights: np.ndarray) -> Values:

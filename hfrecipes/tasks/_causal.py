@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, ModelError
 from ..recipe import Recipe, Row
+from ._loss import ItemLoss, cross_entropy, token_loss
 from ._tokens import PLAINLY, sums
 
 if TYPE_CHECKING:
@@ -153,10 +154,25 @@ def _logits(model: PreTrainedModel, *texts: list[int]) -> torch.Tensor:
     return logits[-len(texts[-1]) :]
 
 
+def loss_function(recipe: Recipe, label_smoothing: float = 0.0) -> Callable[..., Any]:
+    """Cross entropy over the tokens to learn."""
+    return partial(_loss, item_loss=partial(cross_entropy, label_smoothing=label_smoothing))
+
+
+def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None, *, item_loss: ItemLoss) -> Any:
+    guesses = _before(outputs["logits"], labels)
+    return token_loss({"logits": guesses}, labels[:, 1:], num_items_in_batch, item_loss=item_loss)
+
+
+def _before(logits: Any, labels: Any) -> Any:
+    """Logits at the place before each label but the first; what adapters put in front of the text is left out."""
+    return logits[:, -labels.shape[1] : -1]
+
+
 def reduce(logits: Any, labels: Any) -> Any:
     """Of each row what `_tokens.sums` says; a token is guessed at the place before it."""
     logits = logits[0] if isinstance(logits, tuple) else logits
-    return sums(logits[:, :-1], labels[:, 1:])
+    return sums(_before(logits, labels), labels[:, 1:])
 
 
 # --- generation --------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..recipe import Batch, Recipe, Row
-from ._loss import token_loss
+from ._loss import cross_entropy, token_loss
 from ._tokens import PLAINLY, end_of, text_of
 
 if TYPE_CHECKING:
@@ -95,9 +95,9 @@ def _collate(features: list[Row], pad: Callable[[list[Row]], Any], model: PreTra
     return batch
 
 
-def loss_function(recipe: Recipe) -> Callable[..., Any] | None:
+def loss_function(recipe: Recipe, label_smoothing: float = 0.0) -> Callable[..., Any]:
     """Cross entropy over the tokens of the texts to write."""
-    return token_loss
+    return partial(token_loss, item_loss=partial(cross_entropy, label_smoothing=label_smoothing))
 
 
 def settle(recipe: Any, model_config: PretrainedConfig) -> list[str]:

@@ -201,6 +201,7 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
 
     collator = _causal.collator
     illustrate = _causal.illustrate
+    loss_function = _causal.loss_function
 
     def check_model(self, model: PreTrainedModel) -> None:
         """Refuse one that sees what it is to guess, or cannot keep apart what is packed."""

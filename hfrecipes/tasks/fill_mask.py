@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import ConfigError, ModelError
 from ..recipe import Batch, Column, Measure, Recipe, Row
 from . import _tokens
-from ._loss import token_loss
+from ._loss import cross_entropy, token_loss
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -187,9 +187,9 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
             shown.append({"input_ids": ids.tolist(), "labels": labels})
         return pad(shown)
 
-    def loss_function(self) -> Callable[..., Any] | None:
+    def loss_function(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
         """Cross entropy over the hidden tokens."""
-        return token_loss
+        return partial(token_loss, item_loss=partial(cross_entropy, label_smoothing=label_smoothing))
 
     def reduce(self, logits: Any, labels: Any) -> Any:
         """Of each block: summed loss, number and hits of the hidden tokens; the best tokens for each open gap."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..recipe import Batch, Column, Measure, Recipe, Row
 from . import _choices
+from ._loss import cross_entropy, over_batch
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -197,9 +198,9 @@ print(choices[int(logits.argmax())])
 
         return partial(_collate, pad=DataCollatorWithPadding(self.tokenizer))
 
-    def loss_function(self) -> Callable[..., Any] | None:
+    def loss_function(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
         """Cross entropy over the choices that a row has."""
-        return _loss
+        return partial(_loss, label_smoothing=label_smoothing)
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
         """`label` (number of the choice, from 0), the `choice`, its `score`, and the `scores` of all."""
@@ -267,11 +268,11 @@ def _collate(features: list[Row], pad: Callable[[list[Row]], Any]) -> Any:
     return batch
 
 
-def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None, *, label_smoothing: float = 0.0) -> Any:
     import torch
 
     logits = outputs["logits"].float()
     sizes, right = labels.max(dim=1)
     there = torch.arange(logits.shape[1], device=logits.device) < sizes[:, None]
-    losses = torch.nn.functional.cross_entropy(logits.masked_fill(~there, -torch.inf), right, reduction="sum")
-    return losses / (len(labels) if num_items_in_batch is None else num_items_in_batch)
+    losses = cross_entropy(logits.masked_fill(~there, -torch.inf), right, label_smoothing, there)
+    return over_batch(losses.sum(), len(labels), num_items_in_batch)

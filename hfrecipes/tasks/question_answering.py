@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import ConfigError
 from ..recipe import Batch, Column, Measure, Recipe, Row
 from . import _answers
+from ._loss import cross_entropy, over_batch
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -250,9 +251,9 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
         kept = [place for place, labels in enumerate(features["labels"]) if labels[0] >= 0]
         return {name: [values[place] for place in kept] for name, values in features.items()}
 
-    def loss_function(self) -> Callable[..., Any] | None:
+    def loss_function(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
         """Cross entropy of first and last token, over the windows whose answer is known."""
-        return _loss
+        return partial(_loss, label_smoothing=label_smoothing)
 
     def reduce(self, logits: Any, labels: Any) -> Any:
         """The score of no answer (both at token 0), and the best spans of each window: scores, first, last token."""
@@ -383,18 +384,19 @@ def _target(span: Any, first: int, offsets: np.ndarray, opens: bool, closes: boo
     return found if found[0] < 0 else (first + found[0], first + found[1])
 
 
-def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None, *, label_smoothing: float = 0.0) -> Any:
     import torch
 
-    logits = (outputs["start_logits"], outputs["end_logits"])
-    losses = [
-        torch.nn.functional.cross_entropy(one.float(), labels[:, side], reduction="sum", ignore_index=_answers.UNKNOWN)
-        for side, one in enumerate(logits)
-    ]
+    known = labels[:, 0] >= 0
+    first, last, opens, closes = labels[known].T
+    sides = [(outputs["start_logits"][known].float(), first), (outputs["end_logits"][known].float(), last)]
+    places = torch.arange(sides[0][0].shape[1], device=labels.device)
+    # Targets are smoothed over the context and token 0, which stands for no answer.
+    among = ((places >= opens[:, None]) & (places <= closes[:, None])) | (places == 0)
+    losses = [cross_entropy(logits, right, label_smoothing, among) for logits, right in sides]
     # The Trainer counts all four numbers that a window has in `labels`; training has no window without answer or none.
-    known = (labels[:, 0] >= 0).sum().clamp(min=1)
-    counted = num_items_in_batch is not None and torch.is_grad_enabled()
-    return sum(losses) / 2 / (num_items_in_batch / 4 if counted else known)
+    whole = None if num_items_in_batch is None else num_items_in_batch / 4
+    return over_batch((losses[0] + losses[1]).sum() / 2, known.sum().clamp(min=1), whole)
 
 
 def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

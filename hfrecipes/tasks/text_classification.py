@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from ..errors import ConfigError
 from ..recipe import Batch, Column, Measure, Recipe, Row
+from . import _calibration, _imbalance
+from ._loss import ItemLoss, over_batch
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -37,6 +40,16 @@ class TextClassification(Recipe):
 
     problem_type: ProblemType | None = None
     """Kind of label, as `config.problem_type` of transformers spells it; read from the labels where null."""
+    class_weights: _imbalance.ClassWeights | None = None
+    """Weight of each label in the loss: `balanced` by how rare it is, or a number by label, 1 for the others."""
+    focal_gamma: float = 0.0
+    """How much less the loss heeds what the model is sure of (focal loss); 2 is usual, 0 turns it off."""
+    logit_adjustment: float = 0.0
+    """How far predictions are freed of the labels' frequency in train; 1 wholly, 0 not at all."""
+    threshold: float | None = None
+    """Probability above which one of several labels is given; null tunes one for each label on validation."""
+    temperature_scaling: bool = False
+    """Whether probabilities are calibrated on validation, by one temperature that their logits are divided by."""
 
     task: ClassVar[str] = "text-classification"
     auto_model: ClassVar[str] = "AutoModelForSequenceClassification"
@@ -101,6 +114,11 @@ print(classify("{text}", top_k=None))
     def __post_init__(self) -> None:
         super().__post_init__()
         self.seen: set[str] = set()  # labels that stand in the training rows; the dataset may know more
+        self.counts: dict[str, int] = {}
+        self.trained_rows = 0
+        _imbalance.check(self)
+        if self.threshold is not None and not 0 < self.threshold < 1:
+            raise ConfigError(f"threshold: {self.threshold}, expected a probability between 0 and 1")
 
     @property
     def best_metric(self) -> tuple[str, bool]:
@@ -126,6 +144,7 @@ print(classify("{text}", top_k=None))
         self.problem_type = self.problem_type or (SINGLE if self.labels and not _any_list(values) else _kind(values))
         if self.problem_type == REGRESSION:
             self.labels = []
+            _imbalance.refuse(self, "a number is no label", [*_imbalance.OPTIONS, "threshold", "temperature_scaling"])
             numbers = [number for number in map(_number, values) if number is not None]
             return [_said(guessed, f"regression, labels from {min(numbers):g} to {max(numbers):g}")] if numbers else []
         flat = [one for value in values for one in (value if isinstance(value, list) else [value])]
@@ -133,7 +152,13 @@ print(classify("{text}", top_k=None))
         self.labels = self.labels or _ordered(self.seen)
         what = "one label a text" if self.problem_type == SINGLE else "any number of labels a text"
         shown = ", ".join(self.labels[:6]) + (", …" if len(self.labels) > 6 else "")
-        return [_said(guessed, f"{what}, {len(self.labels)} labels: {shown}")]
+        said = _said(guessed, f"{what}, {len(self.labels)} labels: {shown}")
+        if self.problem_type == SINGLE:
+            _imbalance.refuse(self, "it is for texts that may have several labels", ["threshold"])
+        else:
+            _imbalance.refuse(self, "it is for texts that have one label", ["logit_adjustment"])
+        self.trained_rows = len(values)
+        return [said, *_imbalance.settle(self, Counter(map(_name, flat)))]
 
     def gold(self, row: Row) -> Any:
         """Label name, list of names, or number; None for a missing label, or -1 where that is no label."""
@@ -214,11 +239,22 @@ print(classify("{text}", top_k=None))
             return [float(name in gold) for name in self.labels]
         return self.labels.index(gold)
 
+    def loss_function(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
+        """Cross entropy, of each label by itself where there may be several; squared error of numbers."""
+        if self.problem_type == REGRESSION:
+            if label_smoothing:
+                raise ConfigError("label_smoothing_factor: leave it out, a number is no label")
+            return partial(_loss, item_loss=_squared_error)
+        if self.problem_type == MULTI:
+            return partial(_loss, item_loss=_imbalance.binary_loss(self, self.trained_rows, label_smoothing))
+        return partial(_loss, item_loss=_imbalance.item_loss(self, label_smoothing))
+
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
         """Logits (rows, labels) to `label`, and `scores`, the probability of each label."""
         logits = np.asarray(outputs, dtype=np.float64)
         if self.problem_type == REGRESSION:
             return [{"label": float(value)} for value in logits[:, 0]]
+        logits = logits / self.tuned.get("temperature", 1.0)
         if self.problem_type == MULTI:
             probabilities = (1 + np.tanh(logits / 2)) / 2  # the logistic function, without overflow
             return [self._several(row) for row in probabilities.tolist()]
@@ -232,7 +268,36 @@ print(classify("{text}", top_k=None))
 
     def _several(self, probabilities: list[float]) -> Row:
         scores = dict(zip(self.labels, probabilities, strict=True))
-        return {"label": [name for name, p in scores.items() if p > THRESHOLD], "scores": scores}
+        given = [name for name, share in scores.items() if share > self._threshold(name)]
+        return {"label": given, "scores": scores}
+
+    def _threshold(self, label: str) -> float:
+        usual = THRESHOLD if self.threshold is None else self.threshold
+        return self.tuned.get(f"threshold[{label}]", usual)
+
+    def tune(self, predictions: list[Row], references: list[Any]) -> list[str]:
+        """The temperature of the least log loss, and for each of several labels the threshold of the best F1."""
+        sentences: list[str] = []
+        if self.problem_type == REGRESSION or not predictions:
+            return sentences
+        shares = np.array([list(one["scores"].values()) for one in predictions])
+        gold = np.asarray(self.metric_inputs(predictions, references)[1])
+        if self.temperature_scaling:
+            self.tuned["temperature"] = _calibration.temperature(shares, gold)
+            sentences.append(
+                f"temperature: {self.tuned['temperature']:.3g}, which gives the least log loss of {len(gold)} "
+                "validation rows"
+            )
+            # The thresholds are of the probabilities that come of it.
+            shares = _calibration.sharpened(shares, self.tuned["temperature"], several=self.problem_type == MULTI)
+        if self.problem_type == MULTI and self.threshold is None:
+            found = _calibration.thresholds(shares, gold)
+            self.tuned |= {f"threshold[{name}]": float(one) for name, one in zip(self.labels, found, strict=True)}
+            sentences.append(
+                f"thresholds: {found.min():.2f} to {found.max():.2f}, which give each label its best F1 of {len(gold)} "
+                "validation rows; options.threshold=0.5 leaves them alone"
+            )
+        return sentences
 
     # --- scores --------------------------------------------------------------------------------------------------
 
@@ -272,14 +337,37 @@ print(classify("{text}", top_k=None))
         if self.problem_type == REGRESSION:
             return {name: load(name).compute(**inputs)[name] for name in ("pearsonr", "spearmanr", "mse", "mae")}
         if self.problem_type == MULTI:
-            return self._score_several(inputs, predictions)
-        scores = {"accuracy": load("accuracy").compute(**inputs)["accuracy"]}
+            return self._score_several(inputs, predictions, references)
+        scores: dict[str, float] = {"accuracy": load("accuracy").compute(**inputs)["accuracy"]}
         for average in ("macro", "weighted"):
             for name in ("f1", "precision", "recall"):
                 scores[f"{name}_{average}"] = load(name).compute(**inputs, average=average)[name]
-        return {**scores, **load("matthews_correlation").compute(**inputs)}
+        return {**scores, **load("matthews_correlation").compute(**inputs), **self._calibrated(predictions, references)}
 
-    def _score_several(self, inputs: dict[str, list[Any]], predictions: list[Row]) -> dict[str, float]:
+    def _calibrated(self, predictions: list[Row], references: list[Any]) -> dict[str, float]:
+        once = np.ones((1, len(references)))
+        return {name: float(one[0]) for name, one in self._calibration(predictions, references)(once).items()}
+
+    def _calibration(self, predictions: list[Row], references: list[Any]) -> Measure:
+        """How far probabilities can be trusted: `ece` and `brier`, 0 at best.
+
+        Of one label a text the ECE is of the label that is given; the Brier score is summed over labels, and halved
+        where there are two, as scikit-learn has it. Of several, both are means over texts and labels.
+        """
+        from ..metrics import _weighted
+
+        shares = np.array([list(one["scores"].values()) for one in predictions])
+        gold = np.asarray(self.metric_inputs(predictions, references)[1])
+        if self.problem_type == MULTI:
+            return partial(_weighted.calibration, shares, gold, ((shares - gold) ** 2).mean(1))
+        ones = np.eye(len(self.labels))[gold]
+        squared = ((shares - ones) ** 2).sum(1) / (2 if len(self.labels) == 2 else 1)
+        right = shares.argmax(1) == gold
+        return partial(_weighted.calibration, shares.max(1, keepdims=True), right[:, None], squared)
+
+    def _score_several(
+        self, inputs: dict[str, list[Any]], predictions: list[Row], references: list[Any]
+    ) -> dict[str, float]:
         from ..metrics import load
 
         scores = {}
@@ -289,6 +377,7 @@ print(classify("{text}", top_k=None))
         scores["subset_accuracy"] = load("accuracy", "multilabel").compute(**inputs)["accuracy"]
         ranked = [list(prediction["scores"].values()) for prediction in predictions]
         scores["lrap"] = load("lrap").compute(predictions=ranked, references=inputs["references"])["lrap"]
+        scores |= self._calibrated(predictions, references)
         each = np.atleast_1d(load("f1", "multilabel").compute(**inputs, average=None)["f1"])
         return scores | {f"f1[{name}]": float(value) for name, value in zip(self.labels, each, strict=True)}
 
@@ -300,9 +389,21 @@ print(classify("{text}", top_k=None))
         if self.problem_type == REGRESSION:
             return partial(_weighted.regression, predicted, gold)
         if self.problem_type == SINGLE:
-            return partial(_weighted.single_label, predicted, gold, labels=len(self.labels))
-        ranked = np.array([list(prediction["scores"].values()) for prediction in predictions])
-        return partial(_weighted.multi_label, predicted, gold, ranked, labels=self.labels)
+            counted = partial(_weighted.single_label, predicted, gold, labels=len(self.labels))
+        else:
+            ranked = np.array([list(prediction["scores"].values()) for prediction in predictions])
+            counted = partial(_weighted.multi_label, predicted, gold, ranked, labels=self.labels)
+        calibration = self._calibration(predictions, references)
+        return lambda weights: {**counted(weights), **calibration(weights)}
+
+
+def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None, *, item_loss: ItemLoss) -> Any:
+    losses = item_loss(outputs["logits"].float(), labels)
+    return over_batch(losses.sum(), losses.numel(), num_items_in_batch)
+
+
+def _squared_error(logits: Any, labels: Any) -> Any:
+    return (logits[:, 0] - labels.float()) ** 2
 
 
 def _is_missing(value: Any) -> bool:

@@ -142,6 +142,7 @@ print(write("The cat looks up")[0]["generated_text"])
 
     collator = _causal.collator
     illustrate = _causal.illustrate
+    loss_function = _causal.loss_function
 
     def check_model(self, model: PreTrainedModel) -> None:
         """Refuse one that sees what it is to guess, or cannot keep apart what is packed."""

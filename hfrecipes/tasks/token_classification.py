@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..recipe import Batch, Column, Measure, Recipe, Row
+from . import _imbalance
 from ._loss import token_loss
 from ._tags import (
     LETTERS,
@@ -48,6 +49,12 @@ class TokenClassification(Recipe):
     """How tags mark entities; `none` for tags that stand alone, as parts of speech; read from the tags where null."""
     stride: int = 64
     """Tokens that neighbouring windows of a sentence beyond max_length share; at most half a window."""
+    class_weights: _imbalance.ClassWeights | None = None
+    """Weight of each tag in the loss: `balanced` by how rare it is, or a number by tag, 1 for the others."""
+    focal_gamma: float = 0.0
+    """How much less the loss heeds what the model is sure of (focal loss); 2 is usual, 0 turns it off."""
+    logit_adjustment: float = 0.0
+    """How far predictions are freed of the tags' frequency in train; 1 wholly, 0 not at all."""
 
     task: ClassVar[str] = "token-classification"
     auto_model: ClassVar[str] = "AutoModelForTokenClassification"
@@ -100,6 +107,11 @@ from transformers import pipeline
 tag = pipeline("token-classification", "{path}", aggregation_strategy="simple")
 print(tag("{text}"))
 """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.counts: dict[str, int] = {}
+        _imbalance.check(self)
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -160,7 +172,7 @@ print(tag("{text}"))
         sentence = f"tags: {what}: {shown}" + ("; options.scheme changes that" if guessed else "")
         if counts and all(map(str.isdigit, counts)):
             sentence += "; they are numbers, and names such as B-person would tell entities"
-        return [sentence]
+        return [sentence, *_imbalance.settle(self, counts)]
 
     @property
     def _types(self) -> list[str]:
@@ -272,9 +284,9 @@ print(tag("{text}"))
         tokens = self.windows([" ".join(words) for words in sentences], stride=stride)
         return tokens, _owners(tokens, sentences)
 
-    def loss_function(self) -> Callable[..., Any] | None:
+    def loss_function(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
         """Cross entropy over the words."""
-        return token_loss
+        return partial(token_loss, item_loss=_imbalance.item_loss(self, label_smoothing))
 
     def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
         """Pads labels too."""

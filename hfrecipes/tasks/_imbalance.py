@@ -1,0 +1,156 @@
+"""What the tasks with a fixed set of labels share against skewed ones: weights, focal loss, logit adjustment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Literal
+
+from ..errors import ConfigError, nearest
+from ._loss import ItemLoss
+
+ClassWeights = Literal["balanced"] | dict[str, float]
+OPTIONS = ("class_weights", "focal_gamma", "logit_adjustment")
+
+
+def check(recipe: Any) -> None:
+    """Refuse values that no loss can be made of.
+
+    Raises:
+        ConfigError: One is negative, or two make up for the same skew.
+    """
+    for name in ("focal_gamma", "logit_adjustment"):
+        if getattr(recipe, name) < 0:
+            raise ConfigError(f"{name}: {getattr(recipe, name)}, expected 0 or more")
+    given = recipe.class_weights if isinstance(recipe.class_weights, dict) else {}
+    wrong = [f"{name} {value}" for name, value in given.items() if not value > 0]
+    if wrong:
+        raise ConfigError(f"class_weights: found {', '.join(wrong)}, expected numbers above 0")
+    if recipe.class_weights and recipe.logit_adjustment:
+        raise ConfigError("class_weights and logit_adjustment make up for the same skew: give one of them")
+
+
+def refuse(recipe: Any, why: str, names: Sequence[str] = OPTIONS) -> None:
+    """Refuse options where they mean nothing.
+
+    Raises:
+        ConfigError: One is set.
+    """
+    given = [name for name in names if getattr(recipe, name)]
+    if given:
+        raise ConfigError(f"{' and '.join(given)}: leave it out, {why}")
+
+
+def settle(recipe: Any, counts: Mapping[str, int]) -> list[str]:
+    """Keep how often each label stands in train, and say the weights.
+
+    Args:
+        recipe: The task, with its labels.
+        counts: By label.
+
+    Raises:
+        ConfigError: A weight is for no label.
+    """
+    recipe.counts = {name: counts.get(name, 0) for name in recipe.labels}
+    if isinstance(recipe.class_weights, dict):
+        recipe.class_weights = {str(name): value for name, value in recipe.class_weights.items()}
+        unknown = [name for name in recipe.class_weights if name not in recipe.labels]
+        if unknown:
+            known = "; ".join(f"no label {name}{nearest(name, recipe.labels)}" for name in unknown)
+            raise ConfigError(f"class_weights: {known}; the labels are {', '.join(recipe.labels[:20])}")
+    if not recipe.class_weights:
+        return []
+    of = dict(zip(recipe.labels, weights(recipe) or [], strict=True))
+    shown = sorted(of, key=of.__getitem__)
+    ends = shown if len(shown) <= 6 else [*shown[:3], "…", *shown[-3:]]
+    return ["class weights: " + ", ".join(name if name == "…" else f"{name} {of[name]:.3g}" for name in ends)]
+
+
+def weights(recipe: Any) -> list[float] | None:
+    """Weight of each label in the loss; None where all weigh the same.
+
+    Balanced: rows / (labels * rows of the label), as scikit-learn has it, so that the mean over the rows is 1.
+    """
+    if isinstance(recipe.class_weights, dict):
+        return [float(recipe.class_weights.get(name, 1.0)) for name in recipe.labels]
+    if not recipe.class_weights or not recipe.counts:
+        return None
+    seen = [count for count in recipe.counts.values() if count]
+    return [sum(seen) / (len(seen) * count) if count else 1.0 for count in recipe.counts.values()]
+
+
+def item_loss(recipe: Any, label_smoothing: float) -> ItemLoss:
+    """Cross entropy of an item, as the options of the recipe weigh it."""
+    priors = None
+    if recipe.logit_adjustment and recipe.counts:
+        total = sum(recipe.counts.values())
+        priors = [recipe.logit_adjustment * math.log(max(count, 1) / total) for count in recipe.counts.values()]
+    return partial(
+        _item_loss,
+        weights=weights(recipe),
+        priors=priors,
+        gamma=recipe.focal_gamma,
+        label_smoothing=label_smoothing,
+    )
+
+
+def _item_loss(
+    logits: Any,
+    labels: Any,
+    *,
+    weights: list[float] | None,
+    priors: list[float] | None,
+    gamma: float,
+    label_smoothing: float,
+) -> Any:
+    """Weighted cross entropy, (items,).
+
+    Focal loss as Lin et al. 2017 (`(1 - p) ** gamma`), logit adjustment as Menon et al. 2021 (`tau * log(prior)` is
+    added to the logits in training alone, so that predictions are as if all labels were equally frequent).
+    """
+    import torch
+
+    if priors is not None:
+        logits = logits + logits.new_tensor(priors)
+    weight = None if weights is None else logits.new_tensor(weights)
+    kind = torch.nn.functional.cross_entropy
+    losses = kind(logits, labels, weight=weight, label_smoothing=label_smoothing, reduction="none")
+    if gamma:
+        share = torch.softmax(logits, dim=-1).gather(-1, labels[:, None])[:, 0]
+        losses = losses * (1 - share) ** gamma
+    return losses
+
+
+def binary_loss(recipe: Any, rows: int, label_smoothing: float) -> ItemLoss:
+    """Binary cross entropy of each cell (rows, labels), where a row may have any number of labels.
+
+    Balanced: rows with a label and rows without it weigh the same in its column, with a mean of 1. Weights that are
+    given are of the rows with the label.
+
+    Args:
+        recipe: The task.
+        rows: Of train.
+        label_smoothing: Share of the target that is spread evenly over yes and no.
+    """
+    yes = no = None
+    if isinstance(recipe.class_weights, dict):
+        yes, no = weights(recipe), [1.0] * len(recipe.labels)
+    elif recipe.class_weights and recipe.counts:
+        counts = [count if 0 < count < rows else rows / 2 for count in recipe.counts.values()]
+        yes, no = [rows / (2 * count) for count in counts], [rows / (2 * (rows - count)) for count in counts]
+    return partial(_binary_loss, yes=yes, no=no, gamma=recipe.focal_gamma, label_smoothing=label_smoothing)
+
+
+def _binary_loss(
+    logits: Any, labels: Any, *, yes: list[float] | None, no: list[float] | None, gamma: float, label_smoothing: float
+) -> Any:
+    import torch
+
+    targets = labels * (1 - label_smoothing) + label_smoothing / 2
+    losses = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    if yes is not None:
+        losses = losses * torch.where(labels > 0.5, logits.new_tensor(yes), logits.new_tensor(no))
+    if gamma:
+        losses = losses * (1 - torch.sigmoid(torch.where(labels > 0.5, logits, -logits))) ** gamma
+    return losses

@@ -1,0 +1,159 @@
+"""Folds and seeds: each row is scored once by a model that did not see it; several runs give a mean and a spread."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import Counter
+
+import pytest
+from conftest import opinions
+
+import hfrecipes
+from hfrecipes.config import read_recipe_file
+from hfrecipes.errors import ConfigError, DataError, OutputError
+from hfrecipes.plan import configure, load_data
+
+
+def folds_of(dataset, task: str = "text-classification", **folds) -> list[dict]:
+    """Rows of each fold's splits, by name."""
+    found = []
+    for fold in range(1, folds.get("n_splits", 5) + 1):
+        config, recipe = configure(task, {"dataset": dataset, "folds": {**folds, "fold": fold}})
+        data, _ = load_data(config, recipe)
+        found.append({**{split: list(rows) for split, rows in data.splits.items()}, "places": data.places["test"]})
+    return found
+
+
+def test_each_row_is_in_one_fold_and_labels_keep_their_shares():
+    rows = [{"text": f"t{place}", "label": "rare" if place % 10 == 0 else "usual"} for place in range(100)]
+    found = folds_of({"train": rows}, n_splits=5)
+    assert sorted(place for fold in found for place in fold["places"]) == list(range(100))
+    for fold in found:
+        assert Counter(row["label"] for row in fold["test"]) == {"usual": 18, "rare": 2}
+        assert [rows[place] for place in fold["places"]] == fold["test"]
+        texts = [{row["text"] for row in fold[split]} for split in ("train", "validation", "test")]
+        assert sum(map(len, texts)) == len(set.union(*texts)) == 100
+
+
+def test_a_validation_split_of_the_dataset_picks_and_its_test_split_is_left_alone():
+    dataset = {"train": opinions(60), "validation": opinions(20, 1), "test": opinions(20, 2)}
+    for fold in folds_of(dataset, n_splits=3):
+        assert fold["validation"] == dataset["validation"]
+        assert len(fold["train"]) + len(fold["test"]) == 60
+        assert all(row in dataset["train"] for row in fold["test"])
+
+
+def test_equal_cells_of_the_named_column_stay_together():
+    rows = [{**row, "who": f"person {place % 7}"} for place, row in enumerate(opinions(140))]
+    own = {row["text"] + row["label"]: row["who"] for row in rows}
+    for fold in folds_of({"train": rows}, n_splits=3, groups="who"):
+        people = [{own[row["text"] + row["label"]] for row in fold[split]} for split in ("train", "test")]
+        assert not people[0] & people[1]
+        assert "who" not in fold["train"][0]
+    with pytest.raises(DataError, match=r"folds.groups: no column 'whom' \(did you mean who\?\)"):
+        folds_of({"train": rows}, n_splits=3, groups="whom")
+    with pytest.raises(DataError, match="folds: found 7 groups, expected 8 or more"):
+        folds_of({"train": rows}, n_splits=8, groups="who")
+
+
+def test_rows_that_stand_twice_do_not_leak_into_the_fold():
+    rows = opinions(60) * 2
+    for fold in folds_of({"train": rows}, n_splits=3):
+        assert not {row["text"] for row in fold["test"]} & {row["text"] for row in fold["train"]}
+
+
+def test_questions_on_one_text_stay_together():
+    from hfrecipes.registry import find
+
+    samples = find("question-answering").samples
+    rows = [{**samples[place % 4], "question": f"q{place}?"} for place in range(24)]
+    for fold in folds_of({"train": rows}, "question-answering", n_splits=2):
+        assert not {row["context"] for row in fold["test"]} & {row["context"] for row in fold["train"]}
+
+
+@pytest.fixture(scope="module")
+def folded(tiny_bert, tmp_path_factory) -> hfrecipes.Results:
+    settings = {"model": tiny_bert, "learning_rate": 1e-2, "num_train_epochs": 1, "bf16": False}
+    folder = tmp_path_factory.mktemp("folds") / "run"
+    return hfrecipes.run("text-classification", dataset=opinions(90), output_dir=folder, folds=3, **settings)
+
+
+def test_out_of_fold_predictions_hold_every_row_once(folded):
+    lines = [json.loads(line) for line in (folded.path / "predictions.jsonl").read_text().splitlines()]
+    assert [line["row"] for line in lines] == list(range(90))
+    assert [line["text"] for line in lines] == [row["text"] for row in opinions(90)]
+    assert set(Counter(line["fold"] for line in lines)) == {1, 2, 3}
+    right = [line["prediction"]["label"] == line["label"] for line in lines]
+    entry = folded.scores["out_of_fold"]["accuracy"]
+    assert entry["value"] == pytest.approx(sum(right) / 90)
+    assert entry["ci95"][0] <= entry["value"] <= entry["ci95"][1]
+
+
+def test_scores_are_means_with_their_spread(folded):
+    each = [json.loads((path / "metrics.json").read_text())["test"]["accuracy"] for path in folded.runs]
+    entry = json.loads((folded.path / "metrics.json").read_text())["test"]["accuracy"]
+    assert entry["runs"] == [one["value"] for one in each]
+    assert entry["value"] == pytest.approx(statistics.fmean(entry["runs"]))
+    assert entry["sd"] == pytest.approx(statistics.stdev(entry["runs"]))
+    assert entry["baseline"] == pytest.approx(statistics.fmean(one["baseline"] for one in each))
+    assert f"test accuracy {entry['value']:.3f} ± {entry['sd']:.3f}" in repr(folded)
+
+
+def test_each_fold_is_an_ordinary_run(folded):
+    for number, path in enumerate(folded.runs, 1):
+        assert hfrecipes.load(path).predict("the film was great")["label"] in ("good", "bad")
+        assert f"fold: {number}" in (path / "recipe.yaml").read_text()
+
+
+def test_the_same_command_goes_on_where_runs_lack_and_leaves_the_others(folded, tiny_bert, caplog):
+    settings = {"model": tiny_bert, "learning_rate": 1e-2, "num_train_epochs": 1, "bf16": False}
+    before = {path: (path / "model.safetensors").stat().st_mtime_ns for path in folded.runs}
+    (folded.runs[2] / "metrics.json").unlink()
+    again = hfrecipes.run("text-classification", dataset=opinions(90), output_dir=folded.path, folds=3, **settings)
+    assert again.metrics == folded.metrics
+    after = {path: (path / "model.safetensors").stat().st_mtime_ns for path in folded.runs}
+    assert [before[path] == after[path] for path in folded.runs] == [True, True, False]
+    with pytest.raises(OutputError, match="holds another run"):
+        hfrecipes.run("text-classification", dataset=opinions(90), output_dir=folded.path, folds=4, **settings)
+
+
+def test_several_seeds_are_the_runs_of_each_seed(quick, tmp_path):
+    rows = {"train": opinions(64), "test": opinions(40, 1)}
+    settings = {**quick, "dataset": rows, "num_train_epochs": 1}
+    several = hfrecipes.run("text-classification", output_dir=tmp_path / "run", seeds=[1, 2], **settings)
+    assert [path.name for path in several.runs] == ["seed-1", "seed-2"]
+    alone = hfrecipes.run("text-classification", output_dir=tmp_path / "alone", seed=2, **settings)
+    assert several.scores["test"]["accuracy"]["runs"][1] == alone.metrics["test"]["accuracy"]
+    assert several.scores["test"]["ece"]["runs"][0] != several.scores["test"]["ece"]["runs"][1]
+    assert read_recipe_file(tmp_path / "run" / "recipe.yaml")["seeds"] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"folds": 1}, "folds: found 1, expected 2 or more"),
+        ({"folds": {"n_splits": 3, "fold": 4}}, "folds.fold: found 4, expected a number from 1 to 3"),
+        ({"folds": {"splits": 3}}, r"unknown setting folds.splits \(did you mean n_splits\?\)"),
+        ({"folds": 3, "seeds": [1, 2]}, "folds and seeds: give one of them"),
+        ({"seeds": [1]}, r"seeds: found \[1\], expected two or more that differ; for one, seed=1"),
+        ({"seeds": [1, 2], "hub": "me/model"}, "several runs leave no one model to push"),
+    ],
+)
+def test_settings_that_make_no_runs_are_refused(settings, said):
+    with pytest.raises(ConfigError, match=said):
+        configure("text-classification", settings)
+
+
+def test_the_command_shows_means_and_spreads(tiny_bert, tmp_path):
+    from click.testing import CliRunner
+
+    from hfrecipes.cli import main
+
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in opinions(60)))
+    words = [f"model={tiny_bert}", "dataset=rows.jsonl", "bf16=false", "max_steps=2", "folds=2", "save_strategy=no"]
+    made = CliRunner().invoke(main, ["run", "text-classification", *words])
+    assert made.exit_code == 0, made.output
+    assert "mean ± standard deviation of 2 runs" in made.output
+    assert "out_of_fold" in made.output
+    assert "runs/text-classification-rows-tiny-bert-2-folds/fold-1" in made.output
