@@ -151,6 +151,9 @@ def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validat
         arguments: TrainingArguments = getattr(transformers, arguments_name(type(recipe)))(**chosen)
     except (TypeError, ValueError, KeyError) as error:
         raise ConfigError(f"training: {' '.join(str(error).split())}") from error
+    if arguments.n_gpu > 1:  # the Trainer would split each batch over all of them, which is slower than processes
+        say(f"{arguments.n_gpu} GPUs are visible and one is used; torchrun --nproc_per_node {arguments.n_gpu} uses all")
+        arguments._n_gpu = 1
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if arguments.world_size != processes:
         raise ConfigError(f"{processes} processes were started and {arguments.world_size} joined: start with torchrun")
