@@ -19,6 +19,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .config import RunConfig
     from .errors import HFRecipesError
+    from .hub import push
     from .plan import check
     from .predict import load
     from .recipe import Recipe
@@ -36,6 +37,7 @@ __all__ = [
     "check",
     "errors",
     "load",
+    "push",
     "run",
     "tasks",
 ]
@@ -49,6 +51,7 @@ _HOMES = {
     "build": "runner",
     "check": "plan",
     "load": "predict",
+    "push": "hub",
     "run": "runner",
     "tasks": "registry",
 }

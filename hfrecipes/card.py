@@ -6,15 +6,20 @@ import json
 import math
 import os
 import re
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .config import SPLITS, RunConfig, to_yaml
+from .adapters import PROMPTS, method_of
+from .config import SPLITS, RunConfig, hub_name, model_path, portable, to_yaml
 from .folder import CARD
+from .hub import keywords
 from .recipe import Recipe
 from .scoring import interval, number
 
 TEMPLATE = Path(__file__).with_name("card.md")
+FEW, SHOWN = 20, 12  # rows of a label that are few; labels that are listed
 
 
 def write_card(
@@ -27,40 +32,79 @@ def write_card(
         config: Resolved settings.
         recipe: The task.
         scores: Split -> metric -> value, interval and baseline.
-        about: What the run says of itself: versions, rows, steps, seconds.
+        about: What the run says of itself: versions, rows, limits, steps, seconds.
     """
     from huggingface_hub import ModelCard, ModelCardData
 
-    base = hub_name(config.model["path"] if isinstance(config.model, dict) else config.model)
-    data = ModelCardData(
-        base_model=base,
-        library_name="transformers",
-        pipeline_tag=recipe.pipeline_tag or recipe.task,
-        tags=["hfrecipes"],
-        model_name=path.name,
-        eval_results=_results(path, recipe, scores),
-    )
     reads = [name for name in recipe.inputs() if name in (config.columns or recipe.samples[0])]
     example = {name: recipe.samples[0].get(name, "…") for name in reads}
+    results = _results(path, config, recipe, scores)
     card = ModelCard.from_template(
-        data,
+        ModelCardData(model_name=path.name, eval_results=results, **facts(config, recipe)),
         template_path=str(TEMPLATE),
         name=path.name,
-        task=recipe.task,
+        what=" ".join((sys.modules[type(recipe).__module__].__doc__ or "").partition("\n\n")[0].split()),
         version=about["hfrecipes"],
-        base=base,
+        base=hub_name(model_path(config)),
+        labels=_some(recipe.labels),
         usage=_usage(recipe, path.name, example) if (path / "config.json").exists() else "",
         path=path.name,
         example=example,
         baseline=" ".join((recipe.baseline.__doc__ or "").partition("\n")[0].rstrip(".").lower().split()),
         rows=score_rows(scores),
+        dataset=_dataset(config) or dataset_name(config),
         data={split: text.partition(",")[0] for split, text in about["data"].items()},
-        steps=about["steps"],
-        seconds=about["seconds"],
+        limits=about.get("limits", []),
+        about=about,
+        parameters={name: f"{number:,}" for name, number in about["parameters"].items()},
         versions=", ".join(f"{name} {number}" for name, number in about["versions"].items()),
-        recipe=_without_paths(config),
+        recipe=to_yaml(portable(config)),
     )
     card.save(path / CARD)
+
+
+def facts(config: RunConfig, recipe: Recipe) -> dict[str, Any]:
+    """Front matter of the card as far as it is known before training: keywords of `ModelCardData`."""
+    method = method_of(config.lora) if config.lora else ""
+    alone = method in PROMPTS or keywords(config.hub).get("model") == "adapter"
+    base, dataset = hub_name(model_path(config)), _dataset(config)
+    known: dict[str, Any] = {
+        "base_model": base,
+        "base_model_relation": ("adapter" if alone else "finetune") if base else None,
+        "datasets": [dataset] if dataset else None,
+        "language": recipe.languages or None,
+        "library_name": "peft" if alone else "transformers",
+        "pipeline_tag": recipe.pipeline_tag or recipe.task,
+        "tags": ["hfrecipes", *([method.lower()] if method else [])],
+    }
+    known = {name: value for name, value in known.items() if value is not None}
+    given = dict(keywords(config.hub).get("card", {}))
+    more = given.pop("tags", [])
+    return {**known, **given, "tags": [*known["tags"], *(more if isinstance(more, list) else [more])]}
+
+
+def _dataset(config: RunConfig) -> str | None:
+    """Hub id of the dataset; a name without owner is a format, or a folder elsewhere."""
+    given = config.dataset
+    name = hub_name(given.get("path") if isinstance(given, Mapping) else given)
+    return name if name and "/" in name else None
+
+
+def dataset_name(config: RunConfig) -> str:
+    """What the dataset may be called where it is none of the Hub's."""
+    given = config.dataset.get("path", "") if isinstance(config.dataset, Mapping) else config.dataset
+    return os.path.basename(str(given).rstrip("/")) or "local files"
+
+
+def _some(labels: list[str]) -> str:
+    return ", ".join(labels[:SHOWN]) + (f", and {len(labels) - SHOWN} more" if len(labels) > SHOWN else "")
+
+
+def few_examples(recipe: Recipe) -> list[str]:
+    """A sentence on labels that train has few rows of; none where there are enough, or no labels."""
+    few = sorted((number, name) for name, number in recipe.counts.items() if number < FEW)
+    shown = ", ".join(f"{name} ({number})" for number, name in few[:SHOWN]) + (", …" if len(few) > SHOWN else "")
+    return [f"labels that train has fewer than {FEW} examples of: {shown}"] if few else []
 
 
 def _usage(recipe: Recipe, path: str, example: dict[str, Any]) -> str:
@@ -73,36 +117,18 @@ def _usage(recipe: Recipe, path: str, example: dict[str, Any]) -> str:
     return re.sub(r"\{(\w+)\}", lambda found: written.get(found[1], found[0]), recipe.usage)
 
 
-def hub_name(name: str | None) -> str | None:
-    """The Hub id that the name is, or None for a folder, which means nothing to others."""
-    if not name or name.startswith(("pkg://", ".", "/", "~")) or os.path.exists(name) or name.count("/") > 1:
-        return None
-    return name
-
-
-def _without_paths(config: RunConfig) -> str:
-    """The settings without the output folder, and with folders reduced to their names."""
-    from dataclasses import replace
-
-    dataset = config.dataset
-    if isinstance(dataset, str) and os.path.isabs(dataset):
-        dataset = os.path.basename(dataset)
-    model = config.model
-    if isinstance(model, str) and os.path.isabs(model):
-        model = os.path.basename(model)
-    return to_yaml(replace(config, output_dir=None, dataset=dataset, model=model))
-
-
-def _results(path: Path, recipe: Recipe, scores: dict[str, dict[str, dict[str, Any]]]) -> list[Any]:
+def _results(path: Path, config: RunConfig, recipe: Recipe, scores: dict[str, dict[str, dict[str, Any]]]) -> list[Any]:
     from huggingface_hub import EvalResult
 
+    dataset = _dataset(config)
     return [
         EvalResult(
             task_type=recipe.pipeline_tag or recipe.task,
-            dataset_type="custom",
-            dataset_name=path.name,
-            dataset_split=split,
+            dataset_type=dataset or "custom",
+            dataset_name=dataset or dataset_name(config),
+            dataset_split=config.splits.get(split) or split,
             metric_type=name,
+            metric_name=f"{name} (95 % interval {interval(entry.get('ci95'))})",
             metric_value=round(entry["value"], 4),
         )
         for split, found in scores.items()

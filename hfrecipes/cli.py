@@ -1,4 +1,4 @@
-"""The command line: list, show, copy, check, run, evaluate, predict, chat, merge."""
+"""The command line: list, show, copy, check, run, evaluate, predict, chat, merge, push."""
 
 from __future__ import annotations
 
@@ -241,6 +241,18 @@ def predict(path: str, source: str, output: Path | None) -> None:
         return
     _write(made, output)
     click.echo(f"{len(made)} predictions: {output}", err=True)
+
+
+@main.command(context_settings=_WORDS)
+@click.argument("path", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("repo", metavar="me/model")
+@click.argument("words", nargs=-1, metavar="key=value...")
+def push(path: Path, repo: str, words: tuple[str, ...]) -> None:
+    """Push a complete run to the Hub: private=true revision=v1 tag=v1 model=adapter card.license=mit"""
+    settings = _settings(words)
+    from .hub import push as push_to_hub
+
+    click.echo(f"pushed to {push_to_hub(path, {'repo_id': repo, **settings})}")
 
 
 @main.command()

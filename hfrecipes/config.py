@@ -58,7 +58,8 @@ class RunConfig:
     seeds: list[int] = field(default_factory=list)
     """Seeds of several runs, for mean and standard deviation of their scores."""
     hub: str | dict[str, Any] | None = None
-    """Hub repository to push to, or keywords of `create_repo`."""
+    """Hub repository to push to, or keywords of `create_repo` and `upload_folder` with its name under `repo_id`, and
+    `tag`, `model` (merged, adapter, both), `every` (save: checkpoints too), `card` (keywords of `ModelCardData`)."""
 
 
 FIELDS: dict[str, Any] = typing.get_type_hints(RunConfig)
@@ -87,6 +88,9 @@ _OLD_NAMES: dict[str, str] = {
     "push_to_hub_organization": "hub={value}/<name>",
     "push_to_hub_token": "nothing here: the token is read from the variable HF_TOKEN",
     "hub_model_id": "hub={value}",
+    "hub_strategy": "hub.repo_id=<user>/<name> hub.every=save",
+    "hub_always_push": "hub.repo_id=<user>/<name> hub.every=save",
+    "hub_revision": "hub.repo_id=<user>/<name> hub.revision={value}",
     "hub_token": "nothing here: the token is read from the variable HF_TOKEN",
     "hub_private_repo": "hub.repo_id=<user>/<name> hub.private={value}",
     "resume_from_checkpoint": "nothing: the same command again resumes the run",
@@ -292,6 +296,46 @@ def _over(key: str, below: Any, above: Any) -> Any:
     return {**below, **above}
 
 
+# --- names that mean something elsewhere -------------------------------------------------------------------------
+
+
+def model_path(config: RunConfig) -> str | None:
+    """Name or folder of the model, however it was given."""
+    return config.model["path"] if isinstance(config.model, dict) else config.model
+
+
+def hub_name(name: Any) -> str | None:
+    """The Hub id that the name is, or None for a folder, which means nothing to others."""
+    if not isinstance(name, str) or not name or _is_local(name) or "://" in name or name.count("/") > 1:
+        return None
+    return name
+
+
+def _is_local(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or os.path.exists(name)
+
+
+def portable(config: RunConfig) -> RunConfig:
+    """The settings as others may see them: places of this machine by their last name, no output folder, no push.
+
+    Example:
+        >>> portable(RunConfig(task="chat", model="/data/base", dataset={"train": "./a.csv"})).dataset
+        {'train': 'a.csv'}
+    """
+    shown = {name: _last_name(getattr(config, name)) for name in ("task", "model", "dataset", "metrics")}
+    return dataclasses.replace(config, **shown, output_dir=None, hub=None)
+
+
+def _last_name(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _last_name(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_last_name(one) for one in value]
+    if not isinstance(value, str) or "://" in value or not _is_local(value):
+        return value
+    return os.path.basename(os.path.abspath(os.path.expanduser(value)))
+
+
 # --- recipe files and key=value ----------------------------------------------------------------------------------
 
 
@@ -344,6 +388,11 @@ def read_recipe_file(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get("task"), str):
         raise ConfigError(f"{path} names no task: a recipe file is `key: value` lines, one of them `task: <name>`")
     return content
+
+
+def read_config(path: Path) -> RunConfig:
+    """The settings of a run from its file; what later releases added to that is passed over."""
+    return RunConfig(**{key: value for key, value in read_recipe_file(path).items() if key in FIELDS})
 
 
 def write_recipe_file(config: RunConfig, path: Path) -> None:

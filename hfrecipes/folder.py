@@ -9,7 +9,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -59,20 +59,24 @@ def claim(path: Path, config: RunConfig, data: Mapping[str, Any]) -> None:
     elsewhere = "choose another output_dir, or delete that folder"
     if not (path / RECIPE).exists():
         raise OutputError(f"{path} holds files and no run ({next(path.iterdir()).name}, …): {elsewhere}")
-    there, here = _comparable(read_recipe_file(path / RECIPE)), _comparable(asdict(config))
+    differing = differences(read_recipe_file(path / RECIPE), asdict(config))
     if not _has_work(path):
         return
-    differing = [key for key in sorted({*there, *here}) if there.get(key) != here.get(key)]
     if differing:
-        shown = "; ".join(
-            f"{key} is {format_value(there.get(key))} there and {format_value(here.get(key))} here"
-            for key in differing[:4]
-        )
-        raise OutputError(f"{path} holds another run ({shown}): {elsewhere}")
+        raise OutputError(f"{path} holds another run ({differing}): {elsewhere}")
     before = read_json(path / RUN).get("data")
     if before and before != dict(data):
         changed = ", ".join(split for split in {**before, **data} if before.get(split) != data.get(split))
         raise OutputError(f"{path} holds a run on other rows (the content of {changed} has changed): {elsewhere}")
+
+
+def differences(settings: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+    """In what the settings of a run that is there differ from these; empty where they would train the same."""
+    there, here = _comparable(settings), _comparable(own)
+    differing = [key for key in sorted({*there, *here}) if there.get(key) != here.get(key)]
+    return "; ".join(
+        f"{key} is {format_value(there.get(key))} there and {format_value(here.get(key))} here" for key in differing[:4]
+    )
 
 
 def _has_work(path: Path) -> bool:
@@ -116,8 +120,12 @@ def finish(path: Path, metrics: Mapping[str, Any], about: Mapping[str, Any]) -> 
 
 def last_checkpoint(path: Path) -> Path | None:
     """The newest checkpoint that was written to its end."""
-    found = sorted(path.glob(f"{_CHECKPOINT}*"), key=_step, reverse=True)
-    return next(filter(_is_whole, found), None)
+    return next(whole_checkpoints(path), None)
+
+
+def whole_checkpoints(path: Path) -> Iterator[Path]:
+    """Checkpoints that were written to their end, the newest first."""
+    return filter(_is_whole, sorted(path.glob(f"{_CHECKPOINT}*"), key=_step, reverse=True))
 
 
 def _step(checkpoint: Path) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import adapters, checks, folder, model, predict, repeats, scoring
+from . import adapters, checks, folder, hub, model, predict, repeats, scoring
 from . import data as data_module
 from ._version import __version__
 from .config import SPLITS, RunConfig, merge, place_bare_keys, read_recipe_file, resolve, training_types
@@ -150,7 +152,7 @@ def _check_keywords(config: RunConfig, kind: type[Recipe]) -> None:
         problems += _unknown("early_stopping", config.early_stopping, known)
     if config.lora and config.options.get("freeze"):
         problems.append("freeze: leave it out, lora freezes all but the adapters and the head")
-    problems += repeats.problems(config)
+    problems += repeats.problems(config) + hub.problems(config)
     problems += adapters.problems(config.lora, kind) + model.quantization_problems(config)
     if problems:
         raise ConfigError(problems)
@@ -293,16 +295,18 @@ def encode(recipe: Recipe, data: Data, golds: Mapping[str, list[Any]]) -> dict[s
     return encoded
 
 
-def say_lengths(encoded: Mapping[str, Dataset], data: Data, recipe: Recipe) -> None:
-    """How long the features are, how many each split makes, and the share of texts that was cut."""
+def say_lengths(encoded: Mapping[str, Dataset], data: Data, recipe: Recipe) -> list[str]:
+    """How long the features are, how many each split makes, and the share of texts that was cut.
+
+    Returns:
+        A sentence for each split of which something was cut, or left out.
+    """
+    limits = []
     for split, features in encoded.items():
         rows, lengths = len(data.splits[split]), np.asarray(features["length"])
         parts = f" in {len(features)} pieces" if len(features) != rows else ""
-        cut = {limit: number for name, limit in recipe.cut_by.items() if (number := rows_cut(features, name))}
-        shares = [
-            f"{number} ({number / rows:.1%}) cut at {limit}={getattr(recipe, limit)}" for limit, number in cut.items()
-        ]
-        about = f", {lengths.mean():.0f} tokens on average, {lengths.max()} at most, {', '.join(shares) or 'none cut'}"
+        cut = ", ".join(_cut_shares(features, rows, recipe))
+        about = f", {lengths.mean():.0f} tokens on average, {lengths.max()} at most, {cut or 'none cut'}"
         say(f"{split}: {rows} rows{parts}{about}")
         unknown = unknown_share(features, recipe.tokenizer.unk_token_id) if split == "train" else 0.0
         if unknown > 0.05:
@@ -310,6 +314,15 @@ def say_lengths(encoded: Mapping[str, Dataset], data: Data, recipe: Recipe) -> N
         lost = rows - len(np.unique(features["row"])) if "row" in features.column_names else 0
         if lost:
             say(f"{split}: of {lost} rows nothing is left within {recipe.max_length} tokens; they are left out")
+        limits += [f"{split}: of {rows} rows {cut}"] * bool(cut) + [
+            f"{split}: {lost} rows left out as too long"
+        ] * bool(lost)
+    return limits
+
+
+def _cut_shares(features: Dataset, rows: int, recipe: Recipe) -> list[str]:
+    cut = {limit: number for name, limit in recipe.cut_by.items() if (number := rows_cut(features, name))}
+    return [f"{number} ({number / rows:.1%}) cut at {limit}={getattr(recipe, limit)}" for limit, number in cut.items()]
 
 
 def unknown_share(features: Dataset, unknown: int | None) -> float:
@@ -331,3 +344,17 @@ def versions() -> dict[str, str]:
     from importlib.metadata import version
 
     return {name: version(name) for name in ("torch", "transformers", "datasets", "evaluate", "accelerate", "peft")}
+
+
+def machine() -> str:
+    """What the run is carried out on."""
+    import torch
+
+    if torch.cuda.is_available():
+        return f"{torch.cuda.get_device_name()}, {torch.cuda.device_count()} visible"
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores"

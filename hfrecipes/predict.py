@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import adapters, checks, data, folder, scoring, sources, writing
-from .config import RunConfig, read_recipe_file
+from . import adapters, checks, data, folder, hub, scoring, sources, writing
+from .config import RunConfig, read_config
 from .errors import DataError, ModelError, NotFoundError, OutputError
 from .model import ADAPTER, is_adapter, machine_arguments, save
 from .recipe import Batch, Recipe, Row, arguments_name
@@ -345,7 +345,7 @@ def load(path: str | os.PathLike[str]) -> Predictor:
     """Load a run, or a model that a run pushed to the Hub, for prediction.
 
     Args:
-        path: Folder of a run, or of the adapter in it, or Hub id.
+        path: Folder of a run, or of the adapter in it, or Hub id; `me/model@v1` for a branch, tag or commit.
 
     Raises:
         NotFoundError: There is no such run.
@@ -357,11 +357,17 @@ def load(path: str | os.PathLike[str]) -> Predictor:
     place = _local_folder(os.fspath(path))
     if is_adapter(place / ADAPTER) and not (place / "config.json").exists():  # of a method that leaves nothing to merge
         place = place / ADAPTER
-    known = {field.name for field in fields(RunConfig)}
-    settings = {key: value for key, value in read_recipe_file(place / folder.RECIPE).items() if key in known}
-    config = RunConfig(**{**settings, "model": str(place)})
+    run = read_config(place / folder.RECIPE)
+    config = replace(run, model=str(place))
     recipe = find(config.task)(**config.options)
-    return Predictor(recipe, _trainer(config, recipe, place, settings["model"]), config)
+    return Predictor(recipe, _trainer(config, recipe, place, _trusted(run.model, os.fspath(path))), config)
+
+
+def _trusted(base: Any, path: str) -> Any:
+    """The base of an adapter; what others pushed cannot have code of the base run here."""
+    if isinstance(base, dict) and not os.path.isdir(os.path.expanduser(path)):
+        return {key: value for key, value in base.items() if key != "trust_remote_code"}
+    return base
 
 
 def merge(path: str | os.PathLike[str], destination: Path) -> None:
@@ -404,13 +410,20 @@ def _local_folder(name: str) -> Path:
         return Path(name)
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise NotFoundError(f"there is no run {name}: give the folder of a run, or a Hub id such as me/model")
+    return _from_hub(*name.partition("@")[::2])
+
+
+def _from_hub(name: str, revision: str) -> Path:
+    """Folder of a model that a run pushed, fetched where the cache lacks it."""
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, ignore_patterns=["checkpoint-*", "adapter/*"]))
+        place = Path(snapshot_download(name, revision=revision or None, ignore_patterns=["checkpoint-*", "adapter/*"]))
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        raise NotFoundError(f"{name} is no folder here, and the Hub did not give it: {reason}") from error
+        raise NotFoundError(f"{name} is no folder here, and the Hub did not give it: {hub.reason(error)}") from error
+    if not (place / folder.RECIPE).exists():
+        raise ModelError(f"{name} has no {folder.RECIPE}: expected a model that a run of hfrecipes pushed")
+    return place
 
 
 def _trainer(config: RunConfig, recipe: Recipe, place: Path, base: Any) -> Trainer:

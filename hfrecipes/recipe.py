@@ -52,7 +52,8 @@ class Prompt(NamedTuple):
 class Recipe:
     """Base of all tasks: holds defaults, never flow. A task overrides what it needs.
 
-    `measure` leaves in `signatures` what a metric must be quoted with, where there is such a thing.
+    `measure` leaves in `signatures` what a metric must be quoted with, where there is such a thing; `study` in `counts`
+    how often train has each label.
     Set by the runner: `labels` before `study`, `tokenizer` before any row is encoded, `seed` and `epoch` in training.
     """
 
@@ -112,6 +113,7 @@ class Recipe:
             raise ConfigError(f"layerwise_lr_decay: {self.layerwise_lr_decay}, expected a factor above 0, 1 at most")
         self.tokenizer: PreTrainedTokenizerBase = None
         self.labels: list[str] = []
+        self.counts: dict[str, int] = {}
         self.seed = self.epoch = 0
         self.tuned: dict[str, float] = {}
         self.signatures: dict[str, str] = {}
@@ -162,6 +164,11 @@ class Recipe:
     def headline(self) -> tuple[str, ...]:
         """Scores that tables show; the others are in metrics.json."""
         return (self.best_metric[0],)
+
+    @property
+    def languages(self) -> list[str]:
+        """Codes of the languages of the texts, where the options tell them."""
+        return []
 
     def study(self, train: Dataset) -> list[str]:
         """Settle what the training rows decide (labels, kind of problem); one sentence for each guess.

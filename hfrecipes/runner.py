@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import time
@@ -12,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import adapters, checks, folder, predict, repeats, scoring, writing
-from . import hub as hub_module
+from . import adapters, checkpoints, checks, folder, hub, predict, repeats, scoring, writing
 from . import model as model_module
-from .card import write_card
+from .card import facts, write_card
 from .config import RunConfig
 from .plan import Plan, configure, default_folder, make_plan
 from .predict import Predictor
@@ -129,7 +129,7 @@ def run(
         lora: Keywords of `LoraConfig`, or of the config of the PEFT method named under `peft_type`; True for defaults.
         folds: Number of folds for cross-validation, or `n_splits`, and `groups`, a column whose equals stay together.
         seeds: Seeds of several runs.
-        hub: Hub repository to push to, or keywords of `create_repo`.
+        hub: Hub repository to push to, or keywords of `create_repo` and `upload_folder`; see docs/hub.md.
         **bare_keys: Keys of `options` or `training`, without the block: `learning_rate=3e-5`.
 
     Returns:
@@ -151,16 +151,15 @@ def _run(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> Result |
     if repeats.are_wanted(config):
         return _run_each(what, settings, config)
     plan = make_plan(what, settings)
-    is_main = _is_main()
-    if is_main:
-        hub_module.preflight(plan.config.hub)
+    if _is_main():
+        hub.preflight(plan.config, facts(plan.config, plan.recipe))
     if folder.is_complete(plan.path):
         say(f"this run is complete: {plan.path}")
         result = _reload(plan)
     else:
         result = _carry_out(plan)
-    if plan.config.hub and is_main:
-        say(f"pushed to {hub_module.push(plan.path, plan.config.hub)}")
+    if plan.config.hub and _is_main():
+        say(f"pushed to {hub.push_run(plan.path, plan.config)}")
     return result
 
 
@@ -192,6 +191,9 @@ def _run_each(what: str | Mapping[str, Any], settings: Mapping[str, Any], config
 def _carry_out(plan: Plan) -> Result:
     """Train, score and save."""
     start = time.perf_counter()
+    wants_checkpoints = hub.keywords(plan.config.hub).get("every") and _is_main()
+    if wants_checkpoints and checkpoints.fetch(plan.path, plan.config, plan.about["data"]):
+        folder.begin(plan.path, plan.config, plan.about)
     job = make_job(plan)
     if _is_main():
         folder.begin(job.path, job.config, job.about)
@@ -225,7 +227,20 @@ def _train(job: Job) -> None:
     checkpoint = folder.last_checkpoint(job.path)
     if checkpoint:
         say(f"resuming from {checkpoint}")
-    job.trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with _pushed_on_the_way(job):
+        job.trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+
+@contextlib.contextmanager
+def _pushed_on_the_way(job: Job) -> Iterator[None]:
+    """Checkpoints travel to the Hub while the training goes on, where that is asked for."""
+    if not hub.keywords(job.config.hub).get("every"):
+        yield
+        return
+    pushed = checkpoints.Checkpoints(job.path, job.config, job.about)
+    job.trainer.add_callback(checkpoints.callback(pushed, job.trainer))
+    yield
+    pushed.finish()
 
 
 # --- after training ----------------------------------------------------------------------------------------------
@@ -241,14 +256,16 @@ def _evaluate_and_save(job: Job, start: float) -> Result:
     predicted = _predict_all(job)
     if recipe.tuned and writes:
         model_module.save_tuned(trainer.model, recipe.tuned, job.path)
-    scores = _score_all(job, predicted)
+    scores, sentences = _score_all(job, predicted)
     if writes:
         folder.write_predictions(job.path, _lines(job, predicted))
         about = {
             **job.about,
+            "limits": [*job.about["limits"], *sentences],
             "parameters": number,
             "seconds": round(time.perf_counter() - start, 1),
             "steps": trainer.state.global_step,
+            "energy": _energy(trainer),
         }
         _say_samples(next(reversed(predicted.values())).predictions)
         write_card(job.path, job.config, recipe, scores, about)
@@ -340,17 +357,30 @@ def _say_samples(predictions: list[Row]) -> None:
         say(f"sample: {prompt[-WIDTH:]} → {text[:WIDTH]}{'…' * (len(text) > WIDTH)}")
 
 
-def _score_all(job: Job, predicted: dict[str, _Predicted]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Scores by split, and how far train is above validation."""
+def _score_all(job: Job, predicted: dict[str, _Predicted]) -> tuple[dict[str, dict[str, dict[str, Any]]], list[str]]:
+    """Scores by split, how far train is above validation, and a sentence where that is overfitting."""
     trivial = job.recipe.baseline(job.data.splits["train"])
     scores = {split: found for split, one in predicted.items() if (found := _score(job, split, one, trivial))}
-    for sentence in scoring.what_tuning_did(next(reversed(scores)), scores[next(reversed(scores))]) if scores else ():
-        say(sentence)
+    if scores:
+        last = next(reversed(scores))
+        for sentence in scoring.what_tuning_did(last, scores[last]):
+            say(sentence)
+    sentences = []
     if "train" in scores and "validation" in scores:
         scores[scoring.GAP] = scoring.gap(scores["train"], scores["validation"])
-        for sentence in scoring.overfitting(job.recipe, scores, lora=bool(job.config.lora)):
+        sentences = scoring.overfitting(job.recipe, scores, lora=bool(job.config.lora))
+        for sentence in sentences:
             say(sentence)
-    return scores
+    return scores, sentences
+
+
+def _energy(trainer: Trainer) -> dict[str, float] | None:
+    """What the training took, where `report_to=codecarbon` had it measured."""
+    trackers = [getattr(one, "tracker", None) for one in trainer.callback_handler.callbacks]
+    found = [data for one in trackers if (data := getattr(one, "final_emissions_data", None)) is not None]
+    if not found:
+        return None
+    return {"kwh": round(found[0].energy_consumed, 6), "co2eq_kg": round(found[0].emissions, 6)}
 
 
 def _score(

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from . import adapters, checks, predict, regularization
 from . import model as model_module
+from .card import few_examples
 from .config import RunConfig
 from .errors import ConfigError
-from .plan import Plan, encode, load_tokenizer, say_lengths
+from .plan import Plan, encode, load_tokenizer, machine, say_lengths
 from .recipe import Recipe, arguments_name
 from .say import say
 
@@ -35,14 +36,16 @@ class Job(Plan):
 def make_job(plan: Plan) -> Job:
     """Encode the rows, load the model, and make the Trainer."""
     arguments = make_arguments(plan.config, plan.recipe, plan.path, has_validation="validation" in plan.data.splits)
-    for note in checks.repeated(plan.data, plan.recipe):
+    limits = checks.repeated(plan.data, plan.recipe)
+    for note in limits:
         say(note)
     load_tokenizer(plan.config, plan.recipe)
     with arguments.main_process_first():
         encoded = encode(plan.recipe, plan.data, plan.golds)
-    say_lengths(encoded, plan.data, plan.recipe)
+    limits += [*say_lengths(encoded, plan.data, plan.recipe), *few_examples(plan.recipe)]
+    about = {**plan.about, "machine": machine(), "limits": limits}
     trainer = make_trainer(plan, arguments, encoded)
-    return Job(**vars(plan), encoded=encoded, trainer=trainer)
+    return Job(**{**vars(plan), "about": about}, encoded=encoded, trainer=trainer)
 
 
 def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str, Dataset]) -> Trainer:

@@ -9,41 +9,12 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Tiny models gain nothing from threads, and test processes side by side would fight for the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import random
 import string
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-GOOD = ["lovely", "great", "superb", "delightful", "charming", "fine"]
-BAD = ["awful", "poor", "dreadful", "boring", "clumsy", "weak"]
-THINGS = ["film", "book", "meal", "hotel", "phone", "chair", "song", "coat", "train", "lamp"]
-
-
-def sentence(word: str, generator: random.Random) -> str:
-    """A short text around the word that decides its label."""
-    filler = " ".join(generator.choices(THINGS, k=generator.randint(1, 12)))
-    return f"the {filler} was {word}"
-
-
-def opinions(number: int, seed: int = 0) -> list[dict[str, str]]:
-    """Rows whose label a tiny model can learn."""
-    generator = random.Random(seed)
-    rows = []
-    for place in range(number):
-        label, words = (("good", GOOD), ("bad", BAD))[place % 2]
-        rows.append({"text": sentence(generator.choice(words), generator), "label": label})
-    return rows
-
-
-def close(one, other, by: float = 1e-4) -> bool:
-    """Whether two predictions are the same but for the last digits of their numbers."""
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(close(one[key], other[key], by) for key in one)
-    if isinstance(one, list):
-        return len(one) == len(other) and all(close(*pair, by) for pair in zip(one, other, strict=True))
-    return one == pytest.approx(other, abs=by) if isinstance(one, float) else one == other
+from rows import BAD, GOOD, THINGS, close, opinions  # noqa: F401
 
 
 def make_tokenizer(extra: str = ""):

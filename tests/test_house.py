@@ -25,7 +25,7 @@ PACKAGE = ROOT / "hfrecipes"
 LAYERS = [
     {"errors", "_version", "say", "yaml12"},
     {"config", "conll"},
-    {"recipe", "files", "hub"},
+    {"recipe", "files"},
     {"metrics"},
     {"tasks"},
     {"registry"},
@@ -35,7 +35,8 @@ LAYERS = [
     {"adapters", "data"},
     {"checks"},
     {"scoring"},
-    {"repeats", "card"},
+    {"repeats", "hub"},
+    {"card", "checkpoints"},
     {"predict"},
     {"plan"},
     {"training"},
@@ -92,7 +93,7 @@ def test_public_names_are_complete_sorted_and_documented():
 
 
 def test_public_functions_say_arguments_and_errors_and_show_an_example():
-    for name in ("run", "build", "check", "load"):
+    for name in ("run", "build", "check", "load", "push"):
         text = inspect.getdoc(getattr(hfrecipes, name))
         for part in ("Args:", "Raises:", "Example:"):
             assert part in text, (name, part)

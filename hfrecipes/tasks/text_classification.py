@@ -114,7 +114,6 @@ print(classify("{text}", top_k=None))
     def __post_init__(self) -> None:
         super().__post_init__()
         self.seen: set[str] = set()  # labels that stand in the training rows; the dataset may know more
-        self.counts: dict[str, int] = {}
         self.trained_rows = 0
         _imbalance.check(self)
         if self.threshold is not None and not 0 < self.threshold < 1:

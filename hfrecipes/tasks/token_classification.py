@@ -110,7 +110,6 @@ print(tag("{text}"))
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.counts: dict[str, int] = {}
         _imbalance.check(self)
 
     @property

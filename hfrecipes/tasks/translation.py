@@ -178,6 +178,12 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
     collator = _seq2seq.collator
     loss_function = _seq2seq.loss_function
 
+    @property
+    def languages(self) -> list[str]:
+        """Both, as ISO 639 has them."""
+        known = [code and _language(code) for code in (self.source_lang, self.target_lang)]
+        return list(dict.fromkeys(code for code in known if code))
+
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
         """`translation_text`, its number of `tokens`, and whether it ends `at_limit`."""
         return _seq2seq.decode(self, outputs, "translation_text")

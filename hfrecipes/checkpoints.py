@@ -1,0 +1,179 @@
+"""Checkpoints on the Hub: while a run goes on, a branch holds what another machine needs to go on with it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import folder
+from .config import RunConfig, portable, read_recipe_file, to_yaml
+from .errors import HubError
+from .hub import BRANCH, as_hub_error, bound_answers, keywords, reason, stage_files
+from .say import say
+
+if TYPE_CHECKING:
+    from transformers import Trainer, TrainerCallback
+
+RESUMED = ("*.safetensors", "*.json", "*.pt", "*.pth")  # what a resume reads; training_args.bin is none of it
+STATE = "trainer_state.json"
+
+
+class Checkpoints:
+    """Pushes the checkpoints of a run in the background, the newest first, so that another machine can go on.
+
+    What is pushed is a copy made of links: the Trainer may delete a checkpoint while it travels. A push that fails is
+    said at once and does not stop the training; the next one carries all that lacks.
+    """
+
+    def __init__(self, path: Path, config: RunConfig, about: Mapping[str, Any]) -> None:
+        self.path, self.config, self.about = path, config, about
+        self.lock = threading.Lock()
+        self.waiting: Path | None = None
+        self.thread: threading.Thread | None = None
+        self.failed = False
+
+    def push(self, step: int) -> None:
+        """Have the checkpoints as they are now pushed, at once or when the push that goes on is over."""
+        try:
+            stage = self._stage(step)
+        except OSError as error:  # a full disk, for one: no reason to lose the training
+            say(f"hub: the checkpoint at step {step} could not be put together: {error}; training goes on")
+            return
+        with self.lock:
+            skipped, self.waiting = self.waiting, stage
+            if self.thread is None:
+                self.thread = threading.Thread(target=self._work, daemon=True)
+                self.thread.start()
+        if skipped is not None:
+            shutil.rmtree(skipped)
+
+    def _stage(self, step: int) -> Path:
+        stage = Path(tempfile.mkdtemp(prefix=".hub-", dir=self.path))
+        for checkpoint in folder.whole_checkpoints(self.path):
+            stage_files(checkpoint, stage / checkpoint.name, RESUMED, self.config)
+            _name_best(stage / checkpoint.name / STATE, None)
+        (stage / folder.RECIPE).write_text(to_yaml(portable(self.config)), encoding="utf-8")
+        folder.write_json(stage / folder.RUN, {"data": self.about["data"], "step": step})
+        return stage
+
+    def finish(self) -> None:
+        """Wait for the last push."""
+        with self.lock:
+            thread = self.thread
+        if thread is not None:
+            say("hub: waiting for the last checkpoint to arrive")
+            thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self.lock:
+                stage, self.waiting = self.waiting, None
+                if stage is None:
+                    self.thread = None
+                    return
+            self._push(stage)
+
+    def _push(self, stage: Path) -> None:
+        from huggingface_hub import HfApi
+
+        name = keywords(self.config.hub)["repo_id"]
+        step = json.loads((stage / folder.RUN).read_text(encoding="utf-8"))["step"]
+        try:
+            bound_answers()
+            HfApi().upload_folder(
+                repo_id=name,
+                folder_path=stage,
+                revision=BRANCH,
+                delete_patterns=["checkpoint-*/*"],
+                commit_message=f"Checkpoint at step {step}",
+            )
+        except Exception as error:
+            self.failed = True
+            say(f"hub: the checkpoint at step {step} did not arrive: {reason(error)}; training goes on")
+        else:
+            if self.failed:
+                say(f"hub: the checkpoint at step {step} arrived")
+            self.failed = False
+        finally:
+            shutil.rmtree(stage)
+
+
+def callback(checkpoints: Checkpoints, trainer: Trainer) -> TrainerCallback:
+    """What the Trainer calls when it has saved a checkpoint."""
+    import transformers
+
+    class PushCheckpoints(transformers.TrainerCallback):  # type: ignore[misc]
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            trainer.accelerator.wait_for_everyone()  # each process writes a part of it
+            if state.is_world_process_zero:
+                checkpoints.push(state.global_step)
+
+    return PushCheckpoints()
+
+
+def fetch(path: Path, config: RunConfig, data: Mapping[str, Any]) -> bool:
+    """Bring the checkpoints that another machine pushed, where this folder has none; make the branch for new ones.
+
+    Args:
+        path: Folder of the run.
+        config: Settings of the run.
+        data: Fingerprint of each split.
+
+    Returns:
+        Whether there were some.
+
+    Raises:
+        HubError: The branch holds checkpoints of another run, or the Hub could not be reached.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+
+    api, name = HfApi(), keywords(config.hub)["repo_id"]
+    with as_hub_error(f"hub: cannot look for checkpoints in {name}"):
+        repository = api.create_repo(name, exist_ok=True).repo_id
+        branches = [one.name for one in api.list_repo_refs(repository).branches]
+        if BRANCH not in branches:
+            api.create_branch(repository, branch=BRANCH)
+            return False
+        files = api.list_repo_files(repository, revision=BRANCH)
+        if folder.RUN not in files or any(folder.whole_checkpoints(path)):
+            return False
+        stage = path / ".hub-in"
+        snapshot_download(
+            repository, revision=BRANCH, local_dir=stage, allow_patterns=["checkpoint-*", folder.RECIPE, folder.RUN]
+        )
+    _refuse_other_run(stage, config, data, repository)
+    for checkpoint in stage.glob("checkpoint-*"):
+        checkpoint.replace(path / checkpoint.name)
+        _name_best(path / checkpoint.name / STATE, path)
+    say(f"hub: fetched the checkpoint at step {folder.read_json(stage / folder.RUN)['step']} from {repository}")
+    shutil.rmtree(stage)
+    return True
+
+
+def _refuse_other_run(stage: Path, config: RunConfig, data: Mapping[str, Any], repository: str) -> None:
+    there = read_recipe_file(stage / folder.RECIPE)
+    sentence = folder.differences(there, asdict(portable(config)))
+    if not sentence and folder.read_json(stage / folder.RUN)["data"] != dict(data):
+        sentence = "the rows are others"
+    if sentence:
+        shutil.rmtree(stage)
+        raise HubError(
+            f"hub: {repository} has checkpoints of another run ({sentence}): choose another name, or delete its branch "
+            f"{BRANCH}"
+        )
+
+
+def _name_best(file: Path, path: Path | None) -> None:
+    """Have a checkpoint name the best one by its folder alone, or by its place below `path`."""
+    state = json.loads(file.read_text(encoding="utf-8"))
+    best = state.get("best_model_checkpoint")
+    if best:
+        state["best_model_checkpoint"] = str(path / Path(best).name) if path else Path(best).name
+        file.unlink()  # it may be a link
+        file.write_text(json.dumps(state, indent=2), encoding="utf-8")

@@ -1,0 +1,105 @@
+"""Whatever would make a push fail is said before the first step, with the edit; and nothing is written until then."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import pytest
+from huggingface_hub import HfApi
+from rows import opinions
+
+from hfrecipes.errors import HubError
+
+
+@pytest.fixture
+def name(hub) -> str:
+    return f"{hub.owner}/{uuid.uuid4().hex}"
+
+
+def refused(tiny_bert: str, path: Path, hub) -> str:
+    """What a run says that was not begun."""
+    import hfrecipes
+
+    with pytest.raises(HubError) as error:
+        hfrecipes.run("text-classification", model=tiny_bert, dataset=opinions(40), output_dir=path, hub=hub)
+    assert not path.exists(), "nothing was written"
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("who", "said"),
+    [
+        ("", "no token found: log in with  hf auth login  or set HF_TOKEN"),
+        ("hf_wrong", "it does not know this token"),
+        ("hf_reader", "this token may not write there: take one with write permission, or a name of your own"),
+        ("hf_stranger", "this token may not write there"),
+    ],
+)
+@pytest.mark.parametrize("is_there", [False, True], ids=["new", "there"])
+def test_who_may_not_write_is_told_before_training(hub, name, tiny_bert, tmp_path, monkeypatch, who, said, is_there):
+    if is_there:
+        HfApi().create_repo(name)
+    monkeypatch.setenv("HF_TOKEN", who)
+    if who == "hf_reader" and not is_there:
+        said = "may not write there"
+    assert said in refused(tiny_bert, tmp_path / "run", name)
+    assert not hub.log("/commit/")
+
+
+def test_a_public_repository_is_not_taken_for_a_private_one(hub, name, tiny_bert, tmp_path):
+    HfApi().create_repo(name)
+    said = refused(tiny_bert, tmp_path / "run", {"repo_id": name, "private": True})
+    assert f"{name} is there already and is public, and private=true was asked for" in said
+
+
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        ({"license": "mine"}, '"license" must be one of'),
+        ({"language": "English"}, '"language" with value "English" is not valid'),
+    ],
+)
+def test_what_the_hub_would_not_take_on_the_card_is_said_before_training(hub, name, tiny_bert, tmp_path, card, said):
+    assert said in refused(tiny_bert, tmp_path / "run", {"repo_id": name, "card": card})
+
+
+def test_a_hub_that_is_away_is_said_before_training(hub, name, tiny_bert, tmp_path):
+    hub.kill()
+    try:
+        said = refused(tiny_bert, tmp_path / "run", name)
+    finally:
+        hub.restart()
+    assert "it does not answer as it should: try again later" in said
+    assert "or leave hub out, and push later with  hfrecipes push" in said
+
+
+def test_working_offline_is_said_before_training(hub, name, tiny_bert, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert "HF_HUB_OFFLINE is set" in refused(tiny_bert, tmp_path / "run", name)
+    assert not hub.log()
+
+
+def test_rows_that_cannot_be_used_leave_no_empty_repository(hub, name, tiny_bert, tmp_path):
+    import hfrecipes
+    from hfrecipes.errors import DataError
+
+    with pytest.raises(DataError):
+        hfrecipes.run(
+            "text-classification", model=tiny_bert, dataset=[{"text": "a"}], output_dir=tmp_path / "run", hub=name
+        )
+    assert not HfApi().repo_exists(name)
+
+
+def test_the_token_is_written_nowhere(hub, name, tiny_bert, tmp_path):
+    import hfrecipes
+    from hfrecipes.errors import ConfigError
+
+    with pytest.raises(ConfigError, match=r"hub.token: leave it out, tokens are read from the variable HF_TOKEN"):
+        hfrecipes.check("text-classification", hub={"repo_id": name, "token": hub.writer})
+    settings = {"model": tiny_bert, "dataset": opinions(40), "max_steps": 1, "bf16": False}
+    hfrecipes.run("text-classification", output_dir=tmp_path / "run", hub=name, **settings)
+    for file in (tmp_path / "run").rglob("*"):
+        if file.is_file():
+            assert hub.writer.encode() not in file.read_bytes(), file

@@ -1,0 +1,295 @@
+"""What a run leaves on the Hub: what others need of it, and nothing else; pushed again, nothing travels."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+from hubcards import front_matter, validate
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+from rows import close, opinions
+
+ROOT = Path(__file__).resolve().parents[2]
+WANTED = {
+    ".gitattributes",
+    "README.md",
+    "config.json",
+    "metrics.json",
+    "model.safetensors",
+    "recipe.yaml",
+    "tokenizer.json",
+    "tokenizer_config.json",
+}
+
+
+@pytest.fixture
+def api() -> HfApi:
+    return HfApi()
+
+
+@pytest.fixture
+def name(hub) -> str:
+    """A name that is free."""
+    return f"{hub.owner}/{uuid.uuid4().hex}"
+
+
+def run(path: Path, model: str, **settings):
+    import hfrecipes
+
+    rows = {"train": opinions(60), "test": opinions(20, 1)}
+    given = {"dataset": rows, "model": model, "learning_rate": 1e-2, "num_train_epochs": 1, "bf16": False, **settings}
+    return hfrecipes.run("text-classification", output_dir=path, **given)
+
+
+@pytest.fixture(scope="module")
+def done(tiny_bert, tmp_path_factory) -> Path:
+    """A complete run that was not pushed."""
+    path = tmp_path_factory.mktemp("done") / "opinions"
+    run(path, tiny_bert)
+    return path
+
+
+def travelled(hub) -> list[str]:
+    """Calls that carry content: commits, large files, and tokens to write some."""
+    calls = hub.log(r"/commit/|/storage/|/xet-write-token/|/objects/batch")
+    return [f"{call['method']} {call['path']}" for call in calls if call["method"] != "GET" or "xet" in call["path"]]
+
+
+def test_what_is_pushed_is_what_others_need(hub, api, name, tiny_bert, transport, tmp_path):
+    import hfrecipes
+
+    result = run(tmp_path / "run", tiny_bert, hub={"repo_id": name, "private": True})
+    (tmp_path / "run" / "checkpoint-9").mkdir()
+    (tmp_path / "run" / "checkpoint-9" / "optimizer.pt").write_text("x")
+    (tmp_path / "run" / "training_args.bin").write_text("x")
+    hfrecipes.push(tmp_path / "run", name)
+    assert set(api.list_repo_files(name)) == WANTED
+    assert api.repo_info(name).private
+    for file in Path(snapshot_download(name)).glob("*.*"):
+        if file.suffix in (".md", ".json", ".yaml"):
+            text = file.read_text(encoding="utf-8")
+            for secret in (str(tmp_path), tiny_bert, str(Path(tiny_bert).parent), hub.writer, str(Path.home()) + "/"):
+                assert secret not in text, (file.name, secret)
+    assert f'hfrecipes.load("{name}")' in Path(hf_hub_download(name, "README.md")).read_text()
+    assert close(result.predict(["the film was great"]), hfrecipes.load(name).predict(["the film was great"]))
+
+
+def test_a_second_push_moves_nothing(hub, api, name, done, transport):
+    import hfrecipes
+
+    hfrecipes.push(done, name)
+    assert [call for call in travelled(hub) if "/commit/" in call]
+    first = api.repo_info(name).sha
+    hub.clear()
+    hfrecipes.push(done, name)
+    assert not [call for call in travelled(hub) if "commit" in call or "PUT" in call]
+    assert api.repo_info(name).sha == first
+
+
+def test_only_what_changed_travels(hub, api, name, done, transport, tmp_path):
+    import shutil
+
+    import hfrecipes
+
+    shutil.copytree(done, tmp_path / "opinions")
+    hfrecipes.push(tmp_path / "opinions", name)
+    hub.clear()
+    scores = json.loads((tmp_path / "opinions" / "metrics.json").read_text())
+    (tmp_path / "opinions" / "metrics.json").write_text(json.dumps({**scores, "more": {}}))
+    hfrecipes.push(tmp_path / "opinions", name)
+    (commit,) = hub.log("/commit/")
+    assert commit["bytes"] < 20_000, "the weights stay where they are"
+    assert not hub.log("/storage/", "PUT")
+    assert "more" in json.loads(Path(hf_hub_download(name, "metrics.json")).read_text())
+
+
+def test_a_branch_and_a_tag_are_loaded_by_name(hub, api, name, done):
+    import hfrecipes
+
+    hfrecipes.push(done, name, revision="trial", tag="v1", commit_message="First try")
+    assert set(api.list_repo_files(name)) == {".gitattributes"}, "main is left alone"
+    assert set(api.list_repo_files(name, revision="trial")) == WANTED
+    assert next(one.title for one in api.list_repo_commits(name, revision="trial")) == "First try"
+    hfrecipes.push(done, name, revision="trial", tag="v1")
+    texts = ["the film was great"]
+    expected = hfrecipes.load(done).predict(texts)
+    assert close(expected, hfrecipes.load(f"{name}@trial").predict(texts))
+    assert close(expected, hfrecipes.load(f"{name}@v1").predict(texts))
+
+
+def test_an_organisation_and_a_private_model_are_for_those_who_may(hub, api, done, monkeypatch):
+    import hfrecipes
+    from hfrecipes.errors import NotFoundError
+
+    monkeypatch.setenv("HF_TOKEN", hub.member)
+    name = f"{hub.organisation}/{uuid.uuid4().hex}"
+    hfrecipes.push(done, name, private=True)
+    assert hfrecipes.load(name).predict("the film was great")["label"]
+    for who, said in (("stranger", "may not see it"), (None, "log in with")):
+        monkeypatch.setenv("HF_TOKEN", getattr(hub, who) if who else "")
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", f"cache-of-{who}")
+        with pytest.raises(NotFoundError, match=said):
+            hfrecipes.load(name)
+
+
+def test_adapter_merged_or_both(hub, api, name, tiny_bert, transport, tmp_path):
+    from peft import AutoPeftModelForSequenceClassification
+    from transformers import AutoModel, AutoTokenizer
+
+    import hfrecipes
+
+    base = f"{name}-base"
+    AutoModel.from_pretrained(tiny_bert).push_to_hub(base)
+    AutoTokenizer.from_pretrained(tiny_bert).push_to_hub(base)
+    result = run(tmp_path / "run", base, lora=True)
+    expected = result.predict(["the film was great"])
+    assert hfrecipes.push(tmp_path / "run", name)
+    assert {*WANTED, "adapter/adapter_model.safetensors", "adapter/recipe.yaml"} < set(api.list_repo_files(name))
+    card = front_matter(Path(hf_hub_download(name, "README.md")).read_text())
+    assert (card["base_model"], card["base_model_relation"]) == (base, "finetune")
+    hfrecipes.push(tmp_path / "run", name, model="adapter")
+    files = set(api.list_repo_files(name))
+    assert "adapter_model.safetensors" in files
+    assert not {"model.safetensors", "config.json", "adapter/adapter_model.safetensors"} & files, (
+        "nothing of the other kind"
+    )
+    assert close(expected, hfrecipes.load(name).predict(["the film was great"]))
+    alone = AutoPeftModelForSequenceClassification.from_pretrained(name, num_labels=2)
+    assert alone.peft_config["default"].base_model_name_or_path == base
+    hfrecipes.push(tmp_path / "run", name, model="merged")
+    assert set(api.list_repo_files(name)) == WANTED
+    assert close(expected, hfrecipes.load(name).predict(["the film was great"]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"model": "adapter"}, "adapter needs an adapter: add lora=true"),
+        ({"model": "all"}, "hub.model: found all, expected merged, adapter, both"),
+        ({"privat": True}, r"unknown setting hub.privat \(did you mean private\?\)"),
+        ({"repo_id": "a/b/c"}, "Repo id must be in the form"),
+        ({"every": "epoch"}, "expected save"),
+        ({"card": "mit"}, "expected keywords of ModelCardData"),
+    ],
+)
+def test_settings_of_a_push_are_checked_without_the_hub(hub, done, settings, said):
+    import hfrecipes
+    from hfrecipes.errors import ConfigError, HubError
+
+    where = {"repo_id": "me/model", **settings}
+    with pytest.raises(HubError, match=said):
+        hfrecipes.push(done, where)
+    with pytest.raises(ConfigError, match=said):
+        hfrecipes.check("text-classification", hub=where)
+    assert not hub.log()
+
+
+def test_an_adapter_whose_base_nobody_else_has_is_not_pushed_alone(hub, name, tiny_bert, tmp_path):
+    from hfrecipes.errors import ConfigError
+
+    with pytest.raises(ConfigError, match=r"an adapter is of no use without its base, and .* is a local folder"):
+        run(tmp_path / "run", tiny_bert, lora=True, hub={"repo_id": name, "model": "adapter"})
+    run(tmp_path / "run", tiny_bert, lora=True, hub=name)
+    assert set(HfApi().list_repo_files(name)) == WANTED, "merged alone"
+
+
+def test_the_command_pushes_and_says_in_one_sentence_why_not(hub, name, done, monkeypatch):
+    from click.testing import CliRunner
+
+    from hfrecipes.cli import main
+
+    made = CliRunner().invoke(main, ["push", str(done), name, "private=true", "card.license=mit", "card.language=en"])
+    assert made.exit_code == 0, made.output
+    assert made.output.startswith(f"pushed to {hub.url}/{name}/commit/")
+    monkeypatch.setenv("HF_TOKEN", hub.reader)
+    made = CliRunner().invoke(main, ["push", str(done), name])
+    assert made.exit_code == 2
+    assert "this token may not write there" in made.output
+    assert f"To push it later:  hfrecipes push {done} {name}" in made.output
+    assert len(made.output.strip().splitlines()) == 1
+    made = CliRunner().invoke(main, ["push", "nowhere", name])
+    assert (made.exit_code, "is no complete run" in made.output) == (2, True)
+
+
+def test_rows_and_models_of_the_hub_are_taken_by_id_and_named_on_the_card(
+    hub, api, name, tiny_bert, tmp_path, monkeypatch
+):
+    from datasets import Dataset, DatasetDict
+    from transformers import AutoModel, AutoTokenizer
+
+    AutoModel.from_pretrained(tiny_bert).push_to_hub(f"{name}-base", private=True)
+    AutoTokenizer.from_pretrained(tiny_bert).push_to_hub(f"{name}-base")
+    parts = {"train": Dataset.from_list(opinions(60)), "test": Dataset.from_list(opinions(20, 1))}
+    DatasetDict(parts).push_to_hub(f"{name}-rows", private=True)
+    api.create_tag(f"{name}-rows", tag="v1", repo_type="dataset")
+    dataset = {"path": f"{name}-rows", "revision": "v1"}
+    result = run(tmp_path / "run", f"{name}-base", dataset=dataset, hub=name)
+    text = Path(hf_hub_download(name, "README.md")).read_text()
+    card = front_matter(text)
+    assert (card["base_model"], card["datasets"]) == (f"{name}-base", [f"{name}-rows"])
+    tested = [one for one in card["model-index"][0]["results"] if one["dataset"]["split"] == "test"]
+    assert {one["dataset"]["type"] for one in tested} == {f"{name}-rows"}
+    accuracy = next(metric for one in tested for metric in one["metrics"] if metric["type"] == "accuracy")
+    assert accuracy["value"] == round(result.metrics["test"]["accuracy"], 4)
+    low, high = result.scores["test"]["accuracy"]["ci95"]
+    assert accuracy["name"] == f"accuracy (95 % interval {low:.3f}–{high:.3f})"
+    # A cache that is warm is enough.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    before = len(hub.log())
+    again = run(tmp_path / "again", f"{name}-base", dataset=dataset)
+    assert again.metrics == result.metrics
+    assert len(hub.log()) == before
+
+
+def test_a_csv_of_the_hub_is_read_too(hub, api, name, tiny_bert, tmp_path):
+    api.create_repo(name, repo_type="dataset")
+    lines = "\n".join(["text,label", *(f"{row['text']},{row['label']}" for row in opinions(60))]) + "\n"
+    api.upload_file(path_or_fileobj=lines.encode(), path_in_repo="data/train.csv", repo_id=name, repo_type="dataset")
+    result = run(tmp_path / "run", tiny_bert, dataset=name)
+    assert "validation" in result.metrics
+
+
+@pytest.mark.slow
+def test_every_task_is_loaded_by_id_in_a_fresh_process_and_its_card_is_valid(hub, model_for, tmp_path):
+    import hfrecipes
+    from hfrecipes.registry import find, tasks
+
+    asked = []
+    for task in tasks():
+        kind = find(task)
+        rows = [dict(kind.samples[place % len(kind.samples)]) for place in range(24)]
+        for lora in (False, True):
+            name = f"{hub.owner}/{task}-{'lora' if lora else 'full'}"
+            result = hfrecipes.run(
+                task,
+                model=model_for(kind),
+                dataset={"train": rows, "validation": rows[:4], "test": rows[:4]},
+                output_dir=tmp_path / name,
+                learning_rate=1e-2,
+                max_steps=2,
+                bf16=False,
+                lora=lora,
+                hub=name,
+            )
+            inputs = [{column: row[column] for column in kind.inputs() if column in row} for row in rows[:4]]
+            asked.append((name, inputs, json.loads(json.dumps(result.predict(inputs)))))
+            card = Path(hf_hub_download(name, "README.md")).read_text()
+            assert validate(card) == ([], []), name
+            head = front_matter(card)
+            assert head["pipeline_tag"] == (kind.pipeline_tag or task)
+            assert "base_model" not in head, "a folder means nothing to others"
+            assert "datasets" not in head
+            assert head["model-index"][0]["results"]
+    code = "import json, sys, hfrecipes\n"
+    code += "print(json.dumps([hfrecipes.load(name).predict(rows) for name, rows, _ in json.load(sys.stdin)]))"
+    made = subprocess.run(
+        [sys.executable, "-c", code], input=json.dumps(asked), capture_output=True, text=True, cwd=ROOT
+    )
+    assert made.returncode == 0, made.stderr[-2000:]
+    for (name, _, expected), found in zip(asked, json.loads(made.stdout.splitlines()[-1]), strict=True):
+        assert close(expected, found, 1e-3), name
