@@ -101,16 +101,38 @@ def test_a_threshold_is_the_one_with_the_best_f1():
         assert f1_score(gold, shares > found) == pytest.approx(best)
 
 
+def test_thresholds_better_both_micro_and_macro_f1_and_never_lose_their_mean():
+    from sklearn.metrics import f1_score
+
+    for seed in range(5):
+        generator = np.random.default_rng(seed)
+        often = np.array([0.5, 0.3, 0.1, 0.05])
+        gold = (generator.random((300, 4)) < often).astype(int)
+        shares = np.clip(often * generator.uniform(0.3, 1.5, (300, 4)) + 0.25 * gold * generator.random((300, 4)), 0, 1)
+
+        def mean_f1(limits, shares=shares, gold=gold) -> float:
+            return sum(f1_score(gold, shares > limits, average=one, zero_division=0) for one in ("micro", "macro")) / 2
+
+        found = _calibration.thresholds(shares, gold)
+        assert mean_f1(found) >= max(mean_f1(np.full(4, one)) for one in (0.1, 0.2, 0.3, 0.5)) - 1e-9
+        for label in range(4):
+            for other in np.quantile(shares[:, label], np.linspace(0, 1, 5)):
+                moved = found.copy()
+                moved[label] = other
+                assert mean_f1(moved) <= mean_f1(found) + 1e-9, "no label can better it by itself"
+
+
 def test_a_label_of_few_rows_gets_the_threshold_of_all():
+    from sklearn.metrics import f1_score
+
     generator = np.random.default_rng(0)
     gold = generator.integers(0, 2, (80, 2))
     gold[:, 1] = 0
     gold[:3, 1] = 1
     shares = np.clip(gold * 0.4 + generator.random((80, 2)) * 0.6, 0, 1)
-    common = _calibration._best(shares.ravel(), gold.ravel())
-    own, rare = _calibration.thresholds(shares, gold)
-    assert rare == common
-    assert own == _calibration._best(shares[:, 0], gold[:, 0])
+    _, rare = _calibration.thresholds(shares, gold)
+    best = max(f1_score(gold, shares > one, average="micro") for one in np.unique(shares) - 1e-9)
+    assert f1_score(gold, shares > rare, average="micro") == pytest.approx(best)
 
 
 def labelled(row: dict, place: int) -> dict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 LEAST = 10  # validation rows with a label, below which it gets the threshold that suits all labels together
+PASSES = 20  # over the labels at most
 _TINY = 1e-12
 
 
@@ -47,30 +48,50 @@ def _log_loss_of_several(logits: np.ndarray, gold: np.ndarray) -> float:
 
 
 def thresholds(shares: np.ndarray, gold: np.ndarray) -> np.ndarray:
-    """For each label the probability above which giving it has the best F1; (labels,).
+    """For each label the probability above which it is given, (labels,): the best mean of micro and macro F1.
 
-    Labels of fewer than `LEAST` rows get the threshold with the best F1 over all labels and rows.
+    Macro F1 alone would give rare labels that the model hardly knows to nearly every row, and ruin all else. Labels of
+    fewer than `LEAST` rows keep the threshold with the best micro F1, from which all start; then one after the other
+    moves to its best, until none does.
 
     Args:
         shares: Probabilities, (rows, labels).
         gold: 0 or 1, (rows, labels).
     """
-    common = _best(shares.ravel(), gold.ravel())
-    rows = gold.sum(axis=0)
-    return np.array(
-        [
-            _best(shares[:, label], gold[:, label]) if rows[label] >= LEAST else common
-            for label in range(shares.shape[1])
-        ]
-    )
+    labels = shares.shape[1]
+    cuts = [_Cuts(shares[:, label], gold[:, label]) for label in range(labels)]
+    common = _Cuts(shares.ravel(), gold.ravel())
+    found = np.full(labels, common.threshold(int(np.argmax(common.f1(0, 0)))))
+    hits = ((shares > found) & (gold > 0)).sum(axis=0)
+    both = (shares > found).sum(axis=0) + gold.sum(axis=0)
+    for _ in range(PASSES):
+        before = found.copy()
+        for label in np.flatnonzero(gold.sum(axis=0) >= LEAST):
+            one = cuts[label]
+            value = one.f1(hits.sum() - hits[label], both.sum() - both[label]) + one.f1(0, 0) / labels
+            place = int(np.argmax(value))
+            found[label] = one.threshold(place)
+            hits[label], both[label] = one.hits[place], one.both[place]
+        if np.array_equal(before, found):
+            break
+    return found
 
 
-def _best(shares: np.ndarray, gold: np.ndarray) -> float:
-    """Threshold with the best F1: midway between the last score that is to be above, and the next one."""
-    order = np.argsort(-shares, kind="stable")
-    ranked, hits = shares[order], np.cumsum(gold[order])
-    f1 = 2 * hits / (np.arange(1, len(ranked) + 1) + max(1, gold.sum()))
-    parted = np.append(ranked[:-1] > ranked[1:], True)  # a threshold parts no two rows of the same score
-    last = int(np.argmax(np.where(parted, f1, -1)))
-    below = ranked[last + 1] if last + 1 < len(ranked) else 0.0
-    return float((ranked[last] + below) / 2)
+class _Cuts:
+    """What giving a label to the rows above each of its scores comes to, from no row to all."""
+
+    def __init__(self, shares: np.ndarray, gold: np.ndarray) -> None:
+        order = np.argsort(-shares, kind="stable")
+        self.ranked = np.concatenate([[1.0], shares[order], [0.0]])
+        self.hits = np.concatenate([[0], np.cumsum(gold[order])])
+        self.both = np.arange(len(shares) + 1) + gold.sum()
+        self.parted = self.ranked[:-1] > self.ranked[1:]  # a threshold parts no two rows of the same score
+
+    def f1(self, hits: int, both: int) -> np.ndarray:
+        """F1 of each cut, together with the hits of other labels, and all rows that they have or are given to."""
+        f1 = 2 * (self.hits + hits) / np.maximum(self.both + both, 1)
+        return np.where(self.parted, f1, -np.inf)
+
+    def threshold(self, place: int) -> float:
+        """Midway between the last score that is above, and the next one."""
+        return float((self.ranked[place] + self.ranked[place + 1]) / 2)

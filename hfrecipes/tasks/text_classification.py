@@ -275,7 +275,7 @@ print(classify("{text}", top_k=None))
         return self.tuned.get(f"threshold[{label}]", usual)
 
     def tune(self, predictions: list[Row], references: list[Any]) -> list[str]:
-        """The temperature of the least log loss, and for each of several labels the threshold of the best F1."""
+        """The temperature of the least log loss, and for each of several labels the threshold with the best F1."""
         sentences: list[str] = []
         if self.problem_type == REGRESSION or not predictions:
             return sentences
@@ -293,8 +293,8 @@ print(classify("{text}", top_k=None))
             found = _calibration.thresholds(shares, gold)
             self.tuned |= {f"threshold[{name}]": float(one) for name, one in zip(self.labels, found, strict=True)}
             sentences.append(
-                f"thresholds: {found.min():.2f} to {found.max():.2f}, which give each label its best F1 of {len(gold)} "
-                "validation rows; options.threshold=0.5 leaves them alone"
+                f"thresholds: {found.min():.2f} to {found.max():.2f}, with the best mean of micro and macro F1 of "
+                f"{len(gold)} validation rows; options.threshold=0.5 leaves them alone"
             )
         return sentences
 
