@@ -380,7 +380,7 @@ def _energy(trainer: Trainer) -> dict[str, float] | None:
     found = [data for one in trackers if (data := getattr(one, "final_emissions_data", None)) is not None]
     if not found:
         return None
-    return {"kwh": round(found[0].energy_consumed, 6), "co2eq_kg": round(found[0].emissions, 6)}
+    return {"kwh": float(f"{found[0].energy_consumed:.3g}"), "co2eq_kg": float(f"{found[0].emissions:.3g}")}
 
 
 def _score(
