@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .config import RunConfig
 from .errors import ConfigError, ModelError, nearest
-from .folder import write_recipe
+from .folder import CARD, write_recipe
 from .model import (
     ADAPTER,
     CONFIG,
@@ -172,7 +172,7 @@ def _try_out(model: Any, recipe: Recipe) -> None:
     """
     import torch
 
-    batch = dict(recipe.tokenizer(["a"], return_tensors="pt"))
+    batch = dict(recipe.tokenizer(["a"], return_tensors="pt").to(model.device))
     if recipe.lora == "SEQ_2_SEQ_LM":
         batch["decoder_input_ids"] = batch["input_ids"][:, :1]
     try:
@@ -230,6 +230,7 @@ def save(model: Any, recipe: Recipe, config: RunConfig, path: Path) -> None:
         if model.can_generate():
             model.generation_config.save_pretrained(path / ADAPTER / CONFIG)
     recipe.tokenizer.save_pretrained(path / ADAPTER)
+    (path / ADAPTER / CARD).unlink(missing_ok=True)  # PEFT's, with nothing in it
     write_recipe(path / ADAPTER, config)
 
 

@@ -15,6 +15,7 @@ import click
 from . import registry
 from ._version import __version__
 from .errors import HFRecipesError
+from .say import is_main
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -176,7 +177,7 @@ def run(what: str, words: tuple[str, ...]) -> None:
     from . import runner
 
     result = runner.run(what, **settings)
-    if os.environ.get("RANK", "0") != "0":
+    if not is_main():
         return
     _print(score_table(result.scores, result.headline))
     if isinstance(result, runner.Results):

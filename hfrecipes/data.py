@@ -41,7 +41,7 @@ class Data:
     class_names: list[str] = field(default_factory=list)
     """Names of the classes, where the dataset itself knows them."""
     places: dict[str, list[int]] = field(default_factory=dict)
-    """Place of each row of a split in the split that it was taken from, where it was."""
+    """Place of each row of a split among the usable rows that it was taken from, where it was taken from others."""
 
 
 def load(config: RunConfig, recipe: Recipe) -> Data:
@@ -90,6 +90,13 @@ def _with_groups(rows: Dataset, found: Dataset, name: str) -> Dataset:
         known = found.column_names
         raise DataError(f"folds.groups: no column {name!r}{nearest(name, known)}; there are {', '.join(known)}")
     return rows.add_column(GROUP, [str(cell) for cell in found[name]])
+
+
+def drop_groups(data: Data) -> None:
+    """Take that column away once all splits are drawn; no task reads it."""
+    for split, rows in data.splits.items():
+        if GROUP in rows.column_names:
+            data.splits[split] = rows.remove_columns(GROUP)
 
 
 # --- splits ------------------------------------------------------------------------------------------------------

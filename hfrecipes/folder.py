@@ -162,6 +162,18 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_scores(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """Scores of a run by split and metric; what was no number is NaN again."""
+    return {
+        split: {name: {**entry, "value": _number(entry["value"])} for name, entry in found.items()}
+        for split, found in read_json(path / METRICS).items()
+    }
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write the file whole or not at all; numbers that are none become null."""
     draft = path.with_suffix(".draft")

@@ -175,10 +175,10 @@ def quantization_problems(config: RunConfig) -> list[str]:
     Raises:
         MissingPackageError: Only a package lacks.
     """
-    import torch
-
     if not is_quantized(config.model):
         return []
+    import torch
+
     _, keywords = name_and_keywords(config)
     _quantization(keywords["quantization_config"])
     found = []
@@ -310,7 +310,7 @@ def save_tuned(model: Any, tuned: dict[str, float], path: Path) -> None:
     setattr(model.config, TUNED, tuned)
     with quiet():
         for place in (path, path / ADAPTER / CONFIG):
-            if place.exists():
+            if (place / "config.json").exists():
                 model.config.save_pretrained(place)
 
 

@@ -201,7 +201,7 @@ def default_folder(what: str | Mapping[str, Any], config: RunConfig) -> str:
     """Name that the same command always gives, so that it finds its run again."""
     several = ""
     if repeats.are_wanted(config):
-        several = f"-{len(repeats.parts(config))}-{'seeds' if config.seeds else 'folds'}"
+        several = f"-{len(repeats.names(config))}-{'seeds' if config.seeds else 'folds'}"
     if isinstance(what, str) and what != config.task and not what.endswith(".py"):
         return str(Path("runs", PurePath(what).stem + several))
     source = config.dataset.get("path", "data") if isinstance(config.dataset, dict) else config.dataset
@@ -233,6 +233,9 @@ def load_data(config: RunConfig, recipe: Recipe) -> tuple[Data, RunConfig]:
     repeats.take_fold(data, recipe, config)
     if "validation" not in data.splits and "validation" not in config.splits:
         _draw_validation(data, recipe, config.training["seed"])
+    data_module.drop_groups(data)
+    for note in recipe.count(data.splits["train"]):
+        say(note)
     if "test" not in data.splits:
         say("no test split: the validation scores below also picked the checkpoint, and are flattered by that")
     return data, _settled(config, recipe, data)
@@ -241,7 +244,8 @@ def load_data(config: RunConfig, recipe: Recipe) -> tuple[Data, RunConfig]:
 def _draw_validation(data: Data, recipe: Recipe, seed: int) -> None:
     train = data.splits["train"]
     repeated = checks.repeated_rows(train, recipe)
-    kept, held = data_module.hold_out(train, recipe.strata(train), recipe.groups(train), seed, repeated)
+    groups = repeats.groups_of(train, recipe)
+    kept, held = data_module.hold_out(train, recipe.strata(train), groups, seed, repeated)
     data.splits = {**data.splits, "train": kept, "validation": held}
     data.splits = {split: data.splits[split] for split in SPLITS if split in data.splits}
     say(f"validation: {len(held)} rows drawn from train with seed {seed}, {len(kept)} left to train on")

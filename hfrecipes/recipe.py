@@ -52,7 +52,7 @@ class Prompt(NamedTuple):
 class Recipe:
     """Base of all tasks: holds defaults, never flow. A task overrides what it needs.
 
-    `measure` leaves in `signatures` what a metric must be quoted with, where there is such a thing; `study` in `counts`
+    `measure` leaves in `signatures` what a metric must be quoted with, where there is such a thing; `count` in `counts`
     how often train has each label.
     Set by the runner: `labels` before `study`, `tokenizer` before any row is encoded, `seed` and `epoch` in training.
     """
@@ -174,6 +174,13 @@ class Recipe:
         """Settle what the training rows decide (labels, kind of problem); one sentence for each guess.
 
         `labels` is set before where the dataset itself names its classes.
+        """
+        return []
+
+    def count(self, train: Dataset) -> list[str]:
+        """Count in `counts` what stands in the rows that are trained on in the end; one sentence for what follows.
+
+        `study` sees all of train, before a limit, a fold or a drawn validation split takes rows away.
         """
         return []
 

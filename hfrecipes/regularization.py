@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
     from transformers import PretrainedConfig, PreTrainedModel, Trainer
-
-_EMBEDDINGS = ("embed", "wte", "wpe", "shared")  # parts of the names that architectures give theirs
 
 
 # --- dropout -----------------------------------------------------------------------------------------------------
@@ -65,7 +62,7 @@ def freeze(model: PreTrainedModel, what: str | int, fresh: list[str]) -> None:
     if what == "backbone":
         frozen = [one for _, one in model.base_model.named_parameters()]
     else:
-        frozen = [one for name, one in model.named_parameters() if _is_embedding(name)]
+        frozen = embeddings(model)
         frozen += [one for block in _lower_blocks(model, int(what) if isinstance(what, int) else 0) for one in block]
     for weights in frozen:
         weights.requires_grad_(False)
@@ -73,6 +70,7 @@ def freeze(model: PreTrainedModel, what: str | int, fresh: list[str]) -> None:
     for name in fresh:
         if name in inner:
             inner[name].requires_grad_(True)
+    say(f"frozen: {what if isinstance(what, str) else f'embeddings and {what} layers'}")
     if not any(weights.requires_grad for weights in model.parameters()):
         raise ConfigError(f"freeze: {what} leaves nothing of this model to train; freeze fewer layers, or leave it out")
 
@@ -96,9 +94,15 @@ def stacks(model: nn.Module) -> list[list[list[nn.Parameter]]]:
     return [blocks for blocks in lists if any(blocks)]
 
 
-def _is_embedding(name: str) -> bool:
-    """Whether a parameter is of the embeddings, by its name."""
-    return any(word in part for part in name.split(".") for word in _EMBEDDINGS)
+def embeddings(model: nn.Module) -> list[nn.Parameter]:
+    """Parameters of the embeddings, by the names that architectures give them, below all layers."""
+    layers = {id(weights) for blocks in stacks(model) for block in blocks for weights in block}
+    return [
+        weights
+        for name, weights in model.named_parameters()
+        if id(weights) not in layers
+        and any("embed" in part or part in ("wte", "wpe", "shared") for part in name.split("."))
+    ]
 
 
 # --- smaller steps below -----------------------------------------------------------------------------------------
@@ -133,8 +137,8 @@ def layerwise_optimizer(trainer: Trainer, decay: float) -> Optimizer:
         ],
         **keywords,
     )
-    lowest = max(depth for depth, _ in groups)
-    say(f"learning rate: {rate:g} at the head, {rate * math.pow(decay, lowest):.2g} at the lowest of {lowest} layers")
+    lowest = rate * decay ** max(depth for depth, _ in groups)
+    say(f"learning rate: {rate:g} at the head, {lowest:.2g} at the lowest part that is trained")
     return made
 
 
@@ -145,5 +149,4 @@ def _depths(model: nn.Module) -> dict[int, int]:
         for place, block in enumerate(blocks):
             found |= {id(weights): len(blocks) - place for weights in block}
     lowest = max(found.values(), default=0) + 1
-    embeddings = [id(one) for name, one in model.named_parameters() if _is_embedding(name) and id(one) not in found]
-    return {**found, **dict.fromkeys(embeddings, lowest)}
+    return {**found, **{id(weights): lowest for weights in embeddings(model)}}

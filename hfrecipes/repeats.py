@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import heapq
 import json
-import statistics
+import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,8 +31,8 @@ _KEYS = ("n_splits", "groups", "fold")
 
 
 def are_wanted(config: RunConfig) -> bool:
-    """Whether the settings ask for several runs."""
-    return bool(config.seeds) or (config.folds is not None and "fold" not in _keywords(config))
+    """Whether the settings ask for several runs, or for one of several."""
+    return bool(config.seeds) or config.folds is not None
 
 
 def problems(config: RunConfig) -> list[str]:
@@ -50,21 +52,29 @@ def problems(config: RunConfig) -> list[str]:
     return found
 
 
+def names(config: RunConfig) -> list[str]:
+    """Names of the folders of all runs, whether this command carries out each of them or one."""
+    seeds = [f"seed-{seed}" for seed in config.seeds]
+    return seeds or [f"fold-{fold}" for fold in range(1, _number(config) + 1)]
+
+
 def parts(config: RunConfig) -> dict[str, dict[str, Any]]:
-    """Settings that each of the runs has of its own, by the name of its folder."""
+    """Settings that each run of this command has of its own, by the name of its folder."""
     if config.seeds:
         return {f"seed-{seed}": {"seeds": [], "seed": seed} for seed in config.seeds}
-    keywords = {"n_splits": _number(config), **_keywords(config)}
-    return {f"fold-{fold}": {"folds": {**keywords, "fold": fold}} for fold in range(1, keywords["n_splits"] + 1)}
+    keywords, all_folds = {"n_splits": _number(config), **_keywords(config)}, range(1, _number(config) + 1)
+    chosen = [keywords["fold"]] if "fold" in keywords else all_folds
+    return {f"fold-{fold}": {"folds": {**keywords, "fold": fold}} for fold in chosen}
 
 
 def whole(config: RunConfig, of_part: RunConfig) -> RunConfig:
     """Settings of all runs together: those that were settled for one, without what is its own."""
+    folds = {key: value for key, value in _keywords(of_part).items() if key != "fold"} or None
     return dataclasses.replace(
         of_part,
         training={**of_part.training, "seed": config.training["seed"]},
         seeds=config.seeds,
-        folds=config.folds,
+        folds=folds,
         output_dir=config.output_dir,
     )
 
@@ -88,14 +98,13 @@ def take_fold(data: Data, recipe: Recipe, config: RunConfig) -> None:
     Raises:
         DataError: There are fewer groups, or rows, than folds.
     """
-    fold, groups = _keywords(config).get("fold"), None
-    if GROUP in data.splits["train"].column_names:
-        groups = data.splits["train"][GROUP][:]
-        data.splits["train"] = data.splits["train"].remove_columns(GROUP)
-    if fold is None:
+    if config.folds is None:
         return
-    rows, number = data.splits["train"], _number(config)
-    held = _held(rows, groups, recipe, number, config.training["seed"])[fold - 1]
+    rows, number, fold = data.splits["train"], _number(config), _keywords(config).get("fold")
+    folds = _held(rows, recipe, number, config.training["seed"])
+    if fold is None:  # only looked at
+        return
+    held = folds[fold - 1]
     kept = np.setdiff1d(np.arange(len(rows)), held)
     rest = {split: own for split, own in data.splits.items() if split == "validation"}
     data.splits = {"train": rows.select(kept), **rest, "test": rows.select(held)}
@@ -104,20 +113,41 @@ def take_fold(data: Data, recipe: Recipe, config: RunConfig) -> None:
     say(f"fold {fold} of {number}: {len(kept)} rows of train to learn from, the other {len(held)} to score on{left}")
 
 
-def _held(rows: Dataset, groups: Sequence[Any] | None, recipe: Recipe, number: int, seed: int) -> list[np.ndarray]:
+def _held(rows: Dataset, recipe: Recipe, number: int, seed: int) -> list[np.ndarray]:
     """Places of the rows of each fold, in their order."""
     from sklearn import model_selection
 
-    strata, groups = recipe.strata(rows), groups or recipe.groups(rows)
+    strata, groups = recipe.strata(rows), groups_of(rows, recipe)
     if groups is None and checks.repeated_rows(rows, recipe):
-        groups = checks.input_keys(rows, recipe)
+        groups = _numbered(checks.input_keys(rows, recipe))
     units = len(rows) if groups is None else len(set(groups))
     if units < number:
         raise DataError(f"folds: found {units} {'rows' if groups is None else 'groups'}, expected {number} or more")
+    counts = Counter(map(str, strata)) if strata is not None else Counter()
+    if counts and max(counts.values()) < number:
+        most = max(counts.values())
+        raise DataError(f"folds: no label has more than {most} rows, expected {number}: fewer folds")
+    few = [name for name, times in counts.items() if times < number]
+    if few:
+        say(f"folds: too few rows to be in each of {number} folds: {', '.join(few[:8])}{', …' * (len(few) > 8)}")
     name = f"{'' if strata is None else 'Stratified'}{'' if groups is None else 'Group'}KFold"
     folds = getattr(model_selection, name)(number, shuffle=True, random_state=seed)
-    names = None if strata is None else [str(one) for one in strata]
-    return [np.sort(held) for _, held in folds.split(np.zeros(len(rows)), names, groups)]
+    labels = None if strata is None else [str(one) for one in strata]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of few rows, which was said
+        return [np.sort(held) for _, held in folds.split(np.zeros(len(rows)), labels, groups)]
+
+
+def groups_of(rows: Dataset, recipe: Recipe) -> list[int] | None:
+    """Number of what each row shares with others that stay in the same split: a column of the user's, or a text."""
+    groups = rows[GROUP][:] if GROUP in rows.column_names else recipe.groups(rows)
+    return None if groups is None else _numbered(groups)
+
+
+def _numbered(groups: Sequence[Any]) -> list[int]:
+    """By first appearance: hashes differ from process to process, and folds that depend on their order would too."""
+    known: dict[Any, int] = {}
+    return [known.setdefault(group, len(known)) for group in groups]
 
 
 # --- what comes of them ------------------------------------------------------------------------------------------
@@ -135,29 +165,31 @@ def summary(paths: Sequence[Path]) -> dict[str, dict[str, dict[str, Any]]]:
 
 def _over_runs(entries: list[dict[str, Any]]) -> dict[str, Any]:
     values = [float("nan") if entry["value"] is None else entry["value"] for entry in entries]
-    found: dict[str, Any] = {"value": statistics.fmean(values)}
-    found["sd"] = statistics.stdev(values) if len(values) > 1 else float("nan")
+    found: dict[str, Any] = {"value": float(np.mean(values)), "sd": float(np.std(values, ddof=1))}
     for name in ("baseline", "untuned"):
         given = [entry[name] for entry in entries if entry.get(name) is not None]
         if len(given) == len(entries):
-            found[name] = statistics.fmean(given)
+            found[name] = float(np.mean(given))
     return {**found, "runs": values}
 
 
-def out_of_fold(paths: Sequence[Path]) -> list[dict[str, Any]]:
+def out_of_fold(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """Each row of train with its prediction, by a model that did not see it, in the order of the rows."""
-    return sorted(_scored_rows(paths), key=lambda line: line["row"])
+    return heapq.merge(*(_scored_rows(path, fold) for fold, path in enumerate(paths, 1)), key=lambda line: line["row"])
 
 
-def _scored_rows(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    for fold, path in enumerate(paths, 1):
-        with open(path / folder.PREDICTIONS, encoding="utf-8") as lines:
-            for line in map(json.loads, lines):
-                if line.pop("split") == "test":
-                    yield {"fold": fold, **line}
+def _scored_rows(path: Path, fold: int) -> Iterator[dict[str, Any]]:
+    with open(path / folder.PREDICTIONS, encoding="utf-8") as lines:
+        for line in map(json.loads, lines):
+            if line.pop("split") == "test":
+                yield {"fold": fold, **line}
 
 
-def score_all(lines: list[dict[str, Any]], recipe: Recipe, config: RunConfig) -> dict[str, dict[str, Any]]:
+def score_all(path: Path, recipe: Recipe, config: RunConfig) -> dict[str, dict[str, Any]]:
     """Scores over all out-of-fold predictions together, each row once, with their intervals."""
-    predictions, references = [line["prediction"] for line in lines], [recipe.gold(line) for line in lines]
+    predictions, references = [], []
+    with open(path / folder.PREDICTIONS, encoding="utf-8") as lines:
+        for line in map(json.loads, lines):
+            predictions.append(line["prediction"])
+            references.append(recipe.gold(line))
     return scoring.scores(recipe, predictions, references, seed=config.training["seed"], others=config.metrics)

@@ -17,11 +17,12 @@ from . import adapters, checkpoints, checks, folder, hub, predict, repeats, scor
 from . import model as model_module
 from .card import facts, write_card
 from .config import RunConfig
+from .errors import ConfigError
 from .plan import Plan, configure, default_folder, make_plan
 from .predict import Predictor
 from .recipe import Row
-from .say import say
-from .training import Job, make_job
+from .say import is_main, say
+from .training import Job, make_job, wait_for_all
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -151,59 +152,62 @@ def _run(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> Result |
     if repeats.are_wanted(config):
         return _run_each(what, settings, config)
     plan = make_plan(what, settings)
-    if _is_main():
+    if is_main():
         hub.preflight(plan.config, facts(plan.config, plan.recipe))
     if folder.is_complete(plan.path):
         say(f"this run is complete: {plan.path}")
         result = _reload(plan)
     else:
         result = _carry_out(plan)
-    if plan.config.hub and _is_main():
+    if plan.config.hub and is_main():
         say(f"pushed to {hub.push_run(plan.path, plan.config)}")
     return result
 
 
-def _run_each(what: str | Mapping[str, Any], settings: Mapping[str, Any], config: RunConfig) -> Results:
+def _run_each(what: str | Mapping[str, Any], settings: Mapping[str, Any], config: RunConfig) -> Result | Results:
     """The runs that `folds` or `seeds` ask for, those that are complete left as they are, and what they come to."""
-    path, paths = Path(config.output_dir or default_folder(what, config)), list[Path]()
+    path = Path(config.output_dir or default_folder(what, config))
     for name, own in repeats.parts(config).items():
         say(f"{name}: {path / name}")
         plan = make_plan(what, {**settings, **own, "output_dir": str(path / name)})
         together = repeats.whole(config, plan.config)
-        if not paths and _is_main():
+        if is_main():
             folder.claim(path, together, {})
             folder.write_recipe(path, together)
         if not folder.is_complete(plan.path):
             _carry_out(plan)
             gc.collect()  # a Trainer holds itself, and the next one needs the room
-        paths.append(plan.path)
+        wait_for_all()
+    paths = [path / name for name in repeats.names(config)]
+    if not all(map(folder.is_complete, paths)):
+        say(f"{path.name}: {', '.join(one.name for one in paths if not folder.is_complete(one))} are still to be run")
+        return _reload(plan)
+    if is_main():
+        _sum_up(path, paths, plan, config)
+    wait_for_all()
+    scores = folder.read_scores(path)
+    return Results(scoring.plain(scores), path, scores, paths, plan.recipe.headline)
+
+
+def _sum_up(path: Path, paths: list[Path], plan: Plan, config: RunConfig) -> None:
     scores = repeats.summary(paths)
     if config.folds is not None:
-        lines = repeats.out_of_fold(paths)
-        scores[repeats.OUT_OF_FOLD] = repeats.score_all(lines, plan.recipe, config)
-        if _is_main():
-            folder.write_predictions(path, lines)
-    if _is_main():
-        folder.write_json(path / folder.METRICS, scores)
-    return Results(scoring.plain(scores), path, scores, paths, plan.recipe.headline)
+        folder.write_predictions(path, repeats.out_of_fold(paths))
+        scores[repeats.OUT_OF_FOLD] = repeats.score_all(path, plan.recipe, config)
+    folder.write_json(path / folder.METRICS, scores)
 
 
 def _carry_out(plan: Plan) -> Result:
     """Train, score and save."""
     start = time.perf_counter()
-    wants_checkpoints = hub.keywords(plan.config.hub).get("every") and _is_main()
+    wants_checkpoints = hub.keywords(plan.config.hub).get("every") and is_main()
     if wants_checkpoints and checkpoints.fetch(plan.path, plan.config, plan.about["data"]):
         folder.begin(plan.path, plan.config, plan.about)
     job = make_job(plan)
-    if _is_main():
+    if is_main():
         folder.begin(job.path, job.config, job.about)
     _train(job)
     return _evaluate_and_save(job, start)
-
-
-def _is_main() -> bool:
-    """Whether this process is the one that writes."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def build(what: str | Mapping[str, Any], **settings: Any) -> Trainer:
@@ -220,6 +224,9 @@ def build(what: str | Mapping[str, Any], **settings: Any) -> Trainer:
         >>> trainer = hfrecipes.build("text-classification/quickstart", num_train_epochs=1)  # doctest: +SKIP
         >>> trainer.train()  # doctest: +SKIP
     """
+    config, _ = configure(what, settings)
+    if repeats.are_wanted(config):
+        raise ConfigError("folds and seeds ask for several Trainers, and build makes one: use run, or leave them out")
     return make_job(make_plan(what, settings)).trainer
 
 
@@ -404,11 +411,4 @@ def _result(plan: Plan, predictor: Predictor, scores: dict[str, dict[str, dict[s
 
 def _reload(plan: Plan) -> Result:
     """The result of a complete run, its trained model in the Trainer."""
-    nan = float("nan")
-    scores = {
-        split: {
-            name: {**entry, "value": nan if entry["value"] is None else entry["value"]} for name, entry in found.items()
-        }
-        for split, found in folder.read_json(plan.path / folder.METRICS).items()
-    }
-    return _result(plan, predict.load(plan.path), scores)
+    return _result(plan, predict.load(plan.path), folder.read_scores(plan.path))

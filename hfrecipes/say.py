@@ -8,7 +8,12 @@ import os
 logger = logging.getLogger("hfrecipes")
 
 
+def is_main() -> bool:
+    """Whether this process is the one that speaks and writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def say(sentence: str) -> None:
     """Log the sentence for the user to read; `logging.getLogger("hfrecipes").setLevel("WARNING")` mutes it."""
-    if os.environ.get("RANK", "0") == "0":
+    if is_main():
         logger.info(sentence)

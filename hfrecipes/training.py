@@ -48,6 +48,14 @@ def make_job(plan: Plan) -> Job:
     return Job(**{**vars(plan), "about": about}, encoded=encoded, trainer=trainer)
 
 
+def wait_for_all() -> None:
+    """Until the slowest of several processes is here too."""
+    import torch
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
 def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str, Dataset]) -> Trainer:
     """A plain Trainer, with scores and early stopping where there is validation."""
     import transformers

@@ -169,10 +169,10 @@ def test_every_method_is_taken_or_refused_with_a_reason():
     refused = set(methods()) - set(fit("text-classification"))
     assert refused >= {"ADALORA", "XLORA", "POLY"}
     for one in refused:
-        with pytest.raises(
-            ConfigError, match=f"lora.peft_type: {one} is none of LORA|lora.peft_type: {one} is none of"
-        ):
+        with pytest.raises(ConfigError, match=f"lora.peft_type: {one} is none of LORA, ") as error:
             configure("text-classification", {"lora": {"peft_type": one}})
+        assert (adapters._UNFIT.get(one, "")) in str(error.value)
+    assert set(adapters._UNFIT) <= refused
     with pytest.raises(ConfigError, match="PROMPT_TUNING does not fit token-classification"):
         configure("token-classification", {"lora": {"peft_type": "PROMPT_TUNING"}})
     with pytest.raises(ConfigError, match=r"lora.peft_type: LORRA is none of .*did you mean LORA"):

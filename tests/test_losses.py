@@ -22,8 +22,8 @@ SKEWED = ["a"] * 70 + ["b"] * 25 + ["c"] * 5
 
 def studied(labels: list, kind=TextClassification, column: str = "label", **options):
     recipe = kind(**options)
-    said = recipe.study(datasets.Dataset.from_dict({column: labels}))
-    return recipe, said
+    rows = datasets.Dataset.from_dict({column: labels})
+    return recipe, [*recipe.study(rows), *recipe.count(rows)]
 
 
 def logits_and_labels(rows: int = 30, classes: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -190,9 +190,36 @@ def test_the_gradient_of_sixteen_rows_is_that_of_four_times_four(task, options, 
     assert torch.allclose(moved[16], moved[4], atol=1e-5)
 
 
+def test_weights_follow_the_labels_into_the_order_of_the_checkpoint(tiny_bert, tmp_path):
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    names = {0: "good", 1: "bad"}
+    AutoModelForSequenceClassification.from_pretrained(tiny_bert, id2label=names).save_pretrained(tmp_path / "model")
+    AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(tmp_path / "model")
+    rows = [{"text": f"film {place}", "label": "bad" if place < 10 else "good"} for place in range(110)]
+    settings = {"dataset": {"train": rows}, "splits": {"validation": None}, "class_weights": "balanced"}
+    trainer = hfrecipes.build(
+        "text-classification", model=str(tmp_path / "model"), output_dir=tmp_path / "a", **settings
+    )
+    assert trainer.model.config.id2label == names
+    loss = trainer.compute_loss_func
+    each = [float(loss({"logits": torch.zeros(1, 2)}, torch.tensor([label]), num_items_in_batch=1)) for label in (0, 1)]
+    assert each[1] / each[0] == pytest.approx(10), "bad is ten times as rare"
+
+
+def test_what_is_weighed_are_the_rows_that_are_trained_on(tmp_path):
+    from hfrecipes.plan import configure, load_data
+
+    rows = [{"text": f"film {place}", "label": "bad" if place % 2 else "good"} for place in range(400)]
+    about = {"dataset": {"train": rows}, "limit": {"train": 24}}
+    config, recipe = configure("text-classification", about)
+    data, _ = load_data(config, recipe)
+    assert sum(recipe.counts.values()) == len(data.splits["train"]) < 24
+
+
 @pytest.mark.slow
 def test_weights_find_the_rare_label(quick, tmp_path):
-    """One row in twenty is bad: without weights hardly one is found, with any of the three most are."""
+    """One row in twenty is bad: without weights hardly one is found, with either of the two more are."""
     from conftest import opinions
 
     good, bad = ([row for row in opinions(1200) if row["label"] == one] for one in ("good", "bad"))

@@ -21,7 +21,7 @@ from hfrecipes.metrics import _weighted
 from hfrecipes.scoring import scores, try_metrics
 from hfrecipes.tasks.text_classification import MULTI, REGRESSION, SINGLE, TextClassification
 
-CASES = settings(max_examples=1000, deadline=None)
+CASES = settings(max_examples=300, deadline=None)
 
 
 def repeated(values: np.ndarray, counts: np.ndarray) -> np.ndarray:

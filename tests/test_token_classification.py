@@ -21,7 +21,7 @@ from hfrecipes.files import read_file
 from hfrecipes.tasks._tags import find_words, scheme_of, split_words, violations
 from hfrecipes.tasks.token_classification import TokenClassification
 
-CASES = settings(max_examples=1000, deadline=None)
+CASES = settings(max_examples=300, deadline=None)
 BIO = ["O", "B-a", "I-a", "B-b", "I-b"]
 BIOES = ["O", *(f"{prefix}-{kind}" for kind in "ab" for prefix in "BIES")]
 

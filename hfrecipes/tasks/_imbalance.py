@@ -76,16 +76,22 @@ def weights(recipe: Any) -> list[float] | None:
         return [float(recipe.class_weights.get(name, 1.0)) for name in recipe.labels]
     if not recipe.class_weights or not recipe.counts:
         return None
-    seen = [count for count in recipe.counts.values() if count]
-    return [sum(seen) / (len(seen) * count) if count else 1.0 for count in recipe.counts.values()]
+    counts = _in_order(recipe)
+    seen = [count for count in counts if count]
+    return [sum(seen) / (len(seen) * count) if count else 1.0 for count in counts]
+
+
+def _in_order(recipe: Any) -> list[int]:
+    """How often each label stands in train, in the order of the head, which the checkpoint may have decided."""
+    return [recipe.counts[name] for name in recipe.labels]
 
 
 def item_loss(recipe: Any, label_smoothing: float) -> ItemLoss:
     """Cross entropy of an item, as the options of the recipe weigh it."""
     priors = None
     if recipe.logit_adjustment and recipe.counts:
-        total = sum(recipe.counts.values())
-        priors = [recipe.logit_adjustment * math.log(max(count, 1) / total) for count in recipe.counts.values()]
+        counts = _in_order(recipe)
+        priors = [recipe.logit_adjustment * math.log(max(count, 1) / sum(counts)) for count in counts]
     return partial(
         _item_loss,
         weights=weights(recipe),
@@ -137,7 +143,7 @@ def binary_loss(recipe: Any, rows: int, label_smoothing: float) -> ItemLoss:
     if isinstance(recipe.class_weights, dict):
         yes, no = weights(recipe), [1.0] * len(recipe.labels)
     elif recipe.class_weights and recipe.counts:
-        counts = [count if 0 < count < rows else rows / 2 for count in recipe.counts.values()]
+        counts = [count if 0 < count < rows else rows / 2 for count in _in_order(recipe)]
         yes, no = [rows / (2 * count) for count in counts], [rows / (2 * (rows - count)) for count in counts]
     return partial(_binary_loss, yes=yes, no=no, gamma=recipe.focal_gamma, label_smoothing=label_smoothing)
 

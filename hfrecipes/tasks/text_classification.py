@@ -123,8 +123,7 @@ print(classify("{text}", top_k=None))
     def best_metric(self) -> tuple[str, bool]:
         """Accuracy, LRAP or Pearson's r.
 
-        LRAP, since F1 stays at 0 for epochs while no probability of a rare label passes one half, and early stopping
-        would take that for the end.
+        LRAP, since it moves from the start, and does not depend on thresholds that are tuned on the same rows.
         """
         return {MULTI: "lrap", REGRESSION: "pearsonr"}.get(self.problem_type or SINGLE, "accuracy"), True
 
@@ -156,8 +155,16 @@ print(classify("{text}", top_k=None))
             _imbalance.refuse(self, "it is for texts that may have several labels", ["threshold"])
         else:
             _imbalance.refuse(self, "it is for texts that have one label", ["logit_adjustment"])
-        self.trained_rows = len(values)
-        return [said, *_imbalance.settle(self, Counter(map(_name, flat)))]
+        return [said]
+
+    def count(self, train: Dataset) -> list[str]:
+        """Rows of each label, and the weights that follow."""
+        if self.problem_type == REGRESSION:
+            return []
+        golds = [gold for value in train["label"] if (gold := self.gold({"label": value})) is not None]
+        self.trained_rows = len(golds)
+        names = (one for gold in golds for one in (gold if isinstance(gold, list) else [gold]))
+        return _imbalance.settle(self, Counter(names))
 
     def gold(self, row: Row) -> Any:
         """Label name, list of names, or number; None for a missing label, or -1 where that is no label."""
@@ -275,12 +282,11 @@ print(classify("{text}", top_k=None))
         return self.tuned.get(f"threshold[{label}]", usual)
 
     def tune(self, predictions: list[Row], references: list[Any]) -> list[str]:
-        """The temperature of the least log loss, and for each of several labels the threshold with the best F1."""
+        """The temperature of the least log loss; of several labels the thresholds with the best F1, micro and macro."""
         sentences: list[str] = []
         if self.problem_type == REGRESSION or not predictions:
             return sentences
-        shares = np.array([list(one["scores"].values()) for one in predictions])
-        gold = np.asarray(self.metric_inputs(predictions, references)[1])
+        shares, gold = self._shares(predictions), np.asarray(self.metric_inputs(predictions, references)[1])
         if self.temperature_scaling:
             self.tuned["temperature"] = _calibration.temperature(shares, gold)
             sentences.append(
@@ -343,6 +349,10 @@ print(classify("{text}", top_k=None))
                 scores[f"{name}_{average}"] = load(name).compute(**inputs, average=average)[name]
         return {**scores, **load("matthews_correlation").compute(**inputs), **self._calibrated(predictions, references)}
 
+    def _shares(self, predictions: list[Row]) -> np.ndarray:
+        """Probabilities (rows, labels), by name: what was written may have the labels in the order of another head."""
+        return np.array([[one["scores"][name] for name in self.labels] for one in predictions])
+
     def _calibrated(self, predictions: list[Row], references: list[Any]) -> dict[str, float]:
         once = np.ones((1, len(references)))
         return {name: float(one[0]) for name, one in self._calibration(predictions, references)(once).items()}
@@ -355,8 +365,7 @@ print(classify("{text}", top_k=None))
         """
         from ..metrics import _weighted
 
-        shares = np.array([list(one["scores"].values()) for one in predictions])
-        gold = np.asarray(self.metric_inputs(predictions, references)[1])
+        shares, gold = self._shares(predictions), np.asarray(self.metric_inputs(predictions, references)[1])
         if self.problem_type == MULTI:
             return partial(_weighted.calibration, shares, gold, ((shares - gold) ** 2).mean(1))
         ones = np.eye(len(self.labels))[gold]
@@ -374,7 +383,7 @@ print(classify("{text}", top_k=None))
             for average in ("micro", "macro"):
                 scores[f"{name}_{average}"] = load(name, "multilabel").compute(**inputs, average=average)[name]
         scores["subset_accuracy"] = load("accuracy", "multilabel").compute(**inputs)["accuracy"]
-        ranked = [list(prediction["scores"].values()) for prediction in predictions]
+        ranked = self._shares(predictions).tolist()
         scores["lrap"] = load("lrap").compute(predictions=ranked, references=inputs["references"])["lrap"]
         scores |= self._calibrated(predictions, references)
         each = np.atleast_1d(load("f1", "multilabel").compute(**inputs, average=None)["f1"])
@@ -390,8 +399,7 @@ print(classify("{text}", top_k=None))
         if self.problem_type == SINGLE:
             counted = partial(_weighted.single_label, predicted, gold, labels=len(self.labels))
         else:
-            ranked = np.array([list(prediction["scores"].values()) for prediction in predictions])
-            counted = partial(_weighted.multi_label, predicted, gold, ranked, labels=self.labels)
+            counted = partial(_weighted.multi_label, predicted, gold, self._shares(predictions), labels=self.labels)
         calibration = self._calibration(predictions, references)
         return lambda weights: {**counted(weights), **calibration(weights)}
 

@@ -171,7 +171,12 @@ print(tag("{text}"))
         sentence = f"tags: {what}: {shown}" + ("; options.scheme changes that" if guessed else "")
         if counts and all(map(str.isdigit, counts)):
             sentence += "; they are numbers, and names such as B-person would tell entities"
-        return [sentence, *_imbalance.settle(self, counts)]
+        return [sentence]
+
+    def count(self, train: Dataset) -> list[str]:
+        """Words of each tag, and the weights that follow."""
+        sentences = (self.gold(row) or () for row in train.select_columns("tags"))
+        return _imbalance.settle(self, Counter(tag for tags in sentences for tag in tags if tag not in _MISSING))
 
     @property
     def _types(self) -> list[str]:
