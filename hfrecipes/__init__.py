@@ -19,12 +19,12 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .config import RunConfig
     from .errors import HFRecipesError
-    from .hub import push
     from .plan import check
-    from .predict import load
     from .recipe import Recipe
     from .registry import tasks
     from .runner import Result, Results, build, run
+    from .saved import load
+    from .upload import push
 
 __all__ = [
     "HFRecipesError",
@@ -50,8 +50,8 @@ _HOMES = {
     "RunConfig": "config",
     "build": "runner",
     "check": "plan",
-    "load": "predict",
-    "push": "hub",
+    "load": "saved",
+    "push": "upload",
     "run": "runner",
     "tasks": "registry",
 }

@@ -21,6 +21,7 @@ from .model import (
     is_quantized,
     name_and_keywords,
     quiet,
+    save_tokenizer,
 )
 from .recipe import Recipe
 from .say import say
@@ -209,7 +210,7 @@ def merge(model: Any) -> PreTrainedModel:
     return merged
 
 
-def save(model: Any, recipe: Recipe, config: RunConfig, path: Path) -> None:
+def save(model: Any, recipe: Recipe, config: RunConfig, path: Path) -> list[str]:
     """Leave the adapter in `adapter/`, with all that its base alone does not know.
 
     That is labels, lengths, what validation decided, generation settings, and how it was trained.
@@ -219,6 +220,9 @@ def save(model: Any, recipe: Recipe, config: RunConfig, path: Path) -> None:
         recipe: The task.
         config: Settings of the run.
         path: Folder of the run.
+
+    Returns:
+        Names of the tokenizer's files.
     """
     for settings in model.peft_config.values():  # the base as it was, whatever its author pushes later
         settings.revision = settings.revision or getattr(model.config, "_commit_hash", None)
@@ -229,9 +233,10 @@ def save(model: Any, recipe: Recipe, config: RunConfig, path: Path) -> None:
         own.save_pretrained(path / ADAPTER / CONFIG)
         if model.can_generate():
             model.generation_config.save_pretrained(path / ADAPTER / CONFIG)
-    recipe.tokenizer.save_pretrained(path / ADAPTER)
+    names = save_tokenizer(recipe.tokenizer, path / ADAPTER)
     (path / ADAPTER / CARD).unlink(missing_ok=True)  # PEFT's, with nothing in it
     write_recipe(path / ADAPTER, config)
+    return names
 
 
 def load(base: str | dict[str, Any], recipe: Recipe, path: Path) -> PreTrainedModel:

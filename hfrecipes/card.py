@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import sys
 from collections.abc import Mapping
@@ -12,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from .adapters import PROMPTS, method_of
-from .config import SPLITS, RunConfig, hub_name, model_path, portable, to_yaml
+from .config import SPLITS, RunConfig, to_yaml
 from .folder import CARD
 from .hub import keywords
+from .portable import portable
 from .recipe import Recipe
 from .scoring import interval, number
 
@@ -38,40 +38,46 @@ def write_card(
 
     reads = [name for name in recipe.inputs() if name in (config.columns or recipe.samples[0])]
     example = {name: recipe.samples[0].get(name, "…") for name in reads}
-    results = _results(path, config, recipe, scores)
+    origin = about["origin"]
+    results = _results(config, recipe, scores, origin["dataset"])
     card = ModelCard.from_template(
-        ModelCardData(model_name=path.name, eval_results=results, **facts(config, recipe)),
+        ModelCardData(model_name=path.name, eval_results=results, **facts(config, recipe, origin)),
         template_path=str(TEMPLATE),
         name=path.name,
         what=" ".join((sys.modules[type(recipe).__module__].__doc__ or "").partition("\n\n")[0].split()),
         version=about["hfrecipes"],
-        base=hub_name(model_path(config)),
+        base=origin["model"],
         labels=_some(recipe.labels),
         usage=_usage(recipe, path.name, example) if (path / "config.json").exists() else "",
-        path=path.name,
+        path=json.dumps(path.name, ensure_ascii=False),
         example=example,
         baseline=" ".join((recipe.baseline.__doc__ or "").partition("\n")[0].rstrip(".").lower().split()),
         rows=score_rows(scores),
-        dataset=_dataset(config) or dataset_name(config),
+        dataset=origin["dataset"] or dataset_name(config),
         data={split: text.partition(",")[0] for split, text in about["data"].items()},
         limits=about.get("limits", []),
         about=about,
-        parameters={name: f"{number:,}" for name, number in about["parameters"].items()},
-        versions=", ".join(f"{name} {number}" for name, number in about["versions"].items()),
+        parameters={name: f"{size:,}" for name, size in about["parameters"].items()},
+        versions=", ".join(f"{name} {version}" for name, version in about["versions"].items()),
         recipe=to_yaml(portable(config)),
     )
     card.save(path / CARD)
 
 
-def facts(config: RunConfig, recipe: Recipe) -> dict[str, Any]:
-    """Front matter of the card as far as it is known before training: keywords of `ModelCardData`."""
+def facts(config: RunConfig, recipe: Recipe, origin: Mapping[str, str | None]) -> dict[str, Any]:
+    """Front matter of the card as far as it is known before training: keywords of `ModelCardData`.
+
+    Args:
+        config: Settings of the run.
+        recipe: The task.
+        origin: Hub ids of `model` and `dataset`, None where they have none.
+    """
     method = method_of(config.lora) if config.lora else ""
     alone = method in PROMPTS or keywords(config.hub).get("model") == "adapter"
-    base, dataset = hub_name(model_path(config)), _dataset(config)
     known: dict[str, Any] = {
-        "base_model": base,
-        "base_model_relation": ("adapter" if alone else "finetune") if base else None,
-        "datasets": [dataset] if dataset else None,
+        "base_model": origin["model"],
+        "base_model_relation": ("adapter" if alone else "finetune") if origin["model"] else None,
+        "datasets": [origin["dataset"]] if origin["dataset"] else None,
         "language": recipe.languages or None,
         "library_name": "peft" if alone else "transformers",
         "pipeline_tag": recipe.pipeline_tag or recipe.task,
@@ -83,27 +89,22 @@ def facts(config: RunConfig, recipe: Recipe) -> dict[str, Any]:
     return {**known, **given, "tags": [*known["tags"], *(more if isinstance(more, list) else [more])]}
 
 
-def _dataset(config: RunConfig) -> str | None:
-    """Hub id of the dataset; a name without owner is a format, or a folder elsewhere."""
-    given = config.dataset
-    name = hub_name(given.get("path") if isinstance(given, Mapping) else given)
-    return name if name and "/" in name else None
-
-
 def dataset_name(config: RunConfig) -> str:
     """What the dataset may be called where it is none of the Hub's."""
-    given = config.dataset.get("path", "") if isinstance(config.dataset, Mapping) else config.dataset
-    return os.path.basename(str(given).rstrip("/")) or "local files"
+    given = portable(config).dataset
+    name = given.get("path", "") if isinstance(given, Mapping) else given
+    return str(name or "local files")
 
 
 def _some(labels: list[str]) -> str:
-    return ", ".join(labels[:SHOWN]) + (f", and {len(labels) - SHOWN} more" if len(labels) > SHOWN else "")
+    plain = [" ".join(name.replace("`", "'").split()) for name in labels]
+    return ", ".join(plain[:SHOWN]) + (f", and {len(labels) - SHOWN} more" if len(labels) > SHOWN else "")
 
 
 def few_examples(recipe: Recipe) -> list[str]:
     """A sentence on labels that train has few rows of; none where there are enough, or no labels."""
-    few = sorted((number, name) for name, number in recipe.counts.items() if number < FEW)
-    shown = ", ".join(f"{name} ({number})" for number, name in few[:SHOWN]) + (", …" if len(few) > SHOWN else "")
+    few = sorted((times, name) for name, times in recipe.counts.items() if times < FEW)
+    shown = ", ".join(f"{_some([name])} ({times})" for times, name in few[:SHOWN]) + (", …" if len(few) > SHOWN else "")
     return [f"labels that train has fewer than {FEW} examples of: {shown}"] if few else []
 
 
@@ -117,10 +118,11 @@ def _usage(recipe: Recipe, path: str, example: dict[str, Any]) -> str:
     return re.sub(r"\{(\w+)\}", lambda found: written.get(found[1], found[0]), recipe.usage)
 
 
-def _results(path: Path, config: RunConfig, recipe: Recipe, scores: dict[str, dict[str, dict[str, Any]]]) -> list[Any]:
+def _results(
+    config: RunConfig, recipe: Recipe, scores: dict[str, dict[str, dict[str, Any]]], dataset: str | None
+) -> list[Any]:
     from huggingface_hub import EvalResult
 
-    dataset = _dataset(config)
     return [
         EvalResult(
             task_type=recipe.pipeline_tag or recipe.task,

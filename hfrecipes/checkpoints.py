@@ -11,17 +11,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import folder
-from .config import RunConfig, portable, read_recipe_file, to_yaml
+from . import folder, hub
+from .config import RunConfig, read_recipe_file, to_yaml
 from .errors import HubError
-from .hub import BRANCH, as_hub_error, bound_answers, keywords, reason, stage_files
+from .portable import portable
 from .say import say
+from .upload import link_files
 
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
 
-RESUMED = ("*.safetensors", "*.json", "*.pt", "*.pth")  # what a resume reads; training_args.bin is none of it
 STATE = "trainer_state.json"
+# What a resume does not read: a pickle, and the empty card that PEFT leaves.
+_LEFT_OUT = ("training_args.bin", folder.CARD)
+_STAGE = ".hub-"
 
 
 class Checkpoints:
@@ -33,6 +36,7 @@ class Checkpoints:
 
     def __init__(self, path: Path, config: RunConfig, about: Mapping[str, Any]) -> None:
         self.path, self.config, self.about = path, config, about
+        clean_up(path)
         self.lock = threading.Lock()
         self.waiting: Path | None = None
         self.thread: threading.Thread | None = None
@@ -54,12 +58,17 @@ class Checkpoints:
             shutil.rmtree(skipped)
 
     def _stage(self, step: int) -> Path:
-        stage = Path(tempfile.mkdtemp(prefix=".hub-", dir=self.path))
-        for checkpoint in folder.whole_checkpoints(self.path):
-            stage_files(checkpoint, stage / checkpoint.name, RESUMED, self.config)
-            _name_best(stage / checkpoint.name / STATE, None)
-        (stage / folder.RECIPE).write_text(to_yaml(portable(self.config)), encoding="utf-8")
-        folder.write_json(stage / folder.RUN, {"data": self.about["data"], "step": step})
+        stage = Path(tempfile.mkdtemp(prefix=_STAGE, dir=self.path))
+        try:
+            for checkpoint in folder.whole_checkpoints(self.path):
+                files = [file for file in checkpoint.iterdir() if file.name not in _LEFT_OUT]
+                link_files(files, stage / checkpoint.name)
+                _name_best(stage / checkpoint.name / STATE, None)
+            (stage / folder.RECIPE).write_text(to_yaml(portable(self.config)), encoding="utf-8")
+            folder.write_json(stage / folder.RUN, {"data": self.about["data"], "step": step})
+        except BaseException:
+            shutil.rmtree(stage)
+            raise
         return stage
 
     def finish(self) -> None:
@@ -69,6 +78,7 @@ class Checkpoints:
         if thread is not None:
             say("hub: waiting for the last checkpoint to arrive")
             thread.join()
+        clean_up(self.path)
 
     def _work(self) -> None:
         while True:
@@ -82,20 +92,20 @@ class Checkpoints:
     def _push(self, stage: Path) -> None:
         from huggingface_hub import HfApi
 
-        name = keywords(self.config.hub)["repo_id"]
+        name = hub.keywords(self.config.hub)["repo_id"]
         step = json.loads((stage / folder.RUN).read_text(encoding="utf-8"))["step"]
         try:
-            bound_answers()
+            hub.bound_answers()
             HfApi().upload_folder(
                 repo_id=name,
                 folder_path=stage,
-                revision=BRANCH,
+                revision=hub.BRANCH,
                 delete_patterns=["checkpoint-*/*"],
                 commit_message=f"Checkpoint at step {step}",
             )
         except Exception as error:
             self.failed = True
-            say(f"hub: the checkpoint at step {step} did not arrive: {reason(error)}; training goes on")
+            say(f"hub: the checkpoint at step {step} did not arrive: {hub.reason(error)}; training goes on")
         else:
             if self.failed:
                 say(f"hub: the checkpoint at step {step} arrived")
@@ -117,6 +127,12 @@ def callback(checkpoints: Checkpoints, trainer: Trainer) -> TrainerCallback:
     return PushCheckpoints()
 
 
+def clean_up(path: Path) -> None:
+    """Take away what a run that was killed left of checkpoints on their way."""
+    for stage in path.glob(f"{_STAGE}*"):
+        shutil.rmtree(stage, ignore_errors=True)
+
+
 def fetch(path: Path, config: RunConfig, data: Mapping[str, Any]) -> bool:
     """Bring the checkpoints that another machine pushed, where this folder has none; make the branch for new ones.
 
@@ -133,26 +149,33 @@ def fetch(path: Path, config: RunConfig, data: Mapping[str, Any]) -> bool:
     """
     from huggingface_hub import HfApi, snapshot_download
 
-    api, name = HfApi(), keywords(config.hub)["repo_id"]
-    with as_hub_error(f"hub: cannot look for checkpoints in {name}"):
-        repository = api.create_repo(name, exist_ok=True).repo_id
-        branches = [one.name for one in api.list_repo_refs(repository).branches]
-        if BRANCH not in branches:
-            api.create_branch(repository, branch=BRANCH)
+    api, name = HfApi(), hub.keywords(config.hub)["repo_id"]
+    clean_up(path)
+    with hub.as_hub_error(f"hub: cannot look for checkpoints in {name}"):
+        if hub.BRANCH not in [one.name for one in api.list_repo_refs(name).branches]:
+            api.create_branch(name, branch=hub.BRANCH)
             return False
-        files = api.list_repo_files(repository, revision=BRANCH)
-        if folder.RUN not in files or any(folder.whole_checkpoints(path)):
-            return False
-        stage = path / ".hub-in"
-        snapshot_download(
-            repository, revision=BRANCH, local_dir=stage, allow_patterns=["checkpoint-*", folder.RECIPE, folder.RUN]
-        )
-    _refuse_other_run(stage, config, data, repository)
-    for checkpoint in stage.glob("checkpoint-*"):
+        files = api.list_repo_files(name, revision=hub.BRANCH)
+    if folder.RUN not in files or any(folder.whole_checkpoints(path)):
+        return False
+    path.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=_STAGE, dir=path) as place:
+        with hub.as_hub_error(f"hub: cannot fetch the checkpoints of {name}"):
+            wanted = ["checkpoint-*", folder.RECIPE, folder.RUN]
+            snapshot_download(name, revision=hub.BRANCH, local_dir=place, allow_patterns=wanted)
+        return _take_over(Path(place), path, config, data, name)
+
+
+def _take_over(stage: Path, path: Path, config: RunConfig, data: Mapping[str, Any], name: str) -> bool:
+    _refuse_other_run(stage, config, data, name)
+    newest = next(folder.whole_checkpoints(stage), None)
+    if newest is None:
+        return False
+    for checkpoint in folder.whole_checkpoints(stage):
+        _name_best(checkpoint / STATE, path)
+    for checkpoint in list(folder.whole_checkpoints(stage)):
         checkpoint.replace(path / checkpoint.name)
-        _name_best(path / checkpoint.name / STATE, path)
-    say(f"hub: fetched the checkpoint at step {folder.read_json(stage / folder.RUN)['step']} from {repository}")
-    shutil.rmtree(stage)
+    say(f"hub: fetched {newest.name} from {name}")
     return True
 
 
@@ -162,10 +185,9 @@ def _refuse_other_run(stage: Path, config: RunConfig, data: Mapping[str, Any], r
     if not sentence and folder.read_json(stage / folder.RUN)["data"] != dict(data):
         sentence = "the rows are others"
     if sentence:
-        shutil.rmtree(stage)
         raise HubError(
             f"hub: {repository} has checkpoints of another run ({sentence}): choose another name, or delete its branch "
-            f"{BRANCH}"
+            f"{hub.BRANCH}"
         )
 
 

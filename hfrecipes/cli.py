@@ -213,7 +213,7 @@ def evaluate(path: str, words: tuple[str, ...]) -> None:
             "evaluate needs dataset=<file, folder or Hub id>, and takes splits.test= and columns.<name>=; "
             f"found {', '.join(sorted(settings)) or 'none'}"
         )
-    from .predict import load
+    from .saved import load
 
     predictor = load(path)
     found = predictor.evaluate(settings["dataset"], splits=settings.get("splits"), columns=settings.get("columns"))
@@ -233,7 +233,7 @@ def predict(path: str, source: str, output: Path | None) -> None:
         fail(f"cannot write {output.name}: expected a name that ends in .jsonl or .csv")
     if output is not None and not output.parent.is_dir():
         fail(f"there is no folder {output.parent}: make it first")
-    from .predict import load
+    from .saved import load
 
     made = load(path).predict(_stdin() if source == "-" else Path(source))
     if output is None:
@@ -251,7 +251,7 @@ def predict(path: str, source: str, output: Path | None) -> None:
 def push(path: Path, repo: str, words: tuple[str, ...]) -> None:
     """Push a complete run to the Hub: private=true revision=v1 tag=v1 model=adapter card.license=mit"""
     settings = _settings(words)
-    from .hub import push as push_to_hub
+    from .upload import push as push_to_hub
 
     click.echo(f"pushed to {push_to_hub(path, {'repo_id': repo, **settings})}")
 
@@ -261,7 +261,7 @@ def push(path: Path, repo: str, words: tuple[str, ...]) -> None:
 @click.argument("dest", type=click.Path(path_type=Path))
 def merge(path: str, dest: Path) -> None:
     """Merge an adapter into its base: DEST becomes an ordinary model directory."""
-    from .predict import merge as merge_adapter
+    from .saved import merge as merge_adapter
 
     merge_adapter(path, dest)
     click.echo(f"model: {dest}")
@@ -272,7 +272,7 @@ def merge(path: str, dest: Path) -> None:
 @click.option("--system", help="What the assistant is told first, where it was trained with such messages.")
 def chat(path: str, system: str | None) -> None:
     """Talk to a chat model, a line each; an empty line starts anew, Ctrl-D ends."""
-    from .predict import load
+    from .saved import load
 
     predictor = load(path)
     if "messages" not in predictor.recipe.columns:

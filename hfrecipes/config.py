@@ -296,46 +296,6 @@ def _over(key: str, below: Any, above: Any) -> Any:
     return {**below, **above}
 
 
-# --- names that mean something elsewhere -------------------------------------------------------------------------
-
-
-def model_path(config: RunConfig) -> str | None:
-    """Name or folder of the model, however it was given."""
-    return config.model["path"] if isinstance(config.model, dict) else config.model
-
-
-def hub_name(name: Any) -> str | None:
-    """The Hub id that the name is, or None for a folder, which means nothing to others."""
-    if not isinstance(name, str) or not name or _is_local(name) or "://" in name or name.count("/") > 1:
-        return None
-    return name
-
-
-def _is_local(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or os.path.exists(name)
-
-
-def portable(config: RunConfig) -> RunConfig:
-    """The settings as others may see them: places of this machine by their last name, no output folder, no push.
-
-    Example:
-        >>> portable(RunConfig(task="chat", model="/data/base", dataset={"train": "./a.csv"})).dataset
-        {'train': 'a.csv'}
-    """
-    shown = {name: _last_name(getattr(config, name)) for name in ("task", "model", "dataset", "metrics")}
-    return dataclasses.replace(config, **shown, output_dir=None, hub=None)
-
-
-def _last_name(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _last_name(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_last_name(one) for one in value]
-    if not isinstance(value, str) or "://" in value or not _is_local(value):
-        return value
-    return os.path.basename(os.path.abspath(os.path.expanduser(value)))
-
-
 # --- recipe files and key=value ----------------------------------------------------------------------------------
 
 

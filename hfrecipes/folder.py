@@ -54,11 +54,12 @@ def claim(path: Path, config: RunConfig, data: Mapping[str, Any]) -> None:
     Raises:
         OutputError: The folder holds another run, or files that are no run.
     """
-    if not path.exists() or not any(path.iterdir()):
+    found = [one.name for one in path.iterdir() if not one.name.startswith(".hub-")] if path.exists() else []
+    if not found:
         return
     elsewhere = "choose another output_dir, or delete that folder"
     if not (path / RECIPE).exists():
-        raise OutputError(f"{path} holds files and no run ({next(path.iterdir()).name}, …): {elsewhere}")
+        raise OutputError(f"{path} holds files and no run ({found[0]}, …): {elsewhere}")
     differing = differences(read_recipe_file(path / RECIPE), asdict(config))
     if not _has_work(path):
         return

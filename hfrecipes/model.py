@@ -17,7 +17,7 @@ from .say import say
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
 # Position ids of these start behind the padding id, so they read that many tokens less than they have positions.
 _SHIFTED_POSITIONS = frozenset(
@@ -39,6 +39,7 @@ TUNED = "hfrecipes_tuned"  # key in config.json of what validation decided, as t
 HEADS = ("classifier", "score", "qa_outputs")  # as transformers calls those of all architectures
 ADAPTER = "adapter"  # folder in that of a run
 CONFIG = "config"  # folder in that: beside the adapter itself, it would be taken for a whole model's
+_OF_MODEL = ("config.json", "generation_config.json", "model*.safetensors", "model*.safetensors.index.json")
 _WEIGHTS = ("*.safetensors", "*.bin", "*.safetensors.index.json")
 
 
@@ -281,11 +282,18 @@ def fresh_modules(model: PreTrainedModel, report: dict[str, Any]) -> list[str]:
     return sorted({key.removeprefix(prefix).split(".")[0] for key in missing})
 
 
-def save(model: Any, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
-    """Leave an ordinary model directory."""
+def save(model: Any, tokenizer: PreTrainedTokenizerBase, path: Path) -> list[str]:
+    """Leave an ordinary model directory; gives the names of its files."""
     with quiet():
         model.save_pretrained(path)
-    tokenizer.save_pretrained(path)
+    of_model = {file.name for pattern in _OF_MODEL for file in path.glob(pattern)}
+    of_author = {file.name for file in path.glob("*.py")} if getattr(model.config, "auto_map", None) else set()
+    return sorted({*of_model, *of_author, *save_tokenizer(tokenizer, path)})
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, path: Path) -> list[str]:
+    """Leave the tokenizer in the folder; gives the names of its files."""
+    return [os.path.relpath(file, path) for file in tokenizer.save_pretrained(path)]
 
 
 def is_adapter(path: str | Path) -> bool:
@@ -338,3 +346,11 @@ def machine_arguments(training: Mapping[str, Any]) -> tuple[dict[str, Any], str]
             "bf16": True,
         }, "precision: bf16 on the CPU, which has it in hardware (weights stay float32)"
     return arguments, "precision: float32 on the CPU"
+
+
+def one_gpu(arguments: TrainingArguments) -> TrainingArguments:
+    """The arguments for one GPU: with several, the Trainer splits each batch over all, slower than processes would."""
+    if arguments.n_gpu > 1:
+        say(f"{arguments.n_gpu} GPUs are visible and one is used; torchrun --nproc_per_node {arguments.n_gpu} uses all")
+        arguments._n_gpu = 1
+    return arguments

@@ -20,6 +20,7 @@ from ._version import __version__
 from .config import SPLITS, RunConfig, merge, place_bare_keys, read_recipe_file, resolve, training_types
 from .data import Data
 from .errors import ConfigError, DataError, MissingPackageError, NotFoundError, nearest
+from .portable import origin, portable
 from .recipe import Recipe, arguments_name
 from .registry import find, find_recipe_file, recipe_files, tasks
 from .say import say
@@ -77,7 +78,14 @@ def make_plan(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> Pla
     check_metrics(config, recipe, data.splits["train"])
     prints = {split: f"{len(rows)} rows, {checks.fingerprint(rows)}" for split, rows in data.splits.items()}
     folder.claim(path, config, prints)
-    return Plan(config, recipe, data, golds, path, {"hfrecipes": __version__, "versions": versions(), "data": prints})
+    about = {"hfrecipes": __version__, "versions": versions(), "data": prints, "origin": origin(config)}
+    return Plan(config, recipe, data, golds, path, {**about, "shared": _shared(config)})
+
+
+def _shared(config: RunConfig) -> dict[str, Any]:
+    """Settings as others may see them, told while it can be seen which names are places of this machine."""
+    shown = portable(config)
+    return {name: getattr(shown, name) for name in ("task", "model", "dataset", "metrics", "training", "lora")}
 
 
 def check(what: str | Mapping[str, Any], **settings: Any) -> dict[str, Any]:
@@ -152,7 +160,7 @@ def _check_keywords(config: RunConfig, kind: type[Recipe]) -> None:
         problems += _unknown("early_stopping", config.early_stopping, known)
     if config.lora and config.options.get("freeze"):
         problems.append("freeze: leave it out, lora freezes all but the adapters and the head")
-    problems += repeats.problems(config) + hub.problems(config)
+    problems += repeats.problems(config) + hub.problems(config, origin(config)["model"])
     problems += adapters.problems(config.lora, kind) + model.quantization_problems(config)
     if problems:
         raise ConfigError(problems)

@@ -5,19 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import adapters, checks, data, folder, hub, scoring, sources, writing
-from .config import RunConfig, read_config
-from .errors import DataError, ModelError, NotFoundError, OutputError
-from .model import ADAPTER, is_adapter, machine_arguments, save
-from .recipe import Batch, Recipe, Row, arguments_name
-from .registry import find
+from . import checks, data, scoring, sources, writing
+from .config import RunConfig
+from .errors import DataError
+from .recipe import Batch, Recipe, Row
 from .say import say
 
 if TYPE_CHECKING:
@@ -339,141 +337,3 @@ class Evaluation:
     def __repr__(self) -> str:
         shown = ", ".join(f"{name} {value:.3f}" for name, value in list(self.metrics.items())[:3])
         return f"Evaluation({self.rows} rows of {self.split}: {shown})"
-
-
-def load(path: str | os.PathLike[str]) -> Predictor:
-    """Load a run, or a model that a run pushed to the Hub, for prediction.
-
-    Args:
-        path: Folder of a run, or of the adapter in it, or Hub id; `me/model@v1` for a branch, tag or commit.
-
-    Raises:
-        NotFoundError: There is no such run.
-        ModelError: The folder is no run of hfrecipes, or its model is damaged.
-
-    Example:
-        >>> hfrecipes.load("runs/quickstart").predict(["Where is my parcel?"])  # doctest: +SKIP
-    """
-    place = _local_folder(os.fspath(path))
-    if is_adapter(place / ADAPTER) and not (place / "config.json").exists():  # of a method that leaves nothing to merge
-        place = place / ADAPTER
-    run = read_config(place / folder.RECIPE)
-    config = replace(run, model=str(place))
-    recipe = find(config.task)(**config.options)
-    return Predictor(recipe, _trainer(config, recipe, place, _trusted(run.model, os.fspath(path))), config)
-
-
-def _trusted(base: Any, path: str) -> Any:
-    """The base of an adapter; what others pushed cannot have code of the base run here."""
-    if isinstance(base, dict) and not os.path.isdir(os.path.expanduser(path)):
-        return {key: value for key, value in base.items() if key != "trust_remote_code"}
-    return base
-
-
-def merge(path: str | os.PathLike[str], destination: Path) -> None:
-    """Leave an ordinary model directory, made of an adapter and the base that it was trained on.
-
-    Args:
-        path: Folder of a run, or of an adapter, or Hub id.
-        destination: Folder that does not exist, or is empty.
-
-    Raises:
-        ModelError: There is no adapter, or it is of a method that cannot be merged.
-        OutputError: The destination holds something.
-    """
-    folder.check_place(destination)
-    if destination.exists() and any(destination.iterdir()):
-        raise OutputError(f"{destination} is not empty: choose another folder")
-    run = _local_folder(os.fspath(path))
-    place = run / ADAPTER if is_adapter(run / ADAPTER) else run
-    if not is_adapter(place):
-        raise ModelError(f"{path} has no adapter: its model is whole as it stands")
-    predictor = load(place)
-    if adapters.is_adapted(predictor.trainer.model):
-        raise ModelError(f"{path} was trained with {adapters.method_of(predictor.config.lora)}, which cannot be merged")
-    save(predictor.trainer.model, predictor.recipe.tokenizer, destination)
-    for name in (folder.RECIPE, folder.METRICS, folder.CARD):
-        source = next((one / name for one in (run, place) if (one / name).exists()), None)
-        if source is not None:
-            (destination / name).write_bytes(source.read_bytes())
-    if not folder.is_complete(destination):  # an adapter alone has no scores
-        folder.write_json(destination / folder.METRICS, {})
-
-
-def _local_folder(name: str) -> Path:
-    name = os.path.expanduser(name)
-    if os.path.isdir(name):
-        if not Path(name, folder.RECIPE).exists():
-            raise ModelError(f"{name} has no {folder.RECIPE}: expected the folder that a run of hfrecipes left")
-        if not (folder.is_complete(Path(name)) or is_adapter(name)):
-            raise ModelError(f"the run in {name} is not complete: the command that started it resumes it")
-        return Path(name)
-    if name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise NotFoundError(f"there is no run {name}: give the folder of a run, or a Hub id such as me/model")
-    return _from_hub(*name.partition("@")[::2])
-
-
-def _from_hub(name: str, revision: str) -> Path:
-    """Folder of a model that a run pushed, fetched where the cache lacks it."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        place = Path(snapshot_download(name, revision=revision or None, ignore_patterns=["checkpoint-*", "adapter/*"]))
-    except Exception as error:
-        raise NotFoundError(f"{name} is no folder here, and the Hub did not give it: {hub.reason(error)}") from error
-    if not (place / folder.RECIPE).exists():
-        raise ModelError(f"{name} has no {folder.RECIPE}: expected a model that a run of hfrecipes pushed")
-    return place
-
-
-def _trainer(config: RunConfig, recipe: Recipe, place: Path, base: Any) -> Trainer:
-    """A Trainer that only predicts, with the batch size and precision of training.
-
-    Args:
-        config: Settings of the run, with the folder as its model.
-        recipe: The task.
-        place: Folder.
-        base: What the run started from, which an adapter is put on again.
-    """
-    import torch
-    import transformers
-
-    from .model import TUNED, as_model_error, fit_length, is_quantized, load_tokenizer, quiet
-
-    recipe.tokenizer, model_config = load_tokenizer(config)
-    fit_length(recipe, model_config, adapters.virtual_tokens(config.lora))
-    recipe.settle(model_config)
-    if not recipe.labels:
-        recipe.labels = [model_config.id2label[number] for number in sorted(model_config.id2label)]
-    recipe.tuned = dict(getattr(model_config, TUNED, {}))
-    with as_model_error(str(place)), quiet():
-        if is_adapter(place):
-            model = adapters.load(base, recipe, place)
-        else:  # what was too large for float32 in training stays in 16 bits
-            dtype = torch.bfloat16 if is_quantized(base) else torch.float32
-            model = getattr(transformers, recipe.auto_model).from_pretrained(place, dtype=dtype)
-    model.config.pad_token_id = recipe.tokenizer.pad_token_id
-    size = config.training.get("per_device_eval_batch_size", recipe.defaults.get("per_device_eval_batch_size", 64))
-    plain = config.training.get("bf16") is False or config.training.get("fp16") is False
-    machine, _ = machine_arguments({"bf16": False} if plain else {})
-    arguments = getattr(transformers, arguments_name(type(recipe)))(
-        output_dir=str(place),
-        per_device_eval_batch_size=size,
-        train_sampling_strategy="group_by_length",
-        remove_unused_columns=False,
-        report_to="none",
-        label_names=["labels"],
-        eval_do_concat_batches=False,
-        seed=config.training.get("seed", 42),
-        **({"predict_with_generate": True} if recipe.trainer == "Seq2SeqTrainer" else {}),
-        **machine,
-    )
-    trainer: Trainer = getattr(transformers, recipe.trainer)(
-        model,
-        arguments,
-        data_collator=collator(recipe, model),
-        processing_class=recipe.tokenizer,
-        preprocess_logits_for_metrics=recipe.reduce,
-        compute_loss_func=recipe.loss_function(),
-    )
-    return trainer

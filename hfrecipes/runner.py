@@ -7,13 +7,13 @@ import gc
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import adapters, checkpoints, checks, folder, hub, predict, repeats, scoring, writing
+from . import adapters, checkpoints, checks, folder, hub, predict, repeats, saved, scoring, writing
 from . import model as model_module
 from .card import facts, write_card
 from .config import RunConfig
@@ -23,6 +23,7 @@ from .predict import Predictor
 from .recipe import Row
 from .say import is_main, say
 from .training import Job, make_job, wait_for_all
+from .upload import push_run
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -152,15 +153,16 @@ def _run(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> Result |
     if repeats.are_wanted(config):
         return _run_each(what, settings, config)
     plan = make_plan(what, settings)
-    if is_main():
-        hub.preflight(plan.config, facts(plan.config, plan.recipe))
+    if plan.config.hub and is_main():
+        name = hub.preflight(plan.config, facts(plan.config, plan.recipe, plan.about["origin"]))
+        plan.config = replace(plan.config, hub={**hub.keywords(plan.config.hub), "repo_id": name})
     if folder.is_complete(plan.path):
         say(f"this run is complete: {plan.path}")
         result = _reload(plan)
     else:
         result = _carry_out(plan)
     if plan.config.hub and is_main():
-        say(f"pushed to {hub.push_run(plan.path, plan.config)}")
+        say(f"pushed to {push_run(plan.path, plan.config)}")
     return result
 
 
@@ -246,7 +248,11 @@ def _pushed_on_the_way(job: Job) -> Iterator[None]:
         return
     pushed = checkpoints.Checkpoints(job.path, job.config, job.about)
     job.trainer.add_callback(checkpoints.callback(pushed, job.trainer))
-    yield
+    try:
+        yield
+    except Exception:
+        pushed.finish()
+        raise
     pushed.finish()
 
 
@@ -258,7 +264,8 @@ def _evaluate_and_save(job: Job, start: float) -> Result:
     trainer, recipe = job.trainer, job.recipe
     writes = trainer.is_world_process_zero()
     number = model_module.parameters(trainer.model)
-    trainer.model = trainer.model_wrapped = _save(job, write=writes)
+    trainer.model, files = _save(job, write=writes)
+    trainer.model_wrapped = trainer.model
     trainer.accelerator.free_memory()  # else it takes the merged model for a prepared one, without autocast
     predicted = _predict_all(job)
     if recipe.tuned and writes:
@@ -268,6 +275,7 @@ def _evaluate_and_save(job: Job, start: float) -> Result:
         folder.write_predictions(job.path, _lines(job, predicted))
         about = {
             **job.about,
+            **files,
             "limits": [*job.about["limits"], *sentences],
             "parameters": number,
             "seconds": round(time.perf_counter() - start, 1),
@@ -280,28 +288,29 @@ def _evaluate_and_save(job: Job, start: float) -> Result:
     return _result(job, Predictor(recipe, trainer, job.config), scores)
 
 
-def _save(job: Job, *, write: bool) -> Any:
+def _save(job: Job, *, write: bool) -> tuple[Any, dict[str, list[str]]]:
     """Leave the model in its folder; with adapters, see that what was left predicts as what was trained.
 
     Returns:
-        The model as saved, adapters merged into it.
+        The model as saved, adapters merged into it, and the names of its `files`, and of those of its `tokenizer`.
     """
     trainer, recipe, path = job.trainer, job.recipe, job.path
+    names: dict[str, list[str]] = {"files": [], "tokenizer": []}
     if not adapters.is_adapted(trainer.model):
         if write:
-            model_module.save(trainer.model, recipe.tokenizer, path)
-        return trainer.model
+            names["files"] = model_module.save(trainer.model, recipe.tokenizer, path)
+        return trainer.model, names
     batch = trainer.data_collator([trainer.train_dataset[place] for place in range(min(2, len(trainer.train_dataset)))])
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # in half precision all differ
     if write:
-        adapters.save(model, recipe, job.config, path)
+        names["tokenizer"] = adapters.save(model, recipe, job.config, path)
     trainer.accelerator.wait_for_everyone()
     saved, expected = adapters.merge_trained(model, batch, job.config, recipe, path)
     if write:
         if not adapters.is_adapted(saved):
-            model_module.save(saved, recipe.tokenizer, path)
+            names["files"] = model_module.save(saved, recipe.tokenizer, path)
         adapters.check_saved(expected, batch, job.config, recipe, path)
-    return saved
+    return saved, names
 
 
 @dataclass
@@ -411,4 +420,4 @@ def _result(plan: Plan, predictor: Predictor, scores: dict[str, dict[str, dict[s
 
 def _reload(plan: Plan) -> Result:
     """The result of a complete run, its trained model in the Trainer."""
-    return _result(plan, predict.load(plan.path), folder.read_scores(plan.path))
+    return _result(plan, saved.load(plan.path), folder.read_scores(plan.path))

@@ -14,6 +14,7 @@ from . import model as model_module
 from .card import few_examples
 from .config import RunConfig
 from .errors import ConfigError
+from .model import one_gpu
 from .plan import Plan, encode, load_tokenizer, machine, say_lengths
 from .recipe import Recipe, arguments_name
 from .say import say
@@ -162,9 +163,7 @@ def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validat
         arguments: TrainingArguments = getattr(transformers, arguments_name(type(recipe)))(**chosen)
     except (TypeError, ValueError, KeyError) as error:
         raise ConfigError(f"training: {' '.join(str(error).split())}") from error
-    if arguments.n_gpu > 1:  # the Trainer would split each batch over all of them, which is slower than processes
-        say(f"{arguments.n_gpu} GPUs are visible and one is used; torchrun --nproc_per_node {arguments.n_gpu} uses all")
-        arguments._n_gpu = 1
+    one_gpu(arguments)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if arguments.world_size != processes:
         raise ConfigError(f"{processes} processes were started and {arguments.world_size} joined: start with torchrun")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hfrecipes import hub, model, plan, sources
+from hfrecipes import model, plan, sources
 from hfrecipes.cli import main
 from hfrecipes.config import local_path
 from hfrecipes.registry import find, tasks
@@ -59,7 +59,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_layer: str) ->
     def shrunk(name: str) -> str:
         return one_layer if name.startswith(ENCODER) else local_path(name)
 
-    for module in (hub, model, sources):
+    for module in (model, sources):
         monkeypatch.setattr(module, "local_path", shrunk)
     shutil.copytree(ROOT / "examples" / "data", tmp_path / "examples" / "data")
     for file in (tmp_path / "examples" / "data").glob("*/*.*"):

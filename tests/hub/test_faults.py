@@ -48,7 +48,7 @@ def status(number: int, **headers: str) -> dict:
 LASTS = 99
 FAULTS = {
     "401": (status(401), "/commit/", LASTS, "it does not know this token, or needs one"),
-    "403": (status(403), "/commit/", LASTS, "this token may not write there"),
+    "403": (status(403), "/commit/", LASTS, "this token may not do that"),
     "404": (status(404), "/preupload/", LASTS, "there is no such repository, or this token may not see it"),
     "409": (status(409), "/commit/", LASTS, "somebody else is changing it"),
     "409 once": (status(409), "/commit/", 1, ""),

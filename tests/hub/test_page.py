@@ -26,18 +26,20 @@ def test_the_page_runs_from_top_to_bottom(hub, checkout, capsys):  # noqa: F811
     assert f"{hub.url}/{hub.owner}/intents/commit/" in capsys.readouterr().out
 
 
-def test_what_the_table_quotes_is_what_the_code_says():
-    code = "".join(file.read_text() for name in ("hub", "checkpoints") for file in [ROOT / "hfrecipes" / f"{name}.py"])
-    for words in (
-        "no token found: log in with",
-        "it does not know this token",
-        "this token may not write there",
-        "is there already and is public",
-        "it does not answer as it should: try again later",
-        "failed, and the run is whole",
-        "To push it later:",
-        "did not arrive",
-        "training goes on",
-    ):
-        assert words in code, words
-        assert words in PAGE, words
+@pytest.mark.parametrize(
+    ("status", "column"),
+    [
+        (401, "it does not know this token"),
+        (403, "this token may not do that"),
+        (503, "it does not answer as it should"),
+    ],
+)
+def test_what_the_table_quotes_is_what_is_said(status, column):
+    from types import SimpleNamespace
+
+    from hfrecipes.hub import reason
+
+    error = RuntimeError("x")
+    error.response = SimpleNamespace(status_code=status)
+    assert reason(error).startswith(column)
+    assert column in PAGE

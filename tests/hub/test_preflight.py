@@ -33,8 +33,8 @@ def refused(tiny_bert: str, path: Path, hub) -> str:
     [
         ("", "no token found: log in with  hf auth login  or set HF_TOKEN"),
         ("hf_wrong", "it does not know this token"),
-        ("hf_reader", "this token may not write there: take one with write permission, or a name of your own"),
-        ("hf_stranger", "this token may not write there"),
+        ("hf_reader", "this token may not do that: take one with write permission, or a name of your own"),
+        ("hf_stranger", "this token may not do that"),
     ],
 )
 @pytest.mark.parametrize("is_there", [False, True], ids=["new", "there"])
@@ -42,16 +42,15 @@ def test_who_may_not_write_is_told_before_training(hub, name, tiny_bert, tmp_pat
     if is_there:
         HfApi().create_repo(name)
     monkeypatch.setenv("HF_TOKEN", who)
-    if who == "hf_reader" and not is_there:
-        said = "may not write there"
     assert said in refused(tiny_bert, tmp_path / "run", name)
     assert not hub.log("/commit/")
 
 
-def test_a_public_repository_is_not_taken_for_a_private_one(hub, name, tiny_bert, tmp_path):
+@pytest.mark.parametrize("asked", [{"private": True}, {"visibility": "private"}])
+def test_a_public_repository_is_not_taken_for_a_private_one(hub, name, tiny_bert, tmp_path, asked):
     HfApi().create_repo(name)
-    said = refused(tiny_bert, tmp_path / "run", {"repo_id": name, "private": True})
-    assert f"{name} is there already and is public, and private=true was asked for" in said
+    said = refused(tiny_bert, tmp_path / "run", {"repo_id": name, **asked})
+    assert f"{name} is there already and is public, and a private one was asked for" in said
 
 
 @pytest.mark.parametrize(
@@ -62,7 +61,10 @@ def test_a_public_repository_is_not_taken_for_a_private_one(hub, name, tiny_bert
     ],
 )
 def test_what_the_hub_would_not_take_on_the_card_is_said_before_training(hub, name, tiny_bert, tmp_path, card, said):
-    assert said in refused(tiny_bert, tmp_path / "run", {"repo_id": name, "card": card})
+    message = refused(tiny_bert, tmp_path / "run", {"repo_id": name, "card": card})
+    assert said in message
+    assert "try again later" not in message
+    assert not HfApi().repo_exists(name), "no empty repository is left behind"
 
 
 def test_a_hub_that_is_away_is_said_before_training(hub, name, tiny_bert, tmp_path):

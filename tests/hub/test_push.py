@@ -119,6 +119,8 @@ def test_a_branch_and_a_tag_are_loaded_by_name(hub, api, name, done):
     expected = hfrecipes.load(done).predict(texts)
     assert close(expected, hfrecipes.load(f"{name}@trial").predict(texts))
     assert close(expected, hfrecipes.load(f"{name}@v1").predict(texts))
+    hfrecipes.push(done, name, revision="trials/two")
+    assert close(expected, hfrecipes.load(f"{name}@trials/two").predict(texts))
 
 
 def test_an_organisation_and_a_private_model_are_for_those_who_may(hub, api, done, monkeypatch):
@@ -158,6 +160,10 @@ def test_adapter_merged_or_both(hub, api, name, tiny_bert, transport, tmp_path):
         "nothing of the other kind"
     )
     assert close(expected, hfrecipes.load(name).predict(["the film was great"]))
+    text = Path(hf_hub_download(name, "README.md")).read_text()
+    assert front_matter(text)["library_name"] == "peft"
+    assert "## Scores" in text, "our card, and not the empty one of PEFT"
+    assert "pipeline(" not in text, "transformers alone does not load it"
     alone = AutoPeftModelForSequenceClassification.from_pretrained(name, num_labels=2)
     assert alone.peft_config["default"].base_model_name_or_path == base
     hfrecipes.push(tmp_path / "run", name, model="merged")
@@ -173,15 +179,21 @@ def test_adapter_merged_or_both(hub, api, name, tiny_bert, transport, tmp_path):
         ({"privat": True}, r"unknown setting hub.privat \(did you mean private\?\)"),
         ({"repo_id": "a/b/c"}, "Repo id must be in the form"),
         ({"every": "epoch"}, "expected save"),
-        ({"card": "mit"}, "expected keywords of ModelCardData"),
+        ({"card": "mit"}, "hub.card: found 'mit' .str., expected a block of keys"),
+        ({"card": {"licence": "mit"}}, r"unknown setting hub.card.licence \(did you mean license\?\)"),
+        ({"card": {"model_name": "x"}}, "hub.card.model_name: leave it out, it is filled in"),
+        ({"private": "no"}, "hub.private: found 'no' .str., expected true or false"),
+        ({"tag": 1.0}, r"hub.tag: found 1.0 \(float\), expected a text; a number in quotes"),
+        ({"revision": "hfrecipes-checkpoints"}, "is where checkpoints travel to"),
+        ({"every": "save", "repo_id": "a/b c"}, "Repo id must"),
     ],
 )
 def test_settings_of_a_push_are_checked_without_the_hub(hub, done, settings, said):
     import hfrecipes
-    from hfrecipes.errors import ConfigError, HubError
+    from hfrecipes.errors import ConfigError
 
     where = {"repo_id": "me/model", **settings}
-    with pytest.raises(HubError, match=said):
+    with pytest.raises(ConfigError, match=said):
         hfrecipes.push(done, where)
     with pytest.raises(ConfigError, match=said):
         hfrecipes.check("text-classification", hub=where)
@@ -205,14 +217,16 @@ def test_the_command_pushes_and_says_in_one_sentence_why_not(hub, name, done, mo
     made = CliRunner().invoke(main, ["push", str(done), name, "private=true", "card.license=mit", "card.language=en"])
     assert made.exit_code == 0, made.output
     assert made.output.startswith(f"pushed to {hub.url}/{name}/commit/")
+    head = front_matter(Path(hf_hub_download(name, "README.md")).read_text())
+    assert (head["license"], head["language"]) == ("mit", "en")
     monkeypatch.setenv("HF_TOKEN", hub.reader)
     made = CliRunner().invoke(main, ["push", str(done), name])
     assert made.exit_code == 2
-    assert "this token may not write there" in made.output
+    assert "this token may not do that" in made.output
     assert f"To push it later:  hfrecipes push {done} {name}" in made.output
     assert len(made.output.strip().splitlines()) == 1
     made = CliRunner().invoke(main, ["push", "nowhere", name])
-    assert (made.exit_code, "is no complete run" in made.output) == (2, True)
+    assert (made.exit_code, "there is no folder nowhere" in made.output) == (2, True)
 
 
 def test_rows_and_models_of_the_hub_are_taken_by_id_and_named_on_the_card(
@@ -293,3 +307,263 @@ def test_every_task_is_loaded_by_id_in_a_fresh_process_and_its_card_is_valid(hub
     assert made.returncode == 0, made.stderr[-2000:]
     for (name, _, expected), found in zip(asked, json.loads(made.stdout.splitlines()[-1]), strict=True):
         assert close(expected, found, 1e-3), name
+
+
+def tree(api: HfApi, name: str) -> set[str]:
+    return set(api.list_repo_files(name))
+
+
+def test_files_of_others_in_the_repository_stay(hub, api, name, done):
+    import hfrecipes
+
+    theirs = ["onnx/model.safetensors", "extras/other.safetensors", "adapter/mine.txt", "config/mine.yaml", "notes.md"]
+    api.create_repo(name)
+    for file in theirs:
+        api.upload_file(path_or_fileobj=b"1", path_in_repo=file, repo_id=name)
+    hfrecipes.push(done, name)
+    assert set(theirs) <= tree(api, name)
+
+
+def test_files_of_another_model_are_taken_away(hub, api, name, done):
+    import hfrecipes
+
+    api.create_repo(name)
+    stale = ["chat_template.jinja", "generation_config.json", "vocab.txt", "model-00001-of-00002.safetensors"]
+    for file in stale:
+        api.upload_file(path_or_fileobj=b"{}", path_in_repo=file, repo_id=name)
+    hfrecipes.push(done, name)
+    assert tree(api, name) == WANTED
+
+
+def test_files_that_lie_in_the_folder_by_chance_do_not_travel(hub, api, name, done, tmp_path):
+    import shutil
+
+    import hfrecipes
+
+    shutil.copytree(done, tmp_path / "opinions")
+    for file in ("passwords.txt", "aws.json", "my_rows.json", "scratch.py", "other.safetensors"):
+        (tmp_path / "opinions" / file).write_text("{}")
+    hfrecipes.push(tmp_path / "opinions", name)
+    assert tree(api, name) == WANTED
+
+
+def test_a_card_that_was_changed_on_the_hub_stays(hub, api, name, done, caplog):
+    import hfrecipes
+
+    hfrecipes.push(done, name)
+    ours = Path(hf_hub_download(name, "README.md")).read_text()
+    hfrecipes.push(done, name, card={"license": "mit"})
+    assert "license: mit" in Path(hf_hub_download(name, "README.md")).read_text(), "our own is replaced"
+    theirs = ours.replace("## Use", "## How I use it")
+    api.upload_file(path_or_fileobj=theirs.encode(), path_in_repo="README.md", repo_id=name)
+    hfrecipes.push(done, name, tag="v2")
+    assert Path(hf_hub_download(name, "README.md")).read_text() == theirs
+    assert "was written there, and stays as it is" in caplog.text
+
+
+@pytest.mark.parametrize("asked", [{"private": True}, {"visibility": "private"}])
+def test_a_push_that_is_to_be_private_never_goes_to_a_public_repository(hub, api, name, done, asked):
+    import hfrecipes
+    from hfrecipes.errors import HubError
+
+    api.create_repo(name)
+    with pytest.raises(HubError, match="is there already and is public, and a private one was asked for"):
+        hfrecipes.push(done, name, **asked)
+    assert tree(api, name) == {".gitattributes"}
+
+
+def test_a_tag_moves_to_what_was_pushed(hub, api, name, done, tmp_path):
+    import shutil
+
+    import hfrecipes
+
+    shutil.copytree(done, tmp_path / "opinions")
+    hfrecipes.push(tmp_path / "opinions", name, tag="v1")
+    (tmp_path / "opinions" / "metrics.json").write_text("{}")
+    hfrecipes.push(tmp_path / "opinions", name, tag="v1")
+    (tag,) = api.list_repo_refs(name).tags
+    assert tag.target_commit == api.repo_info(name).sha
+
+
+def test_the_command_that_pushes_later_has_the_same_settings(hub, name, done, tmp_path, capsys):
+    import shlex
+    import shutil
+
+    from click.testing import CliRunner
+
+    import hfrecipes
+    from hfrecipes.cli import main
+    from hfrecipes.errors import HubError
+
+    shutil.copytree(done, tmp_path / "my run")
+    hub.fault("status", "/commit/", status=403, times=9)
+    with pytest.raises(HubError) as error:
+        hfrecipes.push(tmp_path / "my run", name, private=True, revision="trial", tag="1.0", card={"license": "mit"})
+    command = shlex.split(str(error.value).partition("To push it later:  ")[2])
+    hub.clear()
+    made = CliRunner().invoke(main, command[1:])
+    assert made.exit_code == 0, made.output
+    api = HfApi()
+    assert api.repo_info(name).private
+    assert "model.safetensors" in api.list_repo_files(name, revision="trial")
+    assert [one.name for one in api.list_repo_refs(name).tags] == ["1.0"]
+
+
+def test_snippets_name_the_repository_whatever_the_folder_is_called(hub, name, tiny_bert, tmp_path, monkeypatch):
+    import shutil
+
+    import hfrecipes
+
+    run(tmp_path / "text-classification", tiny_bert)
+    shutil.move(tmp_path / "text-classification", tmp_path / "renamed")
+    monkeypatch.chdir(tmp_path / "renamed")
+    hfrecipes.push(".", name)
+    text = Path(hf_hub_download(name, "README.md")).read_text()
+    assert f'pipeline("text-classification", "{name}")' in text
+    assert f'hfrecipes.load("{name}")' in text
+
+
+def test_places_of_this_machine_stay_on_it_from_wherever_one_pushes(hub, name, tiny_bert, tmp_path, monkeypatch):
+    import shutil
+
+    from transformers import AutoModel, AutoTokenizer
+
+    import hfrecipes
+
+    place = tmp_path / "clients"
+    AutoModel.from_pretrained(tiny_bert).save_pretrained(place / "secret-base")
+    AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(place / "secret-base")
+    (place / "secret-rows").mkdir()
+    (place / "secret-rows" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in opinions(60)))
+    monkeypatch.chdir(tmp_path)
+    settings = {"dataset": "clients/secret-rows/*.jsonl", "lora": True, "run_name": str(tmp_path / "secret-name")}
+    run(Path("run"), "clients/secret-base", **settings)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    hfrecipes.push("../run", name)
+    assert tree(HfApi(), name) == WANTED, "its base is a folder, so the merged model alone"
+    for file in Path(snapshot_download(name)).glob("*.*"):
+        if file.suffix in (".md", ".json", ".yaml"):
+            text = file.read_text(encoding="utf-8")
+            assert "clients" not in text, file.name
+            assert str(tmp_path) not in text, file.name
+    assert "datasets" not in front_matter(Path(hf_hub_download(name, "README.md")).read_text())
+    shutil.rmtree(tmp_path / "elsewhere")
+
+
+def test_what_has_no_model_of_its_own_is_not_pushed(hub, api, name, tiny_bert, tmp_path):
+    import hfrecipes
+    from hfrecipes.errors import ModelError
+
+    settings = {"model": tiny_bert, "dataset": opinions(60), "max_steps": 1, "bf16": False}
+    hfrecipes.run("text-classification", output_dir=tmp_path / "folds", folds=2, **settings)
+    with pytest.raises(ModelError, match="has no model of its own: it holds several runs: push one of fold-1, fold-2"):
+        hfrecipes.push(tmp_path / "folds", name)
+    assert not api.repo_exists(name)
+    hfrecipes.push(tmp_path / "folds" / "fold-1", name)
+    assert tree(api, name) == WANTED
+
+
+def test_what_was_merged_later_can_be_pushed(hub, api, name, tiny_bert, tmp_path):
+    import hfrecipes
+    from hfrecipes.saved import merge
+
+    result = run(tmp_path / "run", tiny_bert, lora=True)
+    merge(tmp_path / "run", tmp_path / "merged")
+    hfrecipes.push(tmp_path / "merged", name)
+    assert close(result.predict(["the film was great"]), hfrecipes.load(name).predict(["the film was great"]))
+
+
+# --- what others pushed --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def strange(hub, api, name, done):
+    """Pushes a model whose recipe.yaml somebody edited."""
+    import hfrecipes
+    from hfrecipes.config import read_recipe_file
+    from hfrecipes.yaml12 import dump
+
+    hfrecipes.push(done, name)
+
+    def edit(**changes) -> str:
+        settings = read_recipe_file(Path(hf_hub_download(name, "recipe.yaml")))
+        text = dump({**settings, **changes})
+        api.upload_file(path_or_fileobj=text.encode(), path_in_repo="recipe.yaml", repo_id=name)
+        return name
+
+    return edit
+
+
+def test_a_task_that_others_wrote_is_never_run(strange, api, name, tmp_path, monkeypatch):
+    import hfrecipes
+    from hfrecipes.errors import ModelError
+
+    monkeypatch.chdir(tmp_path)
+    Path("evil.py").write_text("raise SystemExit('it ran')")
+    for task in ("evil.py", str(tmp_path / "evil.py"), "../tasks/chat"):
+        strange(task=task)
+        with pytest.raises(ModelError, match="trained with a task of its author's own"):
+            hfrecipes.load(name)
+
+
+def test_a_metric_that_others_name_is_never_run(strange, tmp_path, monkeypatch):
+    import hfrecipes
+
+    monkeypatch.chdir(tmp_path)
+    Path("evil.py").write_text("raise SystemExit('it ran')")
+    model = hfrecipes.load(strange(metrics=["evil.py", "someone/evil", "accuracy"]))
+    assert model.config.metrics == ["accuracy"]
+    assert model.evaluate(opinions(10)).metrics["accuracy"] >= 0
+
+
+def test_code_of_a_base_that_others_name_is_never_run(hub, api, name, tiny_bert, tmp_path):
+    from click.testing import CliRunner
+    from transformers import AutoModel, AutoTokenizer
+
+    from hfrecipes.cli import main
+    from hfrecipes.config import read_recipe_file
+    from hfrecipes.yaml12 import dump
+
+    base = f"{name}-base"
+    AutoModel.from_pretrained(tiny_bert).push_to_hub(base)
+    AutoTokenizer.from_pretrained(tiny_bert).push_to_hub(base)
+    run(tmp_path / "run", base, lora=True, hub={"repo_id": name, "model": "adapter"})
+    config = json.loads(Path(hf_hub_download(base, "config.json")).read_text())
+    evil = {**config, "model_type": "evil", "auto_map": {"AutoConfig": "evil.Evil", "AutoModel": "evil.Evil"}}
+    api.upload_file(path_or_fileobj=json.dumps(evil).encode(), path_in_repo="config.json", repo_id=base)
+    mark = tmp_path / "it-ran"
+    api.upload_file(path_or_fileobj=f"open({str(mark)!r}, 'w')".encode(), path_in_repo="evil.py", repo_id=base)
+    settings = read_recipe_file(Path(hf_hub_download(name, "recipe.yaml")))
+    text = dump({**settings, "model": {"path": base, "trust_remote_code": True, "cache_dir": str(tmp_path / "cache")}})
+    api.upload_file(path_or_fileobj=text.encode(), path_in_repo="recipe.yaml", repo_id=name)
+    for words in (["merge", name, str(tmp_path / "out")], ["predict", name, "-"]):
+        made = CliRunner().invoke(main, words, input="the film was great\n")
+        assert made.exit_code == 2, made.output
+        assert "unexpected" not in made.output
+    assert not mark.exists()
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"options": {"no_such": 1}},
+        {"options": 5},
+        {"training": ["a"]},
+        {"options": {"max_length": "x"}},
+        {"columns": ["a"]},
+        {"model": 5},
+        {"model": {"a": 1}},
+    ],
+    ids=str,
+)
+def test_an_odd_recipe_is_one_sentence(strange, changes):
+    from click.testing import CliRunner
+
+    from hfrecipes.cli import main
+
+    made = CliRunner().invoke(main, ["predict", strange(**changes), "-"], input="the film was great\n")
+    assert made.exit_code == 2, made.output
+    assert "is not as a run leaves it" in made.output
+    assert "unexpected" not in made.output

@@ -1,0 +1,90 @@
+"""What others may see of settings: ids and addresses, and nothing of this machine."""
+
+from __future__ import annotations
+
+import pytest
+
+from hfrecipes.config import RunConfig
+from hfrecipes.portable import clean, hub_name, origin, portable
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("me/rows", "me/rows"),
+        ("pkg://package/model", "pkg://package/model"),
+        ("hf://datasets/me/rows/train.csv", "hf://datasets/me/rows/train.csv"),
+        ("/home/me/rows.csv", "rows.csv"),
+        ("~/rows.csv", "rows.csv"),
+        ("./rows/", "rows"),
+        ("../secret/rows.csv", "rows.csv"),
+        (r"C:\Users\me\rows.csv", "rows.csv"),
+        (r"\\server\share\rows.csv", "rows.csv"),
+        ("file:///home/me/rows.csv", "rows.csv"),
+        ("clients/secret/*.jsonl", "*.jsonl"),
+        ("https://me:pw@host.org/a/rows.csv?sig=1#x", "https://host.org/a/rows.csv"),
+        ("s3://bucket/a/rows.csv", "s3://bucket/a/rows.csv"),
+    ],
+)
+def test_places_are_reduced_to_their_last_name(given, shown):
+    assert portable(RunConfig(task="chat", dataset=given)).dataset == shown
+    assert portable(RunConfig(task="chat", dataset={"train": given})).dataset == {"train": shown}
+    files = portable(RunConfig(task="chat", dataset={"path": "csv", "data_files": [given]})).dataset["data_files"]
+    assert files == [shown]
+
+
+def test_a_folder_that_is_there_is_a_place_and_no_id(tmp_path, monkeypatch):
+    (tmp_path / "clients" / "base").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    config = RunConfig(task="chat", model="clients/base", dataset="clients/rows")
+    assert origin(config) == {"model": None, "dataset": "clients/rows"}
+    assert portable(config).model == "base"
+
+
+@pytest.mark.parametrize("name", ["me/model", "gpt2", "me/model-v1.0_x"])
+def test_ids_of_the_hub_are_known(name):
+    assert hub_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["data/*.csv", "a/b/c", "pkg://a/b", r"C:\x", "", None, 5, "./a", "~/a", "a b/c"])
+def test_other_names_are_no_ids(name):
+    assert hub_name(name) is None
+
+
+def test_a_format_is_no_dataset_of_the_hub():
+    assert origin(RunConfig(task="chat", dataset={"path": "csv", "data_files": "a.csv"}))["dataset"] is None
+
+
+def test_keys_and_folders_of_this_machine_are_left_out():
+    model = {"path": "me/base", "revision": "v1", "cache_dir": "/x/cache", "local_files_only": True}
+    dataset = {"path": "me/rows", "storage_options": {"key": "1", "secret": "2"}}
+    shown = portable(RunConfig(task="chat", model=model, dataset=dataset, hub="me/x", output_dir="/x"))
+    assert shown.model == {"path": "me/base", "revision": "v1"}
+    assert shown.dataset == {"path": "me/rows"}
+    assert (shown.hub, shown.output_dir) == (None, None)
+
+
+def test_options_stay_as_they_are_and_whole_paths_among_other_settings_do_not():
+    config = RunConfig(
+        task="chat",
+        options={"prefix": "/summarize: "},
+        training={"deepspeed": "/home/me/ds.json", "run_name": "a"},
+        lora={"target_modules": ".*attn.*", "init_lora_weights": "/home/me/lora"},
+    )
+    shown = portable(config)
+    assert shown.options == {"prefix": "/summarize: "}
+    assert shown.training == {"deepspeed": "ds.json", "run_name": "a"}
+    assert shown.lora == {"target_modules": ".*attn.*", "init_lora_weights": "lora"}
+
+
+def test_labels_and_tokens_that_look_like_paths_stay():
+    content = {
+        "id2label": {"0": "/root/home", "1": "C:/x"},
+        "_name_or_path": "/root/base",
+        "added_tokens_decoder": {"5": {"content": "/"}},
+        "best_model_checkpoint": "/x/checkpoint-4",
+        "files": ["/a/b.json"],
+        "step": 4,
+    }
+    changed = {"_name_or_path": "base", "best_model_checkpoint": "checkpoint-4", "files": ["b.json"]}
+    assert clean(content) == {**content, **changed}
