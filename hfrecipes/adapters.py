@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-TOLERANCE = 1e-3  # of the largest logit: merging in float32 changes less
+TOLERANCE = 1e-3  # of the largest logit, of 1 where all are smaller: merging in float32 changes less
 VIRTUAL_TOKENS = 20  # put before each text where a method trains those, unless told otherwise
 # Methods that train tokens put before the text, and so leave no weights to merge; which tasks PEFT has them for.
 PROMPTS = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING")

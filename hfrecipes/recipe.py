@@ -340,7 +340,7 @@ class Recipe:
         give it, what is learnt would depend on how batches are cut.
 
         Args:
-            label_smoothing: Share of each target that is spread evenly over the others.
+            label_smoothing: Share of each target that is spread evenly over all classes, its own too.
         """
         raise NotImplementedError
 

@@ -194,7 +194,8 @@ def overfitting(recipe: Recipe, scores: dict[str, dict[str, dict[str, Any]]], *,
         return []
     if not (edges[0] > 0 and learnt > 0 and lost > MUCH * learnt):
         return []
-    tries = ["dropout=0.2", "weight_decay=0.1", *([] if lora else ["freeze=embeddings", "lora=true"])]
+    tries = [] if recipe.dropout else ["dropout=0.2"]
+    tries += ["weight_decay=0.1"] if recipe.freeze or lora else ["freeze=embeddings", "lora=true"]
     return [
         f"overfitting: {name} is {train:.3f} on train and {held:.3f} on validation, where {lost / learnt:.0%} of what "
         f"was learnt beyond the baseline is lost. More rows help most; else fewer epochs, {', '.join(tries)}"

@@ -121,7 +121,7 @@ def test_an_adapter_can_be_merged_later(adapted, tmp_path):
         )
     merged = tmp_path / "whole"
     for source, dest, said in (
-        (merged, tmp_path / "other", "has no adapter: its model is whole"),
+        (merged, tmp_path / "other", "there is nothing to merge, its model is whole as it stands"),
         (alone, merged, "is not empty: choose another folder"),
         (tmp_path / "no", tmp_path / "other", "there is no run"),
     ):

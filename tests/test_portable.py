@@ -14,13 +14,13 @@ from hfrecipes.portable import clean, hub_name, origin, portable
         ("me/rows", "me/rows"),
         ("pkg://package/model", "pkg://package/model"),
         ("hf://datasets/me/rows/train.csv", "hf://datasets/me/rows/train.csv"),
-        ("/home/me/rows.csv", "rows.csv"),
+        ("/srv/me/rows.csv", "rows.csv"),
         ("~/rows.csv", "rows.csv"),
         ("./rows/", "rows"),
         ("../secret/rows.csv", "rows.csv"),
         (r"C:\Users\me\rows.csv", "rows.csv"),
         (r"\\server\share\rows.csv", "rows.csv"),
-        ("file:///home/me/rows.csv", "rows.csv"),
+        ("file:///srv/me/rows.csv", "rows.csv"),
         ("clients/secret/*.jsonl", "*.jsonl"),
         ("https://me:pw@host.org/a/rows.csv?sig=1#x", "https://host.org/a/rows.csv"),
         ("s3://bucket/a/rows.csv", "s3://bucket/a/rows.csv"),
@@ -68,8 +68,8 @@ def test_options_stay_as_they_are_and_whole_paths_among_other_settings_do_not():
     config = RunConfig(
         task="chat",
         options={"prefix": "/summarize: "},
-        training={"deepspeed": "/home/me/ds.json", "run_name": "a"},
-        lora={"target_modules": ".*attn.*", "init_lora_weights": "/home/me/lora"},
+        training={"deepspeed": "/srv/me/ds.json", "run_name": "a"},
+        lora={"target_modules": ".*attn.*", "init_lora_weights": "/srv/me/lora"},
     )
     shown = portable(config)
     assert shown.options == {"prefix": "/summarize: "}
@@ -79,8 +79,8 @@ def test_options_stay_as_they_are_and_whole_paths_among_other_settings_do_not():
 
 def test_labels_and_tokens_that_look_like_paths_stay():
     content = {
-        "id2label": {"0": "/root/home", "1": "C:/x"},
-        "_name_or_path": "/root/base",
+        "id2label": {"0": "/opt/home", "1": "C:/x"},
+        "_name_or_path": "/opt/base",
         "added_tokens_decoder": {"5": {"content": "/"}},
         "best_model_checkpoint": "/x/checkpoint-4",
         "files": ["/a/b.json"],
