@@ -57,7 +57,6 @@ def write_card(
         data={split: text.partition(",")[0] for split, text in about["data"].items()},
         limits=about.get("limits", []),
         about=about,
-        parameters={name: f"{size:,}" for name, size in about["parameters"].items()},
         versions=", ".join(f"{name} {version}" for name, version in about["versions"].items()),
         recipe=to_yaml(portable(config)),
     )

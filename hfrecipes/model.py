@@ -301,10 +301,11 @@ def is_adapter(path: str | Path) -> bool:
     return Path(path, "adapter_config.json").exists()
 
 
-def parameters(model: torch.nn.Module) -> dict[str, int]:
-    """Number of all weights, and of those that are trained."""
+def parameters(model: torch.nn.Module) -> dict[str, float]:
+    """Number of all weights, of those that are trained, and their share."""
     sizes = [(_size(weights), weights.requires_grad) for weights in model.parameters()]
-    return {"total": sum(size for size, _ in sizes), "trained": sum(size for size, trained in sizes if trained)}
+    total, trained = sum(size for size, _ in sizes), sum(size for size, trains in sizes if trains)
+    return {"total": total, "trained": trained, "share": float(f"{trained / total:.3g}")}
 
 
 def _size(weights: torch.nn.Parameter) -> int:

@@ -99,9 +99,8 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
 
 def _say_size(network: Any, config: RunConfig) -> None:
     number = model_module.parameters(network)
-    share = number["trained"] / number["total"]
     name, _ = model_module.name_and_keywords(config)
-    say(f"model: {name}, {number['total']:,} parameters, {number['trained']:,} of them trained ({share:.1%})")
+    say(f"model: {name}, {number['total']:,} parameters, {number['trained']:,} of them trained ({number['share']:.1%})")
 
 
 def _not_on_shared_weights(record: logging.LogRecord) -> bool:

@@ -66,6 +66,7 @@ def test_the_adapter_alone_knows_labels_and_how_it_was_trained(adapted):
 def test_how_many_weights_were_trained_is_stored(adapted):
     number = json.loads((adapted.path / "run.json").read_text())["parameters"]
     assert 0 < number["trained"] < number["total"]
+    assert number["share"] == pytest.approx(number["trained"] / number["total"], rel=0.01)
 
 
 def test_the_commit_of_the_base_is_kept(adapted, tmp_path):

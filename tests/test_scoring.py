@@ -83,3 +83,30 @@ def test_table_report_and_file_show_the_gap(quick, tmp_path):
     made = CliRunner().invoke(main, ["run", "text-classification", *words])
     assert made.exit_code == 0, made.output
     assert "gap" in made.output
+
+
+TRACKER = """
+from types import SimpleNamespace
+
+class EmissionsTracker:
+    def __init__(self, output_dir):
+        pass
+
+    def start(self):
+        pass
+
+    def stop(self):
+        self.final_emissions_data = SimpleNamespace(energy_consumed=0.0012345, emissions=0.00045678)
+"""
+
+
+def test_energy_that_codecarbon_measured_is_on_the_card(quick, tmp_path, monkeypatch):
+    from transformers.integrations import integration_utils
+
+    (tmp_path / "codecarbon.py").write_text(TRACKER)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(integration_utils, "is_codecarbon_available", lambda: True)
+    quick |= {"report_to": "codecarbon"}
+    hfrecipes.run("text-classification", dataset=opinions(40), output_dir=tmp_path / "run", **quick)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["energy"] == {"kwh": 0.00123, "co2eq_kg": 0.000457}
+    assert "0.00123 kWh, 0.000457 kg CO2eq" in (tmp_path / "run" / "README.md").read_text()
