@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import typing
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config import RunConfig
+from .config import RunConfig, misfit
 from .errors import ConfigError, ModelError, nearest
 from .folder import CARD, write_recipe
 from .model import (
@@ -33,18 +34,23 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-3  # of the largest logit, of 1 where all are smaller: merging in float32 changes less
 VIRTUAL_TOKENS = 20  # put before each text where a method trains those, unless told otherwise
 # Methods that train tokens put before the text, and so leave no weights to merge; which tasks PEFT has them for.
-PROMPTS = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING")
+PROMPTS = ("PROMPT_TUNING", "PREFIX_TUNING")
 _PROMPTED = ("SEQ_CLS", "CAUSAL_LM", "SEQ_2_SEQ_LM")
 _UNFIT = {
     "ADALORA": "its ranks follow a schedule that the Trainer does not drive",
     "BEFT": "it cannot be merged into layers without biases",
     "LILY": "it cannot be merged",
     "MULTITASK_PROMPT_TUNING": "it wants the number of a task with each row",
+    "P_TUNING": "its checkpoints lack the network that makes its tokens, so that a resume would learn otherwise",
     "POLY": "it wants the number of a task with each row",
     "SHADOW": "its forward is not that of the model",
     "TRAINABLE_TOKENS": "it trains single tokens and no layer",
     "XLORA": "it mixes adapters that were trained before",
 }
+# Keywords of the configs that are not the user's to give.
+_OWN = {"task_type", "inference_mode", "base_model_name_or_path", "auto_mapping", "peft_version", "runtime_config"}
+_OWN |= {"megatron_config", "megatron_core", "layer_replication", "prefix_projection", "token_dim", "num_layers"}
+_OWN |= {"num_attention_heads", "num_transformer_submodules"}
 
 
 # --- settings ----------------------------------------------------------------------------------------------------
@@ -72,8 +78,16 @@ def problems(lora: bool | Mapping[str, Any], recipe: type[Recipe]) -> list[str]:
         return [f"lora.peft_type: {method} is none of {', '.join(fit)}{known}"]
     if method in PROMPTS and recipe.lora not in _PROMPTED:
         return [f"lora.peft_type: {method} does not fit {recipe.task}; LORA, IA3 and all that is merged does"]
-    known = configs[method].__dataclass_fields__
-    return [f"unknown setting lora.{key}{nearest(key, known)}" for key in lora if key not in known]
+    kinds = typing.get_type_hints(configs[method])
+    found = []
+    for key, value in lora.items():
+        if key not in kinds:
+            found.append(f"unknown setting lora.{key}{nearest(f'lora.{key}', [f'lora.{name}' for name in kinds])}")
+        elif key in _OWN:
+            found.append(f"lora.{key}: leave it out, it is filled in or does not go with what is saved")
+        elif "Literal" not in str(kinds[key]) and key != "peft_type":
+            found += misfit(f"lora.{key}", value, kinds[key])
+    return found
 
 
 def virtual_tokens(lora: bool | Mapping[str, Any]) -> int:
@@ -107,9 +121,10 @@ def add(model: PreTrainedModel, fresh: list[str], recipe: Recipe, lora: bool | M
     """
     from peft import get_peft_config, get_peft_model
 
-    given = dict(lora) if isinstance(lora, Mapping) else {}
+    given = copy.deepcopy(dict(lora)) if isinstance(lora, Mapping) else {}  # PEFT writes into its lists
     heads = [name for name, _ in model.named_children() if name in HEADS]
-    kept = without_tied(model, sorted({*fresh, *heads}))
+    more = _modules(model, given.pop("modules_to_save", None) or [])
+    kept = without_tied(model, sorted({*fresh, *heads, *more}))
     settings: dict[str, Any] = {"peft_type": method_of(lora), "task_type": recipe.lora, "modules_to_save": kept or None}
     if _of_prompts(lora):
         settings["num_virtual_tokens"] = VIRTUAL_TOKENS
@@ -117,12 +132,43 @@ def add(model: PreTrainedModel, fresh: list[str], recipe: Recipe, lora: bool | M
         settings |= _targets(model, method_of(lora), kept)
     try:
         config = get_peft_config({**settings, **given, "peft_type": method_of(lora)})
-        adapted = get_peft_model(model, config)
+        with quiet():
+            adapted = get_peft_model(model, config)
+        _check_targets(adapted)
         if _of_prompts(lora):
             _try_out(adapted, recipe)
+    except ConfigError:
+        raise
     except (TypeError, ValueError, NotImplementedError) as error:
-        raise ConfigError(f"lora: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"lora: {' '.join(str(error).split())}{_of_layers(model, given)}") from error
     return adapted
+
+
+def _modules(model: PreTrainedModel, given: list[str]) -> list[str]:
+    """Full names of the modules that the user wants trained, below the base model.
+
+    Raises:
+        ConfigError: There is no such module.
+    """
+    found = []
+    for wanted in given:
+        inner = [name.removeprefix(model.base_model_prefix + ".") for name, _ in model.named_modules()]
+        own = [name for name in inner if name == wanted or name.endswith(f".{wanted}")]
+        if not own:
+            names = sorted({name.rpartition(".")[2] for name in inner if name})
+            raise ConfigError(f"lora.modules_to_save: this model has no module {wanted}{nearest(wanted, names)}")
+        found += own
+    return found
+
+
+def _of_layers(model: PreTrainedModel, given: Mapping[str, Any]) -> str:
+    """Which layers there are to adapt, where the user named some."""
+    import torch
+
+    if "target_modules" not in given:
+        return ""
+    linear = {name.rpartition(".")[2] for name, one in model.named_modules() if isinstance(one, torch.nn.Linear)}
+    return f" The linear layers of this model are {', '.join(sorted(linear))}: lora.target_modules='[{min(linear)}]'"
 
 
 def without_tied(model: PreTrainedModel, names: list[str]) -> list[str]:
@@ -130,8 +176,7 @@ def without_tied(model: PreTrainedModel, names: list[str]) -> list[str]:
 
     A copy of a shared weight, as of a language model's embeddings, would be trained and then lost as saving ties it.
     """
-    every = [id(weights) for _, weights in model.named_parameters(remove_duplicate=False)]
-    shared = {one for one, times in Counter(every).items() if times > 1}
+    shared = _shared(model)
     inner = {name.removeprefix(model.base_model_prefix + "."): module for name, module in model.named_modules()}
     found = []
     for name in names:
@@ -163,6 +208,37 @@ def _targets(model: PreTrainedModel, method: str, kept: list[str]) -> dict[str, 
         and not any(f".{one}." in f".{name}." for one in kept)
     ]
     return {"target_modules": found, **({"feedforward_modules": []} if method == "IA3" else {})}
+
+
+def _check_targets(adapted: Any) -> None:
+    """Refuse adapters in shared weights, which merging would part, and what cannot be saved.
+
+    Raises:
+        ConfigError: One of the two.
+    """
+    from peft import get_peft_model_state_dict
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = {name: one for name, one in adapted.named_modules() if isinstance(one, BaseTunerLayer)}
+    shared = _shared(adapted)
+    for name, layer in layers.items():
+        if any(id(weights) in shared for weights in layer.get_base_layer().parameters()):
+            raise ConfigError(
+                f"lora.target_modules: {name.removeprefix('base_model.model.')} shares its weights with another layer, "
+                "which merging would part: leave it out"
+            )
+    try:
+        get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    except Exception as error:
+        raise ConfigError(
+            f"lora: what these settings train cannot be saved ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _shared(model: Any) -> set[int]:
+    """Weights that stand in more than one place."""
+    every = [id(weights) for _, weights in model.named_parameters(remove_duplicate=False)]
+    return {one for one, times in Counter(every).items() if times > 1}
 
 
 def _try_out(model: Any, recipe: Recipe) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ from .adapters import PROMPTS, method_of
 from .config import SPLITS, RunConfig, to_yaml
 from .folder import CARD
 from .hub import keywords
-from .portable import portable
+from .portable import model_path, portable
 from .recipe import Recipe
-from .scoring import interval, number
+from .scoring import GAP, LOW, interval, number
 
 TEMPLATE = Path(__file__).with_name("card.md")
 FEW, SHOWN = 20, 12  # rows of a label that are few; labels that are listed
@@ -37,22 +36,26 @@ def write_card(
     from huggingface_hub import ModelCard, ModelCardData
 
     reads = [name for name in recipe.inputs() if name in (config.columns or recipe.samples[0])]
-    example = {name: recipe.samples[0].get(name, "…") for name in reads}
+    example = recipe.example(reads)
     origin = about["origin"]
     results = _results(config, recipe, scores, origin["dataset"])
     card = ModelCard.from_template(
         ModelCardData(model_name=path.name, eval_results=results, **facts(config, recipe, origin)),
         template_path=str(TEMPLATE),
         name=path.name,
-        what=" ".join((sys.modules[type(recipe).__module__].__doc__ or "").partition("\n\n")[0].split()),
+        what=recipe.purpose(),
         version=about["hfrecipes"],
         base=origin["model"],
+        place=model_path(portable(config)),
         labels=_some(recipe.labels),
         usage=_usage(recipe, path.name, example) if (path / "config.json").exists() else "",
         path=json.dumps(path.name, ensure_ascii=False),
         example=example,
-        baseline=" ".join((recipe.baseline.__doc__ or "").partition("\n")[0].rstrip(".").lower().split()),
-        rows=score_rows(scores),
+        tuned=_tuned(recipe),
+        baseline=_said(recipe.baseline).rstrip("."),
+        units=_said(recipe.measure if type(recipe).score is Recipe.score else recipe.score),
+        rows=_score_rows(scores),
+        low=", ".join(name for name in LOW if any(name in found for found in scores.values())),
         dataset=origin["dataset"] or dataset_name(config),
         data={split: text.partition(",")[0] for split, text in about["data"].items()},
         limits=about.get("limits", []),
@@ -100,6 +103,17 @@ def _some(labels: list[str]) -> str:
     return ", ".join(plain[:SHOWN]) + (f", and {len(labels) - SHOWN} more" if len(labels) > SHOWN else "")
 
 
+def _said(method: Any) -> str:
+    """First paragraph of what a recipe says of its own method."""
+    return " ".join((method.__doc__ or "").partition("\n\n")[0].split())
+
+
+def _tuned(recipe: Recipe) -> str:
+    """What validation decided, which other libraries know nothing of."""
+    found = [f"{' '.join(name.split())} {value:.3g}" for name, value in recipe.tuned.items()]
+    return ", ".join(found[:SHOWN]) + (f", and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
+
+
 def few_examples(recipe: Recipe) -> list[str]:
     """A sentence on labels that train has few rows of; none where there are enough, or no labels."""
     few = sorted((times, name) for name, times in recipe.counts.items() if times < FEW)
@@ -132,18 +146,23 @@ def _results(
             metric_name=f"{name} (95 % interval {interval(entry.get('ci95'))})",
             metric_value=round(entry["value"], 4),
         )
-        for split, found in scores.items()
+        for split, found in _by_weight(scores)
         if split in SPLITS
         for name, entry in found.items()
         if math.isfinite(entry["value"]) and "[" not in name
     ]
 
 
-def score_rows(scores: dict[str, dict[str, dict[str, Any]]]) -> list[list[str]]:
+def _by_weight(scores: Mapping[str, dict[str, dict[str, Any]]]) -> list[tuple[str, dict[str, dict[str, Any]]]]:
+    """Splits and their scores, those that count most first."""
+    return [(split, scores[split]) for split in (*reversed(SPLITS), GAP) if split in scores]
+
+
+def _score_rows(scores: Mapping[str, dict[str, dict[str, Any]]]) -> list[list[str]]:
     """Cells of a table: split, metric, value, interval, baseline."""
     return [
         [split, name, number(entry["value"]), interval(entry.get("ci95")), number(entry.get("baseline"))]
-        for split, found in scores.items()
+        for split, found in _by_weight(scores)
         for name, entry in found.items()
         if "[" not in name
     ]

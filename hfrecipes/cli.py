@@ -195,9 +195,9 @@ def _try_it(result: Any) -> str:
     if "messages" in inputs:
         return f"hfrecipes chat {result.path}"
     if len(inputs) > 1:
-        row = {name: recipe.samples[0].get(name, "…") for name in inputs}
-        return f"echo {shlex.quote(json.dumps(row, ensure_ascii=False))} | hfrecipes predict {result.path} -"
-    shown = recipe.samples[0][inputs[0]]
+        row = json.dumps(recipe.example(inputs), ensure_ascii=False)
+        return f"echo {shlex.quote(row)} | hfrecipes predict {result.path} -"
+    shown = recipe.example(inputs)[inputs[0]]
     return f'echo "{shown if isinstance(shown, str) else " ".join(shown)}" | hfrecipes predict {result.path} -'
 
 

@@ -116,6 +116,7 @@ _ABOVE = {
     "gradient_accumulation_steps": 0,
     "seed": -1,
     "max_length": 3,
+    "neftune_noise_alpha": 0,
 }
 # Keywords that one layer may add to the dataset of another.
 _LOAD_KEYWORDS = {"name", "revision", "data_dir", "data_files", "cache_dir", "trust_remote_code"}
@@ -162,9 +163,8 @@ def resolve(settings: Mapping[str, Any], *, option_types: Mapping[str, Any], tra
     blocks = {key: value for key, value in settings.items() if key in FIELDS and value is not None}
     known = [*FIELDS, *option_types, *training]
     problems = [_unknown(key, value, known) for key, value in settings.items() if key not in FIELDS]
-    problems += [
-        f"{key}: {_wrong(value, FIELDS[key])}" for key, value in blocks.items() if not _fits(value, FIELDS[key])
-    ]
+    for key, value in blocks.items():
+        problems += misfit(key, value, FIELDS[key])
     problems += _check_block("options", blocks.get("options"), option_types)
     problems += _check_block("training", blocks.get("training"), training)
     problems += _check_shapes(blocks)
@@ -196,9 +196,9 @@ def _check_block(block: str, values: Any, known: Mapping[str, Any]) -> list[str]
         if key in _OLD_NAMES or key not in known or (block == "training" and key == "output_dir"):
             sentence = _unknown(key, value, known)
             problems.append(sentence.replace("unknown setting ", f"unknown setting {block}."))
-        elif not _fits(value, known[key]):
-            problems.append(f"{key}: {_wrong(value, known[key])}")
-        elif key in _ABOVE and not (isinstance(value, int | float) and value > _ABOVE[key]):
+        elif wrong := misfit(key, value, known[key]):
+            problems += wrong
+        elif key in _ABOVE and isinstance(value, int | float) and not value > _ABOVE[key]:
             problems.append(f"{key}: found {format_value(value)}, expected a number above {_ABOVE[key]}")
     return problems
 
@@ -246,8 +246,11 @@ def _fits(value: Any, kind: Any) -> bool:
     return isinstance(value, kind) if isinstance(kind, type) else True
 
 
-def _wrong(value: Any, kind: Any) -> str:
-    return f"found {format_value(value)} ({type(value).__name__}), expected {describe_type(kind)}"
+def misfit(key: str, value: Any, kind: Any) -> list[str]:
+    """A sentence on a value that is not of the type; none where it is."""
+    if _fits(value, kind):
+        return []
+    return [f"{key}: found {format_value(value)} ({type(value).__name__}), expected {describe_type(kind)}"]
 
 
 def describe_type(kind: Any) -> str:
@@ -299,6 +302,9 @@ def _over(key: str, below: Any, above: Any) -> Any:
 # --- recipe files and key=value ----------------------------------------------------------------------------------
 
 
+_FIRST = {"model": "path", "dataset": "path", "hub": "repo_id", "folds": "n_splits"}  # what the bare value means
+
+
 def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
     """Read `key=value` words; dots reach into blocks.
 
@@ -321,8 +327,11 @@ def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
         for block in blocks:
             place = place.setdefault(block, {})
             if not isinstance(place, dict):
-                problems.append(f"{key}: {block} already has a value; give the block or its keys, not both")
+                first = f"; write its value as {block}.{_FIRST[block]}=…" if block in _FIRST else ""
+                problems.append(f"{key}: {block} already has a value; give the block or its keys, not both{first}")
                 place = {}
+        if isinstance(place.get(last), dict):
+            problems.append(f"{key}: its keys already have values; give the block or its keys, not both")
         place[last] = parse_value(text)
     if problems:
         raise ConfigError(problems)

@@ -89,7 +89,15 @@ def _with_groups(rows: Dataset, found: Dataset, name: str) -> Dataset:
     if name not in found.column_names:
         known = found.column_names
         raise DataError(f"folds.groups: no column {name!r}{nearest(name, known)}; there are {', '.join(known)}")
-    return rows.add_column(GROUP, [str(cell) for cell in found[name]])
+    cells = found[name][:]
+    empty = [place for place, cell in enumerate(cells) if cell in (None, "") or cell != cell]
+    if empty:
+        raise DataError(
+            f"folds.groups: column {name!r} is empty in {len(empty)} of {len(cells)} rows ({empty[0]}, …), which would "
+            "be one large group: fill it in, or drop these rows",
+            rows=empty,
+        )
+    return rows.add_column(GROUP, [str(cell) for cell in cells])
 
 
 def drop_groups(data: Data) -> None:
@@ -153,7 +161,7 @@ def hold_out(
     once = [place for place in held if place not in repeated]
     held = once if groups is None and len(once) >= len(held) / 4 else held
     if not held:
-        about = "are too few" if groups is None else "share too few texts"
+        about = "are too few" if groups is None else "are of too few groups, or share too few texts,"
         raise DataError(f"{len(rows)} training rows {about} to draw a validation split from: give one, or more rows")
     kept = sorted(set(range(len(rows))) - set(held))
     return rows.select(kept), rows.select(sorted(held))

@@ -82,7 +82,9 @@ def differences(settings: Mapping[str, Any], own: Mapping[str, Any]) -> str:
 
 def _has_work(path: Path) -> bool:
     """Whether anything stands in the folder that another run would lose."""
-    return is_complete(path) or any(path.glob(f"{_CHECKPOINT}*")) or any(path.glob("*.safetensors"))
+    if is_complete(path) or any(path.glob(f"{_CHECKPOINT}*")) or any(path.glob("*.safetensors")):
+        return True
+    return any(_has_work(part) for kind in ("fold", "seed") for part in path.glob(f"{kind}-*"))
 
 
 def _comparable(settings: Mapping[str, Any]) -> dict[str, Any]:

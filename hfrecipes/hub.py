@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .adapters import PROMPTS, method_of
 from .config import RunConfig
-from .errors import HubError, nearest
+from .errors import HFRecipesError, HubError, nearest
 from .portable import model_path
 from .say import say
 
@@ -77,6 +77,8 @@ def _name_problems(given: Mapping[str, Any]) -> list[str]:
     try:
         validate_repo_id(given["repo_id"])
     except HFValidationError as error:
+        if "/" in given["repo_id"]:
+            return [f"hub: found {given['repo_id']}, expected <user or organisation>/<name>, and no address"]
         return [f"hub: {' '.join(str(error).split())}"]
     return []
 
@@ -132,7 +134,16 @@ def preflight(config: RunConfig, card: Mapping[str, Any]) -> str:
         ModelCard(f"---\n{ModelCardData(**card)}\n---\n").validate()
         api = HfApi()
         api.whoami()
-        return repository(api, given)
+        name = repository(api, given)
+        _say_what_is_there(api, name, given)
+        return name
+
+
+def _say_what_is_there(api: HfApi, name: str, given: Mapping[str, Any]) -> None:
+    if name != given["repo_id"]:
+        say(f"hub: {given['repo_id']} is {name}")
+    if {"config.json", "adapter_config.json"} & set(api.list_repo_files(name, revision=given.get("revision"))):
+        say(f"hub: {name} holds a model already; this one takes its place, and the old one stays in the history")
 
 
 def require_access(name: str, otherwise: str = "") -> None:
@@ -153,16 +164,17 @@ def repository(api: HfApi, given: Mapping[str, Any]) -> str:
     """Full name of the repository, made where it is not there, with the branch to push to.
 
     Raises:
-        HubError: It is public, and a private one was asked for.
+        HubError: It is public and a private one was asked for, or the other way round.
     """
     about = {key: given[key] for key in CREATE if key in given}
     name: str = api.create_repo(given["repo_id"], exist_ok=True, **about).repo_id
     api.auth_check(name, write=True)
-    wants_private = given.get("private") or given.get("visibility") == "private"
-    if wants_private and not api.repo_info(name).private:
+    wanted = given.get("private", {"private": True, "public": False}.get(given.get("visibility", "")))
+    if wanted is not None and wanted != api.repo_info(name).private:
+        found, asked = ("public", "private") if wanted else ("private", "public")
         raise HubError(
-            f"hub: {name} is there already and is public, and a private one was asked for: change that in its settings "
-            "on the Hub, or choose another name"
+            f"hub: {name} is there already and is {found}, and a {asked} one was asked for: change that in its "
+            "settings on the Hub, or choose another name"
         )
     if given.get("revision") not in (None, "main"):
         api.create_branch(name, branch=given["revision"], exist_ok=True)
@@ -190,6 +202,10 @@ def as_hub_error(what: str, otherwise: str = "") -> Iterator[None]:
         raise HubError(f"{what}: {reason(error)}{otherwise}") from error
 
 
+_NO_REPOSITORY = "there is no such repository, or this token may not see it"
+_NO_REVISION = "it has no branch, tag or commit of that name"
+
+
 def reason(error: BaseException) -> str:
     """Why the Hub did not do it, in a sentence, with the edit where there is one."""
     said = " ".join(str(error).split())
@@ -197,7 +213,7 @@ def reason(error: BaseException) -> str:
     advice = {
         401: "it does not know this token, or needs one: log in with  hf auth login  or set HF_TOKEN",
         403: "this token may not do that: take one with write permission, or a name of your own",
-        404: "there is no such repository, or this token may not see it",
+        404: _NO_REVISION if "revision" in type(error).__name__.lower() else _NO_REPOSITORY,
         409: "somebody else is changing it",
         412: "somebody else has changed it meanwhile: try again",
         429: "too many requests: try again later",
@@ -220,6 +236,8 @@ def status_of(error: BaseException) -> int | None:
 
 def may_pass(error: BaseException) -> bool:
     """Whether trying again can help: the Hub is busy or away, or the client stumbled over an answer that was none."""
+    if isinstance(error, HFRecipesError):  # a refusal of our own
+        return False
     status = status_of(error)
     if status is not None:
         return status >= 500 or status in (408, 409, 412, 429)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .config import RunConfig, local_path
 from .errors import ConfigError, MissingPackageError, ModelError, nearest
-from .recipe import Recipe
+from .recipe import SHORTEST, Recipe
 from .regularization import dropout_settings
 from .say import say
 
@@ -94,6 +95,17 @@ def check_folder(path: str) -> None:
         raise ModelError(f"{path} has no weights: expected model.safetensors beside its config.json")
 
 
+def check_start(path: str) -> None:
+    """As `check_folder`, for a model that is to be trained.
+
+    Raises:
+        ModelError: Also where it is an adapter, whose checkpoints would be no whole model.
+    """
+    check_folder(path)
+    if is_adapter(path):
+        raise ModelError(f"{path} is an adapter: start from a whole model made of it:  hfrecipes merge {path} <folder>")
+
+
 @contextlib.contextmanager
 def as_model_error(path: str) -> Iterator[None]:
     """Turn whatever loading raises into a ModelError that names the model."""
@@ -119,8 +131,14 @@ def longest_input(tokenizer: PreTrainedTokenizerBase, model_config: PretrainedCo
 
 
 def fit_length(recipe: Recipe, model_config: PretrainedConfig, taken: int = 0) -> None:
-    """Bring the recipe's `max_length` down to what the model reads, less `taken` tokens that adapters put in front."""
+    """Bring the recipe's `max_length` down to what the model reads, less `taken` tokens that adapters put in front.
+
+    Raises:
+        ConfigError: Those leave no room.
+    """
     limit = longest_input(recipe.tokenizer, model_config)
+    if limit and taken > limit - SHORTEST:
+        raise ConfigError(f"lora.num_virtual_tokens: {taken} of {limit} tokens that the model reads leave no room")
     if limit and recipe.max_length > limit - taken:
         about = f" beside {taken} virtual tokens" if taken else ""
         say(f"max_length: {limit - taken}, the most that the model reads{about} ({recipe.max_length} was wanted)")
@@ -157,6 +175,7 @@ def load_model(config: RunConfig, recipe: Recipe) -> tuple[PreTrainedModel, list
         model, report = auto.from_pretrained(path, output_loading_info=True, **settings)
     _check_found(model, report, path)
     model.config.pad_token_id = recipe.tokenizer.pad_token_id
+    vars(model.config).pop(TUNED, None)  # of the run that the model comes from
     _settle_generation(model, recipe)
     fit_vocabulary(model, recipe.tokenizer)
     fresh = fresh_modules(model, report)
@@ -268,7 +287,9 @@ def quiet() -> Iterator[None]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():  # PEFT asks a model by an old name whether it computes activations anew
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            yield
     finally:
         logging.set_verbosity(level)
         if bars:

@@ -17,7 +17,7 @@ import numpy as np
 from . import adapters, checks, folder, hub, model, predict, repeats, scoring
 from . import data as data_module
 from ._version import __version__
-from .config import SPLITS, RunConfig, merge, place_bare_keys, read_recipe_file, resolve, training_types
+from .config import SPLITS, RunConfig, merge, misfit, place_bare_keys, read_recipe_file, resolve, training_types
 from .data import Data
 from .errors import ConfigError, DataError, MissingPackageError, NotFoundError, nearest
 from .portable import origin, portable
@@ -70,7 +70,7 @@ def make_plan(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> Pla
         HFRecipesError: A setting, the data, the model's folder or the output folder cannot be used.
     """
     config, recipe = configure(what, settings)
-    model.check_folder(model.name_and_keywords(config)[0])
+    model.check_start(model.name_and_keywords(config)[0])
     path = Path(config.output_dir or default_folder(what, config))
     folder.check_place(path)
     data, config = load_data(config, recipe)
@@ -114,7 +114,7 @@ def check(what: str | Mapping[str, Any], **settings: Any) -> dict[str, Any]:
     report: dict[str, Any] = {"task": config.task, "rows": {split: len(rows) for split, rows in data.splits.items()}}
     report |= {"labels": recipe.labels, "columns": data.columns, "config": config}
     if config.model:
-        model.check_folder(model.name_and_keywords(config)[0])
+        model.check_start(model.name_and_keywords(config)[0])
         load_tokenizer(config, recipe)
         encoded = encode(recipe, data, golds)
         report["cut"] = {
@@ -158,6 +158,14 @@ def _check_keywords(config: RunConfig, kind: type[Recipe]) -> None:
     if isinstance(config.early_stopping, dict):
         known = ["early_stopping_patience", "early_stopping_threshold"]
         problems += _unknown("early_stopping", config.early_stopping, known)
+        for key, value in config.early_stopping.items():
+            problems += misfit(f"early_stopping.{key}", value, float if key.endswith("threshold") else int)
+    if not 0 <= config.training.get("label_smoothing_factor", 0.0) < 1:
+        problems.append(
+            f"label_smoothing_factor: found {config.training['label_smoothing_factor']}, expected 0 to below 1"
+        )
+    if config.lora == {}:
+        problems.append("lora: found an empty block, expected true, false or keywords of LoraConfig")
     if config.lora and config.options.get("freeze"):
         problems.append("freeze: leave it out, lora freezes all but the adapters and the head")
     problems += repeats.problems(config) + hub.problems(config, origin(config)["model"])
@@ -244,9 +252,16 @@ def load_data(config: RunConfig, recipe: Recipe) -> tuple[Data, RunConfig]:
     data_module.drop_groups(data)
     for note in recipe.count(data.splits["train"]):
         say(note)
-    if "test" not in data.splits:
-        say("no test split: the validation scores below also picked the checkpoint, and are flattered by that")
+    for note in untested(data):
+        say(note)
     return data, _settled(config, recipe, data)
+
+
+def untested(data: Data) -> list[str]:
+    """A sentence where no split is left that decided nothing."""
+    if "test" in data.splits:
+        return []
+    return ["no test split: the validation scores also picked the checkpoint, and are flattered by that"]
 
 
 def _draw_validation(data: Data, recipe: Recipe, seed: int) -> None:

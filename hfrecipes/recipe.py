@@ -6,6 +6,7 @@ the command line or the Trainer; the runner does, and calls the recipe.
 
 from __future__ import annotations
 
+import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -314,6 +315,14 @@ class Recipe:
             return_attention_mask=False,
             return_token_type_ids=pairs is not None and "token_type_ids" in self.tokenizer.model_input_names,
         )
+
+    def purpose(self) -> str:
+        """What the model does, in a sentence for its card; that of the task's module, where options say no more."""
+        return " ".join((sys.modules[type(self).__module__].__doc__ or "").partition("\n\n")[0].split())
+
+    def example(self, reads: Sequence[str]) -> Row:
+        """A row to predict, of the columns that the model reads, for its card and the command line."""
+        return {name: self.samples[0].get(name, "…") for name in reads}
 
     def illustrate(self, features: Row) -> str:
         """Encoded row as a person reads it, what is learnt of it marked; empty where there is nothing to see."""

@@ -45,6 +45,7 @@ def problems(config: RunConfig) -> list[str]:
         found.append(f"folds.fold: found {fold}, expected a number from 1 to {number}")
     if config.seeds and len(set(config.seeds)) < 2:
         found.append(f"seeds: found {config.seeds}, expected two or more that differ; for one, seed={config.seeds[0]}")
+    found += [f"seeds: found {seed}, expected 0 or more" for seed in config.seeds if seed < 0]
     if config.seeds and config.folds is not None:
         found.append("folds and seeds: give one of them")
     if config.hub and are_wanted(config):

@@ -374,19 +374,20 @@ def _say_samples(predictions: list[Row]) -> None:
 
 
 def _score_all(job: Job, predicted: dict[str, _Predicted]) -> tuple[dict[str, dict[str, dict[str, Any]]], list[str]]:
-    """Scores by split, how far train is above validation, and a sentence where that is overfitting."""
+    """Scores by split, how far train is above validation, and sentences where that is overfitting or nothing learnt."""
     trivial = job.recipe.baseline(job.data.splits["train"])
     scores = {split: found for split, one in predicted.items() if (found := _score(job, split, one, trivial))}
-    if scores:
-        last = next(reversed(scores))
-        for sentence in scoring.what_tuning_did(last, scores[last]):
-            say(sentence)
-    sentences = []
+    if not scores:
+        return scores, []
+    last = next(reversed(scores))
+    for sentence in scoring.what_tuning_did(last, scores[last]):
+        say(sentence)
+    sentences = scoring.no_better(job.recipe, scores[last])
     if "train" in scores and "validation" in scores:
         scores[scoring.GAP] = scoring.gap(scores["train"], scores["validation"])
-        sentences = scoring.overfitting(job.recipe, scores, lora=bool(job.config.lora))
-        for sentence in sentences:
-            say(sentence)
+        sentences += scoring.overfitting(job.recipe, scores, lora=bool(job.config.lora))
+    for sentence in sentences:
+        say(sentence)
     return scores, sentences
 
 

@@ -91,21 +91,27 @@ def _find(name: str) -> tuple[Path, bool]:
     if os.path.isdir(name):
         if not Path(name, folder.RECIPE).exists():
             raise ModelError(f"{name} has no {folder.RECIPE}: expected the folder that a run of hfrecipes left")
+        parts = sorted(one.name for one in Path(name).iterdir() if (one / folder.RUN).exists())
+        if parts and not Path(name, folder.RUN).exists():
+            raise ModelError(f"{name} holds several runs: choose one of {', '.join(parts)}")
         if not (folder.is_complete(Path(name)) or is_adapter(name)):
             raise ModelError(f"the run in {name} is not complete: the command that started it resumes it")
         return Path(name), False
     repository, _, revision = name.partition("@")
+    is_part = repository.count("/") == 2 and repository.endswith(f"/{ADAPTER}")
+    repository = repository.removesuffix(f"/{ADAPTER}") if is_part else repository
     if hub_name(repository) is None or "/" not in repository:
         raise NotFoundError(f"there is no run {name}: give the folder of a run, or a Hub id such as me/model")
-    return _from_hub(repository, revision), True
+    return _from_hub(repository, revision, ADAPTER if is_part else ""), True
 
 
-def _from_hub(name: str, revision: str) -> Path:
-    """Folder of a model that a run pushed, fetched where the cache lacks it."""
+def _from_hub(name: str, revision: str, part: str) -> Path:
+    """Folder of a model that a run pushed, or of the adapter in it, fetched where the cache lacks it."""
     from huggingface_hub import snapshot_download
 
+    patterns = {"allow_patterns": f"{part}/*"} if part else {"ignore_patterns": ["checkpoint-*", f"{ADAPTER}/*"]}
     try:
-        place = Path(snapshot_download(name, revision=revision or None, ignore_patterns=["checkpoint-*", "adapter/*"]))
+        place = Path(snapshot_download(name, revision=revision or None, **patterns)) / part
     except Exception as error:
         raise NotFoundError(f"{name} is no folder here, and the Hub did not give it: {hub.reason(error)}") from error
     if not (place / folder.RECIPE).exists():

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 DRAWS = 1000
+LOW = ("loss", "perplexity", "byte_perplexity", "ece", "brier", "mse", "mae", "ter")  # the less, the better
 GAP = "gap"  # beside the splits: how far train is above validation
 MUCH = (
     0.2  # share of what was learnt beyond the baseline that may be lost on validation before it is called overfitting
@@ -198,7 +199,21 @@ def overfitting(recipe: Recipe, scores: dict[str, dict[str, dict[str, Any]]], *,
     tries += ["weight_decay=0.1"] if recipe.freeze or lora else ["freeze=embeddings", "lora=true"]
     return [
         f"overfitting: {name} is {train:.3f} on train and {held:.3f} on validation, where {lost / learnt:.0%} of what "
-        f"was learnt beyond the baseline is lost. More rows help most; else fewer epochs, {', '.join(tries)}"
+        f"was learnt beyond the baseline is lost. More rows help most; else {', '.join(tries)}"
+    ]
+
+
+def no_better(recipe: Recipe, found: dict[str, dict[str, Any]]) -> list[str]:
+    """A sentence where the metric that picks the checkpoint is not beyond the baseline for sure."""
+    name, greater = recipe.best_metric
+    entry = found.get(name, {})
+    trivial, edges = entry.get("baseline"), entry.get("ci95")
+    if trivial is None or edges is None or not np.isfinite([trivial, *edges]).all():
+        return []
+    if (edges[0] > trivial) if greater else (edges[1] < trivial):
+        return []
+    return [
+        f"not seen to be better than the baseline: {name} is {shown(entry)}, that of the baseline {number(trivial)}"
     ]
 
 
@@ -228,9 +243,9 @@ def shown(entry: Mapping[str, Any]) -> str:
 
 def number(value: float | None) -> str:
     """Three decimals, or a dash where there is no number."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
+    return "–" if value is None or not math.isfinite(value) else f"{value:z.3f}"
 
 
 def interval(edges: list[float] | None) -> str:
-    """`low–high`, or a dash."""
-    return "–" if not edges else f"{number(edges[0])}–{number(edges[1])}"
+    """`low–high`, `low to high` where one has a sign, or a dash."""
+    return "–" if not edges else f"{number(edges[0])}{' to ' if min(edges) < 0 else '–'}{number(edges[1])}"

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import adapters, checks, predict, regularization
+from . import adapters, checks, predict, regularization, scoring
 from . import model as model_module
 from .card import few_examples
 from .config import RunConfig
-from .errors import ConfigError
+from .errors import ConfigError, MissingPackageError
 from .model import one_gpu
-from .plan import Plan, encode, load_tokenizer, machine, say_lengths
+from .plan import Plan, encode, load_tokenizer, machine, say_lengths, untested
 from .recipe import Recipe, arguments_name
 from .say import say
 
@@ -43,7 +44,7 @@ def make_job(plan: Plan) -> Job:
     load_tokenizer(plan.config, plan.recipe)
     with arguments.main_process_first():
         encoded = encode(plan.recipe, plan.data, plan.golds)
-    limits += [*say_lengths(encoded, plan.data, plan.recipe), *few_examples(plan.recipe)]
+    limits += [*untested(plan.data), *say_lengths(encoded, plan.data, plan.recipe), *few_examples(plan.recipe)]
     about = {**plan.about, "machine": machine(), "limits": limits}
     trainer = make_trainer(plan, arguments, encoded)
     return Job(**{**vars(plan), "about": about}, encoded=encoded, trainer=trainer)
@@ -74,18 +75,21 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
         config.early_stopping if isinstance(config.early_stopping, dict) else {"early_stopping_patience": PATIENCE}
     )
     stops = bool(config.early_stopping) and arguments.load_best_model_at_end
+    if isinstance(config.early_stopping, dict) and not stops:
+        say("early stopping: off, as load_best_model_at_end is, or nothing is evaluated or saved on the way")
     shown = {split: predict.for_model(recipe, rows, answers=True) for split, rows in encoded.items()}
-    trainer: Trainer = getattr(transformers, recipe.trainer)(
-        network,
-        arguments,
-        data_collator=predict.collator(recipe, network),
-        train_dataset=shown["train"],
-        eval_dataset=shown.get("validation"),
-        processing_class=recipe.tokenizer,
-        preprocess_logits_for_metrics=recipe.reduce,
-        compute_loss_func=recipe.loss_function(arguments.label_smoothing_factor),
-        callbacks=[_epoch_teller(recipe), *([transformers.EarlyStoppingCallback(**keywords)] if stops else [])],
-    )
+    with _as_missing_package():
+        trainer: Trainer = getattr(transformers, recipe.trainer)(
+            network,
+            arguments,
+            data_collator=predict.collator(recipe, network),
+            train_dataset=shown["train"],
+            eval_dataset=shown.get("validation"),
+            processing_class=recipe.tokenizer,
+            preprocess_logits_for_metrics=recipe.reduce,
+            compute_loss_func=recipe.loss_function(arguments.label_smoothing_factor),
+            callbacks=[_epoch_teller(recipe), *([transformers.EarlyStoppingCallback(**keywords)] if stops else [])],
+        )
     if recipe.layerwise_lr_decay is not None:
         trainer.optimizer = regularization.layerwise_optimizer(trainer, recipe.layerwise_lr_decay)
     recipe.seed = arguments.seed
@@ -95,6 +99,17 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
     with trainer.autocast_smart_context_manager():
         recipe.check_model(trainer.model)
     return trainer
+
+
+@contextlib.contextmanager
+def _as_missing_package() -> Iterator[None]:
+    """Say which package lacks, as one that `report_to` names."""
+    try:
+        yield
+    except (ImportError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "installed" not in str(error):
+            raise
+        raise MissingPackageError(" ".join(str(error).split())) from error
 
 
 def _say_size(network: Any, config: RunConfig) -> None:
@@ -158,11 +173,18 @@ def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validat
         chosen.setdefault("load_best_model_at_end", chosen["save_strategy"] != "no")
         if "metric_for_best_model" not in chosen:
             chosen["metric_for_best_model"], chosen["greater_is_better"] = recipe.best_metric
+        elif chosen["metric_for_best_model"].removeprefix("eval_") in scoring.LOW:
+            chosen.setdefault("greater_is_better", False)
     try:
         arguments: TrainingArguments = getattr(transformers, arguments_name(type(recipe)))(**chosen)
     except (TypeError, ValueError, KeyError) as error:
         raise ConfigError(f"training: {' '.join(str(error).split())}") from error
     one_gpu(arguments)
+    rare = (
+        arguments.eval_strategy == arguments.save_strategy == "steps" and arguments.save_steps != arguments.eval_steps
+    )
+    if rare and arguments.load_best_model_at_end:
+        say(f"checkpoints: the best one is kept only if it is saved: save_steps={arguments.eval_steps:g} saves each")
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if arguments.world_size != processes:
         raise ConfigError(f"{processes} processes were started and {arguments.world_size} joined: start with torchrun")

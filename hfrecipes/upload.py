@@ -196,10 +196,17 @@ def _card(path: Path, config: RunConfig, recipe: Recipe, origin: Mapping[str, st
     from huggingface_hub import ModelCard, ModelCardData
 
     card = ModelCard.load(path / folder.CARD)
-    head = ModelCardData(**{**card.data.to_dict(), **facts(config, recipe, origin)})
-    text = card.text
+    known = card.data.to_dict()
+    title = name.rpartition("/")[2]
+    for entry in known.get("model-index", []):
+        entry["name"] = title
+    head = ModelCardData(**{**known, **facts(config, recipe, origin)})
+    text = re.sub(r"^# .*$", lambda _: f"# {title}", card.text, count=1, flags=re.MULTILINE)
     if hub.keywords(config.hub)["model"] == "adapter":  # transformers alone does not load it
         text = re.sub(r"```python\n(?:(?!```).)*?```\n\nWith", "With", text, count=1, flags=re.DOTALL)
+    if hub.keywords(config.hub)["model"] == "both":
+        alone = f'The adapter alone, merged into its base on loading: `hfrecipes.load("{name}/{ADAPTER}")`.'
+        text = text.replace("\n## Training data\n", f"\n{alone}\n\n## Training data\n", 1)
     text = _NAMED.sub(lambda found: f'{found[1]}"{name}"', text)
     return _signed(f"---\n{head}\n---\n{text}")
 

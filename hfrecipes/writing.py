@@ -48,6 +48,8 @@ def generate(trainer: Trainer, prompts: list[list[int]], *, seed: int | None = N
     import torch
 
     model, size = trainer.model, trainer.args.per_device_eval_batch_size
+    if hasattr(model, "active_peft_config"):  # its virtual tokens stand before the padding, which shifts the places
+        size = 1
     made: list[list[int]] = [[] for _ in prompts]
     order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
     gpus = [model.device] if model.device.type == "cuda" else []

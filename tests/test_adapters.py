@@ -144,7 +144,6 @@ SMALL = {
     "WAVEFT": {"n_frequency": 8},
     "FOURIERFT": {"n_frequency": 8},
     "PSOFT": {"r": 8},
-    "P_TUNING": {"num_virtual_tokens": 4, "encoder_hidden_size": 16},
     "PROMPT_TUNING": {"num_virtual_tokens": 4},
     "PREFIX_TUNING": {"num_virtual_tokens": 4},
 }
@@ -178,7 +177,7 @@ def test_every_method_is_taken_or_refused_with_a_reason():
         configure("token-classification", {"lora": {"peft_type": "PROMPT_TUNING"}})
     with pytest.raises(ConfigError, match=r"lora.peft_type: LORRA is none of .*did you mean LORA"):
         configure("text-classification", {"lora": {"peft_type": "lorra"}})
-    with pytest.raises(ConfigError, match=r"unknown setting lora.vera_droput .did you mean vera_dropout"):
+    with pytest.raises(ConfigError, match=r"unknown setting lora.vera_droput .did you mean lora.vera_dropout"):
         configure("text-classification", {"lora": {"peft_type": "VERA", "vera_droput": 0.1}})
 
 
@@ -257,6 +256,72 @@ def test_adapters_that_change_their_base_as_they_are_drawn_are_not_taken_for_oth
     result = hfrecipes.run("text-classification", dataset=rows, output_dir=tmp_path / "run", **settings)
     texts = [row["text"] for row in rows["test"]]
     assert close(result.predict(texts), hfrecipes.load(tmp_path / "run" / "adapter").predict(texts))
+
+
+@pytest.mark.parametrize(
+    ("lora", "said"),
+    [
+        ({"use_dora": "no"}, "lora.use_dora: found 'no' .str., expected true or false"),
+        ({"r": 1.5}, "lora.r: found 1.5 .float., expected whole number"),
+        ({"modules_to_save": "classifier"}, "lora.modules_to_save: found classifier .str., expected list or null"),
+        ({"rank_pattern": 3}, "lora.rank_pattern: found 3 .int., expected block of keys"),
+        ({"task_type": "CAUSAL_LM"}, "lora.task_type: leave it out"),
+        ({"layer_replication": [[0, 1]]}, "lora.layer_replication: leave it out"),
+        ({"peft_type": "PREFIX_TUNING", "prefix_projection": True}, "lora.prefix_projection: leave it out"),
+        ({}, "lora: found an empty block"),
+    ],
+)
+def test_values_of_an_adapter_are_checked_before_anything_is_read(lora, said):
+    with pytest.raises(ConfigError, match=said):
+        configure("text-classification", {"lora": lora})
+
+
+@pytest.mark.parametrize(
+    ("lora", "said"),
+    [
+        ({"modules_to_save": ["poler"]}, "this model has no module poler .did you mean pooler"),
+        ({"target_modules": "query"}, r"linear layers of this model are .*query.*lora.target_modules='\["),
+        ({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 60}, "60 of 64 tokens that the model reads"),
+    ],
+)
+def test_an_adapter_that_does_not_fit_the_model_is_refused_before_training(lora, said, quick, tmp_path):
+    with pytest.raises(ConfigError, match=said):
+        hfrecipes.build("text-classification", dataset=opinions(40), lora=lora, output_dir=tmp_path / "run", **quick)
+
+
+def test_weights_in_two_places_are_not_adapted_in_one(tiny_bert, quick, tmp_path):
+    rows = [{"text": row["text"]} for row in opinions(40)]
+    lora = {"target_modules": ["word_embeddings", "query"]}
+    with pytest.raises(ConfigError, match="word_embeddings shares its weights with another layer"):
+        hfrecipes.build("fill-mask", dataset=rows, lora=lora, output_dir=tmp_path / "run", **quick)
+
+
+def test_modules_that_are_to_be_saved_are_so_beside_those_that_are_new(tiny_bert, quick, tmp_path, caplog):
+    """A list of the user's does not replace the new ones, is not written into, and does not hinder a resume."""
+    lora, rows = {"modules_to_save": ["word_embeddings"]}, opinions(40)
+    run = {**quick, "dataset": rows, "lora": lora, "output_dir": tmp_path / "run", "max_steps": 2}
+    hfrecipes.run("text-classification", **run)
+    assert lora == {"modules_to_save": ["word_embeddings"]}
+    kept = json.loads((tmp_path / "run" / "adapter" / "adapter_config.json").read_text())["modules_to_save"]
+    assert {"classifier", "embeddings.word_embeddings"} <= set(kept)
+    caplog.clear()
+    hfrecipes.run("text-classification", **run)
+    assert "this run is complete" in caplog.text
+
+
+def test_virtual_tokens_write_the_same_alone_and_beside_longer_prompts(tiny_llama, quick, tmp_path):
+    settings = {**quick, "model": tiny_llama, "max_steps": 4, "max_new_tokens": 12, "max_length": 64}
+    lora = {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 4}
+    rows = [{"text": f"{row['text']}."} for row in opinions(60)]
+    trained = hfrecipes.run("text-generation", dataset=rows, lora=lora, output_dir=tmp_path / "run", **settings)
+    short, long = "the", "the film was so very much better than all that we saw before it"
+    assert trained.predict([short])[0]["generated_text"] == trained.predict([short, long])[0]["generated_text"]
+
+
+def test_an_adapter_is_no_model_to_start_from(adapted, quick, tmp_path):
+    run = {**quick, "model": str(adapted.path / "adapter"), "dataset": opinions(40), "output_dir": tmp_path / "run"}
+    with pytest.raises(ModelError, match=r"is an adapter: start from .* hfrecipes merge"):
+        hfrecipes.run("text-classification", **run)
 
 
 # --- quantized bases ---------------------------------------------------------------------------------------------

@@ -190,7 +190,7 @@ def test_a_threshold_that_is_given_is_heeded_and_none_is_tuned(quick, tmp_path):
 
 
 def test_one_temperature_leaves_labels_as_they_are_and_betters_the_log_loss(quick, tmp_path, caplog):
-    rows = {"train": opinions(160), "validation": opinions(80, 1), "test": opinions(80, 2)}
+    rows = {"train": opinions(160), "validation": opinions(120, 1), "test": opinions(80, 2)}
     run = {"dataset": rows, **quick, "num_train_epochs": 4}
     plain = hfrecipes.run("text-classification", output_dir=tmp_path / "a", **run)
     scaled = hfrecipes.run("text-classification", output_dir=tmp_path / "b", temperature_scaling=True, **run)
@@ -204,3 +204,28 @@ def test_one_temperature_leaves_labels_as_they_are_and_betters_the_log_loss(quic
         return -float(np.mean([np.log(line["prediction"]["scores"][line["label"]]) for line in held]))
 
     assert log_loss(scaled) <= log_loss(plain) + 1e-9
+
+
+def test_what_validation_decided_is_not_handed_down_to_a_run_that_starts_from_the_model(several, quick, tmp_path):
+    rows = [labelled(row, place) for place, row in enumerate(opinions(80))]
+    for lora in (False, True):
+        settings = {**quick, "model": str(several.path), "threshold": 0.5, "lora": lora, "max_steps": 2}
+        result = hfrecipes.run("text-classification", dataset=rows, output_dir=tmp_path / str(lora), **settings)
+        for folder in ("", "adapter") if lora else ("",):
+            again = hfrecipes.load(tmp_path / str(lora) / folder)
+            assert again.recipe.tuned == {}
+            assert again.predict("the film was great")["label"] == result.predict("the film was great")["label"]
+
+
+def test_a_temperature_is_found_only_where_the_rows_tell_it(caplog):
+    recipe = TextClassification(temperature_scaling=True)
+    recipe.study(datasets.Dataset.from_dict({"label": ["a", "b"]}))
+    generator = np.random.default_rng(0)
+    for rows, right, said in ((40, 0.8, "40 validation rows are too few"), (200, 1.0, "leave it open")):
+        gold = generator.integers(0, 2, rows)
+        guessed = np.where(generator.random(rows) < right, gold, 1 - gold)
+        logits = np.stack([1 - guessed, guessed], axis=1) * 2.0
+        recipe.tuned = {}
+        (sentence,) = recipe.tune(recipe.decode(logits, [], None), ["ab"[one] for one in gold])
+        assert said in sentence
+        assert not recipe.tuned

@@ -235,3 +235,15 @@ def test_weights_find_the_rare_label(quick, tmp_path):
         recall[name] = result.metrics["test"]["accuracy"]
     assert Counter(row["label"] for row in rows["train"]) == {"good": 380, "bad": 20}
     assert min(recall["weights"], recall["adjusted"]) > recall["plain"] + 0.2, recall
+
+
+def test_in_evaluation_the_loss_does_not_grow_with_the_number_of_processes(monkeypatch):
+    """The Trainer multiplies it by their number, as in training, where it counts the items of all of them."""
+    logits, labels = logits_and_labels()
+    recipe, _ = studied(list("abc"))
+    with torch.no_grad():
+        alone = mean_loss(recipe, logits, labels)
+        monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+        monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+        assert 2 * mean_loss(recipe, logits, labels) == pytest.approx(alone)
+    assert mean_loss(recipe, logits, labels) == pytest.approx(alone)

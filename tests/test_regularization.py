@@ -204,6 +204,9 @@ def test_every_architecture_says_which_dropouts_it_has(name):
         ({"freeze": 0}, "expected 1 layer or more"),
         ({"freeze": "head"}, "freeze: found head"),
         ({"layerwise_lr_decay": 1.5}, "expected a factor above 0, 1 at most"),
+        ({"label_smoothing_factor": 1.5}, "label_smoothing_factor: found 1.5, expected 0 to below 1"),
+        ({"neftune_noise_alpha": -1}, "neftune_noise_alpha: found -1, expected a number above 0"),
+        ({"early_stopping": {"early_stopping_patience": "x"}}, "early_stopping.early_stopping_patience: found x"),
         ({"freeze": 2, "lora": True}, "freeze: leave it out, lora freezes all but the adapters"),
     ],
 )
@@ -227,3 +230,15 @@ def test_noise_on_embeddings_is_for_training_alone(task, lora, model_for, quick,
     result = hfrecipes.run(task, dataset={"train": rows, "test": rows[:4]}, output_dir=tmp_path / "run", **settings)
     again = hfrecipes.load(tmp_path / "run").evaluate(rows[:4])
     assert result.metrics["test"] == pytest.approx(again.metrics)
+
+
+@pytest.mark.parametrize(("metric", "greater"), [("brier", False), ("loss", False), ("f1_macro", True)])
+def test_the_best_checkpoint_is_the_one_that_the_metric_calls_so(metric, greater, quick, tmp_path):
+    trainer = hfrecipes.build(
+        "text-classification",
+        dataset=opinions(40),
+        metric_for_best_model=metric,
+        output_dir=tmp_path / "run",
+        **quick,
+    )
+    assert trainer.args.greater_is_better is greater

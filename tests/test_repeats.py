@@ -6,12 +6,13 @@ import json
 import statistics
 from collections import Counter
 
+import pandas as pd
 import pytest
 from conftest import opinions
 
 import hfrecipes
 from hfrecipes.config import read_recipe_file
-from hfrecipes.errors import ConfigError, DataError, OutputError
+from hfrecipes.errors import ConfigError, DataError, ModelError, OutputError
 from hfrecipes.plan import configure, load_data
 
 
@@ -59,6 +60,14 @@ def test_equal_cells_of_the_named_column_stay_together():
         folds_of({"train": rows}, n_splits=3, groups="whom")
     with pytest.raises(DataError, match="folds: found 12 groups, expected 13 or more"):
         folds_of({"train": rows}, n_splits=13, groups="who")
+
+
+@pytest.mark.parametrize("nobody", [None, "", float("nan")])
+def test_rows_of_no_group_are_not_taken_for_one(nobody):
+    who = [nobody if place % 3 else f"p{place}" for place in range(12)]
+    rows = pd.DataFrame({"text": [f"t{place}" for place in range(12)], "label": list("ab") * 6, "who": who})
+    with pytest.raises(DataError, match="column 'who' is empty in 8 of 12 rows"):
+        folds_of({"train": rows}, n_splits=2, groups="who")
 
 
 def test_rows_that_stand_twice_do_not_leak_into_the_fold():
@@ -184,6 +193,18 @@ def test_the_same_command_goes_on_where_runs_lack_and_leaves_the_others(folded, 
         hfrecipes.run("text-classification", dataset=opinions(90), output_dir=folded.path, folds=4, **settings)
 
 
+def test_unfinished_folds_are_not_written_over(tiny_bert, tmp_path):
+    run = {"model": tiny_bert, "dataset": opinions(60), "bf16": False, "max_steps": 2, "output_dir": tmp_path / "run"}
+    hfrecipes.run("text-classification", folds={"n_splits": 3, "fold": 2}, **run)
+    before = (tmp_path / "run" / "recipe.yaml").read_text()
+    for other in ({}, {"folds": 4}, {"seeds": [1, 2]}):
+        with pytest.raises(OutputError, match="holds another run"):
+            hfrecipes.run("text-classification", **run, **other)
+    with pytest.raises(ModelError, match="holds several runs: choose one of fold-2"):
+        hfrecipes.load(tmp_path / "run")
+    assert (tmp_path / "run" / "recipe.yaml").read_text() == before
+
+
 def test_folds_that_were_run_one_by_one_become_the_whole(tiny_bert, tmp_path, caplog):
     settings = {"model": tiny_bert, "dataset": opinions(60), "max_steps": 2, "save_strategy": "no", "bf16": False}
     run = {"output_dir": tmp_path / "run", **settings}
@@ -228,6 +249,7 @@ def test_several_seeds_are_the_runs_of_each_seed(quick, tmp_path):
         ({"folds": {"splits": 3}}, r"unknown setting folds.splits \(did you mean n_splits\?\)"),
         ({"folds": 3, "seeds": [1, 2]}, "folds and seeds: give one of them"),
         ({"seeds": [1]}, r"seeds: found \[1\], expected two or more that differ; for one, seed=1"),
+        ({"seeds": [1, -1]}, "seeds: found -1, expected 0 or more"),
         ({"seeds": [1, 2], "hub": "me/model"}, "several runs leave no one model to push"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 import subprocess
 import sys
@@ -519,6 +520,9 @@ def test_two_processes_leave_one_run_with_its_rows_in_order(tiny_bert, tmp_path)
     written = json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]
     again = hfrecipes.load(tmp_path / "run").evaluate(ROWS["test"]).metrics
     assert {name: entry["value"] for name, entry in written.items()} == pytest.approx(again)
+    said = [float(one) for one in re.findall(r"'eval_loss': '([\d.]+)'", made.stdout + made.stderr)]
+    assert all(one < 0.8 for one in said), "of two labels alike it is 0.69, and not twice that"
+    assert said
     steps = json.loads((tmp_path / "run" / "run.json").read_text())["steps"]
     assert steps == 3 * 160 / 8, "both processes share each epoch"
 

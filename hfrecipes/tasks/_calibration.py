@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+FEWEST = 100  # validation rows that a temperature is found from
+FARTHEST = 10  # a temperature beyond it, or below 1 by as much, is where the search ends and no minimum
 LEAST = 10  # validation rows with a label, below which it gets the threshold that suits all labels together
 PASSES = 20  # over the labels at most
 _TINY = 1e-12
 
 
-def temperature(shares: np.ndarray, gold: np.ndarray) -> float:
-    """What logits are to be divided by for the least log loss (Guo et al. 2017).
+def temperature(shares: np.ndarray, gold: np.ndarray) -> float | None:
+    """What logits are to be divided by for the least log loss (Guo et al. 2017); None where there is no such number.
+
+    Rows that are all predicted right, or wrong, would have it at 0, or without end.
 
     Args:
         shares: Probabilities, (rows, labels).
@@ -21,7 +25,7 @@ def temperature(shares: np.ndarray, gold: np.ndarray) -> float:
     loss = _log_loss_of_one if gold.ndim == 1 else _log_loss_of_several
     logits = _logits(shares, several=gold.ndim > 1)
     found = minimize_scalar(lambda log: loss(logits / np.exp(log), gold), bounds=(-3, 3), method="bounded")
-    return float(np.exp(found.x))
+    return float(np.exp(found.x)) if abs(found.x) < np.log(FARTHEST) else None
 
 
 def sharpened(shares: np.ndarray, temperature: float, *, several: bool) -> np.ndarray:

@@ -21,10 +21,10 @@ def check(recipe: Any) -> None:
         ConfigError: One is negative, or two make up for the same skew.
     """
     for name in ("focal_gamma", "logit_adjustment"):
-        if getattr(recipe, name) < 0:
+        if not 0 <= getattr(recipe, name) < math.inf:
             raise ConfigError(f"{name}: {getattr(recipe, name)}, expected 0 or more")
     given = recipe.class_weights if isinstance(recipe.class_weights, dict) else {}
-    wrong = [f"{name} {value}" for name, value in given.items() if not value > 0]
+    wrong = [f"{name} {value}" for name, value in given.items() if not 0 < value < math.inf]
     if wrong:
         raise ConfigError(f"class_weights: found {', '.join(wrong)}, expected numbers above 0")
     if recipe.class_weights and recipe.logit_adjustment:

@@ -21,9 +21,13 @@ def over_batch(total: Any, counted: Any, num_items_in_batch: Any) -> Any:
     """
     import torch
 
-    # In evaluation the Trainer counts the whole of this part, marks below 0 included.
-    whole = counted if num_items_in_batch is None or not torch.is_grad_enabled() else num_items_in_batch
-    return total / whole
+    if num_items_in_batch is None:
+        return total / counted
+    if torch.is_grad_enabled():
+        return total / num_items_in_batch
+    # In evaluation the Trainer counts marks below 0 too, and multiplies by the number of processes as in training.
+    joined = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return total / counted / (torch.distributed.get_world_size() if joined else 1)
 
 
 def cross_entropy(logits: Any, labels: Any, label_smoothing: float = 0.0, among: Any = None) -> Any:

@@ -104,6 +104,10 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
         _causal.check(self)
         self.template: Any = None  # a Template, from `settle` on
 
+    def example(self, reads: Sequence[str]) -> Row:
+        """A dialogue whose next turn is the assistant's."""
+        return {"messages": self.samples[0]["messages"][:-1]}
+
     @property
     def best_metric(self) -> tuple[str, bool]:
         """Perplexity of the replies."""
@@ -241,7 +245,7 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
     # --- scores --------------------------------------------------------------------------------------------------
 
     def baseline(self, train: Dataset) -> Callable[[Dataset], list[Row]]:
-        """Every token as likely as it is frequent in the training replies; the last reply that train has most often."""
+        """Every token as likely as it is frequent in the training replies; as a text, the most frequent last reply."""
         some = _tokens.some(train)
         counts = Counter(text for text in map(self.gold, some) if text)
         most = max(sorted(counts), key=counts.__getitem__, default="")

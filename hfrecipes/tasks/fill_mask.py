@@ -78,6 +78,10 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
         """As the option says."""
         return (self.document,)
 
+    def example(self, reads: Sequence[str]) -> Row:
+        """A text with a gap."""
+        return {"text": f"Keep the jar in a {self.tokenizer.mask_token} place."}
+
     @property
     def best_metric(self) -> tuple[str, bool]:
         """Perplexity of the hidden tokens."""

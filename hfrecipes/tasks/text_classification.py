@@ -229,6 +229,12 @@ print(classify("{text}", top_k=None))
             "problem_type": self.problem_type,
         }
 
+    def purpose(self) -> str:
+        """What each text is given."""
+        number = len(self.labels)
+        given: dict[Any, str] = {REGRESSION: "a number", MULTI: f"as many of {number} labels as fit"}
+        return f"Gives each text, or pair of texts, {given.get(self.problem_type, f'one of {number} labels')}."
+
     # --- rows to features, outputs to predictions ----------------------------------------------------------------
 
     def encode(self, batch: Batch) -> Batch:
@@ -288,13 +294,10 @@ print(classify("{text}", top_k=None))
             return sentences
         shares, gold = self._shares(predictions), np.asarray(self.metric_inputs(predictions, references)[1])
         if self.temperature_scaling:
-            self.tuned["temperature"] = _calibration.temperature(shares, gold)
-            sentences.append(
-                f"temperature: {self.tuned['temperature']:.3g}, which gives the least log loss of {len(gold)} "
-                "validation rows"
-            )
+            sentences.append(self._tune_temperature(shares, gold))
             # The thresholds are of the probabilities that come of it.
-            shares = _calibration.sharpened(shares, self.tuned["temperature"], several=self.problem_type == MULTI)
+            divisor = self.tuned.get("temperature", 1.0)
+            shares = _calibration.sharpened(shares, divisor, several=self.problem_type == MULTI)
         if self.problem_type == MULTI and self.threshold is None:
             found = _calibration.thresholds(shares, gold)
             self.tuned |= {f"threshold[{name}]": float(one) for name, one in zip(self.labels, found, strict=True)}
@@ -304,10 +307,20 @@ print(classify("{text}", top_k=None))
             )
         return sentences
 
+    def _tune_temperature(self, shares: np.ndarray, gold: np.ndarray) -> str:
+        rows = f"{len(gold)} validation rows"
+        if len(gold) < _calibration.FEWEST:
+            return f"temperature: left at 1, {rows} are too few to find it; expected {_calibration.FEWEST} or more"
+        found = _calibration.temperature(shares, gold)
+        if found is None:
+            return f"temperature: left at 1, the {rows} leave it open, as where nearly all are predicted right"
+        self.tuned["temperature"] = found
+        return f"temperature: {found:.3g}, which gives the least log loss of {rows}"
+
     # --- scores --------------------------------------------------------------------------------------------------
 
     def baseline(self, train: Dataset) -> Callable[[Dataset], list[Row]]:
-        """The most frequent label, or the mean, of the training rows; scores are their shares."""
+        """The label that train has most often, or the mean of its numbers."""
         references = [gold for value in train["label"] if (gold := self.gold({"label": value})) is not None]
         if self.problem_type == REGRESSION:
             prediction: Row = {"label": float(np.mean(references))}

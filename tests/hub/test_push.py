@@ -177,7 +177,7 @@ def test_adapter_merged_or_both(hub, api, name, tiny_bert, transport, tmp_path):
         ({"model": "adapter"}, "adapter needs an adapter: add lora=true"),
         ({"model": "all"}, "hub.model: found all, expected merged, adapter, both"),
         ({"privat": True}, r"unknown setting hub.privat \(did you mean private\?\)"),
-        ({"repo_id": "a/b/c"}, "Repo id must be in the form"),
+        ({"repo_id": "a/b/c"}, "hub: found a.b.c, expected <user or organisation>.<name>"),
         ({"every": "epoch"}, "expected save"),
         ({"card": "mit"}, "hub.card: found 'mit' .str., expected a block of keys"),
         ({"card": {"licence": "mit"}}, r"unknown setting hub.card.licence \(did you mean license\?\)"),
@@ -185,7 +185,7 @@ def test_adapter_merged_or_both(hub, api, name, tiny_bert, transport, tmp_path):
         ({"private": "no"}, "hub.private: found 'no' .str., expected true or false"),
         ({"tag": 1.0}, r"hub.tag: found 1.0 \(float\), expected a text; a number in quotes"),
         ({"revision": "hfrecipes-checkpoints"}, "is where checkpoints travel to"),
-        ({"every": "save", "repo_id": "a/b c"}, "Repo id must"),
+        ({"every": "save", "repo_id": "a/b c"}, "expected <user or organisation>.<name>"),
     ],
 )
 def test_settings_of_a_push_are_checked_without_the_hub(hub, done, settings, said):
