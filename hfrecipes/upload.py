@@ -204,10 +204,10 @@ def _card(path: Path, config: RunConfig, recipe: Recipe, origin: Mapping[str, st
     text = re.sub(r"^# .*$", lambda _: f"# {title}", card.text, count=1, flags=re.MULTILINE)
     if hub.keywords(config.hub)["model"] == "adapter":  # transformers alone does not load it
         text = re.sub(r"```python\n(?:(?!```).)*?```\n\nWith", "With", text, count=1, flags=re.DOTALL)
+    text = _NAMED.sub(lambda found: f'{found[1]}"{name}"', text)
     if hub.keywords(config.hub)["model"] == "both":
         alone = f'The adapter alone, merged into its base on loading: `hfrecipes.load("{name}/{ADAPTER}")`.'
         text = text.replace("\n## Training data\n", f"\n{alone}\n\n## Training data\n", 1)
-    text = _NAMED.sub(lambda found: f'{found[1]}"{name}"', text)
     return _signed(f"---\n{head}\n---\n{text}")
 
 

@@ -191,6 +191,8 @@ def test_a_threshold_that_is_given_is_heeded_and_none_is_tuned(quick, tmp_path):
 
 def test_one_temperature_leaves_labels_as_they_are_and_betters_the_log_loss(quick, tmp_path, caplog):
     rows = {"train": opinions(160), "validation": opinions(120, 1), "test": opinions(80, 2)}
+    for row in rows["validation"][::8]:  # else there is nothing to be unsure of
+        row["label"] = {"good": "bad", "bad": "good"}[row["label"]]
     run = {"dataset": rows, **quick, "num_train_epochs": 4}
     plain = hfrecipes.run("text-classification", output_dir=tmp_path / "a", **run)
     scaled = hfrecipes.run("text-classification", output_dir=tmp_path / "b", temperature_scaling=True, **run)

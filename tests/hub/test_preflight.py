@@ -53,6 +53,18 @@ def test_a_public_repository_is_not_taken_for_a_private_one(hub, name, tiny_bert
     assert f"{name} is there already and is public, and a private one was asked for" in said
 
 
+def test_where_it_goes_and_what_it_replaces_is_said_before_training(hub, name, tiny_bert, tmp_path, caplog):
+    import hfrecipes
+
+    run = {"model": tiny_bert, "dataset": opinions(40), "max_steps": 1, "bf16": False}
+    short = name.partition("/")[2]
+    hfrecipes.run("text-classification", output_dir=tmp_path / "first", hub=short, **run)
+    assert f"hub: {short} is {name}" in caplog.text
+    assert "holds a model already" not in caplog.text
+    hfrecipes.run("text-classification", output_dir=tmp_path / "second", hub=name, **run)
+    assert f"hub: {name} holds a model already; this one takes its place" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("card", "said"),
     [

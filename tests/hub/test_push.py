@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import uuid
@@ -123,6 +124,17 @@ def test_a_branch_and_a_tag_are_loaded_by_name(hub, api, name, done):
     assert close(expected, hfrecipes.load(f"{name}@trials/two").predict(texts))
 
 
+def test_a_branch_that_is_not_there_is_told_from_a_model_that_is_not(hub, name, done):
+    import hfrecipes
+    from hfrecipes.errors import NotFoundError
+
+    hfrecipes.push(done, name)
+    with pytest.raises(NotFoundError, match="it has no branch, tag or commit of that name"):
+        hfrecipes.load(f"{name}@nope")
+    with pytest.raises(NotFoundError, match="there is no such repository"):
+        hfrecipes.load(f"{name}x")
+
+
 def test_an_organisation_and_a_private_model_are_for_those_who_may(hub, api, done, monkeypatch):
     import hfrecipes
     from hfrecipes.errors import NotFoundError
@@ -151,8 +163,13 @@ def test_adapter_merged_or_both(hub, api, name, tiny_bert, transport, tmp_path):
     expected = result.predict(["the film was great"])
     assert hfrecipes.push(tmp_path / "run", name)
     assert {*WANTED, "adapter/adapter_model.safetensors", "adapter/recipe.yaml"} < set(api.list_repo_files(name))
-    card = front_matter(Path(hf_hub_download(name, "README.md")).read_text())
+    text = Path(hf_hub_download(name, "README.md")).read_text()
+    card = front_matter(text)
     assert (card["base_model"], card["base_model_relation"]) == (base, "finetune")
+    assert card["model-index"][0]["name"] == name.rpartition("/")[2]
+    assert f"# {name.rpartition('/')[2]}\n" in text, "it is called as it is on the Hub"
+    (adapter,) = re.findall(r'hfrecipes.load\("([^"]+/adapter)"\)', text)
+    assert close(expected, hfrecipes.load(adapter).predict(["the film was great"]))
     hfrecipes.push(tmp_path / "run", name, model="adapter")
     files = set(api.list_repo_files(name))
     assert "adapter_model.safetensors" in files
@@ -370,6 +387,18 @@ def test_a_push_that_is_to_be_private_never_goes_to_a_public_repository(hub, api
     with pytest.raises(HubError, match="is there already and is public, and a private one was asked for"):
         hfrecipes.push(done, name, **asked)
     assert tree(api, name) == {".gitattributes"}
+
+
+def test_a_private_repository_is_not_made_public_by_a_push_and_none_is_said_to_be(hub, api, name, done, waits):
+    import hfrecipes
+    from hfrecipes.errors import HubError
+
+    api.create_repo(name, private=True)
+    with pytest.raises(HubError, match="is there already and is private, and a public one was asked for"):
+        hfrecipes.push(done, name, private=False)
+    assert not waits, "a refusal of our own is not tried again"
+    assert hfrecipes.push(done, name), "without a word on it, it stays what it is"
+    assert api.repo_info(name).private
 
 
 def test_a_tag_moves_to_what_was_pushed(hub, api, name, done, tmp_path):
