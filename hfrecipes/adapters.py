@@ -211,12 +211,12 @@ def _targets(model: PreTrainedModel, method: str, kept: list[str]) -> dict[str, 
 
 
 def _check_targets(adapted: Any) -> None:
-    """Refuse adapters in shared weights, which merging would part, and what cannot be saved.
+    """Refuse adapters in shared weights, which merging would part, and what cannot be saved or loaded.
 
     Raises:
         ConfigError: One of the two.
     """
-    from peft import get_peft_model_state_dict
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     layers = {name: one for name, one in adapted.named_modules() if isinstance(one, BaseTunerLayer)}
@@ -228,11 +228,10 @@ def _check_targets(adapted: Any) -> None:
                 "which merging would part: leave it out"
             )
     try:
-        get_peft_model_state_dict(adapted, save_embedding_layers=False)
+        set_peft_model_state_dict(adapted, get_peft_model_state_dict(adapted, save_embedding_layers=False))
     except Exception as error:
-        raise ConfigError(
-            f"lora: what these settings train cannot be saved ({type(error).__name__}: {error})"
-        ) from error
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise ConfigError(f"lora: PEFT cannot save what these settings train, and load it again ({reason})") from error
 
 
 def _shared(model: Any) -> set[int]:

