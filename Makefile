@@ -11,7 +11,7 @@ quickstart: .venv/quickstart  ## Fine-tune a small real encoder on the data in e
 
 test: check  ## What CI runs
 	$(BIN)/python -m pytest -n 2
-	$(BIN)/python -m pytest -n 2 tests/hub
+	$(BIN)/python -m pytest -n 4 tests/hub
 
 check: .venv/dev
 	$(BIN)/ruff check .

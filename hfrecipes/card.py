@@ -46,7 +46,7 @@ def write_card(
         what=recipe.purpose(),
         version=about["hfrecipes"],
         base=origin["model"],
-        place=model_path(portable(config)),
+        place=str(model_path(portable(config))).partition("#")[0],
         labels=_some(recipe.labels),
         usage=_usage(recipe, path.name, example) if (path / "config.json").exists() else "",
         path=json.dumps(path.name, ensure_ascii=False),

@@ -90,6 +90,7 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
             compute_loss_func=recipe.loss_function(arguments.label_smoothing_factor),
             callbacks=[_epoch_teller(recipe), *([transformers.EarlyStoppingCallback(**keywords)] if stops else [])],
         )
+        trainer.get_optimizer_cls_and_kwargs(arguments, network)
     if recipe.layerwise_lr_decay is not None:
         trainer.optimizer = regularization.layerwise_optimizer(trainer, recipe.layerwise_lr_decay)
     recipe.seed = arguments.seed

@@ -78,8 +78,7 @@ def test_rows_that_stand_twice_do_not_leak_into_the_fold():
         assert not {row["text"] for row in fold["test"]} & {row["text"] for row in fold["train"]}
 
 
-@pytest.mark.parametrize("task", ["text-classification", "question-answering"])
-def test_folds_are_the_same_in_every_process(task, tmp_path):
+def test_folds_are_the_same_in_every_process(tmp_path):
     """Hashes of texts differ from process to process, and folds must not depend on them."""
     import os
     import subprocess
@@ -87,31 +86,35 @@ def test_folds_are_the_same_in_every_process(task, tmp_path):
 
     from hfrecipes.registry import find
 
-    samples = find(task).samples
-    rows = [
-        {**samples[place % 4], **({"question": f"{place}?"} if task == "question-answering" else {})}
-        for place in range(24)
-    ]
+    rows = {
+        task: [{**find(task).samples[place % 4], **more(place)} for place in range(24)]
+        for task, more in {
+            "text-classification": lambda place: {},
+            "question-answering": lambda place: {"question": f"{place}?"},
+        }.items()
+    }
     (tmp_path / "rows.json").write_text(json.dumps(rows))
-    code = f"""
+    code = """
 import json
 from hfrecipes.plan import configure, load_data
-rows = json.load(open("rows.json"))
-config, recipe = configure({task!r}, {{"dataset": {{"train": rows}}, "folds": {{"n_splits": 2, "fold": 1}}}})
-data, _ = load_data(config, recipe)
-print(data.places["test"])
+for task, rows in json.load(open("rows.json")).items():
+    config, recipe = configure(task, {"dataset": {"train": rows}, "folds": {"n_splits": 2, "fold": 1}})
+    data, _ = load_data(config, recipe)
+    print(data.places["test"])
 """
     made = {
         subprocess.run(
             [sys.executable, "-c", code],
             env={**os.environ, "PYTHONHASHSEED": seed},
+            cwd=tmp_path,
             capture_output=True,
             text=True,
             check=True,
         ).stdout
-        for seed in ("1", "2", "3")
+        for seed in ("1", "2")
     }
     assert len(made) == 1
+    assert made.pop().count("[") == 2
 
 
 def test_too_few_rows_of_each_label_are_named():

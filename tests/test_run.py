@@ -415,20 +415,21 @@ def test_the_other_kinds_of_problem_learn_and_reload(quick, tmp_path, kind):
 
 LOSS = """
 import json, os, sys, torch, transformers, hfrecipes
-model, rows, out, batch, steps, options = sys.argv[1:]
-trainer = hfrecipes.build(
-    "text-classification", model=model, dataset={"train": json.load(open(rows))}, splits={"validation": None},
-    output_dir=out, per_device_train_batch_size=int(batch), gradient_accumulation_steps=int(steps), max_steps=4,
-    learning_rate=0.1, warmup_steps=0, optim="sgd", bf16=False, max_grad_norm=0.0,
-    train_sampling_strategy="sequential", logging_steps=1, logging_strategy="steps", save_strategy="no",
-    **json.loads(options),
-)
-assert trainer.args.world_size == int(os.environ.get("WORLD_SIZE", "1"))
-trainer.train()
-if trainer.is_world_process_zero():
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    weights = torch.cat([weight.flatten() for weight in trainer.model.parameters()])
-    torch.save({"losses": losses, "weights": weights, "world": trainer.args.world_size}, out + ".pt")
+model, rows, options, parts = sys.argv[1:]
+for out, batch, steps in json.loads(parts):
+    trainer = hfrecipes.build(
+        "text-classification", model=model, dataset={"train": json.load(open(rows))}, splits={"validation": None},
+        output_dir=out, per_device_train_batch_size=batch, gradient_accumulation_steps=steps, max_steps=4,
+        learning_rate=0.1, warmup_steps=0, optim="sgd", bf16=False, max_grad_norm=0.0,
+        train_sampling_strategy="sequential", logging_steps=1, logging_strategy="steps", save_strategy="no",
+        **json.loads(options),
+    )
+    assert trainer.args.world_size == int(os.environ.get("WORLD_SIZE", "1"))
+    trainer.train()
+    if trainer.is_world_process_zero():
+        losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+        weights = torch.cat([weight.flatten() for weight in trainer.model.parameters()])
+        torch.save({"losses": losses, "weights": weights, "world": trainer.args.world_size}, out + ".pt")
 """
 
 
@@ -468,25 +469,12 @@ def test_loss_and_gradient_are_right_under_accumulation_and_several_processes(fa
     tokenizer.save_pretrained(tmp_path / "model")
     (tmp_path / "rows.json").write_text(json.dumps(opinions(64)))
     (tmp_path / "loss.py").write_text(LOSS)
-    found = {}
-    for name, batch, steps, launcher in [
-        ("whole", 16, 1, []),
-        ("accumulated", 4, 4, []),
-        ("two processes", 8, 1, ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]),
-    ]:
-        out = str(tmp_path / name.replace(" ", "-"))
-        words = [
-            *launcher,
-            str(tmp_path / "loss.py"),
-            str(tmp_path / "model"),
-            str(tmp_path / "rows.json"),
-            out,
-            str(batch),
-            str(steps),
-            json.dumps(options),
-        ]
-        subprocess.run([sys.executable, *words], check=True, capture_output=True, cwd=tmp_path, timeout=240)
-        found[name] = torch.load(out + ".pt")
+    two = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    for launcher, parts in (([], [("whole", 16, 1), ("accumulated", 4, 4)]), (two, [("two processes", 8, 1)])):
+        words = [str(tmp_path / "loss.py"), str(tmp_path / "model"), str(tmp_path / "rows.json"), json.dumps(options)]
+        command = [sys.executable, *launcher, *words, json.dumps(parts)]
+        subprocess.run(command, check=True, capture_output=True, cwd=tmp_path, timeout=240)
+    found = {name: torch.load(tmp_path / f"{name}.pt") for name in ("whole", "accumulated", "two processes")}
     assert found["two processes"]["world"] == 2
     start = torch.cat(
         [weight.flatten() for weight in transformers.AutoModel.from_pretrained(tmp_path / "model").parameters()]

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from test_readme import checkout, give, one_layer  # noqa: F401
+from test_readme import checkout, give, narrow  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "hub.md").read_text(encoding="utf-8")
