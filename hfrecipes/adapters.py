@@ -168,6 +168,8 @@ def _of_layers(model: PreTrainedModel, given: Mapping[str, Any]) -> str:
     if "target_modules" not in given:
         return ""
     linear = {name.rpartition(".")[2] for name, one in model.named_modules() if isinstance(one, torch.nn.Linear)}
+    if not linear:
+        return ""
     return f" The linear layers of this model are {', '.join(sorted(linear))}: lora.target_modules='[{min(linear)}]'"
 
 
