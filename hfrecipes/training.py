@@ -161,6 +161,8 @@ def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validat
     chosen["eval_do_concat_batches"] = False  # predict.in_row_order does it, without padding
     if chosen.get("dataloader_persistent_workers"):
         raise ConfigError("dataloader_persistent_workers: leave it out, the order of evaluated rows would be lost")
+    if chosen.get("average_tokens_across_devices") is False:
+        raise ConfigError("average_tokens_across_devices: leave it out, losses are of the whole batch of all processes")
     for name, instead in recipe.refused.items():
         if name in config.training:
             raise ConfigError(f"{name}: leave it out, {instead}, which is saved with the model")

@@ -8,6 +8,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from conftest import opinions
 from torch.nn import functional
 
 import hfrecipes
@@ -247,3 +248,9 @@ def test_in_evaluation_the_loss_does_not_grow_with_the_number_of_processes(monke
         monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
         assert 2 * mean_loss(recipe, logits, labels) == pytest.approx(alone)
     assert mean_loss(recipe, logits, labels) == pytest.approx(alone)
+
+
+def test_a_batch_that_each_process_counts_by_itself_is_refused(quick, tmp_path):
+    settings = {**quick, "average_tokens_across_devices": False, "output_dir": tmp_path / "run"}
+    with pytest.raises(ConfigError, match="average_tokens_across_devices: leave it out"):
+        hfrecipes.build("text-classification", dataset=opinions(40), **settings)
