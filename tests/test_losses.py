@@ -221,7 +221,6 @@ def test_what_is_weighed_are_the_rows_that_are_trained_on(tmp_path):
 @pytest.mark.slow
 def test_weights_find_the_rare_label(quick, tmp_path):
     """One row in twenty is bad: without weights hardly one is found, with either of the two more are."""
-    from conftest import opinions
 
     good, bad = ([row for row in opinions(1200) if row["label"] == one] for one in ("good", "bad"))
     rows = {"train": [*good[:380], *bad[:20]], "validation": [*good[380:400], *bad[20:40]], "test": bad[40:140]}
