@@ -134,13 +134,11 @@ def add(model: PreTrainedModel, fresh: list[str], recipe: Recipe, lora: bool | M
         config = get_peft_config({**settings, **given, "peft_type": method_of(lora)})
         with quiet():
             adapted = get_peft_model(model, config)
-        _check_targets(adapted)
-        if _of_prompts(lora):
-            _try_out(adapted, recipe)
-    except ConfigError:
-        raise
     except (TypeError, ValueError, NotImplementedError) as error:
         raise ConfigError(f"lora: {' '.join(str(error).split())}{_of_layers(model, given)}") from error
+    _check_targets(adapted)
+    if _of_prompts(lora):
+        _try_out(adapted, recipe)
     return adapted
 
 
@@ -150,15 +148,19 @@ def _modules(model: PreTrainedModel, given: list[str]) -> list[str]:
     Raises:
         ConfigError: There is no such module.
     """
-    found = []
+    found, inner = [], _inner(model)
     for wanted in given:
-        inner = [name.removeprefix(model.base_model_prefix + ".") for name, _ in model.named_modules()]
         own = [name for name in inner if name == wanted or name.endswith(f".{wanted}")]
         if not own:
             names = sorted({name.rpartition(".")[2] for name in inner if name})
             raise ConfigError(f"lora.modules_to_save: this model has no module {wanted}{nearest(wanted, names)}")
         found += own
     return found
+
+
+def _inner(model: PreTrainedModel) -> dict[str, torch.nn.Module]:
+    """Modules by their names below the base model."""
+    return {name.removeprefix(model.base_model_prefix + "."): module for name, module in model.named_modules()}
 
 
 def _of_layers(model: PreTrainedModel, given: Mapping[str, Any]) -> str:
@@ -179,7 +181,7 @@ def without_tied(model: PreTrainedModel, names: list[str]) -> list[str]:
     A copy of a shared weight, as of a language model's embeddings, would be trained and then lost as saving ties it.
     """
     shared = _shared(model)
-    inner = {name.removeprefix(model.base_model_prefix + "."): module for name, module in model.named_modules()}
+    inner = _inner(model)
     found = []
     for name in names:
         module = inner.get(name)

@@ -98,9 +98,9 @@ def dataset_name(config: RunConfig) -> str:
     return str(name or "local files")
 
 
-def _some(labels: list[str]) -> str:
-    plain = [" ".join(name.replace("`", "'").split()) for name in labels]
-    return ", ".join(plain[:SHOWN]) + (f", and {len(labels) - SHOWN} more" if len(labels) > SHOWN else "")
+def _some(names: list[str]) -> str:
+    plain = [" ".join(name.replace("`", "'").split()) for name in names]
+    return ", ".join(plain[:SHOWN]) + (f", and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def _said(method: Any) -> str:
@@ -110,8 +110,7 @@ def _said(method: Any) -> str:
 
 def _tuned(recipe: Recipe) -> str:
     """What validation decided, which other libraries know nothing of."""
-    found = [f"{' '.join(name.split())} {value:.3g}" for name, value in recipe.tuned.items()]
-    return ", ".join(found[:SHOWN]) + (f", and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
+    return _some([f"{name} {value:.3g}" for name, value in recipe.tuned.items()])
 
 
 def few_examples(recipe: Recipe) -> list[str]:

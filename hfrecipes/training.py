@@ -143,6 +143,21 @@ def _epoch_teller(recipe: Recipe) -> TrainerCallback:
     return TellEpoch()
 
 
+def _refuse(config: RunConfig, recipe: Recipe) -> None:
+    """Refuse arguments that would make scores or losses wrong, or that the task has options for.
+
+    Raises:
+        ConfigError: One is given.
+    """
+    if config.training.get("dataloader_persistent_workers"):
+        raise ConfigError("dataloader_persistent_workers: leave it out, the order of evaluated rows would be lost")
+    if config.training.get("average_tokens_across_devices") is False:
+        raise ConfigError("average_tokens_across_devices: leave it out, losses are of the whole batch of all processes")
+    for name, instead in recipe.refused.items():
+        if name in config.training:
+            raise ConfigError(f"{name}: leave it out, {instead}, which is saved with the model")
+
+
 def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validation: bool) -> TrainingArguments:
     """TrainingArguments of the settings, of what this machine is good at, and of what goes together.
 
@@ -159,13 +174,7 @@ def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validat
     if recipe.trainer == "Seq2SeqTrainer":
         chosen["predict_with_generate"] = True
     chosen["eval_do_concat_batches"] = False  # predict.in_row_order does it, without padding
-    if chosen.get("dataloader_persistent_workers"):
-        raise ConfigError("dataloader_persistent_workers: leave it out, the order of evaluated rows would be lost")
-    if chosen.get("average_tokens_across_devices") is False:
-        raise ConfigError("average_tokens_across_devices: leave it out, losses are of the whole batch of all processes")
-    for name, instead in recipe.refused.items():
-        if name in config.training:
-            raise ConfigError(f"{name}: leave it out, {instead}, which is saved with the model")
+    _refuse(config, recipe)
     if not has_validation:
         chosen["eval_strategy"] = "no"
     rhythm = chosen["eval_strategy"] if has_validation else "epoch"
