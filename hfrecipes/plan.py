@@ -300,7 +300,7 @@ def _is_written_down(dataset: Any) -> bool:
 
 def load_tokenizer(config: RunConfig, recipe: Recipe) -> None:
     """Tokenizer and length limit of the model, and its own order of the labels where it knows them."""
-    recipe.tokenizer, model_config = model.load_tokenizer(config)
+    recipe.tokenizer, model_config = model.load_tokenizer(config, recipe.padding_side)
     if recipe.labels:
         recipe.labels = model.checkpoint_labels(recipe.labels, model_config)
     model.fit_length(recipe, model_config, adapters.virtual_tokens(config.lora))

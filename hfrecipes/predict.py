@@ -157,10 +157,12 @@ def score_in_training(
     seen = trainer.callback_handler.eval_dataloader.dataset
     if getattr(seen, "_fingerprint", None) != getattr(trainer.eval_dataset, "_fingerprint", ""):
         say("these are not the validation rows of this Trainer: only the loss is computed")
-        return {}
+        loss = trainer.compute_loss_func.take_mean()
+        return {} if loss is None else {"loss": loss}
     outputs = in_row_order(trainer, seen, result.predictions)
     predictions, _, _ = tuned(recipe, outputs, rows, encoded, references)
-    found = recipe.score(predictions, references)
+    loss = trainer.compute_loss_func.take_mean()
+    found = {**({} if loss is None else {"loss": loss}), **recipe.score(predictions, references)}
     return {name: value for name, value in found.items() if "[" not in name}  # labels one by one only at the end
 
 
