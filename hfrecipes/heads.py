@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from .errors import ModelError
 from .say import say
 
 if TYPE_CHECKING:
@@ -67,6 +68,31 @@ def _upcast(value: Any) -> Any:
     import torch
 
     return value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+
+
+def outputs(model: Any, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """The logits that the model gives for a batch without dropout, in float32 on the CPU, by their name.
+
+    Raises:
+        ModelError: The model cannot read the batch.
+    """
+    import torch
+
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            made = model(**{name: values.to(model.device) for name, values in batch.items() if name != "labels"})
+    except (IndexError, RuntimeError, ValueError) as error:
+        size = batch["input_ids"].shape[-1]
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"a model of type {model.config.model_type} cannot read rows of {size} tokens ({reason}): lower max_length"
+        ) from error
+    finally:
+        model.train(was_training)
+    names = ("logits", "start_logits", "end_logits")
+    return {name: made[name].float().cpu() for name in names if made.get(name) is not None}
 
 
 # --- numbers -----------------------------------------------------------------------------------------------------

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from .errors import ModelError
+from .heads import outputs
 from .model import rounding
 from .recipe import Recipe, Row
 from .say import say
 
 if TYPE_CHECKING:
-    import torch
     from datasets import Dataset
     from transformers import PreTrainedModel, Trainer
 
@@ -88,28 +88,3 @@ def _difference(model: PreTrainedModel, collate: Callable[[list[Row]], Any], sho
         ends = (beside[name][0][:size], beside[name][0][-size:])
         worst = max(worst, min(float((end - values[0]).abs().max()) for end in ends))
     return worst / max(largest, 1e-6)
-
-
-def outputs(model: Any, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """The logits that the model gives for a batch without dropout, in float32 on the CPU, by their name.
-
-    Raises:
-        ModelError: The model cannot read the batch.
-    """
-    import torch
-
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            made = model(**{name: values.to(model.device) for name, values in batch.items() if name != "labels"})
-    except (IndexError, RuntimeError, ValueError) as error:
-        size = batch["input_ids"].shape[-1]
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(
-            f"a model of type {model.config.model_type} cannot read rows of {size} tokens ({reason}): lower max_length"
-        ) from error
-    finally:
-        model.train(was_training)
-    names = ("logits", "start_logits", "end_logits")
-    return {name: made[name].float().cpu() for name in names if made.get(name) is not None}

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import adapters, folder, neighbours, saved
+from . import adapters, folder, saved
 from .errors import HFRecipesError, ModelError
+from .heads import outputs
 from .model import parameters, quiet, rounding
 from .say import is_main, logger, say
 from .training import Job, assemble
@@ -71,9 +72,9 @@ def _carry_out(small: Job, finish: Callable[[Job], Any]) -> None:
     folder.begin(small.path, small.config, small.about)
     batch = small.trainer.data_collator([small.trainer.train_dataset[0]])
     trained = small.trainer.accelerator.unwrap_model(small.trainer.model, keep_fp32_wrapper=False)
-    expected = neighbours.outputs(trained, batch)  # in float32, where nothing hides a difference
+    expected = outputs(trained, batch)  # in float32, where nothing hides a difference
     model = saved.load(small.path).trainer.model
-    for name, values in neighbours.outputs(model, batch).items():
+    for name, values in outputs(model, batch).items():
         differ = float((values - expected[name]).abs().max())
         if not differ <= rounding(model) * max(adapters.FLOOR, float(expected[name].abs().max())):
             raise ModelError(

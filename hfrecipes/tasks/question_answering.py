@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ConfigError
+from ..heads import outputs
 from ..recipe import Batch, Column, Measure, Recipe, Row
 from . import _answers
 from ._loss import cross_entropy, over_batch
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from transformers import PreTrainedModel
 
 QUESTION = 64  # tokens of a question that are kept at most, as in the baselines of SQuAD
 BEST = 20  # spans of each question that are kept, as in the baselines of SQuAD
@@ -262,6 +264,24 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
             return 1
         parts: list[int | None] = self.tokenizer("a", "a").sequence_ids()
         return parts[::-1].index(1)
+
+    def check_model(self, model: PreTrainedModel) -> None:
+        """Refuse a model that reads from left to right where questions may have no answer.
+
+        Token 0 stands for no answer, and there such a model has seen nothing of the context yet.
+        """
+        import torch
+
+        if not self.version_2_with_negative:
+            return
+        texts = (torch.tensor([[5, 6, 7, last]]) for last in (8, 9))
+        first, other = (outputs(model, {"input_ids": ids})["start_logits"][0, 0] for ids in texts)
+        if torch.equal(first, other):
+            raise ConfigError(
+                f"version_2_with_negative: a model of type {model.config.model_type} reads from left to right, so its "
+                "first token, which stands for no answer, sees nothing of the context: use an encoder such as BERT, or "
+                "rows that all have an answer"
+            )
 
     def reduce(self, logits: Any, labels: Any) -> Any:
         """The score of no answer (both at token 0), and the best spans of each window: scores, first, last token."""
