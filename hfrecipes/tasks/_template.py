@@ -28,10 +28,11 @@ PLAIN = """\
 <|assistant|>
 {% endif -%}
 """
-EXAMPLE = [{"role": "user", "content": "Question"}]
-# A text that begins like no real one: letters and digits alone, since templates trim blanks and split at marks.
+EXAMPLE: Messages = [{"role": "user", "content": "Question"}]
+# Stands in for a turn, to see which part of a rendering is the template's. Letters and digits alone, since templates
+# trim blanks and split at tags, and with a beginning that hardly any real text has.
 OTHER = "zQ7other"
-# A tag, or an empty element such as a thought that is closed at once.
+# A tag, or a pair of tags with nothing between them, as of a thought that is closed at once.
 _TAG = re.compile(r"<(\w+)>\s*</\1>|[<\[][^<>\[\]\s]*[>\]]")
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _BLANKS = re.compile(r"\s+")
@@ -60,8 +61,8 @@ class Template:
     end: int
 
     @cached_property
-    def _example(self) -> tuple[str, str, str]:
-        """What a prompt opens that is not shown before a reply, what is shown there, and what is shown after it.
+    def around(self) -> tuple[str, str, str]:
+        """What only a prompt ends with, as an opened thought; what is shown between prompt and reply; what after that.
 
         Raises:
             ModelError: The template cannot show a request and a reply.
@@ -69,7 +70,7 @@ class Template:
         dialogue = [*EXAMPLE, _reply("Reply")]
         try:
             before, shown, other = self.render(EXAMPLE, prompt=True), self.render(dialogue), self._with_other(dialogue)
-            start, opened = self._border(dialogue, before, shown)
+            start, opened = self._start_of_reply(dialogue, before, shown)
         except DataError as error:
             raise ModelError(f"the model's chat template cannot be used: {error.__cause__}") from error
         after = _shared(shown[::-1], other[::-1])
@@ -79,7 +80,7 @@ class Template:
     def end_of_turn(self) -> int | None:
         """Special token that stands behind a reply; None where there is none."""
         special = {*self.tokenizer.all_special_ids, *self.tokenizer.added_tokens_decoder}
-        _, _, after = self._example
+        _, _, after = self.around
         for token in self.ids(after):
             text = self.tokenizer.convert_ids_to_tokens(token)
             if token in special and text.strip() and text in after:  # a line break or an unknown sign ends no turn
@@ -88,13 +89,13 @@ class Template:
 
     @cached_property
     def notes(self) -> list[str]:
-        """Sentences on what is learnt of a reply, where that is not plain."""
+        """Sentences on what is learnt of a reply, where the template decides it."""
         notes = []
         if self._has_marks:
             notes.append("chat template: its {% generation %} marks say what is learnt of a reply")
-        opened, _, _ = self._example
+        opened, lead, _ = self.around
         if opened:
-            closing = f"{self._closing!r} and then " if self._closing else ""
+            closing = f"{self._closing!r} and then " if self._closing_of(opened, lead) else ""
             notes.append(
                 f"chat template: prompts end with {opened!r}, and replies are shown without it: {closing}the reply is "
                 "learnt right after it, because that is where a generated reply starts"
@@ -103,8 +104,8 @@ class Template:
 
     @cached_property
     def _written_around(self) -> tuple[str, str]:
-        """What stands around a reply in a text that was written, which has no special tokens."""
-        opened, lead, after = self._example
+        """What stands before and after a reply in a generated text, from which special tokens are removed."""
+        opened, lead, after = self.around
         lead = self._closing_of(opened, lead) + lead
         if self.end_of_turn is not None:
             after = after.partition(self._end)[0]
@@ -116,7 +117,7 @@ class Template:
 
         Args:
             text: Without special tokens.
-            finished: Whether nothing more is to come, so that letters that the template begins with are the reply's.
+            finished: Whether nothing more comes; until then, a text may be the beginning of what the template adds.
         """
         text, (lead, tail) = text.strip(), self._written_around
         if not finished and lead.startswith(text):
@@ -161,14 +162,14 @@ class Template:
         return ids[-room:]
 
     def shows_all(self, dialogue: Messages) -> bool:
-        """Whether the model sees every turn in full: each reply at least where it is the last turn."""
+        """Whether the model is shown every turn in full, a reply at least where it is the last turn."""
         last = max(replies(dialogue), default=len(dialogue))
         full = _BLANKS.sub("", self.render(dialogue[:last], prompt=True) + self.render(dialogue))
         for index, turn in enumerate(dialogue):
             text = _BLANKS.sub("", turn["content"])
             if text in full:
                 continue
-            # Many templates leave thoughts out of earlier replies, which are then learnt one by one.
+            # Many templates leave out the thoughts of earlier replies; these are then learnt one by one.
             if turn["role"] != "assistant" or text not in _BLANKS.sub("", self.render(dialogue[: index + 1])):
                 return False
         return True
@@ -177,7 +178,8 @@ class Template:
         """The dialogue in pieces of at most `room` tokens: one, or one for each reply.
 
         Reply by reply where the template shows an earlier turn otherwise than it was when it was the last (as some do
-        with thoughts), and where it does not mark the end of a turn.
+        with thoughts), where a prompt alone has other tokens than before its reply, and where the template does not
+        mark the end of a turn.
 
         Args:
             dialogue: Messages.
@@ -198,9 +200,10 @@ class Template:
     def _whole(self, dialogue: Messages, spoken: list[int], room: int, *, everything: bool) -> Piece | None:
         """All replies marked, without the last turns where it is too long.
 
-        None where the template shifts them, or where a prompt has other tokens than stand before the reply to it.
+        None where the template shifts them, or where a prompt alone has other tokens than before its reply.
         """
-        full = self.render(dialogue[: spoken[-1] + 1])
+        dialogue = dialogue[: spoken[-1] + 1]
+        full = self.render(dialogue)
         spans = []
         for index in spoken:
             before = self.render(dialogue[:index], prompt=True)
@@ -221,18 +224,19 @@ class Template:
     def _parts(
         self, full: str, spans: list[tuple[int, int]], ids: list[int], offsets: list[tuple[int, int]]
     ) -> list[tuple[int, int]] | None:
-        """First and last token of each reply; None where the prompt of one has other tokens.
+        """First token of each reply, and the first one after it; None where the prompt of a reply has other tokens.
 
         Args:
             full: The rendered text.
-            spans: Characters of the replies: where the prompt ends, and where the turn does.
+            spans: Characters of each reply: where its prompt ends, and where its turn ends.
             ids: Tokens of the text.
             offsets: Characters of the tokens.
         """
         starts = [start for start, _ in offsets]
         parts, size, at = [], 0, 0
         for first, last in spans:
-            # An end of turn is one token whatever stands beside it, so that a prompt is read from the last one on.
+            # The end of a turn is a token of its own whatever stands around it, so that it is enough to compare the
+            # tokens from the last one on; to tokenize each prompt anew would take quadratic time.
             given = self.ids(full[at:first])
             if ids[size : size + len(given)] != given:
                 return None
@@ -257,7 +261,8 @@ class Template:
     def _marks(self, dialogue: Messages) -> list[tuple[int, int]]:
         """Characters that the template marks by `{% generation %}`; none where it has no such marks.
 
-        Not by `return_assistant_tokens_mask`, whose token masks end, or never end, at a character that is in no token.
+        As characters: the masks of `apply_chat_template` stop, or run to the end, where a mark begins or ends with a
+        blank that the tokenizer drops.
         """
         if not self._has_marks:
             return []
@@ -274,13 +279,13 @@ class Template:
 
     @cached_property
     def _closing(self) -> str:
-        """What closes the thought that a prompt opens, as the template does where `enable_thinking` is false."""
+        """What closes the thought that a prompt opens, if the template does so where `enable_thinking` is false."""
         before = self.render(EXAMPLE, prompt=True)
         closed = self.render(EXAMPLE, prompt=True, enable_thinking=False)
         return closed[len(before) :] if closed.startswith(before) else ""
 
     def _closing_of(self, opened: str, said: str) -> str:
-        """What is to close the thought that a prompt opens: nothing where none is open, or what is said closes it."""
+        """What is put before a reply to close an opened thought; nothing where none is open, or the reply closes it."""
         closes = not opened.strip() or said.lstrip().startswith(self._closing.strip())
         return "" if closes else self._closing
 
@@ -293,44 +298,52 @@ class Template:
     def _answered(self, dialogue: Messages, *, everything: bool) -> tuple[list[int], list[int]]:
         """Tokens and labels of a dialogue: those of the last prompt, and then those of the reply to it."""
         before, shown = self.render(dialogue[:-1], prompt=True), self._up_to_end(self.render(dialogue))
-        start, opened = self._border(dialogue, before, shown)
+        start, opened = self._start_of_reply(dialogue, before, shown)
         closing = self._closing_of(opened, shown[start:])
         prompt = self.ids(before)
-        ids, offsets, shift = self._after(before, closing + shown[start:])
+        ids, offsets, index = self._tokens_after(before, closing + shown[start:])
         if self.end_of_turn is None:
             ids, offsets = [*ids, self.end], [*offsets, (0, 0)]
-        shift += len(closing) - start
-        marks = [(first + shift, last + shift) for first, last in self._marks(dialogue)]
+        marks = self._marks(dialogue)
+        if marks:
+            shift = index + len(closing) - start
+            marks = [(index, index + len(closing)), *((first + shift, last + shift) for first, last in marks)]
         labels = _labels(ids, offsets, [(0, len(ids))], marks)
-        heard = self._new_in(dialogue, before) if everything else [-100] * len(prompt)
-        return [*prompt, *ids], [*heard, *labels]
+        given = self._new_labels(dialogue, before) if everything else [-100] * len(prompt)
+        return [*prompt, *ids], [*given, *labels]
 
     def _with_other(self, dialogue: Messages) -> str:
         """The dialogue with another last reply."""
         return self.render([*dialogue[:-1], _reply(OTHER)])
 
-    def _border(self, dialogue: Messages, before: str, shown: str) -> tuple[int, str]:
-        """Where in the rendered dialogue that begins which is learnt, and what the prompt has beyond that place."""
+    def _start_of_reply(self, dialogue: Messages, before: str, shown: str) -> tuple[int, str]:
+        """Index in the rendered dialogue from which on it is learnt, and what the prompt has there instead.
+
+        Args:
+            dialogue: Up to the reply.
+            before: Its rendered prompt.
+            shown: The rendered dialogue.
+        """
         if shown.startswith(before):
             return len(before), ""
         other, begin = self._with_other(dialogue), 0
-        size = _goes_on(before, shown, other)
+        size = _index_after(before, shown, other)
         asked = dialogue[-2]["content"].strip()
         if asked in before[size:]:
-            # A prompt may show earlier turns otherwise, as Mistral's, with the system message in its last turn: what
-            # counts stands behind what was asked, which is all that stays where something else is asked.
+            # The prompt shows earlier turns otherwise, as Mistral's, which has the system message in the last one. Only
+            # what comes after the question is compared then: what stays where another question is asked.
             changed = [*dialogue[:-2], {**dialogue[-2], "content": OTHER}]
             other_prompt, other_shown = self.render(changed, prompt=True), self._with_other([*changed, dialogue[-1]])
             before = before[len(before) - _shared(before[::-1], other_prompt[::-1]) :]
             begin = len(other) - _shared(other[::-1], other_shown[::-1])
-            size = _goes_on(before, shown[begin:], other[begin:])
+            size = _index_after(before, shown[begin:], other[begin:])
         return begin + size, before[size:]
 
-    def _after(self, before: str, said: str) -> tuple[list[int], list[tuple[int, int]], int]:
-        """Tokens of what is said behind a prompt, their characters, and how far these are shifted.
+    def _tokens_after(self, before: str, said: str) -> tuple[list[int], list[tuple[int, int]], int]:
+        """Tokens of a text that follows a prompt, the characters of each, and the index of the text among these.
 
-        The prompt keeps its own tokens. Where they would merge with what is said, that is read behind another text:
-        some tokenizers put a blank before a text that stands alone.
+        The prompt keeps its tokens. Where they would merge with those of the text, that is tokenized after another
+        context, since some tokenizers put a blank before a text that stands alone.
         """
         last_turn = before if self.end_of_turn is None else before[max(before.rfind(self._end), 0) :]
         for context in (last_turn, ":", "\n", "a"):
@@ -340,8 +353,8 @@ class Template:
                 return ids[len(given) :], offsets[len(given) :], len(context)
         return *self.tokens(said), 0
 
-    def _new_in(self, dialogue: Messages, before: str) -> list[int]:
-        """Labels of a prompt where all is learnt: what stands behind the reply before, which has its own piece."""
+    def _new_labels(self, dialogue: Messages, before: str) -> list[int]:
+        """Labels of a prompt where all is learnt: the turns after the reply before, which is in a piece of its own."""
         ids, offsets = self.tokens(before)
         earlier = replies(dialogue)[:-1]
         if not earlier:
@@ -356,16 +369,16 @@ def _reply(text: str) -> Row:
     return {"role": "assistant", "content": text}
 
 
-def _goes_on(before: str, shown: str, other: str) -> int:
-    """Where in a rendered reply that begins which goes on from the prompt.
+def _index_after(before: str, shown: str, other: str) -> int:
+    """Index in a rendered dialogue from which on it follows the prompt.
 
-    Mostly where the prompt ends. Some prompts end otherwise than a reply is shown, by an opened thought or a blank; it
-    is then what both begin with, in whole tags.
+    Mostly that is the end of the prompt. Some prompts end with an opened thought, or a blank, that is not shown before
+    a reply: then it is the end of what both have in common, which is never inside a tag.
 
     Args:
-        before: The prompt.
-        shown: The dialogue with the reply.
-        other: The same with another reply: letters that this does not share are the reply's, not the template's.
+        before: The rendered prompt.
+        shown: The rendered dialogue.
+        other: The same with another reply. Characters that it does not share are the reply's, not the template's.
     """
     if shown.startswith(before):
         return len(before)
@@ -376,7 +389,7 @@ def _goes_on(before: str, shown: str, other: str) -> int:
     opened = before[size:].strip()
     closed = f"{opened[:1]}/{opened[1:]}"
     if opened and shown[size:].startswith(opened) and closed in shown[size:]:
-        size += len(opened)  # the reply has a thought, which goes on from the opened one
+        size += len(opened)  # the thought that the reply opens is the one that the prompt opened
     return size
 
 
@@ -411,9 +424,9 @@ def _marked(ids: list[int], offsets: list[tuple[int, int]], spans: list[tuple[in
 def _labels(
     ids: list[int], offsets: list[tuple[int, int]], parts: list[tuple[int, int]], marks: list[tuple[int, int]]
 ) -> list[int]:
-    """Ids of the replies, -100 elsewhere; where there are marks, what they cover of a reply, and its last token.
+    """Ids of the replies, -100 elsewhere; where there are marks, only what they cover, and the last token of a reply.
 
-    Without its last token, which ends the turn, nobody would learn to stop.
+    Without that token, which ends the turn, the model would not learn to stop.
     """
     covered = _marked(ids, offsets, marks) if marks else ids
     labels = [-100] * len(ids)
