@@ -221,19 +221,23 @@ def decoded(recipe: Chat, ids: list[int]) -> str:
 def learnt(recipe: Chat, dialogue: list[dict]) -> dict[int, list[tuple[list[int], list[int]]]]:
     """For each reply the prompt of prediction, and what is learnt right after it, in every piece that has both."""
     features = recipe.encode_for_training({"messages": [dialogue]})
-    found: dict[int, list[tuple[list[int], list[int]]]] = {}
+    pieces = list(zip(features["input_ids"], features["labels"], strict=True))
+    pairs: dict[int, list[tuple[list[int], list[int]]]] = {}
+    tokens = 0
     for index in range(1, len(dialogue), 2):
         prompt = recipe.template.prompt(dialogue[:index], 512)
         size = len(prompt)
-        found[index] = []
-        for ids, labels in zip(features["input_ids"], features["labels"], strict=True):
+        pairs[index] = []
+        for ids, labels in pieces:
             if ids[:size] == prompt and labels[size - 1] < 0 <= labels[size]:
-                end = next((place for place in range(size, len(ids)) if labels[place] < 0), len(ids))
+                end = next((at for at in range(size, len(ids)) if labels[at] < 0), len(ids))
                 assert labels[size:end] == ids[size:end]
-                found[index].append((prompt, ids[size:end]))
-    number = sum(label >= 0 for labels in features["labels"] for label in labels)
-    assert number == sum(len(reply) for pairs in found.values() for _, reply in pairs), "something else is learnt"
-    return found
+                pairs[index].append((prompt, ids[size:end]))
+                tokens += end - size
+    for _, labels in pieces:
+        tokens -= sum(label >= 0 for label in labels)
+    assert tokens == 0, "something else is learnt"
+    return pairs
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
@@ -241,8 +245,10 @@ def learnt(recipe: Chat, dialogue: list[dict]) -> dict[int, list[tuple[list[int]
 def test_every_reply_is_learnt_once_right_after_the_prompt_of_prediction(template, tokenizer):
     recipe = recipe_of(template, tokenizer)
     for start in range(0, len(REPLIES), 3):
-        replies = REPLIES[start : start + 3]
-        dialogue = said(*(turn for reply in replies for turn in ("When do you open?", reply)))
+        turns = []
+        for reply in REPLIES[start : start + 3]:
+            turns += ["When do you open?", reply]
+        dialogue = said(*turns)
         for index, pairs in learnt(recipe, dialogue).items():
             assert len(pairs) == 1, dialogue[index]
             prompt, ids = pairs[0]
@@ -279,7 +285,9 @@ def test_the_last_reply_alone_is_learnt_right_after_its_prompt(template):
 def test_where_everything_is_learnt_no_turn_is_learnt_twice(template):
     recipe = recipe_of(template, train_on="all")
     features = recipe.encode_for_training({"messages": [said("eel", "fox", "gnu", "hen", "owl", "pig")]})
-    text = "".join(decoded(recipe, [label for label in labels if label >= 0]) for labels in features["labels"])
+    text = ""
+    for labels in features["labels"]:
+        text += decoded(recipe, [label for label in labels if label >= 0])
     assert [text.count(word) for word in ("eel", "fox", "gnu", "hen", "owl", "pig")] == [1] * 6
 
 
