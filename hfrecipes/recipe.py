@@ -95,6 +95,8 @@ class Recipe:
     """Targets that `reduce` looks at, so that predictions have them too; the others come from answers alone."""
     cut_by: ClassVar[dict[str, str]] = {"cut": "max_length"}
     """Features that tell whether something was cut off, each with the option that says how much is kept."""
+    hidden_by: ClassVar[dict[str, str]] = {}
+    """Features that tell whether a part of a row is not shown to the model for another reason, each with that."""
     refused: ClassVar[dict[str, str]] = {}
     """TrainingArguments keywords that the task has options for, each with what to use in its place."""
     packages: ClassVar[tuple[str, ...]] = ()
