@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hfrecipes"
 # Each module may import what stands on a line above its own.
 LAYERS = [
-    {"errors", "_version", "say", "yaml12"},
-    {"config", "conll"},
+    {"errors", "_version", "say", "source_code", "yaml12"},
+    {"config", "conll", "fingerprint"},
     {"recipe", "files"},
     {"metrics"},
     {"tasks"},
