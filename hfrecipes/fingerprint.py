@@ -63,7 +63,7 @@ def _key_or_none(rows: Dataset, recipe: Any, about: Iterable[Any]) -> str | None
     try:
         return _Reader().key(rows._fingerprint, recipe, *about)
     except Exception as error:  # what a user's task holds may fail in any way when it is looked at
-        _print_once(f"encoded rows are not cached: {error}")
+        _print_once(f"rows are prepared anew in each run: {error}")
         return None
 
 

@@ -162,7 +162,7 @@ def test_code_that_reads_more_than_rows_is_not_cached_and_that_is_printed(rows, 
     folder = Path(rows.cache_files[0]["filename"]).parent
     encode(recipe, rows)
     encode(recipe, rows)
-    assert caplog.text.count("encoded rows are not cached: ") == 1
+    assert caplog.text.count("rows are prepared anew in each run: ") == 1
     assert not list(folder.glob("cache-*")), "nothing is left that no run would read"
     assert datasets.is_caching_enabled()
 
