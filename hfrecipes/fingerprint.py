@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .say import say
-from .source_code import UnknownStateError, sources_of
+from .source_code import UnknownStateError, sources_of, variables_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -75,7 +75,7 @@ def _print_once(sentence: str) -> None:
 def of_code(module: str) -> str:
     """Hash of the source of a module, and of all that it imports; a random one where it cannot be read."""
     try:
-        return _digest(sys.version, *sources_of([module])).hex()
+        return _code([module]).hex()
     except UnknownStateError:
         return uuid.uuid4().hex
 
@@ -90,6 +90,13 @@ def of_files(*paths: str) -> str:
     if sum(stat.st_size for stat in stats) > SMALL:
         return repr([(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino) for stat in stats])
     return _digest(*(Path(path).read_bytes() for path in paths)).hex()
+
+
+def _code(modules: Iterable[str]) -> bytes:
+    parts: list[str | bytes] = [sys.version]
+    for name, source in sources_of(modules).items():
+        parts += [name, source]
+    return _digest(*parts)
 
 
 def _digest(*parts: str | bytes) -> bytes:
@@ -118,7 +125,8 @@ class _Reader:
             UnknownStateError: Some of it cannot be read.
         """
         states = [self.state(value) for value in values]
-        return _digest(sys.version, *states, *sources_of(self.modules)).hex()[:32]
+        states += map(self.state, variables_of(sources_of(self.modules)))
+        return _digest(*states, _code(self.modules)).hex()[:32]
 
     def state(self, value: Any) -> bytes:
         """Hash of a value with all that it holds."""

@@ -6,14 +6,13 @@ import ast
 import functools
 import importlib.metadata
 import importlib.util
-import itertools
 import os
 import sys
 import sysconfig
 import types
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
@@ -22,17 +21,20 @@ _LIBRARIES = {"site-packages", "dist-packages"}
 _STANDARD = os.path.realpath(sysconfig.get_path("stdlib"))
 # Code that mentions one of these may give something else tomorrow although neither the code nor its options changed.
 _OUTSIDE = {
-    *("open", "read_text", "read_bytes", "read_csv", "environ", "getenv", "import_module", "__import__"),
-    *("now", "today", "localtime", "strftime"),
+    *("open", "read_text", "read_bytes", "read_csv", "load", "loadtxt", "load_dataset", "from_pretrained", "urlopen"),
+    *("environ", "getenv", "now", "today", "time", "localtime", "strftime", "import_module", "__import__"),
 }
+
+
+_VALUES = {bool, int, float, str, bytes, list, tuple, dict, set, frozenset}
 
 
 class UnknownStateError(Exception):
     """Part of what the work reads cannot be compared between two runs."""
 
 
-def sources_of(modules: Iterable[str]) -> list[str | bytes]:
-    """Names of the modules and of all that they import, each with its source; of libraries the version alone counts.
+def sources_of(modules: Iterable[str]) -> dict[str, bytes]:
+    """Source of each module, and of all that they import; of a library its version.
 
     Raises:
         UnknownStateError: A source cannot be read, is not what was imported, or does not tell what the module does.
@@ -55,7 +57,20 @@ def sources_of(modules: Iterable[str]) -> list[str | bytes]:
             sources[name] = _read_source(name, file)
             package = name if Path(file).stem == "__init__" else name.rpartition(".")[0]
             waiting += sorted(_modules_in(sources[name], package))
-    return list(itertools.chain.from_iterable(sorted(sources.items())))
+    return dict(sorted(sources.items()))
+
+
+def variables_of(modules: Iterable[str]) -> list[Any]:
+    """Plain values that a user's modules hold: a script may have set them, or a file was read into them."""
+    values = []
+    for name in modules:
+        module, top = sys.modules.get(name), name.partition(".")[0]
+        if module is None or top == __package__ or name in sys.stdlib_module_names or _is_library(_file_of(name) or ""):
+            continue
+        for variable, value in sorted(vars(module).items()):
+            if type(value) in _VALUES and not variable.startswith("__") and "cache" not in variable.lower():
+                values += [variable, value]
+    return values
 
 
 def _file_of(name: str) -> str | None:

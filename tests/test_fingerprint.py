@@ -133,6 +133,16 @@ def test_a_module_that_is_not_what_was_imported_keeps_rows_from_being_cached(row
     assert "helper.py was changed after it was imported" in caplog.text
 
 
+def test_what_a_script_has_set_in_a_module_counts(rows, modules):
+    helper = "TIMES = 1\n\ndef change(text):\n    return text * TIMES\n"
+    modules({"my_task.py": TASK.format(top="import helper", inside="pass", call="helper.change"), "helper.py": helper})
+    recipe = recipe_of("my_task.py")
+    first = encode(recipe, rows)["input_ids"][:]
+    sys.modules["helper"].TIMES = 2
+    second = encode(recipe, rows)["input_ids"][:]
+    assert second == recipe.encode(rows[:])["input_ids"] != first
+
+
 def test_tasks_of_the_same_name_in_two_folders_are_told_apart(rows, modules, tmp_path):
     texts = [TASK.format(top=text, inside="pass", call="change") for text in (UPPER, REVERSED)]
     modules({"one/my_task.py": texts[0], "two/my_task.py": texts[1]})
