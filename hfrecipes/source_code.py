@@ -24,8 +24,6 @@ _OUTSIDE = {
     *("open", "read_text", "read_bytes", "read_csv", "load", "loadtxt", "load_dataset", "from_pretrained", "urlopen"),
     *("environ", "getenv", "now", "today", "time", "localtime", "strftime", "import_module", "__import__"),
 }
-
-
 _VALUES = {bool, int, float, str, bytes, list, tuple, dict, set, frozenset}
 
 
@@ -43,17 +41,15 @@ def sources_of(modules: Iterable[str]) -> dict[str, bytes]:
     while waiting:
         name = waiting.pop()
         top = name.partition(".")[0]
-        file = _file_of(top)
-        if file is None or not _is_library(file):
-            file = _file_of(name)
-        else:
-            name = top
+        name = top if _is_library(_file_of(top)) else name
         if name in sources:
             continue
-        sources[name] = b""
-        if file is not None and _is_library(file):
+        file = _file_of(name)
+        if file is None:
+            sources[name] = b""
+        elif _is_library(file):
             sources[name] = _version_of(top, file).encode()
-        elif file is not None:
+        else:
             sources[name] = _read_source(name, file)
             package = name if Path(file).stem == "__init__" else name.rpartition(".")[0]
             waiting += sorted(_modules_in(sources[name], package))
@@ -65,7 +61,7 @@ def variables_of(modules: Iterable[str]) -> list[Any]:
     values = []
     for name in modules:
         module, top = sys.modules.get(name), name.partition(".")[0]
-        if module is None or top == __package__ or name in sys.stdlib_module_names or _is_library(_file_of(name) or ""):
+        if module is None or top == __package__ or name in sys.stdlib_module_names or _is_library(_file_of(name)):
             continue
         for variable, value in sorted(vars(module).items()):
             if type(value) in _VALUES and not variable.startswith("__") and "cache" not in variable.lower():
@@ -102,8 +98,9 @@ def _spec_of(name: str) -> ModuleSpec | None:
     return next((spec for spec in specs if spec is not None), None)
 
 
-def _is_library(file: str) -> bool:
-    return bool(_LIBRARIES & {*Path(file).parts}) or _is_standard(file)
+@functools.lru_cache(maxsize=1000)
+def _is_library(file: str | None) -> bool:
+    return file is not None and (bool(_LIBRARIES & {*Path(file).parts}) or _is_standard(file))
 
 
 def _is_standard(file: str) -> bool:

@@ -131,6 +131,9 @@ def test_a_module_that_is_not_what_was_imported_keeps_rows_from_being_cached(row
     (tmp_path / "helper.py").write_text(REVERSED)  # still imported as it was
     assert not is_cached(rows, recipe)
     assert "helper.py was changed after it was imported" in caplog.text
+    (tmp_path / "helper.py").unlink()
+    assert not is_cached(rows, recipe)
+    assert "helper.py cannot be read" in caplog.text
 
 
 def test_what_a_script_has_set_in_a_module_counts(rows, modules):
