@@ -24,7 +24,7 @@ PACKAGE = ROOT / "hfrecipes"
 # Each module may import what stands on a line above its own.
 LAYERS = [
     {"errors", "_version", "say", "yaml12"},
-    {"config", "conll", "heads", "order"},
+    {"config", "conll", "fingerprint", "heads", "order"},
     {"recipe", "files", "divergence"},
     {"metrics"},
     {"tasks"},
