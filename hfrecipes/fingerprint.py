@@ -68,7 +68,10 @@ def _state_of(tokenizer: Any) -> Any:
     """All that decides what a tokenizer makes of a text: its class, its backend, its flags, its vocabulary."""
     if tokenizer is None:  # rows are brought into shape before a model is loaded
         return None
-    state = {name: value for name, value in vars(tokenizer).items() if name not in _UNREAD and "cache" not in name}
+    state = {}
+    for name, value in vars(tokenizer).items():
+        if name not in _UNREAD and "cache" not in name:
+            state[name] = _without_folder(value)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         backend.no_truncation()  # both are set anew for each batch
@@ -77,6 +80,13 @@ def _state_of(tokenizer: Any) -> Any:
     else:
         state["vocabulary"] = sorted(tokenizer.get_vocab().items())
     return (type(tokenizer).__qualname__, sorted(state.items()))
+
+
+def _without_folder(value: Any) -> Any:
+    """The name alone of a file, so that a model may be moved; what is in it is part of the tokenizer's other state."""
+    if isinstance(value, dict):
+        return {name: _without_folder(part) for name, part in value.items()}
+    return os.path.basename(value) if isinstance(value, str) and os.path.isfile(value) else value
 
 
 @functools.cache
