@@ -344,22 +344,26 @@ def _flat(prediction: dict[str, Any]) -> dict[str, Any]:
 def score_table(scores: dict[str, dict[str, dict[str, Any]]], headline: Sequence[str]) -> Table:
     """A row for each headline metric, a column for each split; beside them how far train is above validation, and the
     baseline of the last split.
+
+    Names come from the data and are printed as they are: in a plain text rich would take `[person]` for markup.
     """
-    from rich.table import Table
+    from rich.table import Column, Table
+    from rich.text import Text
 
     from .scoring import GAP, number, shown
 
     splits = [split for split in scores if split != GAP]
     trivial = next((scores[split] for split in reversed(splits) if _has_baseline(scores[split])), None)
     others = [GAP] * (GAP in scores) + ["baseline"] * (trivial is not None)
-    table = Table("", *splits, *others, box=None, pad_edge=False)
+    heads = [Column(Text(name)) for name in [*splits, *others]]
+    table = Table(Column("", overflow="fold"), *heads, box=None, pad_edge=False)
     for metric in headline:
         cells = [shown(scores[split].get(metric, {})) for split in splits]
         last = {
             GAP: number(scores.get(GAP, {}).get(metric, {}).get("value")),
             "baseline": number((trivial or {}).get(metric, {}).get("baseline")),
         }
-        table.add_row(metric, *cells, *(last[name] for name in others))
+        table.add_row(*map(Text, [metric, *cells, *(last[name] for name in others)]))
     return table
 
 
