@@ -170,6 +170,7 @@ def _check_keywords(config: RunConfig, kind: type[Recipe]) -> None:
         problems.append("freeze: leave it out, lora freezes all but the adapters and the head")
     problems += repeats.problems(config) + hub.problems(config, origin(config)["model"])
     problems += adapters.problems(config.lora, kind) + model.quantization_problems(config)
+    problems += model.label_problems(config)
     if problems:
         raise ConfigError(problems)
 
