@@ -161,7 +161,9 @@ def score_in_training(
     outputs = in_row_order(trainer, seen, result.predictions)
     predictions, _, _ = tuned(recipe, outputs, rows, encoded, references)
     found = recipe.score(predictions, references)
-    return {name: value for name, value in found.items() if "[" not in name}  # labels one by one only at the end
+    # Labels one by one only at the end, but for the one that picks the checkpoint.
+    best = str(trainer.args.metric_for_best_model).removeprefix("eval_")
+    return {name: value for name, value in found.items() if "[" not in name or name == best}
 
 
 def attach_scores(trainer: Trainer, recipe: Recipe, rows: Dataset, references: list[Any], encoded: Dataset) -> None:
