@@ -180,6 +180,8 @@ def run(what: str, words: tuple[str, ...]) -> None:
     if not is_main():
         return
     _print(score_table(result.scores, result.headline))
+    for note in result.notes.values():
+        click.echo(note)
     if isinstance(result, runner.Results):
         meant = f"mean ± standard deviation of {len(result.runs)} runs"
         models = f"models: {', '.join(map(str, result.runs))}"
@@ -219,6 +221,8 @@ def evaluate(path: str, words: tuple[str, ...]) -> None:
     found = predictor.evaluate(settings["dataset"], splits=settings.get("splits"), columns=settings.get("columns"))
     click.echo(f"{found.rows} rows of {found.split}")
     _print(score_table({found.split: found.scores}, list(found.scores)))
+    for note in found.notes:
+        click.echo(note)
 
 
 @main.command()

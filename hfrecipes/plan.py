@@ -253,7 +253,8 @@ def load_data(config: RunConfig, recipe: Recipe) -> tuple[Data, RunConfig]:
     data_module.drop_groups(data)
     for note in recipe.count(data.splits["train"]):
         say(note)
-    for note in untested(data):
+    data.notes = checks.scored_as_wrong(data, recipe)
+    for note in [*data.notes.values(), *untested(data)]:
         say(note)
     return data, _settled(config, recipe, data)
 

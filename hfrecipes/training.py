@@ -44,7 +44,12 @@ def make_job(plan: Plan) -> Job:
     load_tokenizer(plan.config, plan.recipe)
     with arguments.main_process_first():
         encoded = encode(plan.recipe, plan.data, plan.golds)
-    limits += [*untested(plan.data), *say_lengths(encoded, plan.data, plan.recipe), *few_examples(plan.recipe)]
+    limits += [
+        *plan.data.notes.values(),
+        *untested(plan.data),
+        *say_lengths(encoded, plan.data, plan.recipe),
+        *few_examples(plan.recipe),
+    ]
     about = {**plan.about, "machine": machine(), "limits": limits}
     trainer = make_trainer(plan, arguments, encoded)
     return Job(**{**vars(plan), "about": about}, encoded=encoded, trainer=trainer)

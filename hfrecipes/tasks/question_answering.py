@@ -152,21 +152,27 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
         """Texts of the gold answers, none where the question has no answer; None where that is not known."""
         return None if row.get("answers") is None else [text or "" for text, _ in _answers.pairs(row["answers"])]
 
-    def problems(self, rows: Dataset) -> dict[str, list[int]]:
+    def unknown_labels(self, rows: Dataset) -> dict[str, list[int]]:
         """Answers without text, and questions without answer where each must have one."""
         found = defaultdict(list)
         for place, gold in enumerate(self.gold({"answers": cell}) for cell in rows["answers"]):
-            if gold is not None and not all(text.strip() for text in gold):
-                found["an answer has no text"].append(place)
             if gold == [] and not self.version_2_with_negative:
                 found["the question has no answer: options.version_2_with_negative=true allows that"].append(place)
+            elif gold is not None and self._is_unmatched(gold):
+                found["an answer has no text"].append(place)
         return found
 
+    def _is_unmatched(self, gold: list[str]) -> bool:
+        """Whether no prediction can match: there is no answer where one must be, or none of them has a text."""
+        return not any(text.strip() for text in gold) if gold else not self.version_2_with_negative
+
     def untrainable(self, rows: Dataset) -> dict[str, list[int]]:
-        """Questions none of whose answers stands where it should, or in one other place."""
+        """Answers without text, and questions none of whose answers stands where it should, or in one other place."""
         found = defaultdict(list)
         for place, (context, gold, span) in enumerate(self._spans(rows)):
-            if gold and span is None:
+            if gold and not all(text.strip() for text in gold):
+                found["an answer has no text"].append(place)
+            elif gold and span is None:
                 found[
                     "the answer does not stand in the context"
                     if not any(" ".join(text.split()) in " ".join(context.split()) for text in gold)
@@ -225,8 +231,9 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
         """Characters of each answer, () for none; None where the answer is not known, or not where it stands."""
         if "answers" not in batch:
             return [None] * len(batch["context"])
+        nothing = () if self.version_2_with_negative else None  # a question that must have an answer teaches nothing
         pairs = zip(batch["context"], batch["answers"], strict=True)
-        return [_answers.first_span(context, cell) if _answers.pairs(cell) else () for context, cell in pairs]
+        return [_answers.first_span(context, cell) if _answers.pairs(cell) else nothing for context, cell in pairs]
 
     def _windows(self, questions: list[str], contexts: list[str]) -> tuple[Any, list[bool]]:
         """Tokens of all windows, and whether each question was cut."""
@@ -343,15 +350,17 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
         """Exact match and F1 of each row, against the gold answer that agrees best, 0 to 1."""
         from ..metrics import _squad
 
+        unmatched = np.array([self._is_unmatched(gold) for gold in references], dtype=bool)
         exact, f1 = _squad.exact, _squad.f1 if self.version_2_with_negative else _squad.f1_v1
         if self.characters:
             exact, f1 = _squad.cmrc_exact, _squad.cmrc_f1
         elif self.version_2_with_negative:  # its script takes an answer of signs alone for none
             references = [[one for one in gold if _squad.normalize(one)] for gold in references]
-        pairs = [(answer, gold or [""]) for answer, gold in zip(answers, references, strict=True)]
+        pairs = [(answer, _with_text(gold)) for answer, gold in zip(answers, references, strict=True)]
         matches, overlaps = (
             np.array([max(agree(answer, one) for one in gold) for answer, gold in pairs]) for agree in (exact, f1)
         )
+        matches[unmatched], overlaps[unmatched] = 0, 0
         return matches, overlaps
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
@@ -362,6 +371,11 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
             answered = np.array([bool(gold) for gold in references])
             parts |= {"HasAns_": answered, "NoAns_": ~answered}
         return partial(_of_parts, exact, f1, parts)
+
+
+def _with_text(gold: list[str]) -> list[str]:
+    """The answers that have a text; the empty one where none has."""
+    return [text for text in gold if text.strip()] or [""]
 
 
 def _of_parts(
