@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 QUESTION = 64  # tokens of a question that are kept at most, as in the baselines of SQuAD
 BEST = 20  # spans of each question that are kept, as in the baselines of SQuAD
 SHORTEST = 32  # tokens of a window that has room for question and context
+NO_TEXT = [None]  # reference of a question whose answer has no text, which no prediction matches
 
 
 @dataclass(kw_only=True)
@@ -143,36 +144,44 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
         if self.characters is None:
             from ..metrics._squad import mostly_cjk
 
-            self.characters = mostly_cjk([gold[0] for gold in golds if gold])
+            self.characters = mostly_cjk([gold[0] or "" for gold in golds if gold])
             if self.characters:
                 sentences.append("f1 counts characters, as CMRC 2018 does; options.characters changes that")
         return sentences
 
     def gold(self, row: Row) -> Any:
-        """Texts of the gold answers, none where the question has no answer; None where that is not known."""
-        return None if row.get("answers") is None else [text or "" for text, _ in _answers.pairs(row["answers"])]
+        """Texts of the gold answers, none where the question has no answer; None where that is not known.
+
+        `NO_TEXT` where an answer must be, and none has a text.
+        """
+        if row.get("answers") is None:
+            return None
+        pairs = _answers.pairs(row["answers"])
+        if not pairs and self.version_2_with_negative is not False:
+            return []
+        return [text for text, _ in pairs if text and text.strip()] or NO_TEXT
 
     def unknown_labels(self, rows: Dataset) -> dict[str, list[int]]:
         """Answers without text, and questions without answer where each must have one."""
         found = defaultdict(list)
-        for place, gold in enumerate(self.gold({"answers": cell}) for cell in rows["answers"]):
-            if gold == [] and not self.version_2_with_negative:
-                found["the question has no answer: options.version_2_with_negative=true allows that"].append(place)
-            elif gold is not None and self._is_unmatched(gold):
-                found["an answer has no text"].append(place)
+        for place, cell in enumerate(rows["answers"]):
+            if self.gold({"answers": cell}) == NO_TEXT:
+                found[
+                    "an answer has no text"
+                    if _answers.pairs(cell)
+                    else "the question has no answer: options.version_2_with_negative=true allows that"
+                ].append(place)
         return found
-
-    def _is_unmatched(self, gold: list[str]) -> bool:
-        """Whether no prediction can match: there is no answer where one must be, or none of them has a text."""
-        return not any(text.strip() for text in gold) if gold else not self.version_2_with_negative
 
     def untrainable(self, rows: Dataset) -> dict[str, list[int]]:
         """Answers without text, and questions none of whose answers stands where it should, or in one other place."""
         found = defaultdict(list)
-        for place, (context, gold, span) in enumerate(self._spans(rows)):
-            if gold and not all(text.strip() for text in gold):
+        for place, (cell, (context, gold, span)) in enumerate(zip(rows["answers"], self._spans(rows), strict=True)):
+            if not gold or gold == NO_TEXT:
+                continue
+            if len(gold) < len(_answers.pairs(cell)):
                 found["an answer has no text"].append(place)
-            elif gold and span is None:
+            elif span is None:
                 found[
                     "the answer does not stand in the context"
                     if not any(" ".join(text.split()) in " ".join(context.split()) for text in gold)
@@ -185,7 +194,8 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
         found = defaultdict(list)
         cells = rows["answers"]
         for place, (cell, (_, gold, span)) in enumerate(zip(cells, self._spans(rows), strict=True)):
-            starts = {start + len(text) - len(text.lstrip()) for text, start in _answers.pairs(cell)} if gold else set()
+            pairs = [(text or "", start) for text, start in _answers.pairs(cell)] if gold else []
+            starts = {start + len(text) - len(text.lstrip()) for text, start in pairs}
             if span and max(starts) < 0:
                 found["answer_start is not given, and was set to the one place that has the answer"].append(place)
             elif span and span[0] not in starts:
@@ -344,19 +354,20 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
 
     def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
         """Texts of the answers, and the first gold one."""
-        return [one["answer"] for one in predictions], [gold[0] if gold else "" for gold in references]
+        return [one["answer"] for one in predictions], [gold[0] or "" if gold else "" for gold in references]
 
     def _agreement(self, answers: list[str], references: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
         """Exact match and F1 of each row, against the gold answer that agrees best, 0 to 1."""
         from ..metrics import _squad
 
-        unmatched = np.array([self._is_unmatched(gold) for gold in references], dtype=bool)
+        unmatched = np.array([gold == NO_TEXT for gold in references], dtype=bool)
+        references = [[] if gold == NO_TEXT else gold for gold in references]
         exact, f1 = _squad.exact, _squad.f1 if self.version_2_with_negative else _squad.f1_v1
         if self.characters:
             exact, f1 = _squad.cmrc_exact, _squad.cmrc_f1
         elif self.version_2_with_negative:  # its script takes an answer of signs alone for none
             references = [[one for one in gold if _squad.normalize(one)] for gold in references]
-        pairs = [(answer, _with_text(gold)) for answer, gold in zip(answers, references, strict=True)]
+        pairs = [(answer, gold or [""]) for answer, gold in zip(answers, references, strict=True)]
         matches, overlaps = (
             np.array([max(agree(answer, one) for one in gold) for answer, gold in pairs]) for agree in (exact, f1)
         )
@@ -371,11 +382,6 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
             answered = np.array([bool(gold) for gold in references])
             parts |= {"HasAns_": answered, "NoAns_": ~answered}
         return partial(_of_parts, exact, f1, parts)
-
-
-def _with_text(gold: list[str]) -> list[str]:
-    """The answers that have a text; the empty one where none has."""
-    return [text for text in gold if text.strip()] or [""]
 
 
 def _of_parts(
