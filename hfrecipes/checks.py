@@ -10,11 +10,13 @@ import numpy as np
 
 from .data import Data
 from .errors import DataError
-from .recipe import Recipe
+from .recipe import Recipe, Row
 from .say import say
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+FEW = 5  # of rows, or of kinds of problems, that are named
 
 
 def check(data: Data, recipe: Recipe, *, in_training: bool = True) -> None:
@@ -30,37 +32,88 @@ def check(data: Data, recipe: Recipe, *, in_training: bool = True) -> None:
     """
     found: list[str] = []
     faulty: list[int] = []
-    for split, rows in data.splits.items():
-        if not len(rows):
-            raise DataError(f"split {split} has no rows: leave it out, splits.{split}=null, or give it some")
-        has_answers = data_has_answers(rows, recipe)
-        wrong = recipe.problems(rows) if has_answers else {}
-        if split == "train" and has_answers:
-            known = {place for places in wrong.values() for place in places}
-            found_too = recipe.untrainable(rows).items()
-            wrong |= {one: rest for one, places in found_too if (rest := [at for at in places if at not in known])}
-        empty = empty_texts(rows, recipe)
-        problems = {**empty, **_missing_answers(rows, recipe, split, {**empty, **wrong}), **wrong}
-        bad = sorted({place for places in problems.values() for place in places})
-        sentences = [name_rows(split, sentence, places) for sentence, places in problems.items()]
-        if recipe.drop_invalid and bad and all(problems.values()):
-            if len(bad) == len(rows):
-                raise DataError(f"no row of {split} can be used: {'; '.join(sentences)}")
-            data.splits[split] = rows.select(sorted(set(range(len(rows))) - set(bad)))
-            say(f"dropped {len(bad)} of {len(rows)} rows: " + "; ".join(sentences))
-        else:
-            found += [sentence for sentence in sentences if sentence not in found]
-            faulty += bad
+    dropping_helps = False
+    for split in data.splits:
+        sentences, bad, helps = _check_split(data, split, recipe)
+        found += [sentence for sentence in sentences if sentence not in found]
+        faulty += bad
+        dropping_helps |= helps
     if found:
-        edit = (
-            "Mend them" + ", or drop them with options.drop_invalid=true" * in_training if faulty else "Use other data"
-        )
+        drop = ", or drop them with options.drop_invalid=true" * (in_training and dropping_helps)
+        edit = f"Mend them{drop}" if faulty else "Use other data"
         raise DataError(
             "; ".join(found[:8]) + f"; and {len(found) - 8} more" * (len(found) > 8) + f". {edit}", rows=faulty
         )
     for split, rows in data.splits.items():
         for sentence, places in (recipe.notes(rows) if data_has_answers(rows, recipe) else {}).items():
             say(name_rows(split, sentence, places))
+
+
+def _check_split(data: Data, split: str, recipe: Recipe) -> tuple[list[str], list[int], bool]:
+    """Drop the rows that the options say, and tell what is left at fault.
+
+    Returns:
+        Sentences, the rows at fault, and whether `drop_invalid` would help against some of them.
+    """
+    rows = data.splits[split]
+    if not len(rows):
+        raise DataError(f"split {split} has no rows: leave it out, splits.{split}=null, or give it some")
+    problems, of_labels = _problems(rows, recipe, split)
+    dropped = _rows_in(problems)
+    left = _not_scorable(of_labels, rows, recipe, dropped)
+    if recipe.drop_invalid and all(problems.values()):
+        if dropped:
+            _drop(data, split, problems)
+        problems = left
+    else:
+        problems |= of_labels
+    bad = _rows_in(problems)
+    helps = not recipe.drop_invalid and len(bad) > len(_rows_in(left))
+    return [name_rows(split, sentence, places) for sentence, places in problems.items()], bad, helps
+
+
+def _drop(data: Data, split: str, problems: Mapping[str, list[int]]) -> None:
+    rows, dropped = data.splits[split], _rows_in(problems)
+    sentences = "; ".join(name_rows(split, sentence, places) for sentence, places in problems.items())
+    if len(dropped) == len(rows):
+        raise DataError(f"no row of {split} can be used: {sentences}")
+    data.splits[split] = rows.select(sorted(set(range(len(rows))) - set(dropped)))
+    say(f"dropped {len(dropped)} of {len(rows)} rows: {sentences}")
+
+
+def _problems(rows: Dataset, recipe: Recipe, split: str) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+    """Problems for which rows may be dropped, and those of labels, for which no row to score is."""
+    wrong: dict[str, list[int]] = {}
+    of_labels: dict[str, list[int]] = {}
+    if data_has_answers(rows, recipe):
+        wrong, of_labels = dict(recipe.problems(rows)), dict(recipe.label_problems(rows))
+        if split == "train":
+            wrong, of_labels = {**wrong, **of_labels, **recipe.unknown_labels(rows)}, {}
+            known = set(_rows_in(wrong))
+            for sentence, places in recipe.untrainable(rows).items():
+                rest = [place for place in places if place not in known]
+                wrong |= {sentence: rest} if rest else {}
+    empty = empty_texts(rows, recipe)
+    missing = _missing_answers(rows, recipe, split, {**empty, **wrong, **of_labels})
+    return {**empty, **missing, **wrong}, of_labels
+
+
+def _rows_in(problems: Mapping[str, list[int]]) -> list[int]:
+    return sorted({place for places in problems.values() for place in places})
+
+
+def _not_scorable(
+    problems: dict[str, list[int]], rows: Dataset, recipe: Recipe, dropped: list[int]
+) -> dict[str, list[int]]:
+    """The problems of labels that stay an error: of rows without a reference, and where no row has a label in order."""
+    if not problems or len(_rows_in(problems)) == len(rows):
+        return problems
+    references, gone = golds(recipe, rows), set(dropped)
+    left: dict[str, list[int]] = {}
+    for sentence, places in problems.items():
+        without = [place for place in places if references[place] is None and place not in gone]
+        left |= {sentence: without} if without else {}
+    return left
 
 
 def data_has_answers(rows: Dataset, recipe: Recipe) -> bool:
@@ -147,7 +200,7 @@ def _missing_answers(rows: Dataset, recipe: Recipe, split: str, wrong: Mapping[s
         return {}
     if not data_has_answers(rows, recipe):
         return {f"{columns} is not there": list(range(len(rows)))}
-    known = {place for places in wrong.values() for place in places}
+    known = set(_rows_in(wrong))
     missing = [place for place, gold in enumerate(golds(recipe, rows)) if gold is None and place not in known]
     return {f"{columns} is missing": missing} if missing else {}
 
@@ -163,13 +216,54 @@ def golds(recipe: Recipe, rows: Dataset) -> list[Any]:
     return [recipe.gold(dict(zip(columns, row, strict=True))) for row in cells]
 
 
+def label_column(recipe: Recipe, prediction: Row) -> str | None:
+    """The column of the label, where predictions have the label under the same name."""
+    names = [name for name in recipe.answers() if name in recipe.gold_reads() and name in prediction]
+    return names[0] if len(names) == 1 else None
+
+
+def written_label(recipe: Recipe, reference: Any, prediction: Row) -> Row:
+    """The label of a row as its prediction spells it; nothing where predictions have none, or the row."""
+    name = label_column(recipe, prediction)
+    return {} if name is None or reference is None else {name: reference}
+
+
+def written_reference(recipe: Recipe, line: Row) -> Any:
+    """What a written row with its prediction is scored against."""
+    name = label_column(recipe, line["prediction"])
+    return recipe.gold(line) if name is None else line[name]
+
+
 def name_rows(split: str, sentence: str, places: list[int]) -> str:
     """The sentence with the number of rows at fault and the first of them."""
+    return f"{split}: {_in_rows(sentence, places)}"
+
+
+def _in_rows(sentence: str, places: list[int]) -> str:
     if not places:
-        return f"{split}: {sentence}"
-    places = list(dict.fromkeys(places))
-    shown = ", ".join(map(str, places[:5])) + (", …" if len(places) > 5 else "")
-    return f"{split}: {sentence} in {len(places)} row{'s' * (len(places) > 1)} ({shown}, counted from 0)"
+        return sentence
+    rows = list(dict.fromkeys(places))
+    times = f" {len(places)} times" if len(places) > len(rows) else ""
+    shown = ", ".join(map(str, rows[:FEW])) + (", …" if len(rows) > FEW else "")
+    return f"{sentence}{times} in {len(rows)} row{'s' * (len(rows) > 1)} ({shown}, counted from 0)"
+
+
+def scored_as_wrong(data: Data, recipe: Recipe) -> dict[str, str]:
+    """For each split but train a sentence on labels in it that no prediction can match; none where there are none."""
+    notes = {}
+    for split, rows in data.splits.items():
+        if split == "train" or not data_has_answers(rows, recipe):
+            continue
+        found = {**recipe.unknown_labels(rows), **recipe.label_problems(rows)}
+        if found:
+            numbers = data.places.get(split, range(len(rows)))
+            named = [_in_rows(sentence, [numbers[place] for place in places]) for sentence, places in found.items()]
+            shown = [*named[:FEW], *([f"and {len(named) - FEW} more"] if len(named) > FEW else [])]
+            notes[split] = (
+                f"{split}: no prediction can match the label of {len(_rows_in(found))} of {len(rows)} rows; "
+                f"it counts as wrong: {'; '.join(shown)}"
+            )
+    return notes
 
 
 def repeated(data: Data, recipe: Recipe) -> list[str]:

@@ -180,6 +180,8 @@ def run(what: str, words: tuple[str, ...]) -> None:
     if not is_main():
         return
     _print(score_table(result.scores, result.headline))
+    for note in result.notes.values():
+        click.echo(note)
     if isinstance(result, runner.Results):
         meant = f"mean ± standard deviation of {len(result.runs)} runs"
         models = f"models: {', '.join(map(str, result.runs))}"
@@ -219,6 +221,8 @@ def evaluate(path: str, words: tuple[str, ...]) -> None:
     found = predictor.evaluate(settings["dataset"], splits=settings.get("splits"), columns=settings.get("columns"))
     click.echo(f"{found.rows} rows of {found.split}")
     _print(score_table({found.split: found.scores}, list(found.scores)))
+    for note in found.notes:
+        click.echo(note)
 
 
 @main.command()
@@ -344,22 +348,26 @@ def _flat(prediction: dict[str, Any]) -> dict[str, Any]:
 def score_table(scores: dict[str, dict[str, dict[str, Any]]], headline: Sequence[str]) -> Table:
     """A row for each headline metric, a column for each split; beside them how far train is above validation, and the
     baseline of the last split.
+
+    Names come from the data and are printed as they are: in a plain text rich would take `[person]` for markup.
     """
-    from rich.table import Table
+    from rich.table import Column, Table
+    from rich.text import Text
 
     from .scoring import GAP, number, shown
 
     splits = [split for split in scores if split != GAP]
     trivial = next((scores[split] for split in reversed(splits) if _has_baseline(scores[split])), None)
     others = [GAP] * (GAP in scores) + ["baseline"] * (trivial is not None)
-    table = Table("", *splits, *others, box=None, pad_edge=False)
+    heads = [Column(Text(name)) for name in [*splits, *others]]
+    table = Table(Column("", overflow="fold"), *heads, box=None, pad_edge=False)
     for metric in headline:
         cells = [shown(scores[split].get(metric, {})) for split in splits]
         last = {
             GAP: number(scores.get(GAP, {}).get(metric, {}).get("value")),
             "baseline": number((trivial or {}).get(metric, {}).get("baseline")),
         }
-        table.add_row(metric, *cells, *(last[name] for name in others))
+        table.add_row(*map(Text, [metric, *cells, *(last[name] for name in others)]))
     return table
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 HELD_OUT = 0.1
 GROUP = "__group__"  # column of train with the groups that folds keep together
+ROW = "__row__"  # column with the number of each row, until all splits are final
 _BLIND = {"-1", "-1.0", "None"}
 
 
@@ -39,7 +40,9 @@ class Data:
     class_names: list[str] = field(default_factory=list)
     """Names of the classes, where the dataset itself knows them."""
     places: dict[str, list[int]] = field(default_factory=dict)
-    """Place of each row of a split among the usable rows that it was taken from, where it was taken from others."""
+    """Number of each row of a split in the data as it was read, from 0; a split that was drawn has those of train."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """Split -> sentence on its labels that no prediction can match, and that count as wrong."""
 
 
 def load(config: RunConfig, recipe: Recipe) -> Data:
@@ -79,6 +82,7 @@ def load(config: RunConfig, recipe: Recipe) -> Data:
     data = Data(splits, columns, chosen)
     name_classes(data, kind)
     drop_blind_answers(data, kind)
+    data.splits = {split: rows.add_column(ROW, np.arange(len(rows))) for split, rows in data.splits.items()}
     return data
 
 
@@ -99,10 +103,10 @@ def _with_groups(rows: Dataset, found: Dataset, name: str) -> Dataset:
 
 
 def drop_groups(data: Data) -> None:
-    """Take that column away once all splits are drawn; no task reads it."""
+    """Take that column away once all splits are drawn, and the numbers of the rows; no task reads them."""
     for split, rows in data.splits.items():
-        if GROUP in rows.column_names:
-            data.splits[split] = rows.remove_columns(GROUP)
+        data.places[split] = rows[ROW][:]
+        data.splits[split] = rows.remove_columns([name for name in (GROUP, ROW) if name in rows.column_names])
 
 
 # --- splits ------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from .yaml12 import format_value
 
 RECIPE, RUN, METRICS, PREDICTIONS = "recipe.yaml", "run.json", "metrics.json", "predictions.jsonl"
 CARD = "README.md"
+NOTES = "notes"  # in metrics.json beside the splits: split -> what must be known of its scores
 _CHECKPOINT = "checkpoint-"
 # Settings that do not change what is trained.
 _NO_MATTER = ("disable_tqdm", "report_to", "run_name", "logging_steps", "logging_strategy", "dataloader_num_workers")
@@ -113,10 +114,10 @@ def write_recipe(path: Path, config: RunConfig) -> None:
     write_recipe_file(config, path / RECIPE)
 
 
-def finish(path: Path, metrics: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+def finish(path: Path, metrics: Mapping[str, Any], about: Mapping[str, Any], notes: Mapping[str, str]) -> None:
     """Mark the run as complete, and let its checkpoints go."""
     write_json(path / RUN, about)
-    write_json(path / METRICS, metrics)
+    write_scores(path, metrics, notes)
     for checkpoint in path.glob(f"{_CHECKPOINT}*"):
         shutil.rmtree(checkpoint)
 
@@ -165,12 +166,24 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def write_scores(path: Path, scores: Mapping[str, Any], notes: Mapping[str, str]) -> None:
+    """Write the scores by split and metric, and the sentences on splits where there are some."""
+    write_json(path / METRICS, {**scores, NOTES: notes} if notes else scores)
+
+
 def read_scores(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
     """Scores of a run by split and metric; what was no number is NaN again."""
     return {
         split: {name: {**entry, "value": _number(entry["value"])} for name, entry in found.items()}
         for split, found in read_json(path / METRICS).items()
+        if split != NOTES
     }
+
+
+def read_notes(path: Path) -> dict[str, str]:
+    """Split -> what must be known of its scores."""
+    notes: dict[str, str] = read_json(path / METRICS).get(NOTES, {})
+    return notes
 
 
 def _number(value: float | None) -> float:

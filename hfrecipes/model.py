@@ -41,6 +41,13 @@ _SHIFTED_POSITIONS = frozenset(
 )
 SHARED_KEYWORDS = ("revision", "subfolder", "trust_remote_code", "code_revision", "cache_dir", "local_files_only")
 TUNED = "hfrecipes_tuned"  # key in config.json of what validation decided, as thresholds
+# Keywords of a model's config that the labels decide, and what to do in place of giving one.
+_OF_LABELS = {
+    "id2label": "write the names themselves as labels into the data",
+    "label2id": "write the names themselves as labels into the data",
+    "num_labels": "they are counted in the training rows",
+    "problem_type": "options.problem_type says what kind they are",
+}
 HEADS = ("classifier", "score", "qa_outputs")  # as transformers calls those of all architectures
 ADAPTER = "adapter"  # folder in that of a run
 CONFIG = "config"  # folder in that: beside the adapter itself, it would be taken for a whole model's
@@ -204,6 +211,16 @@ def load_model(config: RunConfig, recipe: Recipe) -> LoadedModel:
     if fresh:
         say(f"new, trained from scratch: {', '.join(fresh)}")
     return LoadedModel(model, fresh, fresh_tokens)
+
+
+def label_problems(config: RunConfig) -> list[str]:
+    """Sentences on keywords of the model that would give its labels other names, or another number, than the data."""
+    given = config.model if isinstance(config.model, dict) else {}
+    return [
+        f"model.{key}: leave it out, labels come from the data: {instead}"
+        for key, instead in _OF_LABELS.items()
+        if key in given
+    ]
 
 
 def is_quantized(model: str | dict[str, Any] | None) -> bool:

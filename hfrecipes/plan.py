@@ -170,6 +170,7 @@ def _check_keywords(config: RunConfig, kind: type[Recipe]) -> None:
         problems.append("freeze: leave it out, lora freezes all but the adapters and the head")
     problems += repeats.problems(config) + hub.problems(config, origin(config)["model"])
     problems += adapters.problems(config.lora, kind) + model.quantization_problems(config)
+    problems += model.label_problems(config)
     if problems:
         raise ConfigError(problems)
 
@@ -252,7 +253,8 @@ def load_data(config: RunConfig, recipe: Recipe) -> tuple[Data, RunConfig]:
     data_module.drop_groups(data)
     for note in recipe.count(data.splits["train"]):
         say(note)
-    for note in untested(data):
+    data.notes = checks.scored_as_wrong(data, recipe)
+    for note in [*data.notes.values(), *untested(data)]:
         say(note)
     return data, _settled(config, recipe, data)
 

@@ -177,7 +177,9 @@ def score_in_training(
     predictions, _, _ = tuned(recipe, outputs, rows, encoded, references)
     loss = trainer.compute_loss_func.take_mean()
     found = {**({} if loss is None else {"loss": loss}), **recipe.score(predictions, references)}
-    return {name: value for name, value in found.items() if "[" not in name}  # labels one by one only at the end
+    # Labels one by one only at the end, but for the one that picks the checkpoint.
+    best = str(trainer.args.metric_for_best_model).removeprefix("eval_")
+    return {name: value for name, value in found.items() if "[" not in name or name == best}
 
 
 def attach_scores(trainer: Trainer, recipe: Recipe, rows: Dataset, references: list[Any], encoded: Dataset) -> None:
@@ -326,6 +328,9 @@ class Predictor:
         data.name_classes(prepared, type(self.recipe))
         data.drop_blind_answers(prepared, type(self.recipe))
         checks.check(prepared, self.recipe, in_training=False)
+        notes = list(checks.scored_as_wrong(prepared, self.recipe).values())
+        for note in notes:
+            say(note)
         rows = prepared.splits["test"]
         predictions = predict_rows(self.trainer, self.recipe, rows, scored=True)
         references = checks.golds(self.recipe, rows)
@@ -336,14 +341,14 @@ class Predictor:
             say(f"{len(rows) - scored} of {len(rows)} rows have no answer; they are not scored")
         seed = self.config.training.get("seed", 42)
         measured = scoring.scores(self.recipe, predictions, references, seed=seed, others=self.config.metrics)
-        return Evaluation(name if len(found) > 1 else "the data", scored, measured)
+        return Evaluation(name if len(found) > 1 else "the data", scored, measured, notes)
 
 
 class Evaluation:
-    """Scores of one split."""
+    """Scores of one split, and sentences on labels in it that the model lacks, which count as wrong."""
 
-    def __init__(self, split: str, rows: int, found: dict[str, dict[str, Any]]) -> None:
-        self.split, self.rows, self.scores = split, rows, found
+    def __init__(self, split: str, rows: int, found: dict[str, dict[str, Any]], notes: list[str]) -> None:
+        self.split, self.rows, self.scores, self.notes = split, rows, found, notes
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -202,6 +202,22 @@ class Recipe:
         """As `problems`, of rows that can be scored and not be trained on."""
         return {}
 
+    def unknown_labels(self, rows: Dataset) -> dict[str, list[int]]:
+        """Sentences on labels that no prediction can match, as those that train lacks, with the indices of their rows.
+
+        An error in train. Elsewhere the row stays and the label counts as wrong: `gold` gives it as it is, `encode`
+        makes a target of it that the loss ignores (-100), and every score counts it.
+        """
+        return {}
+
+    def label_problems(self, rows: Dataset) -> dict[str, list[int]]:
+        """As `problems`, of labels alone, as a list where one value is expected.
+
+        With `drop_invalid` rows that are only scored are not dropped for them: they count as wrong, as `unknown_labels`
+        do. Where `gold` gives None, nothing can be scored against the row, and it stays an error.
+        """
+        return {}
+
     def notes(self, rows: Dataset) -> dict[str, list[int]]:
         """Sentences on what is odd about rows and can be used all the same, each with the places of those rows."""
         return {}

@@ -90,16 +90,17 @@ def _is_saved(small: Job) -> bool:
 
 def _small(job: Job, path: Path) -> Job:
     """The run with two rows of each split, and a copy of its model, whose adapters change what it predicts."""
-    rows, golds, encoded = {}, {}, {}
+    rows, golds, encoded, numbers = {}, {}, {}, {}
     for split, features in job.encoded.items():
         chosen = _chosen(features, len(job.data.splits[split]))
         rows[split] = job.data.splits[split].select(chosen)
         golds[split] = [job.golds[split][index] for index in chosen]
         encoded[split] = _features_of(features, chosen)
+        numbers[split] = [job.data.places[split][index] for index in chosen]
     small = replace(
         job,
         config=replace(job.config, metrics=[]),  # some fail on few rows; they were tried on more
-        data=replace(job.data, splits=rows, places={}),
+        data=replace(job.data, splits=rows, places=numbers),
         golds=golds,
         encoded=encoded,
         path=path,

@@ -109,7 +109,6 @@ def take_fold(data: Data, recipe: Recipe, config: RunConfig) -> None:
     kept = np.setdiff1d(np.arange(len(rows)), held)
     rest = {split: own for split, own in data.splits.items() if split == "validation"}
     data.splits = {"train": rows.select(kept), **rest, "test": rows.select(held)}
-    data.places = {"test": held.tolist()}
     left = "; the dataset's own test split is left alone" if "test" in data.chosen else ""
     say(f"fold {fold} of {number}: {len(kept)} rows of train to learn from, the other {len(held)} to score on{left}")
 
@@ -156,7 +155,7 @@ def _numbered(groups: Sequence[Any]) -> list[int]:
 
 def summary(paths: Sequence[Path]) -> dict[str, dict[str, dict[str, Any]]]:
     """Mean and standard deviation of each score over the runs, with each run's own."""
-    each = [folder.read_json(path / folder.METRICS) for path in paths]
+    each = list(map(folder.read_scores, paths))
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for split, metrics in each[0].items():
         shared = [name for name in metrics if all(name in one.get(split, {}) for one in each)]
@@ -192,5 +191,5 @@ def score_all(path: Path, recipe: Recipe, config: RunConfig) -> dict[str, dict[s
     with open(path / folder.PREDICTIONS, encoding="utf-8") as lines:
         for line in map(json.loads, lines):
             predictions.append(line["prediction"])
-            references.append(recipe.gold(line))
+            references.append(checks.written_reference(recipe, line))
     return scoring.scores(recipe, predictions, references, seed=config.training["seed"], others=config.metrics)

@@ -44,6 +44,7 @@ class Result:
         trainer: Plain `transformers.Trainer`, with the best model in it.
         scores: As `metrics`, each value with its 95 % interval and its baseline; and the `gap` between train and
             validation.
+        notes: Split -> sentence on labels in it that train lacks, which count as wrong.
     """
 
     metrics: dict[str, dict[str, float]]
@@ -51,6 +52,7 @@ class Result:
     trainer: Trainer
     scores: dict[str, dict[str, dict[str, Any]]]
     predictor: Predictor
+    notes: dict[str, str]
 
     @property
     def headline(self) -> tuple[str, ...]:
@@ -79,6 +81,7 @@ class Results:
         scores: As `metrics`, each value with its standard deviation, the values of the runs, and the baseline.
         runs: Folder of each run, for `hfrecipes.load`.
         headline: Metrics that tables show.
+        notes: Split -> sentence on labels in it that train lacks, which count as wrong.
     """
 
     metrics: dict[str, dict[str, float]]
@@ -86,6 +89,7 @@ class Results:
     scores: dict[str, dict[str, dict[str, Any]]]
     runs: list[Path]
     headline: tuple[str, ...]
+    notes: dict[str, str]
 
     def __repr__(self) -> str:
         best = self.headline[0]
@@ -190,7 +194,7 @@ def _run_each(what: str | Mapping[str, Any], settings: Mapping[str, Any], config
         _sum_up(path, paths, plan, config)
     wait_for_all()
     scores = folder.read_scores(path)
-    return Results(scoring.plain(scores), path, scores, paths, plan.recipe.headline)
+    return Results(scoring.plain(scores), path, scores, paths, plan.recipe.headline, folder.read_notes(path))
 
 
 def _sum_up(path: Path, paths: list[Path], plan: Plan, config: RunConfig) -> None:
@@ -198,7 +202,7 @@ def _sum_up(path: Path, paths: list[Path], plan: Plan, config: RunConfig) -> Non
     if config.folds is not None:
         folder.write_predictions(path, repeats.out_of_fold(paths))
         scores[repeats.OUT_OF_FOLD] = repeats.score_all(path, plan.recipe, config)
-    folder.write_json(path / folder.METRICS, scores)
+    folder.write_scores(path, scores, plan.data.notes)
 
 
 def _carry_out(plan: Plan) -> Result:
@@ -288,7 +292,7 @@ def _evaluate_and_save(job: Job, start: float) -> Result:
         }
         _say_samples(next(reversed(predicted.values())).predictions)
         write_card(job.path, job.config, recipe, scores, about)
-        folder.finish(job.path, scores, about)
+        folder.finish(job.path, scores, about, job.data.notes)
     return _result(job, Predictor(recipe, trainer, job.config), scores)
 
 
@@ -362,12 +366,14 @@ def _predict(job: Job, split: str) -> _Predicted:
 
 
 def _lines(job: Job, predicted: dict[str, _Predicted]) -> Iterator[dict[str, Any]]:
-    """Each validation and test row with its place and its prediction."""
+    """Each validation and test row with its number in the data, its label spelled as predictions are, and its own."""
     for split, one in predicted.items():
-        places = job.data.places.get(split, range(len(one.rows)))
-        if split != "train":
-            for place, row, prediction in zip(places, one.rows, one.predictions, strict=True):
-                yield {"split": split, "row": place, **row, "prediction": prediction}
+        if split == "train":
+            continue
+        columns = job.data.places[split], one.rows, one.predictions, job.golds[split]
+        for number, row, prediction, reference in zip(*columns, strict=True):
+            label = checks.written_label(job.recipe, reference, prediction)
+            yield {"split": split, "row": number, **row, **label, "prediction": prediction}
 
 
 def _some_of_train(job: Job, rows: Dataset) -> Dataset:
@@ -430,7 +436,7 @@ def _score(
 
 
 def _result(plan: Plan, predictor: Predictor, scores: dict[str, dict[str, dict[str, Any]]]) -> Result:
-    return Result(scoring.plain(scores), plan.path, predictor.trainer, scores, predictor)
+    return Result(scoring.plain(scores), plan.path, predictor.trainer, scores, predictor, plan.data.notes)
 
 
 def _reload(plan: Plan) -> Result:

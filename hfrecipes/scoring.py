@@ -12,6 +12,7 @@ import numpy as np
 from . import checks, metrics
 from .errors import ConfigError, HFRecipesError
 from .recipe import Recipe, Row
+from .say import say
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -22,6 +23,7 @@ GAP = "gap"  # beside the splits: how far train is above validation
 MUCH = (
     0.2  # share of what was learnt beyond the baseline that may be lost on validation before it is called overfitting
 )
+AVERAGED = ("f1", "precision", "recall")  # metrics that scikit-learn takes of one label of two unless told otherwise
 TEXT = "generated_text"  # in predictions of models that write
 _CELLS = 4_000_000
 
@@ -73,9 +75,10 @@ def _other_metric(
     predicted, gold = recipe.metric_inputs(predictions, references)
     config = "multilabel" if gold and isinstance(gold[0], list) and name in metrics.names() else None
     metric = metrics.load(name, config)
+    how = {"average": "macro"} if name in AVERAGED else {}  # which of two labels is meant, their order does not tell
 
     def compute(places: Sequence[int]) -> dict[str, float]:
-        found = metric.compute(predictions=[predicted[i] for i in places], references=[gold[i] for i in places])
+        found = metric.compute(predictions=[predicted[i] for i in places], references=[gold[i] for i in places], **how)
         return {key: float(value) for key, value in found.items() if isinstance(value, int | float | np.number)}
 
     values = compute(range(len(gold)))
@@ -108,6 +111,9 @@ def try_metrics(names: Sequence[str], recipe: Recipe, train: Dataset) -> None:
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise ConfigError(f"metrics: {name} cannot score this task: {reason}") from error
+    averaged = [name for name in names if name in AVERAGED]
+    if averaged:
+        say(f"metrics: {', '.join(averaged)}: the mean over all labels (macro)")
 
 
 def without_text(prediction: Row) -> Row:

@@ -44,7 +44,12 @@ def make_job(plan: Plan) -> Job:
     load_tokenizer(plan.config, plan.recipe)
     with arguments.main_process_first():
         encoded = encode(plan.recipe, plan.data, plan.golds)
-    limits += [*untested(plan.data), *say_lengths(encoded, plan.data, plan.recipe), *few_examples(plan.recipe)]
+    limits += [
+        *plan.data.notes.values(),
+        *untested(plan.data),
+        *say_lengths(encoded, plan.data, plan.recipe),
+        *few_examples(plan.recipe),
+    ]
     about = {**plan.about, "machine": machine(), "limits": limits}
     trainer = make_trainer(plan, arguments, encoded)
     return Job(**{**vars(plan), "about": about}, encoded=encoded, trainer=trainer)
@@ -93,10 +98,10 @@ def _load_network(plan: Plan, seed: int) -> Any:
 
 def _rows_of_features(plan: Plan, features: Dataset) -> list[int]:
     """Number of the row of train that each feature comes from; nothing where a feature holds several rows."""
+    numbers = plan.data.places["train"]
     if "row" in features.column_names:
-        rows: list[int] = features["row"][:]
-        return rows
-    return list(range(len(features))) if len(features) == len(plan.data.splits["train"]) else []
+        return [numbers[row] for row in features["row"]]
+    return numbers if len(features) == len(numbers) else []
 
 
 def assemble(plan: Plan, network: Any, arguments: TrainingArguments, encoded: Mapping[str, Dataset]) -> Trainer:

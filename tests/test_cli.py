@@ -140,6 +140,48 @@ def test_evaluate_prints_scores_with_intervals(done):
     assert f"{value:.3f} (" in made.output
 
 
+ODD_NAMES = ["[person]", "/arts/music", "[/b]", "[red]x", ":smile:", "a b", "%s {0}"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_names_from_the_data_are_printed_as_they_are(name, capsys):
+    """Rich would read `[red]` as a colour, `[/b]` as the end of bold, and `:smile:` as a picture."""
+    from hfrecipes.cli import _print, fail, score_table
+    from hfrecipes.say import say
+
+    entry = {"value": 0.5, "ci95": [0.25, 0.75], "baseline": 0.125}
+    _print(score_table({name: {f"f1[{name}]": entry}}, [f"f1[{name}]"]))
+    say(f"label {name}")
+    with pytest.raises(SystemExit):
+        fail(f"no label {name}")
+    printed, said = capsys.readouterr()
+    assert f"f1[{name}]" in printed
+    assert name in printed.splitlines()[0]
+    assert f"label {name}\n" in said
+    assert f"no label {name}\n" in said
+
+
+def test_a_long_name_is_printed_whole(capsys):
+    from hfrecipes.cli import _print, score_table
+
+    _print(score_table({"test": {"n" * 130: {"value": 0.5, "ci95": [0.25, 0.75]}}}, ["n" * 130]))
+    assert capsys.readouterr().out.count("n") == 130
+
+
+def test_each_label_keeps_its_name_in_the_table_of_evaluate(tiny_bert, tmp_path):
+    several = [
+        {"text": row["text"], "labels": [row["label"].replace("good", "/arts/music"), "[person]"][i % 3 :]}
+        for i, row in enumerate(opinions(60))
+    ]
+    (tmp_path / "several.jsonl").write_text("".join(json.dumps(row) + "\n" for row in several))
+    words = [f"model={tiny_bert}", "dataset=several.jsonl", "bf16=false", "max_steps=2", "output_dir=run"]
+    assert call("run", "text-classification", *words).exit_code == 0
+    made = call("evaluate", "run", "dataset=several.jsonl")
+    assert made.exit_code == 0, made.output
+    for name in ("f1[/arts/music]", "f1[[person]]", "f1[bad]"):
+        assert name in made.output
+
+
 def test_a_run_again_says_that_it_is_complete(done, tiny_bert):
     made = call("run", done / "recipe.yaml")
     assert made.exit_code == 0, made.output

@@ -180,6 +180,10 @@ def test_blocks_are_added_to_and_a_name_may_become_a_block():
         ({"max_length": 0}, "a number above 3"),
         ({"lora": {"rank": 1}}, "unknown setting lora.rank"),
         ({"early_stopping": {"patience": 1}}, "it takes early_stopping_patience and early_stopping_threshold"),
+        ({"model": {"path": "m", "id2label": {"0": "pos"}}}, "model.id2label: leave it out, labels come from the data"),
+        ({"model": {"path": "m", "label2id": {"pos": 0}}}, "model.label2id: leave it out, labels come from the data"),
+        ({"model": {"path": "m", "num_labels": 3}}, "model.num_labels: leave it out, labels come from the data"),
+        ({"model": {"path": "m", "problem_type": "regression"}}, "options.problem_type says what kind they are"),
     ],
 )
 def test_a_number_out_of_range_and_an_unknown_keyword_are_told_before_anything_is_read(settings, message):

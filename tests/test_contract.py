@@ -89,7 +89,13 @@ def test_scores_are_of_the_predictions_that_are_written(task, quick, model_for, 
     written = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
     test = [line for line in written if line["split"] == "test"]
     recipe = result.predictor.recipe
-    assert [{name: line[name] for name in rows["test"][0]} for line in test] == rows["test"], "in the order of the rows"
+    assert [line["row"] for line in test] == list(range(12))
+    for line, row in zip(test, rows["test"], strict=True):
+        inputs = set(kind.inputs()) & set(row)
+        assert [line[name] for name in inputs] == [row[name] for name in inputs], "in the order of the rows"
+        assert recipe.gold(line) == recipe.gold(row)
+        for name in set(kind.answers()) & set(line["prediction"]):
+            assert type(line[name]) is type(line["prediction"][name]), "labels and predictions are spelled alike"
     by_hand = recipe.score([line["prediction"] for line in test], [recipe.gold(line) for line in test])
     assert by_hand == pytest.approx(result.metrics["test"])
 

@@ -254,9 +254,35 @@ def test_invalid_rows_are_dropped_only_when_asked(caplog):
     assert "dropped 2 of 42 rows" in caplog.text
 
 
-def test_labels_that_train_lacks_are_named_with_their_split():
-    said = fault(dataset={"train": ROWS, "test": [*ROWS, {"text": "x", "label": "new"}]})
-    assert "test: label 'new' is unknown to the training rows in 1 row (40" in said
+def test_labels_that_train_lacks_are_named_with_their_split(caplog):
+    with caplog.at_level("INFO", "hfrecipes"):
+        loaded(dataset={"train": ROWS, "test": [*ROWS, {"text": "x", "label": "new"}]})
+    assert "test: no prediction can match the label of 1 of 41 rows" in caplog.text
+    assert "label 'new' is unknown to the training rows in 1 row (40" in caplog.text
+
+
+def test_rows_keep_the_number_that_they_have_in_the_file(tmp_path: Path):
+    """Through rows that are dropped, a limit, a drawn validation split, and folds."""
+    rows = [*ROWS]
+    for place in (0, 7, 39):
+        rows[place] = {"text": "", "label": "a"}
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[::-1]))
+    settings = {"dataset": str(tmp_path), "drop_invalid": True, "limit": {"train": 30, "test": 20}}
+    for more in ({}, {"folds": {"n_splits": 3, "fold": 2}}):
+        data, _, _ = loaded(**settings, **more)
+        assert set(data.splits) == {"train", "validation", "test"}
+        for split, found in data.splits.items():
+            file = rows[::-1] if split == "test" and not more else rows
+            assert [file[place] for place in data.places[split]] == found.to_list()
+            assert len(set(data.places[split])) == len(found)
+    assert len({place for places in data.places.values() for place in places}) == 30
+
+
+def test_the_number_of_a_row_enters_neither_fingerprint_nor_columns():
+    data, _, _ = loaded(dataset={"train": ROWS, "validation": ROWS[:4], "test": ROWS[4:8]})
+    assert fingerprint(data.splits["test"]) == fingerprint(datasets.Dataset.from_list(ROWS[4:8]))
+    assert all(rows.column_names == ["text", "label"] for rows in data.splits.values())
 
 
 def test_one_label_only_is_refused():

@@ -218,8 +218,24 @@ def test_an_unknown_metric_names_those_that_ship():
 
 def test_a_metric_that_does_not_fit_the_task_is_refused_before_training():
     recipe, _, references = random_case(SINGLE, 60)
-    with pytest.raises(ConfigError, match="metrics: f1 cannot score this task"):
-        try_metrics(["f1"], recipe, Dataset.from_dict({"label": references}))
+    with pytest.raises(ConfigError, match="metrics: seqeval cannot score this task"):
+        try_metrics(["seqeval"], recipe, Dataset.from_dict({"label": references}))
+
+
+@pytest.mark.parametrize(("kind", "labels"), [(SINGLE, 2), (SINGLE, 5), (MULTI, 2), (MULTI, 5)])
+def test_f1_precision_and_recall_that_were_asked_for_are_macro_whatever_the_order_of_labels(kind, labels, caplog):
+    names = ["f1", "precision", "recall"]
+    recipe, predictions, references = random_case(kind, 80, labels)
+    found = scores(recipe, predictions, references, seed=0, others=names)
+    for name in names:
+        assert found[name]["value"] == pytest.approx(found[f"{name}_macro"]["value"])
+        assert found[name]["ci95"][0] <= found[name]["value"] <= found[name]["ci95"][1]
+    recipe.labels = recipe.labels[::-1]
+    again = scores(recipe, predictions, references, seed=0, others=names)
+    assert [again[name]["value"] for name in names] == pytest.approx([found[name]["value"] for name in names])
+    with caplog.at_level("INFO", "hfrecipes"):
+        try_metrics(["accuracy", *names], recipe, Dataset.from_dict({"label": references}))
+    assert caplog.messages == ["metrics: f1, precision, recall: the mean over all labels (macro)"]
 
 
 def test_a_metric_of_the_users_own_is_scored_with_its_interval(tmp_path):

@@ -163,7 +163,7 @@ def test_rows_that_cannot_be_used_are_named(row, sentence):
     good = {"question": "How?", "choices": CHOICES, "label": "0"}
     wrong = {"question": "How?", **row, "label": str(row["label"])}
     with pytest.raises(DataError, match=sentence):
-        hfrecipes.check("multiple-choice", dataset={"train": [good] * 9, "validation": [good, wrong]})
+        hfrecipes.check("multiple-choice", dataset={"train": [*[good] * 9, wrong], "validation": [good]})
 
 
 def test_a_gap_in_the_question_is_filled_with_the_choice():

@@ -244,6 +244,35 @@ def test_early_stopping_and_the_best_model_are_on_by_default(quick, tmp_path):
     assert stopped.trainer.state.epoch < 30
 
 
+SEVERAL = {
+    split: [
+        {"text": row["text"], "label": [row["label"], *(["a b"] if "film" in row["text"] else ["[c]"])]} for row in rows
+    ]
+    for split, rows in ROWS.items()
+}
+
+
+@pytest.mark.parametrize("best", ["f1[a b]", "eval_f1[[c]]"])
+def test_the_score_of_one_label_may_pick_the_checkpoint(quick, tmp_path, best):
+    trainer = hfrecipes.build(
+        "text-classification", dataset=SEVERAL, output_dir=tmp_path / "a", metric_for_best_model=best, **quick
+    )
+    trainer.train()
+    name = f"eval_{best.removeprefix('eval_')}"
+    values = [entry[name] for entry in trainer.state.log_history if "eval_loss" in entry]
+    assert len(values) == 2
+    assert trainer.state.best_metric == max(values)
+    assert [key for key in trainer.evaluate() if "[" in key] == [name], "the other labels are scored at the end alone"
+
+
+@pytest.mark.parametrize("rows", [ROWS, SEVERAL])
+def test_the_score_of_a_label_that_is_not_there_is_refused_before_training(quick, tmp_path, rows):
+    settings = {**quick, "dataset": rows, "output_dir": tmp_path / "a", "metric_for_best_model": "f1[goood]"}
+    with pytest.raises(ConfigError, match=r"metric_for_best_model: no score f1\[goood\].*f1_macro"):
+        hfrecipes.run("text-classification", **settings)
+    assert not (tmp_path / "a").exists()
+
+
 def test_build_gives_a_trainer_that_trains_and_scores(quick, tmp_path):
     import transformers
 

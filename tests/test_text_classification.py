@@ -93,7 +93,9 @@ def test_minus_one_is_a_label_where_train_has_it():
 def test_an_unknown_label_a_vector_and_a_word_among_numbers_are_faults():
     def faults(train, values, **options):
         recipe, _ = studied(train, **options)
-        return recipe.problems(datasets.Dataset.from_dict({"label": values}))
+        rows = datasets.Dataset.from_dict({"label": values})
+        found = [recipe.problems(rows), recipe.label_problems(rows), recipe.unknown_labels(rows)]
+        return {**found[0], **found[1], **found[2], **recipe.untrainable(rows)}
 
     assert faults(["a", "b"], ["a", "c", "c"]) == {"label 'c' is unknown to the training rows": [1, 2]}
     assert "vector of 0 and 1" in str(faults([[0, 1, 0], [1, 0, 0]], [[0, 1, 0]]))

@@ -115,7 +115,10 @@ def from_texts(batch: Batch, text: str, spans: str | None = None, beside: str | 
     if spans is not None:
         entities = [None if several is None else [_entity(one) for one in several] for several in batch[spans]]
         pairs = zip(words, entities, strict=True)
-        made["tags"] = [None if several is None else _bio(borders, several) for borders, several in pairs]
+        made["tags"] = [
+            None if several is None else _bio(text, borders, several)
+            for text, (borders, several) in zip(texts, pairs, strict=True)
+        ]
         made["entities"] = entities
     return made if beside is None else {**made, beside: batch[beside]}
 
@@ -156,7 +159,10 @@ def _entity(span: Any) -> Row:
     return {"start": start, "end": end, "label": "" if cells[2] is None else str(cells[2])}
 
 
-def _bio(borders: list[tuple[int, int]], entities: list[Row]) -> list[str]:
+def _bio(text: str, borders: list[tuple[int, int]], entities: list[Row]) -> list[str]:
+    """A tag for each word; none at all where no tags can stand for the spans."""
+    if any(span_problems(text, entities)):
+        return []
     tags = [OUTSIDE] * len(borders)
     for entity in entities:
         inside = _covered(borders, entity)

@@ -122,24 +122,31 @@ print(choices[int(logits.argmax())])
         doubt = "; none of them is the first choice" if form == "from_0" and without_first else ""
         return [*said, f"label: {_choices.FORMS[form]}{doubt}; options.label_form changes that"]
 
-    def gold(self, row: Row) -> int | None:
-        """Number of the right choice, from 0; None for a missing label, or -1."""
+    def gold(self, row: Row) -> int | str | None:
+        """Number of the right choice, from 0; the label as it is where it is none of them, None where there is none."""
         label, choices = row.get("label"), row.get("choices") or []
         if _choices.is_missing(label):
             return None
         # A letter or a text among numbers is still one; a number is read in the one way alone.
         forms = [self.label_form or "from_0", *(("letter", "text") if _choices.number_of(label) is None else ())]
-        return next((place for form in forms if (place := _choices.place_of(label, choices, form)) is not None), None)
+        found = (place for form in forms if (place := _choices.place_of(label, choices, form)) is not None)
+        return next(found, str(label))
 
     def problems(self, rows: Dataset) -> dict[str, list[int]]:
-        """Labels that are no choice, and rows that leave nothing to choose."""
+        """Rows that leave nothing to choose."""
+        found: dict[str, list[int]] = defaultdict(list)
+        for place, choices in enumerate(rows["choices"]):
+            size = len(choices or ())
+            if not 2 <= size <= len(_choices.LETTERS):
+                found[f"there are {size} choices, expected 2 to {len(_choices.LETTERS)}"].append(place)
+        return found
+
+    def unknown_labels(self, rows: Dataset) -> dict[str, list[int]]:
+        """Labels that are none of the choices."""
         found: dict[str, list[int]] = defaultdict(list)
         for place, row in enumerate(_row_by_row(rows)):
-            choices, label = row["choices"] or [], row["label"]
-            if not 2 <= len(choices) <= len(_choices.LETTERS):
-                found[f"there are {len(choices)} choices, expected 2 to {len(_choices.LETTERS)}"].append(place)
-            elif not _choices.is_missing(label) and self.gold(row) is None:
-                found[f"label {str(label)[:40]!r} is none of the choices"].append(place)
+            if isinstance(self.gold(row), str):
+                found[f"label {str(row['label'])[:40]!r} is none of the choices"].append(place)
         return found
 
     def groups(self, rows: Dataset) -> Sequence[Any] | None:
@@ -162,7 +169,7 @@ print(choices[int(logits.argmax())])
         features["cut"] = [any(cut) for cut in _parts(list(map(max, tokens["cut"], shortened)), sizes)]
         features["choices"] = sizes
         if "label" in batch:
-            features["labels"] = list(map(self.gold, _row_by_row(batch)))
+            features["labels"] = [_number(self.gold(row)) for row in _row_by_row(batch)]
         return features
 
     def _pair(self, context: str | None, question: str, choice: str) -> tuple[str, str, bool]:
@@ -217,13 +224,13 @@ print(choices[int(logits.argmax())])
 
     def baseline(self, train: Dataset) -> Callable[[Dataset], list[Row]]:
         """The place where the right choice stands most often in the training rows."""
-        places = Counter(gold for gold in map(self.gold, _row_by_row(train)) if gold is not None)
+        places = Counter(gold for gold in map(self.gold, _row_by_row(train)) if isinstance(gold, int))
         most = max(sorted(places), key=places.__getitem__, default=0)
         return lambda rows: [_certain(choices, min(most, len(choices) - 1)) for choices in rows["choices"]]
 
     def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
-        """Numbers of the choices."""
-        return [prediction["label"] for prediction in predictions], references
+        """Numbers of the choices, -100 for a label that is none of them."""
+        return [prediction["label"] for prediction in predictions], list(map(_number, references))
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """Accuracy, from 0 to 1."""
@@ -236,6 +243,11 @@ def _row_by_row(columns: Any) -> Iterator[Row]:
     """Choices and label of each row."""
     for choices, label in zip(columns["choices"], columns["label"], strict=True):
         yield {"choices": choices, "label": label}
+
+
+def _number(gold: Any) -> int:
+    """The choice, or -100 for a label that is none: it counts as wrong, and the loss ignores it."""
+    return gold if isinstance(gold, int) else -100
 
 
 def _certain(choices: list[str], place: int) -> Row:
@@ -264,15 +276,17 @@ def _collate(features: list[Row], pad: Callable[[list[Row]], Any]) -> Any:
         # The number of choices stands at the right one: what the loss must know, in as many labels as there are rows.
         batch["labels"] = torch.full((len(features), most), -100)
         for place, (row, size) in enumerate(zip(features, sizes, strict=True)):
-            batch["labels"][place, row["labels"]] = size
+            if row["labels"] >= 0:
+                batch["labels"][place, row["labels"]] = size
     return batch
 
 
 def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None, *, label_smoothing: float = 0.0) -> Any:
     import torch
 
-    logits = outputs["logits"].float()
+    known = labels.amax(dim=1) >= 0
+    logits, labels = outputs["logits"][known].float(), labels[known]
     sizes, right = labels.max(dim=1)
     there = torch.arange(logits.shape[1], device=logits.device) < sizes[:, None]
     losses = cross_entropy(logits.masked_fill(~there, -torch.inf), right, label_smoothing, there)
-    return over_batch(losses.sum(), len(labels), num_items_in_batch)
+    return over_batch(losses.sum(), max(len(labels), 1), num_items_in_batch)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 QUESTION = 64  # tokens of a question that are kept at most, as in the baselines of SQuAD
 BEST = 20  # spans of each question that are kept, as in the baselines of SQuAD
 SHORTEST = 32  # tokens of a window that has room for question and context
+NO_TEXT = [None]  # reference of a question whose answer has no text, which no prediction matches
 
 
 @dataclass(kw_only=True)
@@ -146,30 +147,44 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
         if self.characters is None:
             from ..metrics._squad import mostly_cjk
 
-            self.characters = mostly_cjk([gold[0] for gold in golds if gold])
+            self.characters = mostly_cjk([gold[0] or "" for gold in golds if gold])
             if self.characters:
                 sentences.append("f1 counts characters, as CMRC 2018 does; options.characters changes that")
         return sentences
 
     def gold(self, row: Row) -> Any:
-        """Texts of the gold answers, none where the question has no answer; None where that is not known."""
-        return None if row.get("answers") is None else [text or "" for text, _ in _answers.pairs(row["answers"])]
+        """Texts of the gold answers, none where the question has no answer; None where that is not known.
 
-    def problems(self, rows: Dataset) -> dict[str, list[int]]:
+        `NO_TEXT` where an answer must be, and none has a text.
+        """
+        if row.get("answers") is None:
+            return None
+        pairs = _answers.pairs(row["answers"])
+        if not pairs and self.version_2_with_negative is not False:
+            return []
+        return [text for text, _ in pairs if text and text.strip()] or NO_TEXT
+
+    def unknown_labels(self, rows: Dataset) -> dict[str, list[int]]:
         """Answers without text, and questions without answer where each must have one."""
         found = defaultdict(list)
-        for place, gold in enumerate(self.gold({"answers": cell}) for cell in rows["answers"]):
-            if gold is not None and not all(text.strip() for text in gold):
-                found["an answer has no text"].append(place)
-            if gold == [] and not self.version_2_with_negative:
-                found["the question has no answer: options.version_2_with_negative=true allows that"].append(place)
+        for place, cell in enumerate(rows["answers"]):
+            if self.gold({"answers": cell}) == NO_TEXT:
+                found[
+                    "an answer has no text"
+                    if _answers.pairs(cell)
+                    else "the question has no answer: options.version_2_with_negative=true allows that"
+                ].append(place)
         return found
 
     def untrainable(self, rows: Dataset) -> dict[str, list[int]]:
-        """Questions none of whose answers stands where it should, or in one other place."""
+        """Answers without text, and questions none of whose answers stands where it should, or in one other place."""
         found = defaultdict(list)
-        for place, (context, gold, span) in enumerate(self._spans(rows)):
-            if gold and span is None:
+        for place, (cell, (context, gold, span)) in enumerate(zip(rows["answers"], self._spans(rows), strict=True)):
+            if not gold or gold == NO_TEXT:
+                continue
+            if len(gold) < len(_answers.pairs(cell)):
+                found["an answer has no text"].append(place)
+            elif span is None:
                 found[
                     "the answer does not stand in the context"
                     if not any(" ".join(text.split()) in " ".join(context.split()) for text in gold)
@@ -182,7 +197,8 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
         found = defaultdict(list)
         cells = rows["answers"]
         for place, (cell, (_, gold, span)) in enumerate(zip(cells, self._spans(rows), strict=True)):
-            starts = {start + len(text) - len(text.lstrip()) for text, start in _answers.pairs(cell)} if gold else set()
+            pairs = [(text or "", start) for text, start in _answers.pairs(cell)] if gold else []
+            starts = {start + len(text) - len(text.lstrip()) for text, start in pairs}
             if span and max(starts) < 0:
                 found["answer_start is not given, and was set to the one place that has the answer"].append(place)
             elif span and span[0] not in starts:
@@ -228,8 +244,9 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
         """Characters of each answer, () for none; None where the answer is not known, or not where it stands."""
         if "answers" not in batch:
             return [None] * len(batch["context"])
+        nothing = () if self.version_2_with_negative else None  # a question that must have an answer teaches nothing
         pairs = zip(batch["context"], batch["answers"], strict=True)
-        return [_answers.first_span(context, cell) if _answers.pairs(cell) else () for context, cell in pairs]
+        return [_answers.first_span(context, cell) if _answers.pairs(cell) else nothing for context, cell in pairs]
 
     def _windows(self, questions: list[str], contexts: list[str]) -> tuple[Any, list[bool]]:
         """Tokens of all windows, and whether each question was cut."""
@@ -365,12 +382,14 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
 
     def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
         """Texts of the answers, and the first gold one."""
-        return [one["answer"] for one in predictions], [gold[0] if gold else "" for gold in references]
+        return [one["answer"] for one in predictions], [gold[0] or "" if gold else "" for gold in references]
 
     def _agreement(self, answers: list[str], references: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
         """Exact match and F1 of each row, against the gold answer that agrees best, 0 to 1."""
         from ..metrics import _squad
 
+        unmatched = np.array([gold == NO_TEXT for gold in references], dtype=bool)
+        references = [[] if gold == NO_TEXT else gold for gold in references]
         exact, f1 = _squad.exact, _squad.f1 if self.version_2_with_negative else _squad.f1_v1
         if self.characters:
             exact, f1 = _squad.cmrc_exact, _squad.cmrc_f1
@@ -380,6 +399,7 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
         matches, overlaps = (
             np.array([max(agree(answer, one) for one in gold) for answer, gold in pairs]) for agree in (exact, f1)
         )
+        matches[unmatched], overlaps[unmatched] = 0, 0
         return matches, overlaps
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:

@@ -19,7 +19,7 @@ from ..errors import ConfigError
 from ..heads import unit_of
 from ..recipe import Batch, Column, Measure, Recipe, Row
 from . import _calibration, _imbalance
-from ._loss import ItemLoss, over_batch
+from ._loss import ItemLoss, over_batch, token_loss
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -177,7 +177,9 @@ print(classify("{text}", top_k=None))
         if self.problem_type == REGRESSION:
             return _number(value)
         if self.problem_type == MULTI:
-            return [self._known(_name(one)) for one in value] if isinstance(value, list) else None
+            if not isinstance(value, list):
+                return [f"no list: {value}"]  # which is no label, and counts as wrong
+            return list(dict.fromkeys(self._known(_name(one)) for one in value))
         name = self._known(_name(value))
         return None if name == "-1" and name not in self.labels else name
 
@@ -188,34 +190,59 @@ print(classify("{text}", top_k=None))
         return str(int(number)) if str(int(number)) in self.labels else name
 
     def problems(self, rows: Dataset) -> dict[str, list[int]]:
-        """Labels that train lacks, and values that are no labels of this kind."""
-        found: dict[str, list[int]] = defaultdict(list)
-        known = self.seen or set(self.labels)
+        """Labels of another form in all rows, or no two labels."""
+        if self.problem_type == REGRESSION:
+            return {}
         if self.problem_type == MULTI and _are_vectors(rows["label"][:]):
             return {"label is a vector of 0 and 1; give lists of names": list(range(len(rows)))}
+        if len(self._learnt) < 2:
+            return {f"only one label, {', '.join(self._learnt) or 'none'}: expected two or more": []}
+        return {}
+
+    def label_problems(self, rows: Dataset) -> dict[str, list[int]]:
+        """Values that are no labels of this kind."""
+        found: dict[str, list[int]] = defaultdict(list)
         for place, value in enumerate(rows["label"]):
             if _is_missing(value):
                 continue
             if self.problem_type == REGRESSION:
                 if _number(value) is None:
                     found[f"label {str(value)[:40]!r} is no number"].append(place)
-                continue
-            if isinstance(value, list) != (self.problem_type == MULTI):
+            elif isinstance(value, list) != (self.problem_type == MULTI):
                 found["label is a list in some rows and one value in others, or no list of labels"].append(place)
-                continue
-            if isinstance(value, list) and any(map(_is_missing, value)):
+            elif isinstance(value, list) and any(map(_is_missing, value)):
                 found["a list of labels has an empty cell"].append(place)
-                continue
-            names = self.gold({"label": value})
-            names = names if isinstance(names, list) else [names] * (names is not None)
-            for name in names:
-                if name not in known:
-                    found[f"label {name!r} is unknown to the training rows"].append(place)
-            if len(set(names)) < len(names):
-                found["a label stands twice in one row"].append(place)
-        if self.problem_type != REGRESSION and len(known) < 2:
-            found[f"only one label, {', '.join(known) or 'none'}: expected two or more"] = []
         return found
+
+    def unknown_labels(self, rows: Dataset) -> dict[str, list[int]]:
+        """Labels that train lacks."""
+        found: dict[str, list[int]] = defaultdict(list)
+        learnt = self._learnt
+        for place, value in enumerate(rows["label"]):
+            for name in dict.fromkeys(self._names(value)):
+                if name not in learnt:
+                    found[f"label {name!r} is unknown to the training rows"].append(place)
+        return found
+
+    def untrainable(self, rows: Dataset) -> dict[str, list[int]]:
+        """Lists that name a label twice, which counts once where it is scored."""
+        named = [self._names(value) for value in rows["label"]]
+        twice = [place for place, names in enumerate(named) if len(set(names)) < len(names)]
+        return {"a label stands twice in one row": twice} if twice else {}
+
+    @property
+    def _learnt(self) -> set[str]:
+        """Labels that stand in the training rows; of a model that was loaded, all that it has."""
+        return self.seen or set(self.labels)
+
+    def _names(self, value: Any) -> list[str]:
+        """Labels that a raw value of the right kind names; none where it is missing, or of another kind."""
+        if self.problem_type == REGRESSION or isinstance(value, list) != (self.problem_type == MULTI):
+            return []
+        if isinstance(value, list):
+            return [self._known(_name(one)) for one in value if not _is_missing(one)]
+        gold = self.gold({"label": value})
+        return [] if gold is None else [gold]
 
     def strata(self, rows: Dataset) -> Sequence[Any] | None:
         """The label, where there is one of many."""
@@ -248,11 +275,12 @@ print(classify("{text}", top_k=None))
         return features
 
     def _target(self, gold: Any) -> Any:
+        """Number, row of 0 and 1, or label id; -100 for a label that train lacks, which the loss ignores."""
         if self.problem_type == REGRESSION:
             return float(gold)
         if self.problem_type == MULTI:
             return [float(name in gold) for name in self.labels]
-        return self.labels.index(gold)
+        return self.labels.index(gold) if gold in self.labels else -100
 
     def loss_function(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
         """Cross entropy, of each label by itself where there may be several; squared error of numbers."""
@@ -262,7 +290,7 @@ print(classify("{text}", top_k=None))
             return partial(_loss, item_loss=_squared_error)
         if self.problem_type == MULTI:
             return partial(_loss, item_loss=_imbalance.binary_loss(self, self.trained_rows, label_smoothing))
-        return partial(_loss, item_loss=_imbalance.item_loss(self, label_smoothing))
+        return partial(token_loss, item_loss=_imbalance.item_loss(self, label_smoothing))
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
         """Logits (rows, labels) to `label`, and `scores`, the probability of each label."""
@@ -295,7 +323,15 @@ print(classify("{text}", top_k=None))
         sentences: list[str] = []
         if self.problem_type == REGRESSION or not predictions:
             return sentences
-        shares, gold = self._shares(predictions), np.asarray(self.metric_inputs(predictions, references)[1])
+        shares, gold = (
+            self._shares(predictions, self.labels),
+            np.asarray(self.metric_inputs(predictions, references)[1]),
+        )
+        number = len(self.labels)  # of labels that train lacks there is nothing to tune
+        if self.problem_type == MULTI:
+            gold = gold[:, :number]
+        else:
+            shares, gold = shares[gold < number], gold[gold < number]
         if self.temperature_scaling:
             sentences.append(self._tune_temperature(shares, gold))
             # The thresholds are of the probabilities that come of it.
@@ -335,14 +371,21 @@ print(classify("{text}", top_k=None))
         return lambda rows: [prediction] * len(rows)
 
     def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
-        """Label ids, rows of 0 and 1, or numbers."""
+        """Label ids, rows of 0 and 1, or numbers; labels that train lacks have ids of their own, behind the others."""
         predicted = [prediction["label"] for prediction in predictions]
         if self.problem_type == REGRESSION:
             return predicted, references
-        ids = {name: place for place, name in enumerate(self.labels)}
+        ids = {name: place for place, name in enumerate(self._scored_labels(references))}
         if self.problem_type == SINGLE:
             return [ids[name] for name in predicted], [ids[name] for name in references]
         return self._indicators(predicted, ids).tolist(), self._indicators(references, ids).tolist()
+
+    def _scored_labels(self, references: list[Any]) -> list[str]:
+        """Labels of the model, then those that the references alone have."""
+        names = dict.fromkeys(self.labels)
+        for reference in references:
+            names |= dict.fromkeys(reference if isinstance(reference, list) else [reference])
+        return list(names)
 
     def _indicators(self, label_sets: list[list[str]], ids: dict[str, int]) -> np.ndarray:
         table = np.zeros((len(label_sets), len(ids)), dtype=np.int32)
@@ -365,9 +408,12 @@ print(classify("{text}", top_k=None))
                 scores[f"{name}_{average}"] = load(name).compute(**inputs, average=average)[name]
         return {**scores, **load("matthews_correlation").compute(**inputs), **self._calibrated(predictions, references)}
 
-    def _shares(self, predictions: list[Row]) -> np.ndarray:
-        """Probabilities (rows, labels), by name: what was written may have the labels in the order of another head."""
-        return np.array([[one["scores"][name] for name in self.labels] for one in predictions])
+    def _shares(self, predictions: list[Row], labels: list[str]) -> np.ndarray:
+        """Probabilities (rows, labels), by name: what was written may have the labels in the order of another head.
+
+        They are 0 for labels that train lacks.
+        """
+        return np.array([[one["scores"].get(name, 0.0) for name in labels] for one in predictions])
 
     def _calibrated(self, predictions: list[Row], references: list[Any]) -> dict[str, float]:
         once = np.ones((1, len(references)))
@@ -381,11 +427,13 @@ print(classify("{text}", top_k=None))
         """
         from ..metrics import _weighted
 
-        shares, gold = self._shares(predictions), np.asarray(self.metric_inputs(predictions, references)[1])
+        labels, number = self._scored_labels(references), len(self.labels)
+        shares, gold = self._shares(predictions, labels), np.asarray(self.metric_inputs(predictions, references)[1])
         if self.problem_type == MULTI:
-            return partial(_weighted.calibration, shares, gold, ((shares - gold) ** 2).mean(1))
-        ones = np.eye(len(self.labels))[gold]
-        squared = ((shares - ones) ** 2).sum(1) / (2 if len(self.labels) == 2 else 1)
+            squared = ((shares - gold) ** 2).sum(1) / number
+            return partial(_weighted.calibration, shares[:, :number], gold[:, :number], squared)
+        ones = np.eye(len(labels))[gold]
+        squared = ((shares - ones) ** 2).sum(1) / (2 if number == 2 else 1)
         right = shares.argmax(1) == gold
         return partial(_weighted.calibration, shares.max(1, keepdims=True), right[:, None], squared)
 
@@ -399,11 +447,12 @@ print(classify("{text}", top_k=None))
             for average in ("micro", "macro"):
                 scores[f"{name}_{average}"] = load(name, "multilabel").compute(**inputs, average=average)[name]
         scores["subset_accuracy"] = load("accuracy", "multilabel").compute(**inputs)["accuracy"]
-        ranked = self._shares(predictions).tolist()
+        labels = self._scored_labels(references)
+        ranked = self._shares(predictions, labels).tolist()
         scores["lrap"] = load("lrap").compute(predictions=ranked, references=inputs["references"])["lrap"]
         scores |= self._calibrated(predictions, references)
         each = np.atleast_1d(load("f1", "multilabel").compute(**inputs, average=None)["f1"])
-        return scores | {f"f1[{name}]": float(value) for name, value in zip(self.labels, each, strict=True)}
+        return scores | {f"f1[{name}]": float(value) for name, value in zip(labels, each, strict=True)}
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """The same metrics from weighted counts, all resamples at once."""
@@ -412,10 +461,11 @@ print(classify("{text}", top_k=None))
         predicted, gold = (np.asarray(values) for values in self.metric_inputs(predictions, references))
         if self.problem_type == REGRESSION:
             return partial(_weighted.regression, predicted, gold)
+        labels = self._scored_labels(references)
         if self.problem_type == SINGLE:
-            counted = partial(_weighted.single_label, predicted, gold, labels=len(self.labels))
+            counted = partial(_weighted.single_label, predicted, gold, labels=len(labels))
         else:
-            counted = partial(_weighted.multi_label, predicted, gold, self._shares(predictions), labels=self.labels)
+            counted = partial(_weighted.multi_label, predicted, gold, self._shares(predictions, labels), labels=labels)
         calibration = self._calibration(predictions, references)
         return lambda weights: {**counted(weights), **calibration(weights)}
 

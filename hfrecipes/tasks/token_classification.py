@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 Counts = tuple[np.ndarray, np.ndarray, np.ndarray]
 _MISSING = {"", "nan", "-100"}
+_ALONE = {"BIO": "B", "IOB1": "I"}  # first letter of an entity of one word; S in the other schemes
 _TEXT = ("text", "sentence", "content")
 _SPANS = ("entities", "spans", "label", "labels", "annotations", "ents")
 
@@ -191,36 +192,58 @@ print(tag("{text}"))
         return "" if tag == OUTSIDE else split(tag)[1]
 
     def _canonical(self, tags: Iterable[str]) -> list[str]:
-        """Tags in the letters of BIOES and with a hyphen, as seqeval reads them."""
+        """Tags in the letters of BIOES and with a hyphen, as seqeval reads them; as they are where they stand alone.
+
+        One that is no tag of the scheme becomes an entity of a type that no prediction has.
+        """
+        return [self._canonical_tag(tag) for tag in tags]
+
+    def _canonical_tag(self, tag: str) -> str:
+        prefix, kind = split(tag)
         letters = LETTERS.get(self.scheme or "", {})
-        parts = [split(tag) for tag in tags]
-        return [f"{letters.get(prefix, prefix)}-{kind}" if prefix else kind for prefix, kind in parts]
+        if self.scheme == "none" or tag == OUTSIDE:
+            return tag
+        if prefix in letters:
+            return f"{letters[prefix]}-{kind}"
+        return f"{_ALONE.get(self.scheme or '', 'S')}-{tag!r}"
 
     def gold(self, row: Row) -> Any:
         """Tags of the words, None where the row has none; a tag that lacks is empty."""
         return None if row.get("tags") is None else ["" if tag is None else str(tag) for tag in row["tags"]]
 
     def problems(self, rows: Dataset) -> dict[str, list[int]]:
-        """Words without tag, tags that train lacks or that break with the others, and spans without tags."""
-        found: dict[str, list[int]] = defaultdict(list)
-        known, sizes = set(self.labels), set()
-        for place, (tokens, tags) in enumerate(zip(rows["tokens"], map(self._tags, rows["tags"]), strict=True)):
-            sizes.add(len(tokens or ()))
-            if tags is not None and len(tokens or ()) != len(tags):
-                found["there are not as many tags as tokens"].append(place)
-            for tag in set(tags or ()):
-                if tag in _MISSING:
-                    found["a token has no tag"].append(place)
-                elif tag not in known or (self.scheme != "none" and tag != OUTSIDE and not split(tag)[0]):
-                    found[self._stranger(tag)].append(place)
-        if len(known) < 2:
-            found[f"only one tag, {', '.join(known) or 'none'}: expected two or more"] = []
-        if sizes == {1} and len(rows) > 1:
+        """No two tags, or no sentences."""
+        found: dict[str, list[int]] = {}
+        if len(self.labels) < 2:
+            found[f"only one tag, {', '.join(self.labels) or 'none'}: expected two or more"] = []
+        if len(rows) > 1 and {len(tokens or ()) for tokens in rows["tokens"]} == {1}:
             found["every row has one token: expected a sentence a row, or blank lines between sentences"] = []
-        if "entities" in rows.column_names:
-            for place, (text, entities) in enumerate(zip(rows["text"], rows["entities"], strict=True)):
-                for sentence in span_problems(text or "", entities or []):
-                    found[sentence].append(place)
+        return found
+
+    def label_problems(self, rows: Dataset) -> dict[str, list[int]]:
+        """Spans that no tags can stand for, and words without tag."""
+        found: dict[str, list[int]] = defaultdict(list)
+        for place, row in enumerate(rows):
+            of_spans = list(span_problems(row.get("text") or "", row.get("entities") or []))
+            for sentence in of_spans:
+                found[sentence].append(place)
+            tags = self.gold(row)
+            if tags is None or of_spans:
+                continue
+            if len(tags) != len(row["tokens"] or ()):
+                found["there are not as many tags as tokens"].append(place)
+            if not _MISSING.isdisjoint(tags):
+                found["a token has no tag"].append(place)
+        return found
+
+    def unknown_labels(self, rows: Dataset) -> dict[str, list[int]]:
+        """Tags that train lacks, or that break with the others; a row as often as it has one."""
+        found: dict[str, list[int]] = defaultdict(list)
+        known = {tag for tag in self.labels if self.scheme == "none" or tag == OUTSIDE or split(tag)[0]} | _MISSING
+        for place, tags in enumerate(map(self._tags, rows["tags"])):
+            for tag in tags or ():
+                if tag not in known:
+                    found[self._stranger(tag)].append(place)
         return found
 
     def _tags(self, tags: Any) -> Any:
@@ -274,13 +297,19 @@ print(tag("{text}"))
         features = {"input_ids": tokens["input_ids"], "row": tokens["overflow_to_sample_mapping"], "words": words}
         features["length"] = [len(ids) for ids in tokens["input_ids"]]
         if "tags" in batch:
-            ids = {tag: place for place, tag in enumerate(self.labels)}
-            tags = [[ids[str(tag)] for tag in several] for several in batch["tags"]]
+            targets = list(map(self._targets, sentences, batch["tags"]))
             features["labels"] = [
-                [-100 if word < 0 else tags[row][word] for word in several]
+                [-100 if word < 0 else targets[row][word] for word in several]
                 for several, row in zip(words, features["row"], strict=True)
             ]
         return features
+
+    def _targets(self, words: list[str], tags: list[Any]) -> list[int]:
+        """Label id of each word; -100, which the loss ignores, for a tag that train lacks, or that is of no word."""
+        if len(words) != len(tags):
+            return [-100] * len(words)
+        ids = {tag: place for place, tag in enumerate(self.labels)}
+        return [ids.get(str(tag), -100) for tag in tags]
 
     def _windows(self, sentences: list[list[str]]) -> tuple[Any, list[dict[int, tuple[int, int]]]]:
         """Tokens of all windows, and for each sentence the window and piece that each word is tagged by."""
@@ -343,9 +372,7 @@ print(tag("{text}"))
         """Type, first and last word of each entity, as conlleval finds them; each word alone where tags stand alone."""
         if self.scheme == "none":
             return [(tag, place, place) for place, tag in enumerate(tags)]
-        from seqeval.metrics.sequence_labeling import get_entities
-
-        return [(kind, int(first), int(last)) for kind, first, last in get_entities(self._canonical(tags))]
+        return _entities_in(self._canonical(tags))
 
     # --- scores --------------------------------------------------------------------------------------------------
 
@@ -363,9 +390,13 @@ print(tag("{text}"))
         return lambda rows: [_certain([usual.get(token, most) for token in tokens]) for tokens in rows["tokens"]]
 
     def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
-        """Tags, row by row."""
-        predicted = [self._canonical(prediction["tags"]) for prediction in predictions]
-        return predicted, [self._canonical(tags) for tags in references]
+        """Tags, row by row; where there are not as many as words, nothing in the row is right."""
+        predicted = [prediction["tags"] for prediction in predictions]
+        fitting = [
+            gold if len(gold) == len(tags) else [""] * len(tags)
+            for gold, tags in zip(references, predicted, strict=True)
+        ]
+        return list(map(self._canonical, predicted)), list(map(self._canonical, fitting))
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """Precision, recall and F1 of whole entities, from 0 to 1: over all, strict, and by type; accuracy of tags.
@@ -377,15 +408,13 @@ print(tag("{text}"))
         right = np.array([sum(map(str.__eq__, *pair)) for pair in zip(predicted, gold, strict=True)], float)
         words = np.array([len(tags) for tags in gold], float)
         if self.scheme == "none":
-            counts = _counts([_by_tag(tags) for tags in predicted], [_by_tag(tags) for tags in gold], self.labels)
-            return partial(_of_tags, right, words, counts, self.labels)
-        types = self._types
-        loose = _counts(
-            [set(self._chunks(tags)) for tags in predicted], [set(self._chunks(tags)) for tags in gold], types
-        )
-        return partial(
-            _of_entities, right, words, loose, _counts(self._strict(predicted), self._strict(gold), types), types
-        )
+            found, there = list(map(_by_tag, predicted)), list(map(_by_tag, gold))
+            tags = _with_unknown(self.labels, there)
+            return partial(_of_tags, right, words, _counts(found, there, tags), tags)
+        found, there = ([set(_entities_in(tags)) for tags in side] for side in (predicted, gold))
+        types = _with_unknown(self._types, there)
+        loose, strict = _counts(found, there, types), _counts(self._strict(predicted), self._strict(gold), types)
+        return partial(_of_entities, right, words, loose, strict, types)
 
     def _strict(self, sentences: list[list[str]]) -> list[set[tuple[str, int, int]]]:
         from seqeval.scheme import IOB1, IOB2, IOBES, Entities
@@ -421,6 +450,21 @@ def _of_entities(
 
 def _is_text(kind: Any) -> bool:
     return getattr(kind, "dtype", None) in ("string", "large_string")
+
+
+def _entities_in(tags: list[str]) -> list[tuple[str, int, int]]:
+    """Type, first and last word of each entity, of tags in the letters of BIOES."""
+    from seqeval.metrics.sequence_labeling import get_entities
+
+    return [(kind, int(first), int(last)) for kind, first, last in get_entities(tags)]
+
+
+def _with_unknown(known: list[str], gold: list[set[tuple[str, int, int]]]) -> list[str]:
+    """Types that the model knows, then those that the references alone have."""
+    types = dict.fromkeys(known)
+    for chunks in gold:
+        types |= dict.fromkeys(sorted(kind for kind, _, _ in chunks))
+    return list(types)
 
 
 def _by_tag(tags: list[str]) -> set[tuple[str, int, int]]:
