@@ -393,31 +393,12 @@ print(classify("{text}", top_k=None))
             table[row, [ids[name] for name in names]] = 1
         return table
 
-    def score(self, predictions: list[Row], references: list[Any]) -> dict[str, float]:
-        """Shares and F1 from 0 to 1, correlations from -1 to 1, R2 up to 1, errors in the label's units."""
-        from ..metrics import load
-
-        inputs = dict(zip(("predictions", "references"), self.metric_inputs(predictions, references), strict=True))
-        if self.problem_type == REGRESSION:
-            return super().score(predictions, references)
-        if self.problem_type == MULTI:
-            return self._score_several(inputs, predictions, references)
-        scores: dict[str, float] = {"accuracy": load("accuracy").compute(**inputs)["accuracy"]}
-        for average in ("macro", "weighted"):
-            for name in ("f1", "precision", "recall"):
-                scores[f"{name}_{average}"] = load(name).compute(**inputs, average=average)[name]
-        return {**scores, **load("matthews_correlation").compute(**inputs), **self._calibrated(predictions, references)}
-
     def _shares(self, predictions: list[Row], labels: list[str]) -> np.ndarray:
         """Probabilities (rows, labels), by name: what was written may have the labels in the order of another head.
 
         They are 0 for labels that train lacks.
         """
         return np.array([[one["scores"].get(name, 0.0) for name in labels] for one in predictions])
-
-    def _calibrated(self, predictions: list[Row], references: list[Any]) -> dict[str, float]:
-        once = np.ones((1, len(references)))
-        return {name: float(one[0]) for name, one in self._calibration(predictions, references)(once).items()}
 
     def _calibration(self, predictions: list[Row], references: list[Any]) -> Measure:
         """How far probabilities can be trusted: `ece` and `brier`, 0 at best.
@@ -437,25 +418,8 @@ print(classify("{text}", top_k=None))
         right = shares.argmax(1) == gold
         return partial(_weighted.calibration, shares.max(1, keepdims=True), right[:, None], squared)
 
-    def _score_several(
-        self, inputs: dict[str, list[Any]], predictions: list[Row], references: list[Any]
-    ) -> dict[str, float]:
-        from ..metrics import load
-
-        scores = {}
-        for name in ("f1", "precision", "recall"):
-            for average in ("micro", "macro"):
-                scores[f"{name}_{average}"] = load(name, "multilabel").compute(**inputs, average=average)[name]
-        scores["subset_accuracy"] = load("accuracy", "multilabel").compute(**inputs)["accuracy"]
-        labels = self._scored_labels(references)
-        ranked = self._shares(predictions, labels).tolist()
-        scores["lrap"] = load("lrap").compute(predictions=ranked, references=inputs["references"])["lrap"]
-        scores |= self._calibrated(predictions, references)
-        each = np.atleast_1d(load("f1", "multilabel").compute(**inputs, average=None)["f1"])
-        return scores | {f"f1[{name}]": float(value) for name, value in zip(labels, each, strict=True)}
-
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
-        """The same metrics from weighted counts, all resamples at once."""
+        """Shares and F1 from 0 to 1, correlations from -1 to 1, R2 up to 1, errors in the label's units."""
         from ..metrics import _weighted
 
         predicted, gold = (np.asarray(values) for values in self.metric_inputs(predictions, references))
