@@ -313,6 +313,17 @@ def test_paragraphs_are_documents(tmp_path: Path):
     assert hfrecipes.check("text-generation", dataset=str(file), document="paragraph")["rows"]["train"] == 27
 
 
+def test_no_text_is_written_where_none_is_asked_for(llama, tmp_path):
+    rows = [{"text": text} for text in TEXTS[:30]]
+    about = {"model": llama, "dataset": rows, "max_steps": 1, "max_length": 64, "bf16": False}
+    result = hfrecipes.run("text-generation", output_dir=tmp_path / "run", generated_rows=0, **about)
+    lines = [json.loads(line) for line in (result.path / "predictions.jsonl").read_text().splitlines()]
+    assert lines
+    assert not any("generated_text" in line["prediction"] for line in lines)
+    assert (result.path / "metrics.json").exists()
+    assert "generated_text" in hfrecipes.load(result.path).predict("the film"), "a text to predict still gets one"
+
+
 @pytest.mark.parametrize("setting", [{"max_new_tokens": 0}, {"generated_rows": -1}, {"temperature": -0.1}])
 def test_settings_that_write_nothing_are_refused(setting):
     with pytest.raises(ConfigError, match="or more"):
