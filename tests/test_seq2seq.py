@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import unicodedata
 from pathlib import Path
 
 import datasets
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_question_answering import reference_scores
 
 import hfrecipes
 from hfrecipes.errors import ConfigError, DataError, HFRecipesError, MissingPackageError
-from hfrecipes.metrics import _text
+from hfrecipes.metrics import _squad, _text
 from hfrecipes.tasks.summarization import Summarization
 from hfrecipes.tasks.text2text_generation import Text2TextGeneration
 from hfrecipes.tasks.translation import Translation, _matching, language_codes
@@ -50,6 +52,118 @@ def test_bleu_and_chrf_are_those_of_sacrebleu(rows):
     ours = _text.Corpus(texts, references).measure(np.ones((1, len(rows))))
     assert ours["bleu"][0] == pytest.approx(sacrebleu.corpus_bleu(texts, streams, force=True).score, abs=1e-6)
     assert ours["chrf"][0] == pytest.approx(sacrebleu.corpus_chrf(texts, streams).score, abs=1e-6)
+
+
+SYMBOLS = ["A", "a", "the", "+", "-", "*", "...", "5", "-5", "1.5", "15", "10:30", "Paris", "paris.", "é", "e\u0301"]
+SYMBOL_LINE = st.lists(st.sampled_from([*SYMBOLS, "第", "1节", "かな"]), min_size=1, max_size=6).map(" ".join)
+SYMBOL_ROWS = st.lists(st.tuples(SYMBOL_LINE, st.lists(SYMBOL_LINE, min_size=1, max_size=3)), min_size=1, max_size=5)
+
+
+def reference_tokens(text: str, characters: bool) -> list[str]:
+    """Tokens of F1 by a walk over the characters."""
+    text = unicodedata.normalize("NFC", text)
+    tokens, position = [], 0
+    while position < len(text):
+        end, character = position + 1, text[position]
+        before = text[position - 1] if position else " "
+        signed = character in "+-" and end < len(text) and text[end].isdigit() and not before.isdigit()
+        if character.isdigit() or (signed and (_squad.is_cjk(before) or not before.isalpha())):
+            while end < len(text) and (text[end].isdigit() or (text[end] == "." and text[end + 1 : end + 2].isdigit())):
+                end += 1
+        elif character.isalpha() and not (characters and _squad.is_cjk(character)):
+            while end < len(text) and text[end].isalpha() and not (characters and _squad.is_cjk(text[end])):
+                end += 1
+        if not character.isspace():
+            tokens.append(text[position:end])
+        position = end
+    return tokens
+
+
+def reference_f1(text: str, reference: str, characters: bool) -> float:
+    said, wanted = reference_tokens(text, characters), reference_tokens(reference, characters)
+    shared, left = 0, list(wanted)
+    for token in said:
+        if token in left:
+            left.remove(token)
+            shared += 1
+    precision, recall = shared / len(said), shared / len(wanted)
+    return 2 * precision * recall / (precision + recall) if shared else 0.0
+
+
+@pytest.mark.parametrize("characters", [False, True])
+@given(rows=SYMBOL_ROWS)
+@PAIRS
+def test_scores_of_any_text_are_those_of_plain_definitions(characters, rows):
+    import sacrebleu
+
+    texts, references = [text for text, _ in rows], [several for _, several in rows]
+    scores = Text2TextGeneration(characters=characters).score([{"generated_text": text} for text in texts], references)
+    exact = f1 = 0.0
+    for text, several in rows:
+        exact += unicodedata.normalize("NFC", text) in [unicodedata.normalize("NFC", one) for one in several]
+        f1 += max(reference_f1(text, one, characters) for one in several)
+    most = max(map(len, references))
+    streams = [[several[place] if place < len(several) else None for several in references] for place in range(most)]
+    assert scores["exact_match"] == pytest.approx(100 * exact / len(rows))
+    assert scores["f1"] == pytest.approx(100 * f1 / len(rows))
+    assert scores["chrf"] == pytest.approx(sacrebleu.corpus_chrf(texts, streams).score, abs=1e-6)
+
+
+@given(SYMBOL_ROWS)
+@PAIRS
+def test_scores_by_squad_s_normalization_are_those_of_squad(rows):
+    recipe = Text2TextGeneration(normalize="squad", characters=False)
+    scores = recipe.score([{"generated_text": text} for text, _ in rows], [several for _, several in rows])
+    expected = reference_scores([text for text, _ in rows], [several for _, several in rows], 1)
+    assert {name: scores[name] for name in expected} == pytest.approx(expected)
+
+
+def agreement(texts: list[str], references: list[str], **options) -> dict[str, float]:
+    recipe = Text2TextGeneration(characters=False, **options)
+    scores = recipe.score([{"generated_text": text} for text in texts], [[text] for text in references])
+    return {name: round(value, 1) for name, value in scores.items()}
+
+
+@pytest.mark.parametrize("texts", [["A", "B", "C"], ["a", "an", "the"], ["+", "-", "*"], ["...", "!?"], ["1.5", "-5"]])
+def test_a_text_of_any_characters_is_right_where_it_is_the_same(texts):
+    assert agreement(texts, texts) == {"exact_match": 100, "f1": 100, "chrf": 100}
+
+
+@pytest.mark.parametrize(
+    ("text", "reference"),
+    [("", "A"), ("+", "-"), ("a", "the"), ("15", "1.5"), ("5", "-5"), ("1030", "10:30"), ("Yes", "yes"), ("²", "2")],
+)
+def test_another_text_is_wrong(text, reference):
+    scores = agreement([text], [reference])
+    assert (scores["exact_match"], scores["f1"]) == (0, 0)
+
+
+def test_how_a_letter_is_encoded_and_outer_blanks_are_no_mistake():
+    scores = agreement([" caf\u00e9\n"], ["cafe\u0301"])
+    assert (scores["exact_match"], scores["f1"]) == (100, 100)
+
+
+def test_squad_s_normalization_is_there_where_it_is_asked_for():
+    assert agreement(["paris"], ["The Paris."], normalize="squad")["exact_match"] == 100
+    assert agreement(["paris"], ["The Paris."])["exact_match"] == 0
+    with pytest.raises(ConfigError, match="normalize"):
+        hfrecipes.check("text2text-generation", dataset="nowhere.csv", normalize="bert")
+
+
+def test_of_several_references_the_best_counts():
+    recipe = Text2TextGeneration(characters=False)
+    scores = recipe.score([{"generated_text": "42"}], [["forty-two", "42"]])
+    assert scores == pytest.approx({"exact_match": 100, "f1": 100, "chrf": 100})
+    assert "nrefs:2" in recipe.signatures["chrf"]
+
+
+def test_chrf_picks_the_checkpoint_of_texts_to_texts(tiny_t5, quick, tmp_path):
+    rows = [dict(Text2TextGeneration.samples[place % 4]) for place in range(24)]
+    settings = {**quick, "model": tiny_t5, "max_target_length": 6, "max_steps": 1}
+    result = hfrecipes.run("text2text-generation", dataset=rows, output_dir=tmp_path / "run", **settings)
+    assert result.trainer.args.metric_for_best_model == "chrf"
+    assert result.trainer.args.greater_is_better
+    assert "version:" in result.scores["validation"]["chrf"]["signature"]
 
 
 def test_a_resample_scores_as_its_rows_do():
