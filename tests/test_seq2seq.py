@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import unicodedata
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from test_question_answering import reference_scores
 
 import hfrecipes
-from hfrecipes.errors import ConfigError, DataError, HFRecipesError, MissingPackageError
+from hfrecipes.errors import ConfigError, DataError, MissingPackageError, ModelError
 from hfrecipes.metrics import _squad, _text
 from hfrecipes.tasks.summarization import Summarization
 from hfrecipes.tasks.text2text_generation import Text2TextGeneration
@@ -390,19 +391,112 @@ def test_settings_that_generate_nothing_are_refused(kind, setting):
         kind(**setting)
 
 
-def test_settings_of_the_model_that_contradict_each_other_are_refused_before_training(tiny_t5, quick, tmp_path):
-    import shutil
+def with_generation(model: str, folder: Path, **settings) -> str:
+    """A copy of the model with generation settings of its own."""
+    shutil.copytree(model, folder)
+    file = folder / "generation_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **settings}))
+    return str(folder)
 
-    shutil.copytree(tiny_t5, tmp_path / "odd")
-    file = tmp_path / "odd" / "generation_config.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "num_return_sequences": 3}))
-    with pytest.raises(HFRecipesError, match="num_return_sequences"):
-        hfrecipes.build(
-            "summarization",
-            dataset=[dict(row) for row in Summarization.samples] * 8,
-            output_dir=tmp_path / "run",
-            **{**quick, "model": str(tmp_path / "odd")},
-        )
+
+def test_settings_of_a_task_that_contradict_each_other_are_refused_before_training(
+    tiny_t5, quick, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Summarization, "generation", lambda recipe: {"num_return_sequences": 3})
+    rows = [dict(row) for row in Summarization.samples] * 8
+    with pytest.raises(ConfigError, match=r"generation: .*num_return_sequences"):
+        hfrecipes.build("summarization", dataset=rows, output_dir=tmp_path / "run", **{**quick, "model": tiny_t5})
+
+
+# Each would change what is written, or how many texts there are for a row.
+LEAKS = {
+    "num_return_sequences": 2,
+    "num_beams": 5,
+    "min_new_tokens": 6,
+    "suppress_tokens": [4, 5, 6],
+    "begin_suppress_tokens": [1, 7],
+    "encoder_no_repeat_ngram_size": 2,
+    "encoder_repetition_penalty": 3.0,
+    "exponential_decay_length_penalty": [1, 2.0],
+    "sequence_bias": [[[8], -9.0]],
+    "bad_words_ids": [[9], [10]],
+    "forced_eos_token_id": 1,
+    "renormalize_logits": True,
+    "length_penalty": 2.0,
+    "stop_strings": ["a"],
+    "max_time": 0.001,
+    "do_sample": True,
+    "temperature": 9.0,
+    "repetition_penalty": 5.0,
+}
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_generation_settings_of_the_base_model_are_left_out_and_named(lora, tiny_t5, quick, tmp_path, caplog):
+    rows = [dict(Text2TextGeneration.samples[place % 4]) for place in range(24)]
+    settings = {**quick, "max_target_length": 9, "num_beams": 2, "lora": lora}
+    written = {}
+    for name, model in (("plain", tiny_t5), ("odd", with_generation(tiny_t5, tmp_path / "model", **LEAKS))):
+        caplog.clear()
+        with caplog.at_level("INFO", "hfrecipes"):
+            hfrecipes.run(
+                "text2text-generation", dataset=rows, output_dir=tmp_path / name, **{**settings, "model": model}
+            )
+        written[name] = (tmp_path / name / "predictions.jsonl").read_text()
+        folders = [tmp_path / name, *[tmp_path / name / "adapter"] * lora]
+        for folder in folders:
+            texts = hfrecipes.load(folder).predict([row["input"] for row in rows[:6]])
+            assert texts == hfrecipes.load(tmp_path / "plain").predict([row["input"] for row in rows[:6]])
+        files = [tmp_path / name / "generation_config.json", *[folders[-1] / "config/generation_config.json"] * lora]
+        saved = [json.loads(file.read_text()) for file in files]
+        assert not any(one.get(key) == value for one in saved for key, value in LEAKS.items())
+    assert written["plain"] == written["odd"]
+    assert "generation: the options decide; of the base model's own settings" in caplog.text
+    assert all(f"{key}={value}" in caplog.text for key, value in LEAKS.items())
+
+
+def test_a_base_model_without_settings_of_its_own_has_none_left_out(tiny_t5, quick, tmp_path, caplog):
+    rows = [dict(row) for row in Summarization.samples] * 8
+    model = with_generation(tiny_t5, tmp_path / "model", num_beams=1, use_cache=True, max_length=20)
+    with caplog.at_level("INFO", "hfrecipes"):
+        hfrecipes.build("summarization", dataset=rows, output_dir=tmp_path / "run", **{**quick, "model": model})
+    assert "generation: " not in caplog.text
+
+
+def test_what_tells_the_model_where_a_text_begins_stays(tiny_t5, quick, tmp_path):
+    rows = [dict(row) for row in Summarization.samples] * 8
+    begin = {"bos_token_id": 5, "forced_bos_token_id": 6, "decoder_start_token_id": 7}
+    for name, banned, stays in (("padding", [[0]], [[0]]), ("a word", [[8]], None), ("both", [[0], [8]], None)):
+        model = with_generation(tiny_t5, tmp_path / name / "model", bad_words_ids=banned, **begin)
+        settings = {**quick, "model": model}
+        trainer = hfrecipes.build("summarization", dataset=rows, output_dir=tmp_path / name / "run", **settings)
+        found = trainer.model.generation_config
+        assert {key: getattr(found, key) for key in begin} == begin
+        assert found.bad_words_ids == stays
+
+
+def test_more_texts_than_rows_are_an_error_with_both_numbers(tiny_t5, quick, tmp_path):
+    rows = [dict(Text2TextGeneration.samples[place % 4]) for place in range(24)]
+    settings = {**quick, "model": tiny_t5, "max_target_length": 4, "num_beams": 3, "max_steps": 1}
+    result = hfrecipes.run("text2text-generation", dataset=rows, output_dir=tmp_path / "run", **settings)
+    result.trainer.model.generation_config.num_return_sequences = 3
+    with pytest.raises(ModelError, match="gave 12 outputs for 4 rows, expected one for each: leave num_return_seq"):
+        result.predict([row["input"] for row in rows[:4]])
+
+
+@pytest.mark.parametrize(
+    ("processes", "outputs", "fits"),
+    [(1, 7, True), (1, 8, False), (1, 6, False), (2, 8, True), (2, 7, True), (2, 9, False), (2, 16, False)],
+)
+def test_outputs_beyond_the_rows_are_what_fills_the_last_batch_of_several_processes(processes, outputs, fits):
+    from types import SimpleNamespace
+
+    arguments = SimpleNamespace(world_size=processes, eval_batch_size=4)
+    if fits:
+        assert hfrecipes.predict._without_padding(arguments, list(range(outputs)), 7) == list(range(7))
+    else:
+        with pytest.raises(ModelError, match=f"gave {outputs} outputs for 7 rows"):
+            hfrecipes.predict._without_padding(arguments, list(range(outputs)), 7)
 
 
 def test_the_saved_model_generates_as_it_was_evaluated(tiny_t5, quick, tmp_path):
@@ -584,13 +678,9 @@ def test_what_is_written_is_no_longer_than_the_decoder_has_places(quick, tmp_pat
 
 
 def test_sampling_settings_of_the_base_model_are_no_obstacle(tiny_t5, quick, tmp_path):
-    import shutil
-
-    shutil.copytree(tiny_t5, tmp_path / "model")
-    file = tmp_path / "model" / "generation_config.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "do_sample": True, "temperature": 0.7, "top_k": 10}))
+    model = with_generation(tiny_t5, tmp_path / "model", do_sample=True, temperature=0.7, top_k=10)
     rows = [{"input": f"note {place}", "output": "zzz"} for place in range(30)]
-    settings = {**quick, "model": str(tmp_path / "model")}
+    settings = {**quick, "model": model}
     trainer = hfrecipes.build("text2text-generation", dataset=rows, output_dir=tmp_path / "run", **settings)
     assert trainer.model.generation_config.do_sample is False
 
