@@ -97,7 +97,7 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
     if "validation" in encoded:
         rows, references = plan.data.splits["validation"], plan.golds["validation"]
         predict.attach_scores(trainer, recipe, rows, references, encoded["validation"])
-    with trainer.autocast_smart_context_manager():
+    with trainer.accelerator.autocast():
         recipe.check_model(trainer.model)
     return trainer
 

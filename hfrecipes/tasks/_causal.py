@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -54,8 +55,12 @@ def settle_length(recipe: Any) -> list[str]:
 
 def collator(recipe: Recipe, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
     """Pads; features with `position_ids` are put one behind another instead, as far as `max_length` goes."""
-    flash = "flash" in str(getattr(model.config, "_attn_implementation", ""))
-    return partial(_collate, filler=recipe.tokenizer.pad_token_id, room=recipe.max_length, one_row=flash)
+    one_row = _has_flash_attention(model)
+    return partial(_collate, filler=recipe.tokenizer.pad_token_id, room=recipe.max_length, one_row=one_row)
+
+
+def _has_flash_attention(model: PreTrainedModel) -> bool:
+    return "flash" in str(getattr(model.config, "_attn_implementation", ""))
 
 
 def _collate(features: list[Row], filler: int, room: int, one_row: bool) -> dict[str, Any]:
@@ -126,17 +131,19 @@ def check_model(model: PreTrainedModel, *, packs: bool) -> None:
     was_training = model.training
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _precision(model):
             alone, changed = _logits(model, text), _logits(model, [*text[:-1], 6])
             behind, behind_other = (_logits(model, one, text) for one in (before, other)) if packs else (alone, alone)
     finally:
         model.train(was_training)
-    kind = model.config.model_type
-    if not torch.allclose(alone[:-1], changed[:-1], atol=1e-5):
+    kind, is_exact = model.config.model_type, alone.dtype == torch.float32
+    alone, changed, behind, behind_other = (logits.float() for logits in (alone, changed, behind, behind_other))
+    limit = 1e-5 if is_exact else 0.05 * float(alone.std())
+    if not torch.allclose(alone[:-1], changed[:-1], atol=limit):
         raise ModelError(
             f"a model of type {kind} sees the tokens that it is to guess: use one that writes, as Qwen or GPT-2"
         )
-    apart = torch.allclose(behind, behind_other, atol=1e-5)
+    apart = torch.allclose(behind, behind_other, atol=limit)
     if not apart or float((behind - alone).abs().max()) > 0.2 * float(alone.std()):  # half precision is coarse
         raise ConfigError(
             f"a model of type {kind} reads together what is packed into one row: "
@@ -144,13 +151,22 @@ def check_model(model: PreTrainedModel, *, packs: bool) -> None:
         )
 
 
+def _precision(model: PreTrainedModel) -> contextlib.AbstractContextManager[Any]:
+    """Float32, in which equal logits can be told from others; flash attention takes only the half precision around."""
+    import torch
+
+    if _has_flash_attention(model):
+        return contextlib.nullcontext()
+    return torch.autocast(model.device.type, enabled=False)
+
+
 def _logits(model: PreTrainedModel, *texts: list[int]) -> torch.Tensor:
-    """Logits of the last text in a row with all of them."""
+    """Logits of the last text in a row with all of them, as the model gives them."""
     import torch
 
     ids, places = [token for ids in texts for token in ids], [place for ids in texts for place in range(len(ids))]
     given = {"input_ids": torch.tensor([ids]), "position_ids": torch.tensor([places])}
-    logits: torch.Tensor = model(**{name: one.to(model.device) for name, one in given.items()})["logits"][0].float()
+    logits: torch.Tensor = model(**{name: one.to(model.device) for name, one in given.items()})["logits"][0]
     return logits[-len(texts[-1]) :]
 
 
@@ -188,8 +204,6 @@ def generation(recipe: Any, ends: list[int]) -> dict[str, Any]:
     drawn = {"do_sample": True, "temperature": float(recipe.temperature), "top_k": 0} if recipe.temperature > 0 else {}
     return {
         "max_new_tokens": recipe.max_new_tokens,
-        "max_length": None,
-        "num_beams": 1,
         **PLAINLY,
         **drawn,
         "pad_token_id": recipe.tokenizer.pad_token_id,
