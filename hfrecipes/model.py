@@ -263,9 +263,10 @@ def _settle_generation(model: PreTrainedModel, recipe: Recipe) -> None:
     """
     from transformers import GenerationConfig
 
-    settings, base = recipe.generation(), model.generation_config
+    settings = recipe.generation()
     if not settings:
         return
+    base = model.generation_config
     kept = {name: getattr(base, name) for name in _BEGINNINGS}
     if base.bad_words_ids == [[recipe.tokenizer.pad_token_id]]:  # Marian was never taught not to write its padding
         kept["bad_words_ids"] = base.bad_words_ids
