@@ -284,12 +284,12 @@ def _left_out(base: Any, settled: Any) -> list[str]:
     """Settings of the base model that are not those of transformers and were not taken over; token ids aside."""
     defaults = base._get_default_generation_params()
     kept = {*_BEGINNINGS, "pad_token_id", "eos_token_id", "transformers_version"}
-    found = []
+    left_out = []
     for name, value in base.to_diff_dict().items():
         is_set = value is not False and value != defaults.get(name) and not name.startswith("_")
         if is_set and name not in kept and value != getattr(settled, name, None):
-            found.append(f"{name}={value}")
-    return found
+            left_out.append(f"{name}={value}")
+    return left_out
 
 
 def fit_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

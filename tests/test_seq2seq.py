@@ -17,7 +17,7 @@ from test_question_answering import reference_scores
 
 import hfrecipes
 from hfrecipes.errors import ConfigError, DataError, MissingPackageError, ModelError
-from hfrecipes.metrics import _squad, _text
+from hfrecipes.metrics import _languages, _squad, _text
 from hfrecipes.tasks.summarization import Summarization
 from hfrecipes.tasks.text2text_generation import Text2TextGeneration
 from hfrecipes.tasks.translation import Translation, _matching, language_codes
@@ -183,6 +183,51 @@ def test_the_signature_says_how_bleu_was_counted():
         assert f"tok:{tokenizer}|" in _text.Corpus(["a"], [["a"]], language).signatures["bleu"]
 
 
+LANGUAGES = {"zh": ["zh", "zho_Hans", "zh_CN", "zh-TW", "chinese", "Chinese", "traditional_chinese", "cn", "hk", "yue"]}
+LANGUAGES["char"] = ["ja", "jp", "Japanese", "ja_XX", "ko", "kr", "korean", "kor_Hang", "th", "Thai", "lo", "km", "bo"]
+LANGUAGES["13a"] = ["en", "english", "eng_Latn", "en_XX", "us", "de", "German", "fr", "vi", "id", "ua", "greek"]
+
+
+@pytest.mark.parametrize(("tokenizer", "name"), [(key, name) for key, names in LANGUAGES.items() for name in names])
+def test_a_language_is_known_by_its_codes_its_name_and_its_country(tokenizer, name):
+    corpus = _text.Corpus(["a"], [["a"]], name)
+    assert f"tok:{tokenizer}|" in corpus.signatures["bleu"]
+    assert _languages.language(name)
+
+
+def test_chinese_by_name_scores_as_chinese_by_code():
+    texts, references = ["雨下得很大了", "茶很好"], [["今天雨下得很大。"], ["这杯茶很好喝。"]]
+    by_code, by_name = (_text.Corpus(texts, references, name).measure(np.ones((1, 2))) for name in ("zh", "chinese"))
+    assert by_code["bleu"][0] == by_name["bleu"][0] > 30
+
+
+WRITTEN = {
+    "zh": "北京是首都。",
+    "ja": "会議は火曜日です。",
+    "ko": "회의는 화요일입니다.",
+    "th": "วันนี้ฝนตกหนัก",
+    "km": "ថ្ងៃនេះភ្លៀង",
+}
+
+
+@pytest.mark.parametrize("language", WRITTEN)
+@pytest.mark.parametrize("name", ["", "xx", "中文", "en"])
+def test_texts_without_blanks_decide_where_the_language_does_not(language, name):
+    assert _text.language_of([WRITTEN[language]] * 3) == language
+    signature = _text.Corpus(["a"], [[WRITTEN[language]]], name).signatures["bleu"]
+    assert f"tok:{'zh' if language == 'zh' else 'char'}|" in signature
+
+
+def test_a_few_japanese_words_do_not_make_a_chinese_text_japanese():
+    assert _text.language_of([*[WRITTEN["zh"]] * 30, WRITTEN["ja"]]) == "zh"
+
+
+@pytest.mark.parametrize("name", ["xx", "foo", "zz", "und", "text"])
+def test_what_is_no_language_is_not_taken_for_one(name):
+    assert _languages.parse(name) is None
+    assert _languages.language(name) == ""
+
+
 @pytest.mark.parametrize(("text", "gold"), [("北京是中国首都", "首都是北京"), ("会議は火曜日です", "会議は水曜日です")])
 def test_chinese_and_japanese_do_not_score_zero(text, gold):
     for name, values in _text.rouge([text], [[gold]], letters=True).items():
@@ -230,6 +275,51 @@ def loaded(recipe, rows, **settings) -> datasets.Dataset:
 def test_every_shape_of_parallel_texts_gives_source_and_target(rows, options):
     found = loaded(Translation(**options), rows * 3)
     assert (found[0]["source"], found[0]["target"]) == ("hello", "hallo")
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "languages"),
+    [
+        ([{"english": "hello", "german": "hallo"}], {}, ["en", "de"]),
+        ([{"English": "hello", "German": "hallo", "domain": "x"}], {}, ["en", "de"]),
+        ([{"german": "hallo", "english": "hello"}], {"source_lang": "en"}, ["en", "de"]),
+        ([{"german": "hallo", "english": "hello"}], {"target_lang": "German"}, ["en", "de"]),
+        ([{"translation": {"german": "hallo", "english": "hello"}}], {"source_lang": "eng_Latn"}, ["en", "de"]),
+        ([{"us": "hello", "de": "hallo"}], {}, ["en", "de"]),
+        ([{"translation": {"source": "hello", "target": "hallo"}}], {}, []),
+        ([{"translation": {"tgt": "hallo", "src": "hello"}}], {"target_lang": "de"}, ["de"]),
+        ([{"translation": {"en": "hello", "xx": "hallo"}}], {"target_lang": "de"}, ["en", "de"]),
+        ([{"xx": "hello", "foo": "hallo"}], {"source_lang": "en", "target_lang": "de"}, ["en", "de"]),
+        ([{"even": "no", "source": "hello", "target": "hallo", "male": "no"}], {}, []),
+    ],
+)
+def test_names_of_languages_are_read_as_their_codes_are(rows, options, languages):
+    recipe = Translation(**options)
+    found = loaded(recipe, rows * 3)
+    assert (found[0]["source"], found[0]["target"]) == ("hello", "hallo")
+    assert recipe.languages == languages
+
+
+@pytest.mark.parametrize("row", [{"en": "hello", "xx": "hallo"}, {"translation": {"en": "hello", "xx": "hallo"}}])
+def test_what_is_no_language_is_asked_for_before_training_and_the_edit_works(row):
+    with pytest.raises(
+        ConfigError, match=r"target_lang: xx is no language that is known: .* target_lang=de for German"
+    ):
+        hfrecipes.check("translation", dataset=[row] * 20)
+    hfrecipes.check("translation", dataset=[row] * 20, target_lang="de")
+
+
+def test_a_language_that_the_data_lacks_is_not_read_from_another_column():
+    rows = [{"en": "hello", "de": "hallo", "uid": "a1"}] * 3
+    with pytest.raises(ConfigError, match="target_lang: no fr in the data, which has en, de, uid"):
+        loaded(Translation(source_lang="en", target_lang="fr"), rows)
+
+
+def test_a_language_that_only_its_texts_show_is_said(caplog):
+    rows = [{"translation": {"en": f"hello {place}", "中文": f"你好 {place}"}} for place in range(20)]
+    with caplog.at_level("INFO", "hfrecipes"):
+        hfrecipes.check("translation", dataset=rows)
+    assert "target_lang: 中文, but its texts look like zh, and count as that in BLEU" in caplog.text
 
 
 def test_a_direction_that_was_guessed_is_said_and_kept(caplog):
@@ -323,6 +413,7 @@ def test_a_prefix_that_the_model_knows_is_used_and_said():
     for recipe, prefix in (
         (Summarization(), "summarize: "),
         (Translation(source_lang="en", target_lang="de"), "translate English to German: "),
+        (Translation(source_lang="english", target_lang="German"), "translate English to German: "),
     ):
         assert prefix in recipe.settle(config)[0]
         assert recipe.prefix == prefix
@@ -565,6 +656,62 @@ NLLB = ["eng_Latn", "deu_Latn", "est_Latn", "spa_Latn", "jav_Latn", "jpn_Jpan", 
 NLLB += ["zho_Hant", "kor_Hang", "rus_Cyrl", "swe_Latn", "por_Latn"]
 CODES = {"es": "spa_Latn", "ja": "jpn_Jpan", "pl": "pol_Latn", "et": "est_Latn", "sv": "swe_Latn", "pt": "por_Latn"}
 CODES |= {"ko": "kor_Hang", "ru": "rus_Cyrl", "zh": "zho_Hans", "zh-CN": "zho_Hans", "zh-TW": "zho_Hant"}
+
+
+@pytest.mark.parametrize(
+    ("given", "known", "code"),
+    [
+        ("zh-TW", ["en_XX", "zh_CN"], None),
+        ("zh-Hant", ["en_XX", "zh_CN"], None),
+        ("traditional chinese", ["en", "zh"], None),
+        ("zh-HK", ["zho_Hans", "zho_Hant"], "zho_Hant"),
+        ("zh", ["en_XX", "zh_CN"], "zh_CN"),
+        ("Chinese", ["en_XX", "zh_CN"], "zh_CN"),
+        ("cn", ["en_XX", "zh_CN"], "zh_CN"),
+        ("sr-Latn", ["srp_Cyrl", "hrv_Latn", "bos_Latn"], None),
+        ("sr-Latn", ["sr", "hr", "bs"], None),
+        ("sr", ["srp_Cyrl"], "srp_Cyrl"),
+        ("sr", ["sr_Latn", "sr_Cyrl"], "sr_Cyrl"),
+        ("uz-Cyrl", ["uzn_Latn"], None),
+        ("pa-PK", ["pan_Guru"], None),
+        ("pt-BR", ["pt_PT"], "pt_PT"),
+        ("pt-BR", ["pt_XX"], "pt_XX"),
+        ("en-GB", ["en"], "en"),
+        ("nb", ["no"], "no"),
+        ("bs", ["hr_HR"], None),
+    ],
+)
+def test_a_language_is_not_taken_in_another_script_nor_another_language_for_it(given, known, code):
+    assert _matching(given, known) == code
+
+
+def test_every_code_of_a_model_is_found_by_its_plain_code(nllb):
+    codes = language_codes(nllb)
+    assert len(codes) > 200
+    for code in codes:
+        assert _languages.language(code), code
+    assert [_matching(code.replace("_", "-"), codes) for code in codes] == codes
+
+
+@pytest.mark.parametrize(("given", "edit"), [("zh-TW", "zho_Hans"), ("sr-Latn", "srp_Cyrl")])
+def test_a_script_that_the_model_lacks_is_refused_with_the_edit_that_takes_another(nllb, given, edit, monkeypatch):
+    from transformers import M2M100Config
+
+    kept = [code for code in language_codes(nllb) if code not in ("zho_Hant", "yue_Hant")]
+    monkeypatch.setattr("hfrecipes.tasks.translation.language_codes", lambda tokenizer: kept)
+    recipe = Translation(source_lang="en", target_lang=given)
+    recipe.tokenizer = nllb
+    with pytest.raises(ConfigError, match=rf"found {given}, .*\(target_lang={edit} takes that\); it has .*{edit}"):
+        recipe.settle(M2M100Config())
+    recipe = Translation(source_lang="en", target_lang=edit)
+    recipe.tokenizer = nllb
+    recipe.settle(M2M100Config())
+    assert recipe.target_lang == edit
+
+
+def test_the_edit_for_another_script_works_where_the_data_has_its_languages_as_keys():
+    rows = [{"translation": {"en": "hello", "zh-TW": "你好"}}] * 3
+    assert loaded(Translation(source_lang="en", target_lang="zh_CN"), rows)[0] == {"source": "hello", "target": "你好"}
 
 
 @pytest.mark.parametrize("code", CODES)

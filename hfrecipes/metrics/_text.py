@@ -13,15 +13,23 @@ from typing import Any
 
 import numpy as np
 
+from ._languages import script
 from ._squad import CJK, mostly_cjk
 
 ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 _WORDS = re.compile(rf"[{CJK}]|[^\W_{CJK}]+")
 _KANA = re.compile(r"[\u3040-\u30ff]")
+_SCRIPTS = {
+    "ko": re.compile(r"[\u1100-\u11ff\uac00-\ud7af]"),
+    "th": re.compile(r"[\u0e00-\u0e7f]"),
+    "lo": re.compile(r"[\u0e80-\u0eff]"),
+    "my": re.compile(r"[\u1000-\u109f]"),
+    "km": re.compile(r"[\u1780-\u17ff]"),
+}
 _SENTENCES = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
-# Tokenizers of sacrebleu by language; what would need a download or another package is counted by letters.
-_UNSPACED = ("ja", "jpn", "ko", "kor", "th", "tha", "my", "mya", "km", "khm", "lo", "lao")
-_BY_LANGUAGE = {**dict.fromkeys(("zh", "zho", "cmn", "yue"), "zh"), **dict.fromkeys(_UNSPACED, "char")}
+# Tokenizers of sacrebleu by script; what would need a download or another package is counted by letters.
+_BY_LETTER = ("Jpan", "Hira", "Kana", "Kore", "Hang", "Thai", "Laoo", "Mymr", "Khmr", "Tibt")
+_TOKENIZERS = {"Hans": "zh", "Hant": "zh", "Hani": "zh", **dict.fromkeys(_BY_LETTER, "char")}
 # Tokens of F1: a number with its sign and point ("-1.5" is not "15"), a word, and any other character by itself. In
 # "10-5" the sign is none of a number.
 _SIGN = rf"(?<![[\p{{L}}\p{{M}}\p{{N}}]--[{CJK}]])[+−-]"
@@ -41,10 +49,27 @@ def is_foreign(texts: list[str]) -> bool:
 
 
 def language_of(texts: list[str]) -> str:
-    """Code of the language where the texts have no blanks between words: ja, zh; else empty."""
-    if not mostly_cjk(texts):
-        return ""
-    return "ja" if any(_KANA.search(text) for text in texts) else "zh"
+    """Code of the language where most texts are in a script of few or no blanks: zh, ja, ko, th, …; else empty."""
+    some = texts[:: max(1, len(texts) // LOOKED_AT)]
+    if mostly_cjk(some):
+        return "ja" if sum(map(bool, map(_KANA.search, some))) > len(some) / 10 else "zh"
+    for code, letters in _SCRIPTS.items():
+        if sum(map(bool, map(letters.search, some))) > len(some) / 2:
+            return code
+    return ""
+
+
+def bleu_tokenizer(language: str, texts: list[str]) -> str:
+    """Name of sacrebleu's tokenizer for a language.
+
+    Args:
+        language: Code or English name; empty where none is known.
+        texts: In that language. Where they have no blanks between words and the language has, they decide.
+    """
+    if language and script(language) in _TOKENIZERS:
+        return _TOKENIZERS[script(language)]
+    shown = language_of(texts)
+    return _TOKENIZERS[script(shown)] if shown else "13a"
 
 
 def as_written(text: str) -> str:
@@ -71,8 +96,8 @@ def tokens(text: str, *, characters: bool) -> list[str]:
     import regex
 
     pattern = _TOKENS_BY_CHARACTER if characters else _TOKENS
-    found: list[str] = regex.findall(pattern, as_written(text), regex.V1)
-    return found
+    matches: list[str] = regex.findall(pattern, as_written(text), regex.V1)
+    return matches
 
 
 def token_f1(text: str, reference: str, *, characters: bool) -> float:
@@ -132,7 +157,7 @@ class Corpus:
     Args:
         texts: Generated, one a row.
         references: Wanted ones, one or more a row.
-        language: Language of the texts, as `de` or `zh_CN`; English where empty.
+        language: Language of the texts, as `de`, `zh_CN` or `Chinese`; read from the references where empty.
         names: Which of the two are computed.
 
     Attributes:
@@ -148,8 +173,10 @@ class Corpus:
     ) -> None:
         from sacrebleu.metrics import BLEU, CHRF
 
-        tokenizer = _BY_LANGUAGE.get(re.split(r"[_-]", language.lower())[0], "13a")
-        known: dict[str, Any] = {"bleu": BLEU(tokenize=tokenizer, force=True), "chrf": CHRF()}
+        known: dict[str, Any] = {"chrf": CHRF()}
+        if "bleu" in names:
+            tokenizer = bleu_tokenizer(language, [wanted[0] for wanted in references if wanted])
+            known["bleu"] = BLEU(tokenize=tokenizer, force=True)
         self.metrics = {name: known[name] for name in names}
         most = max(map(len, references), default=1)
         streams = [[wanted[place] if place < len(wanted) else None for wanted in references] for place in range(most)]
