@@ -889,8 +889,9 @@ def test_chinese_is_scored_as_chinese_without_being_told():
     assert "tok:zh" in recipe.signatures["bleu"]
 
 
-def test_a_blank_behind_a_reference_is_no_mistake():
-    assert Translation().score([{"translation_text": "Der Bus."}], [["Der Bus. "]])["exact_match"] == 100
+@pytest.mark.parametrize("reference", ["Der Bus fährt. ", "Der Bus fa\u0308hrt."])
+def test_a_blank_behind_a_reference_and_how_a_letter_is_encoded_are_no_mistake(reference):
+    assert Translation().score([{"translation_text": "Der Bus fährt."}], [[reference]])["exact_match"] == 100
 
 
 def test_the_snippet_of_the_card_holds_a_prefix_with_quotes_and_braces(tiny_t5, quick, tmp_path):

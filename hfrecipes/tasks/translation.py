@@ -227,13 +227,13 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """BLEU and chrF of the corpus, exact match, 0 to 100; tokens written, and the share that ends at the limit."""
-        from ..metrics._text import Corpus
+        from ..metrics._text import Corpus, exact
 
         texts = [one["translation_text"] for one in predictions]
         corpus = Corpus(texts, references, self.target_lang or "")
         self.signatures = corpus.signatures
-        exact = [100.0 * (text in map(str.strip, wanted)) for text, wanted in zip(texts, references, strict=True)]
-        values = {"exact_match": np.array(exact), **_seq2seq.lengths(predictions)}
+        best = [max(map(partial(exact, text), wanted)) for text, wanted in zip(texts, references, strict=True)]
+        values = {"exact_match": 100 * np.array(best), **_seq2seq.lengths(predictions)}
         return lambda weights: {**corpus.measure(weights), **_seq2seq.means(values, weights)}
 
 
