@@ -268,7 +268,7 @@ def _settle_generation(model: PreTrainedModel, recipe: Recipe) -> None:
         return
     base = model.generation_config
     kept = {name: getattr(base, name) for name in _BEGINNINGS}
-    if base.bad_words_ids == [[recipe.tokenizer.pad_token_id]]:  # Marian was never taught not to write its padding
+    if base.bad_words_ids == [[recipe.tokenizer.pad_token_id]]:  # Marian would write its padding
         kept["bad_words_ids"] = base.bad_words_ids
     try:
         model.generation_config = GenerationConfig(**{**kept, **settings})
