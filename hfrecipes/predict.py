@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import checks, data, scoring, sources, writing
+from . import checks, data, fingerprint, registry, scoring, sources, writing
 from .config import RunConfig
 from .errors import DataError, ModelError
 from .recipe import Batch, Recipe, Row
@@ -31,21 +32,8 @@ LONG = 20_000  # bytes of a row: beyond, fewer rows are encoded at once
 
 def encode(recipe: Recipe, rows: Dataset, *, training: bool = False, desc: str = "Encoding") -> Dataset:
     """Features of all rows; cached beside the rows where those come from a file."""
-    from datasets.fingerprint import Hasher
-
-    backend = getattr(recipe.tokenizer, "backend_tokenizer", None)
-    if backend is not None:  # a tokenizer's state changes with use, and would change the cache key
-        backend.no_truncation()
-        backend.no_padding()
-    tokenizer = recipe.tokenizer
-    vocabulary = backend.to_str() if backend is not None else sorted(tokenizer.get_vocab().items())
-    names = (type(tokenizer).__name__, tokenizer.model_input_names, tokenizer.chat_template)
-    reads = (*names, vocabulary, tokenizer.special_tokens_map)
-    options = {f.name: getattr(recipe, f.name) for f in fields(recipe)}
-    about = (reads, tokenizer.truncation_side, data.code_of(type(recipe)), options, recipe.labels, training)
-    key = Hasher.hash((rows._fingerprint, about))
     is_long = rows.data.nbytes > LONG * max(1, rows.data.num_rows)
-    with sources.quiet_bars(len(rows)):
+    with sources.quiet_bars(len(rows)), fingerprint.cached(rows, recipe, "encode", training) as key:
         return rows.map(
             _encode_batch,
             batched=True,
@@ -65,9 +53,35 @@ def _encode_batch(batch: Batch, places: list[int], recipe: Recipe, training: boo
 
 
 def collator(recipe: Recipe, model: PreTrainedModel) -> Any:
-    """The recipe's collator, given only what is for the model."""
-    collate, kept = recipe.collator(model), {*recipe.tokenizer.model_input_names, *recipe.targets}
-    return lambda features: collate([{key: row[key] for key in row if key in kept} for row in features])
+    """The recipe's collator, given only what is for the model; workers of a DataLoader can be sent it."""
+    kept = {*recipe.tokenizer.model_input_names, *recipe.targets}
+    return Collator(type(recipe).__module__, registry.file_of(type(recipe)), recipe.collator(model), kept)
+
+
+@dataclass
+class Collator:
+    """Makes batches of those features that are for the model."""
+
+    module: str
+    """Name of the task's module."""
+    file: Path | None
+    """File of the module, where it cannot be imported by name."""
+    collate: Callable[[list[Row]], Any]
+    kept: set[str]
+
+    def __call__(self, features: list[Row]) -> Any:
+        """The batch."""
+        return self.collate([{key: row[key] for key in row if key in self.kept} for row in features])
+
+    def __reduce__(self) -> Any:
+        # A worker calls the function before it reads the rest, which may hold classes of the module.
+        return _empty_collator, (self.module, self.file), vars(self)
+
+
+def _empty_collator(module: str, file: Path | None) -> Collator:
+    if file is not None and module not in sys.modules:
+        registry.import_file(file, module)
+    return Collator.__new__(Collator)
 
 
 def for_model(recipe: Recipe, encoded: Dataset, *, answers: bool) -> Dataset:
@@ -173,10 +187,12 @@ def score_in_training(
     seen = trainer.callback_handler.eval_dataloader.dataset
     if getattr(seen, "_fingerprint", None) != getattr(trainer.eval_dataset, "_fingerprint", ""):
         say("these are not the validation rows of this Trainer: only the loss is computed")
-        return {}
+        loss = trainer.compute_loss_func.take_mean()
+        return {} if loss is None else {"loss": loss}
     outputs = in_row_order(trainer, seen, result.predictions)
     predictions, _, _ = tuned(recipe, outputs, rows, encoded, references)
-    found = recipe.score(predictions, references)
+    loss = trainer.compute_loss_func.take_mean()
+    found = {**({} if loss is None else {"loss": loss}), **recipe.score(predictions, references)}
     return {name: value for name, value in found.items() if "[" not in name}  # labels one by one only at the end
 
 

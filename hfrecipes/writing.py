@@ -10,6 +10,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from .errors import ModelError
+from .model import rounding
+from .neighbours import precision_of
 from .recipe import Prompt, Recipe, Row
 from .say import say
 
@@ -105,10 +107,9 @@ def _reads_padding(trainer: Trainer, short: list[int], long: list[int]) -> bool:
     # accelerate put around the forward of the model.
     model = trainer.accelerator.unwrap_model(copy.copy(trainer.model), keep_fp32_wrapper=False)
     model.eval()
-    with torch.inference_mode(), torch.autocast(model.device.type, enabled=False):
+    with torch.inference_mode(), precision_of(trainer):
         alone, beside = (_next_logits(model, _padded(trainer, prompts)) for prompts in ([short], [short, long]))
-    is_exact = model.dtype == torch.float32 and not getattr(model, "is_quantized", False)
-    return float((alone - beside).abs().max()) > (0.02 if is_exact else 0.1) * float(alone.std())
+        return float((alone - beside).abs().max()) > rounding(model) * float(alone.abs().max())
 
 
 def _next_logits(model: Any, batch: dict[str, Any]) -> torch.Tensor:

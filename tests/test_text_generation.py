@@ -135,10 +135,7 @@ def test_keeping_keys_and_values_would_undo_packing_and_is_refused(llama, tmp_pa
         hfrecipes.build("text-generation", across_documents=False, use_cache=True, **about)
 
 
-@pytest.mark.parametrize("is_flash", [True, False])
-def test_a_model_is_checked_in_float32_unless_its_attention_takes_half_precision_only(
-    is_flash, llama, tmp_path, monkeypatch
-):
+def test_a_model_is_checked_in_float32_unless_its_attention_takes_half_precision_only(llama, tmp_path):
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
     from transformers.masking_utils import sdpa_mask
@@ -151,10 +148,13 @@ def test_a_model_is_checked_in_float32_unless_its_attention_takes_half_precision
 
     AttentionInterface.register("noted", noted)
     AttentionMaskInterface.register("noted", sdpa_mask)
-    monkeypatch.setattr("hfrecipes.tasks._causal._has_flash_attention", lambda model: is_flash)
     about = {"dataset": [{"text": text} for text in TEXTS], "output_dir": tmp_path / "run", "bf16": True}
-    hfrecipes.build("text-generation", model={"path": llama, "attn_implementation": "noted"}, **about)
-    assert set(seen) == {is_flash}
+    model = {"path": llama, "attn_implementation": "noted"}
+    trainer = hfrecipes.build("text-generation", model=model, across_documents=False, **about)
+    assert set(seen) == {False}
+    trainer.model.config._attn_implementation = "flash_attention_2"
+    with hfrecipes.neighbours.precision_of(trainer):
+        assert torch.is_autocast_enabled("cpu")
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gemma"])

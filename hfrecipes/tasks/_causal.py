@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import contextlib
 import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -55,12 +54,8 @@ def settle_length(recipe: Any) -> list[str]:
 
 def collator(recipe: Recipe, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
     """Pads; features with `position_ids` are put one behind another instead, as far as `max_length` goes."""
-    one_row = _has_flash_attention(model)
-    return partial(_collate, filler=recipe.tokenizer.pad_token_id, room=recipe.max_length, one_row=one_row)
-
-
-def _has_flash_attention(model: PreTrainedModel) -> bool:
-    return "flash" in str(getattr(model.config, "_attn_implementation", ""))
+    flash = "flash" in str(getattr(model.config, "_attn_implementation", ""))
+    return partial(_collate, filler=recipe.tokenizer.pad_token_id, room=recipe.max_length, one_row=flash)
 
 
 def _collate(features: list[Row], filler: int, room: int, one_row: bool) -> dict[str, Any]:
@@ -131,7 +126,7 @@ def check_model(model: PreTrainedModel, *, packs: bool) -> None:
     was_training = model.training
     model.eval()
     try:
-        with torch.no_grad(), _precision(model):
+        with torch.no_grad():
             alone, changed = _logits(model, text), _logits(model, [*text[:-1], 6])
             behind, behind_other = (_logits(model, one, text) for one in (before, other)) if packs else (alone, alone)
     finally:
@@ -149,15 +144,6 @@ def check_model(model: PreTrainedModel, *, packs: bool) -> None:
             f"a model of type {kind} reads together what is packed into one row: "
             "leave packing to texts that may see each other"
         )
-
-
-def _precision(model: PreTrainedModel) -> contextlib.AbstractContextManager[Any]:
-    """Float32, in which equal logits can be told from others; flash attention takes only the half precision around."""
-    import torch
-
-    if _has_flash_attention(model):
-        return contextlib.nullcontext()
-    return torch.autocast(model.device.type, enabled=False)
 
 
 def _logits(model: PreTrainedModel, *texts: list[int]) -> torch.Tensor:

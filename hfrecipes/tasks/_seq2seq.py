@@ -81,14 +81,23 @@ def collator(recipe: Recipe, model: PreTrainedModel) -> Callable[[list[Row]], An
     """Pads both texts, and gives the decoder what it is to go on from."""
     from transformers import DataCollatorForSeq2Seq
 
-    return partial(_collate, pad=DataCollatorForSeq2Seq(recipe.tokenizer, model=model), model=model)
+    config = model.config
+    return partial(_collate, pad=DataCollatorForSeq2Seq(recipe.tokenizer, model=_shifter(model)), config=config)
 
 
-def _collate(features: list[Row], pad: Callable[[list[Row]], Any], model: PreTrainedModel) -> Any:
+def _shifter(model: PreTrainedModel) -> Any:
+    """The model without its weights, which worker processes do not need: its class and config shift the labels."""
+    whole = model.get_base_model() if hasattr(model, "get_base_model") else model  # adapters are around it
+    empty = object.__new__(type(whole))
+    vars(empty)["config"] = whole.config
+    return empty
+
+
+def _collate(features: list[Row], pad: Callable[[list[Row]], Any], config: PretrainedConfig) -> Any:
     # Where there are no labels it gives None for them, which the Trainer takes for labels.
     batch = {name: value for name, value in pad(features).items() if value is not None}
     if "labels" in batch and "decoder_input_ids" not in batch:  # some models make them in their forward alone
-        start, filler = model.config.decoder_start_token_id, model.config.pad_token_id
+        start, filler = config.decoder_start_token_id, config.pad_token_id
         shifted = batch["labels"].roll(1, dims=1)
         shifted[:, 0] = start
         batch["decoder_input_ids"] = shifted.masked_fill(shifted == -100, filler)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from ..errors import ConfigError
+from ..heads import unit_of
 from ..recipe import Batch, Column, Measure, Recipe, Row
 from . import _calibration, _imbalance
 from ._loss import ItemLoss, over_batch
@@ -129,8 +130,8 @@ print(classify("{text}", top_k=None))
 
     @property
     def headline(self) -> tuple[str, ...]:
-        """The usual score, and one that sees what it does not: small classes, ranks."""
-        shown = {MULTI: ("f1_micro", "f1_macro", "lrap"), REGRESSION: ("pearsonr", "spearmanr")}
+        """The usual scores, and one that sees what they do not: small classes, ranks, how far off numbers are."""
+        shown = {MULTI: ("f1_micro", "f1_macro", "lrap"), REGRESSION: ("pearsonr", "spearmanr", "r2", "mae")}
         return shown.get(self.problem_type or SINGLE, ("accuracy", "f1_macro"))
 
     # --- labels --------------------------------------------------------------------------------------------------
@@ -158,8 +159,10 @@ print(classify("{text}", top_k=None))
         return [said]
 
     def count(self, train: Dataset) -> list[str]:
-        """Rows of each label, and the weights that follow."""
+        """Rows of each label, and the weights that follow; of numbers their mean and spread."""
         if self.problem_type == REGRESSION:
+            numbers = [number for number in map(_number, train["label"]) if number is not None]
+            self.number_scale = (float(np.mean(numbers)), unit_of(float(np.std(numbers))))
             return []
         golds = [gold for value in train["label"] if (gold := self.gold({"label": value})) is not None]
         self.trained_rows = len(golds)
@@ -348,12 +351,12 @@ print(classify("{text}", top_k=None))
         return table
 
     def score(self, predictions: list[Row], references: list[Any]) -> dict[str, float]:
-        """Shares and F1 from 0 to 1, correlations from -1 to 1, errors in the label's units."""
+        """Shares and F1 from 0 to 1, correlations from -1 to 1, R2 up to 1, errors in the label's units."""
         from ..metrics import load
 
         inputs = dict(zip(("predictions", "references"), self.metric_inputs(predictions, references), strict=True))
         if self.problem_type == REGRESSION:
-            return {name: load(name).compute(**inputs)[name] for name in ("pearsonr", "spearmanr", "mse", "mae")}
+            return super().score(predictions, references)
         if self.problem_type == MULTI:
             return self._score_several(inputs, predictions, references)
         scores: dict[str, float] = {"accuracy": load("accuracy").compute(**inputs)["accuracy"]}

@@ -86,6 +86,7 @@ class TokenClassification(Recipe):
         "weight_decay": 0.01,
     }
     lora: ClassVar[str | None] = "TOKEN_CLS"
+    padding_side: ClassVar[str | None] = "right"
     samples: ClassVar[list[Row]] = [
         {
             "tokens": ["Ask", "Amina", "Hassan", "at", "the", "boat", "club", "."],
