@@ -119,7 +119,7 @@ def _without_padding(arguments: TrainingArguments, outputs: Any, rows: int) -> A
     if len(outputs) not in (rows, filled):
         raise ModelError(
             f"the model gave {len(outputs)} outputs for {rows} rows, expected one for each: leave "
-            "num_return_sequences of its generation_config at 1, and leave out dataloader_drop_last"
+            "num_return_sequences of its generation_config at 1"
         )
     return outputs[:rows]
 
