@@ -51,6 +51,7 @@ _OF_LABELS = {
 HEADS = ("classifier", "score", "qa_outputs")  # as transformers calls those of all architectures
 ADAPTER = "adapter"  # folder in that of a run
 CONFIG = "config"  # folder in that: beside the adapter itself, it would be taken for a whole model's
+_BEGINNINGS = ("bos_token_id", "decoder_start_token_id", "forced_bos_token_id")  # settings that say where a text begins
 _OF_MODEL = ("config.json", "generation_config.json", "model*.safetensors", "model*.safetensors.index.json")
 _WEIGHTS = ("*.safetensors", "*.bin", "*.safetensors.index.json")
 
@@ -304,17 +305,41 @@ def input_embeddings(model: PreTrainedModel) -> Any:
 def _settle_generation(model: PreTrainedModel, recipe: Recipe) -> None:
     """Have the model generate as the recipe says, here and wherever it is loaded; refused now, not on saving.
 
+    Of the base's own settings only those stay that say where a text begins: others, as `num_return_sequences` or
+    `suppress_tokens`, would change texts without being seen.
+
     Raises:
         ConfigError: The settings contradict each other.
     """
+    from transformers import GenerationConfig
+
     settings = recipe.generation()
     if not settings:
         return
+    base = model.generation_config
+    kept = {name: getattr(base, name) for name in _BEGINNINGS}
+    if base.bad_words_ids == [[recipe.tokenizer.pad_token_id]]:  # Marian would write its padding
+        kept["bad_words_ids"] = base.bad_words_ids
     try:
-        model.generation_config.update(**settings)
+        model.generation_config = GenerationConfig(**{**kept, **settings})
         model.generation_config.validate(strict=True)
     except ValueError as error:
         raise ConfigError(f"generation: {' '.join(str(error).split())[:300]}") from error
+    left_out = _left_out(base, model.generation_config)
+    if left_out:
+        say(f"generation: the options decide; of the base model's own settings {', '.join(left_out)} are left out")
+
+
+def _left_out(base: Any, settled: Any) -> list[str]:
+    """Settings of the base model that are not those of transformers and were not taken over; token ids aside."""
+    defaults = base._get_default_generation_params()
+    kept = {*_BEGINNINGS, "pad_token_id", "eos_token_id", "transformers_version"}
+    left_out = []
+    for name, value in base.to_diff_dict().items():
+        is_set = value is not False and value != defaults.get(name) and not name.startswith("_")
+        if is_set and name not in kept and value != getattr(settled, name, None):
+            left_out.append(f"{name}={value}")
+    return left_out
 
 
 def fit_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -15,13 +15,13 @@ import numpy as np
 
 from . import checks, data, fingerprint, registry, scoring, sources, writing
 from .config import RunConfig
-from .errors import DataError
+from .errors import DataError, ModelError
 from .recipe import Batch, Recipe, Row
 from .say import say
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import EvalPrediction, PreTrainedModel, Trainer
+    from transformers import EvalPrediction, PreTrainedModel, Trainer, TrainingArguments
 
 SHORT = 2000  # rows: below, no progress bar
 LONG = 20_000  # bytes of a row: beyond, fewer rows are encoded at once
@@ -100,12 +100,28 @@ def in_row_order(trainer: Trainer, encoded: Dataset, batches: Any) -> Any:
         return tuple(in_row_order(trainer, encoded, part) for part in zip(*batches, strict=True))
     are_alike = len({batch.shape[1:] for batch in batches}) == 1
     outputs = np.concatenate(batches) if are_alike else [row for batch in batches for row in batch]
-    outputs = outputs[: len(encoded)]  # several processes pad the last batch with rows of the first
+    outputs = _without_padding(trainer.args, outputs, len(encoded))
     sampler = trainer._get_eval_sampler(encoded)
     if sampler is None:
         return outputs
     order = np.argsort(list(sampler))
     return outputs[order] if isinstance(outputs, np.ndarray) else [outputs[place] for place in order]
+
+
+def _without_padding(arguments: TrainingArguments, outputs: Any, rows: int) -> Any:
+    """The outputs without those that fill the last batch with rows of the first, where several processes share it.
+
+    Raises:
+        ModelError: There is not one output for each row.
+    """
+    together = arguments.eval_batch_size * arguments.world_size
+    filled = -(-rows // together) * together if arguments.world_size > 1 else rows
+    if len(outputs) not in (rows, filled):
+        raise ModelError(
+            f"the model gave {len(outputs)} outputs for {rows} rows, expected one for each: leave "
+            "num_return_sequences of its generation_config at 1"
+        )
+    return outputs[:rows]
 
 
 def predict_rows(trainer: Trainer, recipe: Recipe, rows: Dataset, *, scored: bool = False) -> list[Row]:

@@ -119,15 +119,15 @@ def settle(recipe: Any, model_config: PretrainedConfig) -> list[str]:
 
 
 def generation(recipe: Any) -> dict[str, Any]:
-    """Length and beams, that evaluation, prediction and the saved model share."""
+    """Length and beams, that evaluation, prediction and the saved model share.
+
+    No end is forced at the limit: it would hide that a text is cut off.
+    """
     return {
         "max_length": recipe.max_target_length + 1,  # and the token that the decoder starts from
-        "max_new_tokens": None,
         "num_beams": recipe.num_beams,
         **PLAINLY,
         "early_stopping": recipe.num_beams > 1,
-        "length_penalty": 1.0,
-        "forced_eos_token_id": None,  # it would hide that a text is cut off
         "pad_token_id": recipe.tokenizer.pad_token_id,
         "eos_token_id": end_of(recipe),
     }

@@ -298,8 +298,8 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
         rows = {"rougeL": _text.rouge(texts, references, letters=bool(self.characters))["rougeL"]}
         for name in ("generated_tokens", "at_limit") if "at_limit" in predictions[0] else ():
             rows[name] = np.array([float(one[name]) for one in predictions])
-        corpus = _text.Corpus(texts, references)
-        self.signatures = {"chrf": corpus.signatures["chrf"]}
+        corpus = _text.Corpus(texts, references, names=["chrf"])
+        self.signatures = corpus.signatures
         return partial(_of_texts, rows, corpus)
 
 
@@ -307,7 +307,7 @@ def _of_texts(rows: dict[str, np.ndarray], corpus: Any, weights: np.ndarray) -> 
     weights = weights.astype(np.float64)
     drawn = weights.sum(1)
     found = {name: weights @ values / np.where(drawn > 0, drawn, np.nan) for name, values in rows.items()}
-    return {"rougeL": found.pop("rougeL"), "chrf": corpus.measure(weights)["chrf"], **found}
+    return {"rougeL": found.pop("rougeL"), **corpus.measure(weights), **found}
 
 
 def _with_text(predictions: list[Row]) -> list[int]:
