@@ -256,8 +256,9 @@ def scored_as_wrong(data: Data, recipe: Recipe) -> dict[str, str]:
             continue
         found = {**recipe.unknown_labels(rows), **recipe.label_problems(rows)}
         if found:
-            numbers = data.places.get(split, range(len(rows)))
-            named = [_in_rows(sentence, [numbers[place] for place in places]) for sentence, places in found.items()]
+            named = []
+            for sentence, places in found.items():
+                named.append(_in_rows(sentence, [data.places[split][place] for place in places]))
             shown = [*named[:FEW], *([f"and {len(named) - FEW} more"] if len(named) > FEW else [])]
             notes[split] = (
                 f"{split}: no prediction can match the label of {len(_rows_in(found))} of {len(rows)} rows; "

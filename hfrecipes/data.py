@@ -82,8 +82,15 @@ def load(config: RunConfig, recipe: Recipe) -> Data:
     data = Data(splits, columns, chosen)
     name_classes(data, kind)
     drop_blind_answers(data, kind)
-    data.splits = {split: rows.add_column(ROW, np.arange(len(rows))) for split, rows in data.splits.items()}
+    number_rows(data)
     return data
+
+
+def number_rows(data: Data) -> None:
+    """Add the column that tells which row of its split each row is, whatever is dropped, drawn or moved from now on."""
+    for split, rows in data.splits.items():
+        with quiet_bars(len(rows)):
+            data.splits[split] = rows.add_column(ROW, np.arange(len(rows)))
 
 
 def _with_groups(rows: Dataset, found: Dataset, name: str) -> Dataset:
@@ -105,7 +112,7 @@ def _with_groups(rows: Dataset, found: Dataset, name: str) -> Dataset:
 def drop_groups(data: Data) -> None:
     """Take that column away once all splits are drawn, and the numbers of the rows; no task reads them."""
     for split, rows in data.splits.items():
-        data.places[split] = rows[ROW][:]
+        data.places[split] = rows.with_format(None)[ROW][:]
         data.splits[split] = rows.remove_columns([name for name in (GROUP, ROW) if name in rows.column_names])
 
 

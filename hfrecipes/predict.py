@@ -343,7 +343,9 @@ class Predictor:
         prepared = data.Data({"test": rows}, {}, {"test": name})
         data.name_classes(prepared, type(self.recipe))
         data.drop_blind_answers(prepared, type(self.recipe))
+        data.number_rows(prepared)
         checks.check(prepared, self.recipe, in_training=False)
+        data.drop_groups(prepared)
         notes = list(checks.scored_as_wrong(prepared, self.recipe).values())
         for note in notes:
             say(note)
