@@ -48,6 +48,7 @@ _OF_LABELS = {
     "num_labels": "they are counted in the training rows",
     "problem_type": "options.problem_type says what kind they are",
 }
+PADDING = "hfrecipes_padding"  # key in config.json, "max_length" for a model that reads padding
 HEADS = ("classifier", "score", "qa_outputs")  # as transformers calls those of all architectures
 ADAPTER = "adapter"  # folder in that of a run
 CONFIG = "config"  # folder in that: beside the adapter itself, it would be taken for a whole model's
@@ -203,7 +204,8 @@ def load_model(config: RunConfig, recipe: Recipe) -> LoadedModel:
         model, report = auto.from_pretrained(path, output_loading_info=True, **settings)
     _check_found(model, report, path)
     model.config.pad_token_id = recipe.tokenizer.pad_token_id
-    vars(model.config).pop(TUNED, None)  # of the run that the model comes from
+    for key in (TUNED, PADDING):  # of the run that the model comes from
+        vars(model.config).pop(key, None)
     _settle_generation(model, recipe)
     fresh_tokens = fit_vocabulary(model, recipe.tokenizer)
     if fresh_tokens:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import ModelError
 from .heads import outputs
-from .model import rounding
+from .model import PADDING, rounding
 from .recipe import Recipe, Row
 from .say import say
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel, Trainer
 
+Collate = Callable[[list[Row]], Any]
 OTHER_SIDE = {"left": "right", "right": "left"}
 
 
@@ -25,38 +26,43 @@ def precision_of(trainer: Trainer) -> AbstractContextManager[Any]:
     return trainer.accelerator.autocast() if is_flash else nullcontext()
 
 
-def check(model: PreTrainedModel, recipe: Recipe, collate: Callable[[list[Row]], Any], encoded: list[Dataset]) -> None:
-    """Refuse a model that reads the padding which a longer row brings; try the other side of padding first.
+def check(model: PreTrainedModel, recipe: Recipe, collator: Callable[[], Collate], encoded: list[Dataset]) -> Collate:
+    """What makes batches in which the output for a row does not depend on the rows beside it.
 
-    Heads that read the last token, and models that mix all tokens or know no attention mask, give a short row another
-    output beside a long one, in training and in every score.
+    Heads that read the last token, and models that mix all tokens or know no attention mask, read the padding that a
+    longer row brings. Then the other side is tried, and at last the same padding for all rows.
 
     Args:
         model: As it is to be trained.
         recipe: The task, with its tokenizer.
-        collate: Makes batches.
+        collator: Makes what makes batches, as the recipe says at that time.
         encoded: Features of each split, as the model gets them.
 
     Raises:
         ModelError: The model cannot read the longest row, or its output for a row depends on the rows beside it.
     """
-    pair = _shortest_and_longest(encoded)
+    pair, collate = _shortest_and_longest(encoded), collator()
     if pair is None:
-        return
-    side, limit = recipe.tokenizer.padding_side, rounding(model)
-    depends = _difference(model, collate, *pair)
-    if depends <= limit:
-        return
+        return collate
+    limit, differ = rounding(model), _difference(model, collate, *pair)
+    if differ <= limit:
+        return collate
     if recipe.padding_side is None:
+        side = recipe.tokenizer.padding_side
         recipe.tokenizer.padding_side = OTHER_SIDE[side]
-        if _difference(model, collate, *pair) <= limit:
+        if _difference(model, collate := collator(), *pair) <= limit:
+            recipe.tokenizer.init_kwargs["padding_side"] = OTHER_SIDE[side]  # else it is not saved
             say(f"padding: on the {OTHER_SIDE[side]}, as this model reads padding on the {side}")
-            return
+            return collate
         recipe.tokenizer.padding_side = side
+    recipe.pads_to_max_length = True
+    if _difference(model, collate := collator(), *pair) <= limit:
+        setattr(model.config, PADDING, "max_length")
+        say(f"padding: all rows to max_length={recipe.max_length}, as this model reads padding; a lower one is faster")
+        return collate
     raise ModelError(
         f"a model of type {model.config.model_type} gives a row another output beside a longer one (they differ by "
-        f"{depends:.0%} of the largest): it reads the padding, so that scores would depend on the batch. "
-        "Use a model of another type"
+        f"{differ:.0%} of the largest), so that scores would depend on the batch: use a model of another type"
     )
 
 

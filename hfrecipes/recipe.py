@@ -55,6 +55,7 @@ class Recipe:
 
     `measure` leaves in `signatures` what a metric must be quoted with, where there is such a thing; `count` in `counts`
     how often train has each label, or in `number_scale` mean and unit of the numbers that are its labels.
+    `pads_to_max_length` is set for a model that reads padding.
     Set by the runner: `labels` before `study`, `tokenizer` before any row is encoded, `seed` and `epoch` in training.
     """
 
@@ -120,6 +121,7 @@ class Recipe:
         self.labels: list[str] = []
         self.counts: dict[str, int] = {}
         self.number_scale: tuple[float, float] | None = None
+        self.pads_to_max_length = False
         self.seed = self.epoch = 0
         self.tuned: dict[str, float] = {}
         self.signatures: dict[str, str] = {}
@@ -360,8 +362,12 @@ class Recipe:
         """What makes a batch of features for the model; it is given only what that reads, and `targets`."""
         from transformers import DataCollatorWithPadding
 
-        collate: Callable[[list[Row]], Any] = DataCollatorWithPadding(self.tokenizer)
+        collate: Callable[[list[Row]], Any] = DataCollatorWithPadding(self.tokenizer, **self.padding())
         return collate
+
+    def padding(self) -> dict[str, Any]:
+        """Keywords of a data collator: rows are padded as the longest of their batch, or all as `max_length` says."""
+        return {"padding": "max_length", "max_length": self.max_length} if self.pads_to_max_length else {}
 
     def loss_function(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
         """`compute_loss_func` of the Trainer: of `outputs`, `labels` and `num_items_in_batch`.

@@ -14,6 +14,7 @@ from .errors import ConfigError, ModelError, NotFoundError, OutputError
 from .heads import bring_body_to, compute_in_float32
 from .model import (
     ADAPTER,
+    PADDING,
     TUNED,
     as_model_error,
     fit_length,
@@ -208,6 +209,7 @@ def _settle(recipe: Recipe, model_config: PretrainedConfig, config: RunConfig) -
     if not recipe.labels:
         recipe.labels = [model_config.id2label[number] for number in sorted(model_config.id2label)]
     recipe.tuned = dict(getattr(model_config, TUNED, {}))
+    recipe.pads_to_max_length = getattr(model_config, PADDING, "") == "max_length"
 
 
 def _whole_model(config: RunConfig, recipe: Recipe, base: Any, model_config: PretrainedConfig) -> Any:

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,8 +72,9 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
         trainer.optimizer = regularization.layerwise_optimizer(trainer, recipe.layerwise_lr_decay)
     divergence.watch(trainer, _rows_of_features(plan, encoded["train"]))
     features = [predict.for_model(recipe, rows, answers=True) for rows in encoded.values()]
+    collator = partial(predict.collator, recipe, trainer.model)
     with neighbours.precision_of(trainer):
-        neighbours.check(trainer.model, recipe, trainer.data_collator, features)
+        trainer.data_collator = neighbours.check(trainer.model, recipe, collator, features)
         recipe.check_model(trainer.model)
     return trainer
 

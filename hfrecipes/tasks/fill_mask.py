@@ -178,7 +178,7 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
         """Hides words where none are hidden yet, and pads."""
         from transformers import DataCollatorForTokenClassification
 
-        return partial(self._collate, pad=DataCollatorForTokenClassification(self.tokenizer))
+        return partial(self._collate, pad=DataCollatorForTokenClassification(self.tokenizer, **self.padding()))
 
     def _collate(self, features: list[Row], pad: Callable[[list[Row]], Any]) -> Any:
         shown = []

@@ -326,7 +326,7 @@ print(tag("{text}"))
         """Pads labels too."""
         from transformers import DataCollatorForTokenClassification
 
-        collate: Callable[[list[Row]], Any] = DataCollatorForTokenClassification(self.tokenizer)
+        collate: Callable[[list[Row]], Any] = DataCollatorForTokenClassification(self.tokenizer, **self.padding())
         return collate
 
     def reduce(self, logits: Any, labels: Any) -> Any:
