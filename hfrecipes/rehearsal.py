@@ -31,14 +31,15 @@ LARGE = 500_000_000  # parameters: a larger model is neither copied, nor saved a
 NOISE = 0.05  # standard deviation of what is added to untrained adapters, which else change nothing
 
 
-def rehearse(job: Job, finish: Callable[[Job], Any]) -> None:
+def rehearse(job: Job, finish: Callable[..., Any]) -> None:
     """Evaluate, save, load, score and write down two rows of each split in a temporary folder.
 
     Random numbers, recipe and model are left as they were, so that the run learns what it would have learnt.
 
     Args:
         job: A run that is ready to train.
-        finish: What is done with a run once it is trained.
+        finish: What is done with a run once it is trained; called with it and with `saves`, False where its model is
+            too large to be saved and loaded on trial.
 
     Raises:
         HFRecipesError: Something of it failed; nothing was trained.
@@ -46,9 +47,18 @@ def rehearse(job: Job, finish: Callable[[Job], Any]) -> None:
     trainer = job.trainer
     if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:  # they wrap a model for good
         return
+    is_large = parameters(trainer.model)["total"] > LARGE
     try:
         with _as_before(job), tempfile.TemporaryDirectory() as path:
-            _carry_out(_small(job, Path(path)), finish)
+            network = trainer.model if is_large else _copy_of(trainer.model)
+            small = _small(job, network, Path(path))
+            with _writing_little(network):
+                if small.trainer.eval_dataset is not None:
+                    small.trainer.evaluate()
+                finish(small, saves=not is_large)
+            trained = small.trainer.accelerator.unwrap_model(small.trainer.model, keep_fp32_wrapper=False)
+            if is_main() and not is_large:
+                _load(small, trained)
     except HFRecipesError:
         raise
     except OSError as error:
@@ -63,17 +73,13 @@ def rehearse(job: Job, finish: Callable[[Job], Any]) -> None:
         ) from error
 
 
-def _carry_out(small: Job, finish: Callable[[Job], Any]) -> None:
-    if small.trainer.eval_dataset is not None:
-        small.trainer.evaluate()
-    finish(small)
-    if not (is_main() and _is_saved(small)):
+def _load(small: Job, trained: Any) -> None:
+    """Load what was saved, and see that it gives the same logits, in float32, where nothing hides a difference."""
+    if not (small.path / "config.json").exists():  # of adapters that cannot be merged, which were looked at already
         return
     folder.begin(small.path, small.config, small.about)
     batch = small.trainer.data_collator([small.trainer.train_dataset[0]])
-    trained = small.trainer.accelerator.unwrap_model(small.trainer.model, keep_fp32_wrapper=False)
-    expected = outputs(trained, batch)  # in float32, where nothing hides a difference
-    model = saved.load(small.path).trainer.model
+    expected, model = outputs(trained, batch), saved.load(small.path).trainer.model
     for name, values in outputs(model, batch).items():
         differ = float((values - expected[name]).abs().max())
         if not differ <= rounding(model) * max(adapters.FLOOR, float(expected[name].abs().max())):
@@ -83,13 +89,10 @@ def _carry_out(small: Job, finish: Callable[[Job], Any]) -> None:
             )
 
 
-def _is_saved(small: Job) -> bool:
-    """Whether the model is small enough to be tried out of a folder."""
-    return parameters(small.trainer.model)["total"] <= LARGE and (small.path / "config.json").exists()
+def _small(job: Job, network: Any, path: Path) -> Job:
+    """The run with two rows of each split, and another model."""
+    from transformers import PrinterCallback
 
-
-def _small(job: Job, path: Path) -> Job:
-    """The run with two rows of each split, and a copy of its model, whose adapters change what it predicts."""
     rows, golds, encoded, numbers = {}, {}, {}, {}
     for split, features in job.encoded.items():
         chosen = _chosen(features, len(job.data.splits[split]))
@@ -107,7 +110,9 @@ def _small(job: Job, path: Path) -> Job:
     )
     arguments = copy.copy(job.trainer.args)
     arguments.output_dir, arguments.report_to, arguments.disable_tqdm = str(path), [], True
-    return replace(small, trainer=_trainer(small, _network(job.trainer.model), arguments))
+    trainer = assemble(small, network, arguments, encoded)
+    trainer.remove_callback(PrinterCallback)
+    return replace(small, trainer=trainer)
 
 
 def _chosen(features: Dataset, rows: int) -> list[int]:
@@ -128,19 +133,11 @@ def _features_of(features: Dataset, chosen: list[int]) -> Dataset:
     return few.add_column("row", np.searchsorted(chosen, numbers[kept]))
 
 
-def _network(model: Any) -> Any:
-    """A copy of the model that writes but few tokens; the model itself where it is large."""
+def _copy_of(model: Any) -> Any:
+    """A copy of the model, whose adapters change what it predicts."""
     import torch
 
-    if parameters(model)["total"] > LARGE:
-        return model
     network = copy.deepcopy(model)
-    for part in {network, network.get_base_model()} if adapters.is_adapted(network) else {network}:
-        settings = getattr(part, "generation_config", None)
-        if settings is not None and settings.max_new_tokens:
-            settings.max_new_tokens = min(settings.max_new_tokens, TOKENS)
-        elif settings is not None and settings.max_length:
-            settings.max_length = min(settings.max_length, TOKENS + 1)
     if adapters.is_adapted(network):
         with torch.no_grad():
             for weights in network.parameters():
@@ -149,12 +146,22 @@ def _network(model: Any) -> Any:
     return network
 
 
-def _trainer(small: Job, network: Any, arguments: Any) -> Any:
-    from transformers import PrinterCallback
-
-    trainer = assemble(small, network, arguments, small.encoded)
-    trainer.remove_callback(PrinterCallback)
-    return trainer
+@contextlib.contextmanager
+def _writing_little(model: Any) -> Iterator[None]:
+    """Have the model write a few tokens at most."""
+    parts = [model, model.get_base_model()] if adapters.is_adapted(model) else [model]
+    before = [(part, part.generation_config) for part in parts if getattr(part, "generation_config", None) is not None]
+    for part, settings in before:
+        part.generation_config = copy.deepcopy(settings)
+        if settings.max_new_tokens:
+            part.generation_config.max_new_tokens = min(settings.max_new_tokens, TOKENS)
+        elif settings.max_length:
+            part.generation_config.max_length = min(settings.max_length, TOKENS + 1)
+    try:
+        yield
+    finally:
+        for part, settings in before:
+            part.generation_config = settings
 
 
 @contextlib.contextmanager

@@ -267,14 +267,16 @@ def _pushed_on_the_way(job: Job) -> Iterator[None]:
 # --- after training ----------------------------------------------------------------------------------------------
 
 
-def _evaluate_and_save(job: Job, start: float) -> Result:
-    """Save first, then score what was saved."""
+def _evaluate_and_save(job: Job, start: float, *, saves: bool = True) -> Result:
+    """Save first, then score what was saved; without `saves`, as a rehearsal does with a large model, score alone."""
     trainer, recipe = job.trainer, job.recipe
     writes = trainer.is_world_process_zero()
     number = model_module.parameters(trainer.model)
-    trainer.model, files = _save(job, write=writes)
-    trainer.model_wrapped = trainer.model
-    trainer.accelerator.free_memory()  # else it takes the merged model for a prepared one, without autocast
+    files: dict[str, list[str]] = {}
+    if saves:
+        trainer.model, files = _save(job, write=writes)
+        trainer.model_wrapped = trainer.model
+        trainer.accelerator.free_memory()  # else it takes the merged model for a prepared one, without autocast
     predicted = _predict_all(job)
     if recipe.tuned and writes:
         model_module.save_tuned(trainer.model, recipe.tuned, job.path)
