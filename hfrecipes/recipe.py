@@ -95,6 +95,8 @@ class Recipe:
     """Features that tell whether something was cut off, each with the option that says how much is kept."""
     refused: ClassVar[dict[str, str]] = {}
     """TrainingArguments keywords that the task has options for, each with what to use in its place."""
+    percent: ClassVar[tuple[str, ...]] = ()
+    """Metrics that go up to 100, where others go to 1."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Modules beyond the core that scoring needs, of the extra `generation`."""
     samples: ClassVar[list[Row]]

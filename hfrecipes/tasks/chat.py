@@ -60,6 +60,7 @@ class Chat(Recipe):
     text: ClassVar[str | None] = "messages"
     targets: ClassVar[tuple[str, ...]] = ("labels", "position_ids")
     reduced_by: ClassVar[tuple[str, ...]] = ("labels",)
+    percent: ClassVar[tuple[str, ...]] = ("rougeL", "chrf")
     packages: ClassVar[tuple[str, ...]] = ("rouge_score", "sacrebleu")
     samples: ClassVar[list[Row]] = [
         {

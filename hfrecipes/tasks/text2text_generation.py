@@ -51,6 +51,7 @@ class Text2TextGeneration(Recipe):
     lora: ClassVar[str | None] = "SEQ_2_SEQ_LM"
     trainer: ClassVar[str] = "Seq2SeqTrainer"
     cut_by: ClassVar[dict[str, str]] = _seq2seq.CUT_BY
+    percent: ClassVar[tuple[str, ...]] = ("exact_match", "f1")
     refused: ClassVar[dict[str, str]] = _seq2seq.REFUSED
     text: ClassVar[str | None] = "input"
     samples: ClassVar[list[Row]] = [
