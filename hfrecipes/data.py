@@ -42,6 +42,8 @@ class Data:
     """Names of the classes, where the dataset itself knows them."""
     places: dict[str, list[int]] = field(default_factory=dict)
     """Place of each row of a split among the usable rows that it was taken from, where it was taken from others."""
+    groups: dict[str, Sequence[Any] | None] = field(default_factory=dict)
+    """Group of each row of a split, and of all rows `out_of_fold`, where folds keep groups together."""
 
 
 def load(config: RunConfig, recipe: Recipe) -> Data:
@@ -101,9 +103,10 @@ def _with_groups(rows: Dataset, found: Dataset, name: str) -> Dataset:
 
 
 def drop_groups(data: Data) -> None:
-    """Take that column away once all splits are drawn; no task reads it."""
+    """Take that column away, into `groups`, once all splits are drawn; no task reads it."""
     for split, rows in data.splits.items():
         if GROUP in rows.column_names:
+            data.groups[split] = rows[GROUP][:]
             data.splits[split] = rows.remove_columns(GROUP)
 
 
