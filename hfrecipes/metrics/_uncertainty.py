@@ -18,7 +18,7 @@ RANGES = {
     **dict.fromkeys(("matthews_correlation", "pearsonr", "spearmanr"), (-1.0, 1.0)),
 }
 # Weight of a unit that is right and of one that is wrong, to be added before variances are compared: few groups may be
-# alike by chance. With less, fewer than 91 % of the intervals of 2 to 5 groups hold the true value.
+# alike by chance. With half of it, 90 % of the intervals of 2 or 3 groups hold the true value.
 ADDED = 0.1
 TAIL = 0.025
 _ROUNDING = 1e-9
