@@ -43,6 +43,10 @@ class Data:
     """Number of each row of a split in the data as it was read, from 0; a split that was drawn has those of train."""
     notes: dict[str, str] = field(default_factory=dict)
     """Split -> sentence on its labels that no prediction can match, and that count as wrong."""
+    groups: dict[str, Sequence[Any] | None] = field(default_factory=dict)
+    """Group of each row of a split, where folds keep groups together."""
+    fold_groups: dict[int, Any] | None = None
+    """Group of each row that is cut into folds, by its number; None where rows share nothing."""
 
 
 def load(config: RunConfig, recipe: Recipe) -> Data:
@@ -110,9 +114,11 @@ def _with_groups(rows: Dataset, found: Dataset, name: str) -> Dataset:
 
 
 def drop_groups(data: Data) -> None:
-    """Take that column away once all splits are drawn, and the numbers of the rows; no task reads them."""
+    """Take that column away, into `groups`, and the numbers of rows, once all splits are drawn; no task reads them."""
     for split, rows in data.splits.items():
         data.places[split] = rows.with_format(None)[ROW][:]
+        if GROUP in rows.column_names:
+            data.groups[split] = rows[GROUP][:]
         data.splits[split] = rows.remove_columns([name for name in (GROUP, ROW) if name in rows.column_names])
 
 

@@ -358,7 +358,8 @@ class Predictor:
         if scored < len(rows):
             say(f"{len(rows) - scored} of {len(rows)} rows have no answer; they are not scored")
         seed = self.config.training.get("seed", 42)
-        measured = scoring.scores(self.recipe, predictions, references, seed=seed, others=self.config.metrics)
+        others, groups = self.config.metrics, self.recipe.groups(rows)
+        measured = scoring.scores(self.recipe, predictions, references, seed=seed, others=others, groups=groups)
         return Evaluation(name if len(found) > 1 else "the data", scored, measured, notes)
 
 

@@ -100,6 +100,8 @@ class Recipe:
     """Features that tell whether a part of a row is not shown to the model for another reason, each with that."""
     refused: ClassVar[dict[str, str]] = {}
     """TrainingArguments keywords that the task has options for, each with what to use in its place."""
+    percent: ClassVar[tuple[str, ...]] = ()
+    """Metrics that go up to 100, where others go to 1."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Modules beyond the core that scoring needs, of the extra `generation`."""
     samples: ClassVar[list[Row]]

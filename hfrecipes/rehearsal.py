@@ -8,7 +8,7 @@ import errno
 import random
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,16 +94,19 @@ def _small(job: Job, network: Any, path: Path) -> Job:
     from transformers import PrinterCallback
 
     rows, golds, encoded, numbers = {}, {}, {}, {}
+    groups: dict[str, Sequence[Any] | None] = {}
     for split, features in job.encoded.items():
         chosen = _chosen(features, len(job.data.splits[split]))
         rows[split] = job.data.splits[split].select(chosen)
         golds[split] = [job.golds[split][index] for index in chosen]
         encoded[split] = _features_of(features, chosen)
         numbers[split] = [job.data.places[split][index] for index in chosen]
+        if of_rows := job.data.groups.get(split):
+            groups[split] = [of_rows[index] for index in chosen]
     small = replace(
         job,
         config=replace(job.config, metrics=[]),  # some fail on few rows; they were tried on more
-        data=replace(job.data, splits=rows, places=numbers),
+        data=replace(job.data, splits=rows, places=numbers, groups=groups),
         golds=golds,
         encoded=encoded,
         path=path,

@@ -7,7 +7,7 @@ import heapq
 import json
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,9 @@ import numpy as np
 
 from . import checks, folder, scoring
 from .config import RunConfig
-from .data import GROUP, Data
+from .data import GROUP, ROW, Data
 from .errors import DataError, nearest
+from .metrics._uncertainty import numbered
 from .recipe import Recipe
 from .say import say
 
@@ -102,7 +103,9 @@ def take_fold(data: Data, recipe: Recipe, config: RunConfig) -> None:
     if config.folds is None:
         return
     rows, number, fold = data.splits["train"], _number(config), _keywords(config).get("fold")
-    folds = _held(rows, recipe, number, config.training["seed"])
+    groups = groups_of(rows, recipe)
+    data.fold_groups = None if groups is None else dict(zip(rows[ROW], groups, strict=True))
+    folds = _held(rows, recipe, groups, number, config.training["seed"])
     if fold is None:  # only looked at
         return
     held = folds[fold - 1]
@@ -113,13 +116,13 @@ def take_fold(data: Data, recipe: Recipe, config: RunConfig) -> None:
     say(f"fold {fold} of {number}: {len(kept)} rows of train to learn from, the other {len(held)} to score on{left}")
 
 
-def _held(rows: Dataset, recipe: Recipe, number: int, seed: int) -> list[np.ndarray]:
+def _held(rows: Dataset, recipe: Recipe, groups: list[int] | None, number: int, seed: int) -> list[np.ndarray]:
     """Places of the rows of each fold, in their order."""
     from sklearn import model_selection
 
-    strata, groups = recipe.strata(rows), groups_of(rows, recipe)
+    strata = recipe.strata(rows)
     if groups is None and checks.repeated_rows(rows, recipe):
-        groups = _numbered(checks.input_keys(rows, recipe))
+        groups = numbered(checks.input_keys(rows, recipe))
     units = len(rows) if groups is None else len(set(groups))
     if units < number:
         raise DataError(f"folds: found {units} {'rows' if groups is None else 'groups'}, expected {number} or more")
@@ -141,13 +144,7 @@ def _held(rows: Dataset, recipe: Recipe, number: int, seed: int) -> list[np.ndar
 def groups_of(rows: Dataset, recipe: Recipe) -> list[int] | None:
     """Number of what each row shares with others that stay in the same split: a column of the user's, or a text."""
     groups = rows[GROUP][:] if GROUP in rows.column_names else recipe.groups(rows)
-    return None if groups is None else _numbered(groups)
-
-
-def _numbered(groups: Sequence[Any]) -> list[int]:
-    """By first appearance: hashes differ from process to process, and folds that depend on their order would too."""
-    known: dict[Any, int] = {}
-    return [known.setdefault(group, len(known)) for group in groups]
+    return None if groups is None else numbered(groups)
 
 
 # --- what comes of them ------------------------------------------------------------------------------------------
@@ -185,11 +182,23 @@ def _scored_rows(path: Path, fold: int) -> Iterator[dict[str, Any]]:
                 yield {"fold": fold, **line}
 
 
-def score_all(path: Path, recipe: Recipe, config: RunConfig) -> dict[str, dict[str, Any]]:
-    """Scores over all out-of-fold predictions together, each row once, with their intervals."""
-    predictions, references = [], []
+def score_all(
+    path: Path, recipe: Recipe, config: RunConfig, groups: Mapping[int, Any] | None
+) -> dict[str, dict[str, Any]]:
+    """Scores over all out-of-fold predictions together, each row once, with their intervals.
+
+    Args:
+        path: Folder with the predictions.
+        recipe: The task.
+        config: Of all runs together.
+        groups: Group of each row that was cut into folds, by its number; None for none.
+    """
+    rows, predictions, references = [], [], []
     with open(path / folder.PREDICTIONS, encoding="utf-8") as lines:
         for line in map(json.loads, lines):
+            rows.append(line["row"])
             predictions.append(line["prediction"])
             references.append(checks.written_reference(recipe, line))
-    return scoring.scores(recipe, predictions, references, seed=config.training["seed"], others=config.metrics)
+    of_rows = None if groups is None else [groups[row] for row in rows]
+    seed, others = config.training["seed"], config.metrics
+    return scoring.scores(recipe, predictions, references, seed=seed, others=others, groups=of_rows)

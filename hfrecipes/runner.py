@@ -6,7 +6,7 @@ import contextlib
 import gc
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -201,7 +201,7 @@ def _sum_up(path: Path, paths: list[Path], plan: Plan, config: RunConfig) -> Non
     scores = repeats.summary(paths)
     if config.folds is not None:
         folder.write_predictions(path, repeats.out_of_fold(paths))
-        scores[repeats.OUT_OF_FOLD] = repeats.score_all(path, plan.recipe, config)
+        scores[repeats.OUT_OF_FOLD] = repeats.score_all(path, plan.recipe, config, plan.data.fold_groups)
     folder.write_scores(path, scores, plan.data.notes)
 
 
@@ -338,6 +338,7 @@ class _Predicted:
     """Rows of a split, what was predicted for them, and what would have been without what validation decided."""
 
     rows: Dataset
+    groups: Sequence[Any] | None
     predictions: list[Row]
     untuned: list[Row] | None = None
 
@@ -351,9 +352,12 @@ def _predict_all(job: Job) -> dict[str, _Predicted]:
 def _predict(job: Job, split: str) -> _Predicted:
     """Predictions of a split; of train, for as many rows as validation has."""
     trainer, recipe, rows = job.trainer, job.recipe, job.data.splits[split]
+    groups = job.data.groups.get(split) or recipe.groups(rows)
     if split == "train":
-        rows = _some_of_train(job, rows)
-        return _Predicted(rows, predict.predict_rows(trainer, recipe, rows, scored=True))
+        drawn = _some_of_train(job)
+        rows = rows.select(drawn)
+        groups = None if groups is None else [groups[row] for row in drawn]
+        return _Predicted(rows, groups, predict.predict_rows(trainer, recipe, rows, scored=True))
     encoded = job.encoded[split]
     outputs = predict.model_outputs(trainer, recipe, encoded)
     if split == "validation":
@@ -364,7 +368,7 @@ def _predict(job: Job, split: str) -> _Predicted:
         predictions = recipe.decode(outputs, rows, encoded)
         untuned = predict.untuned(recipe, outputs, rows, encoded) if recipe.tuned else predictions
     made = writing.with_texts(trainer, recipe, rows, predictions)
-    return _Predicted(rows, made, untuned if recipe.tuned else None)
+    return _Predicted(rows, groups, made, untuned if recipe.tuned else None)
 
 
 def _lines(job: Job, predicted: dict[str, _Predicted]) -> Iterator[dict[str, Any]]:
@@ -378,13 +382,15 @@ def _lines(job: Job, predicted: dict[str, _Predicted]) -> Iterator[dict[str, Any
             yield {"split": split, "row": number, **row, **label, "prediction": prediction}
 
 
-def _some_of_train(job: Job, rows: Dataset) -> Dataset:
+def _some_of_train(job: Job) -> Sequence[int]:
+    """Places of as many training rows as validation has, 100 at least."""
+    rows = job.data.splits["train"]
     size = max(len(job.data.splits.get("validation", rows)), 100)
     if len(rows) <= size:
-        return rows
+        return range(len(rows))
     places = np.random.default_rng(job.trainer.args.seed).permutation(len(rows))[:size]
     say(f"train scores are of {size} rows drawn with the seed")
-    return rows.select(sorted(places.tolist()))
+    return sorted(places.tolist())
 
 
 def _say_samples(predictions: list[Row]) -> None:
@@ -431,7 +437,8 @@ def _score(
     if unknown:
         say(f"{split}: {unknown} of {len(rows)} rows have no answer; they are predicted and not scored")
     seed = job.trainer.args.seed
-    found = scoring.scores(job.recipe, made.predictions, references, seed=seed, others=job.config.metrics)
+    others = job.config.metrics
+    found = scoring.scores(job.recipe, made.predictions, references, seed=seed, others=others, groups=made.groups)
     if made.untuned is not None:
         found = scoring.with_untuned(job.recipe, found, made.untuned, references)
     return scoring.with_baseline(job.recipe, found, rows, made.predictions, references, trivial)

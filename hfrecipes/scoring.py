@@ -11,6 +11,7 @@ import numpy as np
 
 from . import checks, metrics
 from .errors import ConfigError, HFRecipesError
+from .metrics import _uncertainty
 from .recipe import Recipe, Row
 from .say import say
 
@@ -29,20 +30,37 @@ _CELLS = 4_000_000
 
 
 def scores(
-    recipe: Recipe, predictions: list[Row], references: list[Any], *, seed: int, others: Sequence[str] = ()
+    recipe: Recipe,
+    predictions: list[Row],
+    references: list[Any],
+    *,
+    seed: int,
+    others: Sequence[str] = (),
+    groups: Sequence[Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Each metric with its value and its 95 % bootstrap interval, over the rows that have an answer.
+    """Each metric with its value and its 95 % interval, over the rows that have an answer.
 
-    Percentile bootstrap over rows (Efron 1979), 1,000 resamples; 200 for metrics that cannot be resampled from counts.
+    Intervals are made from 1,000 resamples, 200 for metrics that cannot be resampled from counts; how, is said in
+    `metrics._uncertainty`.
+
+    Args:
+        recipe: The task.
+        predictions: One per row.
+        references: What they are scored against, one per row.
+        seed: Of the resamples.
+        others: Metrics that the user named.
+        groups: What each row shares with others, which are resampled together (cluster bootstrap; Field and Welsh
+            2007); None where rows are independent.
     """
     scored = [place for place, reference in enumerate(references) if reference is not None]
     predictions, references = [predictions[i] for i in scored], [references[i] for i in scored]
     if not scored:
         return {}
+    units = np.arange(len(scored)) if groups is None else np.array(_uncertainty.numbered([groups[i] for i in scored]))
     values = recipe.score(predictions, references)
-    intervals = _intervals(recipe, predictions, references, seed)
+    intervals = _intervals(recipe, predictions, references, values, units, seed)
     for name in others:
-        more, around = _other_metric(name, recipe, predictions, references, seed)
+        more, around = _other_metric(name, recipe, predictions, references, units, seed)
         values, intervals = {**more, **values}, {**around, **intervals}
     signed = {name: {"signature": text} for name, text in recipe.signatures.items()}
     return {
@@ -51,42 +69,63 @@ def scores(
     }
 
 
-def _intervals(recipe: Recipe, predictions: list[Row], references: list[Any], seed: int) -> dict[str, list[float]]:
+def _intervals(
+    recipe: Recipe,
+    predictions: list[Row],
+    references: list[Any],
+    values: Mapping[str, float],
+    units: np.ndarray,
+    seed: int,
+) -> dict[str, list[float]]:
+    """Interval of each metric, from resamples of units and from single units, which tell what it depends on."""
     generator = np.random.default_rng(seed)
     loops = type(recipe).measure is Recipe.measure
-    draws, rows = (200 if loops else DRAWS), len(references)
+    draws, rows, number = (200 if loops else DRAWS), len(units), int(units.max()) + 1
     step = max(1, min(draws, _CELLS // rows))
     measure = recipe.measure(predictions, references)
-    parts = [
-        measure(metrics.draw_weights(rows, min(step, draws - start), generator)) for start in range(0, draws, step)
-    ]
-    return {name: _interval(np.concatenate([part[name] for part in parts])) for name in parts[0]}
+    parts = []
+    for start in range(0, draws, step):
+        counts = metrics.draw_weights(number, min(step, draws - start), generator)
+        parts.append(measure(counts if number == rows else counts[:, units]))
+    some = generator.permutation(number)[:step]
+    alone = {} if loops else measure((units == some[:, None]).astype(np.float32))
+    intervals = {}
+    for name in parts[0]:
+        resampled = np.concatenate([part[name] for part in parts])
+        intervals[name] = _uncertainty.interval(values[name], resampled, units, _bounds(recipe, name), alone.get(name))
+    return intervals
 
 
-def _interval(values: np.ndarray) -> list[float]:
-    known = values[np.isfinite(values)]
-    return [float(edge) for edge in np.percentile(known, [2.5, 97.5])] if len(known) else [float("nan")] * 2
+def _bounds(recipe: Recipe, name: str) -> tuple[float, float]:
+    """Least and greatest value that the metric can take; `f1[person]` has those of `f1`."""
+    name = name.partition("[")[0]
+    return (0.0, 100.0) if name in recipe.percent else _uncertainty.RANGES.get(name, (0.0, 1.0))
 
 
 def _other_metric(
-    name: str, recipe: Recipe, predictions: list[Row], references: list[Any], seed: int
+    name: str, recipe: Recipe, predictions: list[Row], references: list[Any], units: np.ndarray, seed: int
 ) -> tuple[dict[str, float], dict[str, list[float]]]:
     """A metric that the user named, over the same predictions; 100 resamples, those it cannot score left out."""
-    predicted, gold = recipe.metric_inputs(predictions, references)
-    config = "multilabel" if gold and isinstance(gold[0], list) and name in metrics.names() else None
+    _, wanted = recipe.metric_inputs(predictions, references)
+    config = "multilabel" if wanted and isinstance(wanted[0], list) and name in metrics.names() else None
     metric = metrics.load(name, config)
     how = {"average": "macro"} if name in AVERAGED else {}  # which of two labels is meant, their order does not tell
 
-    def compute(places: Sequence[int]) -> dict[str, float]:
-        found = metric.compute(predictions=[predicted[i] for i in places], references=[gold[i] for i in places], **how)
+    def compute(rows: Sequence[int]) -> dict[str, float]:
+        predicted, wanted = recipe.metric_inputs([predictions[i] for i in rows], [references[i] for i in rows])
+        found = metric.compute(predictions=predicted, references=wanted, **how)
         return {key: float(value) for key, value in found.items() if isinstance(value, int | float | np.number)}
 
-    values = compute(range(len(gold)))
+    rows = np.arange(len(units))
+    values = compute(rows.tolist())
     generator, draws = np.random.default_rng(seed), []
-    for _ in range(100):
+    for counts in metrics.draw_weights(int(units.max()) + 1, 100, generator):
         with contextlib.suppress(Exception):  # such as a resample of one class only
-            draws.append(compute(generator.integers(0, len(gold), len(gold)).tolist()))
-    around = {key: _interval(np.array([draw.get(key, np.nan) for draw in draws])) for key in values}
+            draws.append(compute(np.repeat(rows, counts[units].astype(int)).tolist()))
+    around = {}
+    for key, value in values.items():
+        resampled = np.array([draw.get(key, np.nan) for draw in draws])
+        around[key] = _uncertainty.interval(value, resampled, units, _bounds(recipe, key))
     return values, around
 
 
@@ -105,7 +144,7 @@ def try_metrics(names: Sequence[str], recipe: Recipe, train: Dataset) -> None:
         predictions = list(map(without_text, predictions))
     for name in names:
         try:
-            _other_metric(name, recipe, predictions, references, seed=0)
+            _other_metric(name, recipe, predictions, references, np.arange(len(references)), seed=0)
         except HFRecipesError:
             raise
         except Exception as error:
@@ -258,6 +297,9 @@ def number(value: float | None) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value:z.3f}"
 
 
-def interval(edges: list[float] | None) -> str:
+def interval(edges: Sequence[float | None] | None) -> str:
     """`low–high`, `low to high` where one has a sign, or a dash."""
-    return "–" if not edges else f"{number(edges[0])}{' to ' if min(edges) < 0 else '–'}{number(edges[1])}"
+    known = [edge for edge in edges or [] if edge is not None and math.isfinite(edge)]
+    if len(known) < 2:
+        return "–"
+    return f"{number(known[0])}{' to ' if min(known) < 0 else '–'}{number(known[1])}"

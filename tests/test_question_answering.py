@@ -463,6 +463,22 @@ def test_questions_on_one_text_stay_in_one_split(tmp_path):
     assert len(held) == 10
 
 
+def test_questions_on_one_text_are_resampled_together_in_a_run_and_afterwards(quick, tmp_path):
+    from hfrecipes.scoring import scores
+
+    rows = {"train": sample_rows(20), "test": sample_rows(12)}
+    settings = {**quick, "max_steps": 1, "save_strategy": "no"}
+    result = hfrecipes.run("question-answering", dataset=rows, output_dir=tmp_path / "run", **settings)
+    recipe = result.predictor.recipe
+    predictions, references = result.predict(rows["test"]), [recipe.gold(one) for one in rows["test"]]
+    groups = [one["context"] for one in rows["test"]]
+    expected = scores(recipe, predictions, references, seed=42, groups=groups)["f1"]["ci95"]
+    assert len(set(groups)) < len(groups)
+    assert expected != scores(recipe, predictions, references, seed=42)["f1"]["ci95"]
+    assert result.scores["test"]["f1"]["ci95"] == pytest.approx(expected)
+    assert result.predictor.evaluate(rows["test"]).scores["f1"]["ci95"] == pytest.approx(expected)
+
+
 # --- windows ---------------------------------------------------------------------------------------------------------
 
 

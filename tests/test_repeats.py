@@ -168,6 +168,33 @@ def test_out_of_fold_predictions_hold_every_row_once(folded):
     assert entry["ci95"][0] <= entry["value"] <= entry["ci95"][1]
 
 
+def test_groups_of_the_folds_are_resampled_together(tiny_bert, tmp_path, monkeypatch):
+    from hfrecipes import runner, scoring
+
+    monkeypatch.setattr(runner, "rehearse", lambda *given: None)  # which scores two rows of each
+    rows = [
+        {**row, "text": f"{row['text']} {place}", "who": f"p{place % 10}"} for place, row in enumerate(opinions(60))
+    ]
+    who = {row["text"]: row["who"] for row in rows}
+    known, scores = [], scoring.scores
+
+    def scores_seen(recipe, predictions, references, **more):
+        known.append(more["groups"])
+        return scores(recipe, predictions, references, **more)
+
+    monkeypatch.setattr(scoring, "scores", scores_seen)
+    settings = {"model": tiny_bert, "max_steps": 1, "save_strategy": "no", "bf16": False}
+    folds = {"n_splits": 2, "groups": "who"}
+    result = hfrecipes.run("text-classification", dataset=rows, output_dir=tmp_path / "run", folds=folds, **settings)
+    lines = [json.loads(line) for line in (result.path / "predictions.jsonl").read_text().splitlines()]
+    assert len(known) == 7, "train, validation and test of each fold, and all rows together"
+    assert all(groups is not None for groups in known)
+    assert len(set(known[-1])) == len(set(zip(known[-1], (who[line["text"]] for line in lines), strict=True))) == 10
+    for number in (1, 2):
+        of_test = [who[line["text"]] for line in lines if line["fold"] == number]
+        assert of_test in known
+
+
 def test_scores_are_means_with_their_spread(folded):
     each = [json.loads((path / "metrics.json").read_text())["test"]["accuracy"] for path in folded.runs]
     entry = json.loads((folded.path / "metrics.json").read_text())["test"]["accuracy"]

@@ -63,6 +63,7 @@ class Chat(Recipe):
     hidden_by: ClassVar[dict[str, str]] = {
         "hidden": "are shown only in part, because the chat template leaves out text such as thoughts; it is not learnt"
     }
+    percent: ClassVar[tuple[str, ...]] = ("rougeL", "chrf")
     packages: ClassVar[tuple[str, ...]] = ("rouge_score", "sacrebleu")
     samples: ClassVar[list[Row]] = [
         {

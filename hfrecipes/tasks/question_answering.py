@@ -64,6 +64,10 @@ class QuestionAnswering(Recipe):
     # No PEFT task type: its class for question answering forgets token types, in training alone.
     lora: ClassVar[str | None] = None
     text: ClassVar[str | None] = None
+    percent: ClassVar[tuple[str, ...]] = (
+        *("exact_match", "HasAns_exact", "NoAns_exact"),
+        *("f1", "HasAns_f1", "NoAns_f1"),
+    )
     # `labels` tell where the context stands, too, without which no best span is found.
     reduced_by: ClassVar[tuple[str, ...]] = ("labels",)
     padding_side: ClassVar[str | None] = "right"

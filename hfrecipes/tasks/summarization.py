@@ -47,6 +47,7 @@ class Summarization(Recipe):
     cut_by: ClassVar[dict[str, str]] = _seq2seq.CUT_BY
     refused: ClassVar[dict[str, str]] = _seq2seq.REFUSED
     text: ClassVar[str | None] = "document"
+    percent: ClassVar[tuple[str, ...]] = ("rouge1", "rouge2", "rougeL", "rougeLsum")
     packages: ClassVar[tuple[str, ...]] = ("rouge_score",)
     samples: ClassVar[list[Row]] = [
         {

@@ -53,6 +53,7 @@ class Text2TextGeneration(Recipe):
     lora: ClassVar[str | None] = "SEQ_2_SEQ_LM"
     trainer: ClassVar[str] = "Seq2SeqTrainer"
     cut_by: ClassVar[dict[str, str]] = _seq2seq.CUT_BY
+    percent: ClassVar[tuple[str, ...]] = ("exact_match", "f1", "chrf")
     refused: ClassVar[dict[str, str]] = _seq2seq.REFUSED
     text: ClassVar[str | None] = "input"
     packages: ClassVar[tuple[str, ...]] = ("sacrebleu",)

@@ -55,6 +55,7 @@ class Translation(Recipe):
     cut_by: ClassVar[dict[str, str]] = _seq2seq.CUT_BY
     refused: ClassVar[dict[str, str]] = _seq2seq.REFUSED
     text: ClassVar[str | None] = "source"
+    percent: ClassVar[tuple[str, ...]] = ("bleu", "chrf", "exact_match")
     packages: ClassVar[tuple[str, ...]] = ("sacrebleu", "langcodes")
     samples: ClassVar[list[Row]] = [
         {"source": "The bus leaves at ten.", "target": "Der Bus fährt um zehn."},
