@@ -379,3 +379,27 @@ def test_what_was_trained_on_four_bits_is_merged_into_the_sixteen_bit_base(tmp_p
     number = json.loads((tmp_path / "run" / "run.json").read_text())["parameters"]
     whole = sum(weights.numel() for weights in hfrecipes.load(tmp_path / "run").trainer.model.parameters())
     assert number["total"] == pytest.approx(whole + number["trained"], rel=0.01)
+
+
+@pytest.mark.parametrize("method", ["LORA", "IA3"])
+def test_tokens_that_the_model_lacks_are_trained_or_it_is_printed_that_they_are_not(method, quick, tmp_path, caplog):
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(quick["model"])
+    tokenizer.add_tokens(["<place>", "<name>"])
+    AutoModel.from_pretrained(quick["model"]).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    rows = [{**row, "text": f"<place> {row['text']} <name>"} for row in opinions(40)]
+    settings = {**quick, "model": str(tmp_path / "model"), "lora": {"peft_type": method}, "dataset": rows}
+    trainer = hfrecipes.build("text-classification", output_dir=tmp_path / "build", **settings)
+    before = trainer.model.get_input_embeddings()(torch.tensor([len(tokenizer) - 1])).detach().clone()
+    trainer.train()
+    after = trainer.model.get_input_embeddings()(torch.tensor([len(tokenizer) - 1])).detach()
+    is_trained = method == "LORA"
+    assert (float((after - before).abs().max()) > 1e-4) == is_trained
+    assert ("embeddings: those of 2 new tokens are trained beside the adapters" in caplog.text) == is_trained
+    assert ("those of new tokens stay as they were drawn, as IA3 trains no tokens" in caplog.text) != is_trained
+    result = hfrecipes.run("text-classification", output_dir=tmp_path / "run", **settings)
+    text = rows[0]["text"]
+    for path in (result.path, result.path / "adapter"):
+        assert close(result.predict(text), hfrecipes.load(path).predict(text)), path

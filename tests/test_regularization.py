@@ -242,3 +242,45 @@ def test_the_best_checkpoint_is_the_one_that_the_metric_calls_so(metric, greater
         **quick,
     )
     assert trainer.args.greater_is_better is greater
+
+
+# --- architectures with names of their own -----------------------------------------------------------------------
+
+
+def odd_models() -> dict[str, torch.nn.Module]:
+    """A model whose table of embeddings is called w, one with lists of tables, and one without any one table."""
+    import transformers
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    paths = {"max_depth": 3, "xpath_unit_hidden_size": 4}
+    configs = [
+        transformers.CTRLConfig(vocab_size=64, n_embd=16, n_layer=2, n_head=2, dff=16, n_positions=40, pad_token_id=1),
+        transformers.MarkupLMConfig(vocab_size=64, max_position_embeddings=40, **sizes, **paths),
+        transformers.CanineConfig(local_transformer_stride=16, num_hash_buckets=64, **sizes),
+    ]
+    kind = transformers.AutoModelForSequenceClassification
+    return {config.model_type: kind.from_config(config) for config in configs}
+
+
+@pytest.mark.parametrize("name", ["ctrl", "markuplm", "canine"])
+def test_embeddings_of_other_names_are_frozen_and_learn_slowest(name):
+    model = odd_models()[name]
+    depths = regularization._depths(model)
+    try:
+        tables = list(model.get_input_embeddings().parameters())
+    except NotImplementedError:
+        tables = [weights for part, weights in model.named_parameters() if "HashBucket" in part]
+    assert tables
+    for weights in tables:
+        assert depths[id(weights)] == max(depths.values())
+    heads = [weights for part, weights in model.named_parameters() if part.startswith("classifier")]
+    assert all(depths.get(id(weights), 0) == 0 for weights in heads)
+    regularization.freeze(model, "embeddings", fresh=["classifier"])
+    assert not any(weights.requires_grad for weights in tables)
+    assert all(weights.requires_grad for weights in heads)
+
+
+def test_freezing_embeddings_that_are_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(regularization, "embeddings", lambda model: [])
+    with pytest.raises(ConfigError, match="freeze: embeddings, but a model of type ctrl has no table of embeddings"):
+        regularization.freeze(odd_models()["ctrl"], "embeddings", fresh=[])

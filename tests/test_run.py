@@ -555,3 +555,14 @@ def test_scores_in_mixed_precision_are_those_of_the_reloaded_model(quick, tmp_pa
     texts = [row["text"] for row in ROWS["test"]]
     before, after = result.predict(texts), hfrecipes.load(tmp_path / "run").predict(texts)
     assert [one["score"] for one in before] == pytest.approx([one["score"] for one in after], abs=1e-6)
+
+
+@pytest.mark.parametrize("setting", ["bf16_full_eval", "eval_accumulation_steps", "auto_find_batch_size"])
+def test_settings_of_evaluation_give_the_same_scores_after_reload(setting, quick, tmp_path):
+    value = 2 if setting == "eval_accumulation_steps" else True
+    result = hfrecipes.run(
+        "text-classification", dataset=ROWS, output_dir=tmp_path / "run", use_cpu=True, **{**quick, setting: value}
+    )
+    texts = [row["text"] for row in ROWS["test"]]
+    before, after = result.predict(texts), hfrecipes.load(tmp_path / "run").predict(texts)
+    assert [row["score"] for row in before] == pytest.approx([row["score"] for row in after], abs=1e-6)
