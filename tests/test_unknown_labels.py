@@ -430,6 +430,17 @@ def test_rows_that_were_got_wrong_are_those_whose_label_differs(labels, tiny_ber
         assert result.metrics[split]["accuracy"] == pytest.approx(1 - wrong / 12)
 
 
+def test_several_labels_are_written_in_the_order_of_predictions(tiny_bert, tmp_path):
+    rows = [text(["z", "a"] if place % 2 else ["a", "z", "m"], place) for place in range(24)]
+    settings = {"model": tiny_bert, "max_steps": 1, "bf16": False, "output_dir": "run"}
+    result = hfrecipes.run(
+        "text-classification", dataset={"train": rows, "test": rows[:12]}, threshold=1e-6, **settings
+    )
+    lines = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
+    right = [line["label"] == line["prediction"]["label"] for line in lines if line["split"] == "test"]
+    assert result.metrics["test"]["subset_accuracy"] == pytest.approx(np.mean(right)) == 0.5
+
+
 @pytest.mark.parametrize("form", [["A", "B", "C"], ["1", "2", "3"], CHOICES])
 def test_choices_are_written_as_predictions_count_them(form, tiny_bert, tmp_path):
     rows = [choice(form[place % 3], place) for place in range(24)]

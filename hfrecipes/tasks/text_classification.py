@@ -167,7 +167,10 @@ print(classify("{text}", top_k=None))
         return _imbalance.settle(self, Counter(names))
 
     def gold(self, row: Row) -> Any:
-        """Label name, list of names, or number; None for a missing label, or -1 where that is no label."""
+        """Label name, list of names in the order of predictions, or number; None for a missing label.
+
+        None for -1, too, where that is no label.
+        """
         value = row.get("label")
         if _is_missing(value):
             return None
@@ -176,7 +179,9 @@ print(classify("{text}", top_k=None))
         if self.problem_type == MULTI:
             if not isinstance(value, list):
                 return [f"no list: {value}"]  # which is no label, and counts as wrong
-            return list(dict.fromkeys(self._known(_name(one)) for one in value))
+            names = dict.fromkeys(self._known(_name(one)) for one in value)
+            known = [name for name in self.labels if name in names]
+            return [*known, *(name for name in names if name not in self.labels)]
         name = self._known(_name(value))
         return None if name == "-1" and name not in self.labels else name
 
