@@ -240,6 +240,13 @@ def test_what_is_no_tag_of_the_scheme_is_an_entity_that_is_missed(scheme, tag):
     assert found["recall"] == found["recall_strict"] == pytest.approx(1 / 2)
 
 
+def test_tags_that_the_data_names_beside_the_scheme_are_scored_too():
+    recipe = TokenClassification(scheme="BIO")
+    recipe.labels = ["O", "B-x", "S-x", "misc"]
+    found = both(recipe, [{"tags": ["misc", "S-x", "O"]}], [["misc", "B-x", "O"]])
+    assert (found["accuracy"], found["recall"]) == (pytest.approx(2 / 3), pytest.approx(1 / 2))
+
+
 def test_a_choice_that_is_none_counts_as_wrong():
     recipe = find("multiple-choice")(label_form="from_1")
     references = [recipe.gold({"choices": CHOICES, "label": label}) for label in ("1", "3", "0", "4", "by ship")]
