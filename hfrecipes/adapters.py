@@ -17,11 +17,13 @@ from .model import (
     CONFIG,
     HEADS,
     SHARED_KEYWORDS,
+    LoadedModel,
     as_model_error,
     fit_vocabulary,
     is_quantized,
     name_and_keywords,
     quiet,
+    rounding,
     save_tokenizer,
 )
 from .recipe import Recipe
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-TOLERANCE = 1e-3  # of the largest logit, of 1 where all are smaller: merging in float32 changes less
+FLOOR = 0.1  # logits that are all smaller are judged as if one were as large
 VIRTUAL_TOKENS = 20  # put before each text where a method trains those, unless told otherwise
 # Methods that train tokens put before the text, and so leave no weights to merge; which tasks PEFT has them for.
 PROMPTS = ("PROMPT_TUNING", "PREFIX_TUNING")
@@ -104,15 +106,14 @@ def _of_prompts(lora: bool | Mapping[str, Any]) -> bool:
 # --- in ----------------------------------------------------------------------------------------------------------
 
 
-def add(model: PreTrainedModel, fresh: list[str], recipe: Recipe, lora: bool | Mapping[str, Any]) -> PreTrainedModel:
+def add(loaded: LoadedModel, recipe: Recipe, lora: bool | Mapping[str, Any]) -> PreTrainedModel:
     """Freeze the model but for adapters and the modules that the checkpoint did not bring.
 
     PEFT's own list of heads misses most architectures: what it leaves out stays frozen and random, and is not saved.
     Heads are trained also where the checkpoint has them.
 
     Args:
-        model: With its head.
-        fresh: Modules that the checkpoint did not bring.
+        loaded: The model with its head, and what of it is new.
         recipe: The task.
         lora: As `RunConfig.lora`.
 
@@ -121,6 +122,7 @@ def add(model: PreTrainedModel, fresh: list[str], recipe: Recipe, lora: bool | M
     """
     from peft import get_peft_config, get_peft_model
 
+    model, fresh, fresh_tokens = loaded
     given = copy.deepcopy(dict(lora)) if isinstance(lora, Mapping) else {}  # PEFT writes into its lists
     heads = [name for name, _ in model.named_children() if name in HEADS]
     more = _modules(model, given.pop("modules_to_save", None) or [])
@@ -130,6 +132,8 @@ def add(model: PreTrainedModel, fresh: list[str], recipe: Recipe, lora: bool | M
         settings["num_virtual_tokens"] = VIRTUAL_TOKENS
     else:
         settings |= _targets(model, method_of(lora), kept)
+    if fresh_tokens:
+        settings |= _trained_tokens(fresh_tokens, given, method_of(lora))
     try:
         config = get_peft_config({**settings, **given, "peft_type": method_of(lora)})
         with quiet():
@@ -140,6 +144,19 @@ def add(model: PreTrainedModel, fresh: list[str], recipe: Recipe, lora: bool | M
     if _of_prompts(lora):
         _try_out(adapted, recipe)
     return adapted
+
+
+def _trained_tokens(fresh: list[int], given: Mapping[str, Any], method: str) -> dict[str, Any]:
+    """Settings that have the embeddings of new tokens trained, where the method can."""
+    from peft import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    if "trainable_token_indices" in given:
+        return {}
+    if "trainable_token_indices" not in typing.get_type_hints(PEFT_TYPE_TO_CONFIG_MAPPING[method]):
+        say(f"embeddings: those of new tokens stay as they were drawn, as {method} trains no tokens; LORA does")
+        return {}
+    say(f"embeddings: those of {len(fresh)} new tokens are trained beside the adapters")
+    return {"trainable_token_indices": fresh}
 
 
 def _modules(model: PreTrainedModel, given: list[str]) -> list[str]:
@@ -337,7 +354,7 @@ def load(base: str | dict[str, Any], recipe: Recipe, path: Path) -> PreTrainedMo
 
     name, keywords = name_and_keywords(RunConfig(task=recipe.task, model=base))
     shared = {key: value for key, value in keywords.items() if key in SHARED_KEYWORDS}
-    dtype = torch.bfloat16 if is_quantized(base) else torch.float32
+    dtype = torch.bfloat16 if is_quantized(base) else keywords.get("dtype", torch.float32)
     with as_model_error(name), quiet():
         shared.setdefault("revision", PeftConfig.from_pretrained(path).revision or "main")
         config = transformers.AutoConfig.from_pretrained(path / CONFIG)
@@ -413,11 +430,12 @@ def check_saved(
     def adapted() -> Any:
         return load(config.model or "", recipe, path / ADAPTER)
 
-    limit, worst = TOLERANCE * max(1.0, float(expected.abs().max())), 0.0
+    largest, worst = max(FLOOR, float(expected.abs().max())), 0.0
     ways = {"adapter": adapted} if _of_prompts(config.lora) else {"merged model": merged, "adapter": adapted}
     for name, load_again in ways.items():
         with quiet():
-            found = logits(load_again(), batch)
+            again = load_again()
+            found, limit = logits(again, batch), rounding(again) * largest
         differ = float((found - expected).abs().max()) if len(found) == len(expected) else float("inf")
         if not differ <= limit:
             raise ModelError(

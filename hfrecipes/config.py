@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import os
 import types
 import typing
@@ -198,6 +199,8 @@ def _check_block(block: str, values: Any, known: Mapping[str, Any]) -> list[str]
             problems.append(sentence.replace("unknown setting ", f"unknown setting {block}."))
         elif wrong := misfit(key, value, known[key]):
             problems += wrong
+        elif isinstance(value, float) and not math.isfinite(value):
+            problems.append(f"{key}: found {format_value(value)}, expected a finite number")
         elif key in _ABOVE and isinstance(value, int | float) and not value > _ABOVE[key]:
             problems.append(f"{key}: found {format_value(value)}, expected a number above {_ABOVE[key]}")
     return problems

@@ -5,15 +5,13 @@ After this module a dataset has the splits `train`, `validation`, `test` (some m
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._version import __version__
+from . import fingerprint
 from .config import SPLITS, RunConfig
 from .errors import ConfigError, DataError, nearest
 from .recipe import Batch, Recipe
@@ -232,20 +230,19 @@ def reshape(rows: Dataset, recipe: Recipe, given: Mapping[str, str | int]) -> tu
     if change is None:
         return rows, given
     from datasets import Features
-    from datasets.fingerprint import Hasher
 
     rows = rows.rename_columns({name: column for name, column in wanted.items() if name != column})
     first = rows[:100]
     made = change(first)
     features = Features({name: _feature_of(name, values, first, rows, type(recipe)) for name, values in made.items()})
-    with quiet_bars(len(rows)):
+    with quiet_bars(len(rows)), fingerprint.cached(rows, recipe, "reshape") as key:
         rows = rows.map(
             change,
             batched=True,
             batch_size=100,  # a row may hold a whole book
             remove_columns=rows.column_names,
             features=features,
-            new_fingerprint=Hasher.hash((rows._fingerprint, code_of(type(recipe)), change)),
+            new_fingerprint=key,
             desc="Reshaping",
         )
     return rows, {column: name for column, name in given.items() if str(name) in rows.column_names}
@@ -257,13 +254,6 @@ def _feature_of(name: str, values: list[Any], first: Batch, rows: Dataset, recip
         return rows.features[name]
     kind = recipe.columns[name].kind if name in recipe.columns else None
     return _feature(kind or (["string"] if any(isinstance(value, list) for value in values) else "string"))
-
-
-def code_of(recipe: type[Recipe]) -> list[str]:
-    """What a cache of its work depends on: the task's file, and what the package's own tasks share."""
-    shared = sorted(Path(__file__).with_name("tasks").glob("_*.py"))
-    files = [Path(inspect.getfile(recipe)), *shared]
-    return [__version__, *(file.read_text(encoding="utf-8") for file in files)]
 
 
 def _feature(kind: Any) -> Any:

@@ -5,6 +5,7 @@ HFRecipesError
 ├── NotFoundError      (LookupError)      a task, a recipe file, a run or a model is not where it was looked for
 ├── DataError          (ValueError)       the rows or their file cannot be used as they are
 ├── ModelError         (ValueError)       the model folder or its weights cannot be used
+├── DivergedError      (ArithmeticError)  the loss or the weights stopped being numbers in training
 ├── OutputError        (FileExistsError)  the output folder holds something that would be lost
 ├── HubError           (ConnectionError)  the Hub refused, or could not be reached
 └── MissingPackageError (ImportError)     an optional package is needed and not installed
@@ -20,6 +21,7 @@ from collections.abc import Iterable, Sequence
 __all__ = [
     "ConfigError",
     "DataError",
+    "DivergedError",
     "HFRecipesError",
     "HubError",
     "MissingPackageError",
@@ -65,6 +67,10 @@ class DataError(HFRecipesError, ValueError):
 
 class ModelError(HFRecipesError, ValueError):
     """The model folder or its weights cannot be used."""
+
+
+class DivergedError(HFRecipesError, ArithmeticError):
+    """The loss or the weights stopped being numbers in training; the last checkpoint is as it was."""
 
 
 class OutputError(HFRecipesError, FileExistsError):

@@ -16,8 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
-from . import conll
-from ._version import __version__
+from . import conll, fingerprint
 from .errors import DataError, NotFoundError
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def read_file(path: str, *, header: bool = True, formats: tuple[str, ...] = ()) 
     if "conll" in formats and PurePosixPath(path).suffix.lower() != ".csv":
         sentences = conll.batches(lambda: _lines(path), path)
         if sentences is not None:
-            return _cached(path, f"conll{__version__}", sentences)
+            return _cached(path, "conll", sentences)
     separator = _separator(path)
     if separator is not None:
         return _cached(path, f"{separator}{header}", _cells(path, separator, header))
@@ -126,7 +125,10 @@ def _is_json(head: bytes, path: str) -> bool:
 def _load(kind: str, path: str, **keywords: Any) -> Dataset:
     import datasets
 
-    small = "://" not in path and os.path.getsize(path) < 20_000_000
+    is_remote = "://" in path
+    small = not is_remote and os.path.getsize(path) < 20_000_000
+    if not is_remote:  # `datasets` looks at the modification time alone
+        keywords["cache_dir"] = str(cache_folder(_stamp(path)))
     try:
         with contextlib.ExitStack() as stack:
             if small and datasets.utils.logging.is_progress_bar_enabled():
@@ -331,10 +333,9 @@ def _paragraphs(path: str) -> Iterator[list[str]]:
 def _cached(path: str, how: str, batches: Iterator[dict[str, list[Any]]]) -> Dataset:
     """Write the batches to the cache of `datasets` once, and map the file into memory."""
     import pyarrow as pa
-    from datasets import Dataset, config
+    from datasets import Dataset
 
-    key = hashlib.sha256(f"1{how}{_stamp(path)}".encode()).hexdigest()[:32]
-    target = Path(config.HF_DATASETS_CACHE, "hfrecipes", key, "rows.arrow")
+    target = cache_folder(fingerprint.code(), how, _stamp(path)) / "rows.arrow"
     if not target.exists():
         first = next(batches, None)
         if first is None:
@@ -355,10 +356,16 @@ def _cached(path: str, how: str, batches: Iterator[dict[str, list[Any]]]) -> Dat
     return Dataset.from_file(str(target))
 
 
+def cache_folder(*about: str) -> Path:
+    """Folder in the cache of `datasets` for what is made of files; another one where something in `about` differs."""
+    from datasets import config
+
+    return Path(config.HF_DATASETS_CACHE, "hfrecipes", hashlib.sha256("|".join(about).encode()).hexdigest()[:32])
+
+
 def _stamp(path: str) -> str:
-    """What changes whenever the file does."""
+    """What changes whenever the file, or what a URL gives, does."""
     if "://" not in path:
-        about = os.stat(path)
-        return f"{os.path.abspath(path)}|{about.st_size}|{about.st_mtime_ns}"
+        return f"{os.path.abspath(path)}|{fingerprint.of_files(path)}"
     with _open(path) as file:
         return f"{path}|{hashlib.file_digest(file, 'sha256').hexdigest()}"  # type: ignore[arg-type]

@@ -152,7 +152,7 @@ def write_predictions(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
     """A line each: split, place, the row, and what was predicted."""
     with open(path / PREDICTIONS, "w", encoding="utf-8") as file:
         for line in lines:
-            file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+            file.write(json.dumps(_finite(line), ensure_ascii=False, default=str, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

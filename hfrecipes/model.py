@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .config import RunConfig, local_path
 from .errors import ConfigError, MissingPackageError, ModelError, nearest
@@ -33,6 +33,10 @@ _SHIFTED_POSITIONS = frozenset(
         "xmod",
         "roberta-prelayernorm",
         "esm",
+        "ibert",
+        "lilt",
+        "luke",
+        "markuplm",
     ]
 )
 SHARED_KEYWORDS = ("revision", "subfolder", "trust_remote_code", "code_revision", "cache_dir", "local_files_only")
@@ -44,9 +48,11 @@ _OF_LABELS = {
     "num_labels": "they are counted in the training rows",
     "problem_type": "options.problem_type says what kind they are",
 }
+PADDING = "hfrecipes_padding"  # key in config.json, "max_length" for a model that reads padding
 HEADS = ("classifier", "score", "qa_outputs")  # as transformers calls those of all architectures
 ADAPTER = "adapter"  # folder in that of a run
 CONFIG = "config"  # folder in that: beside the adapter itself, it would be taken for a whole model's
+_BEGINNINGS = ("bos_token_id", "decoder_start_token_id", "forced_bos_token_id")  # settings that say where a text begins
 _OF_MODEL = ("config.json", "generation_config.json", "model*.safetensors", "model*.safetensors.index.json")
 _WEIGHTS = ("*.safetensors", "*.bin", "*.safetensors.index.json")
 
@@ -63,8 +69,14 @@ def name_and_keywords(config: RunConfig) -> tuple[str, dict[str, Any]]:
     return local_path(given.pop("path")), given
 
 
-def load_tokenizer(config: RunConfig) -> tuple[PreTrainedTokenizerBase, PretrainedConfig]:
+def load_tokenizer(
+    config: RunConfig, padding_side: str | None = None
+) -> tuple[PreTrainedTokenizerBase, PretrainedConfig]:
     """Tokenizer and config of the run's model.
+
+    Args:
+        config: Settings.
+        padding_side: As `Recipe.padding_side`.
 
     Raises:
         ModelError: The folder holds no model, or the Hub could not give one.
@@ -77,7 +89,7 @@ def load_tokenizer(config: RunConfig) -> tuple[PreTrainedTokenizerBase, Pretrain
     with as_model_error(path):
         model_config = AutoConfig.from_pretrained(os.path.join(path, CONFIG) if is_adapter(path) else path, **shared)
         tokenizer = AutoTokenizer.from_pretrained(path, **shared)
-    tokenizer.padding_side = "right"  # what is read off at a token's place must not depend on the rows beside it
+    tokenizer.padding_side = padding_side or tokenizer.padding_side
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer, model_config
@@ -158,8 +170,18 @@ def checkpoint_labels(labels: list[str], model_config: PretrainedConfig) -> list
     return [own[place] for place in sorted(own)] if set(own.values()) == set(labels) else labels
 
 
-def load_model(config: RunConfig, recipe: Recipe) -> tuple[PreTrainedModel, list[str]]:
-    """The model with the task's head, in float32, and the modules that the checkpoint did not bring.
+class LoadedModel(NamedTuple):
+    """A model with the task's head, and what of it the checkpoint did not bring."""
+
+    model: PreTrainedModel
+    fresh: list[str]
+    """Modules that are new."""
+    fresh_tokens: list[int]
+    """Tokens that only the tokenizer knows, whose embeddings were drawn."""
+
+
+def load_model(config: RunConfig, recipe: Recipe) -> LoadedModel:
+    """The model with the task's head, in float32 unless the settings say otherwise.
 
     Raises:
         ModelError: It could not be loaded.
@@ -182,13 +204,16 @@ def load_model(config: RunConfig, recipe: Recipe) -> tuple[PreTrainedModel, list
         model, report = auto.from_pretrained(path, output_loading_info=True, **settings)
     _check_found(model, report, path)
     model.config.pad_token_id = recipe.tokenizer.pad_token_id
-    vars(model.config).pop(TUNED, None)  # of the run that the model comes from
+    for key in (TUNED, PADDING):  # of the run that the model comes from
+        vars(model.config).pop(key, None)
     _settle_generation(model, recipe)
-    fit_vocabulary(model, recipe.tokenizer)
+    fresh_tokens = fit_vocabulary(model, recipe.tokenizer)
+    if fresh_tokens:
+        say(f"embeddings: {len(fresh_tokens)} drawn for tokens that the model lacks")
     fresh = fresh_modules(model, report)
     if fresh:
         say(f"new, trained from scratch: {', '.join(fresh)}")
-    return model, fresh
+    return LoadedModel(model, fresh, fresh_tokens)
 
 
 def label_problems(config: RunConfig) -> list[str]:
@@ -259,40 +284,74 @@ def _check_found(model: PreTrainedModel, report: Mapping[str, Any], path: str) -
     Raises:
         ModelError: The embeddings are not from the checkpoint.
     """
-    embeddings = id(model.get_input_embeddings().weight)
-    own = {name for name, weights in model.named_parameters() if id(weights) == embeddings}
-    if own & set(report["missing_keys"]):
+    missing, table = set(report["missing_keys"]), input_embeddings(model)
+    if table is None:
+        is_new = {name for name, _ in model.named_parameters()} <= missing
+    else:
+        is_new = any(weights is table.weight and name in missing for name, weights in model.named_parameters())
+    if is_new:
         raise ModelError(
             f"{type(model).__name__} does not find the weights of {path} under the names that it looks for, and would "
             "start from nothing: use a model of another type for this task"
         )
 
 
+def input_embeddings(model: PreTrainedModel) -> Any:
+    """The table of the tokens' embeddings; None for a model that has none, as CANINE, which hashes characters."""
+    try:
+        return model.get_input_embeddings()
+    except NotImplementedError:
+        return None
+
+
 def _settle_generation(model: PreTrainedModel, recipe: Recipe) -> None:
     """Have the model generate as the recipe says, here and wherever it is loaded; refused now, not on saving.
+
+    Of the base's own settings only those stay that say where a text begins: others, as `num_return_sequences` or
+    `suppress_tokens`, would change texts without being seen.
 
     Raises:
         ConfigError: The settings contradict each other.
     """
+    from transformers import GenerationConfig
+
     settings = recipe.generation()
     if not settings:
         return
+    base = model.generation_config
+    kept = {name: getattr(base, name) for name in _BEGINNINGS}
+    if base.bad_words_ids == [[recipe.tokenizer.pad_token_id]]:  # Marian would write its padding
+        kept["bad_words_ids"] = base.bad_words_ids
     try:
-        model.generation_config.update(**settings)
+        model.generation_config = GenerationConfig(**{**kept, **settings})
         model.generation_config.validate(strict=True)
     except ValueError as error:
         raise ConfigError(f"generation: {' '.join(str(error).split())[:300]}") from error
+    left_out = _left_out(base, model.generation_config)
+    if left_out:
+        say(f"generation: the options decide; of the base model's own settings {', '.join(left_out)} are left out")
 
 
-def fit_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Give tokens that were added to the tokenizer alone an embedding."""
-    known = model.get_input_embeddings().weight.shape[0]
+def _left_out(base: Any, settled: Any) -> list[str]:
+    """Settings of the base model that are not those of transformers and were not taken over; token ids aside."""
+    defaults = base._get_default_generation_params()
+    kept = {*_BEGINNINGS, "pad_token_id", "eos_token_id", "transformers_version"}
+    left_out = []
+    for name, value in base.to_diff_dict().items():
+        is_set = value is not False and value != defaults.get(name) and not name.startswith("_")
+        if is_set and name not in kept and value != getattr(settled, name, None):
+            left_out.append(f"{name}={value}")
+    return left_out
+
+
+def fit_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Give tokens that were added to the tokenizer alone an embedding; gives those tokens."""
+    table = input_embeddings(model)
+    known = len(tokenizer) if table is None else table.weight.shape[0]
     if len(tokenizer) > known:
-        say(
-            f"embeddings: {len(tokenizer) - known} drawn for tokens that the model lacks; they are trained from scratch"
-        )
         with quiet():
             model.resize_token_embeddings(len(tokenizer))
+    return list(range(known, len(tokenizer)))
 
 
 @contextlib.contextmanager
@@ -359,6 +418,18 @@ def save_tuned(model: Any, tuned: dict[str, float], path: Path) -> None:
         for place in (path, path / ADAPTER / CONFIG):
             if (place / "config.json").exists():
                 model.config.save_pretrained(place)
+
+
+def rounding(model: PreTrainedModel) -> float:
+    """Share of the largest output that rounding may change, in the precision that the model computes in now."""
+    import torch
+
+    kind, precision = model.device.type, model.dtype
+    if torch.is_autocast_enabled(kind):
+        precision = torch.get_autocast_dtype(kind)
+    elif kind == "cuda" and torch.backends.cuda.matmul.allow_tf32:
+        precision = torch.float16  # TF32 has as many digits
+    return {torch.float16: 2e-2, torch.bfloat16: 6e-2}.get(precision, 1e-3)
 
 
 def machine_arguments(training: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

@@ -302,7 +302,7 @@ def _is_written_down(dataset: Any) -> bool:
 
 def load_tokenizer(config: RunConfig, recipe: Recipe) -> None:
     """Tokenizer and length limit of the model, and its own order of the labels where it knows them."""
-    recipe.tokenizer, model_config = model.load_tokenizer(config)
+    recipe.tokenizer, model_config = model.load_tokenizer(config, recipe.padding_side)
     if recipe.labels:
         recipe.labels = model.checkpoint_labels(recipe.labels, model_config)
     model.fit_length(recipe, model_config, adapters.virtual_tokens(config.lora))
@@ -328,7 +328,7 @@ def say_lengths(encoded: Mapping[str, Dataset], data: Data, recipe: Recipe) -> l
     """How long the features are, how many each split makes, and the share of texts that was cut.
 
     Returns:
-        A sentence for each split of which something was cut, or left out.
+        A sentence for each split of which something was cut, left out, or not shown to the model.
     """
     limits = []
     for split, features in encoded.items():
@@ -340,6 +340,10 @@ def say_lengths(encoded: Mapping[str, Dataset], data: Data, recipe: Recipe) -> l
         unknown = unknown_share(features, recipe.tokenizer.unk_token_id) if split == "train" else 0.0
         if unknown > 0.05:
             say(f"{split}: {unknown:.0%} of the tokens are unknown to the model: is it of the language of the texts?")
+        for name, reason in recipe.hidden_by.items():
+            if hidden := rows_cut(features, name):
+                limits.append(f"{split}: {hidden} of {rows} rows {reason}")
+                say(limits[-1])
         lost = rows - len(np.unique(features["row"])) if "row" in features.column_names else 0
         if lost:
             say(f"{split}: of {lost} rows nothing is left within {recipe.max_length} tokens; they are left out")

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import checks, data, scoring, sources, writing
+from . import checks, data, fingerprint, registry, scoring, sources, writing
 from .config import RunConfig
-from .errors import DataError
+from .errors import DataError, ModelError
 from .recipe import Batch, Recipe, Row
 from .say import say
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import EvalPrediction, PreTrainedModel, Trainer
+    from transformers import EvalPrediction, PreTrainedModel, Trainer, TrainingArguments
 
 SHORT = 2000  # rows: below, no progress bar
 LONG = 20_000  # bytes of a row: beyond, fewer rows are encoded at once
@@ -31,21 +32,8 @@ LONG = 20_000  # bytes of a row: beyond, fewer rows are encoded at once
 
 def encode(recipe: Recipe, rows: Dataset, *, training: bool = False, desc: str = "Encoding") -> Dataset:
     """Features of all rows; cached beside the rows where those come from a file."""
-    from datasets.fingerprint import Hasher
-
-    backend = getattr(recipe.tokenizer, "backend_tokenizer", None)
-    if backend is not None:  # a tokenizer's state changes with use, and would change the cache key
-        backend.no_truncation()
-        backend.no_padding()
-    tokenizer = recipe.tokenizer
-    vocabulary = backend.to_str() if backend is not None else sorted(tokenizer.get_vocab().items())
-    names = (type(tokenizer).__name__, tokenizer.model_input_names, tokenizer.chat_template)
-    reads = (*names, vocabulary, tokenizer.special_tokens_map)
-    options = {f.name: getattr(recipe, f.name) for f in fields(recipe)}
-    about = (reads, tokenizer.truncation_side, data.code_of(type(recipe)), options, recipe.labels, training)
-    key = Hasher.hash((rows._fingerprint, about))
     is_long = rows.data.nbytes > LONG * max(1, rows.data.num_rows)
-    with sources.quiet_bars(len(rows)):
+    with sources.quiet_bars(len(rows)), fingerprint.cached(rows, recipe, "encode", training) as key:
         return rows.map(
             _encode_batch,
             batched=True,
@@ -65,9 +53,35 @@ def _encode_batch(batch: Batch, places: list[int], recipe: Recipe, training: boo
 
 
 def collator(recipe: Recipe, model: PreTrainedModel) -> Any:
-    """The recipe's collator, given only what is for the model."""
-    collate, kept = recipe.collator(model), {*recipe.tokenizer.model_input_names, *recipe.targets}
-    return lambda features: collate([{key: row[key] for key in row if key in kept} for row in features])
+    """The recipe's collator, given only what is for the model; workers of a DataLoader can be sent it."""
+    kept = {*recipe.tokenizer.model_input_names, *recipe.targets}
+    return Collator(type(recipe).__module__, registry.file_of(type(recipe)), recipe.collator(model), kept)
+
+
+@dataclass
+class Collator:
+    """Makes batches of those features that are for the model."""
+
+    module: str
+    """Name of the task's module."""
+    file: Path | None
+    """File of the module, where it cannot be imported by name."""
+    collate: Callable[[list[Row]], Any]
+    kept: set[str]
+
+    def __call__(self, features: list[Row]) -> Any:
+        """The batch."""
+        return self.collate([{key: row[key] for key in row if key in self.kept} for row in features])
+
+    def __reduce__(self) -> Any:
+        # A worker calls the function before it reads the rest, which may hold classes of the module.
+        return _empty_collator, (self.module, self.file), vars(self)
+
+
+def _empty_collator(module: str, file: Path | None) -> Collator:
+    if file is not None and module not in sys.modules:
+        registry.import_file(file, module)
+    return Collator.__new__(Collator)
 
 
 def for_model(recipe: Recipe, encoded: Dataset, *, answers: bool) -> Dataset:
@@ -86,12 +100,28 @@ def in_row_order(trainer: Trainer, encoded: Dataset, batches: Any) -> Any:
         return tuple(in_row_order(trainer, encoded, part) for part in zip(*batches, strict=True))
     are_alike = len({batch.shape[1:] for batch in batches}) == 1
     outputs = np.concatenate(batches) if are_alike else [row for batch in batches for row in batch]
-    outputs = outputs[: len(encoded)]  # several processes pad the last batch with rows of the first
+    outputs = _without_padding(trainer.args, outputs, len(encoded))
     sampler = trainer._get_eval_sampler(encoded)
     if sampler is None:
         return outputs
     order = np.argsort(list(sampler))
     return outputs[order] if isinstance(outputs, np.ndarray) else [outputs[place] for place in order]
+
+
+def _without_padding(arguments: TrainingArguments, outputs: Any, rows: int) -> Any:
+    """The outputs without those that fill the last batch with rows of the first, where several processes share it.
+
+    Raises:
+        ModelError: There is not one output for each row.
+    """
+    together = arguments.eval_batch_size * arguments.world_size
+    filled = -(-rows // together) * together if arguments.world_size > 1 else rows
+    if len(outputs) not in (rows, filled):
+        raise ModelError(
+            f"the model gave {len(outputs)} outputs for {rows} rows, expected one for each: leave "
+            "num_return_sequences of its generation_config at 1"
+        )
+    return outputs[:rows]
 
 
 def predict_rows(trainer: Trainer, recipe: Recipe, rows: Dataset, *, scored: bool = False) -> list[Row]:
@@ -157,10 +187,12 @@ def score_in_training(
     seen = trainer.callback_handler.eval_dataloader.dataset
     if getattr(seen, "_fingerprint", None) != getattr(trainer.eval_dataset, "_fingerprint", ""):
         say("these are not the validation rows of this Trainer: only the loss is computed")
-        return {}
+        loss = trainer.compute_loss_func.take_mean()
+        return {} if loss is None else {"loss": loss}
     outputs = in_row_order(trainer, seen, result.predictions)
     predictions, _, _ = tuned(recipe, outputs, rows, encoded, references)
-    found = recipe.score(predictions, references)
+    loss = trainer.compute_loss_func.take_mean()
+    found = {**({} if loss is None else {"loss": loss}), **recipe.score(predictions, references)}
     # Labels one by one only at the end, but for the one that picks the checkpoint.
     best = str(trainer.args.metric_for_best_model).removeprefix("eval_")
     return {name: value for name, value in found.items() if "[" not in name or name == best}

@@ -54,7 +54,8 @@ class Recipe:
     """Base of all tasks: holds defaults, never flow. A task overrides what it needs.
 
     `measure` leaves in `signatures` what a metric must be quoted with, where there is such a thing; `count` in `counts`
-    how often train has each label.
+    how often train has each label, or in `number_scale` mean and unit of the numbers that are its labels.
+    `pads_to_max_length` is set for a model that reads padding.
     Set by the runner: `labels` before `study`, `tokenizer` before any row is encoded, `seed` and `epoch` in training.
     """
 
@@ -85,6 +86,8 @@ class Recipe:
     """Task type that PEFT knows it by."""
     trainer: ClassVar[str] = "Trainer"
     """Name of the Trainer class in transformers; its arguments class is `<trainer>` with `ingArguments` for `er`."""
+    padding_side: ClassVar[str | None] = None
+    """Side that batches are padded on where outputs are looked up by the index of a token; None for the model's own."""
     text: ClassVar[str | None] = "text"
     """Column that a bare text to predict goes to; None where a text alone is not enough."""
     targets: ClassVar[tuple[str, ...]] = ("labels",)
@@ -93,6 +96,8 @@ class Recipe:
     """Targets that `reduce` looks at, so that predictions have them too; the others come from answers alone."""
     cut_by: ClassVar[dict[str, str]] = {"cut": "max_length"}
     """Features that tell whether something was cut off, each with the option that says how much is kept."""
+    hidden_by: ClassVar[dict[str, str]] = {}
+    """Features that tell whether a part of a row is not shown to the model for another reason, each with that."""
     refused: ClassVar[dict[str, str]] = {}
     """TrainingArguments keywords that the task has options for, each with what to use in its place."""
     packages: ClassVar[tuple[str, ...]] = ()
@@ -115,6 +120,8 @@ class Recipe:
         self.tokenizer: PreTrainedTokenizerBase = None
         self.labels: list[str] = []
         self.counts: dict[str, int] = {}
+        self.number_scale: tuple[float, float] | None = None
+        self.pads_to_max_length = False
         self.seed = self.epoch = 0
         self.tuned: dict[str, float] = {}
         self.signatures: dict[str, str] = {}
@@ -355,8 +362,12 @@ class Recipe:
         """What makes a batch of features for the model; it is given only what that reads, and `targets`."""
         from transformers import DataCollatorWithPadding
 
-        collate: Callable[[list[Row]], Any] = DataCollatorWithPadding(self.tokenizer)
+        collate: Callable[[list[Row]], Any] = DataCollatorWithPadding(self.tokenizer, **self.padding())
         return collate
+
+    def padding(self) -> dict[str, Any]:
+        """Keywords of a data collator: rows are padded as the longest of their batch, or all as `max_length` says."""
+        return {"padding": "max_length", "max_length": self.max_length} if self.pads_to_max_length else {}
 
     def loss_function(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
         """`compute_loss_func` of the Trainer: of `outputs`, `labels` and `num_items_in_batch`.

@@ -8,8 +8,10 @@ import importlib
 import importlib.util
 import inspect
 import itertools
+import os
 import sys
 import textwrap
+import zlib
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from .recipe import Recipe
 
 GROUP = "hfrecipes.tasks"
+_FILES: dict[str, Path] = {}  # of modules that were imported by path, by their names
 
 
 def tasks() -> dict[str, str]:
@@ -63,7 +66,7 @@ def find(task: str) -> type[Recipe]:
     """
     name = task.replace("_", "-")
     if task.endswith(".py"):
-        return _recipe_in(_import_file(Path(task)))
+        return _recipe_in(import_file(Path(task)))
     if (_folder() / f"{name.replace('-', '_')}.py").exists():
         return _recipe_in(importlib.import_module(f".tasks.{name.replace('-', '_')}", __package__))
     for entry in _entry_points():
@@ -74,20 +77,44 @@ def find(task: str) -> type[Recipe]:
     raise NotFoundError(f"unknown task {task}{nearest(name, known)}; there are {', '.join(known)}")
 
 
-def _import_file(path: Path) -> ModuleType:
+def import_file(path: Path, name: str | None = None) -> ModuleType:
+    """Import the module of a task from its file.
+
+    Args:
+        path: The file.
+        name: Name of the module, where its classes are already known by it in another process.
+
+    Raises:
+        HFRecipesError: It is not there, or fails.
+    """
     if not path.exists():
         raise NotFoundError(f"there is no recipe module {path}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = name or _module_name(path)
+    spec = importlib.util.spec_from_file_location(name, path)
     loader = spec.loader if spec else None
     if spec is None or loader is None:
         raise NotFoundError(f"{path} is no Python module")
     module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(path.stem, module)  # dataclasses look their module up by name
+    sys.modules[name] = module  # dataclasses and pickle look their module up by name
+    _FILES[name] = path.resolve()
     try:
         loader.exec_module(module)
     except Exception as error:
         raise HFRecipesError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
     return module
+
+
+def _module_name(path: Path) -> str:
+    """The name of the file, unless a module from another file has it."""
+    file = str(path.resolve())
+    other = getattr(sys.modules.get(path.stem), "__file__", None)
+    is_free = path.stem not in sys.modules or (other is not None and os.path.realpath(other) == file)
+    return path.stem if is_free else f"{path.stem}_{zlib.crc32(file.encode()):08x}"
+
+
+def file_of(recipe: type[Recipe]) -> Path | None:
+    """File of a task that was given by its path; None where its module can be imported by name."""
+    return _FILES.get(recipe.__module__)
 
 
 def _recipe_in(module: ModuleType) -> type[Recipe]:

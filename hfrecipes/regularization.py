@@ -63,6 +63,11 @@ def freeze(model: PreTrainedModel, what: str | int, fresh: list[str]) -> None:
         frozen = [one for _, one in model.base_model.named_parameters()]
     else:
         frozen = embeddings(model)
+        if not frozen:
+            raise ConfigError(
+                f"freeze: {what}, but a model of type {model.config.model_type} has no table of embeddings to freeze; "
+                "use backbone, or leave it out"
+            )
         frozen += [one for block in _lower_blocks(model, int(what) if isinstance(what, int) else 0) for one in block]
     for weights in frozen:
         weights.requires_grad_(False)
@@ -88,21 +93,27 @@ def stacks(model: nn.Module) -> list[list[list[nn.Parameter]]]:
 
     found: dict[str, nn.Module] = {}
     for name, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and not any(name.startswith(f"{outer}.") for outer in found):
+        is_inner = any(name.startswith(f"{outer}.") for outer in found)
+        # MarkupLM has lists of tables among its embeddings.
+        if isinstance(module, nn.ModuleList) and not is_inner and "embed" not in name:
             found[name] = module
     lists = [[list(block.parameters()) for block in blocks.children()] for blocks in found.values()]
     return [blocks for blocks in lists if any(blocks)]
 
 
-def embeddings(model: nn.Module) -> list[nn.Parameter]:
-    """Parameters of the embeddings, by the names that architectures give them, below all layers."""
+def embeddings(model: PreTrainedModel) -> list[nn.Parameter]:
+    """Parameters of the embeddings below all layers: the table of the tokens, and by the names that others have."""
+    try:
+        tables = {id(weights) for weights in model.get_input_embeddings().parameters()}
+    except NotImplementedError:  # CANINE has no one table
+        tables = set()
     layers = {id(weights) for blocks in stacks(model) for block in blocks for weights in block}
-    return [
-        weights
-        for name, weights in model.named_parameters()
-        if id(weights) not in layers
-        and any("embed" in part or part in ("wte", "wpe", "shared") for part in name.split("."))
-    ]
+    found = []
+    for name, weights in model.named_parameters():
+        is_named_so = any("embed" in part or part in ("wte", "wpe", "shared") for part in name.split("."))
+        if id(weights) not in layers and (id(weights) in tables or is_named_so):
+            found.append(weights)
+    return found
 
 
 # --- smaller steps below -----------------------------------------------------------------------------------------
@@ -142,7 +153,7 @@ def layerwise_optimizer(trainer: Trainer, decay: float) -> Optimizer:
     return made
 
 
-def _depths(model: nn.Module) -> dict[int, int]:
+def _depths(model: PreTrainedModel) -> dict[int, int]:
     """How far each parameter is below the head, by its id; embeddings lie below all layers."""
     found: dict[int, int] = {}
     for blocks in stacks(model):

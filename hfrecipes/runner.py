@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,11 @@ from . import adapters, checkpoints, checks, folder, hub, predict, repeats, save
 from . import model as model_module
 from .card import facts, write_card
 from .config import RunConfig
-from .errors import ConfigError
+from .errors import ConfigError, ModelError
 from .plan import Plan, configure, default_folder, make_plan
 from .predict import Predictor
 from .recipe import Row
+from .rehearsal import rehearse
 from .say import is_main, say
 from .training import Job, make_job, wait_for_all
 from .upload import push_run
@@ -210,6 +212,8 @@ def _carry_out(plan: Plan) -> Result:
     if wants_checkpoints and checkpoints.fetch(plan.path, plan.config, plan.about["data"]):
         folder.begin(plan.path, plan.config, plan.about)
     job = make_job(plan)
+    if folder.last_checkpoint(job.path) is None:
+        rehearse(job, partial(_evaluate_and_save, start=start))
     if is_main():
         folder.begin(job.path, job.config, job.about)
     _train(job)
@@ -263,14 +267,16 @@ def _pushed_on_the_way(job: Job) -> Iterator[None]:
 # --- after training ----------------------------------------------------------------------------------------------
 
 
-def _evaluate_and_save(job: Job, start: float) -> Result:
-    """Save first, then score what was saved."""
+def _evaluate_and_save(job: Job, start: float, *, saves: bool = True) -> Result:
+    """Save first, then score what was saved; without `saves`, as a rehearsal does with a large model, score alone."""
     trainer, recipe = job.trainer, job.recipe
     writes = trainer.is_world_process_zero()
     number = model_module.parameters(trainer.model)
-    trainer.model, files = _save(job, write=writes)
-    trainer.model_wrapped = trainer.model
-    trainer.accelerator.free_memory()  # else it takes the merged model for a prepared one, without autocast
+    files: dict[str, list[str]] = {}
+    if saves:
+        trainer.model, files = _save(job, write=writes)
+        trainer.model_wrapped = trainer.model
+        trainer.accelerator.free_memory()  # else it takes the merged model for a prepared one, without autocast
     predicted = _predict_all(job)
     if recipe.tuned and writes:
         model_module.save_tuned(trainer.model, recipe.tuned, job.path)
@@ -313,8 +319,18 @@ def _save(job: Job, *, write: bool) -> tuple[Any, dict[str, list[str]]]:
     if write:
         if not adapters.is_adapted(saved):
             names["files"] = model_module.save(saved, recipe.tokenizer, path)
-        adapters.check_saved(expected, batch, job.config, recipe, path)
+        _check_saved(job, expected, batch)
     return saved, names
+
+
+def _check_saved(job: Job, expected: Any, batch: Any) -> None:
+    """Compare what was saved with what was trained; a run that is over keeps what it has, whatever comes of it."""
+    try:
+        adapters.check_saved(expected, batch, job.config, job.recipe, job.path)
+    except ModelError as error:
+        if job.trainer.state.global_step == 0:  # nothing is lost yet
+            raise
+        say(f"warning: {error}. Everything is kept; compare:  hfrecipes evaluate {job.path} dataset=…  and  …/adapter")
 
 
 @dataclass

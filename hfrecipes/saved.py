@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from . import adapters, folder, hub, metrics
 from .config import RunConfig, read_recipe_file, resolve, training_types
 from .errors import ConfigError, ModelError, NotFoundError, OutputError
+from .heads import bring_body_to, compute_in_float32
 from .model import (
     ADAPTER,
+    PADDING,
     TUNED,
     as_model_error,
     fit_length,
@@ -149,7 +151,7 @@ def _harmless(config: RunConfig) -> RunConfig:
     shipped = [name for name in config.metrics if name in metrics.names()]
     model = config.model
     if isinstance(model, dict):
-        kept = ("path", "revision", "subfolder", "quantization_config")
+        kept = ("path", "revision", "subfolder", "quantization_config", "dtype")
         model = {key: value for key, value in model.items() if key in kept}
     return replace(config, metrics=shipped, model=model)
 
@@ -180,11 +182,15 @@ def _trainer(config: RunConfig, recipe: Recipe, place: Path, base: Any) -> Train
     """
     import transformers
 
-    recipe.tokenizer, model_config = load_tokenizer(config)
+    recipe.tokenizer, model_config = load_tokenizer(config, recipe.padding_side)
     _settle(recipe, model_config, config)
     with as_model_error(str(place)), quiet():
-        model = adapters.load(base, recipe, place) if is_adapter(place) else _whole_model(config, recipe, base)
+        if is_adapter(place):
+            model = adapters.load(base, recipe, place)
+        else:
+            model = _whole_model(config, recipe, base, model_config)
     model.config.pad_token_id = recipe.tokenizer.pad_token_id
+    compute_in_float32(model)
     trainer: Trainer = getattr(transformers, recipe.trainer)(
         model,
         _arguments(config, recipe, place),
@@ -203,16 +209,20 @@ def _settle(recipe: Recipe, model_config: PretrainedConfig, config: RunConfig) -
     if not recipe.labels:
         recipe.labels = [model_config.id2label[number] for number in sorted(model_config.id2label)]
     recipe.tuned = dict(getattr(model_config, TUNED, {}))
+    recipe.pads_to_max_length = getattr(model_config, PADDING, "") == "max_length"
 
 
-def _whole_model(config: RunConfig, recipe: Recipe, base: Any) -> Any:
+def _whole_model(config: RunConfig, recipe: Recipe, base: Any, model_config: PretrainedConfig) -> Any:
     import torch
     import transformers
 
     # What was too large for float32 in training stays in 16 bits.
     dtype = torch.bfloat16 if is_quantized(base) else torch.float32
     about = dict(config.model) if isinstance(config.model, Mapping) else {}
-    return getattr(transformers, recipe.auto_model).from_pretrained(about.pop("path"), dtype=dtype, **about)
+    model = getattr(transformers, recipe.auto_model).from_pretrained(about.pop("path"), dtype=dtype, **about)
+    if isinstance(base, Mapping) and "dtype" in base:  # the weights of the body were saved in the precision of training
+        bring_body_to(model, model_config.dtype)
+    return model
 
 
 def _arguments(config: RunConfig, recipe: Recipe, place: Path) -> TrainingArguments:
@@ -230,6 +240,7 @@ def _arguments(config: RunConfig, recipe: Recipe, place: Path) -> TrainingArgume
         label_names=["labels"],
         eval_do_concat_batches=False,
         seed=config.training.get("seed", 42),
+        **{name: config.training[name] for name in ("bf16_full_eval", "fp16_full_eval") if name in config.training},
         **({"predict_with_generate": True} if recipe.trainer == "Seq2SeqTrainer" else {}),
         **machine,
     )

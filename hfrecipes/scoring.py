@@ -210,17 +210,23 @@ def overfitting(recipe: Recipe, scores: dict[str, dict[str, dict[str, Any]]], *,
 
 
 def no_better(recipe: Recipe, found: dict[str, dict[str, Any]]) -> list[str]:
-    """A sentence where the metric that picks the checkpoint is not beyond the baseline for sure."""
-    name, greater = recipe.best_metric
-    entry = found.get(name, {})
-    trivial, edges = entry.get("baseline"), entry.get("ci95")
-    if trivial is None or edges is None or not np.isfinite([trivial, *edges]).all():
-        return []
-    if (edges[0] > trivial) if greater else (edges[1] < trivial):
-        return []
-    return [
-        f"not seen to be better than the baseline: {name} is {shown(entry)}, that of the baseline {number(trivial)}"
-    ]
+    """A sentence where the model is not beyond the baseline for sure, by the metric that picks the checkpoint.
+
+    Where the baseline has none, as the mean has no correlation, by the next one that is shown.
+    """
+    best, _ = recipe.best_metric
+    for name in (best, *recipe.headline):
+        entry = found.get(name, {})
+        trivial, edges = entry.get("baseline"), entry.get("ci95")
+        if trivial is None or edges is None or not np.isfinite([trivial, *edges]).all():
+            continue
+        greater = name not in LOW
+        if (edges[0] > trivial) if greater else (edges[1] < trivial):
+            return []
+        return [
+            f"not seen to be better than the baseline: {name} is {shown(entry)}, that of the baseline {number(trivial)}"
+        ]
+    return []
 
 
 # --- as a person reads them --------------------------------------------------------------------------------------

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import fingerprint
 from .config import local_path
 from .errors import ConfigError, DataError, HFRecipesError, NotFoundError, nearest
-from .files import SUFFIXES, read_file, read_lines
+from .files import SUFFIXES, cache_folder, read_file, read_lines
 from .say import say
 
 if TYPE_CHECKING:
@@ -227,6 +228,9 @@ def _from_hub(keywords: dict[str, Any], read_one: ReadFile) -> dict[str, Dataset
     if os.path.exists(keywords["path"]) and len(keywords) == 1:
         return _from_path(keywords["path"], read_one)
     try:
+        files = _local_files(keywords, is_format=builder)
+        if files:  # of these `datasets` looks at the modification times alone
+            keywords.setdefault("cache_dir", str(cache_folder(*files, fingerprint.of_files(*files))))
         return read(datasets.load_dataset(**keywords))
     except HFRecipesError:
         raise
@@ -235,3 +239,21 @@ def _from_hub(keywords: dict[str, Any], read_one: ReadFile) -> dict[str, Dataset
         raise NotFoundError(
             f"dataset {keywords['path']!r} is no file or folder here, and loading it from the Hub failed: {reason}"
         ) from error
+
+
+def _local_files(keywords: Mapping[str, Any], *, is_format: bool) -> list[str]:
+    """Files on this machine that `load_dataset` would read; none where the path is a Hub id."""
+    if not is_format and not os.path.isdir(keywords["path"]):
+        return []
+    given = keywords.get("data_files") or []
+    groups = given.values() if isinstance(given, Mapping) else [given]
+    patterns: list[Any] = []
+    for group in groups:
+        patterns += [group] if isinstance(group, str | os.PathLike) else group
+    folder = os.path.join("" if is_format else keywords["path"], keywords.get("data_dir") or "")
+    if not patterns and folder:
+        patterns = ["**"]
+    files: set[str] = set()
+    for pattern in patterns:
+        files.update(glob.glob(os.path.join(folder, pattern), recursive=True))
+    return sorted(map(os.path.abspath, filter(os.path.isfile, files)))

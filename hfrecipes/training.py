@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import adapters, checks, predict, regularization, scoring
+from . import adapters, checks, divergence, heads, neighbours, order, predict, regularization, scoring
 from . import model as model_module
 from .card import few_examples
 from .config import RunConfig
@@ -65,23 +66,52 @@ def wait_for_all() -> None:
 
 def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str, Dataset]) -> Trainer:
     """A plain Trainer, with scores and early stopping where there is validation."""
+    recipe = plan.recipe
+    trainer = assemble(plan, _load_network(plan, arguments.seed), arguments, encoded)
+    if recipe.layerwise_lr_decay is not None:
+        trainer.optimizer = regularization.layerwise_optimizer(trainer, recipe.layerwise_lr_decay)
+    divergence.watch(trainer, _rows_of_features(plan, encoded["train"]))
+    features = [predict.for_model(recipe, rows, answers=True) for rows in encoded.values()]
+    collator = partial(predict.collator, recipe, trainer.model)
+    with neighbours.precision_of(trainer):
+        trainer.data_collator = neighbours.check(trainer.model, recipe, collator, features)
+        recipe.check_model(trainer.model)
+    return trainer
+
+
+def _load_network(plan: Plan, seed: int) -> Any:
+    """The model with its head, what is not trained frozen, adapters put in."""
     import transformers
 
     config, recipe = plan.config, plan.recipe
-    logging.getLogger("transformers.trainer").addFilter(_not_on_shared_weights)
-    transformers.set_seed(arguments.seed)  # the new head is drawn while the model loads
-    network, fresh = model_module.load_model(config, recipe)
+    transformers.set_seed(seed)  # the new head is drawn while the model loads
+    loaded = model_module.load_model(config, recipe)
+    network = loaded.model
+    heads.compute_in_float32(network)
+    if recipe.number_scale is not None:
+        heads.learn_numbers(network, *recipe.number_scale, loaded.fresh)
     if recipe.freeze is not None:
-        regularization.freeze(network, recipe.freeze, fresh)
+        regularization.freeze(network, recipe.freeze, loaded.fresh)
     if config.lora:
-        network = adapters.add(network, fresh, recipe, config.lora)
+        network = adapters.add(loaded, recipe, config.lora)
     _say_size(network, config)
-    keywords = (
-        config.early_stopping if isinstance(config.early_stopping, dict) else {"early_stopping_patience": PATIENCE}
-    )
-    stops = bool(config.early_stopping) and arguments.load_best_model_at_end
-    if isinstance(config.early_stopping, dict) and not stops:
-        say("early stopping: off, as load_best_model_at_end is, or nothing is evaluated or saved on the way")
+    return network
+
+
+def _rows_of_features(plan: Plan, features: Dataset) -> list[int]:
+    """Number of the row of train that each feature comes from; nothing where a feature holds several rows."""
+    numbers = plan.data.places["train"]
+    if "row" in features.column_names:
+        return [numbers[row] for row in features["row"]]
+    return numbers if len(features) == len(numbers) else []
+
+
+def assemble(plan: Plan, network: Any, arguments: TrainingArguments, encoded: Mapping[str, Dataset]) -> Trainer:
+    """A Trainer of a model and of rows, that scores validation as all else is scored."""
+    import transformers
+
+    recipe = plan.recipe
+    logging.getLogger("transformers.trainer").addFilter(_not_on_shared_weights)
     shown = {split: predict.for_model(recipe, rows, answers=True) for split, rows in encoded.items()}
     with _as_missing_package():
         trainer: Trainer = getattr(transformers, recipe.trainer)(
@@ -92,19 +122,36 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
             eval_dataset=shown.get("validation"),
             processing_class=recipe.tokenizer,
             preprocess_logits_for_metrics=recipe.reduce,
-            compute_loss_func=recipe.loss_function(arguments.label_smoothing_factor),
-            callbacks=[_epoch_teller(recipe), *([transformers.EarlyStoppingCallback(**keywords)] if stops else [])],
+            compute_loss_func=divergence.WatchedLoss(_loss(recipe, arguments)),
+            callbacks=[_epoch_teller(recipe), *_early_stopping(plan.config, arguments)],
         )
         trainer.get_optimizer_cls_and_kwargs(arguments, network)
-    if recipe.layerwise_lr_decay is not None:
-        trainer.optimizer = regularization.layerwise_optimizer(trainer, recipe.layerwise_lr_decay)
     recipe.seed = arguments.seed
     if "validation" in encoded:
         rows, references = plan.data.splits["validation"], plan.golds["validation"]
         predict.attach_scores(trainer, recipe, rows, references, encoded["validation"])
-    with trainer.autocast_smart_context_manager():
-        recipe.check_model(trainer.model)
     return trainer
+
+
+def _loss(recipe: Recipe, arguments: TrainingArguments) -> Callable[..., Any]:
+    """The loss of the task; of numbers in the unit that they are learnt in."""
+    loss = recipe.loss_function(arguments.label_smoothing_factor)
+    if recipe.number_scale is None:
+        return loss
+    _, unit = recipe.number_scale
+    return heads.in_units(loss, unit)
+
+
+def _early_stopping(config: RunConfig, arguments: TrainingArguments) -> list[TrainerCallback]:
+    import transformers
+
+    wanted = config.early_stopping
+    if wanted and arguments.load_best_model_at_end:
+        keywords = wanted if isinstance(wanted, dict) else {"early_stopping_patience": PATIENCE}
+        return [transformers.EarlyStoppingCallback(**keywords)]
+    if isinstance(wanted, dict):
+        say("early stopping: off, as load_best_model_at_end is, or nothing is evaluated or saved on the way")
+    return []
 
 
 @contextlib.contextmanager
@@ -131,19 +178,12 @@ def _not_on_shared_weights(record: logging.LogRecord) -> bool:
 
 def _epoch_teller(recipe: Recipe) -> TrainerCallback:
     """Tells recipe and sampler the epoch before the first batch of it is made, after a resume too."""
-    import torch
     import transformers
 
     class TellEpoch(transformers.TrainerCallback):  # type: ignore[misc]
         def on_epoch_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
             recipe.epoch = int((state.epoch or 0) + 1e-6)
-            batches = keywords["train_dataloader"].batch_sampler
-            while hasattr(batches, "batch_sampler"):  # several processes wrap it
-                batches = batches.batch_sampler
-            sampler = getattr(batches, "sampler", None)
-            if isinstance(sampler, transformers.trainer_pt_utils.LengthGroupedSampler):
-                # Else the order depends on all that was drawn before, and a resume in a later epoch gets another one.
-                sampler.generator = torch.Generator().manual_seed(args.seed + recipe.epoch)
+            order.start_epoch(keywords["train_dataloader"].batch_sampler, args, recipe.epoch)
 
     return TellEpoch()
 
@@ -158,9 +198,24 @@ def _refuse(config: RunConfig, recipe: Recipe) -> None:
         raise ConfigError("dataloader_persistent_workers: leave it out, the order of evaluated rows would be lost")
     if config.training.get("average_tokens_across_devices") is False:
         raise ConfigError("average_tokens_across_devices: leave it out, losses are of the whole batch of all processes")
+    if config.training.get("dataloader_drop_last"):
+        raise ConfigError(
+            "dataloader_drop_last: leave it out, it would drop rows of validation and test too; a smaller last batch "
+            "weighs what its rows weigh"
+        )
     for name, instead in recipe.refused.items():
         if name in config.training:
             raise ConfigError(f"{name}: leave it out, {instead}, which is saved with the model")
+
+
+def _look_for_the_better(arguments: TrainingArguments) -> None:
+    """Have a scheduler that follows the metric know which way is better: on its own it takes all for losses."""
+    kind = getattr(arguments.lr_scheduler_type, "value", arguments.lr_scheduler_type)
+    given = arguments.lr_scheduler_kwargs or {}
+    if kind in ("reduce_lr_on_plateau", "greedy") and "mode" not in given:
+        mode = "max" if arguments.greater_is_better else "min"
+        arguments.lr_scheduler_kwargs = {**given, "mode": mode}
+        say(f"learning rate: {kind} follows {arguments.metric_for_best_model}, mode={mode}")
 
 
 def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validation: bool) -> TrainingArguments:
@@ -176,6 +231,7 @@ def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validat
         say(sentence)
     chosen = {**machine, **config.training, "output_dir": str(path), "remove_unused_columns": False}
     chosen["label_names"] = ["labels"]  # else each head has its own
+    chosen["logging_nan_inf_filter"] = False  # it would hide that training has diverged
     if recipe.trainer == "Seq2SeqTrainer":
         chosen["predict_with_generate"] = True
     chosen["eval_do_concat_batches"] = False  # predict.in_row_order does it, without padding
@@ -197,6 +253,7 @@ def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validat
     except (TypeError, ValueError, KeyError) as error:
         raise ConfigError(f"training: {' '.join(str(error).split())}") from error
     one_gpu(arguments)
+    _look_for_the_better(arguments)
     rare = (
         arguments.eval_strategy == arguments.save_strategy == "steps" and arguments.save_steps != arguments.eval_steps
     )

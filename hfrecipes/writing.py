@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
+import copy
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from .errors import ModelError
+from .model import rounding
+from .neighbours import precision_of
 from .recipe import Prompt, Recipe, Row
+from .say import say
 
 if TYPE_CHECKING:
+    import torch
     from datasets import Dataset
     from transformers import Trainer
 
+_READS_PADDING: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()  # what was seen of each model
 MANY = 200  # texts to write: below, no progress bar
 HELD = 12  # letters that a text that is being written is shown behind
 
@@ -44,36 +51,82 @@ def generate(trainer: Trainer, prompts: list[list[int]], *, seed: int | None = N
         prompts: Ids, none of them empty.
         seed: For draws that are the same each time; None for what the state of torch gives.
         **how: Further keywords of `generate`.
+
+    Raises:
+        ModelError: It writes more than one text for a prompt.
     """
     import torch
 
-    model, size = trainer.model, trainer.args.per_device_eval_batch_size
-    if hasattr(model, "active_peft_config"):  # its virtual tokens stand before the padding, which shifts the places
-        size = 1
+    model, size = trainer.model, _batch_size(trainer, prompts)
     made: list[list[int]] = [[] for _ in prompts]
     order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
     gpus = [model.device] if model.device.type == "cuda" else []
     model.eval()
-    with torch.random.fork_rng(gpus, enabled=seed is not None), torch.inference_mode(), _autocast(trainer):
+    with torch.random.fork_rng(gpus, enabled=seed is not None), torch.inference_mode(), trainer.accelerator.autocast():
         if seed is not None:
             torch.manual_seed(seed)
         for start in _steps(len(order), size, "Writing"):
             places = order[start : start + size]
-            # From the left, so that all prompts end where the model goes on.
-            padded = trainer.processing_class.pad(
-                {"input_ids": [prompts[place] for place in places]}, padding_side="left", return_tensors="pt"
-            )
-            batch = {name: padded[name].to(model.device) for name in ("input_ids", "attention_mask")}
+            batch = _padded(trainer, [prompts[place] for place in places])
             ids = model.generate(**batch, use_cache=True, **how)[:, batch["input_ids"].shape[1] :]
+            if len(ids) != len(places):
+                raise ModelError(
+                    f"the model wrote {len(ids)} texts for {len(places)} prompts, expected one for each: leave "
+                    "num_return_sequences of its generation_config at 1"
+                )
             for place, row in zip(places, ids.tolist(), strict=True):
                 made[place] = row
     return made
 
 
-def _autocast(trainer: Trainer) -> contextlib.AbstractContextManager[Any]:
-    """The precision that the model is trained and evaluated in."""
-    context: contextlib.AbstractContextManager[Any] = trainer.autocast_smart_context_manager()
-    return context
+def _padded(trainer: Trainer, prompts: list[list[int]]) -> dict[str, Any]:
+    """The prompts in one batch, padded on the left, so that all end where the model goes on."""
+    padded = trainer.processing_class.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt")
+    return {name: padded[name].to(trainer.model.device) for name in ("input_ids", "attention_mask")}
+
+
+def _batch_size(trainer: Trainer, prompts: list[list[int]]) -> int:
+    """How many prompts are gone on with together: a single one where padding would change the text."""
+    model, size = trainer.model, int(trainer.args.per_device_eval_batch_size)
+    if hasattr(model, "active_peft_config"):  # its virtual tokens stand before the padding, which shifts the places
+        return 1
+    if size == 1 or len(set(map(len, prompts))) < 2:
+        return size
+    if model not in _READS_PADDING:
+        _READS_PADDING[model] = _reads_padding(trainer, min(prompts, key=len), max(prompts, key=len))
+        if _READS_PADDING[model]:
+            say("this model reads padding, so texts are written one at a time")
+    return 1 if _READS_PADDING[model] else size
+
+
+def _reads_padding(trainer: Trainer, short: list[int], long: list[int]) -> bool:
+    """Whether a longer prompt in the batch changes what comes next, as in models that ignore the attention mask."""
+    import torch
+
+    # In half precision every batch shape gives other logits. The copy shares the weights, and lacks the autocast that
+    # accelerate put around the forward of the model.
+    model = trainer.accelerator.unwrap_model(copy.copy(trainer.model), keep_fp32_wrapper=False)
+    model.eval()
+    with torch.inference_mode(), precision_of(trainer):
+        alone, beside = (_next_logits(model, _padded(trainer, prompts)) for prompts in ([short], [short, long]))
+        return float((alone - beside).abs().max()) > rounding(model) * float(alone.abs().max())
+
+
+def _next_logits(model: Any, batch: dict[str, Any]) -> torch.Tensor:
+    """Logits of the first prompt's next two tokens, the first of which is always the same, (2, vocabulary)."""
+    import torch
+
+    token = int(batch["input_ids"][0, -1])
+    made = model.generate(
+        **batch,
+        max_new_tokens=2,
+        eos_token_id=None,
+        do_sample=False,
+        prefix_allowed_tokens_fn=lambda *_: [token],
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    return torch.stack([logits[0].float() for logits in made.logits])
 
 
 def _steps(number: int, size: int, desc: str) -> Iterable[int]:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rows import BAD, GOOD, THINGS, close, opinions  # noqa: F401
+from rows import BAD, GOOD, THINGS, close, opinions, rows_of  # noqa: F401
 
 
 def make_tokenizer(extra: str = ""):

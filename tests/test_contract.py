@@ -10,7 +10,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from conftest import close
+from conftest import close, rows_of
 
 import hfrecipes
 from hfrecipes.config import training_types
@@ -18,11 +18,6 @@ from hfrecipes.recipe import Recipe, arguments_name
 from hfrecipes.registry import find, options, tasks
 
 TASKS = list(tasks())
-
-
-def rows_of(kind: type[Recipe], number: int = 40) -> list[dict]:
-    """The task's own sample rows, again and again."""
-    return [dict(kind.samples[place % len(kind.samples)]) for place in range(number)]
 
 
 def test_tasks_were_found():

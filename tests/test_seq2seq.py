@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
+import unicodedata
 from pathlib import Path
 
 import datasets
@@ -11,10 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_question_answering import reference_scores
 
 import hfrecipes
-from hfrecipes.errors import ConfigError, DataError, HFRecipesError, MissingPackageError
-from hfrecipes.metrics import _text
+from hfrecipes.errors import ConfigError, DataError, MissingPackageError, ModelError
+from hfrecipes.metrics import _languages, _squad, _text
 from hfrecipes.tasks.summarization import Summarization
 from hfrecipes.tasks.text2text_generation import Text2TextGeneration
 from hfrecipes.tasks.translation import Translation, _matching, language_codes
@@ -52,6 +55,118 @@ def test_bleu_and_chrf_are_those_of_sacrebleu(rows):
     assert ours["chrf"][0] == pytest.approx(sacrebleu.corpus_chrf(texts, streams).score, abs=1e-6)
 
 
+SYMBOLS = ["A", "a", "the", "+", "-", "*", "...", "5", "-5", "1.5", "15", "10:30", "Paris", "paris.", "é", "e\u0301"]
+SYMBOL_LINE = st.lists(st.sampled_from([*SYMBOLS, "第", "1节", "かな"]), min_size=1, max_size=6).map(" ".join)
+SYMBOL_ROWS = st.lists(st.tuples(SYMBOL_LINE, st.lists(SYMBOL_LINE, min_size=1, max_size=3)), min_size=1, max_size=5)
+
+
+def reference_tokens(text: str, characters: bool) -> list[str]:
+    """Tokens of F1 by a walk over the characters."""
+    text = unicodedata.normalize("NFC", text)
+    tokens, position = [], 0
+    while position < len(text):
+        end, character = position + 1, text[position]
+        before = text[position - 1] if position else " "
+        signed = character in "+-" and end < len(text) and text[end].isdigit() and not before.isdigit()
+        if character.isdigit() or (signed and (_squad.is_cjk(before) or not before.isalpha())):
+            while end < len(text) and (text[end].isdigit() or (text[end] == "." and text[end + 1 : end + 2].isdigit())):
+                end += 1
+        elif character.isalpha() and not (characters and _squad.is_cjk(character)):
+            while end < len(text) and text[end].isalpha() and not (characters and _squad.is_cjk(text[end])):
+                end += 1
+        if not character.isspace():
+            tokens.append(text[position:end])
+        position = end
+    return tokens
+
+
+def reference_f1(text: str, reference: str, characters: bool) -> float:
+    said, wanted = reference_tokens(text, characters), reference_tokens(reference, characters)
+    shared, left = 0, list(wanted)
+    for token in said:
+        if token in left:
+            left.remove(token)
+            shared += 1
+    precision, recall = shared / len(said), shared / len(wanted)
+    return 2 * precision * recall / (precision + recall) if shared else 0.0
+
+
+@pytest.mark.parametrize("characters", [False, True])
+@given(rows=SYMBOL_ROWS)
+@PAIRS
+def test_scores_of_any_text_are_those_of_plain_definitions(characters, rows):
+    import sacrebleu
+
+    texts, references = [text for text, _ in rows], [several for _, several in rows]
+    scores = Text2TextGeneration(characters=characters).score([{"generated_text": text} for text in texts], references)
+    exact = f1 = 0.0
+    for text, several in rows:
+        exact += unicodedata.normalize("NFC", text) in [unicodedata.normalize("NFC", one) for one in several]
+        f1 += max(reference_f1(text, one, characters) for one in several)
+    most = max(map(len, references))
+    streams = [[several[place] if place < len(several) else None for several in references] for place in range(most)]
+    assert scores["exact_match"] == pytest.approx(100 * exact / len(rows))
+    assert scores["f1"] == pytest.approx(100 * f1 / len(rows))
+    assert scores["chrf"] == pytest.approx(sacrebleu.corpus_chrf(texts, streams).score, abs=1e-6)
+
+
+@given(SYMBOL_ROWS)
+@PAIRS
+def test_scores_by_squad_s_normalization_are_those_of_squad(rows):
+    recipe = Text2TextGeneration(normalize="squad", characters=False)
+    scores = recipe.score([{"generated_text": text} for text, _ in rows], [several for _, several in rows])
+    expected = reference_scores([text for text, _ in rows], [several for _, several in rows], 1)
+    assert {name: scores[name] for name in expected} == pytest.approx(expected)
+
+
+def agreement(texts: list[str], references: list[str], **options) -> dict[str, float]:
+    recipe = Text2TextGeneration(characters=False, **options)
+    scores = recipe.score([{"generated_text": text} for text in texts], [[text] for text in references])
+    return {name: round(value, 1) for name, value in scores.items()}
+
+
+@pytest.mark.parametrize("texts", [["A", "B", "C"], ["a", "an", "the"], ["+", "-", "*"], ["...", "!?"], ["1.5", "-5"]])
+def test_a_text_of_any_characters_is_right_where_it_is_the_same(texts):
+    assert agreement(texts, texts) == {"exact_match": 100, "f1": 100, "chrf": 100}
+
+
+@pytest.mark.parametrize(
+    ("text", "reference"),
+    [("", "A"), ("+", "-"), ("a", "the"), ("15", "1.5"), ("5", "-5"), ("1030", "10:30"), ("Yes", "yes"), ("²", "2")],
+)
+def test_another_text_is_wrong(text, reference):
+    scores = agreement([text], [reference])
+    assert (scores["exact_match"], scores["f1"]) == (0, 0)
+
+
+def test_how_a_letter_is_encoded_and_outer_blanks_are_no_mistake():
+    scores = agreement([" caf\u00e9\n"], ["cafe\u0301"])
+    assert (scores["exact_match"], scores["f1"]) == (100, 100)
+
+
+def test_squad_s_normalization_is_there_where_it_is_asked_for():
+    assert agreement(["paris"], ["The Paris."], normalize="squad")["exact_match"] == 100
+    assert agreement(["paris"], ["The Paris."])["exact_match"] == 0
+    with pytest.raises(ConfigError, match="normalize"):
+        hfrecipes.check("text2text-generation", dataset="nowhere.csv", normalize="bert")
+
+
+def test_of_several_references_the_best_counts():
+    recipe = Text2TextGeneration(characters=False)
+    scores = recipe.score([{"generated_text": "42"}], [["forty-two", "42"]])
+    assert scores == pytest.approx({"exact_match": 100, "f1": 100, "chrf": 100})
+    assert "nrefs:2" in recipe.signatures["chrf"]
+
+
+def test_chrf_picks_the_checkpoint_of_texts_to_texts(tiny_t5, quick, tmp_path):
+    rows = [dict(Text2TextGeneration.samples[place % 4]) for place in range(24)]
+    settings = {**quick, "model": tiny_t5, "max_target_length": 6, "max_steps": 1}
+    result = hfrecipes.run("text2text-generation", dataset=rows, output_dir=tmp_path / "run", **settings)
+    assert result.trainer.args.metric_for_best_model == "chrf"
+    assert result.trainer.args.greater_is_better
+    assert "version:" in result.scores["validation"]["chrf"]["signature"]
+
+
 def test_a_resample_scores_as_its_rows_do():
     texts, references = ["the film was great", "a book"], [["the film was really great"], ["the book"]]
     twice = _text.Corpus(texts, references).measure(np.array([[2.0, 0.0]]))
@@ -66,6 +181,51 @@ def test_the_signature_says_how_bleu_was_counted():
     assert "tok:zh" in recipe.signatures["bleu"]
     for language, tokenizer in (("de", "13a"), ("ja", "char"), ("zho_Hans", "zh"), ("zh_CN", "zh"), ("", "13a")):
         assert f"tok:{tokenizer}|" in _text.Corpus(["a"], [["a"]], language).signatures["bleu"]
+
+
+LANGUAGES = {"zh": ["zh", "zho_Hans", "zh_CN", "zh-TW", "chinese", "Chinese", "traditional_chinese", "cn", "hk", "yue"]}
+LANGUAGES["char"] = ["ja", "jp", "Japanese", "ja_XX", "ko", "kr", "korean", "kor_Hang", "th", "Thai", "lo", "km", "bo"]
+LANGUAGES["13a"] = ["en", "english", "eng_Latn", "en_XX", "us", "de", "German", "fr", "vi", "id", "ua", "greek"]
+
+
+@pytest.mark.parametrize(("tokenizer", "name"), [(key, name) for key, names in LANGUAGES.items() for name in names])
+def test_a_language_is_known_by_its_codes_its_name_and_its_country(tokenizer, name):
+    corpus = _text.Corpus(["a"], [["a"]], name)
+    assert f"tok:{tokenizer}|" in corpus.signatures["bleu"]
+    assert _languages.language(name)
+
+
+def test_chinese_by_name_scores_as_chinese_by_code():
+    texts, references = ["雨下得很大了", "茶很好"], [["今天雨下得很大。"], ["这杯茶很好喝。"]]
+    by_code, by_name = (_text.Corpus(texts, references, name).measure(np.ones((1, 2))) for name in ("zh", "chinese"))
+    assert by_code["bleu"][0] == by_name["bleu"][0] > 30
+
+
+WRITTEN = {
+    "zh": "北京是首都。",
+    "ja": "会議は火曜日です。",
+    "ko": "회의는 화요일입니다.",
+    "th": "วันนี้ฝนตกหนัก",
+    "km": "ថ្ងៃនេះភ្លៀង",
+}
+
+
+@pytest.mark.parametrize("language", WRITTEN)
+@pytest.mark.parametrize("name", ["", "xx", "中文", "en"])
+def test_texts_without_blanks_decide_where_the_language_does_not(language, name):
+    assert _text.language_of([WRITTEN[language]] * 3) == language
+    signature = _text.Corpus(["a"], [[WRITTEN[language]]], name).signatures["bleu"]
+    assert f"tok:{'zh' if language == 'zh' else 'char'}|" in signature
+
+
+def test_a_few_japanese_words_do_not_make_a_chinese_text_japanese():
+    assert _text.language_of([*[WRITTEN["zh"]] * 30, WRITTEN["ja"]]) == "zh"
+
+
+@pytest.mark.parametrize("name", ["xx", "foo", "zz", "und", "text"])
+def test_what_is_no_language_is_not_taken_for_one(name):
+    assert _languages.parse(name) is None
+    assert _languages.language(name) == ""
 
 
 @pytest.mark.parametrize(("text", "gold"), [("北京是中国首都", "首都是北京"), ("会議は火曜日です", "会議は水曜日です")])
@@ -115,6 +275,51 @@ def loaded(recipe, rows, **settings) -> datasets.Dataset:
 def test_every_shape_of_parallel_texts_gives_source_and_target(rows, options):
     found = loaded(Translation(**options), rows * 3)
     assert (found[0]["source"], found[0]["target"]) == ("hello", "hallo")
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "languages"),
+    [
+        ([{"english": "hello", "german": "hallo"}], {}, ["en", "de"]),
+        ([{"English": "hello", "German": "hallo", "domain": "x"}], {}, ["en", "de"]),
+        ([{"german": "hallo", "english": "hello"}], {"source_lang": "en"}, ["en", "de"]),
+        ([{"german": "hallo", "english": "hello"}], {"target_lang": "German"}, ["en", "de"]),
+        ([{"translation": {"german": "hallo", "english": "hello"}}], {"source_lang": "eng_Latn"}, ["en", "de"]),
+        ([{"us": "hello", "de": "hallo"}], {}, ["en", "de"]),
+        ([{"translation": {"source": "hello", "target": "hallo"}}], {}, []),
+        ([{"translation": {"tgt": "hallo", "src": "hello"}}], {"target_lang": "de"}, ["de"]),
+        ([{"translation": {"en": "hello", "xx": "hallo"}}], {"target_lang": "de"}, ["en", "de"]),
+        ([{"xx": "hello", "foo": "hallo"}], {"source_lang": "en", "target_lang": "de"}, ["en", "de"]),
+        ([{"even": "no", "source": "hello", "target": "hallo", "male": "no"}], {}, []),
+    ],
+)
+def test_names_of_languages_are_read_as_their_codes_are(rows, options, languages):
+    recipe = Translation(**options)
+    found = loaded(recipe, rows * 3)
+    assert (found[0]["source"], found[0]["target"]) == ("hello", "hallo")
+    assert recipe.languages == languages
+
+
+@pytest.mark.parametrize("row", [{"en": "hello", "xx": "hallo"}, {"translation": {"en": "hello", "xx": "hallo"}}])
+def test_what_is_no_language_is_asked_for_before_training_and_the_edit_works(row):
+    with pytest.raises(
+        ConfigError, match=r"target_lang: xx is no language that is known: .* target_lang=de for German"
+    ):
+        hfrecipes.check("translation", dataset=[row] * 20)
+    hfrecipes.check("translation", dataset=[row] * 20, target_lang="de")
+
+
+def test_a_language_that_the_data_lacks_is_not_read_from_another_column():
+    rows = [{"en": "hello", "de": "hallo", "uid": "a1"}] * 3
+    with pytest.raises(ConfigError, match="target_lang: no fr in the data, which has en, de, uid"):
+        loaded(Translation(source_lang="en", target_lang="fr"), rows)
+
+
+def test_a_language_that_only_its_texts_show_is_said(caplog):
+    rows = [{"translation": {"en": f"hello {place}", "中文": f"你好 {place}"}} for place in range(20)]
+    with caplog.at_level("INFO", "hfrecipes"):
+        hfrecipes.check("translation", dataset=rows)
+    assert "target_lang: 中文, but its texts look like zh, and count as that in BLEU" in caplog.text
 
 
 def test_a_direction_that_was_guessed_is_said_and_kept(caplog):
@@ -208,6 +413,7 @@ def test_a_prefix_that_the_model_knows_is_used_and_said():
     for recipe, prefix in (
         (Summarization(), "summarize: "),
         (Translation(source_lang="en", target_lang="de"), "translate English to German: "),
+        (Translation(source_lang="english", target_lang="German"), "translate English to German: "),
     ):
         assert prefix in recipe.settle(config)[0]
         assert recipe.prefix == prefix
@@ -276,19 +482,112 @@ def test_settings_that_generate_nothing_are_refused(kind, setting):
         kind(**setting)
 
 
-def test_settings_of_the_model_that_contradict_each_other_are_refused_before_training(tiny_t5, quick, tmp_path):
-    import shutil
+def with_generation(model: str, folder: Path, **settings) -> str:
+    """A copy of the model with generation settings of its own."""
+    shutil.copytree(model, folder)
+    file = folder / "generation_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **settings}))
+    return str(folder)
 
-    shutil.copytree(tiny_t5, tmp_path / "odd")
-    file = tmp_path / "odd" / "generation_config.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "num_return_sequences": 3}))
-    with pytest.raises(HFRecipesError, match="num_return_sequences"):
-        hfrecipes.build(
-            "summarization",
-            dataset=[dict(row) for row in Summarization.samples] * 8,
-            output_dir=tmp_path / "run",
-            **{**quick, "model": str(tmp_path / "odd")},
-        )
+
+def test_settings_of_a_task_that_contradict_each_other_are_refused_before_training(
+    tiny_t5, quick, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Summarization, "generation", lambda recipe: {"num_return_sequences": 3})
+    rows = [dict(row) for row in Summarization.samples] * 8
+    with pytest.raises(ConfigError, match=r"generation: .*num_return_sequences"):
+        hfrecipes.build("summarization", dataset=rows, output_dir=tmp_path / "run", **{**quick, "model": tiny_t5})
+
+
+# Each would change what is written, or how many texts there are for a row.
+LEAKS = {
+    "num_return_sequences": 2,
+    "num_beams": 5,
+    "min_new_tokens": 6,
+    "suppress_tokens": [4, 5, 6],
+    "begin_suppress_tokens": [1, 7],
+    "encoder_no_repeat_ngram_size": 2,
+    "encoder_repetition_penalty": 3.0,
+    "exponential_decay_length_penalty": [1, 2.0],
+    "sequence_bias": [[[8], -9.0]],
+    "bad_words_ids": [[9], [10]],
+    "forced_eos_token_id": 1,
+    "renormalize_logits": True,
+    "length_penalty": 2.0,
+    "stop_strings": ["a"],
+    "max_time": 0.001,
+    "do_sample": True,
+    "temperature": 9.0,
+    "repetition_penalty": 5.0,
+}
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_generation_settings_of_the_base_model_are_left_out_and_named(lora, tiny_t5, quick, tmp_path, caplog):
+    rows = [dict(Text2TextGeneration.samples[place % 4]) for place in range(24)]
+    settings = {**quick, "max_target_length": 9, "num_beams": 2, "lora": lora}
+    written = {}
+    for name, model in (("plain", tiny_t5), ("odd", with_generation(tiny_t5, tmp_path / "model", **LEAKS))):
+        caplog.clear()
+        with caplog.at_level("INFO", "hfrecipes"):
+            hfrecipes.run(
+                "text2text-generation", dataset=rows, output_dir=tmp_path / name, **{**settings, "model": model}
+            )
+        written[name] = (tmp_path / name / "predictions.jsonl").read_text()
+        folders = [tmp_path / name, *[tmp_path / name / "adapter"] * lora]
+        for folder in folders:
+            texts = hfrecipes.load(folder).predict([row["input"] for row in rows[:6]])
+            assert texts == hfrecipes.load(tmp_path / "plain").predict([row["input"] for row in rows[:6]])
+        files = [tmp_path / name / "generation_config.json", *[folders[-1] / "config/generation_config.json"] * lora]
+        saved = [json.loads(file.read_text()) for file in files]
+        assert not any(one.get(key) == value for one in saved for key, value in LEAKS.items())
+    assert written["plain"] == written["odd"]
+    assert "generation: the options decide; of the base model's own settings" in caplog.text
+    assert all(f"{key}={value}" in caplog.text for key, value in LEAKS.items())
+
+
+def test_a_base_model_without_settings_of_its_own_has_none_left_out(tiny_t5, quick, tmp_path, caplog):
+    rows = [dict(row) for row in Summarization.samples] * 8
+    model = with_generation(tiny_t5, tmp_path / "model", num_beams=1, use_cache=True, max_length=20)
+    with caplog.at_level("INFO", "hfrecipes"):
+        hfrecipes.build("summarization", dataset=rows, output_dir=tmp_path / "run", **{**quick, "model": model})
+    assert "generation: " not in caplog.text
+
+
+def test_what_tells_the_model_where_a_text_begins_stays(tiny_t5, quick, tmp_path):
+    rows = [dict(row) for row in Summarization.samples] * 8
+    begin = {"bos_token_id": 5, "forced_bos_token_id": 6, "decoder_start_token_id": 7}
+    for name, banned, stays in (("padding", [[0]], [[0]]), ("a word", [[8]], None), ("both", [[0], [8]], None)):
+        model = with_generation(tiny_t5, tmp_path / name / "model", bad_words_ids=banned, **begin)
+        settings = {**quick, "model": model}
+        trainer = hfrecipes.build("summarization", dataset=rows, output_dir=tmp_path / name / "run", **settings)
+        found = trainer.model.generation_config
+        assert {key: getattr(found, key) for key in begin} == begin
+        assert found.bad_words_ids == stays
+
+
+def test_more_texts_than_rows_are_an_error_with_both_numbers(tiny_t5, quick, tmp_path):
+    rows = [dict(Text2TextGeneration.samples[place % 4]) for place in range(24)]
+    settings = {**quick, "model": tiny_t5, "max_target_length": 4, "num_beams": 3, "max_steps": 1}
+    result = hfrecipes.run("text2text-generation", dataset=rows, output_dir=tmp_path / "run", **settings)
+    result.trainer.model.generation_config.num_return_sequences = 3
+    with pytest.raises(ModelError, match="gave 12 outputs for 4 rows, expected one for each: leave num_return_seq"):
+        result.predict([row["input"] for row in rows[:4]])
+
+
+@pytest.mark.parametrize(
+    ("processes", "outputs", "fits"),
+    [(1, 7, True), (1, 8, False), (1, 6, False), (2, 8, True), (2, 7, True), (2, 9, False), (2, 16, False)],
+)
+def test_outputs_beyond_the_rows_are_what_fills_the_last_batch_of_several_processes(processes, outputs, fits):
+    from types import SimpleNamespace
+
+    arguments = SimpleNamespace(world_size=processes, eval_batch_size=4)
+    if fits:
+        assert hfrecipes.predict._without_padding(arguments, list(range(outputs)), 7) == list(range(7))
+    else:
+        with pytest.raises(ModelError, match=f"gave {outputs} outputs for 7 rows"):
+            hfrecipes.predict._without_padding(arguments, list(range(outputs)), 7)
 
 
 def test_the_saved_model_generates_as_it_was_evaluated(tiny_t5, quick, tmp_path):
@@ -357,6 +656,62 @@ NLLB = ["eng_Latn", "deu_Latn", "est_Latn", "spa_Latn", "jav_Latn", "jpn_Jpan", 
 NLLB += ["zho_Hant", "kor_Hang", "rus_Cyrl", "swe_Latn", "por_Latn"]
 CODES = {"es": "spa_Latn", "ja": "jpn_Jpan", "pl": "pol_Latn", "et": "est_Latn", "sv": "swe_Latn", "pt": "por_Latn"}
 CODES |= {"ko": "kor_Hang", "ru": "rus_Cyrl", "zh": "zho_Hans", "zh-CN": "zho_Hans", "zh-TW": "zho_Hant"}
+
+
+@pytest.mark.parametrize(
+    ("given", "known", "code"),
+    [
+        ("zh-TW", ["en_XX", "zh_CN"], None),
+        ("zh-Hant", ["en_XX", "zh_CN"], None),
+        ("traditional chinese", ["en", "zh"], None),
+        ("zh-HK", ["zho_Hans", "zho_Hant"], "zho_Hant"),
+        ("zh", ["en_XX", "zh_CN"], "zh_CN"),
+        ("Chinese", ["en_XX", "zh_CN"], "zh_CN"),
+        ("cn", ["en_XX", "zh_CN"], "zh_CN"),
+        ("sr-Latn", ["srp_Cyrl", "hrv_Latn", "bos_Latn"], None),
+        ("sr-Latn", ["sr", "hr", "bs"], None),
+        ("sr", ["srp_Cyrl"], "srp_Cyrl"),
+        ("sr", ["sr_Latn", "sr_Cyrl"], "sr_Cyrl"),
+        ("uz-Cyrl", ["uzn_Latn"], None),
+        ("pa-PK", ["pan_Guru"], None),
+        ("pt-BR", ["pt_PT"], "pt_PT"),
+        ("pt-BR", ["pt_XX"], "pt_XX"),
+        ("en-GB", ["en"], "en"),
+        ("nb", ["no"], "no"),
+        ("bs", ["hr_HR"], None),
+    ],
+)
+def test_a_language_is_not_taken_in_another_script_nor_another_language_for_it(given, known, code):
+    assert _matching(given, known) == code
+
+
+def test_every_code_of_a_model_is_found_by_its_plain_code(nllb):
+    codes = language_codes(nllb)
+    assert len(codes) > 200
+    for code in codes:
+        assert _languages.language(code), code
+    assert [_matching(code.replace("_", "-"), codes) for code in codes] == codes
+
+
+@pytest.mark.parametrize(("given", "edit"), [("zh-TW", "zho_Hans"), ("sr-Latn", "srp_Cyrl")])
+def test_a_script_that_the_model_lacks_is_refused_with_the_edit_that_takes_another(nllb, given, edit, monkeypatch):
+    from transformers import M2M100Config
+
+    kept = [code for code in language_codes(nllb) if code not in ("zho_Hant", "yue_Hant")]
+    monkeypatch.setattr("hfrecipes.tasks.translation.language_codes", lambda tokenizer: kept)
+    recipe = Translation(source_lang="en", target_lang=given)
+    recipe.tokenizer = nllb
+    with pytest.raises(ConfigError, match=rf"found {given}, .*\(target_lang={edit} takes that\); it has .*{edit}"):
+        recipe.settle(M2M100Config())
+    recipe = Translation(source_lang="en", target_lang=edit)
+    recipe.tokenizer = nllb
+    recipe.settle(M2M100Config())
+    assert recipe.target_lang == edit
+
+
+def test_the_edit_for_another_script_works_where_the_data_has_its_languages_as_keys():
+    rows = [{"translation": {"en": "hello", "zh-TW": "你好"}}] * 3
+    assert loaded(Translation(source_lang="en", target_lang="zh_CN"), rows)[0] == {"source": "hello", "target": "你好"}
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -470,13 +825,9 @@ def test_what_is_written_is_no_longer_than_the_decoder_has_places(quick, tmp_pat
 
 
 def test_sampling_settings_of_the_base_model_are_no_obstacle(tiny_t5, quick, tmp_path):
-    import shutil
-
-    shutil.copytree(tiny_t5, tmp_path / "model")
-    file = tmp_path / "model" / "generation_config.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "do_sample": True, "temperature": 0.7, "top_k": 10}))
+    model = with_generation(tiny_t5, tmp_path / "model", do_sample=True, temperature=0.7, top_k=10)
     rows = [{"input": f"note {place}", "output": "zzz"} for place in range(30)]
-    settings = {**quick, "model": str(tmp_path / "model")}
+    settings = {**quick, "model": model}
     trainer = hfrecipes.build("text2text-generation", dataset=rows, output_dir=tmp_path / "run", **settings)
     assert trainer.model.generation_config.do_sample is False
 
@@ -538,8 +889,9 @@ def test_chinese_is_scored_as_chinese_without_being_told():
     assert "tok:zh" in recipe.signatures["bleu"]
 
 
-def test_a_blank_behind_a_reference_is_no_mistake():
-    assert Translation().score([{"translation_text": "Der Bus."}], [["Der Bus. "]])["exact_match"] == 100
+@pytest.mark.parametrize("reference", ["Der Bus fährt. ", "Der Bus fa\u0308hrt."])
+def test_a_blank_behind_a_reference_and_how_a_letter_is_encoded_are_no_mistake(reference):
+    assert Translation().score([{"translation_text": "Der Bus fährt."}], [[reference]])["exact_match"] == 100
 
 
 def test_the_snippet_of_the_card_holds_a_prefix_with_quotes_and_braces(tiny_t5, quick, tmp_path):

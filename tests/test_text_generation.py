@@ -73,6 +73,7 @@ def family(name: str, vocabulary: int):
     about = {
         "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128},
         "mamba": {"hidden_size": 16, "num_hidden_layers": 1, "state_size": 4},
+        "rwkv": {"hidden_size": 16, "num_hidden_layers": 2, "attention_hidden_size": 16, "context_length": 128},
     }.get(name)
     about = about or {
         "hidden_size": 32,
@@ -132,6 +133,42 @@ def test_keeping_keys_and_values_would_undo_packing_and_is_refused(llama, tmp_pa
     about = {"model": llama, "dataset": [{"text": text} for text in TEXTS], "output_dir": tmp_path / "run"}
     with pytest.raises(ConfigError, match="reads together"):
         hfrecipes.build("text-generation", across_documents=False, use_cache=True, **about)
+
+
+def test_a_model_is_checked_in_float32_unless_its_attention_takes_half_precision_only(llama, tmp_path):
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    from transformers.masking_utils import sdpa_mask
+
+    seen = []
+
+    def noted(*args, **keywords):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return sdpa_attention_forward(*args, **keywords)
+
+    AttentionInterface.register("noted", noted)
+    AttentionMaskInterface.register("noted", sdpa_mask)
+    about = {"dataset": [{"text": text} for text in TEXTS], "output_dir": tmp_path / "run", "bf16": True}
+    model = {"path": llama, "attn_implementation": "noted"}
+    trainer = hfrecipes.build("text-generation", model=model, across_documents=False, **about)
+    assert set(seen) == {False}
+    trainer.model.config._attn_implementation = "flash_attention_2"
+    with hfrecipes.neighbours.precision_of(trainer):
+        assert torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma"])
+def test_a_model_of_half_precision_weights_is_judged_as_one_of_float32(name):
+    recipe = recipe_with_tokenizer(across_documents=False, max_length=8)
+    recipe.check_model(family(name, len(recipe.tokenizer)).to(torch.bfloat16))
+    with pytest.raises(ConfigError, match="type mamba reads together what is packed"):
+        recipe.check_model(family("mamba", len(recipe.tokenizer)).to(torch.bfloat16))
+
+
+def test_an_encoder_is_refused_in_half_precision_too(tiny_bert, tmp_path):
+    about = {"dataset": [{"text": text} for text in TEXTS], "output_dir": tmp_path / "run", "bf16": True}
+    with pytest.raises(ModelError, match="type bert sees the tokens that it is to guess"):
+        hfrecipes.build("text-generation", model=tiny_bert, **about)
 
 
 def test_flash_attention_gets_one_row_in_which_it_finds_the_borders():
@@ -243,6 +280,66 @@ def test_texts_of_any_length_are_gone_on_with_in_one_call(run):
     assert [one["generated_text"] for one in together] == [run.predict(text)["generated_text"] for text in texts]
 
 
+def save_rwkv(folder: Path) -> str:
+    """A tiny RWKV, which reads padding."""
+    tokenizer = make_pieces(TEXTS + CHINESE)
+    family("rwkv", len(tokenizer)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_model_that_reads_padding_writes_a_text_as_if_it_were_alone(bf16, tmp_path, caplog):
+    model = save_rwkv(tmp_path / "model")
+    about = {"dataset": [{"text": text} for text in TEXTS], "max_steps": 1, "max_new_tokens": 8, "generated_rows": 0}
+    result = hfrecipes.run("text-generation", model=model, output_dir=tmp_path / "run", bf16=bf16, **about)
+    texts = ["the", " ".join(TEXTS[:3]), "the film"]
+    with caplog.at_level("INFO", "hfrecipes"):
+        together = result.predict(texts)
+        again = result.predict(texts)
+    assert caplog.text.count("this model reads padding, so texts are written one at a time") == 1
+    assert together == again
+    assert [one["generated_text"] for one in together] == [result.predict(text)["generated_text"] for text in texts]
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "mamba"])
+def test_a_model_that_does_not_read_padding_writes_many_texts_at_once(name, tmp_path, caplog):
+    tokenizer = make_pieces(TEXTS + CHINESE)
+    family(name, len(tokenizer)).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    about = {"dataset": [{"text": text} for text in TEXTS], "max_steps": 1, "max_new_tokens": 4, "bf16": True}
+    result = hfrecipes.run("text-generation", model=str(tmp_path / "model"), output_dir=tmp_path / "run", **about)
+    sizes = []
+    result.trainer.model.register_forward_pre_hook(
+        lambda module, args, keywords: sizes.append(len(keywords["input_ids"])), with_kwargs=True
+    )
+    with caplog.at_level("INFO", "hfrecipes"):
+        result.predict(["the", "the film was", "the film"])
+    assert max(sizes) == 3
+    assert "reads padding" not in caplog.text
+
+
+def test_more_texts_than_prompts_are_an_error_with_both_numbers(run):
+    trainer = hfrecipes.load(run.path).trainer
+    trainer.model.generation_config.update(do_sample=True, num_return_sequences=3)
+    with pytest.raises(ModelError, match=r"wrote 6 texts for 2 prompts, expected one for each: leave num_return_seq"):
+        hfrecipes.writing.generate(trainer, [[5, 6], [7, 8]])
+
+
+def test_a_text_is_streamed_in_the_precision_that_rows_are_predicted_in(run, monkeypatch):
+    machine = {"bf16": True, "use_cpu": True}
+    monkeypatch.setattr(hfrecipes.saved, "machine_arguments", lambda training: (machine, ""))
+    predictor = hfrecipes.load(run.path)
+    kinds = []
+    layer = predictor.trainer.model.model.layers[0].mlp.gate_proj
+    layer.register_forward_hook(lambda module, inputs, output: kinds.append(output.dtype))
+    before = predictor.stream({"text": "the film"}, lambda piece: None)
+    predicted = predictor.predict({"text": "the film"})["generated_text"]
+    after = predictor.stream({"text": "the film"}, lambda piece: None)
+    assert set(kinds) == {torch.bfloat16}
+    assert before == predicted == after
+
+
 def test_some_rows_of_each_split_are_gone_on_with_after_training(run):
     lines = [json.loads(line) for line in (run.path / "predictions.jsonl").read_text().splitlines()]
     test = [line for line in lines if line["split"] == "test"]
@@ -311,6 +408,17 @@ def test_paragraphs_are_documents(tmp_path: Path):
     rows = hfrecipes.files.read_file(str(file), formats=recipe.formats)
     assert rows["text"][:2] == ["Speaker 0:\nI say so.", "Speaker 1:\nI say so."]
     assert hfrecipes.check("text-generation", dataset=str(file), document="paragraph")["rows"]["train"] == 27
+
+
+def test_no_text_is_written_where_none_is_asked_for(llama, tmp_path):
+    rows = [{"text": text} for text in TEXTS[:30]]
+    about = {"model": llama, "dataset": rows, "max_steps": 1, "max_length": 64, "bf16": False}
+    result = hfrecipes.run("text-generation", output_dir=tmp_path / "run", generated_rows=0, **about)
+    lines = [json.loads(line) for line in (result.path / "predictions.jsonl").read_text().splitlines()]
+    assert lines
+    assert not any("generated_text" in line["prediction"] for line in lines)
+    assert (result.path / "metrics.json").exists()
+    assert "generated_text" in hfrecipes.load(result.path).predict("the film"), "a text to predict still gets one"
 
 
 @pytest.mark.parametrize("setting", [{"max_new_tokens": 0}, {"generated_rows": -1}, {"temperature": -0.1}])

@@ -132,7 +132,9 @@ def calibration(sure: np.ndarray, right: np.ndarray, squared: np.ndarray, weight
 
 
 def regression(predicted: np.ndarray, gold: np.ndarray, weights: np.ndarray) -> Values:
-    """Pearson and Spearman correlation, mean squared and mean absolute error.
+    """Pearson and Spearman correlation, R2, mean squared and mean absolute error.
+
+    R2 is 1 less the squared error over that of the mean of these rows; NaN where all are the same number.
 
     Args:
         predicted: Numbers, (rows,).
@@ -141,10 +143,14 @@ def regression(predicted: np.ndarray, gold: np.ndarray, weights: np.ndarray) -> 
     """
     weights = weights.astype(np.float64)
     rows = weights.sum(1)
+    squared = weights @ (predicted - gold) ** 2 / rows
+    centred = gold - (weights @ gold / rows)[:, None]
+    spread = (weights * centred**2).sum(1) / rows
     return {
         "pearsonr": _correlation(predicted[None], gold[None], weights),
         "spearmanr": _correlation(_ranks(predicted, weights), _ranks(gold, weights), weights),
-        "mse": weights @ (predicted - gold) ** 2 / rows,
+        "r2": 1 - squared / np.where(spread > 0, spread, np.nan),
+        "mse": squared,
         "mae": weights @ np.abs(predicted - gold) / rows,
     }
 

@@ -131,12 +131,14 @@ def check_model(model: PreTrainedModel, *, packs: bool) -> None:
             behind, behind_other = (_logits(model, one, text) for one in (before, other)) if packs else (alone, alone)
     finally:
         model.train(was_training)
-    kind = model.config.model_type
-    if not torch.allclose(alone[:-1], changed[:-1], atol=1e-5):
+    kind, is_exact = model.config.model_type, alone.dtype == torch.float32
+    alone, changed, behind, behind_other = (logits.float() for logits in (alone, changed, behind, behind_other))
+    limit = 1e-5 if is_exact else 0.05 * float(alone.std())
+    if not torch.allclose(alone[:-1], changed[:-1], atol=limit):
         raise ModelError(
             f"a model of type {kind} sees the tokens that it is to guess: use one that writes, as Qwen or GPT-2"
         )
-    apart = torch.allclose(behind, behind_other, atol=1e-5)
+    apart = torch.allclose(behind, behind_other, atol=limit)
     if not apart or float((behind - alone).abs().max()) > 0.2 * float(alone.std()):  # half precision is coarse
         raise ConfigError(
             f"a model of type {kind} reads together what is packed into one row: "
@@ -145,12 +147,12 @@ def check_model(model: PreTrainedModel, *, packs: bool) -> None:
 
 
 def _logits(model: PreTrainedModel, *texts: list[int]) -> torch.Tensor:
-    """Logits of the last text in a row with all of them."""
+    """Logits of the last text in a row with all of them, as the model gives them."""
     import torch
 
     ids, places = [token for ids in texts for token in ids], [place for ids in texts for place in range(len(ids))]
     given = {"input_ids": torch.tensor([ids]), "position_ids": torch.tensor([places])}
-    logits: torch.Tensor = model(**{name: one.to(model.device) for name, one in given.items()})["logits"][0].float()
+    logits: torch.Tensor = model(**{name: one.to(model.device) for name, one in given.items()})["logits"][0]
     return logits[-len(texts[-1]) :]
 
 
@@ -188,8 +190,6 @@ def generation(recipe: Any, ends: list[int]) -> dict[str, Any]:
     drawn = {"do_sample": True, "temperature": float(recipe.temperature), "top_k": 0} if recipe.temperature > 0 else {}
     return {
         "max_new_tokens": recipe.max_new_tokens,
-        "max_length": None,
-        "num_beams": 1,
         **PLAINLY,
         **drawn,
         "pad_token_id": recipe.tokenizer.pad_token_id,

@@ -27,7 +27,9 @@ def over_batch(total: Any, counted: Any, num_items_in_batch: Any) -> Any:
         return total / num_items_in_batch
     # In evaluation the Trainer counts marks below 0 too, and multiplies by the number of processes as in training.
     joined = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return total / counted / (torch.distributed.get_world_size() if joined else 1)
+    loss = total / counted / (torch.distributed.get_world_size() if joined else 1)
+    loss.items = counted  # so that a whole split can be averaged over its items, not over its batches
+    return loss
 
 
 def cross_entropy(logits: Any, labels: Any, label_smoothing: float = 0.0, among: Any = None) -> Any:

@@ -81,14 +81,23 @@ def collator(recipe: Recipe, model: PreTrainedModel) -> Callable[[list[Row]], An
     """Pads both texts, and gives the decoder what it is to go on from."""
     from transformers import DataCollatorForSeq2Seq
 
-    return partial(_collate, pad=DataCollatorForSeq2Seq(recipe.tokenizer, model=model), model=model)
+    config = model.config
+    return partial(_collate, pad=DataCollatorForSeq2Seq(recipe.tokenizer, model=_shifter(model)), config=config)
 
 
-def _collate(features: list[Row], pad: Callable[[list[Row]], Any], model: PreTrainedModel) -> Any:
+def _shifter(model: PreTrainedModel) -> Any:
+    """The model without its weights, which worker processes do not need: its class and config shift the labels."""
+    whole = model.get_base_model() if hasattr(model, "get_base_model") else model  # adapters are around it
+    empty = object.__new__(type(whole))
+    vars(empty)["config"] = whole.config
+    return empty
+
+
+def _collate(features: list[Row], pad: Callable[[list[Row]], Any], config: PretrainedConfig) -> Any:
     # Where there are no labels it gives None for them, which the Trainer takes for labels.
     batch = {name: value for name, value in pad(features).items() if value is not None}
     if "labels" in batch and "decoder_input_ids" not in batch:  # some models make them in their forward alone
-        start, filler = model.config.decoder_start_token_id, model.config.pad_token_id
+        start, filler = config.decoder_start_token_id, config.pad_token_id
         shifted = batch["labels"].roll(1, dims=1)
         shifted[:, 0] = start
         batch["decoder_input_ids"] = shifted.masked_fill(shifted == -100, filler)
@@ -110,15 +119,15 @@ def settle(recipe: Any, model_config: PretrainedConfig) -> list[str]:
 
 
 def generation(recipe: Any) -> dict[str, Any]:
-    """Length and beams, that evaluation, prediction and the saved model share."""
+    """Length and beams, that evaluation, prediction and the saved model share.
+
+    No end is forced at the limit: it would hide that a text is cut off.
+    """
     return {
         "max_length": recipe.max_target_length + 1,  # and the token that the decoder starts from
-        "max_new_tokens": None,
         "num_beams": recipe.num_beams,
         **PLAINLY,
         "early_stopping": recipe.num_beams > 1,
-        "length_penalty": 1.0,
-        "forced_eos_token_id": None,  # it would hide that a text is cut off
         "pad_token_id": recipe.tokenizer.pad_token_id,
         "eos_token_id": end_of(recipe),
     }

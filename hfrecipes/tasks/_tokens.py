@@ -15,13 +15,12 @@ if TYPE_CHECKING:
 
 COUNTED = 5000  # training rows that a trivial prediction is learnt from at most
 _ALONE = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False, "verbose": False}
-# Generation as the options alone have it: what a base model's own settings add would be unseen, or refused.
+# Said outright, since what the saved model does not say others fill in: the pipeline for text-generation would draw.
 PLAINLY: dict[str, Any] = {
     "do_sample": False,
     "temperature": 1.0,
     "top_p": 1.0,
     "top_k": 50,
-    "min_p": None,
     "typical_p": 1.0,
     "repetition_penalty": 1.0,
     "no_repeat_ngram_size": 0,
@@ -37,6 +36,10 @@ def ids_of(recipe: Recipe, texts: list[str]) -> list[list[int]]:
 
 def alone(recipe: Recipe, texts: list[str]) -> Any:
     """Tokens of texts without special ones."""
+    if not texts:  # which tokenizers of transformers 5.23 answer with an IndexError
+        from transformers import BatchEncoding
+
+        return BatchEncoding({"input_ids": []}, encoding=[])
     return recipe.tokenizer(texts, **_ALONE)
 
 

@@ -60,6 +60,9 @@ class Chat(Recipe):
     text: ClassVar[str | None] = "messages"
     targets: ClassVar[tuple[str, ...]] = ("labels", "position_ids")
     reduced_by: ClassVar[tuple[str, ...]] = ("labels",)
+    hidden_by: ClassVar[dict[str, str]] = {
+        "hidden": "are shown only in part, because the chat template leaves out text such as thoughts; it is not learnt"
+    }
     packages: ClassVar[tuple[str, ...]] = ("rouge_score", "sacrebleu")
     samples: ClassVar[list[Row]] = [
         {
@@ -169,7 +172,7 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
             tokenizer.chat_template = start + PLAIN.replace("{{ END }}", tokenizer.convert_ids_to_tokens(end))
             said.append("chat template: the tokenizer has none; a plain one is set, and saved with the model")
         self.template = Template(tokenizer, end)
-        return said
+        return [*said, *self.template.notes]
 
     # --- rows to features, outputs to predictions ----------------------------------------------------------------
 
@@ -195,10 +198,12 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
             for row, dialogue in enumerate(dialogues)
             for piece in self.template.pieces(dialogue, self.max_length, train_on)
         ]
+        hidden = [not self.template.shows_all(dialogue) for dialogue in dialogues]
         return {
             "input_ids": [piece.ids for _, piece in pieces],
             "labels": [piece.labels for _, piece in pieces],
             "cut": [piece.cut for _, piece in pieces],
+            "hidden": [hidden[row] for row, _ in pieces],
             "row": [row for row, _ in pieces],
             "length": [len(piece.ids) for _, piece in pieces],
         }
@@ -240,7 +245,9 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
     def decode_generated(self, prompt: Prompt, ids: list[int]) -> Row:
         """`generated_text` answers `prompt`, which is what was said last."""
         kept, about = _causal.up_to_end(self, ids, self.template.ends)
-        return {"prompt": prompt.text, "generated_text": self.template.reply(_tokens.text_of(self, kept)), **about}
+        finished = len(kept) < len(ids) or about["at_limit"]
+        text = self.template.reply(_tokens.text_of(self, kept), finished=finished)
+        return {"prompt": prompt.text, "generated_text": text, **about}
 
     # --- scores --------------------------------------------------------------------------------------------------
 
@@ -291,8 +298,8 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
         rows = {"rougeL": _text.rouge(texts, references, letters=bool(self.characters))["rougeL"]}
         for name in ("generated_tokens", "at_limit") if "at_limit" in predictions[0] else ():
             rows[name] = np.array([float(one[name]) for one in predictions])
-        corpus = _text.Corpus(texts, references)
-        self.signatures = {"chrf": corpus.signatures["chrf"]}
+        corpus = _text.Corpus(texts, references, names=["chrf"])
+        self.signatures = corpus.signatures
         return partial(_of_texts, rows, corpus)
 
 
@@ -300,7 +307,7 @@ def _of_texts(rows: dict[str, np.ndarray], corpus: Any, weights: np.ndarray) -> 
     weights = weights.astype(np.float64)
     drawn = weights.sum(1)
     found = {name: weights @ values / np.where(drawn > 0, drawn, np.nan) for name, values in rows.items()}
-    return {"rougeL": found.pop("rougeL"), "chrf": corpus.measure(weights)["chrf"], **found}
+    return {"rougeL": found.pop("rougeL"), **corpus.measure(weights), **found}
 
 
 def _with_text(predictions: list[Row]) -> list[int]:

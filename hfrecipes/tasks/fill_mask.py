@@ -55,6 +55,7 @@ class FillMask(Recipe):
     # `words` is what whole_word_mask needs to draw the targets.
     targets: ClassVar[tuple[str, ...]] = ("labels", "words")
     reduced_by: ClassVar[tuple[str, ...]] = ("labels",)
+    padding_side: ClassVar[str | None] = "right"
     samples: ClassVar[list[Row]] = [
         {"text": "The lid of the jar turns to the left."},
         {"text": "Keep the jar in a dry place, and out of the sun."},
@@ -177,7 +178,7 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
         """Hides words where none are hidden yet, and pads."""
         from transformers import DataCollatorForTokenClassification
 
-        return partial(self._collate, pad=DataCollatorForTokenClassification(self.tokenizer))
+        return partial(self._collate, pad=DataCollatorForTokenClassification(self.tokenizer, **self.padding()))
 
     def _collate(self, features: list[Row], pad: Callable[[list[Row]], Any]) -> Any:
         shown = []
@@ -201,8 +202,10 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
 
         logits = logits[0] if isinstance(logits, tuple) else logits
         gaps = labels == GAP
-        most = max(1, int(gaps.sum(1).max()))
-        best = torch.full((2, len(labels), most, BEST), -100.0, device=logits.device)
+        most = gaps.sum(1).max().clamp(min=1)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():  # which gather tensors of one size
+            torch.distributed.all_reduce(most, op=torch.distributed.ReduceOp.MAX)
+        best = torch.full((2, len(labels), int(most), BEST), -100.0, device=logits.device)
         for row in gaps.any(1).nonzero()[:, 0].tolist():
             top = torch.softmax(logits[row][gaps[row]].float(), dim=-1).topk(BEST)
             best[0, row, : len(top.values)], best[1, row, : len(top.values)] = top.values, top.indices.float()

@@ -206,7 +206,7 @@ print(choices[int(logits.argmax())])
         """Pads texts, and rows of fewer choices with their first one, which the loss leaves out."""
         from transformers import DataCollatorWithPadding
 
-        return partial(_collate, pad=DataCollatorWithPadding(self.tokenizer))
+        return partial(_collate, pad=DataCollatorWithPadding(self.tokenizer, **self.padding()))
 
     def loss_function(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
         """Cross entropy over the choices that a row has."""

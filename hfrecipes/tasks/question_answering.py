@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ConfigError
+from ..heads import outputs
 from ..recipe import Batch, Column, Measure, Recipe, Row
 from . import _answers
 from ._loss import cross_entropy, over_batch
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from transformers import PreTrainedModel
 
 QUESTION = 64  # tokens of a question that are kept at most, as in the baselines of SQuAD
 BEST = 20  # spans of each question that are kept, as in the baselines of SQuAD
@@ -64,6 +66,7 @@ class QuestionAnswering(Recipe):
     text: ClassVar[str | None] = None
     # `labels` tell where the context stands, too, without which no best span is found.
     reduced_by: ClassVar[tuple[str, ...]] = ("labels",)
+    padding_side: ClassVar[str | None] = "right"
     samples: ClassVar[list[Row]] = [
         {
             "question": "When does the last ferry leave?",
@@ -270,7 +273,32 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
 
     def loss_function(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
         """Cross entropy of first and last token, over the windows whose answer is known."""
-        return partial(_loss, label_smoothing=label_smoothing)
+        return partial(_loss, label_smoothing=label_smoothing, after_context=self._after_context())
+
+    def _after_context(self) -> int:
+        """Number of special tokens after the context."""
+        if self.tokenizer is None:
+            return 1
+        parts: list[int | None] = self.tokenizer("a", "a").sequence_ids()
+        return parts[::-1].index(1)
+
+    def check_model(self, model: PreTrainedModel) -> None:
+        """Refuse a model that reads from left to right where questions may have no answer.
+
+        Token 0 stands for no answer, and there such a model has seen nothing of the context yet.
+        """
+        import torch
+
+        if not self.version_2_with_negative:
+            return
+        texts = (torch.tensor([[5, 6, 7, last]]) for last in (8, 9))
+        first, other = (outputs(model, {"input_ids": ids})["start_logits"][0, 0] for ids in texts)
+        if torch.equal(first, other):
+            raise ConfigError(
+                f"version_2_with_negative: a model of type {model.config.model_type} reads from left to right, so its "
+                "first token, which stands for no answer, sees nothing of the context: use an encoder such as BERT, or "
+                "rows that all have an answer"
+            )
 
     def reduce(self, logits: Any, labels: Any) -> Any:
         """The score of no answer (both at token 0), and the best spans of each window: scores, first, last token."""
@@ -404,19 +432,30 @@ def _target(span: Any, first: int, offsets: np.ndarray, opens: bool, closes: boo
     return found if found[0] < 0 else (first + found[0], first + found[1])
 
 
-def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None, *, label_smoothing: float = 0.0) -> Any:
+def _loss(
+    outputs: Any,
+    labels: Any,
+    num_items_in_batch: Any = None,
+    *,
+    label_smoothing: float = 0.0,
+    after_context: int = 1,
+) -> Any:
     import torch
 
     known = labels[:, 0] >= 0
     first, last, opens, closes = labels[known].T
-    sides = [(outputs["start_logits"][known].float(), first), (outputs["end_logits"][known].float(), last)]
-    places = torch.arange(sides[0][0].shape[1], device=labels.device)
+    indexes = torch.arange(outputs["start_logits"].shape[1], device=labels.device)
+    # How much padding a window has depends on the windows beside it, so none of it may stand in the softmax.
+    padding = (indexes > closes[:, None] + after_context) & (indexes > 0)
     # Targets are smoothed over the context and token 0, which stands for no answer.
-    among = ((places >= opens[:, None]) & (places <= closes[:, None])) | (places == 0)
-    losses = [cross_entropy(logits, right, label_smoothing, among) for logits, right in sides]
+    among = ((indexes >= opens[:, None]) & (indexes <= closes[:, None])) | (indexes == 0)
+    total = 0.0
+    for name, target in (("start_logits", first), ("end_logits", last)):
+        logits = outputs[name][known].float().masked_fill(padding, -torch.inf)
+        total = total + cross_entropy(logits, target, label_smoothing, among).sum() / 2
     # The Trainer counts all four numbers that a window has in `labels`; training has no window without answer or none.
     whole = None if num_items_in_batch is None else num_items_in_batch / 4
-    return over_batch((losses[0] + losses[1]).sum() / 2, known.sum().clamp(min=1), whole)
+    return over_batch(total, known.sum().clamp(min=1), whole)
 
 
 def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -37,6 +37,8 @@ class Text2TextGeneration(Recipe):
     """Text before each input."""
     characters: bool | None = None
     """Whether F1 counts Chinese and Japanese letters, not words; read from the outputs where null."""
+    normalize: Literal["squad"] | None = None
+    """Whether exact match and F1 compare texts as SQuAD does, without case, punctuation and articles."""
 
     task: ClassVar[str] = "text2text-generation"
     auto_model: ClassVar[str] = "AutoModelForSeq2SeqLM"
@@ -53,6 +55,7 @@ class Text2TextGeneration(Recipe):
     cut_by: ClassVar[dict[str, str]] = _seq2seq.CUT_BY
     refused: ClassVar[dict[str, str]] = _seq2seq.REFUSED
     text: ClassVar[str | None] = "input"
+    packages: ClassVar[tuple[str, ...]] = ("sacrebleu",)
     samples: ClassVar[list[Row]] = [
         {"input": "cant come thu", "output": "I am sorry, I cannot come on Thursday."},
         {"input": "key under mat", "output": "The key is under the mat."},
@@ -74,13 +77,13 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
 
     @property
     def best_metric(self) -> tuple[str, bool]:
-        """F1 of the words."""
-        return "f1", True
+        """chrF, which sees how near an output is that is not yet right."""
+        return "chrf", True
 
     @property
     def headline(self) -> tuple[str, ...]:
         """Agreement, and how often outputs were cut off."""
-        return ("f1", "exact_match", "at_limit")
+        return ("exact_match", "f1", "chrf", "at_limit")
 
     # --- rows ----------------------------------------------------------------------------------------------------
 
@@ -142,16 +145,26 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
         return [one["generated_text"] for one in predictions], [gold[0] for gold in references]
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
-        """Exact match and F1, 0 to 100, as SQuAD (or CMRC 2018) counts them, of the best reference; lengths."""
-        from ..metrics import _squad
+        """Exact match and F1 of the best reference, chrF of the corpus, 0 to 100; lengths."""
+        from ..metrics._text import Corpus
 
-        agree = (_squad.cmrc_exact, _squad.cmrc_f1) if self.characters else (_squad.exact, _squad.f1_v1)
-        pairs = [(one["generated_text"], gold) for one, gold in zip(predictions, references, strict=True)]
-        values = {
-            name: np.array([100 * max(score(text, one) for one in gold) for text, gold in pairs])
-            for name, score in zip(("exact_match", "f1"), agree, strict=True)
-        }
-        return partial(_seq2seq.means, {**values, **_seq2seq.lengths(predictions)})
+        texts = [one["generated_text"] for one in predictions]
+        values = {}
+        for name, agree in zip(("exact_match", "f1"), self._agreement(), strict=True):
+            best = [max(map(partial(agree, text), wanted)) for text, wanted in zip(texts, references, strict=True)]
+            values[name] = 100 * np.array(best)
+        values |= _seq2seq.lengths(predictions)
+        corpus = Corpus(texts, references, names=["chrf"])
+        self.signatures = corpus.signatures
+        return lambda weights: {**_seq2seq.means(values, weights), **corpus.measure(weights)}
+
+    def _agreement(self) -> tuple[Callable[[str, str], float], Callable[[str, str], float]]:
+        """How exact match and F1 compare a text with a reference, 0 to 1."""
+        from ..metrics import _squad, _text
+
+        if self.normalize is None:
+            return _text.exact, partial(_text.token_f1, characters=bool(self.characters))
+        return (_squad.cmrc_exact, _squad.cmrc_f1) if self.characters else (_squad.exact, _squad.f1_v1)
 
 
 def _from_instructions(batch: Batch, more: str | None) -> Batch:

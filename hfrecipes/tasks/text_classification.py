@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from ..errors import ConfigError
+from ..heads import unit_of
 from ..recipe import Batch, Column, Measure, Recipe, Row
 from . import _calibration, _imbalance
 from ._loss import ItemLoss, over_batch, token_loss
@@ -129,8 +130,8 @@ print(classify("{text}", top_k=None))
 
     @property
     def headline(self) -> tuple[str, ...]:
-        """The usual score, and one that sees what it does not: small classes, ranks."""
-        shown = {MULTI: ("f1_micro", "f1_macro", "lrap"), REGRESSION: ("pearsonr", "spearmanr")}
+        """The usual scores, and one that sees what they do not: small classes, ranks, how far off numbers are."""
+        shown = {MULTI: ("f1_micro", "f1_macro", "lrap"), REGRESSION: ("pearsonr", "spearmanr", "r2", "mae")}
         return shown.get(self.problem_type or SINGLE, ("accuracy", "f1_macro"))
 
     # --- labels --------------------------------------------------------------------------------------------------
@@ -158,8 +159,10 @@ print(classify("{text}", top_k=None))
         return [said]
 
     def count(self, train: Dataset) -> list[str]:
-        """Rows of each label, and the weights that follow."""
+        """Rows of each label, and the weights that follow; of numbers their mean and spread."""
         if self.problem_type == REGRESSION:
+            numbers = [number for number in map(_number, train["label"]) if number is not None]
+            self.number_scale = (float(np.mean(numbers)), unit_of(float(np.std(numbers))))
             return []
         golds = [gold for value in train["label"] if (gold := self.gold({"label": value})) is not None]
         self.trained_rows = len(golds)
@@ -395,31 +398,12 @@ print(classify("{text}", top_k=None))
             table[row, [ids[name] for name in names]] = 1
         return table
 
-    def score(self, predictions: list[Row], references: list[Any]) -> dict[str, float]:
-        """Shares and F1 from 0 to 1, correlations from -1 to 1, errors in the label's units."""
-        from ..metrics import load
-
-        inputs = dict(zip(("predictions", "references"), self.metric_inputs(predictions, references), strict=True))
-        if self.problem_type == REGRESSION:
-            return {name: load(name).compute(**inputs)[name] for name in ("pearsonr", "spearmanr", "mse", "mae")}
-        if self.problem_type == MULTI:
-            return self._score_several(inputs, predictions, references)
-        scores: dict[str, float] = {"accuracy": load("accuracy").compute(**inputs)["accuracy"]}
-        for average in ("macro", "weighted"):
-            for name in ("f1", "precision", "recall"):
-                scores[f"{name}_{average}"] = load(name).compute(**inputs, average=average)[name]
-        return {**scores, **load("matthews_correlation").compute(**inputs), **self._calibrated(predictions, references)}
-
     def _shares(self, predictions: list[Row], labels: list[str]) -> np.ndarray:
         """Probabilities (rows, labels), by name: what was written may have the labels in the order of another head.
 
         They are 0 for labels that train lacks.
         """
         return np.array([[one["scores"].get(name, 0.0) for name in labels] for one in predictions])
-
-    def _calibrated(self, predictions: list[Row], references: list[Any]) -> dict[str, float]:
-        once = np.ones((1, len(references)))
-        return {name: float(one[0]) for name, one in self._calibration(predictions, references)(once).items()}
 
     def _calibration(self, predictions: list[Row], references: list[Any]) -> Measure:
         """How far probabilities can be trusted: `ece` and `brier`, 0 at best.
@@ -439,25 +423,8 @@ print(classify("{text}", top_k=None))
         right = shares.argmax(1) == gold
         return partial(_weighted.calibration, shares.max(1, keepdims=True), right[:, None], squared)
 
-    def _score_several(
-        self, inputs: dict[str, list[Any]], predictions: list[Row], references: list[Any]
-    ) -> dict[str, float]:
-        from ..metrics import load
-
-        scores = {}
-        for name in ("f1", "precision", "recall"):
-            for average in ("micro", "macro"):
-                scores[f"{name}_{average}"] = load(name, "multilabel").compute(**inputs, average=average)[name]
-        scores["subset_accuracy"] = load("accuracy", "multilabel").compute(**inputs)["accuracy"]
-        labels = self._scored_labels(references)
-        ranked = self._shares(predictions, labels).tolist()
-        scores["lrap"] = load("lrap").compute(predictions=ranked, references=inputs["references"])["lrap"]
-        scores |= self._calibrated(predictions, references)
-        each = np.atleast_1d(load("f1", "multilabel").compute(**inputs, average=None)["f1"])
-        return scores | {f"f1[{name}]": float(value) for name, value in zip(labels, each, strict=True)}
-
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
-        """The same metrics from weighted counts, all resamples at once."""
+        """Shares and F1 from 0 to 1, correlations from -1 to 1, R2 up to 1, errors in the label's units."""
         from ..metrics import _weighted
 
         predicted, gold = (np.asarray(values) for values in self.metric_inputs(predictions, references))

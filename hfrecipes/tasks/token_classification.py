@@ -87,6 +87,7 @@ class TokenClassification(Recipe):
         "weight_decay": 0.01,
     }
     lora: ClassVar[str | None] = "TOKEN_CLS"
+    padding_side: ClassVar[str | None] = "right"
     samples: ClassVar[list[Row]] = [
         {
             "tokens": ["Ask", "Amina", "Hassan", "at", "the", "boat", "club", "."],
@@ -325,7 +326,7 @@ print(tag("{text}"))
         """Pads labels too."""
         from transformers import DataCollatorForTokenClassification
 
-        collate: Callable[[list[Row]], Any] = DataCollatorForTokenClassification(self.tokenizer)
+        collate: Callable[[list[Row]], Any] = DataCollatorForTokenClassification(self.tokenizer, **self.padding())
         return collate
 
     def reduce(self, logits: Any, labels: Any) -> Any:

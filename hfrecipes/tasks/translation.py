@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ConfigError
+from ..metrics._languages import is_name, language, parse
 from ..recipe import Batch, Column, Measure, Recipe, Row
-from . import _seq2seq
+from . import _seq2seq, _tokens
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PretrainedConfig
 
 
-NEAR = 10  # distance of codes, as langcodes has it: zh-CN and zho_Hans are 0, Ukrainian and Russian 20
+# Distances of codes, as langcodes has them.
+SAME = 1  # of languages: zh and cmn are 0, no and nb 1, hr and bs 8, Ukrainian and Russian 20
+NEAR = 10  # of what is written: zh-CN and zho_Hans are 0, pt-BR and pt-PT 5, zh-CN and zh-TW 54
 
 
 @dataclass(kw_only=True)
@@ -92,26 +95,40 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
     def reshape(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """Texts by language, in one column or in two, become source and target."""
         inside = columns.get("translation")
-        own = {name.strip().lower() for name in columns}
-        named = [own & {column, *self.columns[column].names} for column in ("source", "target")]
+        nested: dict[str, Any] = inside if isinstance(inside, dict) else {}
+        roles, inner = self._roles(columns), self._roles(nested)
+        if all(inner) and not all(roles):
+            return partial(_by_language, source=inner[0], target=inner[1], nested=True)
         asked = (self.source_lang, self.target_lang)  # a column `id` is Indonesian only where that is asked for
-        keys = (
-            list(inside) if isinstance(inside, dict) else [one for one in columns if _is_language(one) or one in asked]
-        )
-        known = any(code and _matching(code, keys) for code in asked)
-        if len(keys) > 2 and not known and not any(named):
+        keys = list(nested) or [name for name in columns if _is_language(name) or is_name(name) or name in asked]
+        known = any(code and _matching(code, keys, any_script=True) for code in asked)
+        if len(keys) > 2 and not known and not any(roles):
             raise ConfigError(f"found the languages {', '.join(keys)}: say which, source_lang=… target_lang=…")
-        if all(named) or not keys or not (isinstance(inside, dict) or known or len(keys) == 2):
+        if all(roles) or not keys or not (nested or known or len(keys) == 2):
             return None
         source, target = self._direction(keys)
-        return partial(_by_language, source=source, target=target, nested=isinstance(inside, dict))
+        return partial(_by_language, source=source, target=target, nested=bool(nested))
+
+    def _roles(self, names: Iterable[str]) -> list[str | None]:
+        """The names that say source and target themselves, and no language."""
+        plain = {name.strip().lower(): name for name in names}
+        roles = []
+        for column in ("source", "target"):
+            usual = (column, *self.columns[column].names)
+            roles.append(next((plain[name] for name in usual if name in plain), None))
+        return roles
 
     def _direction(self, keys: list[str]) -> tuple[str | None, str | None]:
         """The keys of source and target among those of the data; what is not given is guessed, and kept."""
-        source, target = (_matching(code, keys) for code in (self.source_lang, self.target_lang))
-        for code, key, name in ((self.source_lang, source, "source_lang"), (self.target_lang, target, "target_lang")):
-            if code is not None and key is None and len(keys) > 1:
-                raise ConfigError(f"{name}: no {code} in the data, which has {', '.join(keys)}")
+        asked = {"source_lang": self.source_lang, "target_lang": self.target_lang}
+        chosen = {name: _matching(code, keys, any_script=True) for name, code in asked.items()}
+        unknown = [key for key in keys if not language(key) and key not in chosen.values()]
+        for name, code in asked.items():
+            if code is not None and chosen[name] is None and len(keys) > 1:
+                if not unknown or len(keys) > 2:
+                    raise ConfigError(f"{name}: no {code} in the data, which has {', '.join(keys)}")
+                chosen[name] = unknown.pop(0)  # a key that names no language is in that of the option
+        source, target = chosen.values()
         if source is not None and source == target:
             raise ConfigError(f"source_lang and target_lang are both {source}, expected two of {', '.join(keys)}")
         left = [key for key in keys if key not in (source, target)]
@@ -130,9 +147,17 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
         return _seq2seq.wanted(row.get("target"), row.get("references")) or None
 
     def study(self, train: Dataset) -> list[str]:
-        """Say the direction."""
-        known = self.source_lang and self.target_lang
-        return [f"from {self.source_lang} to {self.target_lang}; options.source_lang changes that"] if known else []
+        """Say the direction.
+
+        Raises:
+            ConfigError: A language is none that is known, and its texts do not show one.
+        """
+        said, some = [], _tokens.some(train)
+        for name, code in (("source", self.source_lang), ("target", self.target_lang)):
+            said += _look_at(name, code, _seq2seq.texts(some, name)) if code else []
+        if self.source_lang and self.target_lang:
+            said.append(f"from {self.source_lang} to {self.target_lang}; options.source_lang changes that")
+        return said
 
     def settle(self, model_config: PretrainedConfig) -> list[str]:
         """Prefix and language codes of the model.
@@ -146,14 +171,16 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
                 given = getattr(self, name)
                 code = _matching(given, codes)
                 if code is None:
+                    other = _matching(given, codes, any_script=True)
+                    edit = f", which it knows in another script only ({name}={other} takes that)" if other else ""
                     raise ConfigError(
-                        f"{name}: the model needs a language code, found {given}; it has {', '.join(codes)}"
+                        f"{name}: the model needs a language code, found {given}{edit}; it has {', '.join(codes)}"
                     )
                 setattr(self, name, code)
             self.tokenizer.src_lang, self.tokenizer.tgt_lang = self.source_lang, self.target_lang
             said = [f"language codes of the model: {self.source_lang} to {self.target_lang}"]
         pair = "translation_{}_to_{}".format(
-            *(code and _language(code) for code in (self.source_lang, self.target_lang))
+            *(code and language(code) for code in (self.source_lang, self.target_lang))
         )
         return [*said, *_seq2seq.settle_prefix(self, model_config, pair), *_seq2seq.settle(self, model_config)]
 
@@ -181,7 +208,7 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
     @property
     def languages(self) -> list[str]:
         """Both, as ISO 639 has them."""
-        known = [code and _language(code) for code in (self.source_lang, self.target_lang)]
+        known = [code and language(code) for code in (self.source_lang, self.target_lang)]
         return list(dict.fromkeys(code for code in known if code))
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
@@ -200,14 +227,32 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """BLEU and chrF of the corpus, exact match, 0 to 100; tokens written, and the share that ends at the limit."""
-        from ..metrics._text import Corpus, language_of
+        from ..metrics._text import Corpus, exact
 
         texts = [one["translation_text"] for one in predictions]
-        corpus = Corpus(texts, references, self.target_lang or language_of([gold[0] for gold in references]))
+        corpus = Corpus(texts, references, self.target_lang or "")
         self.signatures = corpus.signatures
-        exact = [100.0 * (text in map(str.strip, wanted)) for text, wanted in zip(texts, references, strict=True)]
-        values = {"exact_match": np.array(exact), **_seq2seq.lengths(predictions)}
+        best = [max(map(partial(exact, text), wanted)) for text, wanted in zip(texts, references, strict=True)]
+        values = {"exact_match": 100 * np.array(best), **_seq2seq.lengths(predictions)}
         return lambda weights: {**corpus.measure(weights), **_seq2seq.means(values, weights)}
+
+
+def _look_at(name: str, code: str, texts: list[str]) -> list[str]:
+    """What is odd about the texts of a language, or its name.
+
+    Raises:
+        ConfigError: It is no language, and the texts do not show one.
+    """
+    from ..metrics._text import bleu_tokenizer, language_of
+
+    shown = language_of(texts)
+    if not language(code) and not shown:
+        raise ConfigError(
+            f"{name}_lang: {code} is no language that is known: say which it is, as {name}_lang=de for German"
+        )
+    if shown and bleu_tokenizer(code, []) == "13a":
+        return [f"{name}_lang: {code}, but its texts look like {shown}, and count as that in BLEU"]
+    return []
 
 
 def language_codes(tokenizer: Any) -> list[str]:
@@ -223,28 +268,36 @@ def _is_language(name: str) -> bool:
     return re.fullmatch(r"[a-z]{2,3}([-_][A-Za-z]{2,4})?", name) is not None and name not in ("id", "src", "tgt", "key")
 
 
-def _matching(code: str | None, known: Sequence[str]) -> str | None:
-    """The one of the known codes that is meant, by the same language in another spelling; None where there is none."""
+def _matching(code: str | None, known: Sequence[str], *, any_script: bool = False) -> str | None:
+    """The one of the known codes that is meant, by the same language in another spelling; None where there is none.
+
+    Args:
+        code: Code or name of a language.
+        known: Codes, or names.
+        any_script: Whether the language may be in another script than `code` asks for: zh_CN for zh-TW.
+    """
     if code is None or code in known:
         return code
     import langcodes
 
-    try:
-        found, _ = langcodes.closest_match(code, list(known), max_distance=NEAR)
-    except ValueError:  # no code at all
-        found = ""
-    same = [one for one in known if _language(one) == _language(code) != ""]
-    return found if found in known else same[0] if len(same) == 1 else None
+    wanted = parse(code)
+    if wanted is None:
+        return None
+    fitting: dict[str, str] = {}
+    for name in known:
+        other = parse(name)
+        if other is None or langcodes.tag_distance(wanted.language, other.language) > SAME:
+            continue
+        if any_script or _may_be_written_as(wanted, other):
+            fitting.setdefault(other.to_tag(), name)
+    nearest, _ = langcodes.closest_match(wanted.to_tag(), list(fitting), max_distance=NEAR)
+    return fitting.get(nearest) or (next(iter(fitting.values())) if len(fitting) == 1 else None)
 
 
-def _language(code: str) -> str:
-    """The language alone in its usual spelling: de for deu_Latn and de_DE."""
-    import langcodes
-
-    try:
-        return langcodes.Language.get(code).language or ""
-    except ValueError:
-        return ""
+def _may_be_written_as(wanted: Any, other: Any) -> bool:
+    """Whether both have one script; where the first leaves it open, any will do."""
+    is_open = wanted.script is None and wanted.territory is None
+    return is_open or wanted.maximize().script == other.maximize().script
 
 
 def _by_language(batch: Batch, source: str | None, target: str | None, nested: bool) -> Batch:

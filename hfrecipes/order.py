@@ -1,0 +1,54 @@
+"""The order of training rows: it follows from seed and epoch alone, so that a resumed run finds it again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+
+def start_epoch(batches: Any, args: TrainingArguments, epoch: int) -> None:
+    """Have the sampler of an epoch draw as the seed and the number of the epoch say.
+
+    Left alone, the order of rows grouped by length depends on all that was drawn before, and the other samplers add
+    seed and epoch, so that seeds 1 and 2 share all orders but one.
+
+    Args:
+        batches: Batch sampler of the train dataloader.
+        args: With `data_seed`, or else `seed`.
+        epoch: From 0.
+    """
+    import torch
+    import transformers
+
+    sampler, seed = _sampler(batches), args.seed if args.data_seed is None else args.data_seed
+    if isinstance(sampler, transformers.trainer_pt_utils.LengthGroupedSampler):
+        sampler.generator = torch.Generator().manual_seed(_mixed(seed) + epoch)
+    elif hasattr(sampler, "initial_seed"):  # accelerate's, which adds the epoch itself
+        sampler.initial_seed = _mixed(seed)
+
+
+def batches_of(batches: Any, args: TrainingArguments, epoch: int) -> list[list[int]]:
+    """Numbers of the features in each batch of an epoch; nothing where the sampler draws from a state that is gone."""
+    import torch
+
+    if isinstance(_sampler(batches), torch.utils.data.RandomSampler) and not hasattr(_sampler(batches), "initial_seed"):
+        return []
+    start_epoch(batches, args, epoch)
+    if hasattr(_sampler(batches), "set_epoch"):
+        _sampler(batches).set_epoch(epoch)
+    return [list(batch) for batch in batches]
+
+
+def _sampler(batches: Any) -> Any:
+    while hasattr(batches, "batch_sampler"):  # several processes wrap it
+        batches = batches.batch_sampler
+    return getattr(batches, "sampler", None)
+
+
+def _mixed(seed: int) -> int:
+    """A number far from that of the next seed; below 2**31, so that epochs can be added."""
+    import numpy as np
+
+    return int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)
