@@ -43,6 +43,15 @@ def with_texts(
     return [{**prediction, **texts.get(place, {})} for place, prediction in enumerate(predictions)]
 
 
+def look_at_padding(trainer: Trainer, recipe: Recipe, rows: Dataset) -> None:
+    """See before training whether texts can be written together, and print it where they cannot."""
+    if recipe.written_rows:
+        known = [
+            prompt.input_ids for prompt in recipe.prompts(rows.select(range(min(8, len(rows)))), scored=True) if prompt
+        ]
+        _batch_size(trainer, known)
+
+
 def generate(trainer: Trainer, prompts: list[list[int]], *, seed: int | None = None, **how: Any) -> list[list[int]]:
     """What the model writes behind each prompt, by its own generation settings.
 

@@ -29,6 +29,7 @@ SINGLE: ProblemType = "single_label_classification"
 MULTI: ProblemType = "multi_label_classification"
 REGRESSION: ProblemType = "regression"
 THRESHOLD = 0.5
+FEW = 6  # labels that are named
 
 
 def _words(words: str) -> tuple[str, ...]:
@@ -202,6 +203,12 @@ print(classify("{text}", top_k=None))
             return {"label is a vector of 0 and 1; give lists of names": list(range(len(rows)))}
         if len(self._learnt) < 2:
             return {f"only one label, {', '.join(self._learnt) or 'none'}: expected two or more": []}
+        names = set()
+        for value in rows["label"]:
+            names |= set(self._names(value))
+        if len(names) > 1 and not names & self._learnt:  # spelled otherwise, as 0 and 1 for bad and good
+            shown = ", ".join(sorted(names)[:FEW])
+            return {f"none of the labels {shown} stands in train, which has {', '.join(self.labels[:FEW])}": []}
         return {}
 
     def label_problems(self, rows: Dataset) -> dict[str, list[int]]:
