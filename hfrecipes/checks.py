@@ -90,8 +90,8 @@ def _problems(rows: Dataset, recipe: Recipe, split: str) -> tuple[dict[str, list
         if split == "train":
             wrong, of_labels = {**wrong, **of_labels, **recipe.unknown_labels(rows)}, {}
             known = set(_rows_in(wrong))
-            for sentence, places in recipe.untrainable(rows).items():
-                rest = [place for place in places if place not in known]
+            for sentence, indices in recipe.untrainable(rows).items():
+                rest = [index for index in indices if index not in known]
                 wrong |= {sentence: rest} if rest else {}
     empty = empty_texts(rows, recipe)
     missing = _missing_answers(rows, recipe, split, {**empty, **wrong, **of_labels})
@@ -99,7 +99,11 @@ def _problems(rows: Dataset, recipe: Recipe, split: str) -> tuple[dict[str, list
 
 
 def _rows_in(problems: Mapping[str, list[int]]) -> list[int]:
-    return sorted({place for places in problems.values() for place in places})
+    """Indices of all rows that are named, in their order."""
+    indices: set[int] = set()
+    for rows in problems.values():
+        indices.update(rows)
+    return sorted(indices)
 
 
 def _not_scorable(
@@ -110,8 +114,8 @@ def _not_scorable(
         return problems
     references, gone = golds(recipe, rows), set(dropped)
     left: dict[str, list[int]] = {}
-    for sentence, places in problems.items():
-        without = [place for place in places if references[place] is None and place not in gone]
+    for sentence, indices in problems.items():
+        without = [index for index in indices if references[index] is None and index not in gone]
         left |= {sentence: without} if without else {}
     return left
 
@@ -239,11 +243,11 @@ def name_rows(split: str, sentence: str, places: list[int]) -> str:
     return f"{split}: {_in_rows(sentence, places)}"
 
 
-def _in_rows(sentence: str, places: list[int]) -> str:
-    if not places:
+def _in_rows(sentence: str, indices: list[int]) -> str:
+    if not indices:
         return sentence
-    rows = list(dict.fromkeys(places))
-    times = f" {len(places)} times" if len(places) > len(rows) else ""
+    rows = list(dict.fromkeys(indices))
+    times = f" {len(indices)} times" if len(indices) > len(rows) else ""
     shown = ", ".join(map(str, rows[:FEW])) + (", …" if len(rows) > FEW else "")
     return f"{sentence}{times} in {len(rows)} row{'s' * (len(rows) > 1)} ({shown}, counted from 0)"
 
@@ -254,15 +258,15 @@ def scored_as_wrong(data: Data, recipe: Recipe) -> dict[str, str]:
     for split, rows in data.splits.items():
         if split == "train" or not data_has_answers(rows, recipe):
             continue
-        found = {**recipe.unknown_labels(rows), **recipe.label_problems(rows)}
-        if found:
+        problems = {**recipe.unknown_labels(rows), **recipe.label_problems(rows)}
+        if problems:
             named = []
-            for sentence, places in found.items():
-                named.append(_in_rows(sentence, [data.places[split][place] for place in places]))
-            shown = [*named[:FEW], *([f"and {len(named) - FEW} more"] if len(named) > FEW else [])]
+            for sentence, indices in problems.items():
+                named.append(_in_rows(sentence, [data.places[split][index] for index in indices]))
+            more = [f"and {len(named) - FEW} more"] if len(named) > FEW else []
             notes[split] = (
-                f"{split}: no prediction can match the label of {len(_rows_in(found))} of {len(rows)} rows; "
-                f"it counts as wrong: {'; '.join(shown)}"
+                f"{split}: no prediction can match the label of {len(_rows_in(problems))} of {len(rows)} rows; "
+                f"it counts as wrong: {'; '.join([*named[:FEW], *more])}"
             )
     return notes
 

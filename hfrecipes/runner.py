@@ -376,7 +376,8 @@ def _lines(job: Job, predicted: dict[str, _Predicted]) -> Iterator[dict[str, Any
     for split, one in predicted.items():
         if split == "train":
             continue
-        columns = job.data.places[split], one.rows, one.predictions, job.golds[split]
+        references = checks.golds(job.recipe, one.rows)  # anew: the checkpoint may have another order of labels
+        columns = job.data.places[split], one.rows, one.predictions, references
         for number, row, prediction, reference in zip(*columns, strict=True):
             label = checks.written_label(job.recipe, reference, prediction)
             yield {"split": split, "row": number, **row, **label, "prediction": prediction}

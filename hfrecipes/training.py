@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import adapters, checks, divergence, heads, neighbours, order, predict, regularization, scoring
+from . import adapters, checks, divergence, heads, neighbours, order, predict, regularization, scoring, writing
 from . import model as model_module
 from .card import few_examples
 from .config import RunConfig
@@ -76,6 +76,7 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
     with neighbours.precision_of(trainer):
         trainer.data_collator = neighbours.check(trainer.model, recipe, collator, features)
         recipe.check_model(trainer.model)
+    writing.look_at_padding(trainer, recipe, plan.data.splits["train"])
     return trainer
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from transformers import Trainer
 
 _READS_PADDING: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()  # what was seen of each model
+LOOKED_AT = 8  # rows whose prompts are tried before training
 MANY = 200  # texts to write: below, no progress bar
 HELD = 12  # letters that a text that is being written is shown behind
 
@@ -41,6 +42,13 @@ def with_texts(
     ids = generate(trainer, [one.input_ids for one in prompts.values()], seed=trainer.args.seed if scored else None)
     texts = {place: recipe.decode_generated(prompts[place], made) for place, made in zip(prompts, ids, strict=True)}
     return [{**prediction, **texts.get(place, {})} for place, prediction in enumerate(predictions)]
+
+
+def look_at_padding(trainer: Trainer, recipe: Recipe, rows: Dataset) -> None:
+    """See before training whether texts can be written together, and print it where they cannot."""
+    if recipe.written_rows:
+        prompts = recipe.prompts(rows.select(range(min(LOOKED_AT, len(rows)))), scored=True)
+        _batch_size(trainer, [prompt.input_ids for prompt in prompts if prompt is not None])
 
 
 def generate(trainer: Trainer, prompts: list[list[int]], *, seed: int | None = None, **how: Any) -> list[list[int]]:

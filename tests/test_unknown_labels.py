@@ -240,6 +240,13 @@ def test_what_is_no_tag_of_the_scheme_is_an_entity_that_is_missed(scheme, tag):
     assert found["recall"] == found["recall_strict"] == pytest.approx(1 / 2)
 
 
+def test_tags_that_the_data_names_beside_the_scheme_are_scored_too():
+    recipe = TokenClassification(scheme="BIO")
+    recipe.labels = ["O", "B-x", "S-x", "misc"]
+    found = both(recipe, [{"tags": ["misc", "S-x", "O"]}], [["misc", "B-x", "O"]])
+    assert (found["accuracy"], found["recall"]) == (pytest.approx(2 / 3), pytest.approx(1 / 2))
+
+
 def test_a_choice_that_is_none_counts_as_wrong():
     recipe = find("multiple-choice")(label_form="from_1")
     references = [recipe.gold({"choices": CHOICES, "label": label}) for label in ("1", "3", "0", "4", "by ship")]
@@ -428,6 +435,17 @@ def test_rows_that_were_got_wrong_are_those_whose_label_differs(labels, tiny_ber
         own = [line for line in lines if line["split"] == split]
         wrong = sum(line["label"] != line["prediction"]["label"] for line in own)
         assert result.metrics[split]["accuracy"] == pytest.approx(1 - wrong / 12)
+
+
+def test_several_labels_are_written_in_the_order_of_predictions(tiny_bert, tmp_path):
+    rows = [text(["z", "a"] if place % 2 else ["a", "z", "m"], place) for place in range(24)]
+    settings = {"model": tiny_bert, "max_steps": 1, "bf16": False, "output_dir": "run"}
+    result = hfrecipes.run(
+        "text-classification", dataset={"train": rows, "test": rows[:12]}, threshold=1e-6, **settings
+    )
+    lines = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
+    right = [line["label"] == line["prediction"]["label"] for line in lines if line["split"] == "test"]
+    assert result.metrics["test"]["subset_accuracy"] == pytest.approx(np.mean(right)) == 0.5
 
 
 @pytest.mark.parametrize("form", [["A", "B", "C"], ["1", "2", "3"], CHOICES])

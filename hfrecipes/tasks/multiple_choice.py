@@ -129,25 +129,28 @@ print(choices[int(logits.argmax())])
             return None
         # A letter or a text among numbers is still one; a number is read in the one way alone.
         forms = [self.label_form or "from_0", *(("letter", "text") if _choices.number_of(label) is None else ())]
-        found = (place for form in forms if (place := _choices.place_of(label, choices, form)) is not None)
-        return next(found, str(label))
+        for form in forms:
+            number = _choices.place_of(label, choices, form)
+            if number is not None:
+                return number
+        return str(label)
 
     def problems(self, rows: Dataset) -> dict[str, list[int]]:
         """Rows that leave nothing to choose."""
-        found: dict[str, list[int]] = defaultdict(list)
-        for place, choices in enumerate(rows["choices"]):
+        problems: dict[str, list[int]] = defaultdict(list)
+        for index, choices in enumerate(rows["choices"]):
             size = len(choices or ())
             if not 2 <= size <= len(_choices.LETTERS):
-                found[f"there are {size} choices, expected 2 to {len(_choices.LETTERS)}"].append(place)
-        return found
+                problems[f"there are {size} choices, expected 2 to {len(_choices.LETTERS)}"].append(index)
+        return problems
 
     def unknown_labels(self, rows: Dataset) -> dict[str, list[int]]:
         """Labels that are none of the choices."""
-        found: dict[str, list[int]] = defaultdict(list)
-        for place, row in enumerate(_row_by_row(rows)):
+        unknown: dict[str, list[int]] = defaultdict(list)
+        for index, row in enumerate(_row_by_row(rows)):
             if isinstance(self.gold(row), str):
-                found[f"label {str(row['label'])[:40]!r} is none of the choices"].append(place)
-        return found
+                unknown[f"label {str(row['label'])[:40]!r} is none of the choices"].append(index)
+        return unknown
 
     def groups(self, rows: Dataset) -> Sequence[Any] | None:
         """The context, which several questions may share."""
@@ -245,9 +248,9 @@ def _row_by_row(columns: Any) -> Iterator[Row]:
         yield {"choices": choices, "label": label}
 
 
-def _number(gold: Any) -> int:
+def _number(label: Any) -> int:
     """The choice, or -100 for a label that is none: it counts as wrong, and the loss ignores it."""
-    return gold if isinstance(gold, int) else -100
+    return label if isinstance(label, int) else -100
 
 
 def _certain(choices: list[str], place: int) -> Row:

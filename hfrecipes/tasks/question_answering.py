@@ -170,15 +170,15 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
 
     def unknown_labels(self, rows: Dataset) -> dict[str, list[int]]:
         """Answers without text, and questions without answer where each must have one."""
-        found = defaultdict(list)
-        for place, cell in enumerate(rows["answers"]):
+        unknown = defaultdict(list)
+        for index, cell in enumerate(rows["answers"]):
             if self.gold({"answers": cell}) == NO_TEXT:
-                found[
+                unknown[
                     "an answer has no text"
                     if _answers.pairs(cell)
                     else "the question has no answer: options.version_2_with_negative=true allows that"
-                ].append(place)
-        return found
+                ].append(index)
+        return unknown
 
     def untrainable(self, rows: Dataset) -> dict[str, list[int]]:
         """Answers without text, and questions none of whose answers stands where it should, or in one other place."""

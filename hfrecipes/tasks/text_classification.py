@@ -29,6 +29,7 @@ SINGLE: ProblemType = "single_label_classification"
 MULTI: ProblemType = "multi_label_classification"
 REGRESSION: ProblemType = "regression"
 THRESHOLD = 0.5
+FEW = 6  # labels that are named
 
 
 def _words(words: str) -> tuple[str, ...]:
@@ -170,7 +171,10 @@ print(classify("{text}", top_k=None))
         return _imbalance.settle(self, Counter(names))
 
     def gold(self, row: Row) -> Any:
-        """Label name, list of names, or number; None for a missing label, or -1 where that is no label."""
+        """Label name, list of names in the order of predictions, or number; None for a missing label.
+
+        None for -1, too, where that is no label.
+        """
         value = row.get("label")
         if _is_missing(value):
             return None
@@ -179,7 +183,9 @@ print(classify("{text}", top_k=None))
         if self.problem_type == MULTI:
             if not isinstance(value, list):
                 return [f"no list: {value}"]  # which is no label, and counts as wrong
-            return list(dict.fromkeys(self._known(_name(one)) for one in value))
+            names = dict.fromkeys(self._known(_name(one)) for one in value)
+            known = [name for name in self.labels if name in names]
+            return [*known, *(name for name in names if name not in self.labels)]
         name = self._known(_name(value))
         return None if name == "-1" and name not in self.labels else name
 
@@ -197,37 +203,43 @@ print(classify("{text}", top_k=None))
             return {"label is a vector of 0 and 1; give lists of names": list(range(len(rows)))}
         if len(self._learnt) < 2:
             return {f"only one label, {', '.join(self._learnt) or 'none'}: expected two or more": []}
+        names = set()
+        for value in rows["label"]:
+            names |= set(self._names(value))
+        if len(names) > 1 and not names & self._learnt:  # spelled otherwise, as 0 and 1 for bad and good
+            shown = ", ".join(sorted(names)[:FEW])
+            return {f"none of the labels {shown} stands in train, which has {', '.join(self.labels[:FEW])}": []}
         return {}
 
     def label_problems(self, rows: Dataset) -> dict[str, list[int]]:
         """Values that are no labels of this kind."""
-        found: dict[str, list[int]] = defaultdict(list)
-        for place, value in enumerate(rows["label"]):
+        problems: dict[str, list[int]] = defaultdict(list)
+        for index, value in enumerate(rows["label"]):
             if _is_missing(value):
                 continue
             if self.problem_type == REGRESSION:
                 if _number(value) is None:
-                    found[f"label {str(value)[:40]!r} is no number"].append(place)
+                    problems[f"label {str(value)[:40]!r} is no number"].append(index)
             elif isinstance(value, list) != (self.problem_type == MULTI):
-                found["label is a list in some rows and one value in others, or no list of labels"].append(place)
+                problems["label is a list in some rows and one value in others, or no list of labels"].append(index)
             elif isinstance(value, list) and any(map(_is_missing, value)):
-                found["a list of labels has an empty cell"].append(place)
-        return found
+                problems["a list of labels has an empty cell"].append(index)
+        return problems
 
     def unknown_labels(self, rows: Dataset) -> dict[str, list[int]]:
         """Labels that train lacks."""
-        found: dict[str, list[int]] = defaultdict(list)
+        problems: dict[str, list[int]] = defaultdict(list)
         learnt = self._learnt
-        for place, value in enumerate(rows["label"]):
+        for index, value in enumerate(rows["label"]):
             for name in dict.fromkeys(self._names(value)):
                 if name not in learnt:
-                    found[f"label {name!r} is unknown to the training rows"].append(place)
-        return found
+                    problems[f"label {name!r} is unknown to the training rows"].append(index)
+        return problems
 
     def untrainable(self, rows: Dataset) -> dict[str, list[int]]:
         """Lists that name a label twice, which counts once where it is scored."""
         named = [self._names(value) for value in rows["label"]]
-        twice = [place for place, names in enumerate(named) if len(set(names)) < len(names)]
+        twice = [index for index, names in enumerate(named) if len(set(names)) < len(names)]
         return {"a label stands twice in one row": twice} if twice else {}
 
     @property

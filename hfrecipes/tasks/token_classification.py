@@ -194,7 +194,7 @@ print(tag("{text}"))
     def _canonical(self, tags: Iterable[str]) -> list[str]:
         """Tags in the letters of BIOES and with a hyphen, as seqeval reads them; as they are where they stand alone.
 
-        One that is no tag of the scheme becomes an entity of a type that no prediction has.
+        One that is no tag of the scheme becomes an entity of a type of its own.
         """
         return [self._canonical_tag(tag) for tag in tags]
 
@@ -213,38 +213,38 @@ print(tag("{text}"))
 
     def problems(self, rows: Dataset) -> dict[str, list[int]]:
         """No two tags, or no sentences."""
-        found: dict[str, list[int]] = {}
+        problems: dict[str, list[int]] = {}
         if len(self.labels) < 2:
-            found[f"only one tag, {', '.join(self.labels) or 'none'}: expected two or more"] = []
+            problems[f"only one tag, {', '.join(self.labels) or 'none'}: expected two or more"] = []
         if len(rows) > 1 and {len(tokens or ()) for tokens in rows["tokens"]} == {1}:
-            found["every row has one token: expected a sentence a row, or blank lines between sentences"] = []
-        return found
+            problems["every row has one token: expected a sentence a row, or blank lines between sentences"] = []
+        return problems
 
     def label_problems(self, rows: Dataset) -> dict[str, list[int]]:
         """Spans that no tags can stand for, and words without tag."""
-        found: dict[str, list[int]] = defaultdict(list)
-        for place, row in enumerate(rows):
+        problems: dict[str, list[int]] = defaultdict(list)
+        for index, row in enumerate(rows):
             of_spans = list(span_problems(row.get("text") or "", row.get("entities") or []))
             for sentence in of_spans:
-                found[sentence].append(place)
+                problems[sentence].append(index)
             tags = self.gold(row)
             if tags is None or of_spans:
                 continue
             if len(tags) != len(row["tokens"] or ()):
-                found["there are not as many tags as tokens"].append(place)
+                problems["there are not as many tags as tokens"].append(index)
             if not _MISSING.isdisjoint(tags):
-                found["a token has no tag"].append(place)
-        return found
+                problems["a token has no tag"].append(index)
+        return problems
 
     def unknown_labels(self, rows: Dataset) -> dict[str, list[int]]:
-        """Tags that train lacks, or that break with the others; a row as often as it has one."""
-        found: dict[str, list[int]] = defaultdict(list)
+        """Tags that train lacks, or that break with the others; the index of a row stands once for each such tag."""
+        unknown: dict[str, list[int]] = defaultdict(list)
         known = {tag for tag in self.labels if self.scheme == "none" or tag == OUTSIDE or split(tag)[0]} | _MISSING
-        for place, tags in enumerate(map(self._tags, rows["tags"])):
+        for index, tags in enumerate(map(self._tags, rows["tags"])):
             for tag in tags or ():
                 if tag not in known:
-                    found[self._stranger(tag)].append(place)
-        return found
+                    unknown[self._stranger(tag)].append(index)
+        return unknown
 
     def _tags(self, tags: Any) -> Any:
         return self.gold({"tags": tags})
@@ -308,7 +308,7 @@ print(tag("{text}"))
         """Label id of each word; -100, which the loss ignores, for a tag that train lacks, or that is of no word."""
         if len(words) != len(tags):
             return [-100] * len(words)
-        ids = {tag: place for place, tag in enumerate(self.labels)}
+        ids = {tag: index for index, tag in enumerate(self.labels)}
         return [ids.get(str(tag), -100) for tag in tags]
 
     def _windows(self, sentences: list[list[str]]) -> tuple[Any, list[dict[int, tuple[int, int]]]]:
@@ -409,10 +409,10 @@ print(tag("{text}"))
         words = np.array([len(tags) for tags in gold], float)
         if self.scheme == "none":
             found, there = list(map(_by_tag, predicted)), list(map(_by_tag, gold))
-            tags = _with_unknown(self.labels, there)
+            tags = _with_others(self.labels, there)
             return partial(_of_tags, right, words, _counts(found, there, tags), tags)
         found, there = ([set(_entities_in(tags)) for tags in side] for side in (predicted, gold))
-        types = _with_unknown(self._types, there)
+        types = _with_others(self._types, [*there, *found])
         loose, strict = _counts(found, there, types), _counts(self._strict(predicted), self._strict(gold), types)
         return partial(_of_entities, right, words, loose, strict, types)
 
@@ -459,11 +459,11 @@ def _entities_in(tags: list[str]) -> list[tuple[str, int, int]]:
     return [(kind, int(first), int(last)) for kind, first, last in get_entities(tags)]
 
 
-def _with_unknown(known: list[str], gold: list[set[tuple[str, int, int]]]) -> list[str]:
-    """Types that the model knows, then those that the references alone have."""
+def _with_others(known: list[str], rows: list[set[tuple[str, int, int]]]) -> list[str]:
+    """Types that train has, then others that stand in the rows."""
     types = dict.fromkeys(known)
-    for chunks in gold:
-        types |= dict.fromkeys(sorted(kind for kind, _, _ in chunks))
+    for entities in rows:
+        types |= dict.fromkeys(sorted(kind for kind, _, _ in entities))
     return list(types)
 
 
