@@ -199,10 +199,10 @@ def _check_block(block: str, values: Any, known: Mapping[str, Any]) -> list[str]
             problems.append(sentence.replace("unknown setting ", f"unknown setting {block}."))
         elif wrong := misfit(key, value, known[key]):
             problems += wrong
-        elif isinstance(value, float) and not math.isfinite(value):
-            problems.append(f"{key}: found {format_value(value)}, expected a finite number")
         elif key in _ABOVE and isinstance(value, int | float) and not value > _ABOVE[key]:
             problems.append(f"{key}: found {format_value(value)}, expected a number above {_ABOVE[key]}")
+        elif isinstance(value, float) and not math.isfinite(value):
+            problems.append(f"{key}: found {format_value(value)}, expected a finite number")
     return problems
 
 

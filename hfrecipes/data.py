@@ -86,7 +86,6 @@ def load(config: RunConfig, recipe: Recipe) -> Data:
     data = Data(splits, columns, chosen)
     name_classes(data, kind)
     drop_blind_answers(data, kind)
-    number_rows(data)
     return data
 
 

@@ -242,6 +242,7 @@ def load_data(config: RunConfig, recipe: Recipe) -> tuple[Data, RunConfig]:
     if isinstance(config.dataset, str) and config.dataset == FROM_PYTHON:
         raise ConfigError("this run had its rows given from Python: add dataset=<hub id, file, folder or rows>")
     data = data_module.load(config, recipe)
+    data_module.number_rows(data)
     recipe.labels = data.class_names
     for note in recipe.study(data.splits["train"]):
         say(note)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 DRAWS = 1000
+PROBES = 200  # units that are looked at alone
 LOW = ("loss", "perplexity", "byte_perplexity", "ece", "brier", "mse", "mae", "ter")  # the less, the better
 GAP = "gap"  # beside the splits: how far train is above validation
 MUCH = (
@@ -87,7 +88,7 @@ def _intervals(
     for start in range(0, draws, step):
         counts = metrics.draw_weights(number, min(step, draws - start), generator)
         parts.append(measure(counts if number == rows else counts[:, units]))
-    some = generator.permutation(number)[:step]
+    some = generator.permutation(number)[: min(step, PROBES)]
     alone = {} if loops else measure((units == some[:, None]).astype(np.float32))
     intervals = {}
     for name in parts[0]:

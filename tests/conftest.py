@@ -173,6 +173,13 @@ def own_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(autouse=True)
+def rehearsal_where_it_is_marked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are rehearsed in modules that are marked so, and in other processes; it takes half of a tiny run."""
+    if not request.node.get_closest_marker("rehearsed"):
+        monkeypatch.setattr("hfrecipes.runner.rehearse", lambda job, finish: None)
+
+
 @pytest.fixture
 def quick(tiny_bert: str) -> dict:
     """Settings of a run of a few seconds."""

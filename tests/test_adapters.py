@@ -15,6 +15,8 @@ from hfrecipes import adapters
 from hfrecipes.errors import ConfigError, MissingPackageError, ModelError
 from hfrecipes.plan import configure
 
+pytestmark = pytest.mark.rehearsed
+
 
 @pytest.fixture(scope="module")
 def adapted(tiny_bert: str, tmp_path_factory: pytest.TempPathFactory) -> hfrecipes.Result:

@@ -148,7 +148,10 @@ def save(name: str, folder: Path) -> None:
 
 def run(model: Path, task: str, path: Path, *, lora: bool) -> dict:
     """A step of training, and what the model then predicts."""
-    rows = [dict(find(task).samples[place % 4]) for place in range(16)]
+    samples = find(task).samples
+    if task == "question-answering" and group_of(model.parent.name) == "decoders":
+        samples = [row for row in samples if row["answers"]["text"]]  # the first token of these sees no context
+    rows = [dict(samples[place % len(samples)]) for place in range(16)]
     short = {"max_target_length", "max_new_tokens"} & set(find(task).option_types())
     result = hfrecipes.run(
         task,

@@ -17,6 +17,8 @@ from hfrecipes.config import training_types
 from hfrecipes.recipe import Recipe, arguments_name
 from hfrecipes.registry import find, options, tasks
 
+pytestmark = pytest.mark.rehearsed
+
 TASKS = list(tasks())
 
 

@@ -11,6 +11,8 @@ import hfrecipes
 from hfrecipes import heads
 from hfrecipes.registry import find
 
+pytestmark = pytest.mark.rehearsed
+
 FEW_OUTPUTS = ["text-classification", "token-classification", "question-answering", "multiple-choice"]
 
 

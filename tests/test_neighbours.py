@@ -11,6 +11,8 @@ from conftest import make_tokenizer, opinions
 import hfrecipes
 from hfrecipes.errors import ConfigError, ModelError
 
+pytestmark = pytest.mark.rehearsed
+
 SHORT, LONG = "the film was fine", "the " + "film book meal hotel " * 6 + "was awful"
 ROWS = {"train": opinions(40), "validation": [{"text": SHORT, "label": "good"}, {"text": LONG, "label": "bad"}]}
 

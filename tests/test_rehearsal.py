@@ -15,6 +15,8 @@ from hfrecipes import adapters, folder, model, predict, rehearsal, runner, scori
 from hfrecipes.errors import ModelError
 from hfrecipes.registry import find, tasks
 
+pytestmark = pytest.mark.rehearsed
+
 ROWS = {"train": opinions(40), "validation": opinions(12, 1), "test": opinions(12, 2)}
 
 

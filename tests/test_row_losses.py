@@ -32,6 +32,7 @@ SCRIPT = """
 import json, torch
 import hfrecipes
 
+
 for task, settings in json.load(open("settings.json")).items():
     trainer = hfrecipes.build(task, **settings)
     assert trainer.args.world_size == 2

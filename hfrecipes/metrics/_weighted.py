@@ -144,12 +144,12 @@ def regression(predicted: np.ndarray, gold: np.ndarray, weights: np.ndarray) -> 
     weights = weights.astype(np.float64)
     rows = weights.sum(1)
     squared = weights @ (predicted - gold) ** 2 / rows
-    centred = gold - (weights @ gold / rows)[:, None]
-    spread = (weights * centred**2).sum(1) / rows
+    centred = gold - gold.mean()  # so that few digits are lost in the difference of two squares
+    spread = weights @ centred**2 / rows - (weights @ centred / rows) ** 2
     return {
         "pearsonr": _correlation(predicted[None], gold[None], weights),
         "spearmanr": _correlation(_ranks(predicted, weights), _ranks(gold, weights), weights),
-        "r2": 1 - squared / np.where(spread > 0, spread, np.nan),
+        "r2": 1 - squared / np.where(spread > 1e-12 * (centred**2).mean(), spread, np.nan),
         "mse": squared,
         "mae": weights @ np.abs(predicted - gold) / rows,
     }
