@@ -18,7 +18,7 @@ import numpy as np
 from . import adapters, folder, saved
 from .errors import HFRecipesError, ModelError
 from .heads import outputs
-from .model import parameters, quiet, rounding
+from .model import is_quantized, parameters, quiet, rounding
 from .say import is_main, logger, say
 from .training import Job, assemble
 
@@ -47,7 +47,7 @@ def rehearse(job: Job, finish: Callable[..., Any]) -> None:
     trainer = job.trainer
     if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:  # they wrap a model for good
         return
-    is_large = parameters(trainer.model)["total"] > LARGE
+    is_large = parameters(trainer.model)["total"] > LARGE or is_quantized(job.config.model)
     try:
         with _as_before(job), tempfile.TemporaryDirectory() as path:
             network = trainer.model if is_large else _copy_of(trainer.model)
