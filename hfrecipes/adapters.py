@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from .config import RunConfig, misfit
 from .errors import ConfigError, ModelError, nearest
 from .folder import CARD, write_recipe
+from .heads import bring_body_to, compute_in_float32, scale_of
+from .heads import heads as heads_of
 from .model import (
     ADAPTER,
     CONFIG,
-    HEADS,
     SHARED_KEYWORDS,
     LoadedModel,
     as_model_error,
@@ -124,7 +125,7 @@ def add(loaded: LoadedModel, recipe: Recipe, lora: bool | Mapping[str, Any]) -> 
 
     model, fresh, fresh_tokens = loaded
     given = copy.deepcopy(dict(lora)) if isinstance(lora, Mapping) else {}  # PEFT writes into its lists
-    heads = [name for name, _ in model.named_children() if name in HEADS]
+    heads = list(heads_of(model))
     more = _modules(model, given.pop("modules_to_save", None) or [])
     kept = without_tied(model, sorted({*fresh, *heads, *more}))
     settings: dict[str, Any] = {"peft_type": method_of(lora), "task_type": recipe.lora, "modules_to_save": kept or None}
@@ -354,7 +355,7 @@ def load(base: str | dict[str, Any], recipe: Recipe, path: Path) -> PreTrainedMo
 
     name, keywords = name_and_keywords(RunConfig(task=recipe.task, model=base))
     shared = {key: value for key, value in keywords.items() if key in SHARED_KEYWORDS}
-    dtype = torch.bfloat16 if is_quantized(base) else keywords.get("dtype", torch.float32)
+    dtype = torch.bfloat16 if is_quantized(base) else torch.float32
     with as_model_error(name), quiet():
         shared.setdefault("revision", PeftConfig.from_pretrained(path).revision or "main")
         config = transformers.AutoConfig.from_pretrained(path / CONFIG)
@@ -364,6 +365,9 @@ def load(base: str | dict[str, Any], recipe: Recipe, path: Path) -> PreTrainedMo
         fit_vocabulary(model, recipe.tokenizer)
         if model.can_generate():
             model.generation_config = transformers.GenerationConfig.from_pretrained(path / CONFIG)
+        if not is_quantized(base) and "dtype" in keywords:
+            bring_body_to(model, config.dtype)
+            compute_in_float32(model)
         return merge(PeftModel.from_pretrained(model, path))
 
 
@@ -383,6 +387,7 @@ def merge_trained(
     if not is_quantized(config.model):
         return merge(model), trained
     whole = load(config.model or "", recipe, path / ADAPTER).to(model.device)
+    compute_in_float32(whole)
     expected = logits(whole, batch)
     differ = float((expected - trained).abs().max())
     say(
@@ -430,7 +435,9 @@ def check_saved(
     def adapted() -> Any:
         return load(config.model or "", recipe, path / ADAPTER)
 
-    largest, worst = max(FLOOR, float(expected.abs().max())), 0.0
+    largest, worst = scale_of(expected, recipe.number_scale), 0.0
+    if recipe.number_scale is None:
+        largest = max(FLOOR, largest)
     ways = {"adapter": adapted} if _of_prompts(config.lora) else {"merged model": merged, "adapter": adapted}
     for name, load_again in ways.items():
         with quiet():

@@ -42,7 +42,8 @@ def compute_in_float32(model: PreTrainedModel) -> None:
     """
     for head in heads(model).values():
         head.float()
-        head.forward = partial(_in_float32, head, head.forward)
+        if not isinstance(head.forward, partial):  # it may have been done before
+            head.forward = partial(_in_float32, head, head.forward)
 
 
 def bring_body_to(model: PreTrainedModel, dtype: torch.dtype) -> None:
@@ -83,7 +84,7 @@ def outputs(model: Any, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     try:
         with torch.no_grad():
             made = model(**{name: values.to(model.device) for name, values in batch.items() if name != "labels"})
-    except (IndexError, RuntimeError, ValueError) as error:
+    except (AssertionError, IndexError, RuntimeError, ValueError) as error:
         size = batch["input_ids"].shape[-1]
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
@@ -110,7 +111,7 @@ def unit_of(deviation: float) -> float:
     return 2.0 ** round(math.log2(deviation)) if deviation > 0 else 1.0
 
 
-def learn_numbers(model: PreTrainedModel, mean: float, unit: float, fresh: list[str]) -> None:
+def learn_numbers(model: PreTrainedModel, mean: float, unit: float, fresh: list[str]) -> tuple[float, float]:
     """Have the head learn numbers in units of `unit`, and a new head start from their mean.
 
     The model itself gives the numbers as they are, in memory and wherever it is saved: what it computes is multiplied,
@@ -121,13 +122,19 @@ def learn_numbers(model: PreTrainedModel, mean: float, unit: float, fresh: list[
         mean: Of the numbers to learn.
         unit: About their standard deviation, a power of two.
         fresh: Modules that the checkpoint did not bring.
+
+    Returns:
+        Mean and unit as they are used: where the head has no bias to start from the mean with, the unit is as large as
+        the numbers themselves.
     """
     import torch
 
     layer, is_fresh = _last_layer(model, fresh)
     if layer is None:
         say("labels: this model has no last layer of its own, so numbers are learnt as they are")
-        return
+        return 0.0, 1.0
+    if layer.bias is None:
+        mean, unit = 0.0, unit_of(math.hypot(mean, unit))
     with torch.no_grad():
         if not is_fresh:
             layer.weight /= unit
@@ -138,15 +145,27 @@ def learn_numbers(model: PreTrainedModel, mean: float, unit: float, fresh: list[
     layer.register_load_state_dict_pre_hook(partial(_read_plain, unit=unit))
     start = f" around their mean {mean:g}" if is_fresh and layer.bias is not None else ""
     say(f"labels: learnt in units of {unit:g}{start}; the model gives them, and is saved to give them, as they are")
+    return mean, unit
 
 
 def in_units(loss: Callable[..., Any], unit: float) -> Callable[..., Any]:
     """A squared error in the unit that numbers are learnt in, about 1 for a model that knows nothing but their mean."""
-    return partial(_divided, loss, unit**2)
+    return partial(_of_units, loss, unit)
 
 
-def _divided(loss: Callable[..., Any], divisor: float, *inputs: Any, **keywords: Any) -> Any:
-    return loss(*inputs, **keywords) / divisor
+def _of_units(loss: Callable[..., Any], unit: float, outputs: Any, labels: Any, **keywords: Any) -> Any:
+    # Divided first: the square of a very large or small number is none any more.
+    return loss({"logits": outputs["logits"].float() / unit}, labels / unit, **keywords)
+
+
+def scale_of(values: torch.Tensor, numbers: tuple[float, float] | None) -> float:
+    """What a difference between outputs is to be compared with: the largest of them, or the unit of numbers.
+
+    Args:
+        values: Outputs.
+        numbers: As `Recipe.number_scale`; numbers may lie far from 0, and close together.
+    """
+    return numbers[1] if numbers is not None else float(values.abs().max())
 
 
 def _last_layer(model: PreTrainedModel, fresh: list[str]) -> tuple[Any, bool]:

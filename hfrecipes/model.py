@@ -49,7 +49,6 @@ _OF_LABELS = {
     "problem_type": "options.problem_type says what kind they are",
 }
 PADDING = "hfrecipes_padding"  # key in config.json, "max_length" for a model that reads padding
-HEADS = ("classifier", "score", "qa_outputs")  # as transformers calls those of all architectures
 ADAPTER = "adapter"  # folder in that of a run
 CONFIG = "config"  # folder in that: beside the adapter itself, it would be taken for a whole model's
 _BEGINNINGS = ("bos_token_id", "decoder_start_token_id", "forced_bos_token_id")  # settings that say where a text begins

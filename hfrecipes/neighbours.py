@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from .errors import ModelError
-from .heads import outputs
+from .heads import outputs, scale_of
 from .model import PADDING, rounding
 from .recipe import Recipe, Row
 from .say import say
@@ -44,19 +44,19 @@ def check(model: PreTrainedModel, recipe: Recipe, collator: Callable[[], Collate
     pair, collate = _shortest_and_longest(encoded), collator()
     if pair is None:
         return collate
-    limit, differ = rounding(model), _difference(model, collate, *pair)
+    limit, differ = rounding(model), _difference(model, recipe, collate, *pair)
     if differ <= limit:
         return collate
     if recipe.padding_side is None:
         side = recipe.tokenizer.padding_side
         recipe.tokenizer.padding_side = OTHER_SIDE[side]
-        if _difference(model, collate := collator(), *pair) <= limit:
+        if _difference(model, recipe, collate := collator(), *pair) <= limit:
             recipe.tokenizer.init_kwargs["padding_side"] = OTHER_SIDE[side]  # else it is not saved
             say(f"padding: on the {OTHER_SIDE[side]}, as this model reads padding on the {side}")
             return collate
         recipe.tokenizer.padding_side = side
     recipe.pads_to_max_length = True
-    if _difference(model, collate := collator(), *pair) <= limit:
+    if _difference(model, recipe, collate := collator(), *pair) <= limit:
         setattr(model.config, PADDING, "max_length")
         say(f"padding: all rows to max_length={recipe.max_length}, as this model reads padding; a lower one is faster")
         return collate
@@ -82,15 +82,24 @@ def _shortest_and_longest(encoded: list[Dataset]) -> tuple[Row, Row] | None:
     return {name: short[name] for name in names}, {name: long[name] for name in names}
 
 
-def _difference(model: PreTrainedModel, collate: Callable[[list[Row]], Any], short: Row, long: Row) -> float:
-    """How far the outputs of a row change beside a longer one, as a share of the largest of them."""
+def _difference(model: PreTrainedModel, recipe: Recipe, collate: Collate, short: Row, long: Row) -> float:
+    """How far the outputs of a row change beside a longer one, as a share of the largest of them.
+
+    Raises:
+        ModelError: They are no numbers.
+    """
     alone = outputs(model, collate([short]))
     beside = outputs(model, collate([short, long]))
-    largest = max(float(values.abs().max()) for values in alone.values())
     worst = 0.0
     for name, values in alone.items():
+        if not bool(values.isfinite().all()):
+            raise ModelError(
+                f"a model of type {model.config.model_type} gives {name} that are not finite before any training: its "
+                "weights are damaged, or some of them are missing in the checkpoint"
+            )
         size = len(values[0])
         # Where outputs are of tokens, those of the short row stand at one end of the padded ones.
         ends = (beside[name][0][:size], beside[name][0][-size:])
-        worst = max(worst, min(float((end - values[0]).abs().max()) for end in ends))
-    return worst / max(largest, 1e-6)
+        differ = min(float((end - values[0]).abs().max()) for end in ends)
+        worst = max(worst, differ / max(scale_of(values, recipe.number_scale), 1e-6))
+    return worst

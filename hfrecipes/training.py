@@ -90,13 +90,28 @@ def _load_network(plan: Plan, seed: int) -> Any:
     network = loaded.model
     heads.compute_in_float32(network)
     if recipe.number_scale is not None:
-        heads.learn_numbers(network, *recipe.number_scale, loaded.fresh)
+        _refuse_half_precision(network, config)
+        recipe.number_scale = heads.learn_numbers(network, *recipe.number_scale, loaded.fresh)
     if recipe.freeze is not None:
         regularization.freeze(network, recipe.freeze, loaded.fresh)
     if config.lora:
         network = adapters.add(loaded, recipe, config.lora)
     _say_size(network, config)
     return network
+
+
+def _refuse_half_precision(network: Any, config: RunConfig) -> None:
+    """Refuse weights that would round numbers: plain transformers loads all of them in the precision of the body."""
+    import torch
+
+    if model_module.is_quantized(config.model) or network.dtype in (torch.float16, torch.bfloat16):
+        raise ConfigError(
+            "model: weights in half precision or less would round the numbers that are learnt: leave dtype "
+            "and quantization_config out"
+        )
+    for name in ("bf16_full_eval", "fp16_full_eval"):
+        if config.training.get(name):
+            raise ConfigError(f"{name}: leave it out, it would round the numbers that are learnt")
 
 
 def _rows_of_features(plan: Plan, features: Dataset) -> list[int]:
@@ -199,6 +214,9 @@ def _refuse(config: RunConfig, recipe: Recipe) -> None:
         raise ConfigError("dataloader_persistent_workers: leave it out, the order of evaluated rows would be lost")
     if config.training.get("average_tokens_across_devices") is False:
         raise ConfigError("average_tokens_across_devices: leave it out, losses are of the whole batch of all processes")
+    for name in ("batch_eval_metrics", "prediction_loss_only"):
+        if config.training.get(name):
+            raise ConfigError(f"{name}: leave it out, scores are of all predictions of a split")
     if config.training.get("dataloader_drop_last"):
         raise ConfigError(
             "dataloader_drop_last: leave it out, it would drop rows of validation and test too; a smaller last batch "

@@ -149,7 +149,7 @@ def save(name: str, folder: Path) -> None:
 def run(model: Path, task: str, path: Path, *, lora: bool) -> dict:
     """A step of training, and what the model then predicts."""
     samples = find(task).samples
-    if task == "question-answering" and group_of(model.parent.name) == "decoders":
+    if task == "question-answering" and model.parent.name in GROUPS["decoders"]:
         samples = [row for row in samples if row["answers"]["text"]]  # the first token of these sees no context
     rows = [dict(samples[place % len(samples)]) for place in range(16)]
     short = {"max_target_length", "max_new_tokens"} & set(find(task).option_types())

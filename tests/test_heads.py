@@ -9,6 +9,7 @@ from conftest import opinions, rows_of
 
 import hfrecipes
 from hfrecipes import heads
+from hfrecipes.errors import ConfigError
 from hfrecipes.registry import find
 
 pytestmark = pytest.mark.rehearsed
@@ -60,7 +61,8 @@ def test_large_numbers_are_learnt_with_the_usual_rate(prices):
     scores = result.scores["test"]
     assert scores["mae"]["value"] < 0.5 * scores["mae"]["baseline"]
     assert scores["r2"]["value"] > 0.5
-    assert list(result.headline) == ["pearsonr", "spearmanr", "r2", "mae"]
+    assert list(result.headline) == ["pearsonr", "spearmanr", "mae", "r2"]
+    assert -1 < scores["r2"]["ci95"][0] < scores["r2"]["value"] < scores["r2"]["ci95"][1] <= 1
 
 
 def test_transformers_alone_give_the_same_numbers(prices):
@@ -136,7 +138,7 @@ def test_a_model_that_gives_the_mean_is_said_to_be_no_better(quick, tmp_path, ca
     dataset = {"train": rows[:60], "test": rows[60:]}
     with caplog.at_level("INFO", "hfrecipes"):
         hfrecipes.run("text-classification", dataset=dataset, output_dir=tmp_path / "run", **settings)
-    assert "better than the baseline: r2 is" in caplog.text
+    assert "better than the baseline: mae is" in caplog.text
 
 
 def test_half_precision_weights_predict_the_same_after_reload(quick, tiny_bert, tmp_path):
@@ -148,3 +150,40 @@ def test_half_precision_weights_predict_the_same_after_reload(quick, tiny_bert, 
         texts = [row["text"] for row in rows["test"]]
         before, after = result.predict(texts), hfrecipes.load(path).predict(texts)
         assert [row["score"] for row in before] == pytest.approx([row["score"] for row in after], abs=1e-6)
+
+
+@pytest.mark.parametrize("labels", [(3000.5, 3001.5), (1e9 + 0.5, 2e9), (1e-23, 3e-23)])
+def test_numbers_far_from_0_or_of_any_size_are_no_reason_to_diverge(labels, quick, tmp_path):
+    rows = [{"text": row["text"], "label": labels[row["label"] == "good"]} for row in opinions(40)]
+    settings = {**quick, "options": {"problem_type": "regression"}}
+    result = hfrecipes.run("text-classification", dataset={"train": rows}, output_dir=tmp_path / "run", **settings)
+    spread = labels[1] - labels[0]
+    assert abs(result.predict(rows[0]["text"])["label"] - sum(labels) / 2) < 2 * spread
+
+
+def test_a_head_without_bias_learns_in_units_of_the_numbers_themselves(tiny_llama, quick, tmp_path):
+    settings = {**quick, "model": tiny_llama, "num_train_epochs": 6}
+    rows = {"train": priced(80, 3000.5, 1000), "validation": priced(8, 3000.5, 1000)}
+    result = hfrecipes.run("text-classification", dataset=rows, output_dir=tmp_path / "run", **settings)
+    assert result.scores["validation"]["mae"]["value"] < 1500
+    again = hfrecipes.load(tmp_path / "run").evaluate(rows["validation"]).metrics["mae"]
+    assert again == pytest.approx(result.scores["validation"]["mae"]["value"], rel=1e-4)
+
+
+@pytest.mark.parametrize("more", [{"bf16_full_eval": True}, {"model": {"dtype": "bfloat16"}}], ids=["eval", "dtype"])
+def test_what_would_round_numbers_is_refused(more, quick, tiny_bert, tmp_path):
+    settings = {**quick, **more}
+    if "model" in more:
+        settings["model"] = {"path": tiny_bert, **more["model"]}
+    rows = {"train": priced(40, 0.5, 1)}
+    with pytest.raises(ConfigError, match="would round the numbers that are learnt"):
+        hfrecipes.run("text-classification", dataset=rows, output_dir=tmp_path / "run", **settings)
+
+
+def test_padding_that_changes_a_number_by_little_of_its_size_is_seen(quick, tmp_path, caplog):
+    from test_neighbours import xlnet
+
+    settings = {**quick, "model": xlnet(tmp_path / "model", "right"), "num_train_epochs": 1}
+    rows = {"train": priced(40, 3000.5, 1), "validation": priced(8, 3000.5, 1)}
+    hfrecipes.run("text-classification", dataset=rows, output_dir=tmp_path / "run", **settings)
+    assert "padding: on the left" in caplog.text

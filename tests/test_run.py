@@ -557,6 +557,7 @@ def test_scores_in_mixed_precision_are_those_of_the_reloaded_model(quick, tmp_pa
     assert [one["score"] for one in before] == pytest.approx([one["score"] for one in after], abs=1e-6)
 
 
+@pytest.mark.rehearsed
 @pytest.mark.parametrize("setting", ["bf16_full_eval", "eval_accumulation_steps", "auto_find_batch_size"])
 def test_settings_of_evaluation_give_the_same_scores_after_reload(setting, quick, tmp_path):
     value = 2 if setting == "eval_accumulation_steps" else True

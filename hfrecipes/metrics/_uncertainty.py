@@ -16,6 +16,7 @@ import numpy as np
 RANGES = {
     **dict.fromkeys(("loss", "perplexity", "byte_perplexity", "mse", "mae", "generated_tokens"), (0.0, math.inf)),
     **dict.fromkeys(("matthews_correlation", "pearsonr", "spearmanr"), (-1.0, 1.0)),
+    "r2": (-math.inf, 1.0),
 }
 # Weight of a unit that is right and of one that is wrong, to be added before variances are compared: few groups may be
 # alike by chance. With half of it, 90 % of the intervals of 2 or 3 groups hold the true value.
@@ -64,6 +65,8 @@ def interval(
         # Precision, recall and F1 of rows without the label are 0 by convention, even if all is right.
         depends = np.isclose(alone, value) if at_end else np.isfinite(alone)
         size *= float(depends.mean()) or 1.0
+    if math.isinf(low):
+        return _below(high, value, draws, size)
     if not is_bounded or math.isinf(high):
         return _of_number(value, draws, size)
     scale = high - low
@@ -109,6 +112,18 @@ def of_share(share: float, size: float) -> tuple[float, float]:
         float(betaincinv(right, wrong + 1, TAIL)) if share > 0 else 0.0,
         float(betaincinv(right + 1, wrong, 1 - TAIL)) if share < 1 else 1.0,
     )
+
+
+def _below(high: float, value: float, draws: np.ndarray, units: float) -> list[float]:
+    """Student's t interval of the logarithm of the distance to a greatest value, as R2 has to 1."""
+    from scipy.special import stdtrit
+
+    distances = high - draws[draws < high]
+    if value >= high or len(distances) < 2 or units <= 1:
+        return [float(min(value, draws.min())), high]
+    error = float(np.log(distances).std()) * math.sqrt(units / (units - 1))
+    factor = math.exp(min(float(stdtrit(units - 1, 1 - TAIL)) * error, _FARTHEST))
+    return [high - (high - value) * factor, high - (high - value) / factor]
 
 
 def _of_number(value: float, draws: np.ndarray, units: float) -> list[float]:

@@ -132,7 +132,7 @@ print(classify("{text}", top_k=None))
     @property
     def headline(self) -> tuple[str, ...]:
         """The usual scores, and one that sees what they do not: small classes, ranks, how far off numbers are."""
-        shown = {MULTI: ("f1_micro", "f1_macro", "lrap"), REGRESSION: ("pearsonr", "spearmanr", "r2", "mae")}
+        shown = {MULTI: ("f1_micro", "f1_macro", "lrap"), REGRESSION: ("pearsonr", "spearmanr", "mae", "r2")}
         return shown.get(self.problem_type or SINGLE, ("accuracy", "f1_macro"))
 
     # --- labels --------------------------------------------------------------------------------------------------
