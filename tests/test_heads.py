@@ -61,6 +61,7 @@ def test_large_numbers_are_learnt_with_the_usual_rate(prices):
     scores = result.scores["test"]
     assert scores["mae"]["value"] < 0.5 * scores["mae"]["baseline"]
     assert scores["r2"]["value"] > 0.5
+    assert not np.isfinite(scores["pearsonr"]["baseline"]), "one and the same number has no correlation"
     assert list(result.headline) == ["pearsonr", "spearmanr", "mae", "r2"]
     assert -1 < scores["r2"]["ci95"][0] < scores["r2"]["value"] < scores["r2"]["ci95"][1] <= 1
 

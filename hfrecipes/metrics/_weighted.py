@@ -157,11 +157,14 @@ def regression(predicted: np.ndarray, gold: np.ndarray, weights: np.ndarray) -> 
 
 def _correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
     total = weights.sum(1, keepdims=True)
+    # What is left of equal numbers once their mean is taken off is rounding, and no spread.
+    least = (1e-12 * np.abs(x).max()) ** 2, (1e-12 * np.abs(y).max()) ** 2
     x = x - (weights * x).sum(1, keepdims=True) / total
     y = y - (weights * y).sum(1, keepdims=True) / total
-    spread = np.sqrt((weights * x * x).sum(1) * (weights * y * y).sum(1))
+    spreads = (weights * x * x).sum(1), (weights * y * y).sum(1)
+    known = (spreads[0] > least[0] * total[:, 0]) & (spreads[1] > least[1] * total[:, 0])
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((weights * x * y).sum(1) / np.where(spread > 0, spread, np.nan))
+        return np.asarray((weights * x * y).sum(1) / np.where(known, np.sqrt(spreads[0] * spreads[1]), np.nan))
 
 
 def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
