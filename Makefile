@@ -3,15 +3,18 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 export HF_HUB_OFFLINE = 1
 
-.PHONY: quickstart test check lint bench clean
+.PHONY: quickstart test test-long check lint bench clean
 .DELETE_ON_ERROR:
 
 quickstart: .venv/quickstart  ## Fine-tune a small real encoder on the data in examples/data
 	$(BIN)/hfrecipes run text-classification/quickstart
 
-test: check  ## What CI runs
-	$(BIN)/python -m pytest -n 2
+test: check  ## Lint, types and tests; CI runs test-long after it
+	$(BIN)/python -m pytest -n 2 -m "not long"
 	$(BIN)/python -m pytest -n 4 tests/hub
+
+test-long: .venv/dev  ## What is slow by nature: every architecture in fresh processes, models that learn to write
+	$(BIN)/python -m pytest -n 2 -m long
 
 check: .venv/dev
 	$(BIN)/ruff check .

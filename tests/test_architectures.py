@@ -113,7 +113,7 @@ def supported(name: str) -> list[str]:
 NAMES = [name for models in GROUPS.values() for name in models]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("names", [NAMES[start : start + 3] for start in range(0, len(NAMES), 3)], ids=", ".join)
 def test_what_is_loaded_in_a_fresh_process_predicts_what_was_trained(names, tmp_path):
     runs = []

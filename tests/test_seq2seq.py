@@ -935,7 +935,7 @@ def learnt(model: str, form: str, path: Path, **more) -> hfrecipes.Result:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_small_model_learns_to_rewrite_dates_and_with_lora_another_form(tiny_t5, tmp_path):
     full = learnt(tiny_t5, "{year}-{month:02d}-{day:02d}", tmp_path / "full", learning_rate=5e-3, num_train_epochs=10)
     assert full.metrics["test"]["exact_match"] > 80
@@ -975,7 +975,7 @@ def sentences(number: int, seed: int) -> list[dict]:
     return rows
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_small_model_learns_a_small_language(tmp_path):
     from conftest import save_t5
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
