@@ -115,7 +115,7 @@ def test_a_checkpoint_that_the_trainer_deletes_while_it_travels_arrives(
 
     monkeypatch.setattr(HfApi, "upload_folder", slow)
     monkeypatch.setattr(HfApi, "delete_branch", lambda *_, **__: None)
-    settings = settings_of(tiny_bert, name, num_train_epochs=4, save_total_limit=1)
+    settings = settings_of(tiny_bert, name, num_train_epochs=4, save_total_limit=1, early_stopping=False)
     hfrecipes.run("text-classification", output_dir=tmp_path / "run", **settings)
     assert "did not arrive" not in caplog.text
     assert 2 <= len(pushed) < 4, "what came while one travelled was pushed as one"
