@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .config import RunConfig, misfit
 from .errors import ConfigError, ModelError, nearest
 from .folder import CARD, write_recipe
-from .heads import bring_body_to, compute_in_float32, scale_of
+from .heads import bring_body_to, compute_in_float32, outputs, scale_of
 from .heads import heads as heads_of
 from .model import (
     ADAPTER,
@@ -401,15 +401,13 @@ def logits(model: Any, batch: Mapping[str, Any]) -> torch.Tensor:
     """All logits that the model gives for a batch without dropout, one behind another, on the CPU."""
     import torch
 
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            found = model(**{name: one.to(model.device) for name, one in batch.items() if name != "labels"})
-    finally:
-        model.train(was_training)
-    parts = [found[name] for name in ("logits", "start_logits", "end_logits") if found.get(name) is not None]
-    return torch.cat([part.float().flatten().cpu() for part in parts])
+    return torch.cat([part.flatten() for part in outputs(model, batch).values()])
+
+
+def tolerance(model: Any, expected: torch.Tensor, recipe: Recipe) -> float:
+    """How far logits of the same weights may differ, in the precision that the model computes in."""
+    largest = scale_of(expected, recipe.number_scale)
+    return rounding(model) * (largest if recipe.number_scale is not None else max(FLOOR, largest))
 
 
 def check_saved(
@@ -435,14 +433,12 @@ def check_saved(
     def adapted() -> Any:
         return load(config.model or "", recipe, path / ADAPTER)
 
-    largest, worst = scale_of(expected, recipe.number_scale), 0.0
-    if recipe.number_scale is None:
-        largest = max(FLOOR, largest)
+    worst = 0.0
     ways = {"adapter": adapted} if _of_prompts(config.lora) else {"merged model": merged, "adapter": adapted}
     for name, load_again in ways.items():
         with quiet():
             again = load_again()
-            found, limit = logits(again, batch), rounding(again) * largest
+            found, limit = logits(again, batch), tolerance(again, expected, recipe)
         differ = float((found - expected).abs().max()) if len(found) == len(expected) else float("inf")
         if not differ <= limit:
             raise ModelError(

@@ -17,8 +17,8 @@ import numpy as np
 
 from . import adapters, folder, saved
 from .errors import HFRecipesError, ModelError
-from .heads import outputs, scale_of
-from .model import is_quantized, parameters, quiet, rounding
+from .heads import outputs
+from .model import is_quantized, parameters, quiet
 from .say import is_main, logger, say
 from .training import Job, assemble
 
@@ -82,7 +82,7 @@ def _load(small: Job, trained: Any) -> None:
     expected, model = outputs(trained, batch), saved.load(small.path).trainer.model
     for name, values in outputs(model, batch).items():
         differ = float((values - expected[name]).abs().max())
-        if not differ <= rounding(model) * max(adapters.FLOOR, scale_of(expected[name], small.recipe.number_scale)):
+        if not differ <= adapters.tolerance(model, expected[name], small.recipe):
             raise ModelError(
                 f"a model of type {model.config.model_type} predicts otherwise once it was saved and loaded: {name} "
                 f"differ by {differ:.2g}. Nothing was trained; please report model and settings"
