@@ -13,7 +13,7 @@ import sys
 import numpy as np
 from scipy.optimize import brentq
 
-from hfrecipes import scoring
+from hfrecipes.evaluation import scoring
 from hfrecipes.tasks.multiple_choice import MultipleChoice
 
 ROWS = (20, 50, 200, 2000)

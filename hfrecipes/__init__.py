@@ -19,12 +19,13 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .config import RunConfig
     from .errors import HFRecipesError
-    from .plan import check
+    from .hub.push import push
+    from .predictor import load
     from .recipe import Recipe
     from .registry import tasks
-    from .runner import Result, Results, build, run
-    from .saved import load
-    from .upload import push
+    from .results import Result, Results
+    from .runner import build, run
+    from .training.plan import check
 
 __all__ = [
     "HFRecipesError",
@@ -45,13 +46,13 @@ __all__ = [
 _HOMES = {
     "HFRecipesError": "errors",
     "Recipe": "recipe",
-    "Result": "runner",
-    "Results": "runner",
+    "Result": "results",
+    "Results": "results",
     "RunConfig": "config",
     "build": "runner",
-    "check": "plan",
-    "load": "saved",
-    "push": "upload",
+    "check": "training.plan",
+    "load": "predictor",
+    "push": "hub.push",
     "run": "runner",
     "tasks": "registry",
 }

@@ -15,7 +15,7 @@ import click
 from . import registry
 from ._version import __version__
 from .errors import HFRecipesError
-from .say import is_main
+from .log import is_main
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -117,7 +117,12 @@ def show(what: str) -> None:
 
     click.echo(f"{recipe.task}: {_doc(sys.modules[recipe.__module__])}\n\nColumns")
     for name, column in recipe.columns.items():
-        uses = {"goes along": column.aside, "the answer": column.gold, "optional": column.optional, "needed": True}
+        uses = {
+            "goes along": column.passthrough,
+            "the answer": column.reference,
+            "optional": column.optional,
+            "needed": True,
+        }
         use = next(use for use, applies in uses.items() if applies)
         known = f"; also found as {', '.join(column.names)}" if column.names else ""
         click.echo(f"  {name:<12} {use}{known}")
@@ -157,7 +162,7 @@ def copy(file: str, dest: Path) -> None:
 def check(what: str, words: tuple[str, ...]) -> None:
     """Check settings and read every row, without training."""
     settings = _settings(words)
-    from .plan import check as check_all
+    from .training.plan import check as check_all
 
     report = check_all(what, **settings)
     if report.get("example"):
@@ -174,7 +179,7 @@ def check(what: str, words: tuple[str, ...]) -> None:
 def run(what: str, words: tuple[str, ...]) -> None:
     """Fine-tune, evaluate and save; the same command again resumes."""
     settings = _settings(words)
-    from . import runner
+    from . import results, runner
 
     result = runner.run(what, **settings)
     if not is_main():
@@ -182,7 +187,7 @@ def run(what: str, words: tuple[str, ...]) -> None:
     _print(score_table(result.scores, result.headline))
     for note in result.notes.values():
         click.echo(note)
-    if isinstance(result, runner.Results):
+    if isinstance(result, results.Results):
         meant = f"mean ± standard deviation of {len(result.runs)} runs"
         models = f"models: {', '.join(map(str, result.runs))}"
     else:
@@ -215,7 +220,7 @@ def evaluate(path: str, words: tuple[str, ...]) -> None:
             "evaluate needs dataset=<file, folder or Hub id>, and takes splits.test= and columns.<name>=; "
             f"found {', '.join(sorted(settings)) or 'none'}"
         )
-    from .saved import load
+    from .predictor import load
 
     predictor = load(path)
     found = predictor.evaluate(settings["dataset"], splits=settings.get("splits"), columns=settings.get("columns"))
@@ -237,7 +242,7 @@ def predict(path: str, source: str, output: Path | None) -> None:
         fail(f"cannot write {output.name}: expected a name that ends in .jsonl or .csv")
     if output is not None and not output.parent.is_dir():
         fail(f"there is no folder {output.parent}: make it first")
-    from .saved import load
+    from .predictor import load
 
     made = load(path).predict(_stdin() if source == "-" else Path(source))
     if output is None:
@@ -255,7 +260,7 @@ def predict(path: str, source: str, output: Path | None) -> None:
 def push(path: Path, repo: str, words: tuple[str, ...]) -> None:
     """Push a complete run to the Hub: private=true revision=v1 tag=v1 model=adapter card.license=mit"""
     settings = _settings(words)
-    from .upload import push as push_to_hub
+    from .hub.push import push as push_to_hub
 
     click.echo(f"pushed to {push_to_hub(path, {'repo_id': repo, **settings})}")
 
@@ -265,7 +270,7 @@ def push(path: Path, repo: str, words: tuple[str, ...]) -> None:
 @click.argument("dest", type=click.Path(path_type=Path))
 def merge(path: str, dest: Path) -> None:
     """Merge an adapter into its base: DEST becomes an ordinary model directory."""
-    from .saved import merge as merge_adapter
+    from .predictor import merge as merge_adapter
 
     merge_adapter(path, dest)
     click.echo(f"model: {dest}")
@@ -276,7 +281,7 @@ def merge(path: str, dest: Path) -> None:
 @click.option("--system", help="What the assistant is told first, where it was trained with such messages.")
 def chat(path: str, system: str | None) -> None:
     """Talk to a chat model, a line each; an empty line starts anew, Ctrl-D ends."""
-    from .saved import load
+    from .predictor import load
 
     predictor = load(path)
     if "messages" not in predictor.recipe.columns:
@@ -354,7 +359,7 @@ def score_table(scores: dict[str, dict[str, dict[str, Any]]], headline: Sequence
     from rich.table import Column, Table
     from rich.text import Text
 
-    from .scoring import GAP, number, shown
+    from .evaluation.scoring import GAP, number, shown
 
     splits = [split for split in scores if split != GAP]
     trivial = next((scores[split] for split in reversed(splits) if _has_baseline(scores[split])), None)

@@ -33,9 +33,9 @@ class Column:
     """Names that real datasets give it."""
     optional: bool = False
     """Whether a row can do without it."""
-    gold: bool = False
+    reference: bool = False
     """Whether it holds the answer, which rows to predict lack."""
-    aside: bool = False
+    passthrough: bool = False
     """Whether it only goes along, as an id does; never needed, and not looked for repeats or blanks."""
     kind: Any = "string"
     """Type of a cell: a type of `datasets`, a list with one, or a dict of them; None for any."""
@@ -131,19 +131,19 @@ class Recipe:
     @classmethod
     def inputs(cls) -> list[str]:
         """Columns that a prediction is made from."""
-        return [name for name, facts in cls.columns.items() if not facts.gold and not facts.aside]
+        return [name for name, facts in cls.columns.items() if not facts.reference and not facts.passthrough]
 
     @classmethod
     def answers(cls) -> list[str]:
         """Columns that hold what a prediction is scored against; none where a text is its own answer."""
-        return [name for name, facts in cls.columns.items() if facts.gold]
+        return [name for name, facts in cls.columns.items() if facts.reference]
 
     @classmethod
-    def gold_reads(cls) -> list[str]:
+    def reference_columns(cls) -> list[str]:
         """Columns that `gold` looks at."""
         return cls.answers()
 
-    def reshape(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
+    def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """What brings rows of another published shape into the task's columns; None where nothing is to do.
 
         Called with the columns that the rows have and their types of `datasets`; the function may return more rows, or
@@ -180,21 +180,21 @@ class Recipe:
         """Codes of the languages of the texts, where the options tell them."""
         return []
 
-    def study(self, train: Dataset) -> list[str]:
+    def infer_labels(self, train: Dataset) -> list[str]:
         """Settle what the training rows decide (labels, kind of problem); one sentence for each guess.
 
         `labels` is set before where the dataset itself names its classes.
         """
         return []
 
-    def count(self, train: Dataset) -> list[str]:
+    def label_counts(self, train: Dataset) -> list[str]:
         """Count in `counts` what stands in the rows that are trained on in the end; one sentence for what follows.
 
         `study` sees all of train, before a limit, a fold or a drawn validation split takes rows away.
         """
         return []
 
-    def gold(self, row: Row) -> Any:
+    def reference(self, row: Row) -> Any:
         """What the row's prediction is scored against; None where the row has no answer."""
         raise NotImplementedError
 
@@ -234,7 +234,7 @@ class Recipe:
         """What each row shares with others that must stay in the same split, as questions share a text."""
         return None
 
-    def settle(self, model_config: PretrainedConfig) -> list[str]:
+    def adapt_to_model(self, model_config: PretrainedConfig) -> list[str]:
         """Fill in what the model decides, once its tokenizer is there; one sentence for each.
 
         Raises:
@@ -382,7 +382,7 @@ class Recipe:
         """
         raise NotImplementedError
 
-    def reduce(self, logits: Any, labels: Any) -> Any:
+    def preprocess_logits(self, logits: Any, labels: Any) -> Any:
         """What evaluation keeps of a batch of logits, so that its memory grows with rows alone."""
         return logits[0] if isinstance(logits, tuple) else logits
 

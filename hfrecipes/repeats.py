@@ -5,24 +5,19 @@ from __future__ import annotations
 import dataclasses
 import heapq
 import json
-import warnings
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from . import checks, folder, scoring
+from . import run_folder
 from .config import RunConfig
-from .data import GROUP, ROW, Data
-from .errors import DataError, nearest
-from .metrics._uncertainty import numbered
+from .data import checks
+from .data.splits import _keywords, _number
+from .errors import nearest
+from .evaluation import scoring
 from .recipe import Recipe
-from .say import say
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 OUT_OF_FOLD = "out_of_fold"  # beside the splits: all rows together, each scored once
 _KEYS = ("n_splits", "groups", "fold")
@@ -81,78 +76,12 @@ def whole(config: RunConfig, of_part: RunConfig) -> RunConfig:
     )
 
 
-def _keywords(config: RunConfig) -> dict[str, Any]:
-    return config.folds if isinstance(config.folds, dict) else {}
-
-
-def _number(config: RunConfig) -> Any:
-    return _keywords(config).get("n_splits", 5) if isinstance(config.folds, dict) else config.folds
-
-
-# --- folds -------------------------------------------------------------------------------------------------------
-
-
-def take_fold(data: Data, recipe: Recipe, config: RunConfig) -> None:
-    """Let one of the folds of train be the test split; the dataset's own is left alone.
-
-    Folds have the labels in like shares; rows that share a group, a text or the whole input stay together.
-
-    Raises:
-        DataError: There are fewer groups, or rows, than folds.
-    """
-    if config.folds is None:
-        return
-    rows, number, fold = data.splits["train"], _number(config), _keywords(config).get("fold")
-    groups = groups_of(rows, recipe)
-    data.fold_groups = None if groups is None else dict(zip(rows[ROW], groups, strict=True))
-    folds = _held(rows, recipe, groups, number, config.training["seed"])
-    if fold is None:  # only looked at
-        return
-    held = folds[fold - 1]
-    kept = np.setdiff1d(np.arange(len(rows)), held)
-    rest = {split: own for split, own in data.splits.items() if split == "validation"}
-    data.splits = {"train": rows.select(kept), **rest, "test": rows.select(held)}
-    left = "; the dataset's own test split is left alone" if "test" in data.chosen else ""
-    say(f"fold {fold} of {number}: {len(kept)} rows of train to learn from, the other {len(held)} to score on{left}")
-
-
-def _held(rows: Dataset, recipe: Recipe, groups: list[int] | None, number: int, seed: int) -> list[np.ndarray]:
-    """Places of the rows of each fold, in their order."""
-    from sklearn import model_selection
-
-    strata = recipe.strata(rows)
-    if groups is None and checks.repeated_rows(rows, recipe):
-        groups = numbered(checks.input_keys(rows, recipe))
-    units = len(rows) if groups is None else len(set(groups))
-    if units < number:
-        raise DataError(f"folds: found {units} {'rows' if groups is None else 'groups'}, expected {number} or more")
-    counts = Counter(map(str, strata)) if strata is not None else Counter()
-    if counts and max(counts.values()) < number:
-        most = max(counts.values())
-        raise DataError(f"folds: no label has more than {most} rows, expected {number}: fewer folds")
-    few = [name for name, times in counts.items() if times < number]
-    if few:
-        say(f"folds: too few rows to be in each of {number} folds: {', '.join(few[:8])}{', …' * (len(few) > 8)}")
-    name = f"{'' if strata is None else 'Stratified'}{'' if groups is None else 'Group'}KFold"
-    folds = getattr(model_selection, name)(number, shuffle=True, random_state=seed)
-    labels = None if strata is None else [str(one) for one in strata]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of few rows, which was said
-        return [np.sort(held) for _, held in folds.split(np.zeros(len(rows)), labels, groups)]
-
-
-def groups_of(rows: Dataset, recipe: Recipe) -> list[int] | None:
-    """Number of what each row shares with others that stay in the same split: a column of the user's, or a text."""
-    groups = rows[GROUP][:] if GROUP in rows.column_names else recipe.groups(rows)
-    return None if groups is None else numbered(groups)
-
-
 # --- what comes of them ------------------------------------------------------------------------------------------
 
 
 def summary(paths: Sequence[Path]) -> dict[str, dict[str, dict[str, Any]]]:
     """Mean and standard deviation of each score over the runs, with each run's own."""
-    each = list(map(folder.read_scores, paths))
+    each = list(map(run_folder.read_scores, paths))
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for split, metrics in each[0].items():
         shared = [name for name in metrics if all(name in one.get(split, {}) for one in each)]
@@ -176,7 +105,7 @@ def out_of_fold(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
 
 
 def _scored_rows(path: Path, fold: int) -> Iterator[dict[str, Any]]:
-    with open(path / folder.PREDICTIONS, encoding="utf-8") as lines:
+    with open(path / run_folder.PREDICTIONS, encoding="utf-8") as lines:
         for line in map(json.loads, lines):
             if line.pop("split") == "test":
                 yield {"fold": fold, **line}
@@ -194,7 +123,7 @@ def score_all(
         groups: Group of each row that was cut into folds, by its number; None for none.
     """
     rows, predictions, references = [], [], []
-    with open(path / folder.PREDICTIONS, encoding="utf-8") as lines:
+    with open(path / run_folder.PREDICTIONS, encoding="utf-8") as lines:
         for line in map(json.loads, lines):
             rows.append(line["row"])
             predictions.append(line["prediction"])

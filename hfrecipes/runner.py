@@ -6,96 +6,34 @@ import contextlib
 import gc
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from . import adapters, checkpoints, checks, folder, hub, predict, repeats, saved, scoring, writing
-from . import model as model_module
-from .card import facts, write_card
+from . import predictor, repeats, run_folder
 from .config import RunConfig
+from .data import checks
 from .errors import ConfigError, ModelError
-from .plan import Plan, configure, default_folder, make_plan
-from .predict import Predictor
-from .recipe import Row
-from .rehearsal import rehearse
-from .say import is_main, say
-from .training import Job, make_job, wait_for_all
-from .upload import push_run
+from .evaluation import scoring
+from .evaluation.evaluate import _predict_all, _Predicted, _say_samples, _score_all
+from .hub import checkpoints
+from .hub.card import facts, write_card
+from .hub.client import preflight
+from .hub.push import push_run
+from .hub.settings import keywords as settings_keywords
+from .log import is_main, log
+from .models import adapters, directory, hardware
+from .models.directory import save_tuned
+from .predictor import Predictor
+from .results import Result, Results
+from .training.plan import Plan, configure, default_folder, make_plan
+from .training.rehearsal import rehearse
+from .training.trainer import Job, make_job, wait_for_all
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from transformers import Trainer
-
-SHOWN, WIDTH = 3, 200  # texts that are shown after training, and letters of each
-
-
-@dataclass
-class Result:
-    """What a run gives back.
-
-    Attributes:
-        metrics: Split -> metric -> value.
-        path: Folder with the model, its scores and its predictions.
-        trainer: Plain `transformers.Trainer`, with the best model in it.
-        scores: As `metrics`, each value with its 95 % interval and its baseline; and the `gap` between train and
-            validation.
-        notes: Split -> sentence on labels in it that train lacks, which count as wrong.
-    """
-
-    metrics: dict[str, dict[str, float]]
-    path: Path
-    trainer: Trainer
-    scores: dict[str, dict[str, dict[str, Any]]]
-    predictor: Predictor
-    notes: dict[str, str]
-
-    @property
-    def headline(self) -> tuple[str, ...]:
-        """Metrics that tables show."""
-        return self.predictor.recipe.headline
-
-    def predict(self, rows: Any) -> Any:
-        """Predict new rows: a text, a list of texts, or rows with the columns of training."""
-        return self.predictor.predict(rows)
-
-    def __repr__(self) -> str:
-        best = self.headline[0]
-        shown = ", ".join(
-            f"{split} {best} {values[best]:.3f}" for split, values in self.metrics.items() if best in values
-        )
-        return f"Result({shown}, path={str(self.path)!r})"
-
-
-@dataclass
-class Results:
-    """What several runs give back, over folds or seeds.
-
-    Attributes:
-        metrics: Split -> metric -> mean over the runs; for folds also `out_of_fold`, all rows scored together.
-        path: Folder of all runs, with their scores and, for folds, the out-of-fold predictions.
-        scores: As `metrics`, each value with its standard deviation, the values of the runs, and the baseline.
-        runs: Folder of each run, for `hfrecipes.load`.
-        headline: Metrics that tables show.
-        notes: Split -> sentence on labels in it that train lacks, which count as wrong.
-    """
-
-    metrics: dict[str, dict[str, float]]
-    path: Path
-    scores: dict[str, dict[str, dict[str, Any]]]
-    runs: list[Path]
-    headline: tuple[str, ...]
-    notes: dict[str, str]
-
-    def __repr__(self) -> str:
-        best = self.headline[0]
-        entries = {split: found[best] for split, found in self.scores.items() if best in found and split != scoring.GAP}
-        shown = ", ".join(f"{split} {best} {scoring.shown(entry)}" for split, entry in entries.items())
-        return f"Results({len(self.runs)} runs, {shown}, path={str(self.path)!r})"
 
 
 def run(
@@ -160,15 +98,15 @@ def _run(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> Result |
         return _run_each(what, settings, config)
     plan = make_plan(what, settings)
     if plan.config.hub and is_main():
-        name = hub.preflight(plan.config, facts(plan.config, plan.recipe, plan.about["origin"]))
-        plan.config = replace(plan.config, hub={**hub.keywords(plan.config.hub), "repo_id": name})
-    if folder.is_complete(plan.path):
-        say(f"this run is complete: {plan.path}")
+        name = preflight(plan.config, facts(plan.config, plan.recipe, plan.about["origin"]))
+        plan.config = replace(plan.config, hub={**settings_keywords(plan.config.hub), "repo_id": name})
+    if run_folder.is_complete(plan.path):
+        log(f"this run is complete: {plan.path}")
         result = _reload(plan)
     else:
         result = _carry_out(plan)
     if plan.config.hub and is_main():
-        say(f"pushed to {push_run(plan.path, plan.config)}")
+        log(f"pushed to {push_run(plan.path, plan.config)}")
     return result
 
 
@@ -176,46 +114,47 @@ def _run_each(what: str | Mapping[str, Any], settings: Mapping[str, Any], config
     """The runs that `folds` or `seeds` ask for, those that are complete left as they are, and what they come to."""
     path = Path(config.output_dir or default_folder(what, config))
     for name, own in repeats.parts(config).items():
-        say(f"{name}: {path / name}")
+        log(f"{name}: {path / name}")
         plan = make_plan(what, {**settings, **own, "output_dir": str(path / name)})
         together = repeats.whole(config, plan.config)
         if is_main():
-            folder.claim(path, together, {})
-            folder.write_recipe(path, together)
-        if not folder.is_complete(plan.path):
+            run_folder.claim(path, together, {})
+            run_folder.write_recipe(path, together)
+        if not run_folder.is_complete(plan.path):
             _carry_out(plan)
             gc.collect()  # a Trainer holds itself, and the next one needs the room
         wait_for_all()
     paths = [path / name for name in repeats.names(config)]
-    if not all(map(folder.is_complete, paths)):
-        say(f"{path.name}: {', '.join(one.name for one in paths if not folder.is_complete(one))} are still to be run")
+    if not all(map(run_folder.is_complete, paths)):
+        waiting = ", ".join(part.name for part in paths if not run_folder.is_complete(part))
+        log(f"{path.name}: {waiting} are still to be run")
         return _reload(plan)
     if is_main():
         _sum_up(path, paths, plan, config)
     wait_for_all()
-    scores = folder.read_scores(path)
-    return Results(scoring.plain(scores), path, scores, paths, plan.recipe.headline, folder.read_notes(path))
+    scores = run_folder.read_scores(path)
+    return Results(scoring.plain(scores), path, scores, paths, plan.recipe.headline, run_folder.read_notes(path))
 
 
 def _sum_up(path: Path, paths: list[Path], plan: Plan, config: RunConfig) -> None:
     scores = repeats.summary(paths)
     if config.folds is not None:
-        folder.write_predictions(path, repeats.out_of_fold(paths))
+        run_folder.write_predictions(path, repeats.out_of_fold(paths))
         scores[repeats.OUT_OF_FOLD] = repeats.score_all(path, plan.recipe, config, plan.data.fold_groups)
-    folder.write_scores(path, scores, plan.data.notes)
+    run_folder.write_scores(path, scores, plan.data.notes)
 
 
 def _carry_out(plan: Plan) -> Result:
     """Train, score and save."""
     start = time.perf_counter()
-    wants_checkpoints = hub.keywords(plan.config.hub).get("every") and is_main()
+    wants_checkpoints = settings_keywords(plan.config.hub).get("every") and is_main()
     if wants_checkpoints and checkpoints.fetch(plan.path, plan.config, plan.about["data"]):
-        folder.begin(plan.path, plan.config, plan.about)
+        run_folder.begin(plan.path, plan.config, plan.about)
     job = make_job(plan)
-    if folder.last_checkpoint(job.path) is None:
+    if run_folder.last_checkpoint(job.path) is None:
         rehearse(job, partial(_evaluate_and_save, start=start))
     if is_main():
-        folder.begin(job.path, job.config, job.about)
+        run_folder.begin(job.path, job.config, job.about)
     _train(job)
     return _evaluate_and_save(job, start)
 
@@ -241,9 +180,9 @@ def build(what: str | Mapping[str, Any], **settings: Any) -> Trainer:
 
 
 def _train(job: Job) -> None:
-    checkpoint = folder.last_checkpoint(job.path)
+    checkpoint = run_folder.last_checkpoint(job.path)
     if checkpoint:
-        say(f"resuming from {checkpoint}")
+        log(f"resuming from {checkpoint}")
     with _pushed_on_the_way(job):
         job.trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
@@ -251,7 +190,7 @@ def _train(job: Job) -> None:
 @contextlib.contextmanager
 def _pushed_on_the_way(job: Job) -> Iterator[None]:
     """Checkpoints travel to the Hub while the training goes on, where that is asked for."""
-    if not hub.keywords(job.config.hub).get("every"):
+    if not settings_keywords(job.config.hub).get("every"):
         yield
         return
     pushed = checkpoints.Checkpoints(job.path, job.config, job.about)
@@ -271,7 +210,7 @@ def _evaluate_and_save(job: Job, start: float, *, saves: bool = True) -> Result:
     """Save first, then score what was saved; without `saves`, as a rehearsal does with a large model, score alone."""
     trainer, recipe = job.trainer, job.recipe
     writes = trainer.is_world_process_zero()
-    number = model_module.parameters(trainer.model)
+    number = hardware.parameters(trainer.model)
     files: dict[str, list[str]] = {}
     if saves:
         trainer.model, files = _save(job, write=writes)
@@ -279,10 +218,10 @@ def _evaluate_and_save(job: Job, start: float, *, saves: bool = True) -> Result:
         trainer.accelerator.free_memory()  # else it takes the merged model for a prepared one, without autocast
     predicted = _predict_all(job)
     if recipe.tuned and writes:
-        model_module.save_tuned(trainer.model, recipe.tuned, job.path)
+        save_tuned(trainer.model, recipe.tuned, job.path)
     scores, sentences = _score_all(job, predicted)
     if writes:
-        folder.write_predictions(job.path, _lines(job, predicted))
+        run_folder.write_predictions(job.path, _lines(job, predicted))
         about = {
             **job.about,
             **files,
@@ -294,7 +233,7 @@ def _evaluate_and_save(job: Job, start: float, *, saves: bool = True) -> Result:
         }
         _say_samples(next(reversed(predicted.values())).predictions)
         write_card(job.path, job.config, recipe, scores, about)
-        folder.finish(job.path, scores, about, job.data.notes)
+        run_folder.finish(job.path, scores, about, job.data.notes)
     return _result(job, Predictor(recipe, trainer, job.config), scores)
 
 
@@ -308,7 +247,7 @@ def _save(job: Job, *, write: bool) -> tuple[Any, dict[str, list[str]]]:
     names: dict[str, list[str]] = {"files": [], "tokenizer": []}
     if not adapters.is_adapted(trainer.model):
         if write:
-            names["files"] = model_module.save(trainer.model, recipe.tokenizer, path)
+            names["files"] = directory.save(trainer.model, recipe.tokenizer, path)
         return trainer.model, names
     batch = trainer.data_collator([trainer.train_dataset[place] for place in range(min(2, len(trainer.train_dataset)))])
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # in half precision all differ
@@ -318,7 +257,7 @@ def _save(job: Job, *, write: bool) -> tuple[Any, dict[str, list[str]]]:
     saved, expected = adapters.merge_trained(model, batch, job.config, recipe, path)
     if write:
         if not adapters.is_adapted(saved):
-            names["files"] = model_module.save(saved, recipe.tokenizer, path)
+            names["files"] = directory.save(saved, recipe.tokenizer, path)
         _check_saved(job, expected, batch)
     return saved, names
 
@@ -330,45 +269,7 @@ def _check_saved(job: Job, expected: Any, batch: Any) -> None:
     except ModelError as error:
         if job.trainer.state.global_step == 0:  # nothing is lost yet
             raise
-        say(f"warning: {error}. Everything is kept; compare:  hfrecipes evaluate {job.path} dataset=…  and  …/adapter")
-
-
-@dataclass
-class _Predicted:
-    """Rows of a split, what was predicted for them, and what would have been without what validation decided."""
-
-    rows: Dataset
-    groups: Sequence[Any] | None
-    predictions: list[Row]
-    untuned: list[Row] | None = None
-
-
-def _predict_all(job: Job) -> dict[str, _Predicted]:
-    """Validation first, which settles thresholds that the other splits then keep to."""
-    validation = {"validation": _predict(job, "validation")} if "validation" in job.data.splits else {}
-    return {split: validation.get(split) or _predict(job, split) for split in job.data.splits}
-
-
-def _predict(job: Job, split: str) -> _Predicted:
-    """Predictions of a split; of train, for as many rows as validation has."""
-    trainer, recipe, rows = job.trainer, job.recipe, job.data.splits[split]
-    groups = job.data.groups.get(split) or recipe.groups(rows)
-    if split == "train":
-        drawn = _some_of_train(job)
-        rows = rows.select(drawn)
-        groups = None if groups is None else [groups[row] for row in drawn]
-        return _Predicted(rows, groups, predict.predict_rows(trainer, recipe, rows, scored=True))
-    encoded = job.encoded[split]
-    outputs = predict.model_outputs(trainer, recipe, encoded)
-    if split == "validation":
-        predictions, untuned, sentences = predict.tuned(recipe, outputs, rows, encoded, job.golds[split])
-        for sentence in sentences:
-            say(sentence)
-    else:
-        predictions = recipe.decode(outputs, rows, encoded)
-        untuned = predict.untuned(recipe, outputs, rows, encoded) if recipe.tuned else predictions
-    made = writing.with_texts(trainer, recipe, rows, predictions)
-    return _Predicted(rows, groups, made, untuned if recipe.tuned else None)
+        log(f"warning: {error}. Everything is kept; compare:  hfrecipes evaluate {job.path} dataset=…  and  …/adapter")
 
 
 def _lines(job: Job, predicted: dict[str, _Predicted]) -> Iterator[dict[str, Any]]:
@@ -376,48 +277,11 @@ def _lines(job: Job, predicted: dict[str, _Predicted]) -> Iterator[dict[str, Any
     for split, one in predicted.items():
         if split == "train":
             continue
-        references = checks.golds(job.recipe, one.rows)  # anew: the checkpoint may have another order of labels
+        references = checks.references(job.recipe, one.rows)  # anew: the checkpoint may have another order of labels
         columns = job.data.places[split], one.rows, one.predictions, references
         for number, row, prediction, reference in zip(*columns, strict=True):
             label = checks.written_label(job.recipe, reference, prediction)
             yield {"split": split, "row": number, **row, **label, "prediction": prediction}
-
-
-def _some_of_train(job: Job) -> Sequence[int]:
-    """Places of as many training rows as validation has, 100 at least."""
-    rows = job.data.splits["train"]
-    size = max(len(job.data.splits.get("validation", rows)), 100)
-    if len(rows) <= size:
-        return range(len(rows))
-    places = np.random.default_rng(job.trainer.args.seed).permutation(len(rows))[:size]
-    say(f"train scores are of {size} rows drawn with the seed")
-    return sorted(places.tolist())
-
-
-def _say_samples(predictions: list[Row]) -> None:
-    """Some texts that the model went on writing."""
-    texts = [one for one in predictions if scoring.TEXT in one and "prompt" in one]
-    for one in texts[:SHOWN]:
-        prompt, text = (" ".join(one[name].split()) for name in ("prompt", scoring.TEXT))
-        say(f"sample: {prompt[-WIDTH:]} → {text[:WIDTH]}{'…' * (len(text) > WIDTH)}")
-
-
-def _score_all(job: Job, predicted: dict[str, _Predicted]) -> tuple[dict[str, dict[str, dict[str, Any]]], list[str]]:
-    """Scores by split, how far train is above validation, and sentences where that is overfitting or nothing learnt."""
-    trivial = job.recipe.baseline(job.data.splits["train"])
-    scores = {split: found for split, one in predicted.items() if (found := _score(job, split, one, trivial))}
-    if not scores:
-        return scores, []
-    last = next(reversed(scores))
-    for sentence in scoring.what_tuning_did(last, scores[last]):
-        say(sentence)
-    sentences = scoring.no_better(job.recipe, scores[last])
-    if "train" in scores and "validation" in scores:
-        scores[scoring.GAP] = scoring.gap(scores["train"], scores["validation"])
-        sentences += scoring.overfitting(job.recipe, scores, lora=bool(job.config.lora))
-    for sentence in sentences:
-        say(sentence)
-    return scores, sentences
 
 
 def _energy(trainer: Trainer) -> dict[str, float] | None:
@@ -429,26 +293,10 @@ def _energy(trainer: Trainer) -> dict[str, float] | None:
     return {"kwh": float(f"{found[0].energy_consumed:.3g}"), "co2eq_kg": float(f"{found[0].emissions:.3g}")}
 
 
-def _score(
-    job: Job, split: str, made: _Predicted, trivial: Callable[[Dataset], list[Row]]
-) -> dict[str, dict[str, Any]]:
-    rows = made.rows
-    references = job.golds[split] if len(rows) == len(job.golds[split]) else checks.golds(job.recipe, rows)
-    unknown = sum(reference is None for reference in references)
-    if unknown:
-        say(f"{split}: {unknown} of {len(rows)} rows have no answer; they are predicted and not scored")
-    seed = job.trainer.args.seed
-    others = job.config.metrics
-    found = scoring.scores(job.recipe, made.predictions, references, seed=seed, others=others, groups=made.groups)
-    if made.untuned is not None:
-        found = scoring.with_untuned(job.recipe, found, made.untuned, references)
-    return scoring.with_baseline(job.recipe, found, rows, made.predictions, references, trivial)
-
-
 def _result(plan: Plan, predictor: Predictor, scores: dict[str, dict[str, dict[str, Any]]]) -> Result:
     return Result(scoring.plain(scores), plan.path, predictor.trainer, scores, predictor, plan.data.notes)
 
 
 def _reload(plan: Plan) -> Result:
     """The result of a complete run, its trained model in the Trainer."""
-    return _result(plan, saved.load(plan.path), folder.read_scores(plan.path))
+    return _result(plan, predictor.load(plan.path), run_folder.read_scores(plan.path))

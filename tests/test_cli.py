@@ -147,11 +147,11 @@ ODD_NAMES = ["[person]", "/arts/music", "[/b]", "[red]x", ":smile:", "a b", "%s 
 def test_names_from_the_data_are_printed_as_they_are(name, capsys):
     """Rich would read `[red]` as a colour, `[/b]` as the end of bold, and `:smile:` as a picture."""
     from hfrecipes.cli import _print, fail, score_table
-    from hfrecipes.say import say
+    from hfrecipes.log import log
 
     entry = {"value": 0.5, "ci95": [0.25, 0.75], "baseline": 0.125}
     _print(score_table({name: {f"f1[{name}]": entry}}, [f"f1[{name}]"]))
-    say(f"label {name}")
+    log(f"label {name}")
     with pytest.raises(SystemExit):
         fail(f"no label {name}")
     printed, said = capsys.readouterr()

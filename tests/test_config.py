@@ -156,7 +156,7 @@ def test_overrides_reach_into_blocks():
 
 
 def test_a_bare_key_of_a_higher_layer_wins_over_a_block_of_a_lower_one_and_back():
-    from hfrecipes.plan import configure
+    from hfrecipes.training.plan import configure
 
     low, high = {"training": {"seed": 1}, "learning_rate": 1e-5}, {"seed": 2, "training": {"learning_rate": 2e-5}}
     config, _ = configure({"task": "text-classification", **low}, high)
@@ -187,7 +187,7 @@ def test_blocks_are_added_to_and_a_name_may_become_a_block():
     ],
 )
 def test_a_number_out_of_range_and_an_unknown_keyword_are_told_before_anything_is_read(settings, message):
-    from hfrecipes.plan import configure
+    from hfrecipes.training.plan import configure
 
     with pytest.raises(ConfigError) as caught:
         configure("text-classification", settings)

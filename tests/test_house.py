@@ -17,7 +17,7 @@ import pytest
 import hfrecipes
 from hfrecipes import registry
 from hfrecipes.config import read_recipe_file
-from hfrecipes.plan import configure
+from hfrecipes.training.plan import configure
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hfrecipes"

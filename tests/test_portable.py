@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hfrecipes.config import RunConfig
-from hfrecipes.portable import clean, hub_name, origin, portable
+from hfrecipes.hub.names import clean, hub_name, origin, portable
 
 
 @pytest.mark.parametrize(

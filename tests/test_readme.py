@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hfrecipes import model, plan, sources
 from hfrecipes.cli import main
 from hfrecipes.config import local_path
+from hfrecipes.data import sources
+from hfrecipes.models import loading
 from hfrecipes.registry import find, tasks
+from hfrecipes.training import plan
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -60,7 +62,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, narrow: str) -> Pa
     def shrunk(name: str) -> str:
         return narrow if name.startswith(ENCODER) else local_path(name)
 
-    for module in (model, sources):
+    for module in (loading, sources):
         monkeypatch.setattr(module, "local_path", shrunk)
     shutil.copytree(ROOT / "examples" / "data", tmp_path / "examples" / "data")
     for file in (tmp_path / "examples" / "data").glob("*/*.*"):

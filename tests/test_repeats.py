@@ -12,8 +12,9 @@ from conftest import opinions
 
 import hfrecipes
 from hfrecipes.config import read_recipe_file
+from hfrecipes.data.prepare import load_data
 from hfrecipes.errors import ConfigError, DataError, ModelError, OutputError
-from hfrecipes.plan import configure, load_data
+from hfrecipes.training.plan import configure
 
 
 def folds_of(dataset, task: str = "text-classification", **folds) -> list[dict]:
@@ -96,7 +97,8 @@ def test_folds_are_the_same_in_every_process(tmp_path):
     (tmp_path / "rows.json").write_text(json.dumps(rows))
     code = """
 import json
-from hfrecipes.plan import configure, load_data
+from hfrecipes.data.prepare import load_data
+from hfrecipes.training.plan import configure
 for task, rows in json.load(open("rows.json")).items():
     config, recipe = configure(task, {"dataset": {"train": rows}, "folds": {"n_splits": 2, "fold": 1}})
     data, _ = load_data(config, recipe)
@@ -169,7 +171,8 @@ def test_out_of_fold_predictions_hold_every_row_once(folded):
 
 
 def test_groups_of_the_folds_are_resampled_together(tiny_bert, tmp_path, monkeypatch):
-    from hfrecipes import runner, scoring
+    from hfrecipes import runner
+    from hfrecipes.evaluation import scoring
 
     monkeypatch.setattr(runner, "rehearse", lambda *given: None)  # which scores two rows of each
     rows = [

@@ -16,7 +16,9 @@ from conftest import BAD, GOOD, opinions
 from safetensors.torch import load_file
 
 import hfrecipes
+from hfrecipes import run_folder
 from hfrecipes.errors import ConfigError, ModelError, NotFoundError, OutputError
+from hfrecipes.training.plan import make_plan
 
 ROWS = {"train": opinions(160), "validation": opinions(40, 1), "test": opinions(40, 2)}
 FILES = {
@@ -188,12 +190,13 @@ def interrupted(path: Path, step: int, settings: dict) -> None:
             if state.global_step == step:
                 raise KeyboardInterrupt
 
-    from hfrecipes import folder, runner, training
+    from hfrecipes import runner
+    from hfrecipes.training import trainer as trainer_module
 
     plan = runner.make_plan("text-classification", {"output_dir": path, **settings})
-    job = training.make_job(plan)
+    job = trainer_module.make_job(plan)
     job.trainer.add_callback(Stop())
-    folder.begin(plan.path, plan.config, plan.about)
+    run_folder.begin(plan.path, plan.config, plan.about)
     with pytest.raises(KeyboardInterrupt):
         job.trainer.train()
 
@@ -215,7 +218,7 @@ def test_an_interrupted_run_resumes_to_the_very_same_weights(quick, tmp_path, ca
 
 
 def test_a_checkpoint_that_was_cut_short_is_passed_over(quick, tmp_path):
-    from hfrecipes.folder import last_checkpoint
+    from hfrecipes.run_folder import last_checkpoint
 
     interrupted(tmp_path / "run", 45, {**quick, "dataset": ROWS, "num_train_epochs": 3, "save_total_limit": 3})
     good = last_checkpoint(tmp_path / "run")
@@ -339,12 +342,10 @@ def test_a_plain_frame_is_a_dataset(quick, tmp_path):
 
 
 def test_a_run_that_never_took_a_step_does_not_block_its_correction(quick, tmp_path):
-    from hfrecipes import folder, plan
-
-    made = plan.make_plan("text-classification", {**quick, "dataset": ROWS, "output_dir": tmp_path / "run"})
-    folder.begin(made.path, made.config, made.about)
+    made = make_plan("text-classification", {**quick, "dataset": ROWS, "output_dir": tmp_path / "run"})
+    run_folder.begin(made.path, made.config, made.about)
     settings = {**quick, "dataset": ROWS, "output_dir": tmp_path / "run", "learning_rate": 1e-3}
-    assert plan.make_plan("text-classification", settings).path == tmp_path / "run"
+    assert make_plan("text-classification", settings).path == tmp_path / "run"
 
 
 def test_a_test_split_without_labels_is_predicted_and_not_scored(quick, tmp_path, caplog):
@@ -546,7 +547,7 @@ def test_two_processes_leave_one_run_with_its_rows_in_order(tiny_bert, tmp_path)
 
 @pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
 def test_scores_in_mixed_precision_are_those_of_the_reloaded_model(quick, tmp_path, lora):
-    from hfrecipes.model import machine_arguments
+    from hfrecipes.models.hardware import machine_arguments
 
     if not machine_arguments({})[0].get("bf16"):
         pytest.skip("this machine predicts in float32")

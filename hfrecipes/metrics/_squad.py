@@ -25,20 +25,20 @@ def normalize(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", kept).split())
 
 
-def exact(answer: str, gold: str) -> float:
+def exact(answer: str, reference: str) -> float:
     """1 where both are the same once normalized, else 0."""
-    return float(normalize(answer) == normalize(gold))
+    return float(normalize(answer) == normalize(reference))
 
 
-def f1(answer: str, gold: str) -> float:
+def f1(answer: str, reference: str) -> float:
     """Harmonic mean of precision and recall of words, 0 to 1, by SQuAD 2.0: 1 where neither has a word."""
-    said, wanted = normalize(answer).split(), normalize(gold).split()
-    return f1_v1(answer, gold) if said or wanted else 1.0
+    said, wanted = normalize(answer).split(), normalize(reference).split()
+    return f1_v1(answer, reference) if said or wanted else 1.0
 
 
-def f1_v1(answer: str, gold: str) -> float:
+def f1_v1(answer: str, reference: str) -> float:
     """The same by SQuAD 1.1: 0 where neither has a word."""
-    said, wanted = normalize(answer).split(), normalize(gold).split()
+    said, wanted = normalize(answer).split(), normalize(reference).split()
     if not said or not wanted:
         return 0.0
     common = sum((Counter(said) & Counter(wanted)).values())
@@ -55,19 +55,19 @@ def mostly_cjk(texts: Sequence[str]) -> bool:
     return sum(map(is_cjk, texts)) > len(texts) / 2
 
 
-def cmrc_exact(answer: str, gold: str) -> float:
+def cmrc_exact(answer: str, reference: str) -> float:
     """1 where both are the same without signs, else 0."""
-    return float(_without_signs(answer) == _without_signs(gold))
+    return float(_without_signs(answer) == _without_signs(reference))
 
 
-def cmrc_f1(answer: str, gold: str) -> float:
+def cmrc_f1(answer: str, reference: str) -> float:
     """F1 of the longest run of segments that both share; a segment is a CJK letter, or a word of another script.
 
     CMRC 2018 has no questions without answer; for those, 1 where nothing is said.
     """
-    if not gold:
+    if not reference:
         return float(not answer)
-    said, wanted = segments(answer), segments(gold)
+    said, wanted = segments(answer), segments(reference)
     shared = _longest_run(said, wanted)
     return 2 * shared / (len(said) + len(wanted)) if shared else 0.0
 

@@ -16,7 +16,7 @@ def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
     return np.asarray(np.divide(top, bottom, out=np.zeros_like(top, dtype=np.float64), where=bottom > 0))
 
 
-def single_label(predicted: np.ndarray, gold: np.ndarray, weights: np.ndarray, labels: int) -> Values:
+def single_label(predicted: np.ndarray, reference: np.ndarray, weights: np.ndarray, labels: int) -> Values:
     """Accuracy, macro and weighted F1, precision and recall, and MCC.
 
     Args:
@@ -25,8 +25,8 @@ def single_label(predicted: np.ndarray, gold: np.ndarray, weights: np.ndarray, l
         weights: (resamples, rows).
         labels: Number of labels.
     """
-    cells, first_rows = _cell_weights(gold * labels + predicted, weights)
-    of_gold, of_predicted = np.eye(labels)[gold[first_rows]], np.eye(labels)[predicted[first_rows]]
+    cells, first_rows = _cell_weights(reference * labels + predicted, weights)
+    of_gold, of_predicted = np.eye(labels)[reference[first_rows]], np.eye(labels)[predicted[first_rows]]
     actual, said, hit = cells @ of_gold, cells @ of_predicted, cells @ (of_gold * of_predicted)
     rows, hits = actual.sum(1), hit.sum(1)
     each = {"f1": _ratio(2 * hit, actual + said), "precision": _ratio(hit, said), "recall": _ratio(hit, actual)}
@@ -50,7 +50,7 @@ def _cell_weights(cells: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, n
 
 
 def multi_label(
-    predicted: np.ndarray, gold: np.ndarray, scores: np.ndarray, weights: np.ndarray, labels: list[str]
+    predicted: np.ndarray, reference: np.ndarray, scores: np.ndarray, weights: np.ndarray, labels: list[str]
 ) -> Values:
     """Micro and macro F1, precision and recall, subset accuracy, LRAP, and F1 of each label.
 
@@ -62,14 +62,14 @@ def multi_label(
         labels: Names.
     """
     weights = weights.astype(np.float64)
-    actual, said, hit = weights @ gold, weights @ predicted, weights @ (gold * predicted)
+    actual, said, hit = weights @ reference, weights @ predicted, weights @ (reference * predicted)
     values = {}
     for name, top, bottom in [("f1", 2 * hit, actual + said), ("precision", hit, said), ("recall", hit, actual)]:
         values[f"{name}_micro"] = _ratio(top.sum(1), bottom.sum(1))
         values[f"{name}_macro"] = _ratio(top, bottom).mean(1)
     rows = weights.sum(1)
-    values["subset_accuracy"] = weights @ (predicted == gold).all(1) / rows
-    values["lrap"] = weights @ row_lrap(gold, scores) / rows
+    values["subset_accuracy"] = weights @ (predicted == reference).all(1) / rows
+    values["lrap"] = weights @ row_lrap(reference, scores) / rows
     each = _ratio(2 * hit, actual + said)
     return values | {f"f1[{name}]": each[:, place] for place, name in enumerate(labels)}
 
@@ -103,14 +103,14 @@ def by_type(
     return values
 
 
-def row_lrap(gold: np.ndarray, scores: np.ndarray) -> np.ndarray:
+def row_lrap(reference: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Label ranking average precision of each row; 1 for a row without labels, as scikit-learn has it."""
     from scipy.stats import rankdata
 
     among_all = rankdata(-scores, method="max", axis=1)
-    among_true = rankdata(np.where(gold > 0, -scores, np.inf), method="max", axis=1)
-    true = gold.sum(1)
-    precision = np.where(gold > 0, among_true / among_all, 0).sum(1)
+    among_true = rankdata(np.where(reference > 0, -scores, np.inf), method="max", axis=1)
+    true = reference.sum(1)
+    precision = np.where(reference > 0, among_true / among_all, 0).sum(1)
     return np.where(true > 0, precision / np.maximum(true, 1), 1.0)
 
 
@@ -131,7 +131,7 @@ def calibration(sure: np.ndarray, right: np.ndarray, squared: np.ndarray, weight
     return {"ece": np.abs(weights @ gaps).sum(1) / (rows * sure.shape[1]), "brier": weights @ squared / rows}
 
 
-def regression(predicted: np.ndarray, gold: np.ndarray, weights: np.ndarray) -> Values:
+def regression(predicted: np.ndarray, reference: np.ndarray, weights: np.ndarray) -> Values:
     """Pearson and Spearman correlation, R2, mean squared and mean absolute error.
 
     R2 is 1 less the squared error over that of the mean of these rows; NaN where all are the same number.
@@ -143,15 +143,15 @@ def regression(predicted: np.ndarray, gold: np.ndarray, weights: np.ndarray) -> 
     """
     weights = weights.astype(np.float64)
     rows = weights.sum(1)
-    squared = weights @ (predicted - gold) ** 2 / rows
-    centred = gold - gold.mean()  # so that few digits are lost in the difference of two squares
+    squared = weights @ (predicted - reference) ** 2 / rows
+    centred = reference - reference.mean()  # so that few digits are lost in the difference of two squares
     spread = weights @ centred**2 / rows - (weights @ centred / rows) ** 2
     return {
-        "pearsonr": _correlation(predicted[None], gold[None], weights),
-        "spearmanr": _correlation(_ranks(predicted, weights), _ranks(gold, weights), weights),
+        "pearsonr": _correlation(predicted[None], reference[None], weights),
+        "spearmanr": _correlation(_ranks(predicted, weights), _ranks(reference, weights), weights),
         "r2": 1 - squared / np.where(spread > 1e-12 * (centred**2).mean(), spread, np.nan),
         "mse": squared,
-        "mae": weights @ np.abs(predicted - gold) / rows,
+        "mae": weights @ np.abs(predicted - reference) / rows,
     }
 
 

@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, ModelError
+from ..losses import ItemLoss, cross_entropy, token_loss
 from ..recipe import Recipe, Row
-from ._loss import ItemLoss, cross_entropy, token_loss
 from ._tokens import PLAINLY, sums
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _before(logits: Any, labels: Any) -> Any:
     return logits[:, -labels.shape[1] : -1]
 
 
-def reduce(logits: Any, labels: Any) -> Any:
+def preprocess_logits(logits: Any, labels: Any) -> Any:
     """Of each row what `_tokens.sums` says; a token is guessed at the place before it."""
     logits = logits[0] if isinstance(logits, tuple) else logits
     return sums(_before(logits, labels), labels[:, 1:])

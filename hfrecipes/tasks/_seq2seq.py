@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ConfigError
+from ..losses import cross_entropy, token_loss
 from ..recipe import Batch, Recipe, Row
-from ._loss import cross_entropy, token_loss
 from ._tokens import PLAINLY, end_of, text_of
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def loss_function(recipe: Recipe, label_smoothing: float = 0.0) -> Callable[...,
     return partial(token_loss, item_loss=partial(cross_entropy, label_smoothing=label_smoothing))
 
 
-def settle(recipe: Any, model_config: PretrainedConfig) -> list[str]:
+def fit_target_length(recipe: Any, model_config: PretrainedConfig) -> list[str]:
     """Bring what is written down to what the decoder has places for."""
     places = getattr(model_config, "max_position_embeddings", None)
     if not isinstance(places, int) or recipe.max_target_length < places:
@@ -163,7 +163,7 @@ def texts(rows: Dataset, column: str) -> list[str]:
     return [text for cell in rows[column] for text in wanted(cell, None)]
 
 
-def settle_prefix(recipe: Any, model_config: PretrainedConfig, task: str) -> list[str]:
+def infer_prefix(recipe: Any, model_config: PretrainedConfig, task: str) -> list[str]:
     """Set what the model was trained to see before each text of this task, as T5 was, unless the user did."""
     known: dict[str, Any] = getattr(model_config, "task_specific_params", None) or {}
     prefix = (known.get(task) or {}).get("prefix")

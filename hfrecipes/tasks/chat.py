@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from ..data.shapes import dialogues as dialogues_module
+from ..data.shapes.dialogues import Messages
 from ..errors import DataError
 from ..recipe import Batch, Column, Measure, Prompt, Recipe, Row
-from . import _causal, _dialogues, _tokens
-from ._dialogues import Messages
-from ._template import PLAIN, Template
+from . import _causal, _tokens
+from ._chat_template import PLAIN, Template
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -44,9 +45,9 @@ class Chat(Recipe):
     pipeline_tag: ClassVar[str | None] = "text-generation"
     auto_model: ClassVar[str] = "AutoModelForCausalLM"
     columns: ClassVar[dict[str, Column]] = {
-        "messages": Column(_dialogues.TURNS, kind=[{"role": "string", "content": "string"}]),
-        "prompt": Column(_dialogues.ASKED, optional=True, aside=True, kind=None),
-        "completion": Column(_dialogues.REPLY, optional=True, aside=True, kind=None),
+        "messages": Column(dialogues_module.TURNS, kind=[{"role": "string", "content": "string"}]),
+        "prompt": Column(dialogues_module.ASKED, optional=True, passthrough=True, kind=None),
+        "completion": Column(dialogues_module.REPLY, optional=True, passthrough=True, kind=None),
     }
     # Dialogues are long and vocabularies large: the logits of eight at once would fill many a GPU.
     defaults: ClassVar[dict[str, Any]] = {
@@ -106,7 +107,7 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
     def __post_init__(self) -> None:
         super().__post_init__()
         _causal.check(self)
-        self.template: Any = None  # a Template, from `settle` on
+        self.template: Any = None  # a Template, from `adapt_to_model` on
 
     def example(self, reads: Sequence[str]) -> Row:
         """A dialogue whose next turn is the assistant's."""
@@ -124,45 +125,45 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
 
     # --- rows ----------------------------------------------------------------------------------------------------
 
-    def reshape(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
+    def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """Published shapes of dialogues become messages."""
-        return _dialogues.reshaper(columns)
+        return dialogues_module.reshaper(columns)
 
     @classmethod
-    def gold_reads(cls) -> list[str]:
+    def reference_columns(cls) -> list[str]:
         """The dialogue itself."""
         return ["messages"]
 
-    def gold(self, row: Row) -> Any:
+    def reference(self, row: Row) -> Any:
         """What the assistant says last; None where it says nothing."""
-        spoken = _dialogues.replies(row["messages"] or [])
+        spoken = dialogues_module.replies(row["messages"] or [])
         return row["messages"][spoken[-1]]["content"] if spoken else None
 
     def problems(self, rows: Dataset) -> dict[str, list[int]]:
         """Turns out of order, blank, or of nobody known."""
         found: dict[str, list[int]] = {}
         for place, dialogue in enumerate(rows["messages"]):
-            if dialogue and (wrong := _dialogues.wrong_order(dialogue)):
+            if dialogue and (wrong := dialogues_module.wrong_order(dialogue)):
                 found.setdefault(wrong, []).append(place)
         return found
 
     def untrainable(self, rows: Dataset) -> dict[str, list[int]]:
         """Dialogues in which the assistant says nothing."""
-        silent = [place for place, one in enumerate(rows["messages"]) if one and not _dialogues.replies(one)]
+        silent = [place for place, one in enumerate(rows["messages"]) if one and not dialogues_module.replies(one)]
         return {"the assistant says nothing": silent} if silent else {}
 
-    def study(self, train: Dataset) -> list[str]:
+    def infer_labels(self, train: Dataset) -> list[str]:
         """See whether replies are in letters other than a to z."""
         if self.characters is not None:
             return []
         from ..metrics._text import SCRIPTS, is_foreign
 
-        self.characters = is_foreign([text for text in map(self.gold, _tokens.some(train)) if text])
+        self.characters = is_foreign([text for text in map(self.reference, _tokens.some(train)) if text])
         return [SCRIPTS] * self.characters
 
     # --- the template --------------------------------------------------------------------------------------------
 
-    def settle(self, model_config: PretrainedConfig) -> list[str]:
+    def adapt_to_model(self, model_config: PretrainedConfig) -> list[str]:
         """A chat template where there is none, the tokens that end a turn, and room for a reply."""
         self.require_fast_tokenizer()
         said = _causal.settle_length(self)
@@ -191,7 +192,7 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
         return features
 
     def _features(self, dialogues: list[Messages], train_on: str) -> Batch:
-        wrong = next((one for one in map(_dialogues.wrong_order, dialogues) if one), None)
+        wrong = next((one for one in map(dialogues_module.wrong_order, dialogues) if one), None)
         if wrong:  # in rows to predict; others were checked before
             raise DataError(f"{wrong}: expected turns of user and assistant, one after the other")
         pieces = [
@@ -217,9 +218,9 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
         """Refuse one that sees what it is to guess, or cannot keep apart what is packed."""
         _causal.check_model(model, packs=self.packing)
 
-    def reduce(self, logits: Any, labels: Any) -> Any:
+    def preprocess_logits(self, logits: Any, labels: Any) -> Any:
         """Of each piece: summed loss, number and hits of the tokens of replies."""
-        return _causal.reduce(logits, labels)
+        return _causal.preprocess_logits(logits, labels)
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
         """How well the `tokens` of the replies that are there were guessed: `correct` ones, mean `loss` in nats."""
@@ -240,7 +241,7 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
     def prompts(self, rows: Dataset, *, scored: bool) -> list[Prompt | None]:
         """The dialogue up to the assistant's last turn, without the first exchanges where it is too long."""
         room = max(1, self.max_length - self.max_new_tokens)
-        shown = [_dialogues.before_last_reply(one, scored=scored) for one in rows["messages"]]
+        shown = [dialogues_module.before_last_reply(one, scored=scored) for one in rows["messages"]]
         return [Prompt(one[-1]["content"], self.template.prompt(one, room)) if one else None for one in shown]
 
     def decode_generated(self, prompt: Prompt, ids: list[int]) -> Row:
@@ -255,7 +256,7 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
     def baseline(self, train: Dataset) -> Callable[[Dataset], list[Row]]:
         """Every token as likely as it is frequent in the training replies; as a text, the most frequent last reply."""
         some = _tokens.some(train)
-        counts = Counter(text for text in map(self.gold, some) if text)
+        counts = Counter(text for text in map(self.reference, some) if text)
         most = max(sorted(counts), key=counts.__getitem__, default="")
         reply = {"generated_text": most}
         if self.tokenizer is None:  # asked before a model is loaded, for the names of the scores

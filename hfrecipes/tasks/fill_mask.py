@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from ..errors import ConfigError, ModelError
+from ..losses import cross_entropy, token_loss
 from ..recipe import Batch, Column, Measure, Recipe, Row
 from . import _tokens
-from ._loss import cross_entropy, token_loss
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -94,11 +94,11 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
         return ("perplexity", "accuracy")
 
     @classmethod
-    def gold_reads(cls) -> list[str]:
+    def reference_columns(cls) -> list[str]:
         """Nothing: a text is its own answer."""
         return []
 
-    def gold(self, row: Row) -> Any:
+    def reference(self, row: Row) -> Any:
         """True: what is hidden stands in the text."""
         return True
 
@@ -196,7 +196,7 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
         """Cross entropy over the hidden tokens."""
         return partial(token_loss, item_loss=partial(cross_entropy, label_smoothing=label_smoothing))
 
-    def reduce(self, logits: Any, labels: Any) -> Any:
+    def preprocess_logits(self, logits: Any, labels: Any) -> Any:
         """Of each block: summed loss, number and hits of the hidden tokens; the best tokens for each open gap."""
         import torch
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ..data.shapes import choices as choice_shapes
+from ..losses import cross_entropy, over_batch
 from ..recipe import Batch, Column, Measure, Recipe, Row
-from . import _choices
-from ._loss import cross_entropy, over_batch
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -29,7 +29,7 @@ _BLANK = re.compile(r"(?<![A-Za-z0-9])_+(?![A-Za-z0-9])")
 class MultipleChoice(Recipe):
     """Question and choices in, the number of the right choice out; rows may have 2 to 10 choices."""
 
-    label_form: _choices.Form | None = None
+    label_form: choice_shapes.Form | None = None
     """Whether labels count the choices from 0 or 1, are letters, or the choice itself; read from train where null."""
 
     task: ClassVar[str] = "multiple-choice"
@@ -42,8 +42,8 @@ class MultipleChoice(Recipe):
         "choices": Column(
             ("options", "endings", "candidates", "alternatives", "replies", "answers", "选项"), kind=["string"]
         ),
-        "label": Column(("answer", "answerKey", "answer_key", "correct", "target", "gold", "答案"), gold=True),
-        "id": Column(("qid", "example_id", "question_id"), aside=True, kind=None),
+        "label": Column(("answer", "answerKey", "answer_key", "correct", "target", "gold", "答案"), reference=True),
+        "id": Column(("qid", "example_id", "question_id"), passthrough=True, kind=None),
     }
     layouts: ClassVar[tuple[dict[str, str], ...]] = ({"context": "sent1", "question": "sent2"},)
     defaults: ClassVar[dict[str, Any]] = {
@@ -96,41 +96,41 @@ print(choices[int(logits.argmax())])
     # --- choices and labels --------------------------------------------------------------------------------------
 
     @classmethod
-    def gold_reads(cls) -> list[str]:
+    def reference_columns(cls) -> list[str]:
         """A label may be the text of a choice."""
         return ["choices", "label"]
 
-    def reshape(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
+    def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """Choices in columns of their own, with letters beside them, or that are no texts, become a list of texts."""
         named = {column: [column, *self.columns[column].names] for column in ("choices", "label")}
-        return _choices.reshaper(columns, named["choices"], named["label"])
+        return choice_shapes.reshaper(columns, named["choices"], named["label"])
 
-    def study(self, train: Dataset) -> list[str]:
+    def infer_labels(self, train: Dataset) -> list[str]:
         """See what labels are: the form that fits most rows."""
         pairs = [(row["label"], row["choices"] or []) for row in _row_by_row(train)]
         sizes = [len(choices) for _, choices in pairs]
         said = [f"choices: {' to '.join(map(str, sorted({min(sizes), max(sizes)})))} a row"] if sizes else []
         if self.label_form is not None:
             return said
-        known = [(label, choices) for label, choices in pairs if not _choices.is_missing(label)]
+        known = [(label, choices) for label, choices in pairs if not choice_shapes.is_missing(label)]
         fits = {
-            form: sum(_choices.place_of(label, choices, form) is not None for label, choices in known)
-            for form in _choices.FORMS
+            form: sum(choice_shapes.place_of(label, choices, form) is not None for label, choices in known)
+            for form in choice_shapes.FORMS
         }
-        self.label_form = form = max(_choices.FORMS, key=lambda one: fits[one])
-        without_first = not any(_choices.place_of(label, choices, "from_0") == 0 for label, choices in known)
+        self.label_form = form = max(choice_shapes.FORMS, key=lambda one: fits[one])
+        without_first = not any(choice_shapes.place_of(label, choices, "from_0") == 0 for label, choices in known)
         doubt = "; none of them is the first choice" if form == "from_0" and without_first else ""
-        return [*said, f"label: {_choices.FORMS[form]}{doubt}; options.label_form changes that"]
+        return [*said, f"label: {choice_shapes.FORMS[form]}{doubt}; options.label_form changes that"]
 
-    def gold(self, row: Row) -> int | str | None:
+    def reference(self, row: Row) -> int | str | None:
         """Number of the right choice, from 0; the label as it is where it is none of them, None where there is none."""
         label, choices = row.get("label"), row.get("choices") or []
-        if _choices.is_missing(label):
+        if choice_shapes.is_missing(label):
             return None
         # A letter or a text among numbers is still one; a number is read in the one way alone.
-        forms = [self.label_form or "from_0", *(("letter", "text") if _choices.number_of(label) is None else ())]
+        forms = [self.label_form or "from_0", *(("letter", "text") if choice_shapes.number_of(label) is None else ())]
         for form in forms:
-            number = _choices.place_of(label, choices, form)
+            number = choice_shapes.place_of(label, choices, form)
             if number is not None:
                 return number
         return str(label)
@@ -140,15 +140,15 @@ print(choices[int(logits.argmax())])
         problems: dict[str, list[int]] = defaultdict(list)
         for index, choices in enumerate(rows["choices"]):
             size = len(choices or ())
-            if not 2 <= size <= len(_choices.LETTERS):
-                problems[f"there are {size} choices, expected 2 to {len(_choices.LETTERS)}"].append(index)
+            if not 2 <= size <= len(choice_shapes.LETTERS):
+                problems[f"there are {size} choices, expected 2 to {len(choice_shapes.LETTERS)}"].append(index)
         return problems
 
     def unknown_labels(self, rows: Dataset) -> dict[str, list[int]]:
         """Labels that are none of the choices."""
         unknown: dict[str, list[int]] = defaultdict(list)
         for index, row in enumerate(_row_by_row(rows)):
-            if isinstance(self.gold(row), str):
+            if isinstance(self.reference(row), str):
                 unknown[f"label {str(row['label'])[:40]!r} is none of the choices"].append(index)
         return unknown
 
@@ -172,7 +172,7 @@ print(choices[int(logits.argmax())])
         features["cut"] = [any(cut) for cut in _parts(list(map(max, tokens["cut"], shortened)), sizes)]
         features["choices"] = sizes
         if "label" in batch:
-            features["labels"] = [_number(self.gold(row)) for row in _row_by_row(batch)]
+            features["labels"] = [_number(self.reference(row)) for row in _row_by_row(batch)]
         return features
 
     def _pair(self, context: str | None, question: str, choice: str) -> tuple[str, str, bool]:
@@ -227,7 +227,9 @@ print(choices[int(logits.argmax())])
 
     def baseline(self, train: Dataset) -> Callable[[Dataset], list[Row]]:
         """The place where the right choice stands most often in the training rows."""
-        places = Counter(gold for gold in map(self.gold, _row_by_row(train)) if isinstance(gold, int))
+        places = Counter(
+            reference for reference in map(self.reference, _row_by_row(train)) if isinstance(reference, int)
+        )
         most = max(sorted(places), key=places.__getitem__, default=0)
         return lambda rows: [_certain(choices, min(most, len(choices) - 1)) for choices in rows["choices"]]
 
@@ -237,8 +239,8 @@ print(choices[int(logits.argmax())])
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """Accuracy, from 0 to 1."""
-        predicted, gold = self.metric_inputs(predictions, references)
-        right = np.array([one == other for one, other in zip(predicted, gold, strict=True)], dtype=np.float64)
+        predicted, reference = self.metric_inputs(predictions, references)
+        right = np.array([one == other for one, other in zip(predicted, reference, strict=True)], dtype=np.float64)
         return lambda weights: {"accuracy": weights @ right / weights.sum(1)}
 
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ..data.shapes import answers as answer_shapes
 from ..errors import ConfigError
-from ..heads import outputs
+from ..losses import cross_entropy, over_batch
+from ..models.heads import outputs
 from ..recipe import Batch, Column, Measure, Recipe, Row
-from . import _answers
-from ._loss import cross_entropy, over_batch
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -50,8 +50,8 @@ class QuestionAnswering(Recipe):
     columns: ClassVar[dict[str, Column]] = {
         "question": Column(("query", "问题")),
         "context": Column(("passage", "paragraph", "document", "article", "text", "文章")),
-        "answers": Column(gold=True, kind={"text": ["string"], "answer_start": ["int64"]}),
-        "id": Column(("qid", "question_id"), aside=True),
+        "answers": Column(reference=True, kind={"text": ["string"], "answer_start": ["int64"]}),
+        "id": Column(("qid", "question_id"), passthrough=True),
     }
     defaults: ClassVar[dict[str, Any]] = {
         "learning_rate": 5e-5,
@@ -125,45 +125,49 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
         if self.max_length < SHORTEST:
             raise ConfigError(f"max_length: {self.max_length} leaves no room, expected {SHORTEST} or more")
 
-    def reshape(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
+    def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """Articles as SQuAD publishes them become one row a question; answers of other shapes become lists."""
         own = {name.strip().lower(): name for name in columns}
         if "paragraphs" in own:
-            return partial(_answers.from_articles, paragraphs=own["paragraphs"])
+            return partial(answer_shapes.from_articles, paragraphs=own["paragraphs"])
         if "qas" in own:
-            return partial(_answers.from_paragraphs, qas=own["qas"])
-        answers = next((own[name] for name in ("answers", *_answers.TEXTS) if name in own), None)
+            return partial(answer_shapes.from_paragraphs, qas=own["qas"])
+        answers = next((own[name] for name in ("answers", *answer_shapes.TEXTS) if name in own), None)
         impossible = own.get("is_impossible")
-        if answers is None or (_answers.are_lists(columns[answers]) and impossible is None):
+        if answers is None or (answer_shapes.are_lists(columns[answers]) and impossible is None):
             return None
-        start = next((own[name] for name in _answers.STARTS if name in own), None)
-        return partial(_answers.from_flat, answers=answers, start=start, impossible=impossible)
+        start = next((own[name] for name in answer_shapes.STARTS if name in own), None)
+        return partial(answer_shapes.from_flat, answers=answers, start=start, impossible=impossible)
 
-    def study(self, train: Dataset) -> list[str]:
+    def infer_labels(self, train: Dataset) -> list[str]:
         """See whether questions may have no answer, and whether answers are counted by words or characters."""
-        golds = [gold for cell in train["answers"] if (gold := self.gold({"answers": cell})) is not None]
-        without = sum(not gold for gold in golds)
+        references = [
+            reference for cell in train["answers"] if (reference := self.reference({"answers": cell})) is not None
+        ]
+        without = sum(not reference for reference in references)
         sentences = []
         if self.version_2_with_negative is None:
             self.version_2_with_negative = without > 0
-            share = f"{without / len(golds):.1%} of the questions have none" if without else "every question has one"
+            share = (
+                f"{without / len(references):.1%} of the questions have none" if without else "every question has one"
+            )
             sentences.append(f"answers: {share}; options.version_2_with_negative changes what is made of that")
         if self.characters is None:
             from ..metrics._squad import mostly_cjk
 
-            self.characters = mostly_cjk([gold[0] or "" for gold in golds if gold])
+            self.characters = mostly_cjk([reference[0] or "" for reference in references if reference])
             if self.characters:
                 sentences.append("f1 counts characters, as CMRC 2018 does; options.characters changes that")
         return sentences
 
-    def gold(self, row: Row) -> Any:
+    def reference(self, row: Row) -> Any:
         """Texts of the gold answers, none where the question has no answer; None where that is not known.
 
         `NO_TEXT` where an answer must be, and none has a text.
         """
         if row.get("answers") is None:
             return None
-        pairs = _answers.pairs(row["answers"])
+        pairs = answer_shapes.pairs(row["answers"])
         if not pairs and self.version_2_with_negative is not False:
             return []
         return [text for text, _ in pairs if text and text.strip()] or NO_TEXT
@@ -172,10 +176,10 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
         """Answers without text, and questions without answer where each must have one."""
         unknown = defaultdict(list)
         for index, cell in enumerate(rows["answers"]):
-            if self.gold({"answers": cell}) == NO_TEXT:
+            if self.reference({"answers": cell}) == NO_TEXT:
                 unknown[
                     "an answer has no text"
-                    if _answers.pairs(cell)
+                    if answer_shapes.pairs(cell)
                     else "the question has no answer: options.version_2_with_negative=true allows that"
                 ].append(index)
         return unknown
@@ -183,15 +187,17 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
     def untrainable(self, rows: Dataset) -> dict[str, list[int]]:
         """Answers without text, and questions none of whose answers stands where it should, or in one other place."""
         found = defaultdict(list)
-        for place, (cell, (context, gold, span)) in enumerate(zip(rows["answers"], self._spans(rows), strict=True)):
-            if not gold or gold == NO_TEXT:
+        for place, (cell, (context, reference, span)) in enumerate(
+            zip(rows["answers"], self._spans(rows), strict=True)
+        ):
+            if not reference or reference == NO_TEXT:
                 continue
-            if len(gold) < len(_answers.pairs(cell)):
+            if len(reference) < len(answer_shapes.pairs(cell)):
                 found["an answer has no text"].append(place)
             elif span is None:
                 found[
                     "the answer does not stand in the context"
-                    if not any(" ".join(text.split()) in " ".join(context.split()) for text in gold)
+                    if not any(" ".join(text.split()) in " ".join(context.split()) for text in reference)
                     else "the answer stands in the context, but it is open where: answer_start tells no place of it"
                 ].append(place)
         return found
@@ -200,8 +206,8 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
         """Answers that were looked for, since the row names no place or another."""
         found = defaultdict(list)
         cells = rows["answers"]
-        for place, (cell, (_, gold, span)) in enumerate(zip(cells, self._spans(rows), strict=True)):
-            pairs = [(text or "", start) for text, start in _answers.pairs(cell)] if gold else []
+        for place, (cell, (_, reference, span)) in enumerate(zip(cells, self._spans(rows), strict=True)):
+            pairs = [(text or "", start) for text, start in answer_shapes.pairs(cell)] if reference else []
             starts = {start + len(text) - len(text.lstrip()) for text, start in pairs}
             if span and max(starts) < 0:
                 found["answer_start is not given, and was set to the one place that has the answer"].append(place)
@@ -212,8 +218,8 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
     def _spans(self, rows: Dataset) -> Iterator[tuple[str, list[str] | None, tuple[int, int] | None]]:
         """Context, gold answers, and characters of the first answer that stands there, of each row."""
         for context, cell in zip(rows["context"], rows["answers"], strict=True):
-            span = None if cell is None else _answers.first_span(context or "", cell)
-            yield context or "", self.gold({"answers": cell}), span
+            span = None if cell is None else answer_shapes.first_span(context or "", cell)
+            yield context or "", self.reference({"answers": cell}), span
 
     def groups(self, rows: Dataset) -> Sequence[Any] | None:
         """The context, which several questions share."""
@@ -250,7 +256,9 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
             return [None] * len(batch["context"])
         nothing = () if self.version_2_with_negative else None  # a question that must have an answer teaches nothing
         pairs = zip(batch["context"], batch["answers"], strict=True)
-        return [_answers.first_span(context, cell) if _answers.pairs(cell) else nothing for context, cell in pairs]
+        return [
+            answer_shapes.first_span(context, cell) if answer_shapes.pairs(cell) else nothing for context, cell in pairs
+        ]
 
     def _windows(self, questions: list[str], contexts: list[str]) -> tuple[Any, list[bool]]:
         """Tokens of all windows, and whether each question was cut."""
@@ -304,7 +312,7 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
                 "rows that all have an answer"
             )
 
-    def reduce(self, logits: Any, labels: Any) -> Any:
+    def preprocess_logits(self, logits: Any, labels: Any) -> Any:
         """The score of no answer (both at token 0), and the best spans of each window: scores, first, last token."""
         import torch
 
@@ -360,8 +368,8 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
             return []
         odds = np.array([one["null_odds"] for one in predictions])
         gains = [
-            self._agreement([one["best_span"]], [gold])[1][0] if gold else -float(bool(one["best_span"]))
-            for one, gold in zip(predictions, references, strict=True)
+            self._agreement([one["best_span"]], [reference])[1][0] if reference else -float(bool(one["best_span"]))
+            for one, reference in zip(predictions, references, strict=True)
         ]
         order = np.argsort(odds, kind="stable")
         totals = np.cumsum(np.array(gains)[order])
@@ -386,22 +394,25 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
 
     def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
         """Texts of the answers, and the first gold one."""
-        return [one["answer"] for one in predictions], [gold[0] or "" if gold else "" for gold in references]
+        return [one["answer"] for one in predictions], [
+            reference[0] or "" if reference else "" for reference in references
+        ]
 
     def _agreement(self, answers: list[str], references: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
         """Exact match and F1 of each row, against the gold answer that agrees best, 0 to 1."""
         from ..metrics import _squad
 
-        unmatched = np.array([gold == NO_TEXT for gold in references], dtype=bool)
-        references = [[] if gold == NO_TEXT else gold for gold in references]
+        unmatched = np.array([reference == NO_TEXT for reference in references], dtype=bool)
+        references = [[] if reference == NO_TEXT else reference for reference in references]
         exact, f1 = _squad.exact, _squad.f1 if self.version_2_with_negative else _squad.f1_v1
         if self.characters:
             exact, f1 = _squad.cmrc_exact, _squad.cmrc_f1
         elif self.version_2_with_negative:  # its script takes an answer of signs alone for none
-            references = [[one for one in gold if _squad.normalize(one)] for gold in references]
-        pairs = [(answer, gold or [""]) for answer, gold in zip(answers, references, strict=True)]
+            references = [[one for one in reference if _squad.normalize(one)] for reference in references]
+        pairs = [(answer, reference or [""]) for answer, reference in zip(answers, references, strict=True)]
         matches, overlaps = (
-            np.array([max(agree(answer, one) for one in gold) for answer, gold in pairs]) for agree in (exact, f1)
+            np.array([max(agree(answer, one) for one in reference) for answer, reference in pairs])
+            for agree in (exact, f1)
         )
         matches[unmatched], overlaps[unmatched] = 0, 0
         return matches, overlaps
@@ -411,7 +422,7 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
         exact, f1 = self._agreement([one["answer"] for one in predictions], references)
         parts = {"": np.ones(len(references), dtype=bool)}
         if self.version_2_with_negative:
-            answered = np.array([bool(gold) for gold in references])
+            answered = np.array([bool(reference) for reference in references])
             parts |= {"HasAns_": answered, "NoAns_": ~answered}
         return partial(_of_parts, exact, f1, parts)
 
@@ -429,8 +440,8 @@ def _of_parts(
 def _target(span: Any, first: int, offsets: np.ndarray, opens: bool, closes: bool) -> tuple[int, int]:
     """First and last token of the answer; token 0 where the window lacks it, as in the baselines of SQuAD."""
     if span is None:
-        return _answers.UNKNOWN, _answers.UNKNOWN
-    found = _answers.target(span or None, offsets[:, 0], offsets[:, 1], opens=opens, closes=closes)
+        return answer_shapes.UNKNOWN, answer_shapes.UNKNOWN
+    found = answer_shapes.target(span or None, offsets[:, 0], offsets[:, 1], opens=opens, closes=closes)
     if found is None:
         return 0, 0
     return found if found[0] < 0 else (first + found[0], first + found[1])

@@ -38,8 +38,10 @@ class Summarization(Recipe):
         "document": Column(
             ("article", "text", "dialogue", "content", "source", "body", "report", "正文", "文章", "原文")
         ),
-        "summary": Column(("highlights", "abstract", "headline", "title", "tldr", "target", "摘要", "标题"), gold=True),
-        "references": Column(("summaries",), gold=True, optional=True, aside=True, kind=["string"]),
+        "summary": Column(
+            ("highlights", "abstract", "headline", "title", "tldr", "target", "摘要", "标题"), reference=True
+        ),
+        "references": Column(("summaries",), reference=True, optional=True, passthrough=True, kind=["string"]),
     }
     defaults: ClassVar[dict[str, Any]] = _seq2seq.DEFAULTS
     lora: ClassVar[str | None] = "SEQ_2_SEQ_LM"
@@ -96,7 +98,7 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
 
     # --- rows ----------------------------------------------------------------------------------------------------
 
-    def reshape(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
+    def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """Sentences become a document; of several summaries the first is to learn from, all to be scored against."""
         own = {name.strip().lower(): name for name in columns}
         document, summary = (
@@ -107,15 +109,15 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
         return partial(_from_lists, document=lists[0], summary=lists[1]) if any(lists) else None
 
     @classmethod
-    def gold_reads(cls) -> list[str]:
+    def reference_columns(cls) -> list[str]:
         """The summary, and others of the same document."""
         return ["summary", "references"]
 
-    def gold(self, row: Row) -> Any:
+    def reference(self, row: Row) -> Any:
         """All wanted summaries; None where there is none."""
         return _seq2seq.wanted(row.get("summary"), row.get("references")) or None
 
-    def study(self, train: Dataset) -> list[str]:
+    def infer_labels(self, train: Dataset) -> list[str]:
         """See whether summaries are in letters other than a to z."""
         if self.characters is not None:
             return []
@@ -124,9 +126,9 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
         self.characters = is_foreign(_seq2seq.texts(train, "summary"))
         return [SCRIPTS] * self.characters
 
-    def settle(self, model_config: PretrainedConfig) -> list[str]:
+    def adapt_to_model(self, model_config: PretrainedConfig) -> list[str]:
         """The prefix that the model knows, and how much it can write."""
-        return [*_seq2seq.settle_prefix(self, model_config, self.task), *_seq2seq.settle(self, model_config)]
+        return [*_seq2seq.infer_prefix(self, model_config, self.task), *_seq2seq.fit_target_length(self, model_config)]
 
     # --- rows to features, outputs to predictions ----------------------------------------------------------------
 
@@ -150,7 +152,7 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
 
     def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
         """Summaries, and the first gold one."""
-        return [one["summary_text"] for one in predictions], [gold[0] for gold in references]
+        return [one["summary_text"] for one in predictions], [reference[0] for reference in references]
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """ROUGE F-measures, 0 to 100, of the best reference; tokens written, and the share that ends at the limit."""

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from ..data.shapes import answers as answer_shapes
+from ..data.shapes.cells import below
 from ..errors import DataError
 from ..recipe import Batch, Column, Measure, Recipe, Row
-from . import _answers, _seq2seq
-from ._cells import below
+from . import _seq2seq
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -45,9 +46,9 @@ class Text2TextGeneration(Recipe):
     columns: ClassVar[dict[str, Column]] = {
         "input": Column(("source", "text", "prompt", "input_text", "source_text", "inputs", "输入")),
         "output": Column(
-            ("target", "response", "completion", "target_text", "output_text", "targets", "输出"), gold=True
+            ("target", "response", "completion", "target_text", "output_text", "targets", "输出"), reference=True
         ),
-        "references": Column(gold=True, optional=True, aside=True, kind=["string"]),
+        "references": Column(reference=True, optional=True, passthrough=True, kind=["string"]),
     }
     defaults: ClassVar[dict[str, Any]] = _seq2seq.DEFAULTS
     lora: ClassVar[str | None] = "SEQ_2_SEQ_LM"
@@ -88,25 +89,25 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
 
     # --- rows ----------------------------------------------------------------------------------------------------
 
-    def reshape(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
+    def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """Instructions with their input, and questions with their context and answers, become input and output."""
         if "instruction" in columns:
             return partial(_from_instructions, more=next((one for one in ("input", "context") if one in columns), None))
         if "question" in columns and "input" not in columns:
-            answers = next((name for name in ("answers", *_answers.TEXTS) if name in columns), None)
+            answers = next((name for name in ("answers", *answer_shapes.TEXTS) if name in columns), None)
             return partial(_from_questions, answers=answers)
         return None
 
     @classmethod
-    def gold_reads(cls) -> list[str]:
+    def reference_columns(cls) -> list[str]:
         """The output, and others of the same input."""
         return ["output", "references"]
 
-    def gold(self, row: Row) -> Any:
+    def reference(self, row: Row) -> Any:
         """All wanted outputs; None where there is none."""
         return _seq2seq.wanted(row.get("output"), row.get("references")) or None
 
-    def study(self, train: Dataset) -> list[str]:
+    def infer_labels(self, train: Dataset) -> list[str]:
         """See whether outputs are Chinese or Japanese."""
         if self.characters is not None:
             return []
@@ -115,9 +116,9 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
         self.characters = mostly_cjk(_seq2seq.texts(train, "output"))
         return ["f1 counts letters; options.characters changes that"] * self.characters
 
-    def settle(self, model_config: PretrainedConfig) -> list[str]:
+    def adapt_to_model(self, model_config: PretrainedConfig) -> list[str]:
         """How much the model can write."""
-        return _seq2seq.settle(self, model_config)
+        return _seq2seq.fit_target_length(self, model_config)
 
     # --- rows to features, outputs to predictions ----------------------------------------------------------------
 
@@ -143,7 +144,7 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
 
     def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
         """Outputs, and the first gold one."""
-        return [one["generated_text"] for one in predictions], [gold[0] for gold in references]
+        return [one["generated_text"] for one in predictions], [reference[0] for reference in references]
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """Exact match and F1 of the best reference, chrF of the corpus, 0 to 100; lengths."""
@@ -196,9 +197,9 @@ def _question(question: Any, context: Any) -> str | None:
 
 def _texts(cell: Any) -> list[str] | None:
     try:
-        found = _answers.as_lists(cell)
+        found = answer_shapes.as_lists(cell)
     except DataError:
         if not isinstance(cell, str):
             raise
         return [cell]  # an answer may look like code
-    return None if found is None else [text for text, _ in _answers.pairs(found) if text]
+    return None if found is None else [text for text, _ in answer_shapes.pairs(found) if text]

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from .. import calibration
+from .. import losses as losses_module
 from ..errors import ConfigError
-from ..heads import unit_of
+from ..losses import ItemLoss, over_batch, token_loss
+from ..models.heads import unit_of
 from ..recipe import Batch, Column, Measure, Recipe, Row
-from . import _calibration, _imbalance
-from ._loss import ItemLoss, over_batch, token_loss
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -42,7 +43,7 @@ class TextClassification(Recipe):
 
     problem_type: ProblemType | None = None
     """Kind of label, as `config.problem_type` of transformers spells it; read from the labels where null."""
-    class_weights: _imbalance.ClassWeights | None = None
+    class_weights: losses_module.ClassWeights | None = None
     """Weight of each label in the loss: `balanced` by how rare it is, or a number by label, 1 for the others."""
     focal_gamma: float = 0.0
     """How much less the loss heeds what the model is sure of (focal loss); 2 is usual, 0 turns it off."""
@@ -67,7 +68,7 @@ class TextClassification(Recipe):
             _words(
                 "labels category class target intent sentiment emotion topic score stars rating gold_label 标签 类别"
             ),
-            gold=True,
+            reference=True,
             kind=None,
         ),
     }
@@ -117,7 +118,7 @@ print(classify("{text}", top_k=None))
         super().__post_init__()
         self.seen: set[str] = set()  # labels that stand in the training rows; the dataset may know more
         self.trained_rows = 0
-        _imbalance.check(self)
+        losses_module.check(self)
         if self.threshold is not None and not 0 < self.threshold < 1:
             raise ConfigError(f"threshold: {self.threshold}, expected a probability between 0 and 1")
 
@@ -137,14 +138,16 @@ print(classify("{text}", top_k=None))
 
     # --- labels --------------------------------------------------------------------------------------------------
 
-    def study(self, train: Dataset) -> list[str]:
+    def infer_labels(self, train: Dataset) -> list[str]:
         """Read the kind of problem and the labels from the training rows."""
         values = [value for value in train["label"] if not _is_missing(value)]
         guessed = self.problem_type is None
         self.problem_type = self.problem_type or (SINGLE if self.labels and not _any_list(values) else _kind(values))
         if self.problem_type == REGRESSION:
             self.labels = []
-            _imbalance.refuse(self, "a number is no label", [*_imbalance.OPTIONS, "threshold", "temperature_scaling"])
+            losses_module.refuse(
+                self, "a number is no label", [*losses_module.OPTIONS, "threshold", "temperature_scaling"]
+            )
             numbers = [number for number in map(_number, values) if number is not None]
             return [_said(guessed, f"regression, labels from {min(numbers):g} to {max(numbers):g}")] if numbers else []
         flat = [one for value in values for one in (value if isinstance(value, list) else [value])]
@@ -154,23 +157,25 @@ print(classify("{text}", top_k=None))
         shown = ", ".join(self.labels[:6]) + (", …" if len(self.labels) > 6 else "")
         said = _said(guessed, f"{what}, {len(self.labels)} labels: {shown}")
         if self.problem_type == SINGLE:
-            _imbalance.refuse(self, "it is for texts that may have several labels", ["threshold"])
+            losses_module.refuse(self, "it is for texts that may have several labels", ["threshold"])
         else:
-            _imbalance.refuse(self, "it is for texts that have one label", ["logit_adjustment"])
+            losses_module.refuse(self, "it is for texts that have one label", ["logit_adjustment"])
         return [said]
 
-    def count(self, train: Dataset) -> list[str]:
+    def label_counts(self, train: Dataset) -> list[str]:
         """Rows of each label, and the weights that follow; of numbers their mean and spread."""
         if self.problem_type == REGRESSION:
             numbers = [number for number in map(_number, train["label"]) if number is not None]
             self.number_scale = (float(np.mean(numbers)), unit_of(float(np.std(numbers))))
             return []
-        golds = [gold for value in train["label"] if (gold := self.gold({"label": value})) is not None]
-        self.trained_rows = len(golds)
-        names = (one for gold in golds for one in (gold if isinstance(gold, list) else [gold]))
-        return _imbalance.settle(self, Counter(names))
+        references = [
+            reference for value in train["label"] if (reference := self.reference({"label": value})) is not None
+        ]
+        self.trained_rows = len(references)
+        names = (one for reference in references for one in (reference if isinstance(reference, list) else [reference]))
+        return losses_module.check_class_weights(self, Counter(names))
 
-    def gold(self, row: Row) -> Any:
+    def reference(self, row: Row) -> Any:
         """Label name, list of names in the order of predictions, or number; None for a missing label.
 
         None for -1, too, where that is no label.
@@ -253,12 +258,12 @@ print(classify("{text}", top_k=None))
             return []
         if isinstance(value, list):
             return [self._known(_name(one)) for one in value if not _is_missing(one)]
-        gold = self.gold({"label": value})
-        return [] if gold is None else [gold]
+        reference = self.reference({"label": value})
+        return [] if reference is None else [reference]
 
     def strata(self, rows: Dataset) -> Sequence[Any] | None:
         """The label, where there is one of many."""
-        return [self.gold({"label": value}) for value in rows["label"]] if self.problem_type == SINGLE else None
+        return [self.reference({"label": value}) for value in rows["label"]] if self.problem_type == SINGLE else None
 
     def model_settings(self) -> dict[str, Any]:
         """Label names and problem type."""
@@ -283,16 +288,16 @@ print(classify("{text}", top_k=None))
         """Tokens of the text, or of both texts; the longer one is cut first."""
         features = self.tokenize(batch["text"], batch.get("text_pair"), max_length=self.max_length)
         if "label" in batch:
-            features["labels"] = [self._target(self.gold({"label": value})) for value in batch["label"]]
+            features["labels"] = [self._target(self.reference({"label": value})) for value in batch["label"]]
         return features
 
-    def _target(self, gold: Any) -> Any:
+    def _target(self, reference: Any) -> Any:
         """Number, row of 0 and 1, or label id; -100 for a label that train lacks, which the loss ignores."""
         if self.problem_type == REGRESSION:
-            return float(gold)
+            return float(reference)
         if self.problem_type == MULTI:
-            return [float(name in gold) for name in self.labels]
-        return self.labels.index(gold) if gold in self.labels else -100
+            return [float(name in reference) for name in self.labels]
+        return self.labels.index(reference) if reference in self.labels else -100
 
     def loss_function(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
         """Cross entropy, of each label by itself where there may be several; squared error of numbers."""
@@ -301,8 +306,8 @@ print(classify("{text}", top_k=None))
                 raise ConfigError("label_smoothing_factor: leave it out, a number is no label")
             return partial(_loss, item_loss=_squared_error)
         if self.problem_type == MULTI:
-            return partial(_loss, item_loss=_imbalance.binary_loss(self, self.trained_rows, label_smoothing))
-        return partial(token_loss, item_loss=_imbalance.item_loss(self, label_smoothing))
+            return partial(_loss, item_loss=losses_module.binary_loss(self, self.trained_rows, label_smoothing))
+        return partial(token_loss, item_loss=losses_module.item_loss(self, label_smoothing))
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
         """Logits (rows, labels) to `label`, and `scores`, the probability of each label."""
@@ -335,34 +340,34 @@ print(classify("{text}", top_k=None))
         sentences: list[str] = []
         if self.problem_type == REGRESSION or not predictions:
             return sentences
-        shares, gold = (
+        shares, reference = (
             self._shares(predictions, self.labels),
             np.asarray(self.metric_inputs(predictions, references)[1]),
         )
         number = len(self.labels)  # of labels that train lacks there is nothing to tune
         if self.problem_type == MULTI:
-            gold = gold[:, :number]
+            reference = reference[:, :number]
         else:
-            shares, gold = shares[gold < number], gold[gold < number]
+            shares, reference = shares[reference < number], reference[reference < number]
         if self.temperature_scaling:
-            sentences.append(self._tune_temperature(shares, gold))
+            sentences.append(self._tune_temperature(shares, reference))
             # The thresholds are of the probabilities that come of it.
             divisor = self.tuned.get("temperature", 1.0)
-            shares = _calibration.sharpened(shares, divisor, several=self.problem_type == MULTI)
+            shares = calibration.sharpened(shares, divisor, several=self.problem_type == MULTI)
         if self.problem_type == MULTI and self.threshold is None:
-            found = _calibration.thresholds(shares, gold)
+            found = calibration.thresholds(shares, reference)
             self.tuned |= {f"threshold[{name}]": float(one) for name, one in zip(self.labels, found, strict=True)}
             sentences.append(
                 f"thresholds: {found.min():.2f} to {found.max():.2f}, with the best mean of micro and macro F1 of "
-                f"{len(gold)} validation rows; options.threshold=0.5 leaves them alone"
+                f"{len(reference)} validation rows; options.threshold=0.5 leaves them alone"
             )
         return sentences
 
-    def _tune_temperature(self, shares: np.ndarray, gold: np.ndarray) -> str:
-        rows = f"{len(gold)} validation rows"
-        if len(gold) < _calibration.FEWEST:
-            return f"temperature: left at 1, {rows} are too few to find it; expected {_calibration.FEWEST} or more"
-        found = _calibration.temperature(shares, gold)
+    def _tune_temperature(self, shares: np.ndarray, reference: np.ndarray) -> str:
+        rows = f"{len(reference)} validation rows"
+        if len(reference) < calibration.FEWEST:
+            return f"temperature: left at 1, {rows} are too few to find it; expected {calibration.FEWEST} or more"
+        found = calibration.temperature(shares, reference)
         if found is None:
             return f"temperature: left at 1, the {rows} leave it open, as where nearly all are predicted right"
         self.tuned["temperature"] = found
@@ -372,11 +377,15 @@ print(classify("{text}", top_k=None))
 
     def baseline(self, train: Dataset) -> Callable[[Dataset], list[Row]]:
         """The label that train has most often, or the mean of its numbers."""
-        references = [gold for value in train["label"] if (gold := self.gold({"label": value})) is not None]
+        references = [
+            reference for value in train["label"] if (reference := self.reference({"label": value})) is not None
+        ]
         if self.problem_type == REGRESSION:
             prediction: Row = {"label": float(np.mean(references))}
         else:
-            counts = Counter(one for gold in references for one in (gold if isinstance(gold, list) else [gold]))
+            counts = Counter(
+                one for reference in references for one in (reference if isinstance(reference, list) else [reference])
+            )
             scores = {name: counts[name] / max(1, len(references)) for name in self.labels}
             top = max(scores, key=scores.__getitem__)
             prediction = {"label": [top] if self.problem_type == MULTI else top, "scores": scores}
@@ -421,29 +430,34 @@ print(classify("{text}", top_k=None))
         from ..metrics import _weighted
 
         labels, number = self._scored_labels(references), len(self.labels)
-        shares, gold = self._shares(predictions, labels), np.asarray(self.metric_inputs(predictions, references)[1])
+        shares, reference = (
+            self._shares(predictions, labels),
+            np.asarray(self.metric_inputs(predictions, references)[1]),
+        )
         if self.problem_type == MULTI:
-            squared = ((shares - gold) ** 2).sum(1) / number
-            return partial(_weighted.calibration, shares[:, :number], gold[:, :number], squared)
-        ones = np.eye(len(labels))[gold]
+            squared = ((shares - reference) ** 2).sum(1) / number
+            return partial(_weighted.calibration, shares[:, :number], reference[:, :number], squared)
+        ones = np.eye(len(labels))[reference]
         squared = ((shares - ones) ** 2).sum(1) / (2 if number == 2 else 1)
-        right = shares.argmax(1) == gold
+        right = shares.argmax(1) == reference
         return partial(_weighted.calibration, shares.max(1, keepdims=True), right[:, None], squared)
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """Shares and F1 from 0 to 1, correlations from -1 to 1, R2 up to 1, errors in the label's units."""
         from ..metrics import _weighted
 
-        predicted, gold = (np.asarray(values) for values in self.metric_inputs(predictions, references))
+        predicted, reference = (np.asarray(values) for values in self.metric_inputs(predictions, references))
         if self.problem_type == REGRESSION:
-            return partial(_weighted.regression, predicted, gold)
+            return partial(_weighted.regression, predicted, reference)
         labels = self._scored_labels(references)
         if self.problem_type == SINGLE:
-            counted = partial(_weighted.single_label, predicted, gold, labels=len(labels))
+            counted = partial(_weighted.single_label, predicted, reference, labels=len(labels))
         else:
-            counted = partial(_weighted.multi_label, predicted, gold, self._shares(predictions, labels), labels=labels)
-        calibration = self._calibration(predictions, references)
-        return lambda weights: {**counted(weights), **calibration(weights)}
+            counted = partial(
+                _weighted.multi_label, predicted, reference, self._shares(predictions, labels), labels=labels
+            )
+        measured = self._calibration(predictions, references)
+        return lambda weights: {**counted(weights), **measured(weights)}
 
 
 def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None, *, item_loss: ItemLoss) -> Any:

@@ -79,15 +79,15 @@ print(write("The cat looks up")[0]["generated_text"])
         return ("perplexity", "byte_perplexity", "accuracy")
 
     @classmethod
-    def gold_reads(cls) -> list[str]:
+    def reference_columns(cls) -> list[str]:
         """Nothing: a text is its own answer."""
         return []
 
-    def gold(self, row: Row) -> Any:
+    def reference(self, row: Row) -> Any:
         """True: what comes next stands in the text."""
         return True
 
-    def settle(self, model_config: PretrainedConfig) -> list[str]:
+    def adapt_to_model(self, model_config: PretrainedConfig) -> list[str]:
         """Room for what is written."""
         return _causal.settle_length(self)
 
@@ -148,9 +148,9 @@ print(write("The cat looks up")[0]["generated_text"])
         """Refuse one that sees what it is to guess, or cannot keep apart what is packed."""
         _causal.check_model(model, packs=not self.across_documents)
 
-    def reduce(self, logits: Any, labels: Any) -> Any:
+    def preprocess_logits(self, logits: Any, labels: Any) -> Any:
         """Of each window: summed loss, number and hits of its tokens."""
-        return _causal.reduce(logits, labels)
+        return _causal.preprocess_logits(logits, labels)
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
         """For each text how well its `tokens`, the end included, were guessed: `correct` ones, mean `loss` in nats.

@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..recipe import Batch, Column, Measure, Recipe, Row
-from . import _imbalance
-from ._loss import token_loss
-from ._tags import (
+from .. import losses
+from ..data.shapes.tags import (
     LETTERS,
     OUTSIDE,
     Scheme,
@@ -30,6 +28,8 @@ from ._tags import (
     split,
     violations,
 )
+from ..losses import token_loss
+from ..recipe import Batch, Column, Measure, Recipe, Row
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -50,7 +50,7 @@ class TokenClassification(Recipe):
     """How tags mark entities; `none` for tags that stand alone, as parts of speech; read from the tags where null."""
     stride: int = 64
     """Tokens that neighbouring windows of a sentence beyond max_length share; at most half a window."""
-    class_weights: _imbalance.ClassWeights | None = None
+    class_weights: losses.ClassWeights | None = None
     """Weight of each tag in the loss: `balanced` by how rare it is, or a number by tag, 1 for the others."""
     focal_gamma: float = 0.0
     """How much less the loss heeds what the model is sure of (focal loss); 2 is usual, 0 turns it off."""
@@ -61,17 +61,20 @@ class TokenClassification(Recipe):
     auto_model: ClassVar[str] = "AutoModelForTokenClassification"
     columns: ClassVar[dict[str, Column]] = {
         "tokens": Column(("words", "word", "token", "form", "0", "chars", "char", "字"), kind=["string"]),
-        "text": Column(aside=True),
+        "text": Column(passthrough=True),
         "tags": Column(
             (
                 *("ner_tags", "ner_tag", "ner", "upos", "pos_tags", "pos", "chunk_tags", "chunk", "bio_tags", "bio"),
                 *("tag", "labels", "label", "标签"),
             ),
-            gold=True,
+            reference=True,
             kind=["string"],
         ),
         "entities": Column(
-            gold=True, optional=True, aside=True, kind=[{"start": "int64", "end": "int64", "label": "string"}]
+            reference=True,
+            optional=True,
+            passthrough=True,
+            kind=[{"start": "int64", "end": "int64", "label": "string"}],
         ),
     }
     # Files of one token a line: the token stands first, or behind a number that counts, and its tag last.
@@ -112,7 +115,7 @@ print(tag("{text}"))
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _imbalance.check(self)
+        losses.check(self)
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -132,11 +135,11 @@ print(tag("{text}"))
     # --- tags ----------------------------------------------------------------------------------------------------
 
     @classmethod
-    def gold_reads(cls) -> list[str]:
+    def reference_columns(cls) -> list[str]:
         """The tags; entities have become tags."""
         return ["tags"]
 
-    def reshape(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
+    def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """Texts become words, and spans of characters their tags; lists written as text become lists."""
         own = {name.strip().lower(): name for name in columns}
         tokens, tags = self._named(own, "tokens"), self._named(own, "tags")
@@ -160,9 +163,9 @@ print(tag("{text}"))
     def _named(cls, own: Mapping[str, str], column: str) -> list[str]:
         return [own[name] for name in (column, *cls.columns[column].names) if name in own]
 
-    def study(self, train: Dataset) -> list[str]:
+    def infer_labels(self, train: Dataset) -> list[str]:
         """Read scheme and labels from the training tags."""
-        sentences = [tags for row in train.select_columns("tags") if (tags := self.gold(row)) is not None]
+        sentences = [tags for row in train.select_columns("tags") if (tags := self.reference(row)) is not None]
         counts = Counter(tag for tags in sentences for tag in tags if tag not in _MISSING)
         guessed = self.scheme is None
         self.scheme = self.scheme or scheme_of(counts, sentences)
@@ -175,10 +178,12 @@ print(tag("{text}"))
             sentence += "; they are numbers, and names such as B-person would tell entities"
         return [sentence]
 
-    def count(self, train: Dataset) -> list[str]:
+    def label_counts(self, train: Dataset) -> list[str]:
         """Words of each tag, and the weights that follow."""
-        sentences = (self.gold(row) or () for row in train.select_columns("tags"))
-        return _imbalance.settle(self, Counter(tag for tags in sentences for tag in tags if tag not in _MISSING))
+        sentences = (self.reference(row) or () for row in train.select_columns("tags"))
+        return losses.check_class_weights(
+            self, Counter(tag for tags in sentences for tag in tags if tag not in _MISSING)
+        )
 
     @property
     def _types(self) -> list[str]:
@@ -207,7 +212,7 @@ print(tag("{text}"))
             return f"{letters[prefix]}-{kind}"
         return f"{_ALONE.get(self.scheme or '', 'S')}-{tag!r}"
 
-    def gold(self, row: Row) -> Any:
+    def reference(self, row: Row) -> Any:
         """Tags of the words, None where the row has none; a tag that lacks is empty."""
         return None if row.get("tags") is None else ["" if tag is None else str(tag) for tag in row["tags"]]
 
@@ -227,7 +232,7 @@ print(tag("{text}"))
             of_spans = list(span_problems(row.get("text") or "", row.get("entities") or []))
             for sentence in of_spans:
                 problems[sentence].append(index)
-            tags = self.gold(row)
+            tags = self.reference(row)
             if tags is None or of_spans:
                 continue
             if len(tags) != len(row["tokens"] or ()):
@@ -247,7 +252,7 @@ print(tag("{text}"))
         return unknown
 
     def _tags(self, tags: Any) -> Any:
-        return self.gold({"tags": tags})
+        return self.reference({"tags": tags})
 
     def _stranger(self, tag: str) -> str:
         if self.scheme == "none" or split(tag)[0]:
@@ -320,7 +325,7 @@ print(tag("{text}"))
 
     def loss_function(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
         """Cross entropy over the words."""
-        return partial(token_loss, item_loss=_imbalance.item_loss(self, label_smoothing))
+        return partial(token_loss, item_loss=losses.item_loss(self, label_smoothing))
 
     def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
         """Pads labels too."""
@@ -329,7 +334,7 @@ print(tag("{text}"))
         collate: Callable[[list[Row]], Any] = DataCollatorForTokenClassification(self.tokenizer, **self.padding())
         return collate
 
-    def reduce(self, logits: Any, labels: Any) -> Any:
+    def preprocess_logits(self, logits: Any, labels: Any) -> Any:
         """Best label of each piece, and its probability."""
         import torch
 
@@ -393,8 +398,8 @@ print(tag("{text}"))
         """Tags, row by row; where there are not as many as words, nothing in the row is right."""
         predicted = [prediction["tags"] for prediction in predictions]
         fitting = [
-            gold if len(gold) == len(tags) else [""] * len(tags)
-            for gold, tags in zip(references, predicted, strict=True)
+            reference if len(reference) == len(tags) else [""] * len(tags)
+            for reference, tags in zip(references, predicted, strict=True)
         ]
         return list(map(self._canonical, predicted)), list(map(self._canonical, fitting))
 
@@ -404,16 +409,16 @@ print(tag("{text}"))
         As conlleval and seqeval's default mode count; `_strict` as seqeval's strict mode, where an entity counts only
         if its tags keep to the scheme.
         """
-        predicted, gold = self.metric_inputs(predictions, references)
-        right = np.array([sum(map(str.__eq__, *pair)) for pair in zip(predicted, gold, strict=True)], float)
-        words = np.array([len(tags) for tags in gold], float)
+        predicted, reference = self.metric_inputs(predictions, references)
+        right = np.array([sum(map(str.__eq__, *pair)) for pair in zip(predicted, reference, strict=True)], float)
+        words = np.array([len(tags) for tags in reference], float)
         if self.scheme == "none":
-            found, there = list(map(_by_tag, predicted)), list(map(_by_tag, gold))
+            found, there = list(map(_by_tag, predicted)), list(map(_by_tag, reference))
             tags = _with_others(self.labels, there)
             return partial(_of_tags, right, words, _counts(found, there, tags), tags)
-        found, there = ([set(_entities_in(tags)) for tags in side] for side in (predicted, gold))
+        found, there = ([set(_entities_in(tags)) for tags in side] for side in (predicted, reference))
         types = _with_others(self._types, [*there, *found])
-        loose, strict = _counts(found, there, types), _counts(self._strict(predicted), self._strict(gold), types)
+        loose, strict = _counts(found, there, types), _counts(self._strict(predicted), self._strict(reference), types)
         return partial(_of_entities, right, words, loose, strict, types)
 
     def _strict(self, sentences: list[list[str]]) -> list[set[tuple[str, int, int]]]:
@@ -472,12 +477,12 @@ def _by_tag(tags: list[str]) -> set[tuple[str, int, int]]:
 
 
 def _counts(
-    predicted: list[set[tuple[str, int, int]]], gold: list[set[tuple[str, int, int]]], types: list[str]
+    predicted: list[set[tuple[str, int, int]]], reference: list[set[tuple[str, int, int]]], types: list[str]
 ) -> Counts:
     """Entities found right, predicted, and there: three tables (rows, types)."""
     places = {kind: place for place, kind in enumerate(types)}
-    tables = np.zeros((3, len(gold), len(types)))
-    for row, (found, there) in enumerate(zip(predicted, gold, strict=True)):
+    tables = np.zeros((3, len(reference), len(types)))
+    for row, (found, there) in enumerate(zip(predicted, reference, strict=True)):
         for table, chunks in enumerate((found & there, found, there)):
             for kind, _, _ in chunks:
                 tables[table, row, places[kind]] += 1

@@ -46,8 +46,8 @@ class Translation(Recipe):
     auto_model: ClassVar[str] = "AutoModelForSeq2SeqLM"
     columns: ClassVar[dict[str, Column]] = {
         "source": Column(("src", "source_text", "text", "input", "原文")),
-        "target": Column(("tgt", "target_text", "output", "译文"), gold=True),
-        "references": Column(gold=True, optional=True, aside=True, kind=["string"]),
+        "target": Column(("tgt", "target_text", "output", "译文"), reference=True),
+        "references": Column(reference=True, optional=True, passthrough=True, kind=["string"]),
     }
     defaults: ClassVar[dict[str, Any]] = _seq2seq.DEFAULTS
     lora: ClassVar[str | None] = "SEQ_2_SEQ_LM"
@@ -93,7 +93,7 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
 
     # --- rows ----------------------------------------------------------------------------------------------------
 
-    def reshape(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
+    def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """Texts by language, in one column or in two, become source and target."""
         inside = columns.get("translation")
         nested: dict[str, Any] = inside if isinstance(inside, dict) else {}
@@ -139,15 +139,15 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
         return source, target
 
     @classmethod
-    def gold_reads(cls) -> list[str]:
+    def reference_columns(cls) -> list[str]:
         """The translation, and others of the same text."""
         return ["target", "references"]
 
-    def gold(self, row: Row) -> Any:
+    def reference(self, row: Row) -> Any:
         """All wanted translations; None where there is none."""
         return _seq2seq.wanted(row.get("target"), row.get("references")) or None
 
-    def study(self, train: Dataset) -> list[str]:
+    def infer_labels(self, train: Dataset) -> list[str]:
         """Say the direction.
 
         Raises:
@@ -160,7 +160,7 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
             said.append(f"from {self.source_lang} to {self.target_lang}; options.source_lang changes that")
         return said
 
-    def settle(self, model_config: PretrainedConfig) -> list[str]:
+    def adapt_to_model(self, model_config: PretrainedConfig) -> list[str]:
         """Prefix and language codes of the model.
 
         Raises:
@@ -183,7 +183,11 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
         pair = "translation_{}_to_{}".format(
             *(code and language(code) for code in (self.source_lang, self.target_lang))
         )
-        return [*said, *_seq2seq.settle_prefix(self, model_config, pair), *_seq2seq.settle(self, model_config)]
+        return [
+            *said,
+            *_seq2seq.infer_prefix(self, model_config, pair),
+            *_seq2seq.fit_target_length(self, model_config),
+        ]
 
     # --- rows to features, outputs to predictions ----------------------------------------------------------------
 
@@ -224,7 +228,7 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
 
     def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
         """Translations, and the first gold one."""
-        return [one["translation_text"] for one in predictions], [gold[0] for gold in references]
+        return [one["translation_text"] for one in predictions], [reference[0] for reference in references]
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """BLEU and chrF of the corpus, exact match, 0 to 100; tokens written, and the share that ends at the limit."""

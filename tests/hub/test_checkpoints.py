@@ -18,8 +18,8 @@ from rows import opinions
 from safetensors.torch import load_file
 
 import hfrecipes
-from hfrecipes import checkpoints
 from hfrecipes.errors import HubError
+from hfrecipes.hub import checkpoints
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,8 +11,8 @@ from huggingface_hub import HfApi
 from rows import opinions
 
 import hfrecipes
-from hfrecipes import hub as hub_module
 from hfrecipes.errors import HubError
+from hfrecipes.hub import client
 
 BUSY = "it does not answer as it should: try again later"
 
@@ -32,8 +32,8 @@ def name(hub) -> str:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch) -> None:
-    monkeypatch.setattr(hub_module, "WAITS", (0.01, 0.02))
-    monkeypatch.setattr(hub_module, "ANSWER_WITHIN", 0.5)
+    monkeypatch.setattr(client, "WAITS", (0.01, 0.02))
+    monkeypatch.setattr(client, "ANSWER_WITHIN", 0.5)
 
 
 def content(path: Path) -> dict[str, str]:
@@ -90,7 +90,7 @@ def test_a_push_that_fails_leaves_the_run_whole_and_works_later(hub, name, done,
 
 @pytest.mark.parametrize("fault", ["exit", "gone"])
 def test_a_hub_that_dies_amid_the_push(hub, name, done, transport, fault, monkeypatch):
-    monkeypatch.setattr(hub_module, "WAITS", (1.0, 1.0))
+    monkeypatch.setattr(client, "WAITS", (1.0, 1.0))
     if fault == "gone":
         hub.kill()
         with pytest.raises(HubError, match=BUSY):

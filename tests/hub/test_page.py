@@ -37,7 +37,7 @@ def test_the_page_runs_from_top_to_bottom(hub, checkout, capsys):  # noqa: F811
 def test_what_the_table_quotes_is_what_is_said(status, column):
     from types import SimpleNamespace
 
-    from hfrecipes.hub import reason
+    from hfrecipes.hub.client import reason
 
     error = RuntimeError("x")
     error.response = SimpleNamespace(status_code=status)

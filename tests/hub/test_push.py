@@ -495,7 +495,7 @@ def test_what_has_no_model_of_its_own_is_not_pushed(hub, api, name, tiny_bert, t
 
 def test_what_was_merged_later_can_be_pushed(hub, api, name, tiny_bert, tmp_path):
     import hfrecipes
-    from hfrecipes.saved import merge
+    from hfrecipes.predictor import merge
 
     result = run(tmp_path / "run", tiny_bert, lora=True)
     merge(tmp_path / "run", tmp_path / "merged")

@@ -1,0 +1,1 @@
+"""Outputs of a model, its texts, and scores with interval and baseline."""

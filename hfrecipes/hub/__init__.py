@@ -1,0 +1,1 @@
+"""The Hub: what a push takes, the push itself, checkpoints, the model card."""

@@ -1,0 +1,1 @@
+"""Tokenizer and model: loaded, adapted, saved as an ordinary model directory."""

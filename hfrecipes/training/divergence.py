@@ -1,0 +1,137 @@
+"""Stop a training whose loss or weights are no numbers any more, before such weights are saved or scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DivergedError
+from . import order
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import Trainer, TrainerCallback
+
+
+SHOWN = 8  # rows that are named
+
+
+class WatchedLoss:
+    """A loss function of the Trainer that remembers whether it was finite, and what evaluation adds up to.
+
+    The Trainer's own `eval_loss` is a mean over batches of their means, so that an item of a batch of few weighs more.
+    """
+
+    def __init__(self, loss: Callable[..., Any]) -> None:
+        self.loss = loss
+        self.finite: torch.Tensor | None = None
+        self.evaluated: torch.Tensor | None = None
+
+    def __call__(self, outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+        """The loss itself."""
+        import torch
+
+        loss = self.loss(outputs, labels, num_items_in_batch=num_items_in_batch)
+        if torch.is_grad_enabled():
+            finite = torch.isfinite(loss.detach())
+            self.finite = finite if self.finite is None else self.finite & finite
+        elif labels is not None:
+            items = torch.as_tensor(getattr(loss, "items", len(labels)), device=loss.device)
+            sums = torch.stack([loss.double() * items, items.double()])
+            self.evaluated = sums if self.evaluated is None else self.evaluated + sums
+        return loss
+
+    def take(self) -> torch.Tensor | None:
+        """Whether all losses since the last call were finite, still on the device; None where there were none."""
+        finite, self.finite = self.finite, None
+        return finite
+
+    def take_mean(self) -> float | None:
+        """Mean over all items evaluated since the last call, of all processes; None where there were none."""
+        import torch
+
+        sums, self.evaluated = self.evaluated, None
+        if sums is None:
+            return None
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            sums[0] *= torch.distributed.get_world_size()  # `over_batch` divides by it, for the Trainer
+            torch.distributed.all_reduce(sums)
+        return float(sums[0] / sums[1])
+
+
+def watch(trainer: Trainer, rows: list[int]) -> None:
+    """Have the Trainer stop where its loss or its weights are not finite.
+
+    Args:
+        trainer: With a `WatchedLoss`.
+        rows: Number of the row that each training feature comes from; nothing where features hold several rows.
+    """
+    trainer.add_callback(_stopper(trainer.compute_loss_func, rows))
+
+
+def are_finite(model: torch.nn.Module) -> bool:
+    """Whether all weights that are trained are numbers."""
+    import torch
+
+    flags = [torch.isfinite(weights).all() for weights in model.parameters() if weights.requires_grad]
+    return not flags or bool(torch.stack([flag.to(flags[0].device) for flag in flags]).all())
+
+
+def _stopper(loss: WatchedLoss, rows: list[int]) -> TrainerCallback:
+    import transformers
+
+    class StopWhenDiverged(transformers.TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+            self.running: tuple[int, float, torch.Tensor] | None = None
+            loss.take()
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+            self.rate = max(group["lr"] for group in keywords["optimizer"].param_groups)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+            finite, before = loss.take(), self.running
+            if finite is None:
+                return
+            self.running = (state.global_step, self.rate, finite)
+            # To wait for a GPU after each step would slow it down: a step is looked at while the next one runs.
+            last = finite.device.type == "cpu" or control.should_save or control.should_evaluate
+            for step in (before, self.running if last else None):
+                self._check_loss(step, args, keywords["train_dataloader"])
+            self._check_weights(args, state, control, keywords["model"])
+
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+            self._check_loss(self.running, args, keywords["train_dataloader"])
+            self._check_weights(args, state, control, keywords["model"])
+
+        def _check_loss(self, step: tuple[int, float, torch.Tensor] | None, args: Any, batches: Any) -> None:
+            if step is None or bool(step[2]):
+                return
+            number, rate, _ = step
+            raise DivergedError(_sentence(f"the loss of step {number} is", rate, _rows_of(number, args, batches, rows)))
+
+        def _check_weights(self, args: Any, state: Any, control: Any, model: Any) -> None:
+            is_looked_at = control.should_save or control.should_evaluate or state.global_step >= state.max_steps
+            if is_looked_at and not are_finite(model):
+                raise DivergedError(_sentence(f"the weights after step {state.global_step} are", self.rate, []))
+
+    return StopWhenDiverged()
+
+
+def _rows_of(step: int, args: Any, dataloader: Any, rows: list[int]) -> list[int]:
+    """Numbers of the rows that a step learns from, in this process."""
+    if not rows:
+        return []
+    parts = args.gradient_accumulation_steps
+    epoch, step_in_epoch = divmod(step - 1, -(-len(dataloader) // parts))
+    batches = order.batches_of(dataloader.batch_sampler, args, epoch)
+    features = [feature for batch in batches[step_in_epoch * parts :][:parts] for feature in batch]
+    return sorted({rows[feature] for feature in features})
+
+
+def _sentence(what: str, rate: float, rows: list[int]) -> str:
+    named = ", ".join(map(str, rows[:SHOWN])) + ", …" * (len(rows) > SHOWN)
+    where = f", rows {named} of train, counted from 0" if rows else ""
+    return (
+        f"{what} not finite (learning rate {rate:g}{where}): training has diverged and was stopped, nothing was saved "
+        "over the last checkpoint. Lower learning_rate, or raise warmup_steps; if these rows hold odd numbers, fix them"
+    )

@@ -1,0 +1,160 @@
+"""What a model gives for a row does not depend on the rows beside it, whatever the model does with padding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import make_tokenizer, opinions
+
+import hfrecipes
+from hfrecipes.errors import ConfigError, ModelError
+
+pytestmark = pytest.mark.rehearsed
+
+SHORT, LONG = "the film was fine", "the " + "film book meal hotel " * 6 + "was awful"
+ROWS = {"train": opinions(40), "validation": [{"text": SHORT, "label": "good"}, {"text": LONG, "label": "bad"}]}
+
+
+def save(config, folder: Path, **tokenizer) -> str:
+    """A small model without a head, with the tokenizer of the tests."""
+    import transformers
+
+    torch.manual_seed(0)
+    transformers.AutoModel.from_config(config).save_pretrained(folder)
+    made = make_tokenizer()
+    for name, value in tokenizer.items():
+        setattr(made, name, value)
+    made.init_kwargs |= tokenizer
+    made.save_pretrained(folder)
+    return str(folder)
+
+
+def xlnet(folder: Path, side: str) -> str:
+    from transformers import XLNetConfig
+
+    sizes = {"d_model": 32, "n_layer": 2, "n_head": 2, "d_inner": 32, "dropout": 0.0, "initializer_range": 0.2}
+    config = XLNetConfig(vocab_size=len(make_tokenizer()), pad_token_id=0, **sizes)
+    return save(config, folder, padding_side=side, model_max_length=128)
+
+
+def fnet(folder: Path) -> str:
+    from transformers import FNetConfig
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "intermediate_size": 32, "max_position_embeddings": 64}
+    return save(FNetConfig(vocab_size=len(make_tokenizer()), pad_token_id=0, **sizes), folder)
+
+
+def canine(folder: Path) -> str:
+    import transformers
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    wide = {"initializer_range": 0.3, "local_transformer_stride": 16}
+    config = transformers.CanineConfig(max_position_embeddings=192, **sizes, **wide)
+    torch.manual_seed(0)
+    transformers.CanineModel(config).save_pretrained(folder)
+    transformers.CanineTokenizer(model_max_length=192).save_pretrained(folder)
+    return str(folder)
+
+
+def scores(predictor, texts: list[str]) -> list[float]:
+    return [row["scores"]["good"] for row in predictor.predict(texts)]
+
+
+def assert_rows_stand_alone(predictor) -> None:
+    together = scores(predictor, [SHORT, LONG])
+    apart = scores(predictor, [SHORT]) + scores(predictor, [LONG])
+    assert together == pytest.approx(apart, abs=1e-5)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
+def test_a_head_that_reads_the_last_token_is_padded_on_the_left(side, lora, quick, tmp_path, caplog):
+    settings = {**quick, "model": xlnet(tmp_path / "model", side), "num_train_epochs": 1, "lora": lora}
+    with caplog.at_level("INFO", "hfrecipes"):
+        result = hfrecipes.run("text-classification", dataset=ROWS, output_dir=tmp_path / "run", **settings)
+    assert ("padding: on the left, as this model reads padding on the right" in caplog.text) == (side == "right")
+    assert result.trainer.processing_class.padding_side == "left"
+    for predictor in (result, hfrecipes.load(tmp_path / "run")):
+        assert_rows_stand_alone(predictor)
+
+
+@pytest.mark.parametrize("make", [fnet, canine])
+def test_a_model_that_mixes_all_places_is_given_the_same_padding_for_all_rows(make, quick, tmp_path, caplog):
+    settings = {**quick, "model": make(tmp_path / "model"), "num_train_epochs": 1, "max_length": 192}
+    with caplog.at_level("INFO", "hfrecipes"):
+        result = hfrecipes.run("text-classification", dataset=ROWS, output_dir=tmp_path / "run", **settings)
+    assert "padding: all rows to max_length=" in caplog.text
+    for predictor in (result, hfrecipes.load(tmp_path / "run")):
+        assert_rows_stand_alone(predictor)
+
+
+def test_tags_and_answers_are_looked_up_from_the_left_whatever_the_tokenizer_says(quick, tmp_path):
+    rows = []
+    for row in opinions(40):
+        words = row["text"].split()
+        rows.append({"tokens": words, "tags": ["O"] * (len(words) - 1) + ["B-x"]})
+    settings = {**quick, "model": xlnet(tmp_path / "model", "left"), "num_train_epochs": 1}
+    result = hfrecipes.run("token-classification", dataset={"train": rows}, output_dir=tmp_path / "run", **settings)
+    assert result.trainer.processing_class.padding_side == "right"
+    short, long = ({"tokens": text.split()} for text in (SHORT, LONG))
+    together, alone = result.predict([short, long]), result.predict([short])
+    assert together[0]["scores"] == pytest.approx(alone[0]["scores"], abs=1e-5)
+
+
+def test_a_model_that_gives_another_output_each_time_is_refused(quick, tmp_path):
+    from hfrecipes.models import padding
+    from hfrecipes.tasks.text_classification import TextClassification
+
+    trainer = hfrecipes.build("text-classification", dataset=ROWS, output_dir=tmp_path / "run", **quick)
+    recipe = TextClassification()
+    recipe.tokenizer = trainer.processing_class
+    trainer.model.classifier.register_forward_hook(lambda module, inputs, output: output + torch.rand_like(output))
+    with pytest.raises(ModelError, match=r"gives a row another output beside a longer one .* of another type"):
+        padding.check(trainer.model, recipe, lambda: trainer.data_collator, [trainer.train_dataset])
+
+
+@pytest.mark.parametrize("family", ["ibert", "lilt", "markuplm", "roberta"])
+def test_positions_that_begin_behind_the_padding_token_are_left_free(family, quick, tmp_path, caplog):
+    import transformers
+
+    sizes = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    more = {"max_depth": 3, "xpath_unit_hidden_size": 4} if family == "markuplm" else {}
+    config = transformers.AutoConfig.for_model(
+        family, vocab_size=len(make_tokenizer()), max_position_embeddings=40, pad_token_id=0, **sizes, **more
+    )
+    settings = {**quick, "model": save(config, tmp_path / "model"), "max_steps": 1}
+    rows = {"train": [{"text": LONG * 3, "label": label} for label in ("good", "bad")] * 4}
+    with caplog.at_level("INFO", "hfrecipes"):
+        hfrecipes.run("text-classification", dataset=rows, output_dir=tmp_path / "run", **settings)
+    assert "max_length: 39, the most that the model reads" in caplog.text
+
+
+def test_a_model_that_cannot_read_the_longest_row_is_refused_before_training(quick, tmp_path, monkeypatch):
+    from hfrecipes.models import loading
+
+    monkeypatch.setattr(loading, "longest_input", lambda *given: 512)
+    rows = {"train": [{"text": LONG * 3, "label": "bad"}, {"text": SHORT, "label": "good"}] * 8}
+    with pytest.raises(ModelError, match=r"a model of type bert cannot read rows of \d+ tokens .* lower max_length"):
+        hfrecipes.run("text-classification", dataset=rows, output_dir=tmp_path / "run", **quick)
+    assert not list((tmp_path / "run").iterdir())
+
+
+@pytest.mark.parametrize("has_questions_without_answer", [True, False])
+def test_no_answer_is_not_read_off_a_token_that_sees_no_context(has_questions_without_answer, quick, tmp_path):
+    import transformers
+
+    config = transformers.GPT2Config(
+        vocab_size=len(make_tokenizer()), n_embd=32, n_layer=1, n_head=2, n_positions=64, bos_token_id=2, eos_token_id=3
+    )
+    settings = {**quick, "model": save(config, tmp_path / "model")}
+    row = {"question": "what was great ?", "context": SHORT, "answers": {"text": ["film"], "answer_start": [4]}}
+    empty = {**row, "answers": {"text": [], "answer_start": []}}
+    rows = [row, empty if has_questions_without_answer else row] * 8
+    build = {"dataset": {"train": rows}, "splits": {"validation": None}, "output_dir": tmp_path / "run", **settings}
+    if has_questions_without_answer:
+        with pytest.raises(ConfigError, match="version_2_with_negative: a model of type gpt2 reads from left to right"):
+            hfrecipes.build("question-answering", **build)
+    else:
+        assert hfrecipes.build("question-answering", **build)

@@ -1,0 +1,256 @@
+"""Losses: the published formulas, whatever the cut of a batch, and nothing for skew where there is none."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from conftest import opinions
+from torch.nn import functional
+
+import hfrecipes
+from hfrecipes import losses
+from hfrecipes.errors import ConfigError
+from hfrecipes.registry import find
+from hfrecipes.tasks.text_classification import TextClassification
+from hfrecipes.tasks.token_classification import TokenClassification
+
+SKEWED = ["a"] * 70 + ["b"] * 25 + ["c"] * 5
+
+
+def studied(labels: list, kind=TextClassification, column: str = "label", **options):
+    recipe = kind(**options)
+    rows = datasets.Dataset.from_dict({column: labels})
+    return recipe, [*recipe.infer_labels(rows), *recipe.label_counts(rows)]
+
+
+def logits_and_labels(rows: int = 30, classes: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    return torch.randn(rows, classes, requires_grad=True), torch.arange(rows) % classes
+
+
+def mean_loss(recipe, logits, labels, smoothing: float = 0.0) -> float:
+    return float(recipe.loss_function(smoothing)({"logits": logits}, labels, num_items_in_batch=labels.numel()))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_without_options_it_is_the_loss_of_the_model_itself(smoothing):
+    logits, labels = logits_and_labels()
+    assert mean_loss(studied(SKEWED)[0], logits, labels, smoothing) == pytest.approx(
+        float(functional.cross_entropy(logits, labels, label_smoothing=smoothing))
+    )
+    numbers = torch.linspace(0, 5, 30)
+    found = mean_loss(studied([0.5, 1.5, 4.0])[0], logits[:, :1], numbers)
+    assert found == pytest.approx(float(functional.mse_loss(logits[:, 0], numbers)))
+    several = (torch.rand(30, 3) > 0.5).float()
+    targets = several * (1 - smoothing) + smoothing / 2
+    found = mean_loss(studied([["a"], ["b", "c"]])[0], logits, several, smoothing)
+    assert found == pytest.approx(float(functional.binary_cross_entropy_with_logits(logits, targets)))
+
+
+def test_balanced_weights_are_those_of_scikit_learn():
+    from sklearn.utils.class_weight import compute_class_weight
+
+    recipe, said = studied(SKEWED, class_weights="balanced")
+    expected = compute_class_weight("balanced", classes=np.array(recipe.labels), y=np.array(SKEWED))
+    logits, labels = logits_and_labels()
+    each = functional.cross_entropy(
+        logits, labels, weight=torch.tensor(expected, dtype=torch.float32), reduction="none"
+    )
+    assert mean_loss(recipe, logits, labels) == pytest.approx(float(each.mean()))
+    assert said[1] == "class weights: a 0.476, b 1.33, c 6.67"
+    assert sum(expected[recipe.labels.index(one)] for one in SKEWED) / len(SKEWED) == pytest.approx(1)
+
+
+def test_weights_may_be_given_by_name_and_are_one_for_the_others():
+    recipe, said = studied([3, 3, 1, 2], class_weights={1: 5})
+    assert said[1] == "class weights: 2 1, 3 1, 1 5"
+    assert recipe.class_weights == {"1": 5}
+    with pytest.raises(ConfigError, match=r"no label bb \(did you mean b\?\); the labels are a, b, c"):
+        studied([*SKEWED, "b"], class_weights={"bb": 2})
+
+
+def test_focal_loss_and_logit_adjustment_are_the_published_ones():
+    logits, labels = logits_and_labels()
+    own = functional.cross_entropy(logits, labels, reduction="none")
+    focal = mean_loss(studied(SKEWED, focal_gamma=2.0)[0], logits, labels)
+    assert focal == pytest.approx(float(((1 - torch.exp(-own)) ** 2 * own).mean()))
+    shares = torch.tensor([0.7, 0.25, 0.05])
+    adjusted = mean_loss(studied(SKEWED, logit_adjustment=1.0)[0], logits, labels)
+    assert adjusted == pytest.approx(float(functional.cross_entropy(logits + shares.log(), labels)))
+
+
+def test_several_labels_are_weighed_column_by_column():
+    rows = [["a"]] * 80 + [["a", "b"]] * 15 + [[]] * 5
+    logits, _ = logits_and_labels(20, 2)
+    several = (torch.rand(20, 2) > 0.5).float()
+    recipe, _ = studied(rows, class_weights="balanced")
+    weights = torch.where(several > 0, torch.tensor([100 / 190, 100 / 30]), torch.tensor([100 / 10, 100 / 170]))
+    expected = functional.binary_cross_entropy_with_logits(logits, several, weight=weights)
+    assert mean_loss(recipe, logits, several) == pytest.approx(float(expected))
+    given, _ = studied(rows, class_weights={"b": 3.0})
+    expected = functional.binary_cross_entropy_with_logits(logits, several, pos_weight=torch.tensor([1.0, 3.0]))
+    assert mean_loss(given, logits, several) == pytest.approx(float(expected))
+    focal, _ = studied(rows, focal_gamma=2.0)
+    own = functional.binary_cross_entropy_with_logits(logits, several, reduction="none")
+    assert mean_loss(focal, logits, several) == pytest.approx(float(((1 - torch.exp(-own)) ** 2 * own).mean()))
+
+
+def test_tags_are_weighed_word_by_word():
+    tags = [["O", "O", "B-x"], ["O", "O", "O", "O"]]
+    recipe, said = studied(tags, TokenClassification, "tags", class_weights="balanced", focal_gamma=1.0)
+    assert said[1] == "class weights: O 0.583, B-x 3.5"
+    logits = torch.randn(2, 4, 2, requires_grad=True)
+    labels = torch.tensor([[-100, 0, 1, -100], [0, 0, 1, 0]])
+    known = labels >= 0
+    weight = torch.tensor([7 / 12, 3.5])
+    own = functional.cross_entropy(logits[known], labels[known], reduction="none")
+    expected = (weight[labels[known]] * (1 - torch.exp(-own)) * own).mean()
+    found = recipe.loss_function()({"logits": logits}, labels, num_items_in_batch=torch.tensor(6))
+    assert float(found) == pytest.approx(float(expected))
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "said"),
+    [
+        (SKEWED, {"focal_gamma": -1.0}, "focal_gamma: -1.0, expected 0 or more"),
+        (SKEWED, {"class_weights": {"a": 0}}, "class_weights: found a 0, expected numbers above 0"),
+        (SKEWED, {"class_weights": "balanced", "logit_adjustment": 1.0}, "make up for the same skew"),
+        ([0.5, 1.5], {"class_weights": "balanced"}, "class_weights: leave it out, a number is no label"),
+        ([0.5, 1.5], {"temperature_scaling": True}, "temperature_scaling: leave it out, a number is no label"),
+        ([["a"], ["b"]], {"logit_adjustment": 1.0}, "it is for texts that have one label"),
+        (SKEWED, {"threshold": 0.3}, "it is for texts that may have several labels"),
+        ([["a"], ["b"]], {"threshold": 1.5}, "expected a probability between 0 and 1"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(labels, options, said):
+    with pytest.raises(ConfigError, match=said):
+        studied(labels, **options)
+
+
+def test_numbers_take_no_label_smoothing():
+    with pytest.raises(ConfigError, match="a number is no label"):
+        studied([0.5, 1.5])[0].loss_function(0.1)
+
+
+def test_smoothing_spreads_over_what_can_be_chosen_alone():
+    logits, labels = logits_and_labels(4, 3)
+    among = torch.ones(4, 3, dtype=torch.bool)
+    same = losses.cross_entropy(logits, labels, 0.2, among)
+    assert torch.allclose(same, functional.cross_entropy(logits, labels, label_smoothing=0.2, reduction="none"))
+    among[:, 2] = False
+    masked = logits.masked_fill(~among, -torch.inf)
+    two = losses.cross_entropy(masked[:2], labels[:2], 0.2, among[:2])
+    assert torch.allclose(
+        two, functional.cross_entropy(logits[:2, :2], labels[:2], label_smoothing=0.2, reduction="none"), atol=1e-6
+    )
+
+
+GRADIENT = {"max_steps": 1, "optim": "sgd", "learning_rate": 1.0, "warmup_steps": 0, "max_grad_norm": 0.0}
+OPTIONS = [
+    ("text-classification", {"class_weights": "balanced", "label_smoothing_factor": 0.1}),
+    ("text-classification", {"focal_gamma": 2.0, "class_weights": {"c": 9.0}}),
+    ("text-classification", {"logit_adjustment": 1.0}),
+    ("token-classification", {"class_weights": "balanced", "focal_gamma": 1.0}),
+]
+
+
+@pytest.mark.parametrize(("task", "options"), OPTIONS)
+def test_the_gradient_of_sixteen_rows_is_that_of_four_times_four(task, options, tiny_bert, tmp_path):
+    """SGD with a rate of 1 and no momentum moves the weights by the gradient itself."""
+    rows = [dict(find(task).samples[place % 4]) for place in range(16)]
+    if task == "text-classification":
+        rows = [
+            {"text": f"the film {place} was great", "label": label} for place, label in enumerate("aaaaaaaaabbbbbcc")
+        ]
+    model = {"path": tiny_bert, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    moved = {}
+    for size, steps in ((16, 1), (4, 4)):
+        about = {"per_device_train_batch_size": size, "gradient_accumulation_steps": steps}
+        trainer = hfrecipes.build(
+            task,
+            model=model,
+            dataset={"train": rows},
+            splits={"validation": None},
+            output_dir=tmp_path / str(size),
+            train_sampling_strategy="sequential",
+            save_strategy="no",
+            bf16=False,
+            **GRADIENT,
+            **about,
+            **options,
+        )
+        before = [weights.detach().clone() for weights in trainer.model.parameters()]
+        trainer.train()
+        pairs = zip(before, trainer.model.parameters(), strict=True)
+        moved[size] = torch.cat([(start - end).detach().flatten() for start, end in pairs])
+    assert float(moved[16].abs().max()) > 1e-3
+    assert torch.allclose(moved[16], moved[4], atol=1e-5)
+
+
+def test_weights_follow_the_labels_into_the_order_of_the_checkpoint(tiny_bert, tmp_path):
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    names = {0: "good", 1: "bad"}
+    AutoModelForSequenceClassification.from_pretrained(tiny_bert, id2label=names).save_pretrained(tmp_path / "model")
+    AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(tmp_path / "model")
+    rows = [{"text": f"film {place}", "label": "bad" if place < 10 else "good"} for place in range(110)]
+    settings = {"dataset": {"train": rows}, "splits": {"validation": None}, "class_weights": "balanced"}
+    trainer = hfrecipes.build(
+        "text-classification", model=str(tmp_path / "model"), output_dir=tmp_path / "a", **settings
+    )
+    assert trainer.model.config.id2label == names
+    loss = trainer.compute_loss_func
+    each = [float(loss({"logits": torch.zeros(1, 2)}, torch.tensor([label]), num_items_in_batch=1)) for label in (0, 1)]
+    assert each[1] / each[0] == pytest.approx(10), "bad is ten times as rare"
+
+
+def test_what_is_weighed_are_the_rows_that_are_trained_on(tmp_path):
+    from hfrecipes.data.prepare import load_data
+    from hfrecipes.training.plan import configure
+
+    rows = [{"text": f"film {place}", "label": "bad" if place % 2 else "good"} for place in range(400)]
+    about = {"dataset": {"train": rows}, "limit": {"train": 24}}
+    config, recipe = configure("text-classification", about)
+    data, _ = load_data(config, recipe)
+    assert sum(recipe.counts.values()) == len(data.splits["train"]) < 24
+
+
+@pytest.mark.slow
+def test_weights_find_the_rare_label(quick, tmp_path):
+    """One row in twenty is bad: without weights hardly one is found, with either of the two more are."""
+
+    good, bad = ([row for row in opinions(1200) if row["label"] == one] for one in ("good", "bad"))
+    rows = {"train": [*good[:380], *bad[:20]], "validation": [*good[380:400], *bad[20:40]], "test": bad[40:140]}
+    recall = {}
+    for name, options in {
+        "plain": {},
+        "weights": {"class_weights": "balanced"},
+        "adjusted": {"logit_adjustment": 1.0},
+    }.items():
+        settings = {**quick, **options, "num_train_epochs": 8, "early_stopping": False}
+        result = hfrecipes.run("text-classification", dataset=rows, output_dir=tmp_path / name, **settings)
+        recall[name] = result.metrics["test"]["accuracy"]
+    assert Counter(row["label"] for row in rows["train"]) == {"good": 380, "bad": 20}
+    assert min(recall["weights"], recall["adjusted"]) > recall["plain"] + 0.2, recall
+
+
+def test_in_evaluation_the_loss_does_not_grow_with_the_number_of_processes(monkeypatch):
+    """The Trainer multiplies it by their number, as in training, where it counts the items of all of them."""
+    logits, labels = logits_and_labels()
+    recipe, _ = studied(list("abc"))
+    with torch.no_grad():
+        alone = mean_loss(recipe, logits, labels)
+        monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+        monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+        assert 2 * mean_loss(recipe, logits, labels) == pytest.approx(alone)
+    assert mean_loss(recipe, logits, labels) == pytest.approx(alone)
+
+
+def test_a_batch_that_each_process_counts_by_itself_is_refused(quick, tmp_path):
+    settings = {**quick, "average_tokens_across_devices": False, "output_dir": tmp_path / "run"}
+    with pytest.raises(ConfigError, match="average_tokens_across_devices: leave it out"):
+        hfrecipes.build("text-classification", dataset=opinions(40), **settings)
