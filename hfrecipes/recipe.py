@@ -1,18 +1,18 @@
-"""The Recipe: what a task is, in one small class.
+"""The contract of a task: what a Recipe may say and do, and nothing of how it is run.
 
-Class attributes are facts, fields are the task's options, methods are behaviour. A recipe never touches disk, network,
-the command line or the Trainer; the runner does, and calls the recipe.
+Class attributes are facts, dataclass fields are the options of the task, methods are its behaviour. A recipe never touches
+the disk, the network, the command line or the Trainer; the rooms of the package do, and call the recipe. The order of the
+methods below is the order in which a run calls them. docs/write-a-task.md builds one.
 """
 
 from __future__ import annotations
 
-import sys
 import typing
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from .errors import ConfigError, ModelError
+from .errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,43 +20,139 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 SHORTEST = 8  # tokens of a text at least, special ones included
+IGNORED = -100  # label that no loss and no count looks at, as in transformers
 Row = dict[str, Any]
 Batch = dict[str, list[Any]]
 Measure = Callable[["np.ndarray"], dict[str, "np.ndarray"]]
 
+# Most tasks train with these; a task names what it does differently.
+DEFAULTS: dict[str, Any] = {
+    "learning_rate": 5e-5,
+    "num_train_epochs": 3,
+    "per_device_train_batch_size": 16,
+    "per_device_eval_batch_size": 64,
+    "warmup_steps": 0.1,
+    "weight_decay": 0.01,
+}
+
 
 @dataclass(frozen=True)
 class Column:
-    """A column that rows have once renamed."""
+    """A column that rows have once they are in the shape of the task."""
 
     names: tuple[str, ...] = ()
     """Names that real datasets give it."""
     optional: bool = False
     """Whether a row can do without it."""
     reference: bool = False
-    """Whether it holds the answer, which rows to predict lack."""
+    """Whether predictions are scored against it; rows to predict do not have it."""
     passthrough: bool = False
-    """Whether it only goes along, as an id does; never needed, and not looked for repeats or blanks."""
+    """Whether it is only carried along, as an id; never required, and not checked for duplicates or blanks."""
     kind: Any = "string"
     """Type of a cell: a type of `datasets`, a list with one, or a dict of them; None for any."""
+    grouped: bool = False
+    """Whether rows with equal cells stay in the same split, as questions about the same text do."""
+    stratified: bool = False
+    """Whether its labels keep their proportions when rows are split."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Which way a metric is better, and where it is shown."""
+
+    greater_is_better: bool
+    maximum: float = 1.0
+    """Best value of a metric of which greater is better."""
+    in_table: bool = True
+    """Whether tables show it; every metric is in metrics.json."""
+
+
+HIGHER, LOWER, PERCENT = Metric(True), Metric(False), Metric(True, maximum=100.0)
+
+
+def detail(metric: Metric) -> Metric:
+    """The same metric, for metrics.json alone and not for tables."""
+    return replace(metric, in_table=False)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about rows that the user should know.
+
+    The level decides what follows. `error`: the row cannot be used. `untrainable`: it can be scored, but nothing can be
+    learnt from it. `label`: its label is of the wrong form, and `unknown`: no prediction can match its label; both are
+    errors in train, while rows of other splits stay, and count as wrong. `note`: it is odd, and is used all the same.
+    """
+
+    level: Literal["error", "untrainable", "label", "unknown", "note"]
+    sentence: str
+    """What is wrong, to be followed by the number of rows and the indices of the first ones."""
+    rows: Sequence[int] = ()
+    """Indices of the rows; one index several times where several of its labels are wrong; empty for all rows together."""
+
+
+@dataclass(frozen=True)
+class CardTexts:
+    """What the model card says about the task; `{labels}` stands for the number of labels."""
+
+    purpose: str
+    """What the model does, in a sentence."""
+    baseline: str
+    """What the baseline predicts."""
+    scores: str
+    """Range of the metrics, and how they are computed."""
+    usage: str
+    """Snippet of plain transformers; `{path}` stands for the model, `{text}` and names of columns for cells of a row."""
+    example: Row | None = None
+    """Row to predict, where that is not the first sample; `{mask}` stands for the mask token."""
+    pipeline_tag: str | None = None
+    """The Hub's name of the task, where that is another."""
 
 
 class Prompt(NamedTuple):
-    """What a model goes on from."""
+    """What a model continues."""
 
     text: str
     """As a person reads it."""
     input_ids: list[int]
 
 
+class Writer:
+    """How a task lets its model write: prompts, generation settings, and texts from generated ids."""
+
+    refused: Mapping[str, str] = {}
+    """TrainingArguments keywords that the task has options for, each with what to use instead."""
+    languages: Sequence[str] = ()
+    """ISO 639 codes of the languages that are read and written, where the options tell them."""
+    generated_rows: int | None = None
+    """How many rows of a split get a text when they are scored; None where the Trainer generates during evaluation."""
+
+    def generation(self) -> dict[str, Any]:
+        """Keywords of GenerationConfig, shared by evaluation, prediction and the saved model."""
+        raise NotImplementedError
+
+    def prompts(self, rows: Dataset, *, scored: bool) -> list[Prompt | None]:
+        """The prompt of each row, None for a row without one.
+
+        Args:
+            rows: Raw rows.
+            scored: Whether the rows have references that the texts are scored against.
+        """
+        raise NotImplementedError
+
+    def decode(self, prompt: Prompt, ids: list[int]) -> Row:
+        """What the generated ids add to the prediction of a row: `prompt`, `generated_text` and what is known of it."""
+        raise NotImplementedError
+
+
 @dataclass(kw_only=True)
 class Recipe:
-    """Base of all tasks: holds defaults, never flow. A task overrides what it needs.
+    """Base of all tasks: defaults, and no flow. A task overrides what it needs; it must have `reference`, `encode`,
+    `loss`, `decode`, `measure`, `baseline` and `baseline_predictions`.
 
-    `measure` leaves in `signatures` what a metric must be quoted with, where there is such a thing; `count` in `counts`
-    how often train has each label, or in `number_scale` mean and unit of the numbers that are its labels.
-    `pads_to_max_length` is set for a model that reads padding.
-    Set by the runner: `labels` before `study`, `tokenizer` before any row is encoded, `seed` and `epoch` in training.
+    Set before the methods are called: `labels` from `infer_labels` on, `tokenizer` from `adapt_to_model` on, `seed` and
+    `epoch` while the model is trained. `learned` holds what else a task learns from its training rows, as JSON values;
+    it is saved with the model and is there again after `hfrecipes.load`, as `labels` are.
     """
 
     max_length: int = 512
@@ -71,382 +167,306 @@ class Recipe:
     """Factor of the learning rate from each layer to the next one below; 0.9 is usual, null for one rate."""
 
     task: ClassVar[str]
-    """Task name, as the Hub spells it where it has one."""
-    pipeline_tag: ClassVar[str | None] = None
-    """The Hub's name for it, where that is another."""
+    """Name of the task, as the Hub spells it where it has one."""
     auto_model: ClassVar[str]
     """Name of the class in transformers that loads the model with its head."""
     columns: ClassVar[dict[str, Column]]
-    """Columns that rows have once renamed."""
+    """Columns of the rows, the first input first."""
     layouts: ClassVar[tuple[dict[str, str], ...]] = ()
     """Column names that real datasets use together, tried before single names."""
+    formats: ClassVar[tuple[str, ...]] = ()
+    """How files that are no tables are read: `conll`, `parallel`, a row for each `file`, `paragraph` or non-empty `line`;
+    `{name}` for what the option of that name says. By default each line is a row."""
     defaults: ClassVar[dict[str, Any]] = {}
-    """TrainingArguments keywords that suit the task."""
-    lora: ClassVar[str | None] = None
-    """Task type that PEFT knows it by."""
-    trainer: ClassVar[str] = "Trainer"
-    """Name of the Trainer class in transformers; its arguments class is `<trainer>` with `ingArguments` for `er`."""
+    """TrainingArguments keywords that differ from DEFAULTS."""
+    prediction: ClassVar[str | None] = None
+    """Key of a prediction that is scored against the reference; None where tokens are scored and no answer."""
+    batch_features: ClassVar[tuple[str, ...]] = ("labels",)
+    """Features that batches have beside the inputs that the tokenizer makes."""
+    loss_inputs: ClassVar[tuple[str, ...]] = ()
+    """Those of them that go past the model, and come to `loss` and `preprocess_logits` by name; `labels` always does."""
     padding_side: ClassVar[str | None] = None
-    """Side that batches are padded on where outputs are looked up by the index of a token; None for the model's own."""
-    text: ClassVar[str | None] = "text"
-    """Column that a bare text to predict goes to; None where a text alone is not enough."""
-    targets: ClassVar[tuple[str, ...]] = ("labels",)
-    """Features for loss and collator, beside what the model reads."""
-    reduced_by: ClassVar[tuple[str, ...]] = ()
-    """Targets that `reduce` looks at, so that predictions have them too; the others come from answers alone."""
-    cut_by: ClassVar[dict[str, str]] = {"cut": "max_length"}
-    """Features that tell whether something was cut off, each with the option that says how much is kept."""
-    hidden_by: ClassVar[dict[str, str]] = {}
-    """Features that tell whether a part of a row is not shown to the model for another reason, each with that."""
-    refused: ClassVar[dict[str, str]] = {}
-    """TrainingArguments keywords that the task has options for, each with what to use in its place."""
-    percent: ClassVar[tuple[str, ...]] = ()
-    """Metrics that go up to 100, where others go to 1."""
+    """Side of the padding where outputs are looked up by the index of a token; None for the model's usual side."""
     packages: ClassVar[tuple[str, ...]] = ()
-    """Modules beyond the core that scoring needs, of the extra `generation`."""
+    """Modules beyond the core that the task needs."""
     samples: ClassVar[list[Row]]
-    """A few rows that docs, errors and tests show and use."""
-    usage: ClassVar[str]
-    """Snippet that the model card shows; `{path}` stands for the model."""
+    """A few rows for docs, errors and tests."""
+    card: ClassVar[CardTexts]
+    """Texts of the model card."""
 
     def __post_init__(self) -> None:
-        if self.max_length < SHORTEST:
-            raise ConfigError(f"max_length: {self.max_length}, expected {SHORTEST} tokens or more")
-        given = self.dropout.values() if isinstance(self.dropout, dict) else [self.dropout or 0]
-        if not all(0 <= one < 1 for one in given):
-            raise ConfigError(f"dropout: {self.dropout}, expected probabilities from 0 to below 1")
-        if isinstance(self.freeze, int) and self.freeze < 1:
-            raise ConfigError(f"freeze: {self.freeze}, expected 1 layer or more, embeddings, or backbone")
-        if self.layerwise_lr_decay is not None and not 0 < self.layerwise_lr_decay <= 1:
-            raise ConfigError(f"layerwise_lr_decay: {self.layerwise_lr_decay}, expected a factor above 0, 1 at most")
+        _check_options(self)
         self.tokenizer: PreTrainedTokenizerBase = None
         self.labels: list[str] = []
-        self.counts: dict[str, int] = {}
+        self.learned: dict[str, Any] = {}
+        self.label_counts: dict[str, int] = {}
         self.number_scale: tuple[float, float] | None = None
         self.pads_to_max_length = False
         self.seed = self.epoch = 0
-        self.tuned: dict[str, float] = {}
         self.signatures: dict[str, str] = {}
 
-    @classmethod
-    def inputs(cls) -> list[str]:
-        """Columns that a prediction is made from."""
-        return [name for name, facts in cls.columns.items() if not facts.reference and not facts.passthrough]
+    # --- rows ----------------------------------------------------------------------------------------------------
 
-    @classmethod
-    def answers(cls) -> list[str]:
-        """Columns that hold what a prediction is scored against; none where a text is its own answer."""
-        return [name for name, facts in cls.columns.items() if facts.reference]
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """Metrics that `measure` gives, with their direction; the first one picks the checkpoint.
 
-    @classmethod
-    def reference_columns(cls) -> list[str]:
-        """Columns that `gold` looks at."""
-        return cls.answers()
+        Most tasks override it by a plain class attribute: `metrics = {"accuracy": HIGHER, "f1_macro": HIGHER}`. `f1`
+        stands for `f1[person]` too.
+        """
+        raise NotImplementedError
 
     def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
-        """What brings rows of another published shape into the task's columns; None where nothing is to do.
+        """Function that brings batches of another published shape into the columns of the task; None for no change.
 
-        Called with the columns that the rows have and their types of `datasets`; the function may return more rows, or
-        fewer, than it gets.
+        Args:
+            columns: Columns of the rows, with their types of `datasets`.
+
+        Returns:
+            A function of a batch, which may return more rows, or fewer, than it gets.
         """
         return None
 
-    @property
-    def formats(self) -> tuple[str, ...]:
-        """How files that are no tables are read: `conll`, `parallel`, or a row a `file`, a `paragraph`, a full `line`.
-
-        Else each line is a row, blank ones too.
-        """
-        return ()
-
-    @classmethod
-    def option_types(cls) -> dict[str, Any]:
-        """Name and type of every option."""
-        hints = typing.get_type_hints(cls)
-        return {f.name: hints[f.name] for f in fields(cls)}
-
-    @property
-    def best_metric(self) -> tuple[str, bool]:
-        """Score that picks the checkpoint, and whether greater is better."""
-        raise NotImplementedError
-
-    @property
-    def headline(self) -> tuple[str, ...]:
-        """Scores that tables show; the others are in metrics.json."""
-        return (self.best_metric[0],)
-
-    @property
-    def languages(self) -> list[str]:
-        """Codes of the languages of the texts, where the options tell them."""
-        return []
-
     def infer_labels(self, train: Dataset) -> list[str]:
-        """Settle what the training rows decide (labels, kind of problem); one sentence for each guess.
+        """Infer from all training rows what the options leave open, such as labels; one sentence for each guess.
 
         `labels` is set before where the dataset itself names its classes.
         """
         return []
 
-    def label_counts(self, train: Dataset) -> list[str]:
-        """Count in `counts` what stands in the rows that are trained on in the end; one sentence for what follows.
+    def reference(self, row: Row) -> Any:
+        """What the prediction of the row is scored against; None where the row has none."""
+        raise NotImplementedError
 
-        `study` sees all of train, before a limit, a fold or a drawn validation split takes rows away.
+    def check(self, rows: Dataset) -> Iterable[Finding]:
+        """What is wrong or odd about rows with references; empty inputs and missing references are found without it."""
+        return []
+
+    def use_label_counts(self, counts: Mapping[str, int], rows: int) -> list[str]:
+        """Settle what depends on how often each label occurs in the rows that are trained on in the end.
+
+        `infer_labels` sees all training rows, before a limit, a fold or a validation split takes rows away.
+
+        Args:
+            counts: How often each label occurs, in the order of `labels`; `label_counts` has them later.
+            rows: Number of rows with a reference.
+
+        Returns:
+            One sentence for each decision.
         """
         return []
 
-    def reference(self, row: Row) -> Any:
-        """What the row's prediction is scored against; None where the row has no answer."""
-        raise NotImplementedError
+    # --- model ---------------------------------------------------------------------------------------------------
 
-    def problems(self, rows: Dataset) -> dict[str, list[int]]:
-        """Sentences on what is wrong with rows, each with the places of those rows."""
-        return {}
+    def adapt_to_model(self, config: PretrainedConfig, model: PreTrainedModel | None = None) -> list[str]:
+        """Fill in what the model decides, and refuse one that cannot do the task.
 
-    def untrainable(self, rows: Dataset) -> dict[str, list[int]]:
-        """As `problems`, of rows that can be scored and not be trained on."""
-        return {}
+        Called once `tokenizer` is set and before rows are encoded, with the config alone; once more before training,
+        with the model as it is to be trained.
 
-    def unknown_labels(self, rows: Dataset) -> dict[str, list[int]]:
-        """Sentences on labels that no prediction can match, as those that train lacks, with the indices of their rows.
-
-        An error in train. Elsewhere the row stays and the label counts as wrong: `gold` gives it as it is, `encode`
-        makes a target of it that the loss ignores (-100), and every score counts it.
-        """
-        return {}
-
-    def label_problems(self, rows: Dataset) -> dict[str, list[int]]:
-        """As `problems`, of labels alone, as a list where one value is expected.
-
-        With `drop_invalid` rows that are only scored are not dropped for them: they count as wrong, as `unknown_labels`
-        do. Where `gold` gives None, nothing can be scored against the row, and it stays an error.
-        """
-        return {}
-
-    def notes(self, rows: Dataset) -> dict[str, list[int]]:
-        """Sentences on what is odd about rows and can be used all the same, each with the places of those rows."""
-        return {}
-
-    def strata(self, rows: Dataset) -> Sequence[Any] | None:
-        """Group of each row, to be kept in proportion when a validation split is drawn; None for none."""
-        return None
-
-    def groups(self, rows: Dataset) -> Sequence[Any] | None:
-        """What each row shares with others that must stay in the same split, as questions share a text."""
-        return None
-
-    def adapt_to_model(self, model_config: PretrainedConfig) -> list[str]:
-        """Fill in what the model decides, once its tokenizer is there; one sentence for each.
+        Returns:
+            One sentence for each decision.
 
         Raises:
-            ConfigError: The model needs an option that is not given.
+            ConfigError: The model needs an option that is not given, or cannot do what the options ask for.
+            ModelError: The model cannot do the task.
         """
         return []
 
     def model_settings(self) -> dict[str, Any]:
-        """Keywords that the model's config needs for this task."""
-        return {}
-
-    def generation(self) -> dict[str, Any]:
-        """Keywords of GenerationConfig that texts are generated with; empty where the model generates none."""
-        return {}
+        """Keywords that the config of the model needs for this task."""
+        if not self.labels:
+            return {}
+        names = dict(enumerate(self.labels))
+        ids = {name: number for number, name in names.items()}
+        return {"num_labels": len(names), "id2label": names, "label2id": ids}
 
     @property
-    def written_rows(self) -> int | None:
-        """How many rows of a split the model writes a text for when it is scored; rows to predict all get one.
-
-        None where it writes none, or where its Trainer generates, and `decode` has the texts.
-        """
+    def writer(self) -> Writer | None:
+        """How the model writes texts; None for a task that writes none."""
         return None
 
-    def prompts(self, rows: Dataset, *, scored: bool) -> list[Prompt | None]:
-        """For each row what the model goes on from; None for nothing.
-
-        Args:
-            rows: Raw rows.
-            scored: Whether they are rows with answers, scored after training, and not rows to predict.
-        """
-        raise NotImplementedError
-
-    def decode_generated(self, prompt: Prompt, ids: list[int]) -> Row:
-        """What the ids that the model wrote add to a row's prediction, `prompt` and `generated_text` among it."""
-        raise NotImplementedError
+    # --- batches and loss ----------------------------------------------------------------------------------------
 
     def encode(self, batch: Batch) -> Batch:
-        """Rows to features: `input_ids`, `length` (tokens), `cut` (whether the text was), `targets` where known.
+        """Rows to features.
 
-        Where a row may make several features, as windows of a long text, `row` is its place in the batch.
+        Returns:
+            `input_ids`; `length`, the number of tokens; what `batch_features` names, as far as the rows have references.
+            `row`, the index of the row in the batch, where a row may make several features, as windows of a long text.
+            `over_<option>` for features that were truncated at that option; `hidden` for rows that are shown in part.
         """
         raise NotImplementedError
 
     def encode_for_training(self, batch: Batch) -> Batch:
-        """As `encode`, for the rows to train on, where those differ."""
+        """As `encode`, for the rows that are trained on, where those differ."""
         return self.encode(batch)
 
-    def tokenize(
-        self, texts: list[str], pairs: list[str] | None = None, *, max_length: int, cut: bool | str = True
-    ) -> Batch:
-        """Ids of each text or pair, their number, and whether `max_length` cut it; `cut` as `truncation` has it.
-
-        No attention mask: padding makes it. Token types only where there is a second text.
-        """
-        tokens = self.tokenizer(
-            texts,
-            pairs,
-            truncation=cut,
-            max_length=max_length,
-            return_attention_mask=False,
-            return_token_type_ids=pairs is not None and "token_type_ids" in self.tokenizer.model_input_names,
-        )
-        lengths = [len(ids) for ids in tokens["input_ids"]]
-        full = [length >= max_length for length in lengths]
-        if tokens.encodings is not None:
-            full = [at_limit and bool(one.overflowing) for at_limit, one in zip(full, tokens.encodings, strict=True)]
-        return {**tokens, "length": lengths, "cut": full}
-
-    def require_fast_tokenizer(self) -> None:
-        """Refuse a tokenizer that cannot tell which part of the text a token is.
-
-        Raises:
-            ModelError: It is a slow one.
-        """
-        if not self.tokenizer.is_fast:
-            raise ModelError(
-                f"{type(self.tokenizer).__name__} does not tell where its pieces stand in the text: "
-                "use a model with a fast tokenizer (tokenizer.json)"
-            )
-
-    def windows(self, texts: list[str], pairs: list[str] | None = None, *, stride: int, cut: bool | str = True) -> Any:
-        """Tokens of each text or pair in overlapping windows of `max_length`, with the characters of each token.
-
-        Args:
-            texts: One a row.
-            pairs: Second texts.
-            stride: Tokens that neighbouring windows share.
-            cut: What goes on in the next window, as `truncation` of the tokenizer names it.
-
-        Raises:
-            ModelError: The tokenizer cannot tell where its tokens stand.
-        """
-        self.require_fast_tokenizer()
-        self.tokenizer.truncation_side = "right"  # windows come from left to right
-        return self.tokenizer(
-            texts,
-            pairs,
-            truncation=cut,
-            max_length=self.max_length,
-            stride=stride,
-            return_overflowing_tokens=True,
-            return_offsets_mapping=True,
-            return_attention_mask=False,
-            return_token_type_ids=pairs is not None and "token_type_ids" in self.tokenizer.model_input_names,
-        )
-
-    def purpose(self) -> str:
-        """What the model does, in a sentence for its card; that of the task's module, where options say no more."""
-        return " ".join((sys.modules[type(self).__module__].__doc__ or "").partition("\n\n")[0].split())
-
-    def example(self, reads: Sequence[str]) -> Row:
-        """A row to predict, of the columns that the model reads, for its card and the command line."""
-        return {name: self.samples[0].get(name, "…") for name in reads}
-
-    def illustrate(self, features: Row) -> str:
-        """Encoded row as a person reads it, what is learnt of it marked; empty where there is nothing to see."""
-        return ""
-
-    def check_model(self, model: PreTrainedModel) -> None:
-        """Refuse a model that cannot do what the options ask for; called with the model as it is to be trained.
-
-        Raises:
-            ConfigError: It cannot.
-        """
-
     def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
-        """What makes a batch of features for the model; it is given only what that reads, and `targets`."""
+        """Function that makes a batch of features; it gets the inputs of the model and what `batch_features` names."""
         from transformers import DataCollatorWithPadding
 
-        collate: Callable[[list[Row]], Any] = DataCollatorWithPadding(self.tokenizer, **self.padding())
+        collate: Callable[[list[Row]], Any] = DataCollatorWithPadding(self.tokenizer, **padding(self))
         return collate
 
-    def padding(self) -> dict[str, Any]:
-        """Keywords of a data collator: rows are padded as the longest of their batch, or all as `max_length` says."""
-        return {"padding": "max_length", "max_length": self.max_length} if self.pads_to_max_length else {}
+    def loss(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
+        """`compute_loss_func` of the Trainer: a function of `outputs`, `labels` and `num_items_in_batch`.
 
-    def loss_function(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
-        """`compute_loss_func` of the Trainer: of `outputs`, `labels` and `num_items_in_batch`.
-
-        A sum over the items of this part, divided by those of the whole batch: with a mean over the part, as many heads
-        give it, what is learnt would depend on how batches are cut.
+        The loss is a sum over the items of this part, divided by the number of items of the whole batch. A mean over the
+        part, as many heads compute it, would make what is learnt depend on how batches are split. `outputs` also has what
+        `loss_inputs` names.
 
         Args:
-            label_smoothing: Share of each target that is spread evenly over all classes, its own too.
+            label_smoothing: Share of each target that is spread evenly over all classes.
         """
         raise NotImplementedError
 
+    # --- predictions and scores ----------------------------------------------------------------------------------
+
     def preprocess_logits(self, logits: Any, labels: Any) -> Any:
-        """What evaluation keeps of a batch of logits, so that its memory grows with rows alone."""
+        """What evaluation keeps of a batch of logits, so that its memory grows with the number of rows alone.
+
+        Args:
+            logits: Logits of the model; a tuple of all outputs where there are several, what `loss_inputs` names last.
+            labels: The feature of that name, None where rows to predict have none.
+        """
         return logits[0] if isinstance(logits, tuple) else logits
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
-        """Model output to one prediction per row.
+        """Outputs to one prediction per row.
 
         Args:
-            outputs: What `reduce` kept, numpy, one entry per feature; a list where their sizes differ.
+            outputs: What `preprocess_logits` kept, numpy, one entry per feature; a list where their sizes differ.
             rows: Raw rows.
             encoded: Rows after `encode`.
         """
         raise NotImplementedError
 
-    def tune(self, predictions: list[Row], references: list[Any]) -> list[str]:
-        """Settle in `tuned` what validation decides, as a threshold; one sentence for each.
+    def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
+        """Numbers that are tuned on validation, such as thresholds, and one sentence for each; saved with the model."""
+        return {}, []
 
-        `tuned` is saved with the model, and `decode` heeds it.
-        """
-        return []
-
-    def score(self, predictions: list[Row], references: list[Any]) -> dict[str, float]:
-        """Predictions against what `gold` gave, as metrics; by default what `measure` gives for all rows, once each."""
-        import numpy as np
-
-        once = np.ones((1, len(references)), dtype=np.float32)
-        return {name: float(values[0]) for name, values in self.measure(predictions, references)(once).items()}
+    def calibrated(self, predictions: list[Row], calibration: Mapping[str, float]) -> list[Row]:
+        """The predictions after what `calibrate` found is applied."""
+        return predictions
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
-        """The metrics as a function of how often each row counts, for their intervals.
+        """The metrics as a function of weights, from which both the scores and their intervals are computed.
 
         Args:
             predictions: One per row.
             references: One per row.
 
         Returns:
-            Function of weights (resamples, rows), to values by metric (resamples,). The default calls `score` on each
-            resample; a task whose metrics come from counts does better, and then needs no `score`.
+            Function of weights (resamples, rows), how often each row counts, to values by metric (resamples,).
         """
-        import numpy as np
-
-        def of_resamples(weights: np.ndarray) -> dict[str, np.ndarray]:
-            draws = []
-            for counts in weights.astype(int):
-                places = np.repeat(np.arange(len(counts)), counts)
-                draws.append(self.score([predictions[i] for i in places], [references[i] for i in places]))
-            return {name: np.array([draw[name] for draw in draws]) for name in draws[0]} if draws else {}
-
-        return of_resamples
-
-    def baseline(self, train: Dataset) -> Callable[[Dataset], list[Row]]:
-        """A prediction of rows without any model, learnt once from the training rows."""
         raise NotImplementedError
 
-    def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
-        """Predictions and references in the form that `evaluate` metrics of this task take."""
+    def baseline(self, train: Dataset) -> dict[str, Any]:
+        """What a prediction without any model needs to know of the training rows, as JSON values; saved with the run."""
+        raise NotImplementedError
+
+    def baseline_predictions(self, rows: Dataset, baseline: Mapping[str, Any]) -> list[Row]:
+        """Predictions of rows without any model, from what `baseline` gave."""
         raise NotImplementedError
 
 
-def arguments_name(recipe: type[Recipe]) -> str:
-    """Name of the TrainingArguments class that goes with the recipe's Trainer.
+def _check_options(recipe: Recipe) -> None:
+    """Refuse values that the options of all tasks cannot have.
+
+    Raises:
+        ConfigError: One is out of range.
+    """
+    if recipe.max_length < SHORTEST:
+        raise ConfigError(f"max_length: {recipe.max_length}, expected {SHORTEST} tokens or more")
+    given = recipe.dropout.values() if isinstance(recipe.dropout, dict) else [recipe.dropout or 0]
+    if not all(0 <= probability < 1 for probability in given):
+        raise ConfigError(f"dropout: {recipe.dropout}, expected probabilities from 0 to below 1")
+    if isinstance(recipe.freeze, int) and recipe.freeze < 1:
+        raise ConfigError(f"freeze: {recipe.freeze}, expected 1 layer or more, embeddings, or backbone")
+    if recipe.layerwise_lr_decay is not None and not 0 < recipe.layerwise_lr_decay <= 1:
+        raise ConfigError(f"layerwise_lr_decay: {recipe.layerwise_lr_decay}, expected a factor above 0, 1 at most")
+
+
+# --- what follows from the facts ---------------------------------------------------------------------------------
+
+
+def input_columns(recipe: type[Recipe] | Recipe) -> list[str]:
+    """Columns that a prediction is made from."""
+    return [name for name, column in recipe.columns.items() if not column.reference and not column.passthrough]
+
+
+def reference_columns(recipe: type[Recipe] | Recipe) -> list[str]:
+    """Columns that predictions are scored against; empty where a text is its own reference."""
+    return [name for name, column in recipe.columns.items() if column.reference]
+
+
+def text_column(recipe: type[Recipe] | Recipe) -> str | None:
+    """Column of a bare text to predict; None where a text alone is not enough."""
+    if "text" in recipe.columns:
+        return "text"
+    required = [name for name in input_columns(recipe) if not recipe.columns[name].optional]
+    return required[0] if len(required) == 1 else None
+
+
+def option_types(recipe: type[Recipe]) -> dict[str, Any]:
+    """Name and type of every option."""
+    hints = typing.get_type_hints(recipe)
+    return {field.name: hints[field.name] for field in fields(recipe)}
+
+
+def options(recipe: Recipe) -> dict[str, Any]:
+    """Name and value of every option."""
+    return {field.name: getattr(recipe, field.name) for field in fields(recipe)}
+
+
+def file_formats(recipe: Recipe) -> tuple[str, ...]:
+    """How files that are no tables are read, with the options filled in."""
+    return tuple(text.format_map(options(recipe)) for text in recipe.formats)
+
+
+def best_metric(recipe: Recipe) -> str:
+    """Metric that picks the checkpoint."""
+    return next(iter(recipe.metrics))
+
+
+def table_metrics(recipe: Recipe) -> list[str]:
+    """Metrics that tables show."""
+    return [name for name, metric in recipe.metrics.items() if metric.in_table]
+
+
+def metric_named(recipe: Recipe, name: str) -> Metric | None:
+    """What is known of a metric; None for one that the recipe does not name.
 
     Example:
-        >>> class Toy(Recipe): pass
-        >>> arguments_name(Toy)
-        'TrainingArguments'
+        >>> class Toy(Recipe):
+        ...     metrics = {"f1": HIGHER}
+        >>> metric_named(Toy(), "f1[person]").greater_is_better, metric_named(Toy(), "cost")
+        (True, None)
     """
-    return recipe.trainer.removesuffix("er") + "ingArguments"
+    if name == "loss":
+        return LOWER
+    return recipe.metrics.get(name) or recipe.metrics.get(name.partition("[")[0])
+
+
+def writes_in_evaluation(recipe: type[Recipe] | Recipe) -> bool:
+    """Whether the Trainer generates texts during evaluation, as for models with an encoder and a decoder."""
+    return recipe.auto_model == "AutoModelForSeq2SeqLM"
+
+
+def trainer_name(recipe: type[Recipe] | Recipe) -> str:
+    """Name of the Trainer class in transformers that the task is trained with."""
+    return "Seq2SeqTrainer" if writes_in_evaluation(recipe) else "Trainer"
+
+
+def arguments_name(recipe: type[Recipe] | Recipe) -> str:
+    """Name of the TrainingArguments class that goes with that Trainer."""
+    return "Seq2SeqTrainingArguments" if writes_in_evaluation(recipe) else "TrainingArguments"
+
+
+def padding(recipe: Recipe) -> dict[str, Any]:
+    """Keywords of a data collator: rows are padded to the longest of their batch, or all to `max_length`.
+
+    The latter is for models that read padding, of which the output of a row would depend on the other rows.
+    """
+    return {"padding": "max_length", "max_length": recipe.max_length} if recipe.pads_to_max_length else {}
