@@ -9,8 +9,8 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from .yaml12 import format_value
 
 RECIPE, RUN, METRICS, PREDICTIONS = "recipe.yaml", "run.json", "metrics.json", "predictions.jsonl"
 CARD = "README.md"
+BASELINE = "baseline.json"  # what the baseline knows of the training rows
+TRAINED_ON = "trained_on.npy"  # a number for the input of each training row; it stays on this machine
 NOTES = "notes"  # in metrics.json beside the splits: split -> what must be known of its scores
 _CHECKPOINT = "checkpoint-"
 # Settings that do not change what is trained.
@@ -102,10 +104,10 @@ def _comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def begin(path: Path, config: RunConfig, about: Mapping[str, Any]) -> None:
+def begin(path: Path, config: RunConfig, info: RunInfo) -> None:
     """Write what identifies the run before the first step."""
     write_recipe(path, config)
-    write_json(path / RUN, about)
+    info.write(path)
 
 
 def write_recipe(path: Path, config: RunConfig) -> None:
@@ -114,12 +116,39 @@ def write_recipe(path: Path, config: RunConfig) -> None:
     write_recipe_file(config, path / RECIPE)
 
 
-def finish(path: Path, metrics: Mapping[str, Any], about: Mapping[str, Any], notes: Mapping[str, str]) -> None:
-    """Mark the run as complete, and let its checkpoints go."""
-    write_json(path / RUN, about)
-    write_scores(path, metrics, notes)
+def finish(path: Path, scores: Mapping[str, Any], info: RunInfo, notes: Mapping[str, str]) -> None:
+    """Mark the run as complete, and delete its checkpoints."""
+    info.write(path)
+    write_scores(path, scores, notes)
     for checkpoint in path.glob(f"{_CHECKPOINT}*"):
         shutil.rmtree(checkpoint)
+
+
+def write_training_data(path: Path, baseline: Mapping[str, Any], inputs: Iterable[int]) -> None:
+    """Write what evaluation on other rows needs to know of the training rows.
+
+    Args:
+        path: Folder of the run.
+        baseline: What the baseline knows of them, as JSON values.
+        inputs: A number for the input of each row.
+    """
+    import numpy as np
+
+    write_json(path / BASELINE, baseline)
+    np.save(path / TRAINED_ON, np.unique(np.fromiter(inputs, dtype=np.uint64)))
+
+
+def read_baseline(path: Path) -> dict[str, Any] | None:
+    """What the baseline knows of the training rows; None where the folder does not say."""
+    return read_json(path / BASELINE) if (path / BASELINE).exists() else None
+
+
+def read_trained_on(path: Path) -> set[int] | None:
+    """The numbers of the inputs that the model was trained on; None where the folder does not have them."""
+    import numpy as np
+
+    file = path / TRAINED_ON
+    return set(np.load(file, allow_pickle=False).tolist()) if file.exists() else None
 
 
 def last_checkpoint(path: Path) -> Path | None:
@@ -155,6 +184,13 @@ def write_predictions(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
             file.write(json.dumps(_finite(line), ensure_ascii=False, default=str, allow_nan=False) + "\n")
 
 
+def read_predictions(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of predictions.jsonl."""
+    with open(path / PREDICTIONS, encoding="utf-8") as lines:
+        for line in lines:
+            yield json.loads(line)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Content of a JSON object file; empty where there is none."""
     try:
@@ -172,22 +208,15 @@ def write_scores(path: Path, scores: Mapping[str, Any], notes: Mapping[str, str]
 
 
 def read_scores(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
-    """Scores of a run by split and metric; what was no number is NaN again."""
-    return {
-        split: {name: {**entry, "value": _number(entry["value"])} for name, entry in found.items()}
-        for split, found in read_json(path / METRICS).items()
-        if split != NOTES
-    }
+    """Content of metrics.json without the notes: split -> metric -> what is known of the score."""
+    content = read_json(path / METRICS)
+    return {split: entries for split, entries in content.items() if split != NOTES}
 
 
 def read_notes(path: Path) -> dict[str, str]:
     """Split -> what must be known of its scores."""
     notes: dict[str, str] = read_json(path / METRICS).get(NOTES, {})
     return notes
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -203,3 +232,42 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a run says of itself: the content of run.json."""
+
+    hfrecipes: str
+    """Version."""
+    versions: Mapping[str, str]
+    """Versions of the libraries."""
+    data: Mapping[str, str]
+    """Split -> number of rows and hash of their content."""
+    origin: Mapping[str, str | None]
+    """Hub ids of `model` and `dataset`; None where they come from elsewhere."""
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    """Settings as others may see them."""
+    machine: str = ""
+    limits: Sequence[str] = ()
+    """Sentences on what limits the use of the model."""
+    files: Sequence[str] = ()
+    """Files of the model."""
+    tokenizer: Sequence[str] = ()
+    """Files of the tokenizer beside an adapter."""
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    """Number of weights, `total` and `trained`, and the `share` of the latter."""
+    seconds: float = 0.0
+    steps: int = 0
+    energy: Mapping[str, float] | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> RunInfo | None:
+        """Content of run.json in a folder, None where there is none; keys of other releases are left out."""
+        content = read_json(path / RUN)
+        known = {name: content[name] for name in cls.__dataclass_fields__ if name in content}
+        return cls(**known) if content else None
+
+    def write(self, path: Path) -> None:
+        """Write run.json into a folder."""
+        write_json(path / RUN, asdict(self))
