@@ -30,7 +30,7 @@ class Summarization(Recipe):
     prefix: str | None = None
     """Text before each document, as T5 was trained with; read from the model where null."""
     characters: bool | None = None
-    """Whether ROUGE counts words of any script, and CJK by character; inferred from the summaries where null."""
+    """Whether ROUGE counts words of any script, Chinese and Japanese by character; null reads it off the summaries."""
 
     task: ClassVar[str] = "summarization"
     auto_model: ClassVar[str] = "AutoModelForSeq2SeqLM"
