@@ -1,6 +1,7 @@
 """Metrics as `evaluate` modules that ship with the package and need no network, and intervals around them.
 
-Each module has the name and result keys of the public module of that name; `evaluate.load` reads its file too.
+Each module has the name and the result keys of the public module of that name, and `evaluate.load` can read its file.
+Modules with an underscore are helpers: the arithmetic of resampled metrics, SQuAD, entities, texts, intervals.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,28 +21,27 @@ if TYPE_CHECKING:
 
 
 def names() -> list[str]:
-    """Metrics that ship with the package."""
+    """Names of the metrics that ship with the package."""
+    # An underscore marks helpers: `squad.py` would be listed here, and would hide the public metric of that name.
     return sorted(file.stem for file in Path(__file__).parent.glob("[a-z]*.py"))
 
 
 def load(name: str, config_name: str | None = None) -> evaluate.Metric:
-    """A metric by its name here, its Hub id, or the path to a .py file.
+    """Load a metric by its name in this package, its Hub id, or the path to a .py file.
 
     Example:
         >>> load("accuracy").compute(predictions=[0, 1], references=[0, 0])
         {'accuracy': 0.5}
 
     Raises:
-        NotFoundError: No such metric here, and none could be fetched.
+        NotFoundError: The package has no such metric, and none could be fetched.
+        HFRecipesError: The metric needs a library that is not installed.
     """
     import evaluate
 
     if name in names():
-        module = importlib.import_module(f".{name}", __package__)
-        kinds: list[Any] = [
-            one for one in vars(module).values() if inspect.isclass(one) and one.__module__ == module.__name__
-        ]
-        return kinds[0](config_name=config_name, keep_in_memory=True)
+        metric_class = _metric_class(importlib.import_module(f".{name}", __package__))
+        return metric_class(config_name=config_name, keep_in_memory=True)
     try:
         return evaluate.load(name, config_name, keep_in_memory=True)
     except (FileNotFoundError, ConnectionError, OSError, ValueError) as error:
@@ -51,8 +52,18 @@ def load(name: str, config_name: str | None = None) -> evaluate.Metric:
         raise HFRecipesError(f"metric {name}: {error}") from error
 
 
+def _metric_class(module: ModuleType) -> Any:
+    """The metric that a module of this package defines."""
+    for value in vars(module).values():
+        # Classes that the module imports, as `Any`, have another module's name.
+        if inspect.isclass(value) and value.__module__ == module.__name__:
+            return value
+    raise HFRecipesError(f"{module.__name__} defines no class: expected an evaluate.Metric")
+
+
 def draw_weights(rows: int, draws: int, generator: np.random.Generator) -> np.ndarray:
     """How often each bootstrap resample draws each row, (draws, rows), float32."""
-    places = generator.integers(0, rows, (draws, rows))
-    places += np.arange(draws)[:, None] * rows
-    return np.bincount(places.ravel(), minlength=draws * rows).reshape(draws, rows).astype(np.float32)
+    drawn = generator.integers(0, rows, (draws, rows))
+    # Each resample gets its own range of numbers, so that a single bincount serves all of them.
+    drawn += np.arange(draws)[:, None] * rows
+    return np.bincount(drawn.ravel(), minlength=draws * rows).reshape(draws, rows).astype(np.float32)

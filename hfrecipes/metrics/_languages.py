@@ -6,13 +6,14 @@ import functools
 import re
 from typing import Any
 
-# Codes that are used for another language than that of ISO 639: of Korea (Kanuri there), and one of M2M100's own.
-_MEANT = {"kr": "ko", "ns": "nso"}
+# Codes that data uses with another meaning than ISO 639, or without one: `kr`, the country's code, for Korean (it is
+# Kanuri), and `ns`, M2M100's code of Northern Sotho.
+_CODES_IN_USE = {"kr": "ko", "ns": "nso"}
 
 
 @functools.cache
 def parse(name: str) -> Any:
-    """The language that is meant, as langcodes has it; None where none is known.
+    """The `langcodes.Language` that a code or a name means; None for an unknown one.
 
     Example:
         >>> str(parse("zh_CN")), str(parse("Traditional Chinese")), str(parse("jp")), parse("xx")
@@ -21,51 +22,56 @@ def parse(name: str) -> Any:
     import langcodes
 
     try:
-        tag = langcodes.Language.get(_MEANT.get(name.lower(), name))
-    except ValueError:  # of another form than codes have
+        tag = langcodes.Language.get(_CODES_IN_USE.get(name.lower(), name))
+    except ValueError:  # not in the form of a code
         tag = None
     if tag is not None and tag.language and tag.is_valid():
         return tag
-    known = _tags().get(_key(name))
+    known = _registered_names().get(_name_key(name))
     if known is None:
         return None
     tag = langcodes.Language.get(known)
-    return tag if tag.language else tag.maximize()  # what most people in a country write
+    if tag.language:
+        return tag
+    # The code of a country means the language that most people write there.
+    return tag.maximize()
 
 
 def language(name: str) -> str:
-    """The language alone, as ISO 639 has it, whatever the spelling: de for deu_Latn and German; empty where unknown."""
+    """The ISO 639 code of the language alone, whatever the spelling: de for deu_Latn and German; empty if unknown."""
     tag = parse(name)
     return tag.language if tag else ""
 
 
 def script(name: str) -> str:
-    """The script that it is written in, as ISO 15924 has it: the usual one where none is given, empty where unknown."""
+    """The ISO 15924 code of the script: the language's usual script if `name` gives none, empty if unknown."""
     tag = parse(name)
     return tag.maximize().script if tag else ""
 
 
 def is_name(text: str) -> bool:
-    """Whether it is the English name of a language with a code of two letters; those of others may be plain words."""
-    return len(_tags().get(_key(text), "").partition("-")[0]) == 2
+    """Whether the text is the English name of a language that has a two-letter code."""
+    # Names of the other languages may be plain words, such as "Are" and "Even".
+    return len(_registered_names().get(_name_key(text), "").partition("-")[0]) == 2
 
 
 @functools.cache
-def _tags() -> dict[str, str]:
-    """Names of languages and codes of countries, each with the tag that it stands for, by the registry of IANA."""
+def _registered_names() -> dict[str, str]:
+    """The tag of each language name and each country code in the IANA registry."""
     from langcodes.registry_parser import parse_registry
 
     tags: dict[str, str] = {}
     for entry in parse_registry():
-        tag, kind = entry.get("Subtag") or entry["Tag"], entry["Type"]
-        if kind == "region" and len(tag) == 2 and entry["Description"] != ["Private use"]:
+        tag, entry_type = entry.get("Subtag") or entry["Tag"], entry["Type"]
+        if entry_type == "region" and len(tag) == 2 and entry["Description"] != ["Private use"]:
             tags[tag.lower()] = f"und-{tag}"
-        elif kind in ("language", "redundant") and entry.get("Scope") != "collection":
+        elif entry_type in ("language", "redundant") and entry.get("Scope") != "collection":
             for name in entry["Description"]:
-                tags.setdefault(_key(re.sub(r"\(.*?\)|^Modern ", "", name)), tag)
+                # People write "Greek", the registry has "Modern Greek (1453-)".
+                tags.setdefault(_name_key(re.sub(r"\(.*?\)|^Modern ", "", name)), tag)
     return tags
 
 
-def _key(name: str) -> str:
-    """Words in one order: Chinese (Simplified) and simplified_chinese are the same."""
+def _name_key(name: str) -> str:
+    """The words of a name in sorted order, so that Chinese (Simplified) and simplified_chinese are the same."""
     return " ".join(sorted(re.findall(r"[^\W_]+", name.casefold())))

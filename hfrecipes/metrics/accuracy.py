@@ -5,6 +5,7 @@ from typing import Any
 import evaluate
 from sklearn.metrics import accuracy_score
 
+# An absolute import, since `evaluate.load` runs a copy of this file outside the package.
 from hfrecipes.metrics._features import class_ids
 
 

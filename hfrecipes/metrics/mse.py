@@ -5,6 +5,7 @@ from typing import Any
 import evaluate
 from sklearn.metrics import mean_squared_error
 
+# An absolute import, since `evaluate.load` runs a copy of this file outside the package.
 from hfrecipes.metrics._features import numbers
 
 
@@ -15,5 +16,4 @@ class Mse(evaluate.Metric):
         return evaluate.MetricInfo(description=self.__doc__, citation="", features=numbers())
 
     def _compute(self, predictions: Any, references: Any, **options: Any) -> dict[str, Any]:
-        error = float(mean_squared_error(references, predictions, **options))
-        return {"mse": error}
+        return {"mse": float(mean_squared_error(references, predictions, **options))}

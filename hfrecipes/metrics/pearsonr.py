@@ -6,6 +6,7 @@ from typing import Any
 import evaluate
 from scipy.stats import ConstantInputWarning, pearsonr
 
+# An absolute import, since `evaluate.load` runs a copy of this file outside the package.
 from hfrecipes.metrics._features import numbers
 
 
@@ -16,8 +17,11 @@ class Pearsonr(evaluate.Metric):
         return evaluate.MetricInfo(description=self.__doc__, citation="", features=numbers())
 
     def _compute(self, predictions: Any, references: Any, **options: Any) -> dict[str, Any]:
+        # A constant side gives NaN, which says as much as the warning.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConstantInputWarning)
             result = pearsonr(references, predictions)
         score = {"pearsonr": float(result[0])}
-        return {**score, "p-value": float(result[1])} if options.get("return_pvalue") else score
+        if options.get("return_pvalue"):
+            score["p-value"] = float(result[1])
+        return score

@@ -5,7 +5,8 @@ from typing import Any
 import evaluate
 from sklearn.metrics import precision_score
 
-from hfrecipes.metrics._features import class_ids
+# An absolute import, since `evaluate.load` runs a copy of this file outside the package.
+from hfrecipes.metrics._features import class_ids, plain
 
 
 class Precision(evaluate.Metric):
@@ -16,4 +17,4 @@ class Precision(evaluate.Metric):
 
     def _compute(self, predictions: Any, references: Any, **options: Any) -> dict[str, Any]:
         score = precision_score(references, predictions, **{"zero_division": 0, **options})
-        return {"precision": score if getattr(score, "size", 1) > 1 else float(score)}
+        return {"precision": plain(score)}

@@ -6,6 +6,9 @@ import datasets
 import evaluate
 from seqeval.metrics import accuracy_score, classification_report
 
+# Name of each score in the public module, and in seqeval's report.
+_REPORTED = {"precision": "precision", "recall": "recall", "f1": "f1-score", "number": "support"}
+
 
 class Seqeval(evaluate.Metric):
     """Precision, recall and F1 of whole entities, 0 to 1; `mode` and `scheme` as in seqeval."""
@@ -17,11 +20,13 @@ class Seqeval(evaluate.Metric):
 
     def _compute(self, predictions: Any, references: Any, **options: Any) -> dict[str, Any]:
         report = classification_report(references, predictions, output_dict=True, **{"zero_division": 0, **options})
+        scores: dict[str, Any] = {}
+        for entity_type, reported in report.items():
+            # seqeval puts its averages beside the types of entity.
+            if not entity_type.endswith(" avg"):
+                scores[entity_type] = {name: reported[key] for name, key in _REPORTED.items()}
         overall = report["micro avg"]
-        names = {"precision": "precision", "recall": "recall", "f1": "f1-score", "number": "support"}
-        types = {kind: one for kind, one in report.items() if not kind.endswith(" avg")}
-        return {
-            **{kind: {name: one[own] for name, own in names.items()} for kind, one in types.items()},
-            **{f"overall_{name}": overall[own] for name, own in names.items() if name != "number"},
-            "overall_accuracy": accuracy_score(references, predictions),
-        }
+        for name in ("precision", "recall", "f1"):
+            scores[f"overall_{name}"] = overall[_REPORTED[name]]
+        scores["overall_accuracy"] = accuracy_score(references, predictions)
+        return scores

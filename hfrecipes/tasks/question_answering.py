@@ -17,6 +17,7 @@ import numpy as np
 from ..data.shapes import answers as answer_shapes
 from ..errors import ConfigError
 from ..losses import cross_entropy, over_batch
+from ..metrics._squad import NO_TEXT
 from ..models.heads import outputs
 from ..recipe import Batch, Column, Measure, Recipe, Row
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 QUESTION = 64  # tokens of a question that are kept at most, as in the baselines of SQuAD
 BEST = 20  # spans of each question that are kept, as in the baselines of SQuAD
 SHORTEST = 32  # tokens of a window that has room for question and context
-NO_TEXT = [None]  # reference of a question whose answer has no text, which no prediction matches
 
 
 @dataclass(kw_only=True)
@@ -366,10 +366,15 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
         """The threshold of no answer that gives the best F1, as the official script of SQuAD 2.0 finds it."""
         if not self.version_2_with_negative or not predictions:
             return []
+        from ..metrics import _squad
+
         odds = np.array([one["null_odds"] for one in predictions])
+        spans = [prediction["best_span"] for prediction in predictions]
+        _, overlaps = _squad.agreement(spans, references, version_2_with_negative=True, characters=self.characters)
+        # A question without answer gains nothing, and loses what it has where a span is given.
         gains = [
-            self._agreement([one["best_span"]], [reference])[1][0] if reference else -float(bool(one["best_span"]))
-            for one, reference in zip(predictions, references, strict=True)
+            overlap if reference else -float(bool(span))
+            for overlap, span, reference in zip(overlaps, spans, references, strict=True)
         ]
         order = np.argsort(odds, kind="stable")
         totals = np.cumsum(np.array(gains)[order])
@@ -398,43 +403,17 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
             reference[0] or "" if reference else "" for reference in references
         ]
 
-    def _agreement(self, answers: list[str], references: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
-        """Exact match and F1 of each row, against the gold answer that agrees best, 0 to 1."""
-        from ..metrics import _squad
-
-        unmatched = np.array([reference == NO_TEXT for reference in references], dtype=bool)
-        references = [[] if reference == NO_TEXT else reference for reference in references]
-        exact, f1 = _squad.exact, _squad.f1 if self.version_2_with_negative else _squad.f1_v1
-        if self.characters:
-            exact, f1 = _squad.cmrc_exact, _squad.cmrc_f1
-        elif self.version_2_with_negative:  # its script takes an answer of signs alone for none
-            references = [[one for one in reference if _squad.normalize(one)] for reference in references]
-        pairs = [(answer, reference or [""]) for answer, reference in zip(answers, references, strict=True)]
-        matches, overlaps = (
-            np.array([max(agree(answer, one) for one in reference) for answer, reference in pairs])
-            for agree in (exact, f1)
-        )
-        matches[unmatched], overlaps[unmatched] = 0, 0
-        return matches, overlaps
-
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """Exact match and F1 in percent, 0 to 100, as the official scripts of SQuAD and CMRC 2018 give them."""
-        exact, f1 = self._agreement([one["answer"] for one in predictions], references)
-        parts = {"": np.ones(len(references), dtype=bool)}
-        if self.version_2_with_negative:
-            answered = np.array([bool(reference) for reference in references])
-            parts |= {"HasAns_": answered, "NoAns_": ~answered}
-        return partial(_of_parts, exact, f1, parts)
+        from ..metrics import _squad
 
-
-def _of_parts(
-    exact: np.ndarray, f1: np.ndarray, parts: dict[str, np.ndarray], weights: np.ndarray
-) -> dict[str, np.ndarray]:
-    found = {}
-    for name, part in parts.items():
-        found[f"{name}exact" if name else "exact_match"] = _mean(exact, weights * part)
-        found[f"{name}f1"] = _mean(f1, weights * part)
-    return found
+        answers = [prediction["answer"] for prediction in predictions]
+        return _squad.measure(
+            answers,
+            references,
+            version_2_with_negative=self.version_2_with_negative,
+            characters=self.characters,
+        )
 
 
 def _target(span: Any, first: int, offsets: np.ndarray, opens: bool, closes: bool) -> tuple[int, int]:
@@ -471,13 +450,6 @@ def _loss(
     # The Trainer counts all four numbers that a window has in `labels`; training has no window without answer or none.
     whole = None if num_items_in_batch is None else num_items_in_batch / 4
     return over_batch(total, known.sum().clamp(min=1), whole)
-
-
-def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted mean in percent, NaN where no row counts."""
-    total = weights.sum(1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(100 * (weights @ values) / np.where(total > 0, total, np.nan))
 
 
 def _nearest_sentence(question: str, context: str) -> Row:

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
 
-Counts = tuple[np.ndarray, np.ndarray, np.ndarray]
 _MISSING = {"", "nan", "-100"}
 _ALONE = {"BIO": "B", "IOB1": "I"}  # first letter of an entity of one word; S in the other schemes
 _TEXT = ("text", "sentence", "content")
@@ -377,7 +376,9 @@ print(tag("{text}"))
         """Type, first and last word of each entity, as conlleval finds them; each word alone where tags stand alone."""
         if self.scheme == "none":
             return [(tag, place, place) for place, tag in enumerate(tags)]
-        return _entities_in(self._canonical(tags))
+        from ..metrics import _entities
+
+        return _entities.entities_in(self._canonical(tags))
 
     # --- scores --------------------------------------------------------------------------------------------------
 
@@ -409,84 +410,20 @@ print(tag("{text}"))
         As conlleval and seqeval's default mode count; `_strict` as seqeval's strict mode, where an entity counts only
         if its tags keep to the scheme.
         """
+        from ..metrics import _entities
+
         predicted, reference = self.metric_inputs(predictions, references)
-        right = np.array([sum(map(str.__eq__, *pair)) for pair in zip(predicted, reference, strict=True)], float)
-        words = np.array([len(tags) for tags in reference], float)
         if self.scheme == "none":
-            found, there = list(map(_by_tag, predicted)), list(map(_by_tag, reference))
-            tags = _with_others(self.labels, there)
-            return partial(_of_tags, right, words, _counts(found, there, tags), tags)
-        found, there = ([set(_entities_in(tags)) for tags in side] for side in (predicted, reference))
-        types = _with_others(self._types, [*there, *found])
-        loose, strict = _counts(found, there, types), _counts(self._strict(predicted), self._strict(reference), types)
-        return partial(_of_entities, right, words, loose, strict, types)
-
-    def _strict(self, sentences: list[list[str]]) -> list[set[tuple[str, int, int]]]:
-        from seqeval.scheme import IOB1, IOB2, IOBES, Entities
-
-        scheme = {"BIO": IOB2, "IOB1": IOB1}.get(self.scheme or "", IOBES)
-        found = Entities(sentences, scheme).entities
-        return [{(one.tag, one.start, one.end - 1) for one in entities} for entities in found]
+            return _entities.measure_tags(predicted, reference, self.labels)
+        return _entities.measure_entities(predicted, reference, self._types, self.scheme)
 
 
 def _certain(tags: list[str]) -> Row:
     return {"tags": tags, "scores": [1.0] * len(tags)}
 
 
-def _of_tags(
-    right: np.ndarray, words: np.ndarray, counts: Counts, labels: list[str], weights: np.ndarray
-) -> dict[str, np.ndarray]:
-    from ..metrics import _weighted
-
-    accuracy = (weights @ right) / np.maximum(weights @ words, 1)
-    return {"accuracy": accuracy, **_weighted.by_type(*counts, weights, labels, micro=False)}
-
-
-def _of_entities(
-    right: np.ndarray, words: np.ndarray, loose: Counts, strict: Counts, types: list[str], weights: np.ndarray
-) -> dict[str, np.ndarray]:
-    from ..metrics import _weighted
-
-    found = _weighted.by_type(*loose, weights, types, micro=True)
-    exact = _weighted.by_type(*strict, weights, [], micro=True)
-    accuracy = (weights @ right) / np.maximum(weights @ words, 1)
-    return {**found, **{f"{name}_strict": values for name, values in exact.items()}, "accuracy": accuracy}
-
-
 def _is_text(kind: Any) -> bool:
     return getattr(kind, "dtype", None) in ("string", "large_string")
-
-
-def _entities_in(tags: list[str]) -> list[tuple[str, int, int]]:
-    """Type, first and last word of each entity, of tags in the letters of BIOES."""
-    from seqeval.metrics.sequence_labeling import get_entities
-
-    return [(kind, int(first), int(last)) for kind, first, last in get_entities(tags)]
-
-
-def _with_others(known: list[str], rows: list[set[tuple[str, int, int]]]) -> list[str]:
-    """Types that train has, then others that stand in the rows."""
-    types = dict.fromkeys(known)
-    for entities in rows:
-        types |= dict.fromkeys(sorted(kind for kind, _, _ in entities))
-    return list(types)
-
-
-def _by_tag(tags: list[str]) -> set[tuple[str, int, int]]:
-    return {(tag, place, place) for place, tag in enumerate(tags)}
-
-
-def _counts(
-    predicted: list[set[tuple[str, int, int]]], reference: list[set[tuple[str, int, int]]], types: list[str]
-) -> Counts:
-    """Entities found right, predicted, and there: three tables (rows, types)."""
-    places = {kind: place for place, kind in enumerate(types)}
-    tables = np.zeros((3, len(reference), len(types)))
-    for row, (found, there) in enumerate(zip(predicted, reference, strict=True)):
-        for table, chunks in enumerate((found & there, found, there)):
-            for kind, _, _ in chunks:
-                tables[table, row, places[kind]] += 1
-    return tables[0], tables[1], tables[2]
 
 
 # --- words and windows -----------------------------------------------------------------------------------------------
