@@ -215,7 +215,7 @@ def test_a_written_recipe_file_reads_back(tmp_path: Path):
         ("model: x", "names no task"),
         ("- a", "names no task"),
         ("", "names no task"),
-        ("task: a\ntask: b", "stands twice"),
+        ("task: a\ntask: b", "duplicate key 'task'"),
     ],
 )
 def test_a_broken_recipe_file_is_one_sentence(tmp_path: Path, content, message):
