@@ -12,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import _upstream
 from .._version import __version__
 from ..log import log
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 SMALL = 64 * 2**20  # bytes of files that are hashed whole, which takes 0.04 s
 _PACKAGE = Path(__file__).parents[1]
 # Attributes of a tokenizer that do not change its tokens, or that its use changes; the backend is read by itself.
-_UNREAD = {"_tokenizer", "_commit_hash", "deprecation_warnings", "files_loaded", "name_or_path", "verbose"}
+_UNREAD = _upstream.tokenizer_bookkeeping()
 
 
 @contextlib.contextmanager
@@ -43,7 +44,7 @@ def cached(rows: Dataset, recipe: Any, *about: Any) -> Iterator[str]:
     if rows.cache_files and not (reason := _unknown(recipe)):
         options = {field.name: getattr(recipe, field.name) for field in fields(recipe)}
         parts = (code(), type(recipe).__qualname__, options, recipe.labels, _state_of(recipe.tokenizer), about)
-        yield Hasher.hash((rows._fingerprint, *parts))
+        yield Hasher.hash((_upstream.fingerprint(rows), *parts))
         return
     if rows.cache_files:  # rows in memory have no cache
         _print_once(f"rows are encoded anew in each run: {reason}")

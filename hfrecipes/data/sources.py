@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import _upstream
 from ..config import local_path
 from ..errors import ConfigError, DataError, HFRecipesError, NotFoundError, nearest
 from ..log import log
@@ -217,7 +218,7 @@ def _from_hub(keywords: dict[str, Any], read_one: ReadFile) -> dict[str, Dataset
     import datasets
 
     known = inspect.signature(datasets.load_dataset).parameters
-    builder = keywords["path"] in datasets.packaged_modules._PACKAGED_DATASETS_MODULES
+    builder = _upstream.is_file_format(keywords["path"])
     if builder and len(keywords) == 1:
         raise NotFoundError(
             f"there is no file or folder {keywords['path']}; as a format it needs its files: dataset.data_files=<file>"

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import _upstream
 from ._languages import script
 from ._squad import CJK, mostly_cjk
 
@@ -181,7 +182,7 @@ class Corpus:
         most = max(map(len, references), default=1)
         streams = [[wanted[place] if place < len(wanted) else None for wanted in references] for place in range(most)]
         self.counts = {
-            name: np.array(metric._extract_corpus_statistics(texts, streams), dtype=np.float64)
+            name: np.array(_upstream.corpus_counts(metric, texts, streams), dtype=np.float64)
             for name, metric in self.metrics.items()
         }
 
@@ -194,6 +195,6 @@ class Corpus:
         """Each metric, 0 to 100, of resamples that count each row so often, (resamples, rows)."""
         found = {}
         for name, counts in self.counts.items():
-            score = self.metrics[name]._compute_score_from_stats
-            found[name] = np.array([score(sums.tolist()).score for sums in weights @ counts])
+            metric = self.metrics[name]
+            found[name] = np.array([_upstream.score_of_counts(metric, sums.tolist()) for sums in weights @ counts])
         return found

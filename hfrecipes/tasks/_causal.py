@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from .. import _upstream
 from ..errors import ConfigError, ModelError
 from ..losses import ItemLoss, cross_entropy, token_loss
 from ..recipe import Recipe, Row
@@ -54,8 +55,12 @@ def settle_length(recipe: Any) -> list[str]:
 
 def collator(recipe: Recipe, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
     """Pads; features with `position_ids` are put one behind another instead, as far as `max_length` goes."""
-    flash = "flash" in str(getattr(model.config, "_attn_implementation", ""))
-    return partial(_collate, filler=recipe.tokenizer.pad_token_id, room=recipe.max_length, one_row=flash)
+    return partial(
+        _collate,
+        filler=recipe.tokenizer.pad_token_id,
+        room=recipe.max_length,
+        one_row=_upstream.uses_flash_attention(model),
+    )
 
 
 def _collate(features: list[Row], filler: int, room: int, one_row: bool) -> dict[str, Any]:
