@@ -12,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import _upstream
 from .._version import __version__
 from ..log import log
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 SMALL = 64 * 2**20  # bytes of files that are hashed as a whole, which takes 0.04 s
 _PACKAGE = Path(__file__).parents[1]
 # Attributes of a tokenizer that do not change its tokens, or that using it changes; the backend is read separately.
-_NOT_IN_KEY = {"_tokenizer", "_commit_hash", "deprecation_warnings", "files_loaded", "name_or_path", "verbose"}
+_NOT_IN_KEY = _upstream.tokenizer_bookkeeping()
 
 
 @contextlib.contextmanager
@@ -46,7 +47,7 @@ def cached(rows: Dataset, recipe: Any, *about: Any) -> Iterator[str]:
         if not reason:
             options = {field.name: getattr(recipe, field.name) for field in fields(recipe)}
             recipe_key = (type(recipe).__qualname__, options, recipe.labels, _tokenizer_key(recipe.tokenizer))
-            yield Hasher.hash((rows._fingerprint, package_key(), *recipe_key, about))
+            yield Hasher.hash((_upstream.fingerprint(rows), package_key(), *recipe_key, about))
             return
         _log_once(f"rows are encoded anew in each run: {reason}")
     # Rows in memory, and work without a key: `datasets` writes to a temporary folder while its cache is off.

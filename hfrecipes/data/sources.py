@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import _upstream
 from ..config import local_path
 from ..errors import ConfigError, DataError, HFRecipesError, NotFoundError, nearest
 from ..log import log
@@ -312,8 +313,8 @@ def _read_parallel(files: Sequence[str]) -> Dataset:
 def _from_hub(keywords: dict[str, Any], reader: _FileReader) -> dict[str, Dataset]:
     import datasets
 
-    # Names such as "csv" or "json" mean a format and not a Hub id; `datasets` lists them nowhere in public.
-    is_format = keywords["path"] in datasets.packaged_modules._PACKAGED_DATASETS_MODULES
+    # Names such as "csv" or "json" mean a format and not a Hub id.
+    is_format = _upstream.is_file_format(keywords["path"])
     if is_format and len(keywords) == 1:
         raise NotFoundError(
             f"there is no file or folder {keywords['path']}; as a format it needs its files: dataset.data_files=<file>"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from .. import _upstream
 from ..errors import ConfigError, ModelError
 from ..losses import ItemLoss, cross_entropy, token_loss
 from ..recipe import IGNORED, Recipe, Row, Writer
@@ -46,7 +47,7 @@ def fit_new_tokens(recipe: Any) -> list[str]:
 def collator(recipe: Recipe, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
     """Function that pads features; those with `position_ids` are packed into rows of `max_length` instead."""
     # Flash attention finds where packed texts begin in a single row only.
-    single_row = "flash" in str(getattr(model.config, "_attn_implementation", ""))
+    single_row = _upstream.uses_flash_attention(model)
     padding = recipe.tokenizer.pad_token_id
     return partial(_collate, padding=padding, max_length=recipe.max_length, single_row=single_row)
 
