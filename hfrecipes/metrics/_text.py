@@ -1,4 +1,4 @@
-"""How near generated texts come to the wanted ones, row by row, so that resamples need no second look at the texts.
+"""Scores of generated texts against their references, row by row, so that resamples need not compare the texts again.
 
 ROUGE: Lin 2004, by the package rouge_score. BLEU: Papineni et al. 2002, and chrF: Popović 2015, by sacrebleu.
 """
@@ -9,16 +9,19 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
+from .. import _upstream
 from ._languages import script
 from ._squad import CJK, mostly_cjk
 
 ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 _WORDS = re.compile(rf"[{CJK}]|[^\W_{CJK}]+")
 _KANA = re.compile(r"[\u3040-\u30ff]")
+# Other scripts whose words are not, or not all, separated by blanks.
 _SCRIPTS = {
     "ko": re.compile(r"[\u1100-\u11ff\uac00-\ud7af]"),
     "th": re.compile(r"[\u0e00-\u0e7f]"),
@@ -27,49 +30,70 @@ _SCRIPTS = {
     "km": re.compile(r"[\u1780-\u17ff]"),
 }
 _SENTENCES = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
-# Tokenizers of sacrebleu by script; what would need a download or another package is counted by letters.
-_BY_LETTER = ("Jpan", "Hira", "Kana", "Kore", "Hang", "Thai", "Laoo", "Mymr", "Khmr", "Tibt")
-_TOKENIZERS = {"Hans": "zh", "Hant": "zh", "Hani": "zh", **dict.fromkeys(_BY_LETTER, "char")}
-# Tokens of F1: a number with its sign and point ("-1.5" is not "15"), a word, and any other character by itself. In
-# "10-5" the sign is none of a number.
+# Tokenizers of sacrebleu by script. Characters are counted for scripts whose tokenizer needs a download or a package.
+_BY_CHARACTER = ("Jpan", "Hira", "Kana", "Kore", "Hang", "Thai", "Laoo", "Mymr", "Khmr", "Tibt")
+_TOKENIZERS = {"Hans": "zh", "Hant": "zh", "Hani": "zh", **dict.fromkeys(_BY_CHARACTER, "char")}
+# Tokens of F1: a number with its minus and decimal point ("-1.5" is not "15"), a word, and any other character by
+# itself. In "10-5" the minus belongs to no number.
 _SIGN = rf"(?<![[\p{{L}}\p{{M}}\p{{N}}]--[{CJK}]])[+−-]"
 _NUMBER = rf"(?:{_SIGN})?(?:\d+(?:[.,]\d+)*|(?<!\d)\.\d+)"
 _TOKENS = rf"{_NUMBER}|[\p{{L}}\p{{M}}]+|\S"
 _TOKENS_BY_CHARACTER = rf"[{CJK}]|{_NUMBER}|[[\p{{L}}\p{{M}}]--[{CJK}]]+|\S"
 
-LOOKED_AT = 2000  # texts, to see what script they are in
-SCRIPTS = "ROUGE counts words of any script, Chinese and Japanese by letter; options.characters changes that"
+SAMPLED_TEXTS = 2000  # texts that are read at most to find out their script
+SCRIPTS = "ROUGE counts words of any script, Chinese and Japanese by character; options.characters changes that"
+
+
+# --- scripts and languages -------------------------------------------------------------------------------------------
 
 
 def is_foreign(texts: list[str]) -> bool:
-    """Whether most letters are beyond a to z, the only ones that ROUGE's own tokenizer knows."""
-    some = texts[:: max(1, len(texts) // LOOKED_AT)]
-    foreign = Counter(sign.isascii() for text in some for sign in text if sign.isalpha())
-    return foreign[False] > foreign[True]
+    """Whether most letters are beyond a to z, the only ones that ROUGE's tokenizer knows."""
+    ascii_letters = other_letters = 0
+    for text in _sample(texts):
+        for character in text:
+            if character.isalpha():
+                ascii_letters += character.isascii()
+                other_letters += not character.isascii()
+    return other_letters > ascii_letters
 
 
 def language_of(texts: list[str]) -> str:
-    """Code of the language where most texts are in a script of few or no blanks: zh, ja, ko, th, …; else empty."""
-    some = texts[:: max(1, len(texts) // LOOKED_AT)]
-    if mostly_cjk(some):
-        return "ja" if sum(map(bool, map(_KANA.search, some))) > len(some) / 10 else "zh"
-    for code, letters in _SCRIPTS.items():
-        if sum(map(bool, map(letters.search, some))) > len(some) / 2:
+    """Code of the language if most texts are in a script with few or no blanks: zh, ja, ko, th, …; else empty."""
+    sample = _sample(texts)
+    if mostly_cjk(sample):
+        # Japanese mixes kana with the characters that Chinese has, but short texts may have none.
+        return "ja" if _count_matches(_KANA, sample) > len(sample) / 10 else "zh"
+    for code, characters in _SCRIPTS.items():
+        if _count_matches(characters, sample) > len(sample) / 2:
             return code
     return ""
+
+
+def _sample(texts: list[str]) -> list[str]:
+    """Texts at equal distances, `SAMPLED_TEXTS` of them or a few more."""
+    return texts[:: max(1, len(texts) // SAMPLED_TEXTS)]
+
+
+def _count_matches(pattern: re.Pattern[str], texts: list[str]) -> int:
+    """Number of texts that have a match."""
+    return sum(bool(pattern.search(text)) for text in texts)
 
 
 def bleu_tokenizer(language: str, texts: list[str]) -> str:
     """Name of sacrebleu's tokenizer for a language.
 
     Args:
-        language: Code or English name; empty where none is known.
-        texts: In that language. Where they have no blanks between words and the language has, they decide.
+        language: Code or English name; empty if unknown.
+        texts: In that language. If they have no blanks between words although the language has, the texts decide.
     """
     if language and script(language) in _TOKENIZERS:
         return _TOKENIZERS[script(language)]
-    shown = language_of(texts)
-    return _TOKENIZERS[script(shown)] if shown else "13a"
+    detected = language_of(texts)
+    return _TOKENIZERS[script(detected)] if detected else "13a"
+
+
+# --- exact match and F1 ----------------------------------------------------------------------------------------------
 
 
 def as_written(text: str) -> str:
@@ -78,7 +102,7 @@ def as_written(text: str) -> str:
 
 
 def exact(text: str, reference: str) -> float:
-    """1 where both are the same text as written, else 0."""
+    """1 if both are the same text as written, else 0."""
     return float(as_written(text) == as_written(reference))
 
 
@@ -86,8 +110,8 @@ def tokens(text: str, *, characters: bool) -> list[str]:
     """Words, numbers and other characters of a text, upper and lower case kept.
 
     Args:
-        text: Any.
-        characters: Whether each Chinese or Japanese character is a token of its own.
+        text: Any text.
+        characters: Whether each Chinese or Japanese character is a token by itself.
 
     Example:
         >>> tokens("It costs -1.5 €!", characters=False)
@@ -101,21 +125,25 @@ def tokens(text: str, *, characters: bool) -> list[str]:
 
 
 def token_f1(text: str, reference: str, *, characters: bool) -> float:
-    """Harmonic mean of precision and recall of tokens, each as often as it stands there, 0 to 1.
+    """Harmonic mean of precision and recall of tokens, repeated tokens counted as often as they occur, 0 to 1.
 
     Args:
-        text: Generated.
-        reference: Wanted.
+        text: Generated text.
+        reference: Reference text.
         characters: As `tokens` takes it.
     """
-    said, wanted = tokens(text, characters=characters), tokens(reference, characters=characters)
-    if not said or not wanted:
-        return float(said == wanted)
-    return 2 * (Counter(said) & Counter(wanted)).total() / (len(said) + len(wanted))
+    text_tokens, reference_tokens = tokens(text, characters=characters), tokens(reference, characters=characters)
+    if not text_tokens or not reference_tokens:
+        return float(text_tokens == reference_tokens)
+    shared = (Counter(text_tokens) & Counter(reference_tokens)).total()
+    return 2 * shared / (len(text_tokens) + len(reference_tokens))
 
 
-class _Letters:
-    """Tokens for ROUGE where words are not parted by blanks: each CJK letter, and words of other scripts."""
+# --- ROUGE -----------------------------------------------------------------------------------------------------------
+
+
+class _AnyScript:
+    """Tokens for ROUGE in any script: each CJK character, and words of other scripts."""
 
     def tokenize(self, text: str) -> list[str]:
         """Lower-case tokens."""
@@ -123,41 +151,52 @@ class _Letters:
 
 
 def rouge(texts: list[str], references: list[list[str]], *, letters: bool) -> dict[str, np.ndarray]:
-    """F-measure of each ROUGE of each row, in percent, of its best reference.
+    """F-measure of each ROUGE of each row, in percent, with its best reference.
 
     Args:
-        texts: Generated, one a row.
-        references: Wanted ones, one or more a row.
-        letters: Whether words of any script are tokens, CJK letters one by one; else words of a to z, stemmed, as the
-            original script has them.
+        texts: Generated text of each row.
+        references: One or more references of each row.
+        letters: Whether tokens are words of any script and single CJK characters; else they are words of a to z,
+            stemmed, as in the original script.
     """
     from rouge_score.rouge_scorer import RougeScorer
 
-    scorer = RougeScorer(list(ROUGE), use_stemmer=not letters, tokenizer=_Letters() if letters else None)
-    rows = [
-        scorer.score_multi(list(map(by_sentence, wanted)), by_sentence(text))
-        for text, wanted in zip(texts, references, strict=True)
-    ]
-    return {name: np.array([100 * row[name].fmeasure for row in rows]) for name in ROUGE}
+    tokenizer = _AnyScript() if letters else None
+    # The stemmer knows English alone.
+    scorer = RougeScorer(list(ROUGE), use_stemmer=not letters, tokenizer=tokenizer)
+    scores = np.zeros((len(ROUGE), len(texts)))
+    for row, (text, row_references) in enumerate(zip(texts, references, strict=True)):
+        row_scores = scorer.score_multi(list(map(by_sentence, row_references)), by_sentence(text))
+        for index, name in enumerate(ROUGE):
+            scores[index, row] = 100 * row_scores[name].fmeasure
+    return dict(zip(ROUGE, scores, strict=True))
 
 
 def by_sentence(text: str) -> str:
-    """A sentence a line, which rougeLsum compares one by one."""
+    """One sentence per line, the form in which rougeLsum compares texts."""
     return "\n".join(sentences(text))
 
 
 def sentences(text: str) -> list[str]:
-    """Sentences of English, Chinese and their like, by the signs that end them."""
-    return [part.strip() for part in _SENTENCES.split(text) if part.strip()]
+    """Sentences of English, Chinese and languages that end them with the same characters.
+
+    Example:
+        >>> sentences("It rains. 下雨了。Really?")
+        ['It rains.', '下雨了。', 'Really?']
+    """
+    return list(filter(None, map(str.strip, _SENTENCES.split(text))))
+
+
+# --- BLEU and chrF ---------------------------------------------------------------------------------------------------
 
 
 class Corpus:
     """BLEU and chrF of a corpus, from counts that add up over its rows.
 
     Args:
-        texts: Generated, one a row.
-        references: Wanted ones, one or more a row.
-        language: Language of the texts, as `de`, `zh_CN` or `Chinese`; read from the references where empty.
+        texts: Generated text of each row.
+        references: One or more references of each row.
+        language: Language of the texts, as `de`, `zh_CN` or `Chinese`; detected from the references if empty.
         names: Which of the two are computed.
 
     Attributes:
@@ -175,15 +214,17 @@ class Corpus:
 
         known: dict[str, Any] = {"chrf": CHRF()}
         if "bleu" in names:
-            tokenizer = bleu_tokenizer(language, [wanted[0] for wanted in references if wanted])
-            known["bleu"] = BLEU(tokenize=tokenizer, force=True)
-        self.metrics = {name: known[name] for name in names}
-        most = max(map(len, references), default=1)
-        streams = [[wanted[place] if place < len(wanted) else None for wanted in references] for place in range(most)]
-        self.counts = {
-            name: np.array(metric._extract_corpus_statistics(texts, streams), dtype=np.float64)
-            for name, metric in self.metrics.items()
-        }
+            first_references = [row_references[0] for row_references in references if row_references]
+            # `force` silences a warning about texts that look tokenized.
+            known["bleu"] = BLEU(tokenize=bleu_tokenizer(language, first_references), force=True)
+        self.metrics: dict[str, Any] = {}
+        self.counts: dict[str, np.ndarray] = {}
+        # sacrebleu takes the first references of all rows, then the second ones, and so on; None for rows with fewer.
+        streams = list(zip_longest(*references))
+        for name in names:
+            self.metrics[name] = known[name]
+            # Counts, since resamples need them, and not scores.
+            self.counts[name] = np.array(_upstream.corpus_counts(known[name], texts, streams), dtype=np.float64)
 
     @property
     def signatures(self) -> dict[str, str]:
@@ -191,9 +232,9 @@ class Corpus:
         return {name: str(metric.get_signature()) for name, metric in self.metrics.items()}
 
     def measure(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Each metric, 0 to 100, of resamples that count each row so often, (resamples, rows)."""
-        found = {}
+        """Each metric, 0 to 100, of resamples that draw each row as often as the weights say, (resamples, rows)."""
+        scores = {}
         for name, counts in self.counts.items():
-            score = self.metrics[name]._compute_score_from_stats
-            found[name] = np.array([score(sums.tolist()).score for sums in weights @ counts])
-        return found
+            metric = self.metrics[name]
+            scores[name] = np.array([_upstream.score_of_counts(metric, sums.tolist()) for sums in weights @ counts])
+        return scores

@@ -1,18 +1,19 @@
 """The metrics of many resamples at once: each function takes how often each resample draws each row.
 
-With weights of one, every value equals that of scikit-learn or scipy; the tests show it.
+With weights of 1, every value equals that of scikit-learn or scipy; tests/metrics/test_metrics.py compares them.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-Values = dict[str, np.ndarray]
-BINS = 15  # of the expected calibration error
+Values = dict[str, np.ndarray]  # metric -> its value in each resample, (resamples,)
+BINS = 15  # of the expected calibration error, as in Guo et al. 2017
 
 
 def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
     """Quotient, 0 where the bottom is 0."""
+    # The `zero_division=0` of scikit-learn, without its warnings.
     return np.asarray(np.divide(top, bottom, out=np.zeros_like(top, dtype=np.float64), where=bottom > 0))
 
 
@@ -21,29 +22,40 @@ def single_label(predicted: np.ndarray, reference: np.ndarray, weights: np.ndarr
 
     Args:
         predicted: Label ids, (rows,).
-        gold: Label ids, (rows,).
-        weights: (resamples, rows).
+        reference: Label ids, (rows,).
+        weights: How often each resample draws each row, (resamples, rows).
         labels: Number of labels.
     """
     cells, first_rows = _cell_weights(reference * labels + predicted, weights)
-    of_gold, of_predicted = np.eye(labels)[reference[first_rows]], np.eye(labels)[predicted[first_rows]]
-    actual, said, hit = cells @ of_gold, cells @ of_predicted, cells @ (of_gold * of_predicted)
+    is_reference, is_predicted = np.eye(labels)[reference[first_rows]], np.eye(labels)[predicted[first_rows]]
+    # Number of rows by reference, by prediction, and of right rows, of each label: (resamples, labels).
+    actual, given, hit = cells @ is_reference, cells @ is_predicted, cells @ (is_reference * is_predicted)
     rows, hits = actual.sum(1), hit.sum(1)
-    each = {"f1": _ratio(2 * hit, actual + said), "precision": _ratio(hit, said), "recall": _ratio(hit, actual)}
-    present = (actual + said) > 0
+    by_label = _f1_precision_recall(hit, given, actual)
+    # As in scikit-learn, labels that occur on neither side do not count in the mean.
+    present = (actual + given) > 0
     values = {"accuracy": hits / rows}
-    values |= {f"{name}_macro": _ratio((value * present).sum(1), present.sum(1)) for name, value in each.items()}
-    values |= {f"{name}_weighted": (value * actual).sum(1) / rows for name, value in each.items()}
-    covariance = hits * rows - (actual * said).sum(1)
-    spread = np.sqrt((rows**2 - (said**2).sum(1)) * (rows**2 - (actual**2).sum(1)))
+    for name, value in by_label.items():
+        values[f"{name}_macro"] = _ratio((value * present).sum(1), present.sum(1))
+    for name, value in by_label.items():
+        values[f"{name}_weighted"] = (value * actual).sum(1) / rows
+    covariance = hits * rows - (actual * given).sum(1)
+    spread = np.sqrt((rows**2 - (given**2).sum(1)) * (rows**2 - (actual**2).sum(1)))
     return values | {"matthews_correlation": _ratio(covariance, spread)}
 
 
-def _cell_weights(cells: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weight of each cell of the confusion matrix that occurs, and a row that lies in it.
+def _f1_precision_recall(hit: np.ndarray, given: np.ndarray, actual: np.ndarray) -> Values:
+    """The three scores from the numbers of right, predicted and reference labels, in their shape."""
+    return {
+        "f1": _ratio(2 * hit, actual + given),
+        "precision": _ratio(hit, given),
+        "recall": _ratio(hit, actual),
+    }
 
-    Summing by cell first keeps memory free of rows times labels.
-    """
+
+def _cell_weights(cells: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weight of each cell of the confusion matrix that occurs, (resamples, cells), and its first row, (cells,)."""
+    # One-hot labels of cells, not of rows, need no memory for rows times labels.
     order = np.argsort(cells, kind="stable")
     starts = np.flatnonzero(np.diff(cells[order], prepend=-1))
     return np.add.reduceat(weights[:, order], starts, axis=1).astype(np.float64), order[starts]
@@ -56,58 +68,63 @@ def multi_label(
 
     Args:
         predicted: 0 or 1, (rows, labels).
-        gold: 0 or 1, (rows, labels).
-        scores: By which labels are ranked, (rows, labels).
-        weights: (resamples, rows).
-        labels: Names.
+        reference: 0 or 1, (rows, labels).
+        scores: Scores by which labels are ranked, (rows, labels).
+        weights: How often each resample draws each row, (resamples, rows).
+        labels: Names of the labels.
     """
     weights = weights.astype(np.float64)
-    actual, said, hit = weights @ reference, weights @ predicted, weights @ (reference * predicted)
+    actual, given, hit = weights @ reference, weights @ predicted, weights @ (reference * predicted)
+    by_label = _f1_precision_recall(hit, given, actual)
+    overall = _f1_precision_recall(hit.sum(1), given.sum(1), actual.sum(1))
     values = {}
-    for name, top, bottom in [("f1", 2 * hit, actual + said), ("precision", hit, said), ("recall", hit, actual)]:
-        values[f"{name}_micro"] = _ratio(top.sum(1), bottom.sum(1))
-        values[f"{name}_macro"] = _ratio(top, bottom).mean(1)
+    for name, value in by_label.items():
+        values[f"{name}_micro"] = overall[name]
+        values[f"{name}_macro"] = value.mean(1)
     rows = weights.sum(1)
     values["subset_accuracy"] = weights @ (predicted == reference).all(1) / rows
     values["lrap"] = weights @ row_lrap(reference, scores) / rows
-    each = _ratio(2 * hit, actual + said)
-    return values | {f"f1[{name}]": each[:, place] for place, name in enumerate(labels)}
+    for column, name in enumerate(labels):
+        values[f"f1[{name}]"] = by_label["f1"][:, column]
+    return values
 
 
 def by_type(
-    hit: np.ndarray, said: np.ndarray, actual: np.ndarray, weights: np.ndarray, types: list[str], *, micro: bool
+    hit: np.ndarray, given: np.ndarray, actual: np.ndarray, weights: np.ndarray, types: list[str], *, micro: bool
 ) -> Values:
-    """Precision, recall and F1 over all types, the mean of their F1s, and each type's own.
+    """Precision, recall and F1 over all types, the mean F1 of the types, and the scores of each type.
 
     Args:
-        hit: Entities found right, (rows, types).
-        said: Entities predicted, (rows, types).
-        actual: Entities there, (rows, types).
-        weights: (resamples, rows).
-        types: Names, empty where only the overall scores are wanted.
-        micro: Whether overall precision and recall mean anything.
+        hit: Number of predicted entities that are right, (rows, types).
+        given: Number of predicted entities, (rows, types).
+        actual: Number of reference entities, (rows, types).
+        weights: How often each resample draws each row, (resamples, rows).
+        types: Names of the types; empty to compute the overall scores alone.
+        micro: Whether to compute the scores over all types.
     """
     weights = weights.astype(np.float64)
-    hit, said, actual = weights @ hit, weights @ said, weights @ actual
+    hit, given, actual = weights @ hit, weights @ given, weights @ actual
     values: Values = {}
     if micro:
-        values |= {"precision": _ratio(hit.sum(1), said.sum(1)), "recall": _ratio(hit.sum(1), actual.sum(1))}
-        values["f1"] = _ratio(2 * hit.sum(1), said.sum(1) + actual.sum(1))
+        overall = _f1_precision_recall(hit.sum(1), given.sum(1), actual.sum(1))
+        values |= {name: overall[name] for name in ("precision", "recall", "f1")}
     if not types:
         return values
-    each = {"f1": _ratio(2 * hit, actual + said), "precision": _ratio(hit, said), "recall": _ratio(hit, actual)}
-    present = (actual + said) > 0
+    each = _f1_precision_recall(hit, given, actual)
+    present = (actual + given) > 0
     values["f1_macro"] = _ratio((each["f1"] * present).sum(1), present.sum(1))
     for name, value in each.items():
-        values |= {f"{name}[{kind}]": value[:, place] for place, kind in enumerate(types)}
+        for column, entity_type in enumerate(types):
+            values[f"{name}[{entity_type}]"] = value[:, column]
     return values
 
 
 def row_lrap(reference: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Label ranking average precision of each row; 1 for a row without labels, as scikit-learn has it."""
+    """Label ranking average precision of each row; 1 for a row without labels, as in scikit-learn."""
     from scipy.stats import rankdata
 
     among_all = rankdata(-scores, method="max", axis=1)
+    # Labels that are not true get a rank after all true ones, which `np.where` ignores below.
     among_true = rankdata(np.where(reference > 0, -scores, np.inf), method="max", axis=1)
     true = reference.sum(1)
     precision = np.where(reference > 0, among_true / among_all, 0).sum(1)
@@ -118,14 +135,16 @@ def calibration(sure: np.ndarray, right: np.ndarray, squared: np.ndarray, weight
     """Expected calibration error (Guo et al. 2017, 15 bins of equal width) and Brier score.
 
     Args:
-        sure: Probabilities that something is so, (rows, cells).
-        right: 1 where it was so, (rows, cells).
+        sure: Predicted probabilities, (rows, cells).
+        right: 1 where the prediction came true, else 0, (rows, cells).
         squared: Brier score of each row, (rows,).
-        weights: (resamples, rows).
+        weights: How often each resample draws each row, (resamples, rows).
     """
     weights = weights.astype(np.float64)
+    # Bins are open on the left and closed on the right, as in Guo et al.; a probability of 0 joins the first.
     bins = np.clip(np.ceil(sure * BINS).astype(int) - 1, 0, BINS - 1)
     gaps = np.zeros((len(sure), BINS))
+    # Unlike `gaps[…] += …`, this adds up the cells of a row that fall into the same bin.
     np.add.at(gaps, (np.arange(len(sure))[:, None], bins), sure - right)
     rows = weights.sum(1)
     return {"ece": np.abs(weights @ gaps).sum(1) / (rows * sure.shape[1]), "brier": weights @ squared / rows}
@@ -134,17 +153,18 @@ def calibration(sure: np.ndarray, right: np.ndarray, squared: np.ndarray, weight
 def regression(predicted: np.ndarray, reference: np.ndarray, weights: np.ndarray) -> Values:
     """Pearson and Spearman correlation, R2, mean squared and mean absolute error.
 
-    R2 is 1 less the squared error over that of the mean of these rows; NaN where all are the same number.
+    R2 is 1 minus the ratio of the squared error to that of the mean of these rows; NaN if all have the same number.
 
     Args:
         predicted: Numbers, (rows,).
-        gold: Numbers, (rows,).
-        weights: (resamples, rows).
+        reference: Numbers, (rows,).
+        weights: How often each resample draws each row, (resamples, rows).
     """
     weights = weights.astype(np.float64)
     rows = weights.sum(1)
     squared = weights @ (predicted - reference) ** 2 / rows
-    centred = reference - reference.mean()  # so that few digits are lost in the difference of two squares
+    # Centred numbers lose fewer digits in the difference of two squares.
+    centred = reference - reference.mean()
     spread = weights @ centred**2 / rows - (weights @ centred / rows) ** 2
     return {
         "pearsonr": _correlation(predicted[None], reference[None], weights),
@@ -156,8 +176,9 @@ def regression(predicted: np.ndarray, reference: np.ndarray, weights: np.ndarray
 
 
 def _correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted Pearson correlation of each resample; NaN if one side is constant in it."""
     total = weights.sum(1, keepdims=True)
-    # What is left of equal numbers once their mean is taken off is rounding, and no spread.
+    # Equal numbers minus their mean are not exactly 0: what is below this is rounding, and no spread.
     least = (1e-12 * np.abs(x).max()) ** 2, (1e-12 * np.abs(y).max()) ** 2
     x = x - (weights * x).sum(1, keepdims=True) / total
     y = y - (weights * y).sum(1, keepdims=True) / total
@@ -168,9 +189,10 @@ def _correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarra
 
 
 def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Rank of each value within each resample, ties sharing their mean rank, (resamples, rows)."""
+    """Rank of each value within each resample, (resamples, rows); ties share their mean rank."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]
+    # Number of rows of the resample that come before each value: a row drawn twice takes two ranks.
     below = np.concatenate([np.zeros((len(weights), 1)), np.cumsum(weights[:, order], axis=1)], axis=1)
     start = np.searchsorted(ordered, ordered, side="left")
     end = np.searchsorted(ordered, ordered, side="right")

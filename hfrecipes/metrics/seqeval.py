@@ -1,17 +1,26 @@
 """Scores of tagged entities, with the result keys of the public `evaluate` module of the same name."""
 
+from collections import Counter
+from itertools import chain
 from typing import Any
 
 import datasets
 import evaluate
 from seqeval.metrics import accuracy_score, classification_report
 
+# Absolute imports, since `evaluate.load` runs a copy of this file outside the package.
+from hfrecipes.data.shapes.canonical_tags import canonical_tags, fit_length
+from hfrecipes.data.shapes.tags import scheme_of
+
 # Name of each score in the public module, and in seqeval's report.
 _REPORTED = {"precision": "precision", "recall": "recall", "f1": "f1-score", "number": "support"}
 
 
 class Seqeval(evaluate.Metric):
-    """Precision, recall and F1 of whole entities, 0 to 1; `mode` and `scheme` as in seqeval."""
+    """Precision, recall and F1 of whole entities, 0 to 1; `mode` and `scheme` as in seqeval.
+
+    Without a `scheme`, tags in BILOU and BMES are read too.
+    """
 
     def _info(self) -> evaluate.MetricInfo:
         tags = datasets.List(datasets.Value("string"))
@@ -19,6 +28,9 @@ class Seqeval(evaluate.Metric):
         return evaluate.MetricInfo(description=self.__doc__, citation="", features=features)
 
     def _compute(self, predictions: Any, references: Any, **options: Any) -> dict[str, Any]:
+        # In its strict mode, seqeval knows the letters of a scheme that it is told.
+        if "scheme" not in options:
+            predictions, references = _canonical_sides(predictions, references)
         report = classification_report(references, predictions, output_dict=True, **{"zero_division": 0, **options})
         scores: dict[str, Any] = {}
         for entity_type, reported in report.items():
@@ -30,3 +42,14 @@ class Seqeval(evaluate.Metric):
             scores[f"overall_{name}"] = overall[_REPORTED[name]]
         scores["overall_accuracy"] = accuracy_score(references, predictions)
         return scores
+
+
+def _canonical_sides(predictions: list[list[str]], references: list[list[str]]) -> tuple[Any, Any]:
+    """Predictions and references in the letters of BIOES, which is what the default mode of seqeval reads."""
+    sentences = [*predictions, *references]
+    scheme = scheme_of(Counter(chain.from_iterable(sentences)), sentences)
+    canonical_predictions, canonical_references = [], []
+    for predicted, reference in zip(predictions, references, strict=True):
+        canonical_predictions.append(canonical_tags(predicted, scheme))
+        canonical_references.append(canonical_tags(fit_length(reference, predicted), scheme))
+    return canonical_predictions, canonical_references

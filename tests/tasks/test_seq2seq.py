@@ -237,7 +237,7 @@ def test_chinese_and_japanese_do_not_score_zero(text, reference):
     assert _text.Corpus([text], [[reference]], "zh").measure(np.ones((1, 1)))["chrf"][0] > 0
     recipe = Summarization()
     assert recipe.infer_labels(datasets.Dataset.from_dict({"summary": [reference] * 3})) == [
-        "ROUGE counts words of any script, Chinese and Japanese by letter; options.characters changes that"
+        "ROUGE counts words of any script, Chinese and Japanese by character; options.characters changes that"
     ]
 
 

@@ -1,0 +1,152 @@
+"""What texts with one label and texts with several labels have in common."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from .. import calibration, losses
+from ..data.shapes.labels import as_number, in_order, is_missing, label_name
+from ..recipe import Finding, Row
+
+if TYPE_CHECKING:
+    from .text_classification import TextClassification
+
+SHOWN = 6  # labels that a sentence names
+
+
+class NamedLabels:
+    """What one label and several labels have in common.
+
+    Args:
+        recipe: The task, with its labels and options.
+    """
+
+    described: ClassVar[str]
+    """How many labels a text has, for a sentence."""
+
+    def __init__(self, recipe: TextClassification) -> None:
+        self.recipe = recipe
+        self.labels = recipe.labels
+
+    # --- labels ----------------------------------------------------------------------------------------------------
+
+    def infer_labels(self, values: list[Any]) -> str:
+        """Collect the labels of the training rows, and describe them."""
+        names = set()
+        for value in values:
+            for cell in value if isinstance(value, list) else [value]:
+                if not is_missing(cell):
+                    names.add(label_name(cell))
+        self.recipe.labels_in_train = names
+        # A dataset that names its classes may have more of them than the training rows.
+        self.labels = self.recipe.labels = self.recipe.labels or in_order(names)
+        shown = ", ".join(self.labels[:SHOWN]) + (", …" if len(self.labels) > SHOWN else "")
+        return f"{self.described}, {len(self.labels)} labels: {shown}"
+
+    def use_label_counts(self, counts: Mapping[str, int], rows: int) -> list[str]:
+        """Check the class weights, and describe them."""
+        self.recipe.trained_rows = rows
+        return losses.check_class_weights(self.recipe, counts)
+
+    def known(self, name: str) -> str:
+        """The label that a name means: 1.0 is label 1 where there is one."""
+        number = as_number(name)
+        if name in self.labels or number is None or not number.is_integer():
+            return name
+        whole = str(int(number))
+        return whole if whole in self.labels else name
+
+    @property
+    def labels_in_train(self) -> set[str]:
+        """Labels that occur in the training rows; of a model that was loaded, all that it has."""
+        return self.recipe.labels_in_train or set(self.labels)
+
+    # --- checks ----------------------------------------------------------------------------------------------------
+
+    def check(self, values: list[Any]) -> Iterator[Finding]:
+        """Labels of a wrong form, labels that do not occur in train, and duplicates within a row."""
+        yield from self._check_all(values)
+        malformed: dict[str, list[int]] = defaultdict(list)
+        unknown: dict[str, list[int]] = defaultdict(list)
+        duplicates = []
+        labels_in_train = self.labels_in_train
+        for index, value in enumerate(values):
+            sentence = None if is_missing(value) else self.malformed(value)
+            if sentence:
+                malformed[sentence].append(index)
+            names = self.names(value)
+            # Of a duplicate label that is unknown, the row is named once.
+            for name in dict.fromkeys(names):
+                if name not in labels_in_train:
+                    unknown[f"label {name!r} is unknown to the training rows"].append(index)
+            if len(set(names)) < len(names):
+                duplicates.append(index)
+        for sentence, indices in malformed.items():
+            yield Finding("label", sentence, indices)
+        for sentence, indices in unknown.items():
+            yield Finding("unknown", sentence, indices)
+        if duplicates:
+            yield Finding("untrainable", "a label occurs twice in one row", duplicates)
+
+    def _check_all(self, values: list[Any]) -> Iterator[Finding]:
+        """Labels between which nothing can be learnt, or that all differ from those of train."""
+        if len(self.labels_in_train) < 2:
+            yield Finding("error", f"only one label, {', '.join(self.labels_in_train) or 'none'}: expected two or more")
+            return
+        names: set[str] = set()
+        for value in values:
+            names.update(self.names(value))
+        # The same classes may be spelled in two ways, as 0 and 1 for bad and good.
+        if len(names) > 1 and not names & self.labels_in_train:
+            shown, expected = ", ".join(sorted(names)[:SHOWN]), ", ".join(self.labels[:SHOWN])
+            yield Finding("error", f"none of the labels {shown} occurs in train, which has {expected}")
+
+    def names(self, value: Any) -> list[str]:
+        """Labels that a cell names; none where it is missing, or of a wrong form."""
+        raise NotImplementedError
+
+    def malformed(self, value: Any) -> str:
+        """A sentence on a cell of a wrong form; empty where it is right."""
+        raise NotImplementedError
+
+    # --- predictions -----------------------------------------------------------------------------------------------
+
+    def shares(self, predictions: list[Row], labels: list[str]) -> np.ndarray:
+        """Probabilities (rows, labels), 0 for labels that the model does not have.
+
+        By name, since predictions read from a file may have the labels in the order of another model.
+        """
+        table = []
+        for prediction in predictions:
+            table.append([prediction["scores"].get(name, 0.0) for name in labels])
+        return np.array(table)
+
+    def scored_labels(self, references: list[Any]) -> list[str]:
+        """Labels of the model, then those that only the references have."""
+        return list(dict.fromkeys([*self.labels, *flattened(references)]))
+
+    def temperature(self, shares: np.ndarray, references: np.ndarray) -> tuple[dict[str, float], str]:
+        """The temperature with the lowest log loss, and a sentence on it."""
+        rows = f"{len(references)} validation rows"
+        if len(references) < calibration.FEWEST:
+            return {}, f"temperature: left at 1, {rows} are too few to find it; expected {calibration.FEWEST} or more"
+        divisor = calibration.temperature(shares, references)
+        if divisor is None:
+            return {}, f"temperature: left at 1, {rows} leave it open: nearly all of them are predicted right, or wrong"
+        return {"temperature": divisor}, f"temperature: {divisor:.3g}, with the lowest log loss on {rows}"
+
+    def _frequencies(self, references: list[Any]) -> tuple[str, dict[str, float]]:
+        """The most frequent label, and the share of the rows that each label has."""
+        counts = Counter(flattened(references))
+        scores = {name: counts[name] / max(1, len(references)) for name in self.labels}
+        return max(scores, key=scores.__getitem__), scores
+
+
+def flattened(references: Iterable[Any]) -> Iterator[str]:
+    """Names of all labels of all rows."""
+    for reference in references:
+        yield from reference if isinstance(reference, list) else [reference]

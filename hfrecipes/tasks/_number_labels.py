@@ -1,0 +1,105 @@
+"""Texts with a number each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from .. import losses
+from ..data.shapes.labels import as_number, is_missing
+from ..errors import ConfigError
+from ..recipe import HIGHER, LOWER, Finding, Measure, Metric, Row, detail
+
+if TYPE_CHECKING:
+    from .text_classification import TextClassification
+
+
+class NumberLabels:
+    """Each text has a number.
+
+    Args:
+        recipe: The task, with its options.
+    """
+
+    purpose: ClassVar[str] = "Gives each text, or pair of texts, a number."
+    metrics: ClassVar[dict[str, Metric]] = {
+        "pearsonr": HIGHER,
+        "spearmanr": HIGHER,
+        "mae": LOWER,
+        "r2": HIGHER,
+        "mse": detail(LOWER),
+    }
+
+    def __init__(self, recipe: TextClassification) -> None:
+        self.recipe = recipe
+
+    def infer_labels(self, values: list[Any]) -> str:
+        """Describe the numbers, and refuse options for labels."""
+        self.recipe.labels = []
+        options = [*losses.OPTIONS, "threshold", "temperature_scaling"]
+        losses.refuse(self.recipe, "a number is no label", options)
+        numbers = [number for number in map(as_number, values) if number is not None]
+        return f"regression, labels from {min(numbers):g} to {max(numbers):g}" if numbers else ""
+
+    def use_label_counts(self, counts: Mapping[str, int], rows: int) -> list[str]:
+        """Nothing depends on how often a number occurs."""
+        return []
+
+    def reference(self, value: Any) -> float | None:
+        """The number, None for what is none."""
+        return as_number(value)
+
+    def check(self, values: list[Any]) -> Iterator[Finding]:
+        """Labels that are no numbers."""
+        malformed: dict[str, list[int]] = defaultdict(list)
+        for index, value in enumerate(values):
+            if not is_missing(value) and as_number(value) is None:
+                malformed[f"label {str(value)[:40]!r} is no number"].append(index)
+        for sentence, indices in malformed.items():
+            yield Finding("label", sentence, indices)
+
+    def target(self, reference: float) -> float:
+        """The number itself."""
+        return float(reference)
+
+    def loss(self, label_smoothing: float) -> Callable[..., Any]:
+        """Squared error.
+
+        Raises:
+            ConfigError: Label smoothing is asked for.
+        """
+        if label_smoothing:
+            raise ConfigError("label_smoothing_factor: leave it out, a number is no label")
+        return _squared_error
+
+    def decode(self, logits: np.ndarray) -> list[Row]:
+        """The only output of the model is the number."""
+        return [{"label": float(value)} for value in logits[:, 0]]
+
+    def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
+        """Nothing is tuned on validation."""
+        return {}, []
+
+    def calibrated(self, predictions: list[Row], numbers: Mapping[str, float]) -> list[Row]:
+        """The predictions as they are."""
+        return predictions
+
+    def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
+        """Correlations, R2, and errors in the unit of the labels."""
+        from ..metrics import _weighted
+
+        predicted = np.asarray([prediction["label"] for prediction in predictions])
+        return partial(_weighted.regression, predicted, np.asarray(references))
+
+    def baseline(self, references: list[Any]) -> Row:
+        """The mean."""
+        return {"label": float(np.mean(references))}
+
+
+def _squared_error(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+    squared = (outputs["logits"].float()[:, 0] - labels.float()) ** 2
+    return losses.over_batch(squared.sum(), squared.numel(), num_items_in_batch)

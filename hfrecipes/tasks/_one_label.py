@@ -1,0 +1,121 @@
+"""Texts with one label each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import losses
+from ..data.shapes.labels import is_missing, label_name
+from ..recipe import HIGHER, IGNORED, LOWER, Measure, Metric, Row, detail
+from ._named_labels import NamedLabels
+
+
+class OneLabel(NamedLabels):
+    """Each text has one of the labels."""
+
+    purpose: ClassVar[str] = "Gives each text, or pair of texts, one of {labels} labels."
+    described = "one label per text"
+    metrics: ClassVar[dict[str, Metric]] = {
+        "accuracy": HIGHER,
+        "f1_macro": HIGHER,  # small classes count as much as large ones
+        "precision_macro": detail(HIGHER),
+        "recall_macro": detail(HIGHER),
+        "f1_weighted": detail(HIGHER),
+        "precision_weighted": detail(HIGHER),
+        "recall_weighted": detail(HIGHER),
+        "matthews_correlation": detail(HIGHER),
+        "ece": detail(LOWER),
+        "brier": detail(LOWER),
+    }
+
+    def infer_labels(self, values: list[Any]) -> str:
+        """Collect the labels, and refuse options for several of them."""
+        sentence = super().infer_labels(values)
+        losses.refuse(self.recipe, "it is for texts that may have several labels", ["threshold"])
+        return sentence
+
+    def reference(self, value: Any) -> str | None:
+        """Name of the label; None for -1 too, which many datasets write for a hidden label."""
+        name = self.known(label_name(value))
+        return None if name == "-1" and name not in self.labels else name
+
+    def names(self, value: Any) -> list[str]:
+        """The label, unless it is missing or a list."""
+        if isinstance(value, list) or is_missing(value):
+            return []
+        name = self.reference(value)
+        return [] if name is None else [name]
+
+    def malformed(self, value: Any) -> str:
+        """A list is no label."""
+        return "label is a list in some rows and one value in others" if isinstance(value, list) else ""
+
+    def target(self, reference: str) -> int:
+        """Label id, or the id that the loss ignores for a label that does not occur in train."""
+        return self.labels.index(reference) if reference in self.labels else IGNORED
+
+    def loss(self, label_smoothing: float) -> Callable[..., Any]:
+        """Cross entropy."""
+        return partial(losses.token_loss, item_loss=losses.item_loss(self.recipe, label_smoothing))
+
+    def decode(self, logits: np.ndarray) -> list[Row]:
+        """The most probable label, its `score`, and the `scores` of all labels, which sum to 1."""
+        predictions: list[Row] = []
+        for probabilities in softmax(logits).tolist():
+            best = max(range(len(probabilities)), key=probabilities.__getitem__)
+            scores = dict(zip(self.labels, probabilities, strict=True))
+            predictions.append({"label": self.labels[best], "score": probabilities[best], "scores": scores})
+        return predictions
+
+    def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
+        """The temperature, where the options ask for it."""
+        if not self.recipe.temperature_scaling:
+            return {}, []
+        ids = np.array([self.target(reference) for reference in references])
+        known = ids != IGNORED  # nothing can be tuned for labels that the model does not have
+        numbers, sentence = self.temperature(self.shares(predictions, self.labels)[known], ids[known])
+        return numbers, [sentence]
+
+    def calibrated(self, predictions: list[Row], numbers: Mapping[str, float]) -> list[Row]:
+        """The same labels, with the probabilities that the temperature gives."""
+        if "temperature" not in numbers:
+            return predictions
+        with np.errstate(divide="ignore"):  # a probability of 0 stays 0
+            logits = np.log(self.shares(predictions, self.labels)) / numbers["temperature"]
+        changed: list[Row] = []
+        for prediction, probabilities in zip(predictions, softmax(logits).tolist(), strict=True):
+            scores = dict(zip(self.labels, probabilities, strict=True))
+            changed.append({"label": prediction["label"], "score": scores[prediction["label"]], "scores": scores})
+        return changed
+
+    def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
+        """Accuracy, F1, precision, recall, MCC, and how far the probabilities can be trusted."""
+        from ..metrics import _weighted
+
+        labels, number = self.scored_labels(references), len(self.labels)
+        ids = {name: index for index, name in enumerate(labels)}
+        predicted = np.asarray([ids[prediction["label"]] for prediction in predictions])
+        actual = np.asarray([ids[reference] for reference in references])
+        shares = self.shares(predictions, labels)
+        # As in scikit-learn, the Brier score is summed over the labels, and halved where there are two.
+        squared = ((shares - np.eye(len(labels))[actual]) ** 2).sum(1) / (2 if number == 2 else 1)
+        is_right = shares.argmax(1) == actual
+        counted = partial(_weighted.single_label, predicted, actual, labels=len(labels))
+        # The calibration error is of the label that is predicted.
+        trusted = partial(_weighted.calibration, shares.max(1, keepdims=True), is_right[:, None], squared)
+        return lambda weights: {**counted(weights), **trusted(weights)}
+
+    def baseline(self, references: list[Any]) -> Row:
+        """The most frequent label."""
+        label, scores = self._frequencies(references)
+        return {"label": label, "scores": scores}
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities that sum to 1 in each row."""
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))

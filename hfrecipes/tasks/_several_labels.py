@@ -1,0 +1,160 @@
+"""Texts with any number of labels each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import calibration, losses
+from ..data.shapes.labels import are_vectors, is_missing, label_name
+from ..recipe import HIGHER, LOWER, Finding, Measure, Metric, Row, detail
+from ._named_labels import NamedLabels
+
+THRESHOLD = 0.5
+
+
+class SeveralLabels(NamedLabels):
+    """Each text has any number of the labels."""
+
+    purpose: ClassVar[str] = "Gives each text, or pair of texts, as many of {labels} labels as fit."
+    described = "any number of labels per text"
+    metrics: ClassVar[dict[str, Metric]] = {
+        # It changes from the first step on, and does not depend on thresholds that are tuned on the same rows.
+        "lrap": HIGHER,
+        "f1_micro": HIGHER,
+        "f1_macro": HIGHER,
+        "precision_micro": detail(HIGHER),
+        "precision_macro": detail(HIGHER),
+        "recall_micro": detail(HIGHER),
+        "recall_macro": detail(HIGHER),
+        "subset_accuracy": detail(HIGHER),
+        "f1": detail(HIGHER),
+        "ece": detail(LOWER),
+        "brier": detail(LOWER),
+    }
+
+    def infer_labels(self, values: list[Any]) -> str:
+        """Collect the labels, and refuse options for one label."""
+        sentence = super().infer_labels(values)
+        losses.refuse(self.recipe, "it is for texts that have one label", ["logit_adjustment"])
+        return sentence
+
+    def reference(self, value: Any) -> list[str]:
+        """Names of the labels, each once: those of the model in its order, as predictions have them, then others."""
+        if not isinstance(value, list):
+            return [f"no list: {value}"]  # which is no label, and so counts as wrong
+        names = list(dict.fromkeys(self.known(label_name(cell)) for cell in value))
+        in_model = [name for name in self.labels if name in names]
+        return in_model + [name for name in names if name not in self.labels]
+
+    def names(self, value: Any) -> list[str]:
+        """The labels, with duplicates; none where there is no list."""
+        if not isinstance(value, list):
+            return []
+        return [self.known(label_name(cell)) for cell in value if not is_missing(cell)]
+
+    def malformed(self, value: Any) -> str:
+        """A single value is no list of labels, and an empty cell is no label."""
+        if not isinstance(value, list):
+            return "label is a list in some rows and one value in others, or no list of labels"
+        return "a list of labels has an empty cell" if any(map(is_missing, value)) else ""
+
+    def _check_all(self, values: list[Any]) -> Iterator[Finding]:
+        if are_vectors(values):
+            yield Finding("error", "label is a vector of 0 and 1; give lists of names", range(len(values)))
+        else:
+            yield from super()._check_all(values)
+
+    def target(self, reference: list[str]) -> list[float]:
+        """1 for each label that the text has, 0 for the others."""
+        return [float(name in reference) for name in self.labels]
+
+    def loss(self, label_smoothing: float) -> Callable[..., Any]:
+        """Binary cross entropy of each label by itself."""
+        item_loss = losses.binary_loss(self.recipe, self.recipe.trained_rows, label_smoothing)
+        return partial(_loss_of_cells, item_loss=item_loss)
+
+    def decode(self, logits: np.ndarray) -> list[Row]:
+        """The labels above the threshold, and `scores`, the probability of each label by itself."""
+        return self._predictions(logistic(logits), {})
+
+    def _predictions(self, shares: np.ndarray, thresholds: Mapping[str, float]) -> list[Row]:
+        usual = THRESHOLD if self.recipe.threshold is None else self.recipe.threshold
+        predictions: list[Row] = []
+        for probabilities in shares.tolist():
+            scores = dict(zip(self.labels, probabilities, strict=True))
+            above = [name for name, share in scores.items() if share > thresholds.get(f"threshold[{name}]", usual)]
+            predictions.append({"label": above, "scores": scores})
+        return predictions
+
+    def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
+        """The temperature where the options ask for it; the threshold of each label unless they give one."""
+        numbers: dict[str, float] = {}
+        sentences = []
+        shares = self.shares(predictions, self.labels)
+        actual = self._table(references, self.labels)
+        if self.recipe.temperature_scaling:
+            numbers, sentence = self.temperature(shares, actual)
+            sentences.append(sentence)
+            # Thresholds are compared with the probabilities after the temperature.
+            shares = calibration.sharpened(shares, numbers.get("temperature", 1.0), several=True)
+        if self.recipe.threshold is None:
+            thresholds = calibration.thresholds(shares, actual)
+            for name, threshold in zip(self.labels, thresholds, strict=True):
+                numbers[f"threshold[{name}]"] = float(threshold)
+            sentences.append(
+                f"thresholds: {thresholds.min():.2f} to {thresholds.max():.2f}, with the best mean of micro and macro "
+                f"F1 on {len(actual)} validation rows; options.threshold=0.5 keeps 0.5 for all labels"
+            )
+        return numbers, sentences
+
+    def calibrated(self, predictions: list[Row], numbers: Mapping[str, float]) -> list[Row]:
+        """Probabilities that the temperature gives, and the labels that are above their thresholds."""
+        if not numbers:
+            return predictions
+        shares = self.shares(predictions, self.labels)
+        if "temperature" in numbers:
+            with np.errstate(divide="ignore"):  # probabilities of 0 and 1 stay what they are
+                logits = np.log(shares) - np.log1p(-shares)
+            shares = logistic(logits / numbers["temperature"])
+        return self._predictions(shares, numbers)
+
+    def _table(self, label_sets: list[list[str]], labels: list[str]) -> np.ndarray:
+        """1 where a row has a label, else 0, (rows, labels); without what is not among the labels."""
+        columns = {name: index for index, name in enumerate(labels)}
+        table = np.zeros((len(label_sets), len(labels)), dtype=np.int64)
+        for row, names in enumerate(label_sets):
+            table[row, [columns[name] for name in names if name in columns]] = 1
+        return table
+
+    def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
+        """F1, precision, recall, subset accuracy, LRAP, and how far the probabilities can be trusted."""
+        from ..metrics import _weighted
+
+        labels, number = self.scored_labels(references), len(self.labels)
+        predicted = self._table([prediction["label"] for prediction in predictions], labels)
+        actual = self._table(references, labels)
+        shares = self.shares(predictions, labels)
+        # Labels that only the references have count as errors, and not in the number that the mean is taken over.
+        squared = ((shares - actual) ** 2).sum(1) / number
+        counted = partial(_weighted.multi_label, predicted, actual, shares, labels=labels)
+        trusted = partial(_weighted.calibration, shares[:, :number], actual[:, :number], squared)
+        return lambda weights: {**counted(weights), **trusted(weights)}
+
+    def baseline(self, references: list[Any]) -> Row:
+        """The most frequent label, alone."""
+        label, scores = self._frequencies(references)
+        return {"label": [label], "scores": scores}
+
+
+def logistic(logits: np.ndarray) -> np.ndarray:
+    """Probability of each cell; written with tanh, the logistic function does not overflow."""
+    return np.asarray((1 + np.tanh(logits / 2)) / 2)
+
+
+def _loss_of_cells(outputs: Any, labels: Any, num_items_in_batch: Any = None, *, item_loss: losses.ItemLoss) -> Any:
+    each = item_loss(outputs["logits"].float(), labels)  # (rows, labels)
+    return losses.over_batch(each.sum(), each.numel(), num_items_in_batch)

@@ -1,0 +1,86 @@
+"""Sentences as lists of words, read in overlapping windows: the token by which each word is tagged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..models.tokenizing import windows
+from ..recipe import Recipe
+
+Owned = dict[int, tuple[int, int]]  # word -> window, and index of its token in the window
+
+
+def tokenize_words(recipe: Recipe, sentences: list[list[str]], stride: int) -> tuple[Any, list[list[int]]]:
+    """Tokens of each sentence in windows, with one token for each word that it is tagged by.
+
+    Args:
+        recipe: The task, with its tokenizer.
+        sentences: Words of each row.
+        stride: Tokens that neighbouring windows share; at most half a window.
+
+    Returns:
+        What the tokenizer gives; and for each token of each window the index of the word that is tagged by it, or -1.
+    """
+    tokens, owned = _windows(recipe, sentences, stride)
+    if any(len(known) < len(words) for known, words in zip(owned, sentences, strict=True)):
+        # A word of nothing but unusual characters can leave no token; the unknown one is there to tag it by.
+        unknown = recipe.tokenizer.unk_token or recipe.tokenizer.mask_token or "?"
+        visible = []
+        for known, words in zip(owned, sentences, strict=True):
+            visible.append([word if index in known else unknown for index, word in enumerate(words)])
+        tokens, owned = _windows(recipe, visible, stride)
+    tagged_words = [[-1] * len(ids) for ids in tokens["input_ids"]]
+    for known in owned:
+        for word, (window, token) in known.items():
+            tagged_words[window][token] = word
+    return tokens, tagged_words
+
+
+def _windows(recipe: Recipe, sentences: list[list[str]], stride: int) -> tuple[Any, list[Owned]]:
+    """Tokens of all windows, and for each sentence the token that each word is tagged by."""
+    size = recipe.max_length - recipe.tokenizer.num_special_tokens_to_add()
+    stride = max(0, min(stride, size // 2))
+    tokens = windows(recipe, [" ".join(words) for words in sentences], stride=stride)
+    return tokens, _choose_tokens(tokens, sentences)
+
+
+def _choose_tokens(tokens: Any, sentences: list[list[str]]) -> list[Owned]:
+    """The first token of each word, in the window where it has most context on both sides."""
+    word_starts = []
+    for words in sentences:
+        lengths = [len(word) + 1 for word in words[:-1]]  # with the space after the word
+        word_starts.append(np.cumsum([0, *lengths]))
+    rows = tokens["overflow_to_sample_mapping"]
+    owned: list[Owned] = [{} for _ in sentences]
+    best: dict[tuple[int, int], tuple[float, int]] = {}
+    for window, (row, offsets) in enumerate(zip(rows, tokens["offset_mapping"], strict=True)):
+        is_first = window == 0 or rows[window - 1] != row
+        is_last = window + 1 == len(rows) or rows[window + 1] != row
+        for token, word, start in _first_tokens(np.array(offsets), word_starts[row]):
+            # Where the sentence itself ends, no context is missing.
+            left = np.inf if is_first else token
+            right = np.inf if is_last else len(offsets) - token
+            context = min(left, right)
+            known = best.get((row, word))
+            # A later window may begin within the word: its first token there is not the first of the word.
+            if known is None or (context > known[0] and start == known[1]):
+                best[row, word] = (context, start)
+                owned[row][word] = (window, token)
+    return owned
+
+
+def _first_tokens(offsets: np.ndarray, word_starts: np.ndarray) -> Iterator[tuple[int, int, int]]:
+    """Token, word and first character of the first token of each word in a window.
+
+    Args:
+        offsets: First character and end of each token, (tokens, 2); equal for special tokens.
+        word_starts: First character of each word, (words,).
+    """
+    real = np.flatnonzero(offsets[:, 1] > offsets[:, 0])
+    # By its last character, since a token may include the space before its word.
+    words = np.searchsorted(word_starts, offsets[real, 1] - 1, side="right") - 1
+    present, firsts = np.unique(words, return_index=True)
+    yield from zip(real[firsts].tolist(), present.tolist(), offsets[real[firsts], 0].tolist(), strict=True)
