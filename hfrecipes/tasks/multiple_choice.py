@@ -183,7 +183,7 @@ class MultipleChoice(Recipe):
 
     def loss(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
         """Cross entropy over the choices that a row has."""
-        return partial(_loss, label_smoothing=label_smoothing)
+        return partial(choice_loss, label_smoothing=label_smoothing)
 
     # --- predictions and scores ----------------------------------------------------------------------------------
 
@@ -286,7 +286,7 @@ def _collate(features: list[Row], pad: Callable[[list[Row]], Any]) -> Any:
     return batch
 
 
-def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None, *, label_smoothing: float = 0.0) -> Any:
+def choice_loss(outputs: Any, labels: Any, num_items_in_batch: Any = None, *, label_smoothing: float = 0.0) -> Any:
     """Cross entropy over the choices of each row, summed over rows and divided by the rows of the whole batch.
 
     Args:
