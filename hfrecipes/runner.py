@@ -228,7 +228,7 @@ def _pushed_meanwhile(job: Job) -> Iterator[None]:
     if not keywords(plan.config.hub).get("every"):
         yield
         return
-    pushed = checkpoints.Checkpoints(plan.path, plan.config, plan.info)
+    pushed = checkpoints.Checkpoints(plan.path, plan.config, plan.info.data)
     job.trainer.add_callback(checkpoints.callback(pushed, job.trainer))
     try:
         yield

@@ -8,21 +8,19 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..config import SPLITS, RunConfig, to_yaml
-from ..evaluation.scoring import GAP, LOW, interval, number
+from ..evaluation.scoring import GAP, Score, Scores, interval, number
 from ..models.adapters import PROMPTS, method_of
 from ..models.directory import ADAPTER
-from ..recipe import Recipe, Row
-from ..run_folder import CARD
+from ..recipe import Recipe, Row, input_columns, metric_named, option_types
+from ..recipe import example as example_of
+from ..run_folder import CARD, RunInfo
 from .names import model_path, portable
 from .settings import PushSettings
 
-Scores = Mapping[str, Mapping[str, Mapping[str, Any]]]  # split -> metric -> value, interval, baseline
-
 TEMPLATE = Path(__file__).with_name("card.md")
-FEW = 20  # training rows: a label with fewer is named among the limits
 LISTED = 12  # labels that are listed by name; of the others only the number is given
 # Python calls on a card that contain the name of the model.
 _NAMED = re.compile(r'(from_pretrained\(|hfrecipes\.load\(|pipeline\("[\w-]+", )"((?:[^"\\]|\\.)*)"')
@@ -31,45 +29,22 @@ _USAGE = re.compile(r"```python\n(?:(?!```).)*?```\n\n(?=With)", re.DOTALL)
 _SIGNATURE = re.compile(r"\n<!-- hfrecipes ([0-9a-f]{16}) -->\n?$")
 
 
-class Texts(NamedTuple):
-    """What a task says about itself on the card."""
-
-    purpose: str
-    baseline: str
-    scores: str
-    usage: str
-
-
-def _texts(recipe: Recipe) -> Any:
-    """Texts of the task for the card: the fact `card`, or what the recipe's docstrings say where it has none."""
-    texts = getattr(recipe, "card", None)
-    if texts is not None:
-        return texts
-    # Only one of the two is overridden by a task, and describes its metrics.
-    method = recipe.measure if type(recipe).score is Recipe.score else recipe.score
-    return Texts(recipe.purpose(), _first_paragraph(recipe.baseline), _first_paragraph(method), recipe.usage)
-
-
-def _first_paragraph(method: Any) -> str:
-    return " ".join((method.__doc__ or "").partition("\n\n")[0].split())
-
-
 # --- the card of a run -------------------------------------------------------------------------------------------
 
 
-def write_card(path: Path, config: RunConfig, recipe: Recipe, scores: Scores, about: Mapping[str, Any]) -> None:
+def write_card(path: Path, config: RunConfig, recipe: Recipe, scores: Mapping[str, Scores], info: RunInfo) -> None:
     """Write README.md next to the model.
 
     Args:
         path: Folder of the run.
         config: Resolved settings.
         recipe: The task.
-        scores: Split -> metric -> value, interval and baseline.
-        about: Facts about the run: versions, rows, limits, steps, seconds.
+        scores: Split -> metric -> score.
+        info: Facts about the run: versions, rows, limits, steps, seconds.
     """
     from huggingface_hub import ModelCard, ModelCardData
 
-    texts, origin, example = _texts(recipe), about["origin"], _example(config, recipe)
+    texts, origin, example = recipe.card, info.origin, _example(config, recipe)
     metadata = facts(config, recipe, origin)
     results = _results(config, recipe, scores, origin["dataset"])
     # Without config.json there is an adapter alone, which transformers does not load by this snippet.
@@ -78,25 +53,25 @@ def write_card(path: Path, config: RunConfig, recipe: Recipe, scores: Scores, ab
         ModelCardData(model_name=path.name, eval_results=results, **metadata),
         template_path=str(TEMPLATE),
         name=path.name,
-        purpose=texts.purpose,
-        version=about["hfrecipes"],
+        purpose=texts.purpose.replace("{labels}", str(len(recipe.labels))),
+        version=info.hfrecipes,
         base=origin["model"],
         folder=str(model_path(portable(config))).partition("#")[0],
         labels=_listed(recipe.labels),
         usage="" if is_adapter else _usage(recipe, texts.usage, path.name, example),
         path=json.dumps(path.name, ensure_ascii=False),
         example=example,
-        tuned=_listed([f"{name} {value:.3g}" for name, value in recipe.tuned.items()]),
+        calibration=_listed([f"{name} {value:.3g}" for name, value in recipe.calibration.items()]),
         baseline=_sentence(texts.baseline),
         ranges=_sentence(texts.scores),
         rows=_score_rows(scores),
-        lower_is_better=_lower_is_better(scores),
+        lower_is_better=_lower_is_better(recipe, scores),
         has_gap=bool(scores.get(GAP)),
         dataset=origin["dataset"] or dataset_name(config),
-        data=_row_counts(about["data"]),
-        limits=about.get("limits", []),
-        about=about,
-        versions=", ".join(f"{name} {version}" for name, version in about["versions"].items()),
+        data=_row_counts(info.data),
+        limits=info.limits,
+        info=info,
+        versions=", ".join(f"{name} {version}" for name, version in info.versions.items()),
         recipe=to_yaml(portable(config)),
     )
     card.save(path / CARD)
@@ -123,7 +98,7 @@ def front_matter(
         push: Settings of the push, if there is one; the keys of its `card` replace the ones here, tags are added.
     """
     method = method_of(lora) if lora else ""
-    metadata: dict[str, Any] = {"pipeline_tag": recipe.pipeline_tag or recipe.task, "library_name": "transformers"}
+    metadata: dict[str, Any] = {"pipeline_tag": recipe.card.pipeline_tag or recipe.task, "library_name": "transformers"}
     tags = ["hfrecipes"]
     relation = "finetune"
     if method:
@@ -136,8 +111,8 @@ def front_matter(
         metadata |= {"base_model": origin["model"], "base_model_relation": relation}
     if origin["dataset"]:
         metadata["datasets"] = [origin["dataset"]]
-    if recipe.languages:
-        metadata["language"] = recipe.languages
+    if recipe.writer is not None and recipe.writer.languages:
+        metadata["language"] = list(recipe.writer.languages)
     if push is not None:
         metadata |= push.card
         tags += _as_list(push.card.get("tags", []))
@@ -155,25 +130,13 @@ def dataset_name(config: RunConfig) -> str:
     return str(name or "local files")
 
 
-def few_examples(recipe: Recipe) -> list[str]:
-    """A sentence that names the labels with few training rows; none if there are enough, or no labels."""
-    few = sorted((count, label) for label, count in recipe.counts.items() if count < FEW)
-    if not few:
-        return []
-    labels = []
-    for count, label in few[:LISTED]:
-        labels.append(f"{_listed([label])} ({count})")
-    more = ", …" if len(few) > LISTED else ""
-    return [f"labels with fewer than {FEW} training rows: {', '.join(labels)}{more}"]
-
-
 # --- its parts ---------------------------------------------------------------------------------------------------
 
 
 def _example(config: RunConfig, recipe: Recipe) -> Row:
     """A row to predict, with the columns that this model was trained on."""
     used = config.columns or recipe.samples[0]
-    return recipe.example([name for name in recipe.inputs() if name in used])
+    return example_of(recipe, [name for name in input_columns(recipe) if name in used])
 
 
 def _usage(recipe: Recipe, snippet: str, path: str, example: Row) -> str:
@@ -181,8 +144,8 @@ def _usage(recipe: Recipe, snippet: str, path: str, example: Row) -> str:
 
     `{text}` is the first column of the row, other names in braces are columns or options.
     """
-    values: dict[str, Any] = {name: getattr(recipe, name) or "" for name in recipe.option_types()}
-    values |= {**dict.fromkeys(recipe.inputs(), ""), **example, "path": path}
+    values: dict[str, Any] = {name: getattr(recipe, name) or "" for name in option_types(type(recipe))}
+    values |= {**dict.fromkeys(input_columns(recipe), ""), **example, "path": path}
     first = next(iter(example.values()))
     values["text"] = first if isinstance(first, str) else " ".join(map(str, first))
 
@@ -217,38 +180,38 @@ def _row_counts(data: Mapping[str, str]) -> dict[str, str]:
     return counts
 
 
-def _results(config: RunConfig, recipe: Recipe, scores: Scores, dataset: str | None) -> list[Any]:
+def _results(config: RunConfig, recipe: Recipe, scores: Mapping[str, Scores], dataset: str | None) -> list[Any]:
     """The scores for the front matter, from which the Hub makes its table of results."""
     from huggingface_hub import EvalResult
 
     results = []
     for split, metric, entry in _overall(scores):
         # The gap is of no split, and the Hub refuses a value that is not a number.
-        if split not in SPLITS or not math.isfinite(entry["value"]):
+        if split not in SPLITS or not math.isfinite(entry.value):
             continue
         result = EvalResult(
-            task_type=recipe.pipeline_tag or recipe.task,
+            task_type=recipe.card.pipeline_tag or recipe.task,
             dataset_type=dataset or "custom",
             dataset_name=dataset or dataset_name(config),
             dataset_split=config.splits.get(split) or split,
             metric_type=metric,
-            metric_name=f"{metric} (95 % interval {interval(entry.get('ci95'))})",
-            metric_value=round(entry["value"], 4),
+            metric_name=f"{metric} (95 % interval {interval(entry.low, entry.high)})",
+            metric_value=round(entry.value, 4),
         )
         results.append(result)
     return results
 
 
-def _score_rows(scores: Scores) -> list[list[str]]:
+def _score_rows(scores: Mapping[str, Scores]) -> list[list[str]]:
     """Rows of the table: split, metric, value, interval, baseline."""
     rows = []
     for split, metric, entry in _overall(scores):
-        baseline = number(entry.get("baseline"))
-        rows.append([split, metric, number(entry["value"]), interval(entry.get("ci95")), baseline])
+        around = interval(entry.low, entry.high)
+        rows.append([split, metric, number(entry.value), around, number(entry.baseline)])
     return rows
 
 
-def _overall(scores: Scores) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+def _overall(scores: Mapping[str, Scores]) -> Iterator[tuple[str, str, Score]]:
     """Split, metric and entry of each score, the test split first, without the scores of single labels."""
     for split in (*reversed(SPLITS), GAP):
         for metric, entry in scores.get(split, {}).items():
@@ -256,9 +219,14 @@ def _overall(scores: Scores) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
                 yield split, metric, entry
 
 
-def _lower_is_better(scores: Scores) -> str:
-    metrics = set[str]().union(*scores.values())
-    return ", ".join(metric for metric in LOW if metric in metrics)
+def _lower_is_better(recipe: Recipe, scores: Mapping[str, Scores]) -> str:
+    """Metrics of the table of which lower values are better."""
+    names = []
+    for _, name, _ in _overall(scores):
+        known = metric_named(recipe, name)
+        if known is not None and not known.greater_is_better and name not in names:
+            names.append(name)
+    return ", ".join(names)
 
 
 # --- the card as it is pushed ------------------------------------------------------------------------------------

@@ -38,8 +38,8 @@ class Checkpoints:
     printed at once and does not stop the training; the next push uploads everything that is missing.
     """
 
-    def __init__(self, path: Path, config: RunConfig, about: Mapping[str, Any]) -> None:
-        self.path, self.config, self.about = path, config, about
+    def __init__(self, path: Path, config: RunConfig, data: Mapping[str, Any]) -> None:
+        self.path, self.config, self.data = path, config, data
         self.repo_id = PushSettings.required(config.hub).repo_id
         clean_up(path)
         # The lock guards the next two, which the training and the uploading thread both change.
@@ -73,7 +73,7 @@ class Checkpoints:
                 link_files(files, stage / checkpoint.name)
                 _name_best(stage / checkpoint.name / STATE, None)
             (stage / run_folder.RECIPE).write_text(to_yaml(portable(self.config)), encoding="utf-8")
-            run_folder.write_json(stage / run_folder.RUN, {"data": self.about["data"], "step": step})
+            run_folder.write_json(stage / run_folder.RUN, {"data": dict(self.data), "step": step})
         except BaseException:  # an interrupt from the keyboard must not leave the folder either
             shutil.rmtree(stage)
             raise

@@ -8,7 +8,7 @@ import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from ..log import log
 from ..models.adapters import PROMPTS, method_of
 from ..models.directory import ADAPTER, CONFIG
 from ..registry import find
+from ..run_folder import RunInfo
 from ..yaml12 import format_value
 from .card import card_for_hub, front_matter, was_edited
 from .client import as_hub_error, repository, require_access, with_retries
@@ -37,7 +38,7 @@ ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _MODEL_FILE = re.compile(
     rf"(({ADAPTER}|{CONFIG}|{ADAPTER}/{CONFIG})/)?"
     r"(model([-.].*)?\.safetensors|model\.safetensors\.index\.json|(generation_)?config\.json|adapter_config\.json"
-    r"|adapter_model\.safetensors|tokenizer.*\.(json|model)|(special_tokens_map|added_tokens|vocab|metrics)\.json"
+    r"|adapter_model\.safetensors|tokenizer.*\.(json|model)|(special_tokens_map|added_tokens|vocab|metrics|baseline)\.json"
     r"|vocab\.txt|merges\.txt|spiece\.model|sentencepiece\.bpe\.model|chat_template\.jinja|recipe\.yaml)"
 )
 
@@ -65,7 +66,7 @@ def push(path: str | os.PathLike[str], to: str | Mapping[str, Any], **more: Any)
     folder = Path(path)
     _require_run(folder)
     config = replace(read_config(folder / run_folder.RECIPE), hub={**keywords(to), **more})
-    sentences = settings_problems(config, _about(folder)["origin"]["model"])
+    sentences = settings_problems(config, _info(folder).origin["model"])
     if sentences:
         raise ConfigError(sentences)
     return push_run(folder, config)
@@ -79,7 +80,7 @@ def _require_run(path: Path) -> None:
         raise ModelError(f"{path} has no {run_folder.RECIPE}: expected the folder of a run of hfrecipes")
     if not run_folder.is_complete(path):
         raise ModelError(f"the run in {path} is not complete: give the command that started it again, to resume it")
-    if _about(path):
+    if RunInfo.read(path) is not None:
         return
     # Cross-validation and runs with several seeds leave a folder for each run, and only scores in the one above them.
     runs = sorted(folder.name for folder in path.iterdir() if (folder / run_folder.RUN).exists())
@@ -88,9 +89,16 @@ def _require_run(path: Path) -> None:
     raise ModelError(f"{path} has no {run_folder.RUN}: push the folder of the run that the model comes from")
 
 
-def _about(path: Path) -> dict[str, Any]:
-    """Facts about the run, as it wrote them down."""
-    return run_folder.read_json(path / run_folder.RUN)
+def _info(path: Path) -> RunInfo:
+    """Facts about a complete run, as it wrote them down.
+
+    Raises:
+        ModelError: They are missing.
+    """
+    info = RunInfo.read(path)
+    if info is None:
+        raise ModelError(f"{path} has no {run_folder.RUN}: push the folder of the run that the model comes from")
+    return info
 
 
 def push_run(path: Path, config: RunConfig) -> str:
@@ -151,20 +159,20 @@ def _command(path: Path, settings: PushSettings) -> str:
 
 def _fill_stage(path: Path, stage: Path, config: RunConfig, settings: PushSettings, name: str) -> None:
     """Put the files to be pushed into one folder: large ones as links, settings without local paths."""
-    about = _about(path)
-    what = _what_to_push(path, settings.model, config.lora, about["origin"]["model"])
+    info = _info(path)
+    what = _what_to_push(path, settings.model, config.lora, info.origin["model"])
     # Recorded by the run: from another folder, relative paths could not be told from Hub ids.
-    shared = portable(replace(config, **about["shared"]))
+    shared = portable(replace(config, **info.shared))
     if what != "adapter":
-        link_files((path / file for file in about["files"]), stage)
+        link_files((path / file for file in info.files), stage)
         (stage / run_folder.RECIPE).write_text(to_yaml(shared), encoding="utf-8")
     if what != "merged":
         # Alone, the adapter is at the top, where PEFT looks for it.
         target = stage if what == "adapter" else stage / ADAPTER
-        _add_adapter(path / ADAPTER, target, about["tokenizer"], shared)
-    link_files([path / run_folder.METRICS], stage)
+        _add_adapter(path / ADAPTER, target, info.tokenizer, shared)
+    link_files([path / run_folder.METRICS, path / run_folder.BASELINE], stage)
     recipe = find(config.task)(**config.options)
-    metadata = front_matter(recipe, about["origin"], lora=config.lora, push=replace(settings, model=what))
+    metadata = front_matter(recipe, info.origin, lora=config.lora, push=replace(settings, model=what))
     card = card_for_hub(path / run_folder.CARD, name, what, metadata)
     (stage / run_folder.CARD).write_text(card, encoding="utf-8")
 
@@ -178,7 +186,7 @@ def _what_to_push(path: Path, wanted: str | None, lora: bool | Mapping[str, Any]
     return "both" if base else "merged"
 
 
-def _add_adapter(source: Path, target: Path, tokenizer_files: list[str], shared: RunConfig) -> None:
+def _add_adapter(source: Path, target: Path, tokenizer_files: Sequence[str], shared: RunConfig) -> None:
     """Add the files of an adapter, its tokenizer, the configuration of its base model, and its settings."""
     link_files((source / file for file in (*ADAPTER_FILES, *tokenizer_files)), target)
     link_files((source / CONFIG).glob("*.json"), target / CONFIG)
