@@ -268,7 +268,7 @@ def test_rows_and_models_of_the_hub_are_taken_by_id_and_named_on_the_card(
     assert {one["dataset"]["type"] for one in tested} == {f"{name}-rows"}
     accuracy = next(metric for one in tested for metric in one["metrics"] if metric["type"] == "accuracy")
     assert accuracy["value"] == round(result.metrics["test"]["accuracy"], 4)
-    low, high = result.scores["test"]["accuracy"]["ci95"]
+    low, high = result.scores["test"]["accuracy"].ci95
     assert accuracy["name"] == f"accuracy (95 % interval {low:.3f}–{high:.3f})"
     # A cache that is warm is enough.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
