@@ -24,7 +24,7 @@ from hfrecipes.errors import ConfigError, MissingPackageError, ModelError, NotFo
 from hfrecipes.tasks.text_classification import TextClassification
 from hfrecipes.yaml12 import format_value, parse_value
 
-OPTIONS = TextClassification.option_types()
+OPTIONS = option_types(TextClassification)
 TRAINING = training_types()
 
 

@@ -37,7 +37,7 @@ def test_the_facts_are_complete_and_true(task):
     assert hasattr(transformers, kind.trainer)
     assert kind.lora is None or kind.lora in peft.TaskType.__members__
     assert set(kind.defaults) <= set(training_types(arguments_name(kind)))
-    assert not set(kind.option_types()) & set(training_types(arguments_name(kind)))
+    assert not set(option_types(kind)) & set(training_types(arguments_name(kind)))
     assert kind.inputs()
     assert set(kind.reference_columns()) <= set(kind.columns)
     assert kind.__mro__[1] is Recipe, "one level of inheritance"
