@@ -48,7 +48,7 @@ class Group(click.Group):
             fail(error)
         except KeyboardInterrupt:
             fail("interrupted; the same command resumes from the last checkpoint")
-        # `hfrecipes predict … | head` closes the pipe early, which is no failure.
+        # `hfrecipes predict … | head` closes the pipe early, which is not a failure.
         except BrokenPipeError:
             sys.exit(0)
         # click has its own words and exit codes for unknown commands and for --help.
@@ -359,7 +359,7 @@ def _stdin() -> list[Any]:
     lines = [line.rstrip("\r") for line in content.rstrip().split("\n")]
     rows = []
     for line in lines:
-        # A single line that is no JSON object makes all of them texts: a text may start with a brace.
+        # One line that is not a JSON object makes all of them texts: a text may start with a brace too.
         if not line.lstrip().startswith("{"):
             return lines
         try:

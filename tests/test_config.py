@@ -1,4 +1,4 @@
-"""Settings: one place for every key, all problems at once, before anything is loaded."""
+"""Settings: every key has one owner, and all problems are reported at once, before anything is loaded."""
 
 from __future__ import annotations
 
