@@ -13,36 +13,24 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
-from . import errors
-from ._version import __version__
+from . import errors as errors
+from ._version import __version__ as __version__
 
+# Type checkers read no mapping, so the public names are here a second time; a test compares the two.
 if TYPE_CHECKING:
-    from .config import RunConfig
-    from .errors import HFRecipesError
-    from .hub.push import push
-    from .predictor import load
-    from .recipe import Recipe
-    from .registry import tasks
-    from .results import Result, Results
-    from .runner import build, run
-    from .training.plan import check
+    from .config import RunConfig as RunConfig
+    from .errors import HFRecipesError as HFRecipesError
+    from .hub.push import push as push
+    from .predictor import load as load
+    from .recipe import Recipe as Recipe
+    from .registry import tasks as tasks
+    from .results import Result as Result
+    from .results import Results as Results
+    from .runner import build as build
+    from .runner import run as run
+    from .training.plan import check as check
 
-__all__ = [
-    "HFRecipesError",
-    "Recipe",
-    "Result",
-    "Results",
-    "RunConfig",
-    "__version__",
-    "build",
-    "check",
-    "errors",
-    "load",
-    "push",
-    "run",
-    "tasks",
-]
-
+# Public name -> module that defines it.
 _HOMES = {
     "HFRecipesError": "errors",
     "Recipe": "recipe",
@@ -57,9 +45,11 @@ _HOMES = {
     "tasks": "registry",
 }
 
+__all__ = sorted([*_HOMES, "__version__", "errors"])
+
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for: torch and transformers take seconds."""
+    """Import a public name when it is first used: torch and transformers take seconds to import."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
@@ -70,9 +60,10 @@ def __dir__() -> list[str]:
 
 
 class _ToStderr(logging.StreamHandler):  # type: ignore[type-arg]
-    """Writes where sys.stderr points when the line is written."""
+    """Writes to what sys.stderr is at that moment: notebooks, pytest and click replace it."""
 
     def __init__(self) -> None:
+        # StreamHandler would set its stream, which is a property here.
         logging.Handler.__init__(self)
 
     @property
@@ -80,9 +71,10 @@ class _ToStderr(logging.StreamHandler):  # type: ignore[type-arg]
         return sys.stderr
 
 
-# What the library decides is said here, a line each; `logging.getLogger("hfrecipes").setLevel("WARNING")` mutes it.
+# The library logs one line for each decision; `logging.getLogger("hfrecipes").setLevel("WARNING")` turns that off.
 _logger = logging.getLogger(__name__)
 if not _logger.handlers:
     _logger.addHandler(_ToStderr())
     _logger.setLevel(logging.INFO)
-    _logger.propagate = False  # rouge_score and others set up the root logger, which would say it all again
+    # rouge_score and other packages set up the root logger, which would print every line again.
+    _logger.propagate = False

@@ -1,5 +1,6 @@
-"""`python -m hfrecipes`, so that torchrun and accelerate launch need no launcher of ours."""
+"""Run the command as `python -m hfrecipes`."""
 
+# torchrun and accelerate launch start a module, and need no launcher of our own.
 from .cli import main
 
 if __name__ == "__main__":

@@ -20,18 +20,21 @@ from .log import is_main
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from .recipe import Column, Recipe
+
 DEBUG = "HFRECIPES_DEBUG"
+# `--key value` then arrives as words, and the answer can show the form that is meant.
 _WORDS = {"ignore_unknown_options": True}
 
 
 def fail(message: object) -> NoReturn:
-    """Say what is wrong and leave with exit code 2."""
+    """Print what is wrong and exit with code 2."""
     click.echo(f"hfrecipes: {message}", err=True)
     sys.exit(2)
 
 
 class Group(click.Group):
-    """Turns every error raised on purpose into its message; the traceback waits for HFRECIPES_DEBUG=1."""
+    """Turns each error into one line; with HFRECIPES_DEBUG=1 the traceback is shown."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -43,15 +46,17 @@ class Group(click.Group):
             fail(error)
         except KeyboardInterrupt:
             fail("interrupted; the same command resumes from the last checkpoint")
+        # `hfrecipes predict … | head` closes the pipe early, which is no failure.
         except BrokenPipeError:
             sys.exit(0)
+        # click has its own words and exit codes for unknown commands and for --help.
         except (click.exceptions.Exit, click.ClickException, click.Abort):
             raise
         except Exception as error:
             if os.environ.get(DEBUG):
                 raise
-            what = " ".join(str(error).split())[:500]
-            fail(f"unexpected {type(error).__name__}: {what} ({DEBUG}=1 shows where; please report it)")
+            message = " ".join(str(error).split())[:500]
+            fail(f"unexpected {type(error).__name__}: {message} ({DEBUG}=1 shows where; please report it)")
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -64,7 +69,8 @@ def main() -> None:
 
 
 def _settings(words: Sequence[str]) -> dict[str, Any]:
-    """Settings from key=value words; for --key value, show the form that is meant."""
+    """Read settings from key=value words; for `--key value`, print what to write instead."""
+    # config imports yaml, which `list` and `--help` do not need.
     from .config import parse_overrides
 
     if any(word.startswith("-") for word in words):
@@ -74,24 +80,29 @@ def _settings(words: Sequence[str]) -> dict[str, Any]:
 
 def _as_settings(words: list[str]) -> list[str]:
     """The key=value words that `--key value`, `--key=value` and `--flag` mean."""
-    meant = []
+    settings = []
     while words:
         word = words.pop(0)
+        if not word.startswith("-"):
+            settings.append(word)
+            continue
         key, equals, value = word.lstrip("-").partition("=")
-        if word.startswith("-") and not equals:
-            takes_next = words and not words[0].startswith("-") and "=" not in words[0]
-            value = words.pop(0) if takes_next else "true"
-        meant.append(f"{key.replace('-', '_')}={value}" if word.startswith("-") else word)
-    return meant
+        if not equals:
+            value = "true"
+            # The next word is the value, unless it is an option or a setting itself.
+            if words and not words[0].startswith("-") and "=" not in words[0]:
+                value = words.pop(0)
+        settings.append(f"{key.replace('-', '_')}={value}")
+    return settings
 
 
 @main.command("list")
 def list_() -> None:
-    """List tasks and the recipe files that ship."""
+    """List the tasks and the shipped recipe files."""
     click.echo("Tasks")
-    found = registry.tasks()
-    width = max(map(len, found))
-    for name, summary in found.items():
+    tasks = registry.tasks()
+    width = max(map(len, tasks))
+    for name, summary in tasks.items():
         click.echo(f"  {name:<{width}}  {summary}")
     click.echo("\nRecipe files")
     for name, file in registry.recipe_files().items():
@@ -106,52 +117,60 @@ def _first_comment(file: Path) -> str:
 @main.command()
 @click.argument("what", metavar="TASK|FILE")
 def show(what: str) -> None:
-    """Show a task's columns and options, or a recipe file."""
+    """Show the columns and options of a task, or a recipe file."""
     file = registry.find_recipe_file(what)
     if file is not None:
         click.echo(file.read_text(encoding="utf-8").rstrip())
         return
-    recipe = registry.find(what)
+    _show_task(registry.find(what))
+
+
+def _show_task(recipe: type[Recipe]) -> None:
+    """Print what a task reads and takes; each part can be copied into a command or a file."""
     from .config import describe_type
     from .yaml12 import format_value
 
-    click.echo(f"{recipe.task}: {_doc(sys.modules[recipe.__module__])}\n\nColumns")
+    first_line, *_ = (sys.modules[recipe.__module__].__doc__ or "").split("\n")
+    click.echo(f"{recipe.task}: {first_line}\n\nColumns")
     for name, column in recipe.columns.items():
-        uses = {
-            "goes along": column.passthrough,
-            "the answer": column.reference,
-            "optional": column.optional,
-            "needed": True,
-        }
-        use = next(use for use, applies in uses.items() if applies)
-        known = f"; also found as {', '.join(column.names)}" if column.names else ""
-        click.echo(f"  {name:<12} {use}{known}")
+        names = f"; also found as {', '.join(column.names)}" if column.names else ""
+        click.echo(f"  {name:<12} {_use_of(column)}{names}")
     click.echo("\nOptions")
-    for name, kind, default, text in registry.options(recipe):
-        click.echo(f"  {name}={format_value(default)}  ({describe_type(kind)})\n      {text}")
-    click.echo(
-        "\nTraining defaults\n  " + " ".join(f"{key}={format_value(value)}" for key, value in recipe.defaults.items())
-    )
-    click.echo("\nRows\n" + "\n".join("  " + json.dumps(row, ensure_ascii=False) for row in recipe.samples[:2]))
+    for name, kind, default, explanation in registry.options(recipe):
+        click.echo(f"  {name}={format_value(default)}  ({describe_type(kind)})\n      {explanation}")
+    click.echo("\nTraining defaults")
+    defaults = [f"{key}={format_value(value)}" for key, value in recipe.defaults.items()]
+    click.echo("  " + " ".join(defaults))
+    click.echo("\nRows")
+    # Two rows show the form; the tests of a task need more of them.
+    for row in recipe.samples[:2]:
+        click.echo("  " + json.dumps(row, ensure_ascii=False))
 
 
-def _doc(module: Any) -> str:
-    return (module.__doc__ or "").partition("\n")[0]
+def _use_of(column: Column) -> str:
+    if column.passthrough:
+        return "passed through"
+    if column.reference:
+        return "reference"
+    if column.optional:
+        return "optional"
+    return "needed"
 
 
 @main.command()
 @click.argument("file")
 @click.argument("dest", type=click.Path(path_type=Path))
 def copy(file: str, dest: Path) -> None:
-    """Copy a recipe file that ships, to edit it."""
+    """Copy a shipped recipe file, to edit it."""
     source = registry.find_recipe_file(file)
     if source is None:
         fail(f"there is no recipe file {file}; there are {', '.join(registry.recipe_files())}")
     target = dest / source.name if dest.is_dir() else dest
+    # A file that was edited is worth more than a copy that can be made again.
     if target.exists():
         fail(f"{target} exists: choose another name")
     if not target.parent.is_dir():
-        fail(f"there is no folder {target.parent}: make it first")
+        fail(f"there is no folder {target.parent}: create it first")
     target.write_bytes(source.read_bytes())
     click.echo(f"{target}: run it with  hfrecipes run {target}")
 
@@ -182,30 +201,36 @@ def run(what: str, words: tuple[str, ...]) -> None:
     from . import results, runner
 
     result = runner.run(what, **settings)
+    # torchrun starts the command once for each GPU; one of them prints.
     if not is_main():
         return
     _print(score_table(result.scores, result.headline))
     for note in result.notes.values():
         click.echo(note)
     if isinstance(result, results.Results):
-        meant = f"mean ± standard deviation of {len(result.runs)} runs"
+        legend = f"mean ± standard deviation of {len(result.runs)} runs"
         models = f"models: {', '.join(map(str, result.runs))}"
     else:
-        meant, models = "values with 95 % intervals", f"model: {result.path}\ntry it: {_try_it(result)}"
-    click.echo(f"\n{meant}; all metrics: {result.path / 'metrics.json'}\n{models}")
+        legend = "values with 95 % intervals"
+        models = f"model: {result.path}\ntry it: {_prediction_command(result)}"
+    click.echo(f"\n{legend}; all metrics: {result.path / 'metrics.json'}\n{models}")
 
 
-def _try_it(result: Any) -> str:
-    """A command that predicts: a line of text where one is all that the model reads, else a file."""
+def _prediction_command(result: Any) -> str:
+    """A command that tries the model: with a line of text if that is all that it reads, else with a row in JSON."""
     recipe = result.predictor.recipe
     inputs = result.predictor.reads
     if "messages" in inputs:
         return f"hfrecipes chat {result.path}"
     if len(inputs) > 1:
         row = json.dumps(recipe.example(inputs), ensure_ascii=False)
+        # JSON has double quotes, which the shell would take away.
         return f"echo {shlex.quote(row)} | hfrecipes predict {result.path} -"
-    shown = recipe.example(inputs)[inputs[0]]
-    return f'echo "{shown if isinstance(shown, str) else " ".join(shown)}" | hfrecipes predict {result.path} -'
+    text = recipe.example(inputs)[inputs[0]]
+    # Token classification reads a list of words; a text is split at its spaces.
+    if not isinstance(text, str):
+        text = " ".join(text)
+    return f'echo "{text}" | hfrecipes predict {result.path} -'
 
 
 @main.command(context_settings=_WORDS)
@@ -214,6 +239,7 @@ def _try_it(result: Any) -> str:
 def evaluate(path: str, words: tuple[str, ...]) -> None:
     """Score a run, or a model on the Hub, on other rows."""
     settings = _settings(words)
+    # Everything else is decided by the run itself.
     unknown = set(settings) - {"dataset", "splits", "columns"}
     if unknown or "dataset" not in settings:
         fail(
@@ -223,10 +249,10 @@ def evaluate(path: str, words: tuple[str, ...]) -> None:
     from .predictor import load
 
     predictor = load(path)
-    found = predictor.evaluate(settings["dataset"], splits=settings.get("splits"), columns=settings.get("columns"))
-    click.echo(f"{found.rows} rows of {found.split}")
-    _print(score_table({found.split: found.scores}, list(found.scores)))
-    for note in found.notes:
+    result = predictor.evaluate(settings["dataset"], splits=settings.get("splits"), columns=settings.get("columns"))
+    click.echo(f"{result.rows} rows of {result.split}")
+    _print(score_table({result.split: result.scores}, list(result.scores)))
+    for note in result.notes:
         click.echo(note)
 
 
@@ -235,22 +261,24 @@ def evaluate(path: str, words: tuple[str, ...]) -> None:
 @click.argument("source", metavar="INPUT")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File for the predictions, .jsonl or .csv.")
 def predict(path: str, source: str, output: Path | None) -> None:
-    """Predict the rows of INPUT, a csv, tsv, jsonl, parquet or txt file; `-` reads a text, or a row in JSON, a line."""
+    """Predict the rows of INPUT: a csv, tsv, jsonl, parquet or txt file, or `-` for lines of text or JSON on stdin."""
+    # All of this is checked first: loading a model and predicting may take long.
     if output is not None and output.exists():
         fail(f"{output} exists: choose another name")
     if output is not None and output.suffix not in (".jsonl", ".csv"):
         fail(f"cannot write {output.name}: expected a name that ends in .jsonl or .csv")
     if output is not None and not output.parent.is_dir():
-        fail(f"there is no folder {output.parent}: make it first")
+        fail(f"there is no folder {output.parent}: create it first")
     from .predictor import load
 
-    made = load(path).predict(_stdin() if source == "-" else Path(source))
+    predictor = load(path)
+    predictions = predictor.predict(_stdin() if source == "-" else Path(source))
     if output is None:
-        for prediction in made:
+        for prediction in predictions:
             click.echo(json.dumps(prediction, ensure_ascii=False))
         return
-    _write(made, output)
-    click.echo(f"{len(made)} predictions: {output}", err=True)
+    _write(predictions, output)
+    click.echo(f"{len(predictions)} predictions: {output}", err=True)
 
 
 @main.command(context_settings=_WORDS)
@@ -269,7 +297,7 @@ def push(path: Path, repo: str, words: tuple[str, ...]) -> None:
 @click.argument("path", metavar="RUN|ADAPTER")
 @click.argument("dest", type=click.Path(path_type=Path))
 def merge(path: str, dest: Path) -> None:
-    """Merge an adapter into its base: DEST becomes an ordinary model directory."""
+    """Merge an adapter into its base model: DEST becomes an ordinary model directory."""
     from .predictor import merge as merge_adapter
 
     merge_adapter(path, dest)
@@ -278,9 +306,9 @@ def merge(path: str, dest: Path) -> None:
 
 @main.command()
 @click.argument("path", metavar="RUN")
-@click.option("--system", help="What the assistant is told first, where it was trained with such messages.")
+@click.option("--system", help="System message, for a model that was trained with such messages.")
 def chat(path: str, system: str | None) -> None:
-    """Talk to a chat model, a line each; an empty line starts anew, Ctrl-D ends."""
+    """Chat with a model, line by line; an empty line starts a new dialogue, Ctrl-D ends."""
     from .predictor import load
 
     predictor = load(path)
@@ -288,73 +316,86 @@ def chat(path: str, system: str | None) -> None:
         fail(f"{path} is a model for {predictor.recipe.task}, not for chat: use  hfrecipes predict {path} -")
     start = [{"role": "system", "content": system}] if system else []
     dialogue = list(start)
-    while (line := _asked()) is not None:
+    while (line := _next_line()) is not None:
         if not line:
             dialogue = list(start)
             click.echo("(new dialogue)")
             continue
-        asked = [*dialogue, {"role": "user", "content": line}]
+        messages = [*dialogue, {"role": "user", "content": line}]
         try:
-            reply = predictor.stream({"messages": asked}, lambda text: click.echo(text, nl=False))
+            reply = predictor.stream({"messages": messages}, lambda text: click.echo(text, nl=False))
         except KeyboardInterrupt:
+            # Neither the question nor half a reply becomes part of the dialogue.
             click.echo(" (stopped)")
             continue
         click.echo()
-        dialogue = [*asked, {"role": "assistant", "content": reply}]
+        dialogue = [*messages, {"role": "assistant", "content": reply}]
 
 
-def _asked() -> str | None:
-    """The next line, without blanks around it; None at the end of the input."""
+def _next_line() -> str | None:
+    """The next line without surrounding spaces; None at the end of the input."""
     try:
+        # In a script nobody sees the prompt, and it would be part of the output.
         return input("> " if sys.stdin.isatty() else "").strip()
     except (EOFError, KeyboardInterrupt):
         return None
 
 
 def _stdin() -> list[Any]:
+    """Read rows from standard input: one JSON object a line, else one text a line."""
     try:
         content = sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError:
         fail("standard input is not UTF-8 text")
     if not content.strip():
         fail("standard input is empty: expected one text a line")
+    # Not splitlines(), which also splits at "\u2028" and other characters inside a text.
     lines = [line.rstrip("\r") for line in content.rstrip().split("\n")]
-    try:
-        rows = [json.loads(line) for line in lines if line.lstrip().startswith("{")]
-    except ValueError:
-        return lines
-    return rows if len(rows) == len(lines) else lines
+    rows = []
+    for line in lines:
+        # A single line that is no JSON object makes all of them texts: a text may start with a brace.
+        if not line.lstrip().startswith("{"):
+            return lines
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            return lines
+    return rows
 
 
 def _write(predictions: list[dict[str, Any]], output: Path) -> None:
+    # csv needs newline="", or Windows would write an empty line after each row.
     with open(output, "w", encoding="utf-8", newline="") as file:
         if output.suffix == ".jsonl":
-            file.writelines(json.dumps(one, ensure_ascii=False) + "\n" for one in predictions)
+            for prediction in predictions:
+                file.write(json.dumps(prediction, ensure_ascii=False) + "\n")
             return
         import csv
 
-        flat = [_flat(one) for one in predictions]
-        writer = csv.DictWriter(file, list(flat[0]) if flat else [])
+        rows = list(map(_flat, predictions))
+        writer = csv.DictWriter(file, list(rows[0]) if rows else [])
         writer.writeheader()
-        writer.writerows(flat)
+        writer.writerows(rows)
 
 
 def _flat(prediction: dict[str, Any]) -> dict[str, Any]:
-    """A prediction as cells: lists as JSON, blocks as one column a key."""
+    """A prediction as cells of a csv file: a list becomes JSON, and each key of a block a column."""
     cells: dict[str, Any] = {}
     for key, value in prediction.items():
         if isinstance(value, dict):
-            cells |= {f"{key}.{inner}": one for inner, one in value.items()}
+            for inner, entry in value.items():
+                cells[f"{key}.{inner}"] = entry
+        elif isinstance(value, list):
+            cells[key] = json.dumps(value, ensure_ascii=False)
         else:
-            cells[key] = json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
+            cells[key] = value
     return cells
 
 
 def score_table(scores: dict[str, dict[str, dict[str, Any]]], headline: Sequence[str]) -> Table:
-    """A row for each headline metric, a column for each split; beside them how far train is above validation, and the
-    baseline of the last split.
+    """Scores as a table: a row for each headline metric, and a column for each split.
 
-    Names come from the data and are printed as they are: in a plain text rich would take `[person]` for markup.
+    Further columns show by how much train is above validation, and the baseline of the last split that has one.
     """
     from rich.table import Column, Table
     from rich.text import Text
@@ -362,28 +403,32 @@ def score_table(scores: dict[str, dict[str, dict[str, Any]]], headline: Sequence
     from .evaluation.scoring import GAP, number, shown
 
     splits = [split for split in scores if split != GAP]
-    trivial = next((scores[split] for split in reversed(splits) if _has_baseline(scores[split])), None)
-    others = [GAP] * (GAP in scores) + ["baseline"] * (trivial is not None)
-    heads = [Column(Text(name)) for name in [*splits, *others]]
-    table = Table(Column("", overflow="fold"), *heads, box=None, pad_edge=False)
+    baseline: dict[str, dict[str, Any]] | None = None
+    for split in splits:
+        if any("baseline" in entry for entry in scores[split].values()):
+            baseline = scores[split]
+    # Names come from the data: in a plain string, rich would take `[person]` for markup.
+    columns = [Column(Text(split)) for split in splits]
+    if GAP in scores:
+        columns.append(Column(Text(GAP)))
+    if baseline is not None:
+        columns.append(Column(Text("baseline")))
+    table = Table(Column("", overflow="fold"), *columns, box=None, pad_edge=False)
     for metric in headline:
         cells = [shown(scores[split].get(metric, {})) for split in splits]
-        last = {
-            GAP: number(scores.get(GAP, {}).get(metric, {}).get("value")),
-            "baseline": number((trivial or {}).get(metric, {}).get("baseline")),
-        }
-        table.add_row(*map(Text, [metric, *cells, *(last[name] for name in others)]))
+        if GAP in scores:
+            cells.append(number(scores[GAP].get(metric, {}).get("value")))
+        if baseline is not None:
+            cells.append(number(baseline.get(metric, {}).get("baseline")))
+        table.add_row(*map(Text, [metric, *cells]))
     return table
-
-
-def _has_baseline(found: dict[str, dict[str, Any]]) -> bool:
-    return any("baseline" in entry for entry in found.values())
 
 
 def _print(table: Table) -> None:
     from rich.console import Console
 
     console = Console()
+    # Into a file or a pipe, rich would wrap at 80 characters.
     if not console.is_terminal:
         console.width = 120
     console.print(table)

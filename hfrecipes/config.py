@@ -1,6 +1,6 @@
-"""Settings: where they come from, what they may be called, and the file that repeats a run.
+"""Settings of a run: their layers, names and types, and the recipe file that repeats the run.
 
-Layers, later ones win: the recipe's defaults, the recipe file, keywords or `key=value`.
+Layers, later ones win: the defaults of the recipe, the recipe file, keywords or `key=value`.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ class RunConfig:
     dataset: Any = None
     """Hub id, file, folder, glob, URL, split -> file, rows from Python, or keywords of `load_dataset`."""
     output_dir: str | None = None
-    """Folder that the run leaves; `runs/<task>-<dataset>-<model>` where not given."""
+    """Folder that the run writes; `runs/<task>-<dataset>-<model>` if not given."""
     splits: dict[str, str | None] = field(default_factory=dict)
-    """Split of the dataset that serves as train, validation and test; null for none."""
+    """Split of the dataset to use as train, validation and test; null for none."""
     columns: dict[str, str | int] = field(default_factory=dict)
     """Column of the dataset for each column of the task; a position (from 0) in a file without header."""
     limit: int | dict[str, int] | None = None
-    """Rows kept of each split, drawn with the seed."""
+    """Number of rows to keep of each split, drawn with the seed."""
     metrics: list[str] = field(default_factory=list)
-    """Further `evaluate` metrics to report: shipped name, Hub id, or path to a .py file."""
+    """Additional `evaluate` metrics to report: shipped name, Hub id, or path to a .py file."""
     options: dict[str, Any] = field(default_factory=dict)
     """The task's own options."""
     training: dict[str, Any] = field(default_factory=dict)
@@ -54,10 +54,10 @@ class RunConfig:
     lora: bool | dict[str, Any] = False
     """Keywords of `LoraConfig`, or of the config of the PEFT method named under `peft_type`; true for defaults."""
     folds: int | dict[str, Any] | None = None
-    """Number of folds for cross-validation, or `n_splits`, `groups` (a column whose equal cells stay together), and
-    `fold` for one of them alone."""
+    """Number of folds for cross-validation, or `n_splits`, `groups` (a column: rows with equal cells stay in one fold),
+    and `fold` to run only one of them."""
     seeds: list[int] = field(default_factory=list)
-    """Seeds of several runs, for mean and standard deviation of their scores."""
+    """Seeds of several runs, to report mean and standard deviation of their scores."""
     hub: str | dict[str, Any] | None = None
     """Hub repository to push to, or keywords of `create_repo` and `upload_folder` with its name under `repo_id`, and
     `tag`, `model` (merged, adapter, both), `every` (save: checkpoints too), `card` (keywords of `ModelCardData`)."""
@@ -65,13 +65,14 @@ class RunConfig:
 
 FIELDS: dict[str, Any] = typing.get_type_hints(RunConfig)
 
-# Arguments of older transformers releases, and of other tools, with what to write today.
+# Arguments of older transformers releases and of other tools, with what to write instead. The arguments of the Trainer
+# that push to the Hub or resume are here too: hfrecipes does both itself.
 _OLD_NAMES: dict[str, str] = {
     "evaluation_strategy": "eval_strategy={value}",
     "warmup_ratio": "warmup_steps={value} (below 1 it is a share of all steps)",
     "group_by_length": "train_sampling_strategy=group_by_length (it is the default; random turns it off)",
     "no_cuda": "use_cpu={value}",
-    "overwrite_output_dir": "another output_dir, or delete the folder: no run is ever written over",
+    "overwrite_output_dir": "another output_dir, or delete the folder: no run is ever overwritten",
     "torch_dtype": "bf16=true or fp16=true for mixed precision, or model.dtype={value} for the weights",
     "fp16_backend": "fp16=true",
     "fp16_opt_level": "fp16=true",
@@ -82,7 +83,7 @@ _OLD_NAMES: dict[str, str] = {
     "logging_dir": "report_to=tensorboard, with the folder in the variable TENSORBOARD_LOGGING_DIR",
     "save_safetensors": "nothing: weights are always saved as safetensors",
     "include_inputs_for_metrics": "include_for_metrics=[inputs]",
-    "use_ipex": "nothing: it is gone from transformers",
+    "use_ipex": "nothing: transformers has removed it",
     "adafactor": "optim=adafactor",
     "push_to_hub": "hub=<user>/<name>",
     "push_to_hub_model_id": "hub={value}",
@@ -107,9 +108,8 @@ _OLD_NAMES: dict[str, str] = {
     "batch_size": "per_device_train_batch_size={value}",
 }
 
-
-# Numbers that libraries take without a word, or refuse after the rows are read.
-_ABOVE = {
+# Exclusive lower bounds of numbers that the libraries accept silently, or refuse only after all rows were read.
+_LOWER_BOUNDS = {
     "learning_rate": 0,
     "num_train_epochs": 0,
     "per_device_train_batch_size": 0,
@@ -119,69 +119,90 @@ _ABOVE = {
     "max_length": 3,
     "neftune_noise_alpha": 0,
 }
-# Keywords that one layer may add to the dataset of another.
+# Keywords that a layer may add to the dataset of the layer below; any other block replaces that dataset.
 _LOAD_KEYWORDS = {"name", "revision", "data_dir", "data_files", "cache_dir", "trust_remote_code"}
 
 
 def training_types(arguments: str = "TrainingArguments") -> dict[str, Any]:
-    """Name and type of every keyword of the TrainingArguments class called `arguments`."""
+    """Names and types of the keywords of a TrainingArguments class, given by its name in transformers."""
     import transformers
 
     cls = getattr(transformers, arguments)
+    # The annotations are strings, which get_type_hints turns into types.
     hints = typing.get_type_hints(cls)
-    return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}
+    return {argument.name: hints[argument.name] for argument in dataclasses.fields(cls) if argument.init}
 
 
 def place_bare_keys(
     layer: Mapping[str, Any], *, options: Mapping[str, Any], training: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Put each bare key that has one owner into the owner's block; what has none is left for `resolve` to name.
+    """Move each bare key into the block that knows it; unknown keys stay, and `resolve` reports them.
+
+    Args:
+        layer: Settings of one layer.
+        options: Options of the task, by name.
+        training: Keywords of TrainingArguments, by name.
 
     Example:
         >>> place_bare_keys({"seed": 1, "x": 2}, options={}, training={"seed": int})
         {'x': 2, 'training': {'seed': 1}}
     """
-    placed = {key: _plain(value) for key, value in layer.items()}
+    settings = {key: _paths_as_text(value) for key, value in layer.items()}
     for block, known in (("options", options), ("training", training)):
-        bare = {key: placed.pop(key) for key in list(placed) if key in known and key not in {*FIELDS, *_OLD_NAMES}}
-        inside = placed.get(block) or {}
-        if bare and isinstance(inside, Mapping):
-            placed[block] = {**inside, **bare}
-    return placed
+        bare = {}
+        for key in list(settings):
+            # A field of RunConfig keeps its name, and an old name is reported with the new one.
+            if key in known and key not in FIELDS and key not in _OLD_NAMES:
+                bare[key] = settings.pop(key)
+        values = settings.get(block) or {}
+        # A block that is no mapping is left as it is, for `resolve` to report.
+        if bare and isinstance(values, Mapping):
+            settings[block] = {**values, **bare}
+    return settings
 
 
 def resolve(settings: Mapping[str, Any], *, option_types: Mapping[str, Any], training: Mapping[str, Any]) -> RunConfig:
     """Check all settings before anything is loaded.
 
     Args:
-        settings: Merged layers, bare keys in their blocks.
+        settings: Merged layers, with bare keys in their blocks.
         option_types: Types of the recipe's options.
         training: Types of the TrainingArguments keywords.
 
     Raises:
-        ConfigError: With every unknown name and every value of the wrong type.
+        ConfigError: Names are unknown or values have the wrong type; it lists all of them.
     """
-    blocks = {key: value for key, value in settings.items() if key in FIELDS and value is not None}
     known = [*FIELDS, *option_types, *training]
-    problems = [_unknown(key, value, known) for key, value in settings.items() if key not in FIELDS]
+    blocks: dict[str, Any] = {}
+    problems: list[str] = []
+    for key, value in settings.items():
+        if key not in FIELDS:
+            problems.append(_unknown(key, value, known))
+        # null in a higher layer takes back what a lower one set.
+        elif value is not None:
+            blocks[key] = value
     for key, value in blocks.items():
         problems += misfit(key, value, FIELDS[key])
     problems += _check_block("options", blocks.get("options"), option_types)
     problems += _check_block("training", blocks.get("training"), training)
+    problems += _check_tokens(blocks)
     problems += _check_shapes(blocks)
     if problems:
         raise ConfigError(problems)
     return RunConfig(**blocks)
 
 
-def _plain(value: Any) -> Any:
-    """The value with paths as texts."""
+def _paths_as_text(value: Any) -> Any:
+    """The value with each path, also inside blocks, as a string, which a recipe file can hold."""
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
+        return {key: _paths_as_text(inner) for key, inner in value.items()}
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value
 
 
 def _unknown(key: str, value: Any, known: Iterable[str]) -> str:
+    """What to write in place of a key that does not exist."""
     if key in _OLD_NAMES:
         return f"{key} is not a setting; write {_OLD_NAMES[key].format(value=format_value(value))}"
     if key == "output_dir":
@@ -190,74 +211,91 @@ def _unknown(key: str, value: Any, known: Iterable[str]) -> str:
 
 
 def _check_block(block: str, values: Any, known: Mapping[str, Any]) -> list[str]:
+    """Problems in the names and values of a block; the type of the block itself is checked elsewhere."""
     if not isinstance(values, dict):
         return []
     problems = []
     for key, value in values.items():
         if key in _OLD_NAMES or key not in known or (block == "training" and key == "output_dir"):
             sentence = _unknown(key, value, known)
+            # The sentence on a bare key becomes one on a key in this block.
             problems.append(sentence.replace("unknown setting ", f"unknown setting {block}."))
-        elif wrong := misfit(key, value, known[key]):
-            problems += wrong
-        elif key in _ABOVE and isinstance(value, int | float) and not value > _ABOVE[key]:
-            problems.append(f"{key}: found {format_value(value)}, expected a number above {_ABOVE[key]}")
+        elif wrong_type := misfit(key, value, known[key]):
+            problems += wrong_type
+        # Not `value <= bound`: NaN is not above the bound either.
+        elif key in _LOWER_BOUNDS and isinstance(value, int | float) and not value > _LOWER_BOUNDS[key]:
+            problems.append(f"{key}: found {format_value(value)}, expected a number above {_LOWER_BOUNDS[key]}")
         elif isinstance(value, float) and not math.isfinite(value):
             problems.append(f"{key}: found {format_value(value)}, expected a finite number")
     return problems
 
 
+def _check_tokens(blocks: Mapping[str, Any]) -> list[str]:
+    """Refuse access tokens, which would be written into recipe.yaml and the model card."""
+    problems = []
+    for block in ("model", "dataset", "hub"):
+        if isinstance(blocks.get(block), dict) and "token" in blocks[block]:
+            problems.append(
+                f"{block}.token: leave it out, tokens are read from the variable HF_TOKEN and never written down"
+            )
+    return problems
+
+
 def _check_shapes(blocks: Mapping[str, Any]) -> list[str]:
-    """Rules between the keys of one block, which types alone do not say."""
-    problems = [
-        f"{block}.token: leave it out, tokens are read from the variable HF_TOKEN and never written down"
-        for block in ("model", "dataset", "hub")
-        if isinstance(blocks.get(block), dict) and "token" in blocks[block]
-    ]
+    """Rules about the keys of a block that its type alone does not express."""
+    problems = []
     model = blocks.get("model")
     if isinstance(model, dict) and not isinstance(model.get("path"), str):
         problems.append("model: found keywords without a name; add model.path=<hub id or folder>")
     for block in ("splits", "limit"):
-        names = blocks.get(block)
-        if isinstance(names, dict):
-            problems += [
-                f"{block}: unknown split {name}{nearest(str(name), SPLITS)}; a run has train, validation and test"
-                for name in names
-                if name not in SPLITS
-            ]
-    for number in blocks["limit"].values() if isinstance(blocks.get("limit"), dict) else [blocks.get("limit")]:
+        if not isinstance(blocks.get(block), dict):
+            continue
+        for split in blocks[block]:
+            if split not in SPLITS:
+                problems.append(
+                    f"{block}: unknown split {split}{nearest(str(split), SPLITS)}; a run has train, validation and test"
+                )
+    limit = blocks.get("limit")
+    limits = list(limit.values()) if isinstance(limit, dict) else [limit]
+    for number in limits:
         if isinstance(number, int) and number < 1:
             problems.append(f"limit: found {number}, expected 1 row or more")
     return problems
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Whether `value` is of the annotated type `kind`; an int fits where a float is asked for."""
+    """Whether `value` is of the annotated type `kind`; an int also fits where a float is expected."""
     origin = typing.get_origin(kind)
     if kind is Any:
         return True
     if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, one) for one in typing.get_args(kind))
+        return any(_fits(value, member) for member in typing.get_args(kind))
     if origin is typing.Literal:
         return value in typing.get_args(kind)
     if origin is not None:
-        contents = value.values() if isinstance(value, dict) else value
-        return isinstance(value, origin) and all(_fits(one, typing.get_args(kind)[-1]) for one in contents)
+        if not isinstance(value, origin):
+            return False
+        # For dict[str, int] and list[int] alike, the last argument is the type of what is inside.
+        inside = value.values() if isinstance(value, dict) else value
+        return all(_fits(entry, typing.get_args(kind)[-1]) for entry in inside)
+    # bool is a subclass of int in Python, but seed=true is a mistake.
     if isinstance(value, bool):
         return kind is bool
     if kind is float:
         return isinstance(value, int | float)
-    return isinstance(value, kind) if isinstance(kind, type) else True
+    # Annotations that are not classes, such as callables, are left to the library that reads the value.
+    return not isinstance(kind, type) or isinstance(value, kind)
 
 
 def misfit(key: str, value: Any, kind: Any) -> list[str]:
-    """A sentence on a value that is not of the type; none where it is."""
+    """The problem with a value that is not of the type; empty where it is."""
     if _fits(value, kind):
         return []
     return [f"{key}: found {format_value(value)} ({type(value).__name__}), expected {describe_type(kind)}"]
 
 
 def describe_type(kind: Any) -> str:
-    """A type as a person would say it.
+    """Describe a type for people who do not write Python.
 
     Example:
         >>> describe_type(float | None)
@@ -266,7 +304,7 @@ def describe_type(kind: Any) -> str:
     words = {bool: "true or false", int: "whole number", float: "number", str: "text", type(None): "null"}
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(describe_type(one) for one in typing.get_args(kind))
+        return " or ".join(map(describe_type, typing.get_args(kind)))
     if origin is typing.Literal:
         return " or ".join(map(str, typing.get_args(kind)))
     if origin is list:
@@ -277,7 +315,7 @@ def describe_type(kind: Any) -> str:
 
 
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """One dict of all layers, later ones winning; blocks are merged key by key.
+    """Merge layers of settings: later ones win, and blocks are merged key by key.
 
     Example:
         >>> merge({"training": {"seed": 1, "bf16": True}}, {"training": {"seed": 2}})
@@ -288,15 +326,18 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.items():
-            merged[key] = _over(key, merged.get(key), value)
+            merged[key] = _merge_value(key, merged.get(key), value)
     return merged
 
 
-def _over(key: str, below: Any, above: Any) -> Any:
+def _merge_value(key: str, below: Any, above: Any) -> Any:
+    """The value of one key, from a lower layer and the layer above it."""
+    # A name is short for its block, so that a higher layer may add a revision to it.
     if key in ("model", "dataset") and isinstance(below, str):
         below = {"path": below}
     if not isinstance(below, Mapping) or not isinstance(above, Mapping) or key not in FIELDS:
         return above
+    # Files by split replace the dataset of the layer below: train of one and test of another would not belong together.
     if key == "dataset" and ("path" not in below or not set(above) <= _LOAD_KEYWORDS):
         return above
     return {**below, **above}
@@ -305,18 +346,19 @@ def _over(key: str, below: Any, above: Any) -> Any:
 # --- recipe files and key=value ----------------------------------------------------------------------------------
 
 
-_FIRST = {"model": "path", "dataset": "path", "hub": "repo_id", "folds": "n_splits"}  # what the bare value means
+# The key that a block's bare value is short for: model=x means model.path=x.
+_SHORT_FOR = {"model": "path", "dataset": "path", "hub": "repo_id", "folds": "n_splits"}
 
 
 def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
-    """Read `key=value` words; dots reach into blocks.
+    """Read `key=value` words; a dot reaches into a block.
 
     Example:
         >>> parse_overrides(["seed=1", "training.learning_rate=3e-5"])
         {'seed': 1, 'training': {'learning_rate': 3e-05}}
 
     Raises:
-        ConfigError: A word has another form.
+        ConfigError: A word is not `key=value`, or a block and a bare value share a name.
     """
     settings: dict[str, Any] = {}
     problems = []
@@ -326,27 +368,27 @@ def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
             problems.append(f"found {word!r}, expected key=value")
             continue
         *blocks, last = key.strip().split(".")
-        place = settings
+        values = settings
         for block in blocks:
-            place = place.setdefault(block, {})
-            if not isinstance(place, dict):
-                first = f"; write its value as {block}.{_FIRST[block]}=…" if block in _FIRST else ""
-                problems.append(f"{key}: {block} already has a value; give the block or its keys, not both{first}")
-                place = {}
-        if isinstance(place.get(last), dict):
+            values = values.setdefault(block, {})
+            if not isinstance(values, dict):
+                hint = f"; write its value as {block}.{_SHORT_FOR[block]}=…" if block in _SHORT_FOR else ""
+                problems.append(f"{key}: {block} already has a value; give the block or its keys, not both{hint}")
+                values = {}  # go on, to find all problems at once
+        if isinstance(values.get(last), dict):
             problems.append(f"{key}: its keys already have values; give the block or its keys, not both")
-        place[last] = parse_value(text)
+        values[last] = parse_value(text)
     if problems:
         raise ConfigError(problems)
     return settings
 
 
 def read_recipe_file(path: str | Path) -> dict[str, Any]:
-    """The settings in a recipe file.
+    """Read the settings from a recipe file.
 
     Raises:
         NotFoundError: There is no such file.
-        ConfigError: It is no YAML mapping with a task.
+        ConfigError: The file is not a YAML mapping with a task.
     """
     path = Path(path)
     try:
@@ -363,24 +405,24 @@ def read_recipe_file(path: str | Path) -> dict[str, Any]:
 
 
 def read_config(path: Path) -> RunConfig:
-    """The settings of a run from its file; what later releases added to that is passed over."""
+    """Read the settings of a run from its file; settings that only a later release knows are ignored."""
     return RunConfig(**{key: value for key, value in read_recipe_file(path).items() if key in FIELDS})
 
 
 def write_recipe_file(config: RunConfig, path: Path) -> None:
-    """Write the file that repeats the run."""
+    """Write the recipe file that repeats the run."""
     head = f"# Repeat this run:  hfrecipes run {path.name} output_dir=<another folder>\n"
     path.write_text(head + to_yaml(config), encoding="utf-8")
 
 
 def to_yaml(config: RunConfig) -> str:
-    """The settings as a recipe file, unset ones left out."""
+    """The settings as the text of a recipe file, without those that are not set."""
     empty: tuple[Any, ...] = (None, {}, [], False)
-    values = {
-        key: value
-        for key, value in dataclasses.asdict(config).items()
-        if value not in empty or (key == "early_stopping" and value is False)
-    }
+    values = {}
+    for key, value in dataclasses.asdict(config).items():
+        # early_stopping is true by default, so false says something.
+        if value not in empty or (key == "early_stopping" and value is False):
+            values[key] = value
     return dump(values)
 
 
@@ -388,27 +430,27 @@ def to_yaml(config: RunConfig) -> str:
 
 
 def local_path(name: str) -> str:
-    """Turn `pkg://<package>/<path>[#sha256=<hash of model.safetensors>]` into a path; other names pass.
+    """Turn `pkg://<package>/<path>[#sha256=<hash of model.safetensors>]` into a path; return other names unchanged.
 
-    Models and data that travel inside Python packages get a name that is the same on every machine.
+    Models and data inside Python packages get a name that is the same on every machine.
 
     Raises:
         MissingPackageError: The package is not installed.
-        ModelError: The weights are not the ones that the name promises.
+        ModelError: The weights have another hash than the name says.
     """
     if not name.startswith("pkg://"):
         return name
-    place, _, digest = name.removeprefix("pkg://").partition("#sha256=")
-    package, _, inside = place.partition("/")
+    location, _, expected_hash = name.removeprefix("pkg://").partition("#sha256=")
+    package, _, inside = location.partition("/")
+    # find_spec does not import the package, which may have no importable dependencies.
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise MissingPackageError(f"{name} needs the package {package}: pip install {package.replace('_', '-')}")
     path = Path(spec.submodule_search_locations[0], inside)
-    if digest:
-        with open(path / "model.safetensors", "rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != digest:
-            raise ModelError(
-                f"{path / 'model.safetensors'} has the sha256 {found}, expected {digest}: reinstall {package}"
-            )
+    if expected_hash:
+        weights = path / "model.safetensors"
+        with open(weights, "rb") as file:
+            actual_hash = hashlib.file_digest(file, "sha256").hexdigest()
+        if actual_hash != expected_hash:
+            raise ModelError(f"{weights} has the sha256 {actual_hash}, expected {expected_hash}: reinstall {package}")
     return str(path)

@@ -2,13 +2,13 @@
 
 HFRecipesError
 ├── ConfigError        (ValueError)       a setting is unknown, of the wrong type, or contradicts another
-├── NotFoundError      (LookupError)      a task, a recipe file, a run or a model is not where it was looked for
+├── NotFoundError      (LookupError)      a task, a recipe file, a dataset, a run or a model does not exist
 ├── DataError          (ValueError)       the rows or their file cannot be used as they are
 ├── ModelError         (ValueError)       the model folder or its weights cannot be used
-├── DivergedError      (ArithmeticError)  the loss or the weights stopped being numbers in training
-├── OutputError        (FileExistsError)  the output folder holds something that would be lost
-├── HubError           (ConnectionError)  the Hub refused, or could not be reached
-└── MissingPackageError (ImportError)     an optional package is needed and not installed
+├── DivergedError      (ArithmeticError)  the loss or the weights became NaN or infinite in training
+├── OutputError        (FileExistsError)  the output folder holds something that would be overwritten
+├── HubError           (ConnectionError)  the Hub refused a request, or could not be reached
+└── MissingPackageError (ImportError)     a required optional package is not installed
 
 A message says what was found, what was expected, and the edit that fixes it.
 """
@@ -33,11 +33,11 @@ __all__ = [
 
 
 class HFRecipesError(Exception):
-    """Base of all errors below: catch this one to catch them all."""
+    """Base class of all errors below: catch it to catch them all."""
 
 
 class ConfigError(HFRecipesError, ValueError):
-    """One or more settings are wrong; every problem found is listed.
+    """One or more settings are wrong; the message lists every problem.
 
     Attributes:
         problems: One sentence for each problem.
@@ -45,19 +45,22 @@ class ConfigError(HFRecipesError, ValueError):
 
     def __init__(self, problems: str | Sequence[str]) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
-        head = "" if len(self.problems) == 1 else f"{len(self.problems)} settings need an edit:\n- "
-        super().__init__(head + "\n- ".join(self.problems))
+        message = "\n- ".join(self.problems)
+        # A single problem is a plain sentence, which fits on the line that the command prints.
+        if len(self.problems) != 1:
+            message = f"{len(self.problems)} settings need an edit:\n- {message}"
+        super().__init__(message)
 
 
 class NotFoundError(HFRecipesError, LookupError):
-    """A task, a recipe file, a run or a model is not where it was looked for."""
+    """A task, a recipe file, a dataset, a run or a model does not exist."""
 
 
 class DataError(HFRecipesError, ValueError):
     """The rows, or the file that holds them, cannot be used as they are.
 
     Attributes:
-        rows: Places of the rows at fault, counted from 0, where that is what is wrong.
+        rows: Indices of the invalid rows, counted from 0; empty where the problem is not in single rows.
     """
 
     def __init__(self, message: str, *, rows: Iterable[int] = ()) -> None:
@@ -70,27 +73,28 @@ class ModelError(HFRecipesError, ValueError):
 
 
 class DivergedError(HFRecipesError, ArithmeticError):
-    """The loss or the weights stopped being numbers in training; the last checkpoint is as it was."""
+    """The loss or the weights became NaN or infinite in training; the last checkpoint is unchanged."""
 
 
 class OutputError(HFRecipesError, FileExistsError):
-    """The output folder holds something that would be lost."""
+    """The output folder holds something that would be overwritten."""
 
 
 class HubError(HFRecipesError, ConnectionError):
-    """The Hub refused, or could not be reached."""
+    """The Hub refused a request, or could not be reached."""
 
 
 class MissingPackageError(HFRecipesError, ImportError):
-    """An optional package is needed and not installed."""
+    """A required optional package is not installed."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A ` (did you mean ...?)` for the known word closest to `word`, or nothing.
+    """The hint ` (did you mean ...?)` with the known word closest to `word`; empty if none is close.
 
     Example:
         >>> nearest("learning_rat", ["learning_rate", "seed"])
         ' (did you mean learning_rate?)'
     """
+    # The default cutoff of difflib: lower ones suggest words that have nothing to do with the one typed.
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean {close[0]}?)" if close else ""

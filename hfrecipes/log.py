@@ -1,4 +1,4 @@
-"""One line for each decision, printed by one process of several."""
+"""Log one line for each decision, from one process even when training runs in several."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ logger = logging.getLogger("hfrecipes")
 
 
 def is_main() -> bool:
-    """Whether this process is the one that speaks and writes."""
+    """Whether this process is the one that prints and writes files."""
+    # torchrun and accelerate launch set RANK before the libraries are imported, so torch is not needed to know.
     return os.environ.get("RANK", "0") == "0"
 
 
 def log(sentence: str) -> None:
-    """Log the sentence for the user to read; `logging.getLogger("hfrecipes").setLevel("WARNING")` mutes it."""
+    """Print a sentence for the user; `logging.getLogger("hfrecipes").setLevel("WARNING")` turns these off."""
     if is_main():
         logger.info(sentence)

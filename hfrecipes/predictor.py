@@ -4,34 +4,65 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import metrics, run_folder
 from .config import RunConfig, read_recipe_file, resolve, training_types
 from .data import checks, sources
-from .data.columns import check_lists, find_columns, normalize_columns
-from .data.columns import rename as columns_rename
-from .data.rows import Data, drop_blind_answers, drop_groups, name_classes, number_rows
-from .data.splits import choose_splits
+from .data.columns import check_lists, find_columns, normalize_columns, rename
+from .data.rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows
+from .data.splits import choose_splits, task_groups
 from .errors import ConfigError, DataError, ModelError, NotFoundError, OutputError
-from .evaluation import generation, scoring
-from .evaluation.inference import collator, predict_rows
+from .evaluation import generation, inference
+from .evaluation.evaluate import Predicted, score_split
+from .evaluation.holder import trainer_for_prediction
+from .evaluation.inference import Inference, InferenceSettings
+from .evaluation.scoring import Scores
 from .hub.client import reason
 from .hub.names import hub_name, model_path
 from .log import log
 from .models import adapters
-from .models.directory import ADAPTER, PADDING, TUNED, as_model_error, is_adapter, quiet, save
-from .models.hardware import machine_arguments, one_gpu
-from .models.heads import bring_body_to, compute_in_float32
-from .models.loading import fit_length, is_quantized, load_tokenizer
-from .recipe import Recipe, arguments_name
+from .models.binding import bind_trained_tokenizer, trained_model
+from .models.directory import ADAPTER, is_adapter, save
+from .recipe import Recipe, arguments_name, file_formats, input_columns, option_types, text_column
 from .registry import find, tasks
+from .run_folder import RunInfo
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PretrainedConfig, Trainer, TrainingArguments
+    from transformers import Trainer
+
+_KNOWN = set(RunConfig.__dataclass_fields__)
+# Keywords of a model that a run of somebody else may have: the others run code, or name places of this machine.
+_HARMLESS = ("path", "revision", "subfolder", "quantization_config", "dtype")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of one split.
+
+    Attributes:
+        split: Name of the split, or `the data` where it has one part.
+        rows: Number of rows with a reference.
+        scores: Metric -> score, with its interval and its baseline.
+        notes: Sentences on the rows: labels that the model does not know, rows that it was trained on.
+    """
+
+    split: str
+    rows: int
+    scores: Scores
+    notes: list[str]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Plain values by metric."""
+        return {name: entry.value for name, entry in self.scores.items()}
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in list(self.metrics.items())[:3])
+        return f"Evaluation({self.rows} rows of {self.split}: {shown})"
 
 
 class Predictor:
@@ -39,23 +70,30 @@ class Predictor:
 
     Attributes:
         recipe: Task with its options, tokenizer and labels.
-        trainer: Plain Trainer that runs the model.
+        trainer: Plain Trainer that holds the model.
+        config: Settings of the run.
     """
 
-    def __init__(self, recipe: Recipe, trainer: Trainer, config: RunConfig) -> None:
+    def __init__(self, recipe: Recipe, trainer: Trainer, config: RunConfig, folder: Path | None = None) -> None:
         self.recipe = recipe
         self.trainer = trainer
         self.config = config
+        self._folder = folder
+
+    # --- predict -------------------------------------------------------------------------------------------------
 
     def predict(self, rows: Any) -> Any:
         """Predict rows that the model has not seen.
 
         Args:
-            rows: A text, a list of texts, a file's path, or rows with the columns of training in any form that `run`
-                takes as dataset.
+            rows: A text, a list of texts, the path of a file, or rows with the columns of training in any form that
+                `run` takes as dataset.
 
         Returns:
             One prediction for a single text, else a list with one per row.
+
+        Raises:
+            DataError: The rows do not have the columns that the model reads.
 
         Example:
             >>> hfrecipes.load("runs/quickstart").predict("Where is my parcel?")["label"]  # doctest: +SKIP
@@ -66,18 +104,14 @@ class Predictor:
             rows = Path(rows)
         if isinstance(rows, str) or self._is_row(rows):
             return self.predict([rows])[0]
-        if self.recipe.text is None and isinstance(rows, list) and any(isinstance(row, str) for row in rows):
-            raise DataError(f"found a bare text, expected rows with {' and '.join(self.reads)}")
-        if isinstance(rows, list) and rows and all(isinstance(row, str) for row in rows):
-            rows = [{self.recipe.text: row} for row in rows]
         if isinstance(rows, list) and not rows:
             return []
-        header, formats = not sources.by_position(self.config.columns), self.recipe.formats
-        found = sources.one_part(rows, header=header, formats=formats)
-        return predict_rows(self.trainer, self.recipe, self.prepare(found, self._columns_in(found)))
+        prepared = self._prepared(self._as_rows(rows))
+        predictions = inference.predict_rows(self._inference(), prepared)
+        return generation.add_texts(self._inference(), prepared, predictions, scored=False)
 
     def stream(self, row: Mapping[str, Any], show: Callable[[str], None]) -> str:
-        """What the model writes behind one row, shown piece by piece while it is written.
+        """What the model writes after one row, shown piece by piece while it is generated.
 
         Args:
             row: As for `predict`.
@@ -85,21 +119,42 @@ class Predictor:
 
         Returns:
             The whole text.
+
+        Raises:
+            DataError: The row has nothing that the model could continue.
         """
-        found = sources.one_part([dict(row)], header=True, formats=self.recipe.formats)
-        rows = self.prepare(found, self._columns_in(found))
-        (prompt,) = self.recipe.prompts(rows, scored=False)
-        if prompt is None:
-            raise DataError("found nothing to go on from, expected a turn of the user")
-        (made,) = generation.generate(
-            self.trainer, [prompt.input_ids], streamer=generation.Streamer(self.recipe, prompt, show)
-        )
-        return str(self.recipe.decode_generated(prompt, made)["generated_text"])
+        writer = self.recipe.writer
+        prompts = writer.prompts(self._prepared([dict(row)]), scored=False) if writer is not None else [None]
+        if writer is None or prompts[0] is None:
+            raise DataError("found nothing to continue, expected a turn of the user")
+        streamer = generation.Streamer(writer, prompts[0], show)
+        (generated,) = generation.generate(self._inference(), [prompts[0].input_ids], streamer=streamer)
+        return str(writer.decode(prompts[0], generated)["generated_text"])
 
     @property
     def reads(self) -> list[str]:
         """Columns that the model was trained on."""
-        return [name for name in self.recipe.inputs() if name in self.config.columns] or self.recipe.inputs()
+        inputs = input_columns(self.recipe)
+        return [name for name in inputs if name in self.config.columns] or inputs
+
+    def _inference(self) -> Inference:
+        settings = InferenceSettings.of(self.config.training, self.recipe)
+        return Inference(self.trainer.model, self.recipe, settings)
+
+    def _as_rows(self, rows: Any) -> Any:
+        """Bare texts as rows of the column that they belong to; anything else as it is.
+
+        Raises:
+            DataError: A text alone is not enough for the task.
+        """
+        if not isinstance(rows, list) or not any(isinstance(row, str) for row in rows):
+            return rows
+        column = text_column(self.recipe)
+        if column is None:
+            raise DataError(f"found a bare text, expected rows with {' and '.join(self.reads)}")
+        if not all(isinstance(row, str) for row in rows):
+            return rows
+        return [{column: text} for text in rows]
 
     def _is_row(self, rows: Any) -> bool:
         """Whether this is one row, and not columns of cells."""
@@ -107,104 +162,118 @@ class Predictor:
             return False
         if any(isinstance(cell, str) for cell in rows.values()):
             return True
-        lists = {
-            name.lower()
-            for column, facts in self.recipe.columns.items()
-            if isinstance(facts.kind, list)
-            for name in (column, str(self.config.columns.get(column, column)), *facts.names)
-        }
-        cells = [cell for name, cell in rows.items() if str(name).lower() in lists]
+        of_lists = set()
+        for column, facts in self.recipe.columns.items():
+            if isinstance(facts.kind, list):
+                names = (column, str(self.config.columns.get(column, column)), *facts.names)
+                of_lists.update(name.lower() for name in names)
+        cells = [cell for name, cell in rows.items() if str(name).lower() in of_lists]
         if cells:
             return not len(cells[0]) or not isinstance(cells[0][0], list)
-        return not all(map(sources.is_column, rows.values()))
+        return not all(sources.is_column(cell) for cell in rows.values())
 
-    def _columns_in(self, rows: Dataset) -> dict[str, str]:
-        """Columns of training, as far as these rows have them; others are found by the usual names."""
+    # --- rows ----------------------------------------------------------------------------------------------------
+
+    def _prepared(self, rows: Any) -> Dataset:
+        """Rows to predict from any source, under the column names of the task, checked."""
+        header = not sources.by_position(self.config.columns)
+        raw = sources.one_part(rows, header=header, formats=file_formats(self.recipe))
+        prepared = self._in_columns(raw, self._known_columns(raw), needs_reference=False)
+        empty = checks.empty_texts(prepared, self.recipe)
+        if empty:
+            problems = [checks.Finding("error", sentence, indices) for sentence, indices in empty.items()]
+            raise DataError("; ".join(checks.about_rows("input", problem) for problem in problems))
+        return prepared
+
+    def _known_columns(self, rows: Dataset) -> dict[str, str | int]:
+        """Columns of training, as far as these rows have them; others are found by their usual names."""
         given = {column: str(name) for column, name in self.config.columns.items()}
         return {column: name for column, name in given.items() if name in rows.column_names}
 
-    def prepare(self, rows: Dataset, given: Mapping[str, str | int], *, reference: bool = False) -> Dataset:
-        """The rows under the task's column names, checked.
-
-        Args:
-            rows: Raw rows.
-            given: Column of the rows for columns of the task.
-            gold: Whether they must have answers.
+    def _in_columns(self, rows: Dataset, given: Mapping[str, str | int], *, needs_reference: bool) -> Dataset:
+        """The rows under the column names of the task.
 
         Raises:
-            DataError: A column lacks, or a row has no text.
+            DataError: They do not have the columns that the model was trained on.
         """
         kind, trained = type(self.recipe), set(self.config.columns)
         rows, given = normalize_columns(rows, self.recipe, given)
-        columns = find_columns(rows.column_names, kind, given, reference=reference)
-        inputs = set(kind.inputs())
+        columns = find_columns(rows.column_names, kind, given, needs_reference=needs_reference)
+        inputs = set(input_columns(kind))
         if trained and inputs & set(columns) != inputs & trained:
             wanted = " and ".join(name for name in kind.columns if name in inputs & trained)
-            found = " and ".join(repr(columns[name]) for name in kind.columns if name in inputs & set(columns))
+            present = " and ".join(repr(columns[name]) for name in kind.columns if name in inputs & set(columns))
             raise DataError(
-                f"this model reads {wanted}; found {found}: give rows with those columns, or columns.<name>="
+                f"this model reads {wanted}; found {present}: give rows with those columns, or columns.<name>="
             )
-        rows = columns_rename(rows, columns, kind, "train" if reference else "test")
-        if reference:
+        rows = rename(rows, columns, kind, "train" if needs_reference else "test")
+        if needs_reference:
             check_lists(rows, columns, kind)
-        empty = {} if reference else checks.empty_texts(rows, self.recipe)
-        if empty:
-            raise DataError("; ".join(checks.name_rows("input", *problem) for problem in empty.items()))
         return rows
 
+    # --- evaluate ------------------------------------------------------------------------------------------------
+
     def evaluate(
-        self, dataset: Any, *, splits: Mapping[str, str | None] | None = None, columns: Any = None
+        self,
+        dataset: Any,
+        *,
+        splits: Mapping[str, str | None] | None = None,
+        columns: Mapping[str, str | int] | None = None,
     ) -> Evaluation:
-        """Score the model on rows with answers.
+        """Score the model on rows with references, as a run scores its own splits.
 
         Args:
             dataset: Anything that `run` takes; its test split is scored, else validation, else the only one.
             splits: `{"test": name}` for another split.
             columns: Columns of the dataset, as `run` takes them.
+
+        Raises:
+            DataError: The rows cannot be scored.
         """
-        given = dict(columns or {})
-        header = not sources.by_position(given or self.config.columns)
-        found = sources.read(dataset, header=header, formats=self.recipe.formats)
-        chosen = choose_splits(list(found), splits or {})
-        name = chosen.get("test") or chosen.get("validation") or next(iter(found))
-        rows = self.prepare(found[name], given or self._columns_in(found[name]), reference=True)
-        prepared = Data({"test": rows}, {}, {"test": name})
-        name_classes(prepared, type(self.recipe))
-        drop_blind_answers(prepared, type(self.recipe))
-        number_rows(prepared)
-        checks.check(prepared, self.recipe, in_training=False)
-        drop_groups(prepared)
-        notes = list(checks.scored_as_wrong(prepared, self.recipe).values())
+        header = not sources.by_position(columns or self.config.columns)
+        parts = sources.read(dataset, header=header, formats=file_formats(self.recipe))
+        chosen = choose_splits(list(parts), splits or {})
+        name = chosen.get("test") or chosen.get("validation") or next(iter(parts))
+        data = self._checked(parts[name], name, dict(columns or {}))
+        rows, recipe = data.splits["test"], self.recipe
+        notes = [*checks.scored_as_wrong(data, recipe).values(), *self._seen_in_training(rows)]
         for note in notes:
             log(note)
-        rows = prepared.splits["test"]
-        predictions = predict_rows(self.trainer, self.recipe, rows, scored=True)
-        references = checks.references(self.recipe, rows)
-        scored = sum(reference is not None for reference in references)
-        if not scored:
-            raise DataError(f"none of {len(rows)} rows has an answer to score against")
-        if scored < len(rows):
-            log(f"{len(rows) - scored} of {len(rows)} rows have no answer; they are not scored")
-        seed = self.config.training.get("seed", 42)
-        others, groups = self.config.metrics, self.recipe.groups(rows)
-        measured = scoring.scores(self.recipe, predictions, references, seed=seed, others=others, groups=groups)
-        return Evaluation(name if len(found) > 1 else "the data", scored, measured, notes)
+        references = checks.references(recipe, rows)
+        known = sum(reference is not None for reference in references)
+        if not known:
+            raise DataError(f"none of {len(rows)} rows has a reference to score against")
+        predictions = inference.predict_rows(self._inference(), rows)
+        predictions = generation.add_texts(self._inference(), rows, predictions, scored=True)
+        scored = score_split(
+            recipe,
+            name if len(parts) > 1 else "the data",
+            Predicted(rows, references, task_groups(rows, recipe), predictions),
+            None if self._folder is None else run_folder.read_baseline(self._folder),
+            seed=self.config.training.get("seed", 42),
+            metrics=self.config.metrics,
+        )
+        return Evaluation(name if len(parts) > 1 else "the data", known, scored, notes)
+
+    def _checked(self, raw: Dataset, name: str, given: Mapping[str, str | int]) -> Data:
+        """The rows to score, checked as those of a run are."""
+        rows = self._in_columns(raw, given or self._known_columns(raw), needs_reference=True)
+        kind = type(self.recipe)
+        data = drop_empty_references(name_classes(Data({"test": rows}, {}, {"test": name}), kind), kind)
+        return drop_helper_columns(checks.check_rows(number_rows(data), self.recipe, in_training=False))
+
+    def _seen_in_training(self, rows: Dataset) -> list[str]:
+        """A sentence where the model was trained on some of these rows."""
+        trained_on = None if self._folder is None else run_folder.read_trained_on(self._folder)
+        if trained_on is None:
+            return []
+        seen = sum(key in trained_on for key in checks.input_keys(rows, self.recipe))
+        if not seen:
+            return []
+        return [f"{seen} of {len(rows)} inputs are rows that the model was trained on, so its scores are optimistic"]
 
 
-class Evaluation:
-    """Scores of one split, and sentences on labels in it that the model lacks, which count as wrong."""
-
-    def __init__(self, split: str, rows: int, found: dict[str, dict[str, Any]], notes: list[str]) -> None:
-        self.split, self.rows, self.scores, self.notes = split, rows, found, notes
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Plain values by metric."""
-        return {name: entry["value"] for name, entry in self.scores.items()}
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name} {value:.3f}" for name, value in list(self.metrics.items())[:3])
-        return f"Evaluation({self.rows} rows of {self.split}: {shown})"
+# --- load and merge ----------------------------------------------------------------------------------------------
 
 
 def load(path: str | os.PathLike[str]) -> Predictor:
@@ -232,182 +301,121 @@ def merge(path: str | os.PathLike[str], destination: Path) -> None:
 
     Raises:
         ModelError: There is no adapter, or it is of a method that cannot be merged.
-        OutputError: The destination holds something.
+        OutputError: The destination is not empty.
     """
     run_folder.check_place(destination)
     if destination.exists() and any(destination.iterdir()):
         raise OutputError(f"{destination} is not empty: choose another folder")
     run, is_foreign = _find(os.fspath(path))
-    place = run / ADAPTER if is_adapter(run / ADAPTER) else run
-    if not is_adapter(place):
-        raise ModelError(f"{path}: there is nothing to merge, its model is whole as it stands")
-    predictor = _load(place, is_foreign)
+    folder = run / ADAPTER if is_adapter(run / ADAPTER) else run
+    if not is_adapter(folder):
+        raise ModelError(f"{path}: there is nothing to merge, it holds a whole model")
+    predictor = _load(folder, is_foreign)
     if adapters.is_adapted(predictor.trainer.model):
         raise ModelError(f"{path} was trained with {adapters.method_of(predictor.config.lora)}, which cannot be merged")
     files = save(predictor.trainer.model, predictor.recipe.tokenizer, destination)
-    for name in (run_folder.RECIPE, run_folder.METRICS, run_folder.CARD):
-        source = next((one / name for one in (run, place) if (one / name).exists()), None)
-        if source is not None:
-            (destination / name).write_bytes(source.read_bytes())
+    for name in (run_folder.RECIPE, run_folder.METRICS, run_folder.CARD, run_folder.BASELINE):
+        for source in (run / name, folder / name):
+            if source.exists():
+                (destination / name).write_bytes(source.read_bytes())
+                break
     if not run_folder.is_complete(destination):  # an adapter alone has no scores
         run_folder.write_json(destination / run_folder.METRICS, {})
-    about = run_folder.read_json(run / run_folder.RUN)
-    if about:
-        run_folder.write_json(destination / run_folder.RUN, {**about, "files": files})
+    info = RunInfo.read(run)
+    if info is not None:
+        replace(info, files=files).write(destination)
+
+
+def _load(folder: Path, is_foreign: bool) -> Predictor:
+    run = folder
+    # Some methods of PEFT leave nothing to merge, and so no whole model.
+    if is_adapter(folder / ADAPTER) and not (folder / "config.json").exists():
+        folder = folder / ADAPTER
+    config, recipe = _settings(folder, is_foreign)
+    base = model_path(config) or ""
+    if is_foreign and is_adapter(folder) and not (hub_name(base) or base.startswith("pkg://")):
+        raise ModelError(f"this adapter names the base {base}, which is none that others can load")
+    trusted = isinstance(config.model, dict) and bool(config.model.get("trust_remote_code"))
+    here = replace(config, model={"path": str(folder), "trust_remote_code": trusted})
+    bind_trained_tokenizer(recipe, here)
+    model = trained_model(recipe, here, config.model, folder)
+    return Predictor(recipe, trainer_for_prediction(here, recipe, model, folder), here, run)
+
+
+# --- where it is -------------------------------------------------------------------------------------------------
 
 
 def _find(name: str) -> tuple[Path, bool]:
     """Folder of the run, and whether it came from the Hub, where anybody may have written it."""
     name = os.path.expanduser(name)
     if os.path.isdir(name):
-        if not Path(name, run_folder.RECIPE).exists():
-            raise ModelError(f"{name} has no {run_folder.RECIPE}: expected the folder that a run of hfrecipes left")
-        parts = sorted(one.name for one in Path(name).iterdir() if (one / run_folder.RUN).exists())
-        if parts and not Path(name, run_folder.RUN).exists():
-            raise ModelError(f"{name} holds several runs: choose one of {', '.join(parts)}")
-        if not (run_folder.is_complete(Path(name)) or is_adapter(name)):
-            raise ModelError(f"the run in {name} is not complete: the command that started it resumes it")
-        return Path(name), False
+        return _local(Path(name)), False
     repository, _, revision = name.partition("@")
     is_part = repository.count("/") == 2 and repository.endswith(f"/{ADAPTER}")
-    repository = repository.removesuffix(f"/{ADAPTER}") if is_part else repository
+    if is_part:
+        repository = repository.removesuffix(f"/{ADAPTER}")
     if hub_name(repository) is None or "/" not in repository:
         raise NotFoundError(f"there is no run {name}: give the folder of a run, or a Hub id such as me/model")
     return _from_hub(repository, revision, ADAPTER if is_part else ""), True
 
 
+def _local(folder: Path) -> Path:
+    """The folder, which is seen to hold one complete run.
+
+    Raises:
+        ModelError: It does not.
+    """
+    if not (folder / run_folder.RECIPE).exists():
+        raise ModelError(f"{folder} has no {run_folder.RECIPE}: expected the folder that a run of hfrecipes left")
+    parts = sorted(part.name for part in folder.iterdir() if (part / run_folder.RUN).exists())
+    if parts and not (folder / run_folder.RUN).exists():
+        raise ModelError(f"{folder} holds several runs: choose one of {', '.join(parts)}")
+    if not (run_folder.is_complete(folder) or is_adapter(folder)):
+        raise ModelError(f"the run in {folder} is not complete: the command that started it resumes it")
+    return folder
+
+
 def _from_hub(name: str, revision: str, part: str) -> Path:
-    """Folder of a model that a run pushed, or of the adapter in it, fetched where the cache lacks it."""
+    """Folder of a model that a run pushed, or of the adapter in it, downloaded unless it is in the cache."""
     from huggingface_hub import snapshot_download
 
     patterns = {"allow_patterns": f"{part}/*"} if part else {"ignore_patterns": ["checkpoint-*", f"{ADAPTER}/*"]}
     try:
-        place = Path(snapshot_download(name, revision=revision or None, **patterns)) / part
+        folder = Path(snapshot_download(name, revision=revision or None, **patterns)) / part
     except Exception as error:
         raise NotFoundError(f"{name} is no folder here, and the Hub did not give it: {reason(error)}") from error
-    if not (place / run_folder.RECIPE).exists():
+    if not (folder / run_folder.RECIPE).exists():
         raise ModelError(f"{name} has no {run_folder.RECIPE}: expected a model that a run of hfrecipes pushed")
-    return place
+    return folder
 
 
-def _settings(place: Path, is_foreign: bool) -> tuple[RunConfig, Recipe]:
+def _settings(folder: Path, is_foreign: bool) -> tuple[RunConfig, Recipe]:
     """Settings and task of a saved run, checked as those of a new one are.
 
     Raises:
         ModelError: They are not what a run leaves, or ask to run what others wrote.
     """
+    file = folder / run_folder.RECIPE
     try:
-        settings = {key: value for key, value in read_recipe_file(place / run_folder.RECIPE).items() if key in _KNOWN}
+        settings = {key: value for key, value in read_recipe_file(file).items() if key in _KNOWN}
         task = settings["task"]
         if is_foreign and task not in tasks():
             raise ModelError(
-                f"this model was trained with a task of its author's own, {task}: fetch both, and load the folder"
+                f"this model was trained with a task of its author's own, {task}: download both, and load the folder"
             )
         kind = find(task)
         training = training_types(arguments_name(kind))
-        config = resolve(settings, option_types=kind.option_types(), training=training)
+        config = resolve(settings, option_types=option_types(kind), training=training)
         recipe = kind(**config.options)
     except ConfigError as error:
-        raise ModelError(f"{place / run_folder.RECIPE} is not as a run leaves it: {error}") from error
+        raise ModelError(f"{file} is not as a run leaves it: {error}") from error
     return (_harmless(config) if is_foreign else config), recipe
 
 
-_KNOWN = set(RunConfig.__dataclass_fields__)
-
-
 def _harmless(config: RunConfig) -> RunConfig:
-    """Settings that others wrote, without what would have their code run, or files written at places they choose."""
+    """Settings that others wrote, without what would run their code, or write files to places they choose."""
     shipped = [name for name in config.metrics if name in metrics.names()]
     model = config.model
     if isinstance(model, dict):
-        kept = ("path", "revision", "subfolder", "quantization_config", "dtype")
-        model = {key: value for key, value in model.items() if key in kept}
+        model = {key: value for key, value in model.items() if key in _HARMLESS}
     return replace(config, metrics=shipped, model=model)
-
-
-def _load(place: Path, is_foreign: bool) -> Predictor:
-    if is_adapter(place / ADAPTER) and not (place / "config.json").exists():  # of a method that leaves nothing to merge
-        place = place / ADAPTER
-    run, recipe = _settings(place, is_foreign)
-    name = model_path(run) or ""
-    if is_foreign and is_adapter(place) and not (hub_name(name) or name.startswith("pkg://")):
-        raise ModelError(f"this adapter names the base {name}, which is none that others can load")
-    trusted = isinstance(run.model, dict) and bool(run.model.get("trust_remote_code"))
-    config = replace(run, model={"path": str(place), "trust_remote_code": trusted})
-    return Predictor(recipe, _trainer(config, recipe, place, run.model), config)
-
-
-def _trainer(config: RunConfig, recipe: Recipe, place: Path, base: Any) -> Trainer:
-    """A Trainer that only predicts, with the batch size and precision of training.
-
-    Args:
-        config: Settings of the run, with the folder as its model.
-        recipe: The task.
-        place: Folder.
-        base: What the run started from, which an adapter is put on again.
-    """
-    import transformers
-
-    recipe.tokenizer, model_config = load_tokenizer(config, recipe.padding_side)
-    _settle(recipe, model_config, config)
-    with as_model_error(str(place)), quiet():
-        if is_adapter(place):
-            model = adapters.load(base, recipe, place)
-        else:
-            model = _whole_model(config, recipe, base, model_config)
-    model.config.pad_token_id = recipe.tokenizer.pad_token_id
-    compute_in_float32(model)
-    trainer: Trainer = getattr(transformers, recipe.trainer)(
-        model,
-        _arguments(config, recipe, place),
-        data_collator=collator(recipe, model),
-        processing_class=recipe.tokenizer,
-        preprocess_logits_for_metrics=recipe.preprocess_logits,
-        compute_loss_func=recipe.loss_function(),
-    )
-    return trainer
-
-
-def _settle(recipe: Recipe, model_config: PretrainedConfig, config: RunConfig) -> None:
-    """What training settled: length, labels, and what validation decided."""
-    fit_length(recipe, model_config, adapters.virtual_tokens(config.lora))
-    recipe.adapt_to_model(model_config)
-    if not recipe.labels:
-        recipe.labels = [model_config.id2label[number] for number in sorted(model_config.id2label)]
-    recipe.tuned = dict(getattr(model_config, TUNED, {}))
-    recipe.pads_to_max_length = getattr(model_config, PADDING, "") == "max_length"
-
-
-def _whole_model(config: RunConfig, recipe: Recipe, base: Any, model_config: PretrainedConfig) -> Any:
-    import torch
-    import transformers
-
-    # What was too large for float32 in training stays in 16 bits.
-    dtype = torch.bfloat16 if is_quantized(base) else torch.float32
-    about = dict(config.model) if isinstance(config.model, Mapping) else {}
-    model = getattr(transformers, recipe.auto_model).from_pretrained(about.pop("path"), dtype=dtype, **about)
-    if isinstance(base, Mapping) and "dtype" in base:  # the weights of the body were saved in the precision of training
-        bring_body_to(model, model_config.dtype)
-    return model
-
-
-def _arguments(config: RunConfig, recipe: Recipe, place: Path) -> TrainingArguments:
-    import transformers
-
-    size = config.training.get("per_device_eval_batch_size", recipe.defaults.get("per_device_eval_batch_size", 64))
-    plain = config.training.get("bf16") is False or config.training.get("fp16") is False
-    machine, _ = machine_arguments({"bf16": False} if plain else {})
-    arguments: TrainingArguments = getattr(transformers, arguments_name(type(recipe)))(
-        output_dir=str(place),
-        per_device_eval_batch_size=size,
-        train_sampling_strategy="group_by_length",
-        remove_unused_columns=False,
-        report_to="none",
-        label_names=["labels"],
-        eval_do_concat_batches=False,
-        seed=config.training.get("seed", 42),
-        **{name: config.training[name] for name in ("bf16_full_eval", "fp16_full_eval") if name in config.training},
-        **({"predict_with_generate": True} if recipe.trainer == "Seq2SeqTrainer" else {}),
-        **machine,
-    )
-    return one_gpu(arguments)

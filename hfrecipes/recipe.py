@@ -152,7 +152,7 @@ class Recipe:
 
     Set before the methods are called: `labels` from `infer_labels` on, `tokenizer` from `adapt_to_model` on, `seed` and
     `epoch` while the model is trained. `learned` holds what else a task learns from its training rows, as JSON values;
-    it is saved with the model and is there again after `hfrecipes.load`, as `labels` are.
+    it is saved with the model and is there again after `hfrecipes.load`, as `labels` and `calibration` are.
     """
 
     max_length: int = 512
@@ -199,8 +199,9 @@ class Recipe:
         self.tokenizer: PreTrainedTokenizerBase = None
         self.labels: list[str] = []
         self.learned: dict[str, Any] = {}
+        self.calibration: dict[str, float] = {}
         self.label_counts: dict[str, int] = {}
-        self.number_scale: tuple[float, float] | None = None
+        self.number_scale: tuple[float, float] | None = None  # mean and deviation of labels that are numbers
         self.pads_to_max_length = False
         self.seed = self.epoch = 0
         self.signatures: dict[str, str] = {}
@@ -470,3 +471,17 @@ def padding(recipe: Recipe) -> dict[str, Any]:
     The latter is for models that read padding, of which the output of a row would depend on the other rows.
     """
     return {"padding": "max_length", "max_length": recipe.max_length} if recipe.pads_to_max_length else {}
+
+
+def undefined(recipe: type[Recipe]) -> list[str]:
+    """Facts and methods that a task must define, and that this one does not.
+
+    Example:
+        >>> class Toy(Recipe):
+        ...     task, columns, samples = "toy", {}, []
+        >>> undefined(Toy)[:3]
+        ['auto_model', 'card', 'metrics']
+    """
+    missing = [name for name in ("task", "auto_model", "columns", "samples", "card") if not hasattr(recipe, name)]
+    required = ("metrics", "reference", "encode", "loss", "decode", "measure", "baseline", "baseline_predictions")
+    return missing + [name for name in required if getattr(recipe, name) is getattr(Recipe, name)]

@@ -26,20 +26,24 @@ if TYPE_CHECKING:
     from .recipe import Recipe
 
 GROUP = "hfrecipes.tasks"
-_FILES: dict[str, Path] = {}  # of modules that were imported by path, by their names
+# Module name -> file, of the modules that were imported by path.
+_FILES: dict[str, Path] = {}
 
 
 def tasks() -> dict[str, str]:
-    """Every task found, with its first line of documentation; no task is imported for it."""
-    found = {}
+    """All tasks, by name, with the first line of their documentation; none is imported."""
+    summaries = {}
+    # Files that start with "_" are shared by several tasks.
     for file in sorted(_folder().glob("[a-z]*.py")):
-        found[file.stem.replace("_", "-")] = summary(file)
+        summaries[file.stem.replace("_", "-")] = summary(file)
     for entry in _entry_points():
-        found.setdefault(entry.name, f"from {entry.dist.name if entry.dist else entry.value}")
-    return found
+        source = entry.dist.name if entry.dist else entry.value
+        summaries.setdefault(entry.name, f"from {source}")
+    return summaries
 
 
 def _entry_points() -> Iterable[EntryPoint]:
+    # Imported late, since it takes about 40 ms and finding a task of this package does not need it.
     from importlib.metadata import entry_points
 
     return entry_points(group=GROUP)
@@ -50,7 +54,7 @@ def _folder() -> Path:
 
 
 def summary(file: Path) -> str:
-    """First line of a module's docstring."""
+    """First line of a module's docstring, without importing the module."""
     doc = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
     return doc.partition("\n")[0]
 
@@ -64,17 +68,23 @@ def find(task: str) -> type[Recipe]:
     Raises:
         NotFoundError: There is no such task.
     """
-    name = task.replace("_", "-")
-    if task.endswith(".py"):
+    if is_task_file(task):
         return _recipe_in(import_file(Path(task)))
-    if (_folder() / f"{name.replace('-', '_')}.py").exists():
-        return _recipe_in(importlib.import_module(f".tasks.{name.replace('-', '_')}", __package__))
+    name = task.replace("_", "-")
+    module = task.replace("-", "_")
+    if (_folder() / f"{module}.py").exists():
+        return _recipe_in(importlib.import_module(f".tasks.{module}", __package__))
     for entry in _entry_points():
         if entry.name == name:
-            found: type[Recipe] = entry.load()
-            return found
+            recipe: type[Recipe] = entry.load()
+            return recipe
     known = tasks()
     raise NotFoundError(f"unknown task {task}{nearest(name, known)}; there are {', '.join(known)}")
+
+
+def is_task_file(name: str) -> bool:
+    """Whether a name means the Python file of a task, rather than a task by its name or a recipe file."""
+    return name.endswith(".py")
 
 
 def import_file(path: Path, name: str | None = None) -> ModuleType:
@@ -82,18 +92,19 @@ def import_file(path: Path, name: str | None = None) -> ModuleType:
 
     Args:
         path: The file.
-        name: Name of the module, where its classes are already known by it in another process.
+        name: Name to give the module, where another process has pickled its classes under that name.
 
     Raises:
-        HFRecipesError: It is not there, or fails.
+        NotFoundError: The file does not exist, or is not a Python module.
+        HFRecipesError: The module raises an error when it is imported.
     """
     if not path.exists():
-        raise NotFoundError(f"there is no recipe module {path}")
+        raise NotFoundError(f"there is no task file {path}")
     name = name or _module_name(path)
     spec = importlib.util.spec_from_file_location(name, path)
     loader = spec.loader if spec else None
     if spec is None or loader is None:
-        raise NotFoundError(f"{path} is no Python module")
+        raise NotFoundError(f"{path} is not a Python module")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look their module up by name
     _FILES[name] = path.resolve()
@@ -105,11 +116,16 @@ def import_file(path: Path, name: str | None = None) -> ModuleType:
 
 
 def _module_name(path: Path) -> str:
-    """The name of the file, unless a module from another file has it."""
+    """The name of the file, unless a module from another file already has that name."""
     file = str(path.resolve())
-    other = getattr(sys.modules.get(path.stem), "__file__", None)
-    is_free = path.stem not in sys.modules or (other is not None and os.path.realpath(other) == file)
-    return path.stem if is_free else f"{path.stem}_{zlib.crc32(file.encode()):08x}"
+    if path.stem not in sys.modules:
+        return path.stem
+    other = getattr(sys.modules[path.stem], "__file__", None)
+    # The same file again keeps its name: the new version of an edited task replaces the old one.
+    if other is not None and os.path.realpath(other) == file:
+        return path.stem
+    # A hash of the path, and not a counter, gives the same name in every process.
+    return f"{path.stem}_{zlib.crc32(file.encode()):08x}"
 
 
 def file_of(recipe: type[Recipe]) -> Path | None:
@@ -118,50 +134,68 @@ def file_of(recipe: type[Recipe]) -> Path | None:
 
 
 def _recipe_in(module: ModuleType) -> type[Recipe]:
+    """The only Recipe class that a module defines, rather than imports."""
     from .recipe import Recipe
 
-    own: list[Any] = [
-        one
-        for one in vars(module).values()
-        if inspect.isclass(one) and issubclass(one, Recipe) and one.__module__ == module.__name__
-    ]
-    if len(own) != 1:
-        raise NotFoundError(f"{module.__file__} defines {len(own)} Recipe classes, expected one")
-    found: type[Recipe] = own[0]
-    return found
+    recipes: list[type[Recipe]] = []
+    for value in vars(module).values():
+        if inspect.isclass(value) and issubclass(value, Recipe) and value.__module__ == module.__name__:
+            recipes.append(value)
+    if len(recipes) != 1:
+        raise NotFoundError(f"{module.__file__} defines {len(recipes)} Recipe classes, expected one")
+    return recipes[0]
 
 
 def options(recipe: type[Recipe]) -> list[tuple[str, Any, Any, str]]:
-    """Name, type, default and explanation of each option; the explanation is the literal under the field."""
-    texts = {}
-    for kind in reversed(recipe.__mro__[:-1]):
-        body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
-        members = body.body if isinstance(body, ast.ClassDef) else []
-        for field, text in itertools.pairwise(members):
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
-                texts[field.target.id] = str(getattr(text.value, "value", ""))
+    """Name, type, default and explanation of each option; the explanation is the string under the field."""
+    explanations: dict[str, str] = {}
+    # From the base class down, so that a task may explain an option anew.
+    for cls in reversed(recipe.__mro__[:-1]):
+        explanations |= _explanations_in(cls)
     types = recipe.option_types()
-    return [
-        (f.name, types[f.name], f.default, " ".join(texts.get(f.name, "").split())) for f in dataclasses.fields(recipe)
-    ]
+    listed = []
+    for field in dataclasses.fields(recipe):
+        listed.append((field.name, types[field.name], field.default, explanations.get(field.name, "")))
+    return listed
+
+
+def _explanations_in(cls: type) -> dict[str, str]:
+    """The strings under the fields of a class, by field; Python drops them, so they are read from the source."""
+    definition = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    explanations: dict[str, str] = {}
+    if not isinstance(definition, ast.ClassDef):
+        return explanations
+    for field, text in itertools.pairwise(definition.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
+            words = str(getattr(text.value, "value", "")).split()
+            explanations[field.target.id] = " ".join(words)
+    return explanations
 
 
 def recipe_files() -> dict[str, Path]:
     """Recipe files that ship with the package, by `<task>/<name>`."""
+    # In the repository they are in recipes/; an installed package has them in hfrecipes/_recipes.
     folder = Path(str(files("hfrecipes._recipes")))
     return {f"{file.parent.name}/{file.stem}": file for file in sorted(folder.glob("*/*.yaml"))}
 
 
 def find_recipe_file(name: str) -> Path | None:
-    """The recipe file that `name` means: a path, or a shipped `<task>/<name>`; None if it names no file."""
+    """The recipe file that `name` means: a path, or a shipped `<task>/<name>`; None if it means a task.
+
+    Raises:
+        NotFoundError: The name ends like a recipe file, and there is none.
+    """
+    # A task file exists as well, but it holds code and not settings.
+    if is_task_file(name):
+        return None
     if Path(name).is_file():
         return Path(name)
     shipped = recipe_files()
-    short = name.removeprefix("recipes/").removesuffix(".yaml")
-    if short in shipped:
-        return shipped[short]
+    short_name = name.removeprefix("recipes/").removesuffix(".yaml")
+    if short_name in shipped:
+        return shipped[short_name]
     if name.endswith((".yaml", ".yml")):
         raise NotFoundError(
-            f"there is no recipe file {name}{nearest(short, shipped)}; `hfrecipes list` shows those that ship"
+            f"there is no recipe file {name}{nearest(short_name, shipped)}; `hfrecipes list` shows the shipped ones"
         )
     return None

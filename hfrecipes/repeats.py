@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import heapq
-import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,11 @@ import numpy as np
 
 from . import run_folder
 from .config import RunConfig
-from .data import checks
-from .data.splits import _keywords, _number
+from .data.checks import written_reference
+from .data.splits import FoldSettings
 from .errors import nearest
 from .evaluation import scoring
+from .evaluation.scoring import Score, Scores
 from .recipe import Recipe
 
 OUT_OF_FOLD = "out_of_fold"  # beside the splits: all rows together, each scored once
@@ -32,102 +32,138 @@ def are_wanted(config: RunConfig) -> bool:
 
 
 def problems(config: RunConfig) -> list[str]:
-    """Sentences on settings that make no runs."""
-    found = [f"unknown setting folds.{key}{nearest(key, _KEYS)}" for key in _keywords(config) if key not in _KEYS]
-    number, fold = _number(config), _keywords(config).get("fold")
-    if config.folds is not None and not (isinstance(number, int) and number >= 2):
-        found.append(f"folds: found {number}, expected 2 or more")
-    elif fold is not None and not (isinstance(fold, int) and 1 <= fold <= number):
-        found.append(f"folds.fold: found {fold}, expected a number from 1 to {number}")
-    if config.seeds and len(set(config.seeds)) < 2:
-        found.append(f"seeds: found {config.seeds}, expected two or more that differ; for one, seed={config.seeds[0]}")
-    found += [f"seeds: found {seed}, expected 0 or more" for seed in config.seeds if seed < 0]
+    """Sentences on settings that describe no runs."""
+    found = _seed_problems(config.seeds)
+    if config.folds is not None:
+        found = _fold_problems(config.folds) + found
     if config.seeds and config.folds is not None:
         found.append("folds and seeds: give one of them")
     if config.hub and are_wanted(config):
-        found.append("hub: several runs leave no one model to push; push the one you choose:  hfrecipes push")
+        found.append("hub: several runs do not make one model to push; push the one you choose:  hfrecipes push")
     return found
+
+
+def _fold_problems(folds: int | Mapping[str, Any]) -> list[str]:
+    keys = folds if isinstance(folds, Mapping) else {}
+    found = [f"unknown setting folds.{key}{nearest(key, _KEYS)}" for key in keys if key not in _KEYS]
+    settings = FoldSettings.of(folds)
+    number: Any = settings.n_splits if settings is not None else None
+    fold: Any = settings.fold if settings is not None else None
+    if not isinstance(number, int) or number < 2:
+        found.append(f"folds: found {number}, expected 2 or more")
+    elif fold is not None and not (isinstance(fold, int) and 1 <= fold <= number):
+        found.append(f"folds.fold: found {fold}, expected a number from 1 to {number}")
+    return found
+
+
+def _seed_problems(seeds: Sequence[int]) -> list[str]:
+    found = []
+    if seeds and len(set(seeds)) < 2:
+        found.append(f"seeds: found {list(seeds)}, expected two or more that differ; for one, seed={seeds[0]}")
+    return found + [f"seeds: found {seed}, expected 0 or more" for seed in seeds if seed < 0]
 
 
 def names(config: RunConfig) -> list[str]:
     """Names of the folders of all runs, whether this command carries out each of them or one."""
-    seeds = [f"seed-{seed}" for seed in config.seeds]
-    return seeds or [f"fold-{fold}" for fold in range(1, _number(config) + 1)]
+    settings = FoldSettings.of(config.folds)
+    if settings is None:
+        return [f"seed-{seed}" for seed in config.seeds]
+    return [f"fold-{fold}" for fold in range(1, settings.n_splits + 1)]
 
 
-def parts(config: RunConfig) -> dict[str, dict[str, Any]]:
-    """Settings that each run of this command has of its own, by the name of its folder."""
-    if config.seeds:
-        return {f"seed-{seed}": {"seeds": [], "seed": seed} for seed in config.seeds}
-    keywords, all_folds = {"n_splits": _number(config), **_keywords(config)}, range(1, _number(config) + 1)
-    chosen = [keywords["fold"]] if "fold" in keywords else all_folds
-    return {f"fold-{fold}": {"folds": {**keywords, "fold": fold}} for fold in chosen}
+def parts(config: RunConfig) -> dict[str, RunConfig]:
+    """Settings of each run of this command, by the name of its folder."""
+    settings = FoldSettings.of(config.folds)
+    if settings is None:
+        return {f"seed-{seed}": _with_seed(replace(config, seeds=[]), seed) for seed in config.seeds}
+    folds = [settings.fold] if settings.fold is not None else range(1, settings.n_splits + 1)
+    keywords = {"n_splits": settings.n_splits}
+    if settings.groups is not None:
+        keywords["groups"] = settings.groups
+    return {f"fold-{fold}": replace(config, folds={**keywords, "fold": fold}) for fold in folds}
+
+
+def _with_seed(config: RunConfig, seed: int) -> RunConfig:
+    return replace(config, training={**config.training, "seed": seed})
 
 
 def whole(config: RunConfig, of_part: RunConfig) -> RunConfig:
-    """Settings of all runs together: those that were settled for one, without what is its own."""
-    folds = {key: value for key, value in _keywords(of_part).items() if key != "fold"} or None
-    return dataclasses.replace(
-        of_part,
-        training={**of_part.training, "seed": config.training["seed"]},
-        seeds=config.seeds,
-        folds=folds,
-        output_dir=config.output_dir,
+    """Settings of all runs together: those of one, without what belongs to it alone.
+
+    Args:
+        config: Settings as the user gave them.
+        of_part: Settings of one run, with every guess about the data filled in.
+    """
+    folds = of_part.folds
+    if isinstance(folds, dict):
+        folds = {key: value for key, value in folds.items() if key != "fold"} or None
+    together = replace(of_part, seeds=config.seeds, folds=folds, output_dir=config.output_dir)
+    return _with_seed(together, config.training["seed"])
+
+
+# --- scores over all runs ----------------------------------------------------------------------------------------
+
+
+def summary(each: Sequence[Mapping[str, Scores]]) -> dict[str, Scores]:
+    """Mean and standard deviation of each score over the runs, with the value of each run.
+
+    Args:
+        each: Scores by split and metric, of each run.
+    """
+    together: dict[str, Scores] = {}
+    for split, entries in each[0].items():
+        together[split] = {}
+        for name in entries:
+            of_runs = [scores.get(split, {}).get(name) for scores in each]
+            known = [entry for entry in of_runs if entry is not None]
+            if len(known) == len(each):
+                together[split][name] = _over_runs(known)
+    return together
+
+
+def _over_runs(entries: Sequence[Score]) -> Score:
+    values = tuple(entry.value for entry in entries)
+    return Score(
+        value=float(np.mean(values)),
+        baseline=_mean([entry.baseline for entry in entries]),
+        uncalibrated=_mean([entry.uncalibrated for entry in entries]),
+        deviation=float(np.std(values, ddof=1)),
+        runs=values,
     )
 
 
-# --- what comes of them ------------------------------------------------------------------------------------------
-
-
-def summary(paths: Sequence[Path]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Mean and standard deviation of each score over the runs, with each run's own."""
-    each = list(map(run_folder.read_scores, paths))
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for split, metrics in each[0].items():
-        shared = [name for name in metrics if all(name in one.get(split, {}) for one in each)]
-        found[split] = {name: _over_runs([one[split][name] for one in each]) for name in shared}
-    return found
-
-
-def _over_runs(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    values = [float("nan") if entry["value"] is None else entry["value"] for entry in entries]
-    found: dict[str, Any] = {"value": float(np.mean(values)), "sd": float(np.std(values, ddof=1))}
-    for name in ("baseline", "untuned"):
-        given = [entry[name] for entry in entries if entry.get(name) is not None]
-        if len(given) == len(entries):
-            found[name] = float(np.mean(given))
-    return {**found, "runs": values}
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Mean of numbers that all runs have."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
 
 
 def out_of_fold(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """Each row of train with its prediction, by a model that did not see it, in the order of the rows."""
-    return heapq.merge(*(_scored_rows(path, fold) for fold, path in enumerate(paths, 1)), key=lambda line: line["row"])
+    folds = [_scored_rows(path, fold) for fold, path in enumerate(paths, 1)]
+    return heapq.merge(*folds, key=lambda line: line["row"])
 
 
 def _scored_rows(path: Path, fold: int) -> Iterator[dict[str, Any]]:
-    with open(path / run_folder.PREDICTIONS, encoding="utf-8") as lines:
-        for line in map(json.loads, lines):
-            if line.pop("split") == "test":
-                yield {"fold": fold, **line}
+    for line in run_folder.read_predictions(path):
+        if line.pop("split") == "test":
+            yield {"fold": fold, **line}
 
 
-def score_all(
-    path: Path, recipe: Recipe, config: RunConfig, groups: Mapping[int, Any] | None
-) -> dict[str, dict[str, Any]]:
+def score_out_of_fold(path: Path, recipe: Recipe, config: RunConfig, groups: Mapping[int, Any] | None) -> Scores:
     """Scores over all out-of-fold predictions together, each row once, with their intervals.
 
     Args:
         path: Folder with the predictions.
         recipe: The task.
-        config: Of all runs together.
-        groups: Group of each row that was cut into folds, by its number; None for none.
+        config: Settings of all runs together.
+        groups: Group of each row that was split into folds, by its number; None where rows share nothing.
     """
     rows, predictions, references = [], [], []
-    with open(path / run_folder.PREDICTIONS, encoding="utf-8") as lines:
-        for line in map(json.loads, lines):
-            rows.append(line["row"])
-            predictions.append(line["prediction"])
-            references.append(checks.written_reference(recipe, line))
+    for line in run_folder.read_predictions(path):
+        rows.append(line["row"])
+        predictions.append(line["prediction"])
+        references.append(written_reference(recipe, line))
     of_rows = None if groups is None else [groups[row] for row in rows]
     seed, others = config.training["seed"], config.metrics
     return scoring.scores(recipe, predictions, references, seed=seed, others=others, groups=of_rows)

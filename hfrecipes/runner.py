@@ -1,4 +1,4 @@
-"""The one runner: feed a recipe to the Trainer, and leave a model with its honest scores."""
+"""The flow of a run: plan, train, save, score; alone or several times over folds or seeds."""
 
 from __future__ import annotations
 
@@ -14,20 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 from . import predictor, repeats, run_folder
 from .config import RunConfig
-from .data import checks
+from .data.checks import input_keys, written_label
 from .errors import ConfigError, ModelError
 from .evaluation import scoring
-from .evaluation.evaluate import _predict_all, _Predicted, _say_samples, _score_all
+from .evaluation.evaluate import Predicted, log_samples, predict_splits, score_splits
+from .evaluation.scoring import Scores
 from .hub import checkpoints
 from .hub.card import facts, write_card
 from .hub.client import preflight
 from .hub.push import push_run
-from .hub.settings import keywords as settings_keywords
+from .hub.settings import keywords
 from .log import is_main, log
 from .models import adapters, directory, hardware
-from .models.directory import save_tuned
+from .models.binding import model_inputs, pass_loss_inputs, remember
 from .predictor import Predictor
+from .recipe import table_metrics
+from .registry import find
 from .results import Result, Results
+from .run_folder import RunInfo
 from .training.plan import Plan, configure, default_folder, make_plan
 from .training.rehearsal import rehearse
 from .training.trainer import Job, make_job, wait_for_all
@@ -79,7 +83,7 @@ def run(
         **bare_keys: Keys of `options` or `training`, without the block: `learning_rate=3e-5`.
 
     Returns:
-        The run; with `folds` or `seeds` what all of them came to.
+        The run; with `folds` or `seeds` all of them, summarized.
 
     Raises:
         HFRecipesError: A setting, the data, the model or the output folder cannot be used; nothing was written.
@@ -88,18 +92,32 @@ def run(
         >>> result = hfrecipes.run("text-classification", model="<hub id>", dataset="texts.csv")  # doctest: +SKIP
         >>> result.metrics["test"]["accuracy"]  # doctest: +SKIP
     """
-    settings = {name: value for name, value in locals().items() if name not in ("what", "bare_keys")}
-    return _run(what, {**settings, **bare_keys})
+    given = {
+        "model": model,
+        "dataset": dataset,
+        "output_dir": output_dir,
+        "splits": splits,
+        "columns": columns,
+        "limit": limit,
+        "metrics": metrics,
+        "options": options,
+        "training": training,
+        "early_stopping": early_stopping,
+        "lora": lora,
+        "folds": folds,
+        "seeds": seeds,
+        "hub": hub,
+    }
+    return run_settings(what, {**given, **bare_keys})
 
 
-def _run(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> Result | Results:
-    config, _ = configure(what, settings)
+def run_settings(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> Result | Results:
+    """As `run`, with all settings in one mapping."""
+    config, recipe = configure(what, settings)
+    path = Path(config.output_dir or default_folder(what, config))
     if repeats.are_wanted(config):
-        return _run_each(what, settings, config)
-    plan = make_plan(what, settings)
-    if plan.config.hub and is_main():
-        name = preflight(plan.config, facts(plan.config, plan.recipe, plan.about["origin"]))
-        plan.config = replace(plan.config, hub={**settings_keywords(plan.config.hub), "repo_id": name})
+        return _run_each(config, path)
+    plan = _checked_push(make_plan(config, recipe, path))
     if run_folder.is_complete(plan.path):
         log(f"this run is complete: {plan.path}")
         result = _reload(plan)
@@ -108,55 +126,6 @@ def _run(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> Result |
     if plan.config.hub and is_main():
         log(f"pushed to {push_run(plan.path, plan.config)}")
     return result
-
-
-def _run_each(what: str | Mapping[str, Any], settings: Mapping[str, Any], config: RunConfig) -> Result | Results:
-    """The runs that `folds` or `seeds` ask for, those that are complete left as they are, and what they come to."""
-    path = Path(config.output_dir or default_folder(what, config))
-    for name, own in repeats.parts(config).items():
-        log(f"{name}: {path / name}")
-        plan = make_plan(what, {**settings, **own, "output_dir": str(path / name)})
-        together = repeats.whole(config, plan.config)
-        if is_main():
-            run_folder.claim(path, together, {})
-            run_folder.write_recipe(path, together)
-        if not run_folder.is_complete(plan.path):
-            _carry_out(plan)
-            gc.collect()  # a Trainer holds itself, and the next one needs the room
-        wait_for_all()
-    paths = [path / name for name in repeats.names(config)]
-    if not all(map(run_folder.is_complete, paths)):
-        waiting = ", ".join(part.name for part in paths if not run_folder.is_complete(part))
-        log(f"{path.name}: {waiting} are still to be run")
-        return _reload(plan)
-    if is_main():
-        _sum_up(path, paths, plan, config)
-    wait_for_all()
-    scores = run_folder.read_scores(path)
-    return Results(scoring.plain(scores), path, scores, paths, plan.recipe.headline, run_folder.read_notes(path))
-
-
-def _sum_up(path: Path, paths: list[Path], plan: Plan, config: RunConfig) -> None:
-    scores = repeats.summary(paths)
-    if config.folds is not None:
-        run_folder.write_predictions(path, repeats.out_of_fold(paths))
-        scores[repeats.OUT_OF_FOLD] = repeats.score_all(path, plan.recipe, config, plan.data.fold_groups)
-    run_folder.write_scores(path, scores, plan.data.notes)
-
-
-def _carry_out(plan: Plan) -> Result:
-    """Train, score and save."""
-    start = time.perf_counter()
-    wants_checkpoints = settings_keywords(plan.config.hub).get("every") and is_main()
-    if wants_checkpoints and checkpoints.fetch(plan.path, plan.config, plan.about["data"]):
-        run_folder.begin(plan.path, plan.config, plan.about)
-    job = make_job(plan)
-    if run_folder.last_checkpoint(job.path) is None:
-        rehearse(job, partial(_evaluate_and_save, start=start))
-    if is_main():
-        run_folder.begin(job.path, job.config, job.about)
-    _train(job)
-    return _evaluate_and_save(job, start)
 
 
 def build(what: str | Mapping[str, Any], **settings: Any) -> Trainer:
@@ -173,27 +142,93 @@ def build(what: str | Mapping[str, Any], **settings: Any) -> Trainer:
         >>> trainer = hfrecipes.build("text-classification/quickstart", num_train_epochs=1)  # doctest: +SKIP
         >>> trainer.train()  # doctest: +SKIP
     """
-    config, _ = configure(what, settings)
+    config, recipe = configure(what, settings)
     if repeats.are_wanted(config):
         raise ConfigError("folds and seeds ask for several Trainers, and build makes one: use run, or leave them out")
-    return make_job(make_plan(what, settings)).trainer
+    return make_job(make_plan(config, recipe, Path(config.output_dir or default_folder(what, config)))).trainer
+
+
+# --- several runs ------------------------------------------------------------------------------------------------
+
+
+def _run_each(config: RunConfig, path: Path) -> Result | Results:
+    """The runs that `folds` or `seeds` ask for, without those that are complete, and their summary."""
+    for name, of_part in repeats.parts(config).items():
+        log(f"{name}: {path / name}")
+        recipe = find(config.task)(**config.options)
+        plan = make_plan(of_part, recipe, path / name)
+        if is_main():
+            together = repeats.whole(config, plan.config)
+            run_folder.claim(path, together, {})
+            run_folder.write_recipe(path, together)
+        if not run_folder.is_complete(plan.path):
+            _carry_out(plan)
+            gc.collect()  # a Trainer refers to itself, and the next one needs its memory
+        wait_for_all()
+    paths = [path / name for name in repeats.names(config)]
+    waiting = [part.name for part in paths if not run_folder.is_complete(part)]
+    if waiting:
+        log(f"{path.name}: {', '.join(waiting)} are still to be run")
+        return _reload(plan)
+    if is_main():
+        _summarize(path, paths, plan, config)
+    wait_for_all()
+    scores = scoring.from_json(run_folder.read_scores(path))
+    return Results(path, scores, paths, run_folder.read_notes(path), tuple(table_metrics(plan.recipe)))
+
+
+def _summarize(path: Path, paths: list[Path], plan: Plan, config: RunConfig) -> None:
+    scores = repeats.summary([scoring.from_json(run_folder.read_scores(part)) for part in paths])
+    if config.folds is not None:
+        run_folder.write_predictions(path, repeats.out_of_fold(paths))
+        together = repeats.score_out_of_fold(path, plan.recipe, config, plan.data.fold_groups)
+        scores[repeats.OUT_OF_FOLD] = together
+    run_folder.write_scores(path, scoring.to_json(scores), plan.data.notes)
+
+
+# --- one run -----------------------------------------------------------------------------------------------------
+
+
+def _checked_push(plan: Plan) -> Plan:
+    """The plan with the full name of the repository, after it is seen that the push will be allowed."""
+    if not plan.config.hub or not is_main():
+        return plan
+    name = preflight(plan.config, facts(plan.config, plan.recipe, plan.info.origin))
+    return replace(plan, config=replace(plan.config, hub={**keywords(plan.config.hub), "repo_id": name}))
+
+
+def _carry_out(plan: Plan) -> Result:
+    """Train, score and save."""
+    start = time.perf_counter()
+    wants_checkpoints = keywords(plan.config.hub).get("every") and is_main()
+    if wants_checkpoints and checkpoints.fetch(plan.path, plan.config, plan.info.data):
+        run_folder.begin(plan.path, plan.config, plan.info)
+    job = make_job(plan)
+    # A run that was interrupted has been rehearsed before.
+    if run_folder.last_checkpoint(plan.path) is None:
+        rehearse(job, partial(_finish, start=start))
+    if is_main():
+        run_folder.begin(plan.path, job.plan.config, job.plan.info)
+    _train(job)
+    return _finish(job, start)
 
 
 def _train(job: Job) -> None:
-    checkpoint = run_folder.last_checkpoint(job.path)
+    checkpoint = run_folder.last_checkpoint(job.plan.path)
     if checkpoint:
         log(f"resuming from {checkpoint}")
-    with _pushed_on_the_way(job):
+    with _pushed_meanwhile(job):
         job.trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
 
 @contextlib.contextmanager
-def _pushed_on_the_way(job: Job) -> Iterator[None]:
-    """Checkpoints travel to the Hub while the training goes on, where that is asked for."""
-    if not settings_keywords(job.config.hub).get("every"):
+def _pushed_meanwhile(job: Job) -> Iterator[None]:
+    """Push checkpoints to the Hub while the training continues, where the settings ask for it."""
+    plan = job.plan
+    if not keywords(plan.config.hub).get("every"):
         yield
         return
-    pushed = checkpoints.Checkpoints(job.path, job.config, job.about)
+    pushed = checkpoints.Checkpoints(plan.path, plan.config, plan.info)
     job.trainer.add_callback(checkpoints.callback(pushed, job.trainer))
     try:
         yield
@@ -203,100 +238,115 @@ def _pushed_on_the_way(job: Job) -> Iterator[None]:
     pushed.finish()
 
 
+def _reload(plan: Plan) -> Result:
+    """The result of a complete run, its trained model in the Trainer."""
+    scores = scoring.from_json(run_folder.read_scores(plan.path))
+    return _result(plan, predictor.load(plan.path), scores)
+
+
+def _result(plan: Plan, loaded: Predictor, scores: dict[str, Scores]) -> Result:
+    return Result(plan.path, scores, loaded, plan.data.notes, tuple(table_metrics(plan.recipe)))
+
+
 # --- after training ----------------------------------------------------------------------------------------------
 
 
-def _evaluate_and_save(job: Job, start: float, *, saves: bool = True) -> Result:
-    """Save first, then score what was saved; without `saves`, as a rehearsal does with a large model, score alone."""
-    trainer, recipe = job.trainer, job.recipe
-    writes = trainer.is_world_process_zero()
-    number = hardware.parameters(trainer.model)
-    files: dict[str, list[str]] = {}
+def _finish(job: Job, start: float, *, saves: bool = True) -> Result:
+    """Save first, then score what was saved.
+
+    Args:
+        job: The run, trained.
+        start: When it began, in seconds.
+        saves: False where the model is only scored, as in the rehearsal of a large one.
+    """
+    plan, trainer, recipe = job.plan, job.trainer, job.plan.recipe
+    is_writer = trainer.is_world_process_zero()
+    info = replace(plan.info, parameters=hardware.parameters(trainer.model))
     if saves:
-        trainer.model, files = _save(job, write=writes)
+        trainer.model, info = _save(job, info, write=is_writer)
         trainer.model_wrapped = trainer.model
-        trainer.accelerator.free_memory()  # else it takes the merged model for a prepared one, without autocast
-    predicted = _predict_all(job)
-    if recipe.tuned and writes:
-        save_tuned(trainer.model, recipe.tuned, job.path)
-    scores, sentences = _score_all(job, predicted)
-    if writes:
-        run_folder.write_predictions(job.path, _lines(job, predicted))
-        about = {
-            **job.about,
-            **files,
-            "limits": [*job.about["limits"], *sentences],
-            "parameters": number,
-            "seconds": round(time.perf_counter() - start, 1),
-            "steps": trainer.state.global_step,
-            "energy": _energy(trainer),
-        }
-        _say_samples(next(reversed(predicted.values())).predictions)
-        write_card(job.path, job.config, recipe, scores, about)
-        run_folder.finish(job.path, scores, about, job.data.notes)
-    return _result(job, Predictor(recipe, trainer, job.config), scores)
+        trainer.accelerator.free_memory()  # otherwise it takes the merged model for a prepared one
+    inference = job.inference()
+    predicted = predict_splits(inference, plan.data, job.encoded)
+    if saves and is_writer and recipe.calibration:
+        remember(recipe, trainer.model)
+        directory.save_config(trainer.model, plan.path)
+    baseline = recipe.baseline(plan.data.splits["train"])
+    has_lora = bool(plan.config.lora)
+    scored = score_splits(inference, predicted, baseline, metrics=plan.config.metrics, lora=has_lora)
+    if is_writer:
+        info = replace(
+            info,
+            limits=[*info.limits, *scored.sentences],
+            seconds=round(time.perf_counter() - start, 1),
+            steps=trainer.state.global_step,
+            energy=_energy(trainer),
+        )
+        log_samples(next(reversed(predicted.values())).predictions)
+        run_folder.write_predictions(plan.path, _lines(plan, predicted))
+        run_folder.write_training_data(plan.path, baseline, input_keys(plan.data.splits["train"], recipe))
+        write_card(plan.path, plan.config, recipe, scored.scores, info)
+        run_folder.finish(plan.path, scoring.to_json(scored.scores), info, plan.data.notes)
+    return _result(plan, Predictor(recipe, trainer, plan.config, plan.path), scored.scores)
 
 
-def _save(job: Job, *, write: bool) -> tuple[Any, dict[str, list[str]]]:
-    """Leave the model in its folder; with adapters, see that what was left predicts as what was trained.
+def _save(job: Job, info: RunInfo, *, write: bool) -> tuple[Any, RunInfo]:
+    """Save the model; with adapters, see that what was saved predicts as what was trained.
 
     Returns:
-        The model as saved, adapters merged into it, and the names of its `files`, and of those of its `tokenizer`.
+        The model as saved, adapters merged into it, and the information with the names of its files.
     """
-    trainer, recipe, path = job.trainer, job.recipe, job.path
-    names: dict[str, list[str]] = {"files": [], "tokenizer": []}
+    plan, trainer, recipe = job.plan, job.trainer, job.plan.recipe
     if not adapters.is_adapted(trainer.model):
         if write:
-            names["files"] = directory.save(trainer.model, recipe.tokenizer, path)
-        return trainer.model, names
-    batch = trainer.data_collator([trainer.train_dataset[place] for place in range(min(2, len(trainer.train_dataset)))])
-    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # in half precision all differ
+            info = replace(info, files=directory.save(trainer.model, recipe.tokenizer, plan.path))
+        return trainer.model, info
+    first_rows = range(min(2, len(trainer.train_dataset)))
+    batch = trainer.data_collator([trainer.train_dataset[row] for row in first_rows])
+    batch = model_inputs(recipe, batch)
+    # Compared in float32: in half precision all of them differ.
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     if write:
-        names["tokenizer"] = adapters.save(model, recipe, job.config, path)
+        info = replace(info, tokenizer=adapters.save(model, recipe, plan.config, plan.path))
     trainer.accelerator.wait_for_everyone()
-    saved, expected = adapters.merge_trained(model, batch, job.config, recipe, path)
+    saved, expected = adapters.merge_trained(model, batch, plan.config, recipe, plan.path)
+    saved = pass_loss_inputs(recipe, saved)
     if write:
         if not adapters.is_adapted(saved):
-            names["files"] = directory.save(saved, recipe.tokenizer, path)
+            info = replace(info, files=directory.save(saved, recipe.tokenizer, plan.path))
         _check_saved(job, expected, batch)
-    return saved, names
+    return saved, info
 
 
 def _check_saved(job: Job, expected: Any, batch: Any) -> None:
-    """Compare what was saved with what was trained; a run that is over keeps what it has, whatever comes of it."""
+    """Compare what was saved with what was trained; what a trained run has is kept, whatever the comparison shows."""
+    plan = job.plan
     try:
-        adapters.check_saved(expected, batch, job.config, job.recipe, job.path)
+        adapters.check_saved(expected, batch, plan.config, plan.recipe, plan.path)
     except ModelError as error:
-        if job.trainer.state.global_step == 0:  # nothing is lost yet
+        if job.trainer.state.global_step == 0:  # in a rehearsal nothing is lost yet
             raise
-        log(f"warning: {error}. Everything is kept; compare:  hfrecipes evaluate {job.path} dataset=…  and  …/adapter")
+        log(f"warning: {error}. Everything is kept; compare:  hfrecipes evaluate {plan.path} dataset=…  and  …/adapter")
 
 
-def _lines(job: Job, predicted: dict[str, _Predicted]) -> Iterator[dict[str, Any]]:
-    """Each validation and test row with its number in the data, its label spelled as predictions are, and its own."""
-    for split, one in predicted.items():
+def _lines(plan: Plan, predicted: Mapping[str, Predicted]) -> Iterator[dict[str, Any]]:
+    """Each validation and test row with its number in the data, its prediction, and its label in the same spelling."""
+    for split, entry in predicted.items():
         if split == "train":
             continue
-        references = checks.references(job.recipe, one.rows)  # anew: the checkpoint may have another order of labels
-        columns = job.data.places[split], one.rows, one.predictions, references
+        columns = (plan.data.row_numbers[split], entry.rows, entry.predictions, entry.references)
         for number, row, prediction, reference in zip(*columns, strict=True):
-            label = checks.written_label(job.recipe, reference, prediction)
+            label = written_label(plan.recipe, reference, prediction)
             yield {"split": split, "row": number, **row, **label, "prediction": prediction}
 
 
 def _energy(trainer: Trainer) -> dict[str, float] | None:
-    """What the training took, where `report_to=codecarbon` had it measured."""
-    trackers = [getattr(one, "tracker", None) for one in trainer.callback_handler.callbacks]
-    found = [data for one in trackers if (data := getattr(one, "final_emissions_data", None)) is not None]
-    if not found:
-        return None
-    return {"kwh": float(f"{found[0].energy_consumed:.3g}"), "co2eq_kg": float(f"{found[0].emissions:.3g}")}
-
-
-def _result(plan: Plan, predictor: Predictor, scores: dict[str, dict[str, dict[str, Any]]]) -> Result:
-    return Result(scoring.plain(scores), plan.path, predictor.trainer, scores, predictor, plan.data.notes)
-
-
-def _reload(plan: Plan) -> Result:
-    """The result of a complete run, its trained model in the Trainer."""
-    return _result(plan, predictor.load(plan.path), run_folder.read_scores(plan.path))
+    """Energy of the training, where `report_to=codecarbon` measured it."""
+    for callback in trainer.callback_handler.callbacks:
+        measured = getattr(getattr(callback, "tracker", None), "final_emissions_data", None)
+        if measured is not None:
+            return {
+                "kwh": float(f"{measured.energy_consumed:.3g}"),
+                "co2eq_kg": float(f"{measured.emissions:.3g}"),
+            }
+    return None

@@ -1,4 +1,4 @@
-"""YAML 1.2 values: in YAML 1.1, which PyYAML follows, 5e-5 is a text and `no` is false."""
+"""Read and write YAML 1.2: in YAML 1.1, which PyYAML follows, 5e-5 is a string and `no` is false."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ import yaml
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 scalars: 5e-5 is a number, and `no`, `on` and dates are texts, as labels must be."""
+    """Reads scalars as in YAML 1.2: 5e-5 is a number, and `no`, `on` and dates are strings, as labels must be."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = {key for key in keys if keys.count(key) > 1}
-        if twice:
-            raise yaml.constructor.ConstructorError(None, None, f"key {twice.pop()!r} stands twice", node.start_mark)
+        # PyYAML keeps the last of two equal keys without a warning.
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", node.start_mark)
         return super().construct_mapping(node, deep)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes every text that either YAML version would read as something else."""
+    """Quotes every string that either version of YAML would read as something else."""
 
 
+# Tag, pattern and possible first characters of each kind of scalar; strings are all that match none.
 _SCALARS = [
     ("tag:yaml.org,2002:bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
     ("tag:yaml.org,2002:null", r"^(?:null|Null|NULL|~|)$", ["~", "n", "N", ""]),
@@ -34,34 +36,40 @@ _SCALARS = [
     ),
     ("tag:yaml.org,2002:merge", r"^(?:<<)$", "<"),
 ]
+# The loader forgets the scalars of YAML 1.1. The dumper keeps them and learns those of 1.2, so it quotes for both.
 _Loader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in _SCALARS:
     _Loader.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
     _Dumper.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
-# SafeLoader reads a leading zero as octal; YAML 1.2 does not.
-_Loader.add_constructor(
-    "tag:yaml.org,2002:int",
-    lambda loader, node: int(node.value, 0) if node.value[:2] in ("0o", "0x") else int(node.value),
-)
+
+
+def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
+    # A leading zero means octal in YAML 1.1 and nothing in 1.2, where octal numbers start with 0o.
+    if node.value[:2] in ("0o", "0x"):
+        return int(node.value, 0)
+    return int(node.value)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 
 
 def load(text: str) -> Any:
     """Read a document.
 
     Raises:
-        yaml.YAMLError: It is no YAML, or a key stands twice.
+        yaml.YAMLError: The text is not YAML, or a mapping has a duplicate key.
     """
     return yaml.load(text, Loader=_Loader)
 
 
 def dump(values: Any) -> str:
-    """Write a document that YAML 1.1 and 1.2 read alike."""
+    """Write a document that means the same in YAML 1.1 and 1.2."""
     text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     return text
 
 
 def parse_value(text: str) -> Any:
-    """The value that `text` stands for in YAML 1.2.
+    """The value that `text` means in YAML 1.2; a text that is not a single value is returned as it is.
 
     Example:
         >>> parse_value("5e-5"), parse_value("no"), parse_value("[a, 1]")
@@ -71,7 +79,8 @@ def parse_value(text: str) -> Any:
         value = load(text)
     except yaml.YAMLError:
         return text
-    is_block = isinstance(value, dict) and not text.lstrip().startswith("{")  # as `summarize: `
+    # The prefix "summarize: " of T5 would be a mapping, and the label "#1" a comment.
+    is_block = isinstance(value, dict) and not text.lstrip().startswith("{")
     is_comment = value is None and text.lstrip().startswith("#")
     return text if is_block or is_comment else value
 
@@ -79,6 +88,7 @@ def parse_value(text: str) -> Any:
 def format_value(value: Any) -> str:
     """The text that `parse_value` reads as `value`."""
     if isinstance(value, dict | list | str | int | float | bool | None):
+        # With the usual width of 80, a long value would be written on several lines.
         text: str = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=1 << 20)
         return text.removesuffix("\n").removesuffix("\n...")
     return f"<{type(value).__name__}>"

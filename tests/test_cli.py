@@ -25,11 +25,11 @@ def call(*words: object, given: str | None = None) -> Result:
 def rows(tmp_path: Path) -> Path:
     folder = tmp_path / "rows"
     folder.mkdir()
-    for place, split in enumerate(("train", "validation", "test")):
+    for index, split in enumerate(("train", "validation", "test")):
         with open(folder / f"{split}.csv", "w", newline="") as file:
             writer = csv.DictWriter(file, ["text", "label"])
             writer.writeheader()
-            writer.writerows(opinions(80 if place == 0 else 20, place))
+            writer.writerows(opinions(80 if index == 0 else 20, index))
     return folder
 
 
@@ -37,8 +37,8 @@ def rows(tmp_path: Path) -> Path:
 def done(tiny_bert: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run made on the command line."""
     folder = tmp_path_factory.mktemp("cli")
-    for place, split in enumerate(("train", "validation", "test")):
-        lines = "".join(json.dumps(row) + "\n" for row in opinions(80 if place == 0 else 20, place))
+    for index, split in enumerate(("train", "validation", "test")):
+        lines = "".join(json.dumps(row) + "\n" for row in opinions(80 if index == 0 else 20, index))
         (folder / f"{split}.jsonl").write_text(lines)
     words = [
         f"model={tiny_bert}",
@@ -89,6 +89,37 @@ def test_list_and_show_tell_tasks_options_and_files():
     assert "task: text-classification" in call("show", "text-classification/quickstart").output
 
 
+def test_show_of_a_task_file_shows_the_task_and_not_its_source(tmp_path):
+    (tmp_path / "my_task.py").write_text(
+        '"""Tell praise from blame.\\n\\nA second paragraph."""\n'
+        "from dataclasses import dataclass\n"
+        "from hfrecipes.tasks.text_classification import TextClassification\n\n\n"
+        "@dataclass(kw_only=True)\n"
+        "class Praise(TextClassification):\n"
+        "    strictness: int = 3\n"
+        '    """How much praise is needed."""\n'
+    )
+    made = call("show", tmp_path / "my_task.py")
+    assert made.exit_code == 0, made.output
+    assert made.output.splitlines()[0].endswith(": Tell praise from blame.")
+    assert "strictness=3  (whole number)\n      How much praise is needed." in made.output
+    assert "class Praise" not in made.output
+
+
+@pytest.mark.parametrize("command", [["show"], ["check"], ["run"]])
+def test_a_task_file_that_does_not_exist_is_named(command):
+    made = call(*command, "no_task.py", *(["model=m", "dataset=d"] if command != ["show"] else []))
+    assert made.exit_code == 2
+    assert "there is no task file no_task.py" in made.output
+
+
+def test_copy_refuses_a_task_file(tmp_path):
+    (tmp_path / "my_task.py").write_text("")
+    made = call("copy", tmp_path / "my_task.py", tmp_path / "copy.py")
+    assert made.exit_code == 2
+    assert "no recipe file" in made.output
+
+
 def test_copy_gives_a_recipe_file_and_writes_over_none(tmp_path):
     assert call("copy", "text-classification/quickstart", tmp_path).exit_code == 0
     assert (tmp_path / "quickstart.yaml").read_text() == call("show", "text-classification/quickstart").output
@@ -124,12 +155,12 @@ def test_predict_reads_and_writes_every_form(done, tmp_path, output, kind):
     made = CliRunner().invoke(main, ["predict", str(done), str(source), *map(str, words)], input=given)
     assert made.exit_code == 0, made.output
     if output == "out.csv":
-        found = [row["label"] for row in csv.DictReader((tmp_path / output).open())]
+        labels = [row["label"] for row in csv.DictReader((tmp_path / output).open())]
     else:
         lines = (tmp_path / output).read_text() if output else made.stdout
-        found = [json.loads(line)["label"] for line in lines.splitlines()]
-    assert len(found) == 3
-    assert set(found) <= {"good", "bad"}
+        labels = [json.loads(line)["label"] for line in lines.splitlines()]
+    assert len(labels) == 3
+    assert set(labels) <= {"good", "bad"}
 
 
 def test_evaluate_prints_scores_with_intervals(done):
@@ -154,11 +185,11 @@ def test_names_from_the_data_are_printed_as_they_are(name, capsys):
     log(f"label {name}")
     with pytest.raises(SystemExit):
         fail(f"no label {name}")
-    printed, said = capsys.readouterr()
+    printed, logged = capsys.readouterr()
     assert f"f1[{name}]" in printed
     assert name in printed.splitlines()[0]
-    assert f"label {name}\n" in said
-    assert f"no label {name}\n" in said
+    assert f"label {name}\n" in logged
+    assert f"no label {name}\n" in logged
 
 
 def test_a_long_name_is_printed_whole(capsys):
@@ -244,20 +275,20 @@ def test_bad_input_gets_one_sentence_and_writes_nothing(case, rows, done, tiny_b
     (folder / "empty.csv").touch()
     (folder / "latin.csv").write_bytes("text,label\ncafé,x\n".encode("latin-1"))
     (folder / "ragged.csv").write_text("text,label\na,b\nc,d,e\n")
-    (folder / "one.csv").write_text("text,label\n" + "".join(f"text {place},x\n" for place in range(20)))
+    (folder / "one.csv").write_text("text,label\n" + "".join(f"text {number},x\n" for number in range(20)))
     (folder / "gz.csv").write_bytes(b"\x1f\x8b\x08 and more")
     (folder / "headonly.csv").write_text("text,label\n")
     (folder / "torn.parquet").write_bytes(b"PAR1 and no more")
     (folder / "weightless").mkdir()
     (folder / "weightless" / "config.json").write_text((Path(tiny_bert) / "config.json").read_text())
-    places = {"model": tiny_bert, "rows": rows, "done": done, "folder": folder, "weightless": folder / "weightless"}
-    places |= {name: folder / f"{name}.csv" for name in ("empty", "latin", "ragged", "one", "gz", "headonly")}
+    paths = {"model": tiny_bert, "rows": rows, "done": done, "folder": folder, "weightless": folder / "weightless"}
+    paths |= {name: folder / f"{name}.csv" for name in ("empty", "latin", "ragged", "one", "gz", "headonly")}
     before = sorted(path for path in tmp_path.rglob("*") if "datasets-cache" not in str(path))
-    made = call(*(word.format(**places) for word in words), given="a text\n\nb\n")
+    made = call(*(word.format(**paths) for word in words), given="a text\n\nb\n")
     assert made.exit_code == 2, made.output
     assert message in made.output
     assert "Traceback" not in made.output
-    assert made.output.splitlines()[-1].startswith(("hfrecipes: ", "- ")), "the sentence is the last that is said"
+    assert made.output.splitlines()[-1].startswith(("hfrecipes: ", "- ")), "the sentence is the last line"
     assert sorted(path for path in tmp_path.rglob("*") if "datasets-cache" not in str(path)) == before
 
 

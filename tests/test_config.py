@@ -28,14 +28,14 @@ OPTIONS = TextClassification.option_types()
 TRAINING = training_types()
 
 
-def settle(**settings) -> RunConfig:
+def resolved(**settings) -> RunConfig:
     placed = place_bare_keys({"task": "text-classification", **settings}, options=OPTIONS, training=TRAINING)
     return resolve(placed, option_types=OPTIONS, training=TRAINING)
 
 
 def problems(**settings) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        settle(**settings)
+        resolved(**settings)
     return caught.value.problems
 
 
@@ -74,7 +74,7 @@ def test_a_value_survives_writing_and_reading(value):
 
 
 def test_bare_keys_go_to_their_owner():
-    config = settle(learning_rate=3e-5, max_length=64, training={"seed": 1})
+    config = resolved(learning_rate=3e-5, max_length=64, training={"seed": 1})
     assert config.training == {"seed": 1, "learning_rate": 3e-5}
     assert config.options == {"max_length": 64}
 
@@ -89,8 +89,7 @@ def test_an_unknown_key_names_the_nearest():
 
 
 def test_several_mistakes_are_told_at_once():
-    found = problems(learning_rat=1, seed="one", limit=0, model={"revision": "x"})
-    assert len(found) == 4
+    assert len(problems(learning_rat=1, seed="one", limit=0, model={"revision": "x"})) == 4
 
 
 @pytest.mark.parametrize(
@@ -202,9 +201,9 @@ def test_later_layers_win_key_by_key():
 
 
 def test_a_written_recipe_file_reads_back(tmp_path: Path):
-    config = settle(model="m", columns={"text": "no", "label": 3}, learning_rate=5e-5, early_stopping=False)
+    config = resolved(model="m", columns={"text": "no", "label": 3}, learning_rate=5e-5, early_stopping=False)
     write_recipe_file(config, tmp_path / "recipe.yaml")
-    assert settle(**read_recipe_file(tmp_path / "recipe.yaml")) == config
+    assert resolved(**read_recipe_file(tmp_path / "recipe.yaml")) == config
     assert "output_dir" not in to_yaml(config)
 
 
@@ -215,7 +214,7 @@ def test_a_written_recipe_file_reads_back(tmp_path: Path):
         ("model: x", "names no task"),
         ("- a", "names no task"),
         ("", "names no task"),
-        ("task: a\ntask: b", "stands twice"),
+        ("task: a\ntask: b", "duplicate key 'task'"),
     ],
 )
 def test_a_broken_recipe_file_is_one_sentence(tmp_path: Path, content, message):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import doctest
+import graphlib
 import importlib
 import inspect
 import pkgutil
 import re
 import subprocess
-import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -21,60 +23,80 @@ from hfrecipes.training.plan import configure
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hfrecipes"
-# Each module may import what stands on a line above its own.
-LAYERS = [
-    {"errors", "_version", "say", "yaml12"},
-    {"config", "conll", "fingerprint", "heads", "order"},
-    {"recipe", "files", "divergence"},
-    {"metrics"},
-    {"tasks"},
-    {"registry"},
-    {"regularization", "portable"},
-    {"folder"},
-    {"model", "sources"},
-    {"adapters", "data", "neighbours"},
-    {"checks", "writing"},
-    {"scoring"},
-    {"repeats", "hub"},
-    {"card"},
-    {"upload"},
-    {"checkpoints"},
-    {"predict"},
-    {"saved"},
-    {"plan"},
-    {"training"},
-    {"rehearsal"},
-    {"runner"},
-    {"cli", "__init__"},
-    {"__main__"},
-]
-LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 HEAVY = {"torch", "transformers", "datasets", "peft", "evaluate", "accelerate", "pandas", "sklearn", "scipy"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
-def layer(file: Path) -> str:
-    inside = file.relative_to(PACKAGE)
-    return inside.parts[0] if len(inside.parts) > 1 else inside.stem
+def name_of(file: Path) -> str:
+    """Dotted name of a module, or of the package whose __init__.py the file is."""
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULE_NAMES = set(map(name_of, MODULES))
+
+
+def room_of(module: str) -> str:
+    """The innermost package that holds a module; a module at the top of the package is a room of its own."""
+    if (PACKAGE.parent / module.replace(".", "/") / "__init__.py").exists():
+        return module
+    package = module.rpartition(".")[0]
+    return module if package == "hfrecipes" else package
 
 
 def imported(file: Path) -> set[str]:
-    """Modules of the package that a file imports, wherever in it."""
-    depth = len(file.relative_to(PACKAGE).parts)
-    found = set()
+    """Modules of the package that a file imports, wherever in it: at the top, in functions and for type checkers."""
+    modules = set()
+    package = list(file.relative_to(ROOT).parent.parts)
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level == depth:
-            found |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hfrecipes."):
-            found.add(node.module.split(".")[1])
-    return found & set(LEVEL)
+        if isinstance(node, ast.Import):
+            modules.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            # One dot is the package of the file, each further dot the package around it.
+            above = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*above, *filter(None, [node.module])])
+            for alias in node.names:
+                # `from .data import files` imports the module data.files, `from .data.files import read_file` too.
+                submodule = f"{source}.{alias.name}"
+                modules.add(submodule if submodule in MODULE_NAMES else source)
+    return modules & MODULE_NAMES
 
 
-@pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(PACKAGE)))
-def test_imports_go_one_way(file):
-    own = layer(file)
-    above = {name for name in imported(file) if LEVEL[name] >= LEVEL[own] and name != own}
-    assert not above, f"{own} imports {above}"
+def module_graph() -> dict[str, set[str]]:
+    """Module -> modules that it imports."""
+    return {name_of(file): imported(file) - {name_of(file)} for file in MODULES}
+
+
+def room_graph() -> dict[str, set[str]]:
+    """Room -> rooms that its modules import."""
+    rooms: dict[str, set[str]] = {}
+    for module, others in module_graph().items():
+        room = room_of(module)
+        rooms.setdefault(room, set()).update(room_of(other) for other in others)
+        rooms[room].discard(room)
+    return rooms
+
+
+@pytest.mark.parametrize("graph", [module_graph, room_graph], ids=["modules", "rooms"])
+def test_imports_go_one_way(graph):
+    edges = graph()
+    try:
+        graphlib.TopologicalSorter(edges).prepare()
+    except graphlib.CycleError as error:
+        # graphlib lists a circle from the imported module to the one that imports it.
+        pytest.fail("each imports the next: " + " -> ".join(reversed(error.args[1])))
+
+
+def test_the_graph_of_imports_is_read_from_the_tree():
+    """A graph without edges has no circle: the test above would pass on it."""
+    modules, rooms = module_graph(), room_graph()
+    assert "hfrecipes.errors" in modules["hfrecipes.config"]
+    assert "hfrecipes.data.conll" in modules["hfrecipes.data.files"], "from . import conll"
+    assert "hfrecipes.registry" in modules["hfrecipes.cli"], "from . import registry"
+    assert "hfrecipes.config" in modules["hfrecipes.data.sources"], "from ..config import local_path"
+    assert "hfrecipes.hub.push" in modules["hfrecipes.cli"], "inside a function"
+    assert "hfrecipes.runner" in modules["hfrecipes"], "for type checkers"
+    assert "hfrecipes.config" in rooms["hfrecipes.data"]
+    assert not rooms["hfrecipes.errors"]
 
 
 @pytest.mark.parametrize("name", ["__init__", "cli", "config", "registry", "recipe", "errors"])
@@ -90,10 +112,24 @@ def test_light_modules_import_nothing_heavy_at_the_top(name):
 def test_public_names_are_complete_sorted_and_documented():
     assert hfrecipes.__all__ == sorted(hfrecipes.__all__)
     for name in hfrecipes.__all__:
-        thing = getattr(hfrecipes, name)
+        value = getattr(hfrecipes, name)
         if name != "__version__":
-            assert inspect.getdoc(thing), name
-    assert set(hfrecipes._HOMES) | {"errors", "__version__"} == set(hfrecipes.__all__)
+            assert inspect.getdoc(value), name
+    assert set(hfrecipes.__all__) <= set(dir(hfrecipes))
+
+
+def test_type_checkers_see_the_public_names_that_python_sees():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    blocks = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    (block,) = blocks
+    homes = {}
+    for node in block.body:
+        assert isinstance(node, ast.ImportFrom)
+        for alias in node.names:
+            # `import x as x` is what makes a name public for a type checker.
+            assert alias.asname == alias.name
+            homes[alias.name] = node.module
+    assert homes == hfrecipes._HOMES
 
 
 def test_public_functions_say_arguments_and_errors_and_show_an_example():
@@ -173,5 +209,11 @@ def test_no_placeholder_is_left_in_what_users_read():
             assert not re.search(r"@[A-Z0-9]+@|TODO|FIXME", file.read_text(encoding="utf-8")), file
 
 
-def test_python_has_what_setup_cfg_promises():
-    assert sys.version_info >= (3, 11)
+def test_linter_and_type_checker_know_the_oldest_python_that_setup_cfg_promises():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    oldest = setup["options"]["python_requires"].removeprefix(">=")
+    assert re.fullmatch(r"3\.\d+", oldest), "one lower bound, such as >=3.11"
+    ruff = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]
+    assert ruff["target-version"] == f"py{oldest.replace('.', '')}"
+    assert setup["mypy"]["python_version"] == oldest

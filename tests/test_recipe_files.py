@@ -75,7 +75,7 @@ FORMS = {
             "sent1": TEXT,
             "sent2": TEXT,
             "gold-source": TEXT,
-            **{f"ending{place}": TEXT for place in range(4)},
+            **{f"ending{index}": TEXT for index in range(4)},
             "label": two("0", "1", "2", "3"),
         },
         ["train", "validation", "-test"],
@@ -111,44 +111,44 @@ FORMS = {
 }
 # Cells that are of no use when drawn by their type alone.
 CELLS = {
-    ("conll2003", "ner_tags"): lambda place: [0, 1, 2],
-    ("wnut17", "ner_tags"): lambda place: [1, 2, place % 2],
-    ("codah", "correct_answer_idx"): lambda place: place % 3,
-    ("race", "answer"): lambda place: "ABC"[place % 3],
-    ("wmt16_en_ro", "translation"): lambda place: {"ro": f"filmul {place}", "en": f"the film {place}"},
-    ("wikitext2", "text"): lambda place: f" = number {place} = " if place % 2 else "",
+    ("conll2003", "ner_tags"): lambda index: [0, 1, 2],
+    ("wnut17", "ner_tags"): lambda index: [1, 2, index % 2],
+    ("codah", "correct_answer_idx"): lambda index: index % 3,
+    ("race", "answer"): lambda index: "ABC"[index % 3],
+    ("wmt16_en_ro", "translation"): lambda index: {"ro": f"filmul {index}", "en": f"the film {index}"},
+    ("wikitext2", "text"): lambda index: f" = number {index} = " if index % 2 else "",
 }
 FROM_HUB = [
     name for name in recipe_files() if not str(read_recipe_file(recipe_files()[name])["dataset"]).startswith("pkg://")
 ]
 
 
-def cell(kind, place: int, blind: bool):
+def cell(kind, index: int, blind: bool):
     if isinstance(kind, dict):
         return {"text": ["lovely"], "answer_start": [9]}
     if isinstance(kind, List) and kind.feature == TEXT:
-        return ["the", "film", f"was number {place}"]
+        return ["the", "film", f"was number {index}"]
     if isinstance(kind, List):
-        return [] if blind else [place % 3]
+        return [] if blind else [index % 3]
     if isinstance(kind, ClassLabel):
-        return -1 if blind else place % kind.num_classes
+        return -1 if blind else index % kind.num_classes
     if kind.dtype == "string":
-        return f"the film was lovely, number {place}"
-    return (-1.0 if blind else place / 10) if kind.dtype == "float32" else place
+        return f"the film was lovely, number {index}"
+    return (-1.0 if blind else index / 10) if kind.dtype == "float32" else index
 
 
 def local_rows(name: str) -> datasets.DatasetDict:
     columns, splits = FORMS[name]
     parts = {}
     for split in splits:
-        rows = [row_of(name, columns, place, split.startswith("-")) for place in range(40)]
+        rows = [row_of(name, columns, index, split.startswith("-")) for index in range(40)]
         parts[split.removeprefix("-")] = datasets.Dataset.from_list(rows, features=datasets.Features(columns))
     return datasets.DatasetDict(parts)
 
 
-def row_of(name: str, columns: dict, place: int, blind: bool) -> dict:
-    drawn = {column: cell(kind, place, blind) for column, kind in columns.items()}
-    return drawn | {column: own(place) for (data, column), own in CELLS.items() if data == name}
+def row_of(name: str, columns: dict, index: int, blind: bool) -> dict:
+    drawn = {column: cell(kind, index, blind) for column, kind in columns.items()}
+    return drawn | {column: draw(index) for (data, column), draw in CELLS.items() if data == name}
 
 
 @pytest.mark.parametrize("name", FROM_HUB)

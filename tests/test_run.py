@@ -398,7 +398,7 @@ def test_a_head_of_another_size_is_replaced(done, quick, tmp_path):
         ({"model": None}, ConfigError, "no model"),
         ({"dataset": None}, ConfigError, "no dataset"),
         ({"model": "./nowhere"}, ModelError, "no model folder"),
-        ({"model": "nobody/nothing"}, ModelError, "the Hub did not give it"),
+        ({"model": "nobody/nothing"}, ModelError, "loading it from the Hub failed"),
         ({"eval_strategy": "sometimes"}, ConfigError, "training: "),
         ({"metric_for_best_model": "acuracy"}, ConfigError, "did you mean accuracy"),
         ({"dataloader_persistent_workers": True, "dataloader_num_workers": 1}, ConfigError, "persistent_workers"),

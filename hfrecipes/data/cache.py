@@ -1,4 +1,4 @@
-"""Keys of cached work: they hold all that the work reads, or the cache is not used."""
+"""Keys of cached work: a key covers everything that the work reads; where that is impossible, nothing is reused."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import _upstream
 from .._version import __version__
 from ..log import log
 
@@ -19,34 +20,37 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
-SMALL = 64 * 2**20  # bytes of files that are hashed whole, which takes 0.04 s
+SMALL = 64 * 2**20  # bytes of files that are hashed as a whole, which takes 0.04 s
 _PACKAGE = Path(__file__).parents[1]
-# Attributes of a tokenizer that do not change its tokens, or that its use changes; the backend is read by itself.
-_UNREAD = {"_tokenizer", "_commit_hash", "deprecation_warnings", "files_loaded", "name_or_path", "verbose"}
+# Attributes of a tokenizer that do not change its tokens, or that using it changes; the backend is read separately.
+_NOT_IN_KEY = _upstream.tokenizer_bookkeeping()
 
 
 @contextlib.contextmanager
 def cached(rows: Dataset, recipe: Any, *about: Any) -> Iterator[str]:
     """Fingerprint of what a recipe makes of rows, to be given to `Dataset.map` inside the block.
 
-    Where something that the recipe reads cannot be part of a key, the fingerprint is random, and what is written inside
-    the block goes to a temporary folder: for a task outside the package, whose code may read anything.
+    Where a key cannot cover everything that the recipe reads, the fingerprint is random, and what is written inside the
+    block goes to a temporary folder. That is so for a task outside the package, whose code may read anything.
 
     Args:
-        rows: What is worked on.
+        rows: The rows that the work reads.
         recipe: With its options, labels and tokenizer.
-        about: What else decides what is made of the rows.
+        about: Everything else that decides the result.
     """
     import datasets
     from datasets.fingerprint import Hasher
 
-    if rows.cache_files and not (reason := _unknown(recipe)):
-        options = {field.name: getattr(recipe, field.name) for field in fields(recipe)}
-        parts = (code(), type(recipe).__qualname__, options, recipe.labels, _state_of(recipe.tokenizer), about)
-        yield Hasher.hash((rows._fingerprint, *parts))
-        return
-    if rows.cache_files:  # rows in memory have no cache
-        _print_once(f"rows are encoded anew in each run: {reason}")
+    reason = ""
+    if rows.cache_files:
+        reason = _why_not_cached(recipe)
+        if not reason:
+            options = {field.name: getattr(recipe, field.name) for field in fields(recipe)}
+            recipe_key = (type(recipe).__qualname__, options, recipe.labels, _tokenizer_key(recipe.tokenizer))
+            yield Hasher.hash((_upstream.fingerprint(rows), package_key(), *recipe_key, about))
+            return
+        _log_once(f"rows are encoded anew in each run: {reason}")
+    # Rows in memory, and work without a key: `datasets` writes to a temporary folder while its cache is off.
     was_on = datasets.is_caching_enabled()
     datasets.disable_caching()
     try:
@@ -56,64 +60,76 @@ def cached(rows: Dataset, recipe: Any, *about: Any) -> Iterator[str]:
             datasets.enable_caching()
 
 
-def _unknown(recipe: Any) -> str:
-    """Why it cannot be told what the recipe reads; empty where it can."""
+def _why_not_cached(recipe: Any) -> str:
+    """Why no key can cover what the recipe reads; empty where one can."""
     if not type(recipe).__module__.startswith("hfrecipes."):
-        return f"the code of {recipe.task} may read more than a key can hold"
+        return f"the code of {recipe.task} may read more than a key can cover"
+    # strftime_now puts today's date into the prompt, so tomorrow's tokens are others.
     if recipe.tokenizer is not None and "strftime" in str(recipe.tokenizer.chat_template):
         return "the chat template of the tokenizer shows the date"
     return ""
 
 
-def _state_of(tokenizer: Any) -> Any:
-    """All that decides what a tokenizer makes of a text: its class, its backend, its flags, its vocabulary."""
-    if tokenizer is None:  # rows are brought into shape before a model is loaded
+def _tokenizer_key(tokenizer: Any) -> Any:
+    """Everything that decides the tokens of a text: the tokenizer's class, backend, flags and vocabulary."""
+    if tokenizer is None:  # columns are normalized before a model is loaded
         return None
     state = {}
     for name, value in vars(tokenizer).items():
-        if name not in _UNREAD and "cache" not in name:
+        if name not in _NOT_IN_KEY and "cache" not in name:
             state[name] = _without_folder(value)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
-        backend.no_truncation()  # both are set anew for each batch
+        # Both are set again for each batch, and would otherwise make the key depend on what was encoded before.
+        backend.no_truncation()
         backend.no_padding()
         state["backend"] = backend.to_str()
     else:
+        # A tokenizer written in Python has its merges among the attributes above; its vocabulary is asked for.
         state["vocabulary"] = sorted(tokenizer.get_vocab().items())
     return (type(tokenizer).__qualname__, sorted(state.items()))
 
 
 def _without_folder(value: Any) -> Any:
-    """The name alone of a file, so that a model may be moved; what is in it is part of the tokenizer's other state."""
+    """Replace the path of a file by its name, so that a model folder may be moved; its content is in the key anyway."""
     if isinstance(value, dict):
-        return {name: _without_folder(part) for name, part in value.items()}
-    return os.path.basename(value) if isinstance(value, str) and os.path.isfile(value) else value
+        return {name: _without_folder(inner) for name, inner in value.items()}
+    if isinstance(value, str) and os.path.isfile(value):
+        return os.path.basename(value)
+    return value
 
 
 @functools.cache
-def code() -> str:
+def package_key() -> str:
     """Hash of the version and the code of this package."""
+    # The code counts too: it changes between two releases, while the version does not.
     digest = hashlib.sha256(__version__.encode())
     for file in sorted(_PACKAGE.rglob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
-def of_files(*paths: str) -> str:
-    """What changes whenever the content of one of these files does.
+def content_key(*paths: str) -> str:
+    """A text that changes whenever the content of one of these files does.
 
-    Small files are hashed. Of larger ones the size, the times and the inode are taken: the time of the last change of
-    an inode cannot be set, so that a copy with the old modification time is noticed too.
+    Small files are hashed. For larger ones the size, the times and the inode count: the time at which an inode changed
+    cannot be set, so a copy that kept the old modification time is noticed too.
     """
-    stats = [os.stat(path) for path in paths]
-    if sum(stat.st_size for stat in stats) > SMALL:
-        return repr([(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino) for stat in stats])
+    total, sizes, metadata = 0, [], []
+    for path in paths:
+        stat = os.stat(path)
+        total += stat.st_size
+        sizes.append(stat.st_size)
+        metadata.append((stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
+    if total > SMALL:
+        return repr(metadata)
     digest = hashlib.sha256()
-    for path, stat in zip(paths, stats, strict=True):
-        digest.update(f"{stat.st_size}:".encode() + Path(path).read_bytes())
+    for path, size in zip(paths, sizes, strict=True):
+        # With the size in front, the files "ab", "c" and "a", "bc" differ.
+        digest.update(f"{size}:".encode() + Path(path).read_bytes())
     return digest.hexdigest()
 
 
 @functools.cache
-def _print_once(sentence: str) -> None:
+def _log_once(sentence: str) -> None:
     log(sentence)

@@ -1,318 +1,367 @@
-"""Look at every row before anything is trained: what cannot be used, what repeats, and what the content is."""
+"""Look at every row before anything is trained: what cannot be used, what is duplicated, and what the content is."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import DataError
 from ..log import log
-from ..recipe import Recipe, Row
+from ..recipe import Finding, Recipe, Row, input_columns, reference_columns
 from .rows import Data
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+FEW = 5  # rows, or kinds of problems, that are named
+MANY = 8  # problems that an error lists
+_BATCH = 10_000
 
-FEW = 5  # of rows, or of kinds of problems, that are named
+
+# --- what cannot be used -----------------------------------------------------------------------------------------
 
 
-def check(data: Data, recipe: Recipe, *, in_training: bool = True) -> None:
+def check_rows(data: Data, recipe: Recipe, *, in_training: bool = True) -> Data:
     """Check every row of every split, and drop or name those that cannot be used.
 
     Args:
         data: Rows by split.
         recipe: The task.
-        in_training: Whether the rows are of a run that is yet to come, whose settings may change.
-
-    Raises:
-        DataError: With every kind of problem found, counted, and the first places.
-    """
-    found: list[str] = []
-    faulty: list[int] = []
-    dropping_helps = False
-    for split in data.splits:
-        sentences, bad, helps = _check_split(data, split, recipe)
-        found += [sentence for sentence in sentences if sentence not in found]
-        faulty += bad
-        dropping_helps |= helps
-    if found:
-        drop = ", or drop them with options.drop_invalid=true" * (in_training and dropping_helps)
-        edit = f"Mend them{drop}" if faulty else "Use other data"
-        raise DataError(
-            "; ".join(found[:8]) + f"; and {len(found) - 8} more" * (len(found) > 8) + f". {edit}", rows=faulty
-        )
-    for split, rows in data.splits.items():
-        for sentence, places in (recipe.notes(rows) if data_has_answers(rows, recipe) else {}).items():
-            log(name_rows(split, sentence, places))
-
-
-def _check_split(data: Data, split: str, recipe: Recipe) -> tuple[list[str], list[int], bool]:
-    """Drop the rows that the options say, and tell what is left at fault.
+        in_training: Whether the rows are for a run that has not started, of which the settings can still change.
 
     Returns:
-        Sentences, the rows at fault, and whether `drop_invalid` would help against some of them.
+        The data without the rows that were dropped.
+
+    Raises:
+        DataError: With every kind of problem, the number of its rows, and the first of them.
+    """
+    sentences: dict[str, None] = {}  # the same sentence about two splits is kept once
+    faulty: list[int] = []
+    dropping_helps = False
+    notes = []
+    for split in data.splits:
+        data, findings, helps = _check_split(data, split, recipe)
+        problems = [finding for finding in findings if finding.level != "note"]
+        notes += [about_rows(split, finding) for finding in findings if finding.level == "note"]
+        sentences |= dict.fromkeys(about_rows(split, finding) for finding in problems)
+        faulty += _rows_of(problems)
+        dropping_helps |= helps
+    if sentences:
+        drop = ", or drop them with options.drop_invalid=true" if in_training and dropping_helps else ""
+        edit = f"Fix these rows{drop}" if faulty else "Use other data"
+        more = f"; and {len(sentences) - MANY} more" if len(sentences) > MANY else ""
+        raise DataError(f"{'; '.join(list(sentences)[:MANY])}{more}. {edit}", rows=faulty)
+    for note in notes:
+        log(note)
+    return data
+
+
+def _check_split(data: Data, split: str, recipe: Recipe) -> tuple[Data, list[Finding], bool]:
+    """Drop the rows that the options allow to drop, and find what is left.
+
+    Returns:
+        The data, the findings, and whether `drop_invalid` would help against some of them.
     """
     rows = data.splits[split]
     if not len(rows):
         raise DataError(f"split {split} has no rows: leave it out, splits.{split}=null, or give it some")
-    problems, of_labels = _problems(rows, recipe, split)
-    dropped = _rows_in(problems)
-    left = _not_scorable(of_labels, rows, recipe, dropped)
-    if recipe.drop_invalid and all(problems.values()):
-        if dropped:
-            _drop(data, split, problems)
-        problems = left
-    else:
-        problems |= of_labels
-    bad = _rows_in(problems)
-    helps = not recipe.drop_invalid and len(bad) > len(_rows_in(left))
-    return [name_rows(split, sentence, places) for sentence, places in problems.items()], bad, helps
+    findings = _findings(rows, recipe, split)
+    problems = [finding for finding in findings if finding.level == "error"]
+    of_labels = [finding for finding in findings if finding.level == "label"]
+    unusable = _without_reference(of_labels, rows, recipe, _rows_of(problems))
+    if recipe.drop_invalid and all(finding.rows for finding in problems):
+        if problems:
+            data = data.with_split(split, _without(rows, split, problems))
+            findings = _findings(data.splits[split], recipe, split)
+        return data, [*unusable, *_notes(findings)], False
+    problems += of_labels
+    helps = not recipe.drop_invalid and len(_rows_of(problems)) > len(_rows_of(unusable))
+    return data, [*problems, *_notes(findings)], helps
 
 
-def _drop(data: Data, split: str, problems: Mapping[str, list[int]]) -> None:
-    rows, dropped = data.splits[split], _rows_in(problems)
-    sentences = "; ".join(name_rows(split, sentence, places) for sentence, places in problems.items())
+def _notes(findings: list[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.level == "note"]
+
+
+def _without(rows: Dataset, split: str, problems: list[Finding]) -> Dataset:
+    """The rows without those that have a problem.
+
+    Raises:
+        DataError: No row is left.
+    """
+    dropped = _rows_of(problems)
+    sentences = "; ".join(about_rows(split, finding) for finding in problems)
     if len(dropped) == len(rows):
         raise DataError(f"no row of {split} can be used: {sentences}")
-    data.splits[split] = rows.select(sorted(set(range(len(rows))) - set(dropped)))
     log(f"dropped {len(dropped)} of {len(rows)} rows: {sentences}")
+    return rows.select(np.setdiff1d(np.arange(len(rows)), dropped))
 
 
-def _problems(rows: Dataset, recipe: Recipe, split: str) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
-    """Problems for which rows may be dropped, and those of labels, for which no row to score is."""
-    wrong: dict[str, list[int]] = {}
-    of_labels: dict[str, list[int]] = {}
-    if data_has_answers(rows, recipe):
-        wrong, of_labels = dict(recipe.problems(rows)), dict(recipe.label_problems(rows))
-        if split == "train":
-            wrong, of_labels = {**wrong, **of_labels, **recipe.unknown_labels(rows)}, {}
-            known = set(_rows_in(wrong))
-            for sentence, indices in recipe.untrainable(rows).items():
-                rest = [index for index in indices if index not in known]
-                wrong |= {sentence: rest} if rest else {}
-    empty = empty_texts(rows, recipe)
-    missing = _missing_answers(rows, recipe, split, {**empty, **wrong, **of_labels})
-    return {**empty, **missing, **wrong}, of_labels
+def _findings(rows: Dataset, recipe: Recipe, split: str) -> list[Finding]:
+    """What is wrong with rows of a split, with the levels that it has there: `error`, `label` or `note`."""
+    found = list(recipe.check(rows)) if has_references(rows, recipe) else []
+    wrong = [finding for finding in found if finding.level == "error"]
+    labels = [finding for finding in found if finding.level == "label"]
+    if split == "train":
+        wrong += labels + [finding for finding in found if finding.level == "unknown"]
+        labels = []
+        known = set(_rows_of(wrong))
+        # A row is named once: what cannot be learnt from it does not matter where it cannot be used at all.
+        for finding in found:
+            if finding.level == "untrainable":
+                rest = [row for row in finding.rows if row not in known]
+                wrong += [Finding("error", finding.sentence, rest)] if rest else []
+    empty = [Finding("error", sentence, indices) for sentence, indices in empty_texts(rows, recipe).items()]
+    missing = _missing_references(rows, recipe, split, [*empty, *wrong, *labels])
+    errors = [Finding("error", finding.sentence, finding.rows) for finding in [*empty, *missing, *wrong]]
+    return [*errors, *labels, *_notes(found)]
 
 
-def _rows_in(problems: Mapping[str, list[int]]) -> list[int]:
+def _rows_of(findings: list[Finding]) -> list[int]:
     """Indices of all rows that are named, in their order."""
     indices: set[int] = set()
-    for rows in problems.values():
-        indices.update(rows)
+    for finding in findings:
+        indices.update(finding.rows)
     return sorted(indices)
 
 
-def _not_scorable(
-    problems: dict[str, list[int]], rows: Dataset, recipe: Recipe, dropped: list[int]
-) -> dict[str, list[int]]:
-    """The problems of labels that stay an error: of rows without a reference, and where no row has a label in order."""
-    if not problems or len(_rows_in(problems)) == len(rows):
-        return problems
+def _without_reference(findings: list[Finding], rows: Dataset, recipe: Recipe, dropped: Sequence[int]) -> list[Finding]:
+    """Problems of labels that stay an error outside of train.
+
+    Those are rows without a reference, which nothing can be scored against, and splits in which no label is right.
+    """
+    if not findings or len(_rows_of(findings)) == len(rows):
+        return findings
     known, gone = references(recipe, rows), set(dropped)
-    left: dict[str, list[int]] = {}
-    for sentence, indices in problems.items():
-        without = [index for index in indices if known[index] is None and index not in gone]
-        left |= {sentence: without} if without else {}
+    left = []
+    for finding in findings:
+        without = [row for row in finding.rows if known[row] is None and row not in gone]
+        left += [Finding(finding.level, finding.sentence, without)] if without else []
     return left
 
 
-def data_has_answers(rows: Dataset, recipe: Recipe) -> bool:
-    """Whether the split has the columns that hold the answer."""
-    needed = {name for name in recipe.reference_columns() if not recipe.columns[name].optional}
-    return needed <= set(rows.column_names)
+def about_rows(split: str, finding: Finding) -> str:
+    """The sentence of a finding with the split, the number of rows and the first of them."""
+    return f"{split}: {_with_indices(finding.sentence, finding.rows)}"
 
 
-def empty_texts(rows: Dataset, recipe: Recipe) -> dict[str, list[int]]:
-    """Places of rows whose input is missing or blank.
-
-    Raises:
-        DataError: A column holds something else than text, or than lists of text where those are expected.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    problems = {}
-    for column in [name for name in recipe.inputs() if name in rows.column_names]:
-        blank: list[int] = []
-        gaps: list[int] = []
-        for start, batch in zip(range(0, len(rows), 10_000), rows.with_format("arrow").iter(10_000), strict=False):
-            kind = recipe.columns[column].kind
-            cells, several = batch[column].combine_chunks(), isinstance(kind, list)
-            if several and isinstance(kind[0], dict):  # what stands in them, the task looks at
-                blank += (start + np.flatnonzero(_is_bare(cells))).tolist()
-                continue
-            if pa.types.is_null(cells.type):
-                cells = cells.cast(pa.list_(pa.string()) if several else pa.string())
-            if not _is_text(cells.type, several=several):
-                expected = "a list of texts" if several else "text"
-                raise DataError(
-                    f"column {column} holds {cells.type}, expected {expected}: choose another, columns.{column}=…"
-                )
-            blank_cells = pc.equal(pc.list_value_length(cells), 0) if several else _is_blank(cells)
-            empty = pc.fill_null(blank_cells, True)
-            blank += (start + np.flatnonzero(empty.to_numpy(zero_copy_only=False))).tolist()
-            if several:
-                gaps += [start + place for place in _with_gaps(cells)]
-        if blank:
-            problems[f"{column} is empty"] = blank
-        if gaps:
-            problems[f"{column} has an empty entry"] = gaps
-    return problems
-
-
-def _is_bare(lists: Any) -> Any:
-    import pyarrow.compute as pc
-
-    lengths = pc.fill_null(pc.list_value_length(lists), 0)
-    return pc.equal(lengths, 0).to_numpy(zero_copy_only=False)
-
-
-def _is_text(kind: Any, *, several: bool) -> bool:
-    import pyarrow as pa
-
-    if several:
-        is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-        return bool(is_list and (pa.types.is_null(kind.value_type) or _is_text(kind.value_type, several=False)))
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _is_blank(cells: Any) -> Any:
-    import pyarrow.compute as pc
-
-    return pc.equal(pc.utf8_trim_whitespace(cells), "")
-
-
-def _with_gaps(cells: Any) -> list[int]:
-    """Places of lists that have a null or blank entry; unusual blanks are signs like others."""
-    import pyarrow.compute as pc
-
-    entries = pc.list_flatten(cells)
-    empty = pc.fill_null(pc.equal(pc.ascii_trim_whitespace(entries.cast("string")), ""), True)
-    places: list[int] = pc.unique(pc.list_parent_indices(cells).filter(empty)).to_pylist()
-    return places
-
-
-def _missing_answers(rows: Dataset, recipe: Recipe, split: str, wrong: Mapping[str, list[int]]) -> dict[str, list[int]]:
-    """Places of rows without an answer, which only a test split may have, but for those whose answer is wrong."""
-    names = recipe.answers() or recipe.reference_columns()
-    columns = " and ".join(name for name in names if not recipe.columns[name].optional)
-    if split == "test":
-        return {}
-    if not data_has_answers(rows, recipe):
-        return {f"{columns} is not there": list(range(len(rows)))}
-    known = set(_rows_in(wrong))
-    missing = [
-        place for place, reference in enumerate(references(recipe, rows)) if reference is None and place not in known
-    ]
-    return {f"{columns} is missing": missing} if missing else {}
-
-
-def references(recipe: Recipe, rows: Dataset) -> list[Any]:
-    """What each row's prediction is scored against; None where it has no answer."""
-    if not data_has_answers(rows, recipe):
-        return [None] * len(rows)
-    columns = [name for name in recipe.reference_columns() if name in rows.column_names]
-    if not columns:
-        return [recipe.reference({}) for _ in range(len(rows))]
-    cells = zip(*(rows[name] for name in columns), strict=True)
-    return [recipe.reference(dict(zip(columns, row, strict=True))) for row in cells]
-
-
-def label_column(recipe: Recipe, prediction: Row) -> str | None:
-    """The column of the label, where predictions have the label under the same name."""
-    names = [name for name in recipe.answers() if name in recipe.reference_columns() and name in prediction]
-    return names[0] if len(names) == 1 else None
-
-
-def written_label(recipe: Recipe, reference: Any, prediction: Row) -> Row:
-    """The label of a row as its prediction spells it; nothing where predictions have none, or the row."""
-    name = label_column(recipe, prediction)
-    return {} if name is None or reference is None else {name: reference}
-
-
-def written_reference(recipe: Recipe, line: Row) -> Any:
-    """What a written row with its prediction is scored against."""
-    name = label_column(recipe, line["prediction"])
-    return recipe.reference(line) if name is None else line[name]
-
-
-def name_rows(split: str, sentence: str, places: list[int]) -> str:
-    """The sentence with the number of rows at fault and the first of them."""
-    return f"{split}: {_in_rows(sentence, places)}"
-
-
-def _in_rows(sentence: str, indices: list[int]) -> str:
+def _with_indices(sentence: str, indices: Sequence[int]) -> str:
     if not indices:
         return sentence
     rows = list(dict.fromkeys(indices))
     times = f" {len(indices)} times" if len(indices) > len(rows) else ""
     shown = ", ".join(map(str, rows[:FEW])) + (", …" if len(rows) > FEW else "")
-    return f"{sentence}{times} in {len(rows)} row{'s' * (len(rows) > 1)} ({shown}, counted from 0)"
+    return f"{sentence}{times} in {len(rows)} row{'s' if len(rows) > 1 else ''} ({shown}, counted from 0)"
 
 
 def scored_as_wrong(data: Data, recipe: Recipe) -> dict[str, str]:
-    """For each split but train a sentence on labels in it that no prediction can match; none where there are none."""
+    """For each split but train, a sentence on labels that no prediction can match; none where there are none."""
     notes = {}
     for split, rows in data.splits.items():
-        if split == "train" or not data_has_answers(rows, recipe):
+        if split == "train" or not has_references(rows, recipe):
             continue
-        problems = {**recipe.unknown_labels(rows), **recipe.label_problems(rows)}
-        if problems:
-            named = []
-            for sentence, indices in problems.items():
-                named.append(_in_rows(sentence, [data.places[split][index] for index in indices]))
-            more = [f"and {len(named) - FEW} more"] if len(named) > FEW else []
-            notes[split] = (
-                f"{split}: no prediction can match the label of {len(_rows_in(problems))} of {len(rows)} rows; "
-                f"it counts as wrong: {'; '.join([*named[:FEW], *more])}"
-            )
+        findings = [finding for finding in recipe.check(rows) if finding.level in ("label", "unknown")]
+        # "unknown" first, as the more frequent one
+        findings.sort(key=lambda finding: finding.level != "unknown")
+        if not findings:
+            continue
+        named = []
+        for finding in findings:
+            named.append(_with_indices(finding.sentence, [data.row_numbers[split][row] for row in finding.rows]))
+        more = [f"and {len(named) - FEW} more"] if len(named) > FEW else []
+        notes[split] = (
+            f"{split}: no prediction can match the label of {len(_rows_of(findings))} of {len(rows)} rows; "
+            f"it counts as wrong: {'; '.join([*named[:FEW], *more])}"
+        )
     return notes
 
 
-def repeated(data: Data, recipe: Recipe) -> list[str]:
-    """Sentences on inputs that stand in train more than once, or in train and in another split too."""
+# --- empty inputs ------------------------------------------------------------------------------------------------
+
+
+def empty_texts(rows: Dataset, recipe: Recipe) -> dict[str, list[int]]:
+    """Sentences on inputs that are missing or blank, each with the indices of the rows.
+
+    Raises:
+        DataError: A column holds something else than text, or than lists of text where those are expected.
+    """
+    problems: dict[str, list[int]] = {}
+    for column in input_columns(recipe):
+        if column not in rows.column_names:
+            continue
+        kind = recipe.columns[column].kind
+        empty: list[int] = []
+        with_gaps: list[int] = []
+        start = 0
+        for batch in rows.with_format("arrow").iter(_BATCH):
+            cells = _as_text(batch[column].combine_chunks(), column, kind)
+            empty += (start + np.flatnonzero(_are_empty(cells, kind))).tolist()
+            if isinstance(kind, list) and not isinstance(kind[0], dict):
+                with_gaps += [start + row for row in _lists_with_gaps(cells)]
+            start += len(cells)
+        if empty:
+            problems[f"{column} is empty"] = empty
+        if with_gaps:
+            problems[f"{column} has an empty entry"] = with_gaps
+    return problems
+
+
+def _as_text(cells: Any, column: str, kind: Any) -> Any:
+    """The cells, of which the type is seen to be text, or lists of text."""
+    import pyarrow as pa
+
+    if isinstance(kind, list) and isinstance(kind[0], dict):  # `Recipe.check` looks at the blocks of a list
+        return cells
+    is_list = isinstance(kind, list)
+    if pa.types.is_null(cells.type):
+        return cells.cast(pa.list_(pa.string()) if is_list else pa.string())
+    if not _is_text(cells.type, is_list=is_list):
+        expected = "a list of texts" if is_list else "text"
+        raise DataError(f"column {column} holds {cells.type}, expected {expected}: choose another, columns.{column}=…")
+    return cells
+
+
+def _is_text(kind: Any, *, is_list: bool) -> bool:
+    import pyarrow as pa
+
+    if not is_list:
+        return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        return False
+    return bool(pa.types.is_null(kind.value_type)) or _is_text(kind.value_type, is_list=False)
+
+
+def _are_empty(cells: Any, kind: Any) -> Any:
+    """Whether each cell is missing, blank, or an empty list."""
+    import pyarrow.compute as pc
+
+    if isinstance(kind, list):
+        blank = pc.equal(pc.list_value_length(cells), 0)
+    else:
+        blank = pc.equal(pc.utf8_trim_whitespace(cells), "")
+    return pc.fill_null(blank, True).to_numpy(zero_copy_only=False)
+
+
+def _lists_with_gaps(cells: Any) -> list[int]:
+    """Indices of lists that have a missing or blank entry.
+
+    Only ASCII blanks count: unusual ones, as a text may consist of, are characters like others.
+    """
+    import pyarrow.compute as pc
+
+    entries = pc.list_flatten(cells)
+    empty = pc.fill_null(pc.equal(pc.ascii_trim_whitespace(entries.cast("string")), ""), True)
+    rows: list[int] = pc.unique(pc.list_parent_indices(cells).filter(empty)).to_pylist()
+    return rows
+
+
+# --- references --------------------------------------------------------------------------------------------------
+
+
+def has_references(rows: Dataset, recipe: Recipe) -> bool:
+    """Whether the split has the columns that predictions are scored against."""
+    return all(name in rows.column_names for name in _required_references(recipe))
+
+
+def _required_references(recipe: Recipe) -> list[str]:
+    return [name for name in reference_columns(recipe) if not recipe.columns[name].optional]
+
+
+def _missing_references(rows: Dataset, recipe: Recipe, split: str, wrong: list[Finding]) -> list[Finding]:
+    """Rows without a reference, which only a test split may have, except those of which the reference is wrong."""
+    names = " and ".join(_required_references(recipe)) or "reference"
+    if split == "test":
+        return []
+    if not has_references(rows, recipe):
+        return [Finding("error", f"{names} is missing", range(len(rows)))]
+    known = set(_rows_of(wrong))
+    missing = []
+    for row, reference in enumerate(references(recipe, rows)):
+        if reference is None and row not in known:
+            missing.append(row)
+    return [Finding("error", f"{names} is missing", missing)] if missing else []
+
+
+def references(recipe: Recipe, rows: Dataset) -> list[Any]:
+    """What the prediction of each row is scored against; None where the row has no reference."""
+    if not has_references(rows, recipe):
+        return [None] * len(rows)
+    return [recipe.reference(row) for row in iterate(rows)]
+
+
+def iterate(rows: Dataset) -> Iterator[Row]:
+    """Each row as a dict; read column by column, which is several times as fast as row by row."""
+    names = rows.column_names
+    for cells in zip(*(rows[name] for name in names), strict=True):
+        yield dict(zip(names, cells, strict=True))
+
+
+def has_same_spelling(recipe: Recipe, prediction: Row) -> bool:
+    """Whether the reference of a row is written beside its prediction in the prediction's spelling."""
+    return recipe.prediction in prediction and recipe.prediction in reference_columns(recipe)
+
+
+def written_label(recipe: Recipe, reference: Any, prediction: Row) -> Row:
+    """The label of a row in the spelling of its prediction; empty where predictions have none, or the row."""
+    if reference is None or recipe.prediction is None or not has_same_spelling(recipe, prediction):
+        return {}
+    return {recipe.prediction: reference}
+
+
+def written_reference(recipe: Recipe, line: Row) -> Any:
+    """What a row is scored against that was written with its prediction."""
+    return line[recipe.prediction] if has_same_spelling(recipe, line["prediction"]) else recipe.reference(line)
+
+
+# --- duplicates and fingerprints ---------------------------------------------------------------------------------
+
+
+def duplicate_inputs(data: Data, recipe: Recipe) -> list[str]:
+    """Sentences on inputs that occur several times in train, or in train and in another split too."""
     keys = {split: input_keys(rows, recipe) for split, rows in data.splits.items()}
     train = set(keys["train"])
     notes = []
     if len(train) < len(keys["train"]):
-        notes.append(
-            f"train: {len(keys['train']) - len(train)} of {len(keys['train'])} rows repeat the input of another"
-        )
-    for split in [name for name in keys if name != "train"]:
-        leaked = sum(key in train for key in keys[split])
-        if leaked:
-            notes.append(
-                f"{split}: {leaked} of {len(keys[split])} inputs also stand in train, which flatters its score"
-            )
+        number = len(keys["train"])
+        notes.append(f"train: {number - len(train)} of {number} rows duplicate the input of another row")
+    for split, inputs in keys.items():
+        leaked = sum(key in train for key in inputs)
+        if leaked and split != "train":
+            notes.append(f"{split}: {leaked} of {len(inputs)} inputs also occur in train, so its scores are optimistic")
     return notes
 
 
-def repeated_rows(rows: Dataset, recipe: Recipe) -> set[int]:
-    """Places of rows whose input stands more than once."""
+def duplicate_rows(rows: Dataset, recipe: Recipe) -> set[int]:
+    """Indices of rows of which the input occurs several times."""
     keys = input_keys(rows, recipe)
     times = Counter(keys)
-    return {place for place, key in enumerate(keys) if times[key] > 1}
+    return {row for row, key in enumerate(keys) if times[key] > 1}
 
 
 def input_keys(rows: Dataset, recipe: Recipe) -> list[int]:
-    """A number for each row that rows of the same input share."""
-    inputs = [name for name in recipe.inputs() if name in rows.column_names]
-    return [hash(str(row)) for row in zip(*(rows[name] for name in inputs), strict=True)]
+    """A number for each row that rows with the same input share, the same in every process and on every machine."""
+    names = [name for name in input_columns(recipe) if name in rows.column_names]
+    keys = []
+    for cells in zip(*(rows[name] for name in names), strict=True):
+        keys.append(int.from_bytes(blake2b(str(cells).encode(), digest_size=8).digest()))
+    return keys
 
 
 def fingerprint(rows: Dataset) -> str:
     """Hash of the content, the same in every process and on every machine."""
-    from hashlib import blake2b
-
     digest = blake2b(digest_size=16)
-    for batch in rows.with_format("arrow").iter(10_000):
+    for batch in rows.with_format("arrow").iter(_BATCH):
         for column in batch.column_names:
             digest.update(column.encode())
             for cell in batch[column].to_pylist():
                 digest.update(repr(cell).encode() + b"\0")
     return digest.hexdigest()
+
+
+def fingerprints(splits: Mapping[str, Dataset]) -> dict[str, str]:
+    """Number of rows and hash of each split, which tell a run on other rows."""
+    return {split: f"{len(rows)} rows, {fingerprint(rows)}" for split, rows in splits.items()}

@@ -14,10 +14,14 @@ from .sources import quiet_bars
 if TYPE_CHECKING:
     from datasets import Dataset
 
+Given = Mapping[str, str | int]  # task column -> column of the dataset, as the user names it
+_SAMPLE = 100  # rows that tell the types of columns; also a batch, since one row may hold a whole book
 
-def normalize_columns(
-    rows: Dataset, recipe: Recipe, given: Mapping[str, str | int]
-) -> tuple[Dataset, Mapping[str, str | int]]:
+
+# --- other shapes ------------------------------------------------------------------------------------------------
+
+
+def normalize_columns(rows: Dataset, recipe: Recipe, given: Given) -> tuple[Dataset, Given]:
     """Bring rows of another published shape into the columns of the task.
 
     Returns:
@@ -30,147 +34,170 @@ def normalize_columns(
     from datasets import Features
 
     rows = rows.rename_columns({name: column for name, column in wanted.items() if name != column})
-    first = rows[:100]
-    made = change(first)
-    features = Features({name: _feature_of(name, values, first, rows, type(recipe)) for name, values in made.items()})
+    sample = rows[:_SAMPLE]
+    changed = change(sample)
+    features = {}
+    for name, cells in changed.items():
+        features[name] = _feature_of(name, cells, sample, rows, type(recipe))
     with quiet_bars(len(rows)), cached(rows, recipe, "normalize_columns") as key:
         rows = rows.map(
             change,
             batched=True,
-            batch_size=100,  # a row may hold a whole book
+            batch_size=_SAMPLE,
             remove_columns=rows.column_names,
-            features=features,
+            features=Features(features),
             new_fingerprint=key,
-            desc="Reshaping",
+            desc="Reading columns",
         )
     return rows, {column: name for column, name in given.items() if str(name) in rows.column_names}
 
 
-def _feature_of(name: str, values: list[Any], first: Batch, rows: Dataset, recipe: type[Recipe]) -> Any:
-    """Type of a reshaped column: its own where it was only carried along, else what the task says, or what it holds."""
-    if name in rows.features and repr(first[name]) == repr(values):  # 8.0 is another type than 8
+def _feature_of(name: str, cells: list[Any], sample: Batch, rows: Dataset, recipe: type[Recipe]) -> Any:
+    """Type of a column after the change: its old one where nothing changed, else what the task says, or what it holds."""
+    # Compared by spelling: 8.0 equals 8, and is of another type.
+    if name in rows.features and repr(sample[name]) == repr(cells):
         return rows.features[name]
     kind = recipe.columns[name].kind if name in recipe.columns else None
-    return _feature(kind or (["string"] if any(isinstance(value, list) for value in values) else "string"))
+    if kind is None:
+        kind = ["string"] if any(isinstance(cell, list) for cell in cells) else "string"
+    return _feature(kind)
 
 
 def _feature(kind: Any) -> Any:
-    """Type of `datasets` that `Column.kind` stands for."""
+    """Type of `datasets` that `Column.kind` means."""
     from datasets import List, Value
 
     if isinstance(kind, list):
         return List(_feature(kind[0]))
-    return {name: _feature(one) for name, one in kind.items()} if isinstance(kind, dict) else Value(kind)
+    if isinstance(kind, dict):
+        return {name: _feature(inner) for name, inner in kind.items()}
+    return Value(kind)
 
 
-def _columns_of(
-    rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe], given: Mapping[str, str | int]
-) -> Mapping[str, str]:
-    """Train's columns, but for those that this split has under a name of its own."""
-    lacking = [column for column, name in columns.items() if name not in rows.column_names]
-    if not lacking or set(lacking) & set(given):
-        return columns
-    try:
-        found = find_columns(rows.column_names, recipe, given, reference=False)
-    except DataError:
-        return columns
-    own = {column: found[column] for column in lacking if column in found}
-    if own:
-        log("columns of another split: " + ", ".join(f"{column} is {name!r}" for column, name in own.items()))
-    return {**columns, **own}
+# --- names -------------------------------------------------------------------------------------------------------
 
 
 def find_columns(
-    found: list[str], recipe: type[Recipe], given: Mapping[str, str | int], *, reference: bool = True
+    known: list[str], recipe: type[Recipe], given: Given, *, needs_reference: bool = True
 ) -> dict[str, str]:
     """The column of the dataset for each column of the task.
 
     Args:
-        found: Columns of the dataset.
-        recipe: Whose columns are wanted.
+        known: Columns of the dataset.
+        recipe: The task.
         given: Columns that the user named.
-        gold: Whether the answer's column must be there.
+        needs_reference: Whether the columns of references must be there.
 
     Raises:
-        DataError: With the columns found and the edit to make.
+        DataError: With the columns of the dataset and the edit to make.
     """
-    wanted = {column: _as_found(str(name), found) for column, name in given.items()}
-    problems = [
-        f"columns.{column}: {recipe.task} has no such column{nearest(column, recipe.columns)}"
-        for column in wanted
-        if column not in recipe.columns
-    ]
-    problems += [
-        f"columns.{column}: there is no column {name!r}{nearest(name, found)}"
-        for column, name in wanted.items()
-        if name not in found
-        and (reference or not recipe.columns.get(column, recipe.columns[next(iter(recipe.columns))]).reference)
-    ]
-    names = list(wanted.values())
-    twice = dict.fromkeys(name for name in names if names.count(name) > 1)
-    problems += [f"column {name!r} is named for two columns of the task" for name in twice]
-    if problems:
-        raise DataError("; ".join(problems) + f". The dataset has the columns {', '.join(found)}")
-    columns = {column: name for column, name in wanted.items() if name in found}
-    columns |= _known_layout(found, recipe, columns)
+    wanted = {column: _in_their_case(str(name), known) for column, name in given.items()}
+    _refuse_wrong_names(wanted, known, recipe, needs_reference)
+    columns = {column: name for column, name in wanted.items() if name in known}
+    columns |= _known_layout(known, recipe, columns)
     for column in recipe.columns:
-        if column not in columns and (name := _one_name(column, found, recipe, columns, reference)):
-            columns[column] = name
-    lacking = [
-        name
-        for name, facts in recipe.columns.items()
-        if name not in columns and not (facts.optional or facts.passthrough)
-    ]
-    lacking = [name for name in lacking if reference or not recipe.columns[name].reference]
-    if lacking:
-        edit = " ".join(f"columns.{name}=<one of them>" for name in lacking)
+        if column not in columns:
+            name = _usual_name(column, known, recipe, columns, needs_reference)
+            if name:
+                columns[column] = name
+    missing = [column for column in recipe.columns if column not in columns and _is_required(recipe, column)]
+    if not needs_reference:
+        missing = [column for column in missing if not recipe.columns[column].reference]
+    if missing:
+        edit = " ".join(f"columns.{column}=<one of them>" for column in missing)
         raise DataError(
-            f"no column for {' and '.join(lacking)} among {', '.join(map(repr, found))}: {edit}"
-            f" (positions from 0, such as columns.{lacking[0]}=1, for a file without header)"
+            f"no column for {' and '.join(missing)} among {', '.join(map(repr, known))}: {edit}"
+            f" (positions from 0, such as columns.{missing[0]}=1, for a file without header)"
         )
     return {column: columns[column] for column in recipe.columns if column in columns}
 
 
-def _more_answers(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe]) -> dict[str, str]:
-    """Answers that a split has beside those of train, as further references."""
-    left = [
-        column
-        for column, facts in recipe.columns.items()
-        if facts.reference and facts.optional and column not in columns
-    ]
-    found = {column: _one_name(column, rows.column_names, recipe, columns, reference=False) for column in left}
-    more = {column: name for column, name in found.items() if name is not None}
-    if more:
-        log("columns of another split: " + ", ".join(f"{column} is {name!r}" for column, name in more.items()))
-    return more
+def _is_required(recipe: type[Recipe], column: str) -> bool:
+    return not (recipe.columns[column].optional or recipe.columns[column].passthrough)
 
 
-def _as_found(name: str, found: list[str]) -> str:
-    """The column's own spelling, where only capitals differ and one alone can be meant."""
-    alike = [one for one in found if one.lower() == name.lower()]
-    return alike[0] if len(alike) == 1 else name
+def _refuse_wrong_names(
+    wanted: Mapping[str, str], known: list[str], recipe: type[Recipe], needs_reference: bool
+) -> None:
+    """Refuse columns that the user named, and that the task or the dataset does not have."""
+    problems = []
+    for column in wanted:
+        if column not in recipe.columns:
+            problems.append(f"columns.{column}: {recipe.task} has no such column{nearest(column, recipe.columns)}")
+    for column, name in wanted.items():
+        is_reference = column in recipe.columns and recipe.columns[column].reference
+        if name not in known and (needs_reference or not is_reference):
+            problems.append(f"columns.{column}: there is no column {name!r}{nearest(name, known)}")
+    names = list(wanted.values())
+    for name in dict.fromkeys(names):
+        if names.count(name) > 1:
+            problems.append(f"column {name!r} is named for two columns of the task")
+    if problems:
+        raise DataError(f"{'; '.join(problems)}. The dataset has the columns {', '.join(known)}")
 
 
-def _known_layout(found: list[str], recipe: type[Recipe], taken: Mapping[str, str]) -> dict[str, str]:
-    own = {name.strip().lower(): name for name in found}
+def columns_of_split(
+    rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe], given: Given
+) -> Mapping[str, str]:
+    """Columns of train, except those that this split has under another name."""
+    missing = [column for column, name in columns.items() if name not in rows.column_names]
+    if not missing or set(missing) & set(given):
+        return columns
+    try:
+        names = find_columns(rows.column_names, recipe, given, needs_reference=False)
+    except DataError:
+        return columns
+    others = {column: names[column] for column in missing if column in names}
+    _log_other_names(others)
+    return {**columns, **others}
+
+
+def further_references(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe]) -> dict[str, str]:
+    """Columns of references that a split has and train has not, such as several translations of a text."""
+    further = {}
+    for column, facts in recipe.columns.items():
+        if facts.reference and facts.optional and column not in columns:
+            name = _usual_name(column, rows.column_names, recipe, columns, needs_reference=False)
+            if name is not None:
+                further[column] = name
+    _log_other_names(further)
+    return further
+
+
+def _log_other_names(names: Mapping[str, str]) -> None:
+    if names:
+        log("columns of another split: " + ", ".join(f"{column} is {name!r}" for column, name in names.items()))
+
+
+def _in_their_case(name: str, known: list[str]) -> str:
+    """The spelling of the dataset, where only upper and lower case differ and one column alone can be meant."""
+    same = [column for column in known if column.lower() == name.lower()]
+    return same[0] if len(same) == 1 else name
+
+
+def _known_layout(known: list[str], recipe: type[Recipe], taken: Mapping[str, str]) -> dict[str, str]:
+    """Columns by the first set of names that the dataset has as a whole, unless other columns are named already."""
+    spelling = {name.strip().lower(): name for name in known}
     for layout in recipe.layouts:
-        named = {column for column in layout if column in found and column not in layout.values()}
-        other = {column for column in layout if taken.get(column, own.get(layout[column])) != own.get(layout[column])}
-        if set(layout.values()) <= set(own) and not (named | other):
-            return {column: own[name] for column, name in layout.items()}
+        if not set(layout.values()) <= set(spelling):
+            continue
+        has_task_name = any(column in known and column not in layout.values() for column in layout)
+        is_taken = any(taken.get(column, spelling[name]) != spelling[name] for column, name in layout.items())
+        if not has_task_name and not is_taken:
+            return {column: spelling[name] for column, name in layout.items()}
     return {}
 
 
-def _one_name(
-    column: str, found: list[str], recipe: type[Recipe], taken: Mapping[str, str], reference: bool
+def _usual_name(
+    column: str, known: list[str], recipe: type[Recipe], taken: Mapping[str, str], needs_reference: bool
 ) -> str | None:
-    """The column called so, or the only one with a name that real datasets give it."""
-    if column in found and column not in taken.values():
+    """The column of the same name, or the only one with a name that real datasets give it."""
+    if column in known and column not in taken.values():
         return column
     facts = recipe.columns[column]
-    known = {name.lower() for name in (column, *facts.names)}
-    usual = [name for name in found if name.strip().lower() in known and name not in taken.values()]
-    if len(usual) > 1 and (reference or not facts.reference):
+    names = {name.lower() for name in (column, *facts.names)}
+    usual = [name for name in known if name.strip().lower() in names and name not in taken.values()]
+    if len(usual) > 1 and (needs_reference or not facts.reference):
         raise DataError(
             f"several columns could be {column}: {', '.join(map(repr, usual))}; choose with columns.{column}={usual[0]}"
         )
@@ -178,21 +205,24 @@ def _one_name(
 
 
 def rename(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe], split: str) -> Dataset:
-    """Keep the task's columns, under its names; a split may lack the answer unless it is to train on."""
+    """Keep the columns of the task, under its names; only train must have the references.
+
+    Raises:
+        DataError: The split does not have a column that the others have.
+    """
     present = {column: name for column, name in columns.items() if name in rows.column_names}
-    lacking = [
-        name
-        for column, name in columns.items()
-        if column not in present
-        and not (recipe.columns[column].reference and split != "train")
-        and not recipe.columns[column].passthrough
-    ]
-    for column in columns:
-        if recipe.columns[column].reference and not recipe.columns[column].optional and column not in present:
-            log(f"{split}: there is no column {columns[column]!r}, so its rows have no {column}")
-    if lacking:
+    missing = []
+    for column, name in columns.items():
+        facts = recipe.columns[column]
+        if column in present:
+            continue
+        if facts.reference and not facts.optional:
+            log(f"{split}: there is no column {name!r}, so its rows have no {column}")
+        if not facts.passthrough and (split == "train" or not facts.reference):
+            missing.append(name)
+    if missing:
         raise DataError(
-            f"split {split} has no column {', '.join(lacking)}; it has {', '.join(rows.column_names)}: "
+            f"split {split} has no column {', '.join(missing)}; it has {', '.join(rows.column_names)}: "
             "use the same names in all splits"
         )
     rows = rows.select_columns(list(present.values()))
@@ -207,10 +237,11 @@ def check_lists(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe])
     """
     for column, facts in recipe.columns.items():
         kind = rows.features.get(column)
-        if isinstance(facts.kind, list) and kind is not None and not hasattr(kind, "feature"):
-            holds = getattr(kind, "dtype", type(kind).__name__)
-            if holds != "null":
-                raise DataError(
-                    f"column {columns[column]!r} holds {holds}, expected a list a row: "
-                    f"choose another, columns.{column}=<one of them>"
-                )
+        if not isinstance(facts.kind, list) or kind is None or hasattr(kind, "feature"):
+            continue
+        holds = getattr(kind, "dtype", type(kind).__name__)
+        if holds != "null":  # a column that is empty throughout is named by the checks of rows
+            raise DataError(
+                f"column {columns[column]!r} holds {holds}, expected a list in each row: "
+                f"choose another, columns.{column}=<one of them>"
+            )

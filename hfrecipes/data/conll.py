@@ -1,6 +1,6 @@
-"""Read files of one token a line, sentences parted by blank lines: CoNLL with any columns, and CoNLL-U.
+"""Read files of one token a line, with blank lines between sentences: CoNLL with any columns, and CoNLL-U.
 
-Columns of CoNLL are called "0", "1", …; those of CoNLL-U by the names of its specification.
+Columns of CoNLL are called "0", "1", …; those of CoNLL-U by the names in its specification.
 """
 
 from __future__ import annotations
@@ -13,66 +13,79 @@ from dataclasses import dataclass
 
 from ..errors import DataError
 
-# Columns of CoNLL-U (universaldependencies.org/format.html); those of a treebank's syntax are left out.
+# Columns of CoNLL-U (universaldependencies.org/format.html), without the syntax, which no task reads.
 _CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats")
 _BATCH = 2_000  # sentences
-_LOOKED_AT = 50_000  # lines that tell how a file is laid out
-# What heads the columns of files that name them.
-_TOKEN_HEADS = {"token", "tokens", "word", "words", "form", "char", "chars"}
-_TAG_HEADS = {"tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "pos", "upos", "chunk", "entity", "bio"}
-_ENTITY = re.compile(r"O|[BIESLUM]([-_].+)?")
+_LINES_TO_JUDGE = 50_000  # lines from which the layout of a file is guessed
+# Names that files with a header give to the column of tokens, and to that of tags.
+_TOKEN_NAMES = {"token", "tokens", "word", "words", "form", "char", "chars"}
+_TAG_NAMES = {"tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "pos", "upos", "chunk", "entity", "bio"}
+_ENTITY_TAG = re.compile(r"O|[BIESLUM]([-_].+)?")
 
-Lines = Callable[[], Iterable[str]]
-Batch = dict[str, list[list[str]]]
+OpenLines = Callable[[], Iterable[str]]
+Sentence = list[list[str]]  # cells of each token
+Batch = dict[str, list[list[str]]]  # column -> cells of each sentence
 
 
 @dataclass(frozen=True)
-class _Form:
+class _Layout:
     """How the lines of a file are laid out."""
 
     separator: str
     names: list[str]
-    """Of the columns, by position where the file has no header."""
-    ends: Counter[str]
-    """What stands last in lines that are no remark."""
+    """Names of the columns; their positions where the file has no header."""
+    last_cells: Counter[str]
+    """How often each text is the last cell of a line that is not a comment."""
     has_header: bool
 
 
-def batches(open_lines: Lines, path: str) -> Iterator[Batch] | None:
-    """Sentences of the file, as lists of cells by column; None where the file is no CoNLL but plain text.
+def batches(open_lines: OpenLines, path: str) -> Iterator[Batch] | None:
+    """Read the sentences of a file, as lists of cells by column; None where the file is plain text.
 
     Args:
-        open_lines: Gives the lines from the start, each time that it is called.
+        open_lines: Gives the lines from the start each time it is called.
         path: Name of the file, for errors.
 
     Raises:
-        DataError: A line has another number of cells than the others.
+        DataError: A line has a different number of cells from the others.
     """
     if _is_conllu(open_lines()):
-        return _batched(_conllu(open_lines(), path), list(_CONLLU))
-    form = _form(itertools.islice(open_lines(), _LOOKED_AT))
-    return None if form is None else _batched(_conll(open_lines(), path, form), form.names)
+        return _batched(_read_conllu(open_lines(), path), list(_CONLLU))
+    layout = _guess_layout(itertools.islice(open_lines(), _LINES_TO_JUDGE))
+    if layout is None:
+        return None
+    return _batched(_read_conll(open_lines(), path, layout), layout.names)
 
 
-def _batched(sentences: Iterator[list[list[str]]], names: list[str]) -> Iterator[Batch]:
+def _batched(sentences: Iterator[Sentence], names: list[str]) -> Iterator[Batch]:
     while batch := list(itertools.islice(sentences, _BATCH)):
-        yield {name: [[cells[place] for cells in one] for one in batch] for place, name in enumerate(names)}
+        columns: Batch = {name: [] for name in names}
+        for sentence in batch:
+            # zip turns the tokens of a sentence, which are rows of cells, into its columns.
+            for name, cells in zip(names, zip(*sentence, strict=True), strict=True):
+                columns[name].append(list(cells))
+        yield columns
+
+
+# --- CoNLL-U -----------------------------------------------------------------------------------------------------
 
 
 def _is_conllu(lines: Iterable[str]) -> bool:
+    """Whether the first token has the ten columns of CoNLL-U, with its number in front."""
     first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
     cells = first.rstrip("\r\n").split("\t")
     return len(cells) == 10 and re.fullmatch(r"\d+([-.]\d+)?", cells[0]) is not None
 
 
-def _conllu(lines: Iterable[str], path: str) -> Iterator[list[list[str]]]:
-    """Words alone: not the ranges (`1-2`) that they are written as, nor empty nodes (`8.1`)."""
-    sentence: list[list[str]] = []
+def _read_conllu(lines: Iterable[str], path: str) -> Iterator[Sentence]:
+    """Read words only: neither ranges (`1-2`: "don't" for "do" and "n't") nor empty nodes (`8.1`)."""
+    sentence: Sentence = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             if sentence:
                 yield sentence
             sentence = []
+        # Comments come before the first token: inside a sentence, "#" can only be a broken line.
         elif sentence or not line.startswith("#"):
             cells = line.rstrip("\r\n").split("\t")
             if len(cells) != 10:
@@ -83,81 +96,116 @@ def _conllu(lines: Iterable[str], path: str) -> Iterator[list[list[str]]]:
         yield sentence
 
 
+# --- CoNLL -------------------------------------------------------------------------------------------------------
+
+
 def _cells(line: str, separator: str) -> list[str]:
     line = line.rstrip(" \t\r\n")
-    # Not str.split(): a token may be an unusual blank.
-    return line.split("\t") if separator == "\t" else re.split(r"[ \t]+", line)
+    if separator == "\t":
+        return line.split("\t")
+    # Not str.split(), which splits at every Unicode space: some corpora have such a space as a token.
+    return re.split(r"[ \t]+", line)
 
 
-def _form(lines: Iterable[str]) -> _Form | None:
-    """What most lines have in common; None where they have nothing, as lines of plain text."""
-    seen = _Seen()
+def _guess_layout(lines: Iterable[str]) -> _Layout | None:
+    """Find out what most lines have in common; None where they look like plain text, or like a table of sentences."""
+    counts = _LineCounts()
     for line in lines:
-        seen.look(line)
-    separator = "\t" if seen.tabs and seen.tabs.most_common(1)[0][0] > 1 else " "
-    (width, alike), *_ = (seen.tabs if separator == "\t" else seen.blanks).most_common(1) or [(1, 0)]
-    if separator == " " and (alike < 0.7 * seen.number or not seen.are_tokens(width)):
+        counts.add(line)
+    separator, widths = " ", counts.widths_by_spaces
+    if counts.widths_by_tabs and counts.widths_by_tabs.most_common(1)[0][0] > 1:
+        separator, widths = "\t", counts.widths_by_tabs
+    (width, matching), *_ = widths.most_common(1) or [(1, 0)]
+    # Every line of prose has spaces, so more is asked of files that seem to be separated by spaces.
+    if separator == " " and (matching < 0.7 * counts.lines or not counts.are_tokens(width)):
         return None
-    names = [str(number) for number in range(width)]
-    if width > 1 and any(seen.counts) and seen.number > 1:
+    if counts.has_header(separator, width):
+        if not counts.blank_gaps:
+            return None  # a table of sentences, one a row
+        return _Layout(separator, counts.header(separator), counts.last_cells, has_header=True)
+    names = list(map(str, range(width)))
+    if width > 1 and counts.lines > 1 and counts.first_cells_are_numbers():
         names[0] = "id"
-    head = [cell.lower() for cell in seen.first[separator == "\t"]] if seen.first else []
-    has_header = len(set(head)) == width > 1 and seen.ends[seen.first[0][-1]] == 1 and head[-1] in _TAG_HEADS
-    has_header = has_header and bool({head[0], head[1]} & _TOKEN_HEADS)
-    if has_header and not seen.gaps:
-        return None  # a table, whose rows are sentences
-    return _Form(separator, head if has_header else names, seen.ends, has_header)
+    return _Layout(separator, names, counts.last_cells, has_header=False)
 
 
-class _Seen:
-    """Counts over the lines of a file that are no remarks."""
+class _LineCounts:
+    """Counts over the lines of a file that are not comments."""
 
     def __init__(self) -> None:
-        self.tabs, self.blanks, self.ends = Counter[int](), Counter[int](), Counter[str]()
-        self.first: list[list[str]] = []  # cells of the first line, parted by blanks and by tabs
-        self.number = self.gaps = self.letters = self.place = 0
-        # Whether the first cells count lines: of each sentence from 0, from 1, or of the file from 1.
-        self.counts = [True, True, True]
+        self.widths_by_tabs, self.widths_by_spaces = Counter[int](), Counter[int]()
+        self.last_cells = Counter[str]()
+        self.first_line: dict[str, list[str]] = {}  # separator -> cells of the first line
+        self.lines = self.blank_gaps = self.token_characters = self.tokens_in_sentence = 0
+        # Three ways to number lines: within each sentence from 0 or from 1, or through the file from 1.
+        self._matches_numbering = [True, True, True]
 
-    def look(self, line: str) -> None:
-        """Take one more line into account."""
+    def add(self, line: str) -> None:
+        """Count one more line."""
         if not line.strip() or line.startswith("-DOCSTART-"):
-            self.place = 0
-        elif not line.startswith("#"):
-            cells, by_tabs = _cells(line, " "), _cells(line, "\t")
-            self.gaps += bool(self.first) and self.place == 0
-            self.first = self.first or [cells, by_tabs]
-            self.tabs[len(by_tabs)] += 1
-            self.blanks[len(cells)] += 1
-            self.ends[cells[-1]] += 1
-            expected = (self.place, self.place + 1, self.number + 1)
-            self.counts = [known and cells[0] == str(at) for known, at in zip(self.counts, expected, strict=True)]
-            self.letters += len(cells[0])
-            self.place += 1
-            self.number += 1
+            self.tokens_in_sentence = 0
+            return
+        if line.startswith("#"):
+            return
+        by_spaces, by_tabs = _cells(line, " "), _cells(line, "\t")
+        if not self.first_line:
+            self.first_line = {" ": by_spaces, "\t": by_tabs}
+        elif self.tokens_in_sentence == 0:
+            self.blank_gaps += 1
+        self.widths_by_tabs[len(by_tabs)] += 1
+        self.widths_by_spaces[len(by_spaces)] += 1
+        self.last_cells[by_spaces[-1]] += 1
+        self.token_characters += len(by_spaces[0])
+        numberings = (self.tokens_in_sentence, self.tokens_in_sentence + 1, self.lines + 1)
+        for index, number in enumerate(numberings):
+            if by_spaces[0] != str(number):
+                self._matches_numbering[index] = False
+        self.tokens_in_sentence += 1
+        self.lines += 1
+
+    def first_cells_are_numbers(self) -> bool:
+        """Whether the first cells number the lines, in any of the usual ways."""
+        return any(self._matches_numbering)
+
+    def header(self, separator: str) -> list[str]:
+        """Cells of the first line, in lower case."""
+        return [cell.lower() for cell in self.first_line.get(separator, [])]
+
+    def has_header(self, separator: str, width: int) -> bool:
+        """Whether the first line names the `width` columns, rather than being the first token."""
+        names = self.header(separator)
+        if width < 2 or len(set(names)) != width:
+            return False
+        # A last cell that other lines have too is a tag, and no name of a column.
+        is_unique = self.last_cells[self.first_line[" "][-1]] == 1
+        return is_unique and names[-1] in _TAG_NAMES and bool({names[0], names[1]} & _TOKEN_NAMES)
 
     def are_tokens(self, width: int) -> bool:
-        """Whether lines parted by blanks are tokens, with their tags last if there are any, rather than plain text."""
-        if width == 1:  # tokens are short, and sentences have several
-            return self.number >= 1.5 * (self.gaps + 1) and self.gaps > 0 and self.letters <= 12 * self.number
-        entities = sum(number for end, number in self.ends.items() if _ENTITY.fullmatch(end))
-        are_few = len(self.ends) <= 0.5 * self.number and self.number >= 10 and self.gaps > 0
-        return entities >= 0.7 * self.number or are_few
+        """Whether lines separated by spaces are tokens, each with its tag last if there are tags, and not prose."""
+        if width == 1:
+            # One word a line: words are short, and sentences have several.
+            is_list_of_words = self.token_characters <= 12 * self.lines
+            return self.lines >= 1.5 * (self.blank_gaps + 1) and self.blank_gaps > 0 and is_list_of_words
+        entity_tags = sum(count for cell, count in self.last_cells.items() if _ENTITY_TAG.fullmatch(cell))
+        # Tags repeat, where the last words of prose do not.
+        has_few_tags = len(self.last_cells) <= 0.5 * self.lines and self.lines >= 10 and self.blank_gaps > 0
+        return entity_tags >= 0.7 * self.lines or has_few_tags
 
 
-def _conll(lines: Iterable[str], path: str, form: _Form) -> Iterator[list[list[str]]]:
-    sentence: list[list[str]] = []
-    is_head, width = form.has_header, len(form.names)
+def _read_conll(lines: Iterable[str], path: str, layout: _Layout) -> Iterator[Sentence]:
+    sentence: Sentence = []
+    is_header, width = layout.has_header, len(layout.names)
     for number, line in enumerate(lines, 1):
-        cells = _cells(line, form.separator)
+        cells = _cells(line, layout.separator)
         if not line.strip() or line.startswith("-DOCSTART-"):
             if sentence:
                 yield sentence
             sentence = []
-        elif len(cells) == width and not _is_remark(line, cells, form, starts=not sentence):
-            if not is_head:
+        # Comments come before the first token of a sentence.
+        elif len(cells) == width and (sentence or not _looks_like_comment(line, cells, layout)):
+            if not is_header:
                 sentence.append(cells)
-            is_head = False
+            is_header = False
         elif not line.startswith("#"):
             raise DataError(
                 f"{path} line {number} has {len(cells)} cells, expected {width} as in most lines "
@@ -167,6 +215,9 @@ def _conll(lines: Iterable[str], path: str, form: _Form) -> Iterator[list[list[s
         yield sentence
 
 
-def _is_remark(line: str, cells: list[str], form: _Form, *, starts: bool) -> bool:
-    """Whether a line that begins with # is a remark: "#" is a token too, above all in tweets."""
-    return starts and len(cells) > 1 and line.startswith("# ") and cells[-1] not in form.ends
+def _looks_like_comment(line: str, cells: list[str], layout: _Layout) -> bool:
+    """Whether a line that begins with "#", and has as many cells as the others, is a comment.
+
+    "#" is a token too, above all in tweets: then its last cell is a tag, which other lines have as well.
+    """
+    return len(cells) > 1 and line.startswith("# ") and cells[-1] not in layout.last_cells

@@ -9,84 +9,46 @@ import numpy as np
 
 from ..errors import DataError
 from ..log import log
-from ..recipe import Batch, Recipe
-from . import sources
+from ..recipe import Batch, Recipe, reference_columns
 from .cache import cached
 from .rows import Data
+from .sources import quiet_bars
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+LONG = 20_000  # bytes of a row: beyond it, fewer rows are encoded at once
+OVER = "over_"  # prefix of features that tell whether an option truncated something
+HIDDEN = "hidden"  # feature that tells whether a part of the row is not shown to the model
+MANY_UNKNOWN = 0.05  # share of unknown tokens from which the model hardly fits the language
 
-def encode(recipe: Recipe, data: Data, references: Mapping[str, list[Any]]) -> dict[str, Dataset]:
-    """Features of the rows of each split; targets are left out unless every row has an answer."""
+
+# --- encoding ----------------------------------------------------------------------------------------------------
+
+
+def encode_splits(recipe: Recipe, data: Data, references: Mapping[str, list[Any]]) -> dict[str, Dataset]:
+    """Features of the rows of each split; labels are left out unless every row has a reference.
+
+    Raises:
+        DataError: No row of a split fits into `max_length`.
+    """
     encoded = {}
     for split, rows in data.splits.items():
         if any(reference is None for reference in references[split]):
-            rows = rows.remove_columns([name for name in recipe.answers() if name in rows.column_names])
-        encoded[split] = encode_rows(recipe, rows, training=split == "train")
+            rows = without_references(rows, recipe)
+        encoded[split] = encode(recipe, rows, training=split == "train")
         if not len(encoded[split]):
             raise DataError(
-                f"{split}: of no row anything can be learnt within {recipe.max_length} tokens: raise max_length"
+                f"{split}: no row fits into max_length={recipe.max_length}, so there is nothing to train on: "
+                "increase max_length"
             )
     return encoded
 
 
-def say_lengths(encoded: Mapping[str, Dataset], data: Data, recipe: Recipe) -> list[str]:
-    """How long the features are, how many each split makes, and the share of texts that was cut.
-
-    Returns:
-        A sentence for each split of which something was cut, left out, or not shown to the model.
-    """
-    limits = []
-    for split, features in encoded.items():
-        rows, lengths = len(data.splits[split]), np.asarray(features["length"])
-        parts = f" in {len(features)} pieces" if len(features) != rows else ""
-        cut = ", ".join(_cut_shares(features, rows, recipe))
-        about = f", {lengths.mean():.0f} tokens on average, {lengths.max()} at most, {cut or 'none cut'}"
-        log(f"{split}: {rows} rows{parts}{about}")
-        unknown = unknown_share(features, recipe.tokenizer.unk_token_id) if split == "train" else 0.0
-        if unknown > 0.05:
-            log(f"{split}: {unknown:.0%} of the tokens are unknown to the model: is it of the language of the texts?")
-        for name, reason in recipe.hidden_by.items():
-            if hidden := rows_cut(features, name):
-                limits.append(f"{split}: {hidden} of {rows} rows {reason}")
-                log(limits[-1])
-        lost = rows - len(np.unique(features["row"])) if "row" in features.column_names else 0
-        if lost:
-            log(f"{split}: of {lost} rows nothing is left within {recipe.max_length} tokens; they are left out")
-        limits += [f"{split}: of {rows} rows {cut}"] * bool(cut) + [
-            f"{split}: {lost} rows left out as too long"
-        ] * bool(lost)
-    return limits
-
-
-def _cut_shares(features: Dataset, rows: int, recipe: Recipe) -> list[str]:
-    cut = {limit: number for name, limit in recipe.cut_by.items() if (number := rows_cut(features, name))}
-    return [f"{number} ({number / rows:.1%}) cut at {limit}={getattr(recipe, limit)}" for limit, number in cut.items()]
-
-
-def unknown_share(features: Dataset, unknown: int | None) -> float:
-    """Share of the tokens of the first features that the model has no word for."""
-    first = [np.asarray(ids).ravel() for ids in features["input_ids"][:500] if not isinstance(ids[0], list)]
-    return float(np.mean(np.concatenate(first) == unknown)) if first and unknown is not None else 0.0
-
-
-def rows_cut(features: Dataset, name: str) -> int:
-    """Number of the rows of which something was cut off, as the feature tells; 0 where a task cuts nothing."""
-    if name not in features.column_names:
-        return 0
-    cut = np.flatnonzero(features[name][:])
-    return len(np.unique(np.asarray(features["row"][:])[cut])) if "row" in features.column_names else len(cut)
-
-
-LONG = 20_000  # bytes of a row: beyond, fewer rows are encoded at once
-
-
-def encode_rows(recipe: Recipe, rows: Dataset, *, training: bool = False, desc: str = "Encoding") -> Dataset:
+def encode(recipe: Recipe, rows: Dataset, *, training: bool = False) -> Dataset:
     """Features of all rows; cached beside the rows where those come from a file."""
     is_long = rows.data.nbytes > LONG * max(1, rows.data.num_rows)
-    with sources.quiet_bars(len(rows)), cached(rows, recipe, "encode", training) as key:
+    with quiet_bars(len(rows)), cached(rows, recipe, "encode", training) as key:
         return rows.map(
             _encode_batch,
             batched=True,
@@ -95,18 +57,103 @@ def encode_rows(recipe: Recipe, rows: Dataset, *, training: bool = False, desc: 
             fn_kwargs={"recipe": recipe, "training": training},
             remove_columns=rows.column_names,
             new_fingerprint=key,
-            desc=desc,
+            desc="Encoding",
         )
 
 
-def _encode_batch(batch: Batch, places: list[int], recipe: Recipe, training: bool) -> Batch:
+def _encode_batch(batch: Batch, indices: list[int], recipe: Recipe, training: bool) -> Batch:
     """Features of a batch; `row`, where there is one, counts in all rows and not in the batch."""
-    features = (recipe.encode_for_training if training else recipe.encode)(batch)
-    return {**features, "row": [places[place] for place in features["row"]]} if "row" in features else features
+    features = recipe.encode_for_training(batch) if training else recipe.encode(batch)
+    if "row" not in features:
+        return features
+    return {**features, "row": [indices[row] for row in features["row"]]}
 
 
-def for_model(recipe: Recipe, encoded: Dataset, *, answers: bool) -> Dataset:
-    """The features that batches are made of, with or without those that come from answers alone."""
-    targets = recipe.targets if answers else recipe.reduced_by
-    kept = {*recipe.tokenizer.model_input_names, *targets, "length"}
+def without_references(rows: Dataset, recipe: Recipe) -> Dataset:
+    """The rows as they are when they are to be predicted."""
+    return rows.remove_columns([name for name in reference_columns(recipe) if name in rows.column_names])
+
+
+def for_batches(recipe: Recipe, encoded: Dataset) -> Dataset:
+    """The features that batches are made of."""
+    kept = {*recipe.tokenizer.model_input_names, *recipe.batch_features, "length"}
     return encoded.select_columns([name for name in encoded.column_names if name in kept])
+
+
+# --- lengths -----------------------------------------------------------------------------------------------------
+
+
+def log_lengths(encoded: Mapping[str, Dataset], data: Data, recipe: Recipe) -> list[str]:
+    """Print how long the features are, how many each split makes, and the share of texts that was truncated.
+
+    Returns:
+        Sentences on what was truncated, left out, or not shown to the model.
+    """
+    limits = []
+    for split, features in encoded.items():
+        rows, lengths = len(data.splits[split]), np.asarray(features["length"])
+        parts = f" in {len(features)} pieces" if len(features) != rows else ""
+        truncated = ", ".join(_truncated_shares(features, rows, recipe))
+        about = f"{lengths.mean():.0f} tokens on average, {lengths.max()} at most, {truncated or 'none truncated'}"
+        log(f"{split}: {rows} rows{parts}, {about}")
+        if split == "train":
+            _warn_of_unknown_tokens(features, recipe)
+        limits += _not_shown(split, features, rows, truncated, recipe)
+    return limits
+
+
+def _not_shown(split: str, features: Dataset, rows: int, truncated: str, recipe: Recipe) -> list[str]:
+    """Sentences on what the model does not see of a split; those that are new are printed."""
+    limits = []
+    hidden = rows_with(features, HIDDEN)
+    if hidden:
+        limits.append(
+            f"{split}: {hidden} of {rows} rows are shown only in part, because the chat template leaves out text such "
+            "as thoughts; it is not learnt"
+        )
+        log(limits[-1])
+    if truncated:
+        limits.append(f"{split}: of {rows} rows {truncated}")
+    left_out = rows - len(np.unique(features["row"])) if "row" in features.column_names else 0
+    if left_out:
+        log(f"{split}: nothing of {left_out} rows fits into max_length={recipe.max_length}; they are left out")
+        limits.append(f"{split}: {left_out} rows left out as too long")
+    return limits
+
+
+def _truncated_shares(features: Dataset, rows: int, recipe: Recipe) -> list[str]:
+    """For each option that truncated something, in how many rows."""
+    shares = []
+    for name in features.column_names:
+        number = rows_with(features, name) if name.startswith(OVER) else 0
+        if number:
+            option = name.removeprefix(OVER)
+            shares.append(f"{number} ({number / rows:.1%}) truncated at {option}={getattr(recipe, option)}")
+    return shares
+
+
+def truncated_share(features: Dataset, rows: int) -> float:
+    """Largest share of rows that an option truncated, from 0 to 1."""
+    numbers = [rows_with(features, name) for name in features.column_names if name.startswith(OVER)]
+    return max(numbers, default=0) / rows
+
+
+def rows_with(features: Dataset, name: str) -> int:
+    """Number of rows of which a feature is true; 0 where no task gives that feature."""
+    if name not in features.column_names:
+        return 0
+    indices = np.flatnonzero(features[name][:])
+    if "row" not in features.column_names:
+        return len(indices)
+    return len(np.unique(np.asarray(features["row"][:])[indices]))
+
+
+def _warn_of_unknown_tokens(features: Dataset, recipe: Recipe) -> None:
+    unknown = recipe.tokenizer.unk_token_id
+    # Features of several texts, such as choices, are left out.
+    texts = [np.asarray(ids).ravel() for ids in features["input_ids"][:500] if not isinstance(ids[0], list)]
+    if not texts or unknown is None:
+        return
+    share = float(np.mean(np.concatenate(texts) == unknown))
+    if share > MANY_UNKNOWN:
+        log(f"train: {share:.0%} of the tokens are unknown to the model: does it know the language of the texts?")

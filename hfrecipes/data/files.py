@@ -1,7 +1,7 @@
 """Read any file of rows into a memory-mapped Dataset, by its content rather than its name.
 
-csv, tsv, CoNLL and plain text are read here: every cell stays text ("NA" too), and a ragged row is an error, not a
-guess. json, parquet and arrow are left to `datasets`.
+csv, tsv, CoNLL and plain text are read here: every cell stays text ("NA" too), and a row with another number of cells
+is an error. json, parquet and arrow are left to `datasets`.
 """
 
 from __future__ import annotations
@@ -14,21 +14,24 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from ..errors import DataError, NotFoundError
 from . import conll
-from .cache import code, of_files
+from .cache import content_key, package_key
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".arrow", ".txt")
+T = TypeVar("T")
+
 _SEPARATORS = ("\t", ",", ";")
-_BATCH = 10_000
-# Keys of a whole document on one line, as SQuAD is published, rather than of a single row.
-_ROWS = {"data", "rows", "examples", "records"}
+_BATCH = 10_000  # rows
+_COMPRESSED = (b"\x1f\x8b", b"PK\x03\x04")  # first bytes of gzip and of zip, which xlsx files are too
+# Keys under which a JSON document on one line, as SQuAD is published, has its rows.
+_ROW_KEYS = {"data", "rows", "examples", "records"}
 
 
 def read_file(path: str, *, header: bool = True, formats: tuple[str, ...] = ()) -> Dataset:
@@ -36,17 +39,18 @@ def read_file(path: str, *, header: bool = True, formats: tuple[str, ...] = ()) 
 
     Args:
         path: File, or URL such as `s3://bucket/train.csv`.
-        header: Whether a csv or tsv file names its columns; without, they are called "0", "1", ….
-        formats: How a file that is no table is read, as `Recipe.formats` has it.
+        header: Whether a csv or tsv file names its columns; if not, they are called "0", "1", ….
+        formats: How a file that is not a table is read, as in `Recipe.formats`.
 
     Raises:
         NotFoundError: There is no such file.
-        DataError: It is empty, unreadable, no UTF-8, or ragged.
+        DataError: The file is empty, unreadable, not UTF-8, or its rows have different numbers of cells.
     """
-    head = _readable(path)
+    head = _checked_head(path)
+    # The content decides, because files are often renamed; each test below is surer than those after it.
     if head.startswith(b"PAR1"):
         return _load("parquet", path)
-    if head.startswith(b"ARROW1") or head.startswith(b"\xff\xff\xff\xff"):
+    if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
         return _load("arrow", path)
     if _is_json(head, path):
         return _read_json(path)
@@ -56,46 +60,51 @@ def read_file(path: str, *, header: bool = True, formats: tuple[str, ...] = ()) 
             return _cached(path, "conll", sentences)
     separator = _separator(path)
     if separator is not None:
-        return _cached(path, f"{separator}{header}", _cells(path, separator, header))
+        return _cached(path, f"{separator}{header}", _table_batches(path, separator, header))
     if "file" in formats:
-        return _cached(path, "document", _document(path))
+        return _cached(path, "document", _text_column(_document(path)))
     if "paragraph" in formats:
-        return _cached(path, "paragraphs", ({"text": texts} for texts in _paragraphs(path)))
-    return _cached(path, f"text{formats}", _text_batches(path, blank_lines="line" not in formats))
+        return _cached(path, "paragraphs", _text_column(_paragraphs(path)))
+    lines = _lines_with_text(path) if "line" in formats else _lines_to_the_last_text(path)
+    return _cached(path, f"text{formats}", _text_column(lines))
 
 
 def read_lines(path: str) -> Dataset:
-    """Read every line of a text file, blank ones at its end too, whatever it looks like; as `read_file` else."""
-    _readable(path)
-    return _cached(path, "lines", ({"text": batch} for batch in _all_lines(path)))
+    """Read every line of a text file as a row, whatever it looks like, including blank lines at the end.
+
+    Raises:
+        NotFoundError: There is no such file.
+        DataError: The file is empty, unreadable or not UTF-8.
+    """
+    _checked_head(path)
+    return _cached(path, "lines", _text_column(_every_line(path)))
 
 
-def _readable(path: str) -> bytes:
+def _checked_head(path: str) -> bytes:
+    """The first bytes of a file that can be read."""
     head = _head(path)
     if not head.strip():
         raise DataError(f"{path} is empty: expected rows")
-    if head.startswith((b"\x1f\x8b", b"PK\x03\x04")):
+    if head.startswith(_COMPRESSED):
         raise DataError(f"{path} is compressed, or a spreadsheet: unpack it, or save it as csv")
     return head
-
-
-def _all_lines(path: str) -> Iterator[list[str]]:
-    lines = (line.rstrip("\r\n") for line in _lines(path))
-    while batch := list(itertools.islice(lines, _BATCH)):
-        yield batch
 
 
 def _open(path: str, mode: str = "rb", newline: str | None = None) -> IO[Any]:
     import fsspec
 
+    text: dict[str, Any] = {}
+    if "b" not in mode:
+        # Excel writes a byte order mark, which would become part of the first column's name.
+        text = {"encoding": "utf-8-sig", "newline": newline}
     try:
         if "://" in path:
-            text = {} if "b" in mode else {"encoding": "utf-8-sig", "newline": newline}
-            opened: IO[Any] = fsspec.open(path, mode, **text).open()
-            return opened
-        return open(path, mode, encoding=None if "b" in mode else "utf-8-sig", newline=newline)
+            file: IO[Any] = fsspec.open(path, mode, **text).open()
+            return file
+        return open(path, mode, **text)
     except FileNotFoundError as error:
         raise NotFoundError(f"there is no file {path}") from error
+    # ImportError: fsspec needs a package for this kind of URL, and says which.
     except (OSError, ValueError, ImportError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"cannot read {path}: {reason}") from error
@@ -120,6 +129,7 @@ def _is_json(head: bytes, path: str) -> bool:
     try:
         json.loads(start.split(b"\n", 1)[0])
     except ValueError:
+        # An indented document has no complete value on its first line.
         return start.startswith((b"[\n", b"{\n", b"[{"))
     return True
 
@@ -128,12 +138,13 @@ def _load(kind: str, path: str, **keywords: Any) -> Dataset:
     import datasets
 
     is_remote = "://" in path
-    small = not is_remote and os.path.getsize(path) < 20_000_000
-    if not is_remote:  # `datasets` looks at the modification time alone
+    is_small = not is_remote and os.path.getsize(path) < 20_000_000
+    if not is_remote:
+        # `datasets` looks only at the modification time, and would give the rows of before for a file copied over.
         keywords["cache_dir"] = str(cache_folder(_stamp(path)))
     try:
         with contextlib.ExitStack() as stack:
-            if small and datasets.utils.logging.is_progress_bar_enabled():
+            if is_small and datasets.utils.logging.is_progress_bar_enabled():
                 datasets.utils.logging.disable_progress_bar()
                 stack.callback(datasets.utils.logging.enable_progress_bar)
             return datasets.load_dataset(kind, data_files=path, split="train", **keywords)
@@ -146,34 +157,40 @@ def _load(kind: str, path: str, **keywords: Any) -> Dataset:
 
 
 def _read_json(path: str) -> Dataset:
-    field = _check_json(path)
-    return _load("json", path, field=field) if field else _load("json", path)
+    key = _check_json(path)
+    return _load("json", path, field=key) if key else _load("json", path)
 
 
 def _check_json(path: str) -> str | None:
-    """Check what `datasets` would report without a place; the key that holds the rows, where there is one."""
+    """Find mistakes that `datasets` would report without a line number.
+
+    Returns:
+        The key that holds the rows, where the file is one object around them.
+    """
     number = 0
     try:
         with _open(path, "r") as file:
             first = next((line for line in file if line.strip()), "")
-            rest = next((line for line in file if line.strip()), "")
+            second = next((line for line in file if line.strip()), "")
             row = _parsed(first)
-            if not isinstance(row, dict) or (not rest and _ROWS & set(row)):
-                file.seek(0)
-                return _check_json_document(json.load(file), path)
+            is_document = not isinstance(row, dict) or (not second and _ROW_KEYS & set(row))
             file.seek(0)
+            if is_document:
+                return _check_json_document(json.load(file), path)
             for number, line in enumerate(file, 1):
                 if line.strip() and not isinstance(json.loads(line), dict):
-                    raise DataError(f'{path} line {number} is no JSON object: expected {{"text": …, "label": …}}')
+                    raise DataError(f'{path} line {number} is not a JSON object: expected {{"text": …, "label": …}}')
     except UnicodeDecodeError as error:
         raise DataError(_not_utf8(path)) from error
     except json.JSONDecodeError as error:
+        # Of a document read whole, the error knows the line; of a file read by lines, the loop does.
         at = number or error.lineno
-        raise DataError(f"{path} line {at} is not valid JSON ({error.msg}): mend or delete that line") from error
+        raise DataError(f"{path} line {at} is not valid JSON ({error.msg}): fix or delete that line") from error
     return None
 
 
 def _parsed(text: str) -> Any:
+    """The JSON value that a text is; None where it is none."""
     try:
         return json.loads(text)
     except ValueError:
@@ -181,50 +198,69 @@ def _parsed(text: str) -> Any:
 
 
 def _check_json_document(content: Any, path: str) -> str | None:
+    """Check a file that is a single JSON value; returns the key that holds the rows, where there is one."""
     if isinstance(content, list):
-        for number, row in enumerate(content):
+        for index, row in enumerate(content):
             if not isinstance(row, dict):
-                raise DataError(f"{path}: entry {number} of the list is no JSON object", rows=[number])
+                raise DataError(f"{path}: entry {index} of the list is not a JSON object", rows=[index])
         return None
     if not isinstance(content, dict):
         raise DataError(
-            f"{path} holds one {type(content).__name__}: expected one JSON object a line, or a list of them"
+            f"{path} holds a single {type(content).__name__}: expected one JSON object a line, or a list of them"
         )
-    lists = [key for key, value in content.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
-    if len(lists) == 1:
-        return str(lists[0])
+    row_keys = []
+    for key, value in content.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            row_keys.append(str(key))
+    if len(row_keys) == 1:
+        return row_keys[0]
     raise DataError(f"{path} is one JSON object: expected one object a line, a list of objects, or one key with a list")
 
 
-# --- text with separators ----------------------------------------------------------------------------------------
+# --- tables ------------------------------------------------------------------------------------------------------
 
 
 def _separator(path: str) -> str | None:
-    """The separator that gives every one of the first lines the same number of cells; None for plain text."""
-    suffix = PurePosixPath(path).suffix.lower()
-    fallback = {".tsv": "\t", ".csv": ","}.get(suffix)
+    """The separator that gives all of the first records the same number of cells; None for plain text."""
+    fallback = {".tsv": "\t", ".csv": ","}.get(PurePosixPath(path).suffix.lower())
+    # In a file of another suffix, a comma in every line may be prose; a tab in every line is not.
     candidates = _SEPARATORS if fallback else ("\t",)
     for separator in candidates:
         try:
-            widths = {len(cells) for cells in itertools.islice(_records(path, separator, quoted=True), 50)}
+            widths = _first_widths(path, separator, quoted=True)
         except (csv.Error, DataError):
             widths = set()
         if separator == "\t" and (len(widths) != 1 or widths == {1}):
-            widths = {len(cells) for cells in itertools.islice(_records(path, separator, quoted=False), 50)}
+            widths = _first_widths(path, separator, quoted=False)
         if len(widths) == 1 and widths != {1}:
             return separator
     return fallback
 
 
+def _first_widths(path: str, separator: str, *, quoted: bool) -> set[int]:
+    """Numbers of cells that the first records have."""
+    return set(map(len, itertools.islice(_records(path, separator, quoted=quoted), 50)))
+
+
 def _records(path: str, separator: str, *, quoted: bool) -> Iterator[list[str]]:
-    """Cells of each record, blank lines left out."""
+    """Cells of each record, without blank lines.
+
+    Args:
+        path: The file.
+        separator: What separates the cells of a line.
+        quoted: Whether quotes wrap cells, or are part of the text.
+    """
+    # The limit of Python is 131,072 characters a cell, which long documents exceed.
     csv.field_size_limit(2**31 - 1)
+    # csv.reader wants line ends as they are, for those inside quotes; without quotes only "\n" ends a line.
     with _open(path, "r", newline="" if quoted else "\n") as file:
         try:
             if quoted:
                 yield from filter(None, csv.reader(file, delimiter=separator, strict=True))
-            else:
-                yield from (line.rstrip("\r\n").split(separator) for line in file if line.strip())
+                return
+            for line in file:
+                if line.strip():
+                    yield line.rstrip("\r\n").split(separator)
         except UnicodeDecodeError as error:
             raise DataError(_not_utf8(path)) from error
 
@@ -237,32 +273,38 @@ def _not_utf8(path: str) -> str:
 def _is_quoted(path: str, separator: str) -> bool:
     """Whether quotes wrap cells, as in csv, or are part of the text, as in many published tsv files.
 
-    They are text where every line alone has as many cells as the first, and reading quotes as wrappers either fails or
-    joins lines.
+    They are part of the text where every line by itself has as many cells as the first, and reading quotes as wrappers
+    either fails or joins lines.
     """
     if separator != "\t":
         return True
-    widths, lines, suspicious = set(), 0, False
+    widths, lines, has_quotes = set(), 0, False
     for cells in _records(path, separator, quoted=False):
         widths.add(len(cells))
         lines += 1
-        suspicious = suspicious or any(cell.startswith('"') for cell in cells)
-    if len(widths) != 1 or not suspicious:
-        return suspicious
+        has_quotes = has_quotes or any(cell.startswith('"') for cell in cells)
+    if not has_quotes:
+        return False
+    # Lines of different lengths: quotes may hide separators and line ends.
+    if len(widths) != 1:
+        return True
     try:
         return sum(1 for _ in _records(path, separator, quoted=True)) == lines
     except csv.Error:
         return False
 
 
-def _cells(path: str, separator: str, header: bool) -> Iterator[dict[str, list[str]]]:
+def _table_batches(path: str, separator: str, header: bool) -> Iterator[dict[str, list[str]]]:
     records = _records(path, separator, quoted=_is_quoted(path, separator))
-    number = int(header)
+    number = int(header)  # the header is a record too
     try:
         first = next(records)
-        names = _names(first, path) if header else [str(place) for place in range(len(first))]
-        start = [] if header else [first]
-        for batch in _batches(itertools.chain(start, records)):
+        if header:
+            names = _column_names(first, path)
+        else:
+            names = list(map(str, range(len(first))))
+            records = itertools.chain([first], records)
+        for batch in _in_batches(records):
             for cells in batch:
                 number += 1
                 if len(cells) != len(names):
@@ -270,7 +312,7 @@ def _cells(path: str, separator: str, header: bool) -> Iterator[dict[str, list[s
             columns = zip(*batch, strict=True)
             yield {name: list(column) for name, column in zip(names, columns, strict=True)}
     except csv.Error as error:
-        raise DataError(f"{path} is not well-formed after record {number}: {error}; mend the quotes there") from error
+        raise DataError(f"{path} is not well-formed after record {number}: {error}; fix the quotes there") from error
 
 
 def _ragged(path: str, number: int, cells: list[str], names: list[str]) -> str:
@@ -281,21 +323,28 @@ def _ragged(path: str, number: int, cells: list[str], names: list[str]) -> str:
     )
 
 
-def _names(cells: list[str], path: str) -> list[str]:
-    names = [cell.strip().strip('"').strip() or f"column {place}" for place, cell in enumerate(cells)]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise DataError(f"{path} names the column {twice[0]!r} twice: rename one of them in its first line")
+def _column_names(cells: list[str], path: str) -> list[str]:
+    """Names of the columns from the first record; a column without a name, as pandas writes its index, gets one."""
+    names: list[str] = []
+    for index, cell in enumerate(cells):
+        names.append(cell.strip().strip('"').strip() or f"column {index}")
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"{path} names the column {name!r} twice: rename one of them in its first line")
     return names
 
 
-def _batches(records: Iterable[list[str]]) -> Iterator[list[list[str]]]:
-    records = iter(records)
-    while batch := list(itertools.islice(records, _BATCH)):
+def _in_batches(items: Iterable[T]) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, _BATCH)):
         yield batch
 
 
+# --- text --------------------------------------------------------------------------------------------------------
+
+
 def _lines(path: str) -> Iterator[str]:
+    # Only "\n" ends a line: a "\r" inside a line is part of the text.
     with _open(path, "r", newline="\n") as file:
         try:
             yield from file
@@ -303,71 +352,99 @@ def _lines(path: str) -> Iterator[str]:
             raise DataError(_not_utf8(path)) from error
 
 
-def _text_batches(path: str, *, blank_lines: bool) -> Iterator[dict[str, list[str]]]:
-    """Every line, blank ones too, so that row n is line n, unless they are not wanted; at the end they are none."""
-    kept: list[str] = []
-    blank = 0
+def _text_column(texts: Iterable[str]) -> Iterator[dict[str, list[str]]]:
+    for batch in _in_batches(texts):
+        yield {"text": batch}
+
+
+def _every_line(path: str) -> Iterator[str]:
     for line in _lines(path):
+        yield line.rstrip("\r\n")
+
+
+def _lines_with_text(path: str) -> Iterator[str]:
+    for line in _every_line(path):
+        if line.strip():
+            yield line
+
+
+def _lines_to_the_last_text(path: str) -> Iterator[str]:
+    """Every line, blank ones as "", so that row n is line n; blank lines at the end of the file are not rows."""
+    blank = 0
+    for line in _every_line(path):
         if not line.strip():
-            blank += blank_lines
+            blank += 1
             continue
-        kept += [""] * blank + [line.rstrip("\r\n")]
+        yield from [""] * blank
         blank = 0
-        if len(kept) >= _BATCH:
-            yield {"text": kept}
-            kept = []
-    if kept:
-        yield {"text": kept}
+        yield line
 
 
-def _document(path: str) -> Iterator[dict[str, list[str]]]:
-    yield {"text": ["".join(_lines(path)).strip()]}
+def _paragraphs(path: str) -> Iterator[str]:
+    """Lines between blank lines, joined."""
+    lines: list[str] = []
+    for line in _every_line(path):
+        if line.strip():
+            lines.append(line)
+        elif lines:
+            yield "\n".join(lines)
+            lines = []
+    if lines:
+        yield "\n".join(lines)
 
 
-def _paragraphs(path: str) -> Iterator[list[str]]:
-    """Lines between blank ones, together."""
-    lines = (line.rstrip("\r\n") for line in _lines(path))
-    groups = (list(group) for blank, group in itertools.groupby(lines, lambda line: not line.strip()) if not blank)
-    while batch := ["\n".join(group) for group in itertools.islice(groups, _BATCH)]:
-        yield batch
+def _document(path: str) -> Iterator[str]:
+    yield "".join(_lines(path)).strip()
+
+
+# --- cache -------------------------------------------------------------------------------------------------------
 
 
 def _cached(path: str, how: str, batches: Iterator[dict[str, list[Any]]]) -> Dataset:
     """Write the batches to the cache of `datasets` once, and map the file into memory."""
-    import pyarrow as pa
     from datasets import Dataset
 
-    target = cache_folder(code(), how, _stamp(path)) / "rows.arrow"
+    target = cache_folder(package_key(), how, _stamp(path)) / "rows.arrow"
     if not target.exists():
         first = next(batches, None)
         if first is None:
             raise DataError(f"{path} has a header and no rows: expected rows below it")
         target.parent.mkdir(parents=True, exist_ok=True)
+        # Another process may read or write the same file: it appears under its name only when it is complete.
         draft = target.with_name(f"rows.{os.getpid()}.draft")
-        text = pa.large_string()
-        schema = pa.schema(
-            [(name, pa.list_(text) if isinstance(cells[0], list) else text) for name, cells in first.items()]
-        )
         try:
-            with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-                for batch in itertools.chain([first], batches):
-                    writer.write_batch(pa.record_batch(batch, schema=schema))
+            _write_arrow(draft, first, batches)
             draft.replace(target)
         finally:
             draft.unlink(missing_ok=True)
     return Dataset.from_file(str(target))
 
 
-def cache_folder(*about: str) -> Path:
-    """Folder in the cache of `datasets` for what is made of files; another one where something in `about` differs."""
+def _write_arrow(target: Path, first: dict[str, list[Any]], others: Iterable[dict[str, list[Any]]]) -> None:
+    import pyarrow as pa
+
+    # A batch of pa.string() may hold 2 GB at most.
+    text = pa.large_string()
+    columns = []
+    for name, cells in first.items():
+        columns.append((name, pa.list_(text) if isinstance(cells[0], list) else text))
+    schema = pa.schema(columns)
+    with pa.OSFile(str(target), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+        for batch in itertools.chain([first], others):
+            writer.write_batch(pa.record_batch(batch, schema=schema))
+
+
+def cache_folder(*key: str) -> Path:
+    """Folder in the cache of `datasets` for what is made from files; it is another one where any part of `key` is."""
     from datasets import config
 
-    return Path(config.HF_DATASETS_CACHE, "hfrecipes", hashlib.sha256("|".join(about).encode()).hexdigest()[:32])
+    return Path(config.HF_DATASETS_CACHE, "hfrecipes", hashlib.sha256("|".join(key).encode()).hexdigest()[:32])
 
 
 def _stamp(path: str) -> str:
-    """What changes whenever the file, or what a URL gives, does."""
+    """A text that changes whenever the content of the file or of the URL does."""
     if "://" not in path:
-        return f"{os.path.abspath(path)}|{of_files(path)}"
+        return f"{os.path.abspath(path)}|{content_key(path)}"
+    # A URL has no modification time that all kinds of storage agree on.
     with _open(path) as file:
         return f"{path}|{hashlib.file_digest(file, 'sha256').hexdigest()}"  # type: ignore[arg-type]

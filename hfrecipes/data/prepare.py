@@ -2,112 +2,151 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from ..config import RunConfig
 from ..errors import ConfigError, DataError
 from ..log import log
-from ..recipe import Recipe
-from . import checks
-from .columns import _columns_of, _more_answers, check_lists, find_columns, normalize_columns, rename
-from .rows import Data, _with_groups, drop_blind_answers, drop_groups, name_classes, number_rows
+from ..recipe import Recipe, file_formats, options
+from .checks import check_rows, references, scored_as_wrong
+from .columns import check_lists, columns_of_split, find_columns, further_references, normalize_columns, rename
+from .rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows, with_groups
 from .sources import by_position, read
-from .splits import _draw_validation, _say_splits, choose_splits, limit, take_fold
+from .splits import FoldSettings, choose_splits, draw_validation, limit, log_splits, take_fold
 
 FROM_PYTHON = "(rows given from Python)"
+FEW, SHOWN = 20, 12  # rows of a label that are few; labels that are listed
 
 
-def load(config: RunConfig, recipe: Recipe) -> Data:
-    """Load the dataset of a run, its columns renamed.
+def load_data(config: RunConfig, recipe: Recipe) -> tuple[Data, RunConfig]:
+    """Rows of all splits, checked, with labels inferred; and the settings with every guess filled in.
+
+    Raises:
+        HFRecipesError: The data is not there, or cannot be used.
+    """
+    if config.dataset is None:
+        raise ConfigError("no dataset: add dataset=<hub id, file or folder>")
+    if isinstance(config.dataset, str) and config.dataset == FROM_PYTHON:
+        raise ConfigError("the rows of this run came from Python: add dataset=<hub id, file, folder or rows>")
+    data = number_rows(read_splits(config, recipe))
+    recipe.labels = list(data.class_names)
+    log_all(recipe.infer_labels(data.splits["train"]))
+    data = check_rows(data, recipe)
+    data = take_fold(limit(data, config), recipe, config)
+    if "validation" not in data.splits and "validation" not in config.splits:
+        data = draw_validation(data, recipe, config.training["seed"])
+    data = drop_helper_columns(data)
+    log_all(_count_labels(data, recipe))
+    data = replace(data, notes=scored_as_wrong(data, recipe))
+    log_all([*data.notes.values(), *no_test_split(data)])
+    return data, _with_guesses(config, recipe, data)
+
+
+def log_all(sentences: list[str]) -> None:
+    """Print each sentence."""
+    for sentence in sentences:
+        log(sentence)
+
+
+def read_splits(config: RunConfig, recipe: Recipe) -> Data:
+    """Rows of each split from their source, under the column names of the task.
 
     Raises:
         HFRecipesError: The data is not there, or not of a form that the task can use.
     """
     kind = type(recipe)
-    found = read(config.dataset, header=not by_position(config.columns), formats=recipe.formats)
-    chosen = choose_splits(list(found), config.splits)
+    parts = read(config.dataset, header=not by_position(config.columns), formats=file_formats(recipe))
+    chosen = choose_splits(list(parts), config.splits)
     if "train" not in chosen:
-        raise DataError(f"found the splits {', '.join(found)}, expected one to train on: splits.train=<one of them>")
+        raise DataError(f"found the splits {', '.join(parts)}, expected one to train on: splits.train=<one of them>")
     given: dict[str, Mapping[str, str | int]] = {}
     for split, name in chosen.items():
-        before = found[name].column_names
-        found[name], given[split] = normalize_columns(found[name], recipe, config.columns)
-        if split == "train" and found[name].column_names != before:
-            log(f"rows reshaped: {', '.join(before)} became {', '.join(found[name].column_names)}")
-    _say_splits(chosen, found)
-    columns = find_columns(found[chosen["train"]].column_names, kind, given["train"])
+        before = parts[name].column_names
+        parts[name], given[split] = normalize_columns(parts[name], recipe, config.columns)
+        if split == "train" and parts[name].column_names != before:
+            log(f"columns {', '.join(before)} were brought into the form {', '.join(parts[name].column_names)}")
+    log_splits(chosen, parts)
+    train = parts[chosen["train"]]
+    columns = find_columns(train.column_names, kind, given["train"])
     splits = {}
     for split, name in chosen.items():
-        own = _columns_of(found[name], columns, kind, given[split]) if split != "train" else columns
-        own = {**own, **_more_answers(found[name], own, kind)} if split != "train" else own
-        splits[split] = rename(found[name], own, kind, split)
-    renamed = {task: own for task, own in columns.items() if task != own}
+        names = columns
+        if split != "train":
+            names = columns_of_split(parts[name], columns, kind, given[split])
+            names = {**names, **further_references(parts[name], names, kind)}
+        splits[split] = rename(parts[name], names, kind, split)
+        check_lists(splits[split], columns, kind)
+    _log_columns(columns, train.column_names)
+    folds = FoldSettings.of(config.folds)
+    if folds is not None and folds.groups:
+        splits["train"] = with_groups(splits["train"], train, str(folds.groups))
+    return drop_empty_references(name_classes(Data(splits, columns, chosen), kind), kind)
+
+
+def _log_columns(columns: Mapping[str, str], known: list[str]) -> None:
+    renamed = {column: name for column, name in columns.items() if column != name}
     if renamed:
-        log("columns: " + ", ".join(f"{task} is {own!r}" for task, own in renamed.items()))
-    others = [name for name in found[chosen["train"]].column_names if name not in columns.values()]
-    if others:
-        log(f"columns not used: {', '.join(others)}")
-    for rows in splits.values():
-        check_lists(rows, columns, kind)
-    if isinstance(config.folds, dict) and config.folds.get("groups"):
-        splits["train"] = _with_groups(splits["train"], found[chosen["train"]], str(config.folds["groups"]))
-    data = Data(splits, columns, chosen)
-    name_classes(data, kind)
-    drop_blind_answers(data, kind)
-    return data
+        log("columns: " + ", ".join(f"{column} is {name!r}" for column, name in renamed.items()))
+    unused = [name for name in known if name not in columns.values()]
+    if unused:
+        log(f"columns not used: {', '.join(unused)}")
 
 
-def load_data(config: RunConfig, recipe: Recipe) -> tuple[Data, RunConfig]:
-    """Rows of all splits, checked, labels read; and the settings with what was settled on the way."""
-    if config.dataset is None:
-        raise ConfigError("no dataset: add dataset=<hub id, file or folder>")
-    if isinstance(config.dataset, str) and config.dataset == FROM_PYTHON:
-        raise ConfigError("this run had its rows given from Python: add dataset=<hub id, file, folder or rows>")
-    data = load(config, recipe)
-    number_rows(data)
-    recipe.labels = data.class_names
-    for note in recipe.infer_labels(data.splits["train"]):
-        log(note)
-    checks.check(data, recipe)
-    limit(data, config)
-    take_fold(data, recipe, config)
-    if "validation" not in data.splits and "validation" not in config.splits:
-        _draw_validation(data, recipe, config.training["seed"])
-    drop_groups(data)
-    for note in recipe.label_counts(data.splits["train"]):
-        log(note)
-    data.notes = checks.scored_as_wrong(data, recipe)
-    for note in [*data.notes.values(), *untested(data)]:
-        log(note)
-    return data, _settled(config, recipe, data)
+def _count_labels(data: Data, recipe: Recipe) -> list[str]:
+    """Count the labels of the rows that are trained on, and see how far their numbers spread."""
+    known = [reference for reference in references(recipe, data.splits["train"]) if reference is not None]
+    if known and all(isinstance(reference, float) for reference in known):
+        recipe.number_scale = (float(np.mean(known)), float(np.std(known)))
+        return []
+    counts: Counter[str] = Counter()
+    for reference in known if recipe.labels else []:
+        counts.update(reference if isinstance(reference, list) else [reference])
+    recipe.label_counts = {name: counts.get(name, 0) for name in recipe.labels}
+    return recipe.use_label_counts(recipe.label_counts, len(known))
 
 
-def untested(data: Data) -> list[str]:
+def no_test_split(data: Data) -> list[str]:
     """A sentence where no split is left that decided nothing."""
     if "test" in data.splits:
         return []
-    return ["no test split: the validation scores also picked the checkpoint, and are flattered by that"]
+    return ["no test split: validation also chose the checkpoint, so its scores are optimistic"]
 
 
-def _settled(config: RunConfig, recipe: Recipe, data: Data) -> RunConfig:
-    """The settings with every guess about the data filled in; rows given from Python leave a mark in their place."""
-    dataset = config.dataset if _is_written_down(config.dataset) else FROM_PYTHON
-    options = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe)}
-    columns = {**config.columns, **{task: config.columns.get(task, own) for task, own in data.columns.items()}}
+def rare_labels(recipe: Recipe) -> list[str]:
+    """A sentence on labels with few rows in train; none where there are enough, or no labels."""
+    rare = sorted((times, name) for name, times in recipe.label_counts.items() if times < FEW)
+    if not rare:
+        return []
+    shown = []
+    for times, name in rare[:SHOWN]:
+        shown.append(f"{' '.join(name.replace('`', chr(39)).split())} ({times})")
+    more = ", …" if len(rare) > SHOWN else ""
+    return [f"labels with fewer than {FEW} examples in train: {', '.join(shown)}{more}"]
+
+
+def _with_guesses(config: RunConfig, recipe: Recipe, data: Data) -> RunConfig:
+    """The settings with every guess about the data filled in; rows given from Python leave a mark instead."""
+    dataset = config.dataset if _can_be_written(config.dataset) else FROM_PYTHON
+    columns: dict[str, str | int] = dict(config.columns)
+    for column, name in data.columns.items():
+        columns.setdefault(column, name)
     splits = {**config.splits, **data.chosen}
-    return dataclasses.replace(config, dataset=dataset, options=options, columns=columns, splits=splits)
+    return replace(config, dataset=dataset, options=options(recipe), columns=columns, splits=splits)
 
 
-def _is_written_down(dataset: Any) -> bool:
+def _can_be_written(dataset: Any) -> bool:
     """Whether a recipe file can name the dataset: a path, split -> path, or keywords of `load_dataset`."""
     if isinstance(dataset, str):
         return True
-    if not isinstance(dataset, Mapping) or not (
-        "path" in dataset or all(isinstance(one, str) for one in dataset.values())
-    ):
+    if not isinstance(dataset, Mapping):
+        return False
+    if "path" not in dataset and not all(isinstance(part, str) for part in dataset.values()):
         return False
     try:
         json.dumps(dataset)

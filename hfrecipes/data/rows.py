@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import DataError, nearest
 from ..log import log
-from ..recipe import Recipe
+from ..recipe import Recipe, reference_columns
 from .sources import quiet_bars
 
 if TYPE_CHECKING:
@@ -18,45 +18,55 @@ if TYPE_CHECKING:
 
 GROUP = "__group__"  # column of train with the groups that folds keep together
 ROW = "__row__"  # column with the number of each row, until all splits are final
-_BLIND = {"-1", "-1.0", "None"}
+_NO_REFERENCE = {"-1", "-1.0", "None"}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Data:
-    """Rows by split, under the task's column names."""
+    """Rows by split, under the column names of the task."""
 
-    splits: dict[str, Dataset]
-    """Split name -> rows."""
-    columns: dict[str, str]
+    splits: Mapping[str, Dataset]
+    """Split -> rows."""
+    columns: Mapping[str, str]
     """Task column -> column of the dataset."""
-    chosen: dict[str, str]
+    chosen: Mapping[str, str]
     """Split -> split of the dataset; a drawn validation split is not among them."""
-    class_names: list[str] = field(default_factory=list)
+    class_names: Sequence[str] = ()
     """Names of the classes, where the dataset itself knows them."""
-    places: dict[str, list[int]] = field(default_factory=dict)
+    row_numbers: Mapping[str, list[int]] = field(default_factory=dict)
     """Number of each row of a split in the data as it was read, from 0; a split that was drawn has those of train."""
-    notes: dict[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
     """Split -> sentence on its labels that no prediction can match, and that count as wrong."""
-    groups: dict[str, Sequence[Any] | None] = field(default_factory=dict)
-    """Group of each row of a split, where folds keep groups together."""
-    fold_groups: dict[int, Any] | None = None
-    """Group of each row that is cut into folds, by its number; None where rows share nothing."""
+    groups: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """Group of each row of a split, where the user named a column of groups."""
+    fold_groups: Mapping[int, Any] | None = None
+    """Group of each row that is split into folds, by its number; None where rows share nothing."""
+
+    def with_split(self, name: str, rows: Dataset) -> Data:
+        """The same data with other rows in one split."""
+        return replace(self, splits={**self.splits, name: rows})
 
 
-def number_rows(data: Data) -> None:
-    """Add the column that tells which row of its split each row is, whatever is dropped, drawn or moved from now on."""
+def number_rows(data: Data) -> Data:
+    """Add the column with the number of each row in its split, whatever is dropped, drawn or moved from now on."""
     for split, rows in data.splits.items():
         with quiet_bars(len(rows)):
-            data.splits[split] = rows.add_column(ROW, np.arange(len(rows)))
+            data = data.with_split(split, rows.add_column(ROW, np.arange(len(rows))))
+    return data
 
 
-def _with_groups(rows: Dataset, found: Dataset, name: str) -> Dataset:
-    """The rows, with the column that tells which of them belong together."""
-    if name not in found.column_names:
-        known = found.column_names
+def with_groups(rows: Dataset, raw: Dataset, name: str) -> Dataset:
+    """The rows, with the column that tells which of them belong together.
+
+    Raises:
+        DataError: There is no such column, or it is empty in some rows.
+    """
+    if name not in raw.column_names:
+        known = raw.column_names
         raise DataError(f"folds.groups: no column {name!r}{nearest(name, known)}; there are {', '.join(known)}")
-    cells = found[name][:]
-    empty = [place for place, cell in enumerate(cells) if cell in (None, "") or cell != cell]
+    cells = raw[name][:]
+    # A cell that differs from itself is NaN, as pandas has it for a gap.
+    empty = [row for row, cell in enumerate(cells) if cell in (None, "") or cell != cell]
     if empty:
         raise DataError(
             f"folds.groups: column {name!r} is empty in {len(empty)} of {len(cells)} rows ({empty[0]}, …), which would "
@@ -66,42 +76,57 @@ def _with_groups(rows: Dataset, found: Dataset, name: str) -> Dataset:
     return rows.add_column(GROUP, [str(cell) for cell in cells])
 
 
-def drop_groups(data: Data) -> None:
-    """Take that column away, into `groups`, and the numbers of rows, once all splits are drawn; no task reads them."""
+def drop_helper_columns(data: Data) -> Data:
+    """Move groups and numbers of rows out of the columns, once all splits are final; no task reads them."""
+    splits: dict[str, Dataset] = {}
+    row_numbers: dict[str, list[int]] = {}
+    groups: dict[str, Sequence[Any]] = {}
     for split, rows in data.splits.items():
-        data.places[split] = rows.with_format(None)[ROW][:]
+        row_numbers[split] = rows.with_format(None)[ROW][:]
         if GROUP in rows.column_names:
-            data.groups[split] = rows[GROUP][:]
-        data.splits[split] = rows.remove_columns([name for name in (GROUP, ROW) if name in rows.column_names])
+            groups[split] = rows[GROUP][:]
+        splits[split] = rows.remove_columns([name for name in (GROUP, ROW) if name in rows.column_names])
+    return replace(data, splits=splits, row_numbers=row_numbers, groups=groups)
 
 
-def name_classes(data: Data, recipe: type[Recipe]) -> None:
-    """Turn class ids into the names that the dataset's own features give them; -1 becomes missing."""
-    for column in recipe.answers():
-        data.class_names = data.class_names or _class_names(next(iter(data.splits.values())), column)
+# --- classes of the dataset itself -------------------------------------------------------------------------------
+
+
+def name_classes(data: Data, recipe: type[Recipe]) -> Data:
+    """Turn class ids into the names that the features of the dataset give them; -1 becomes missing."""
+    for column in reference_columns(recipe):
+        if not data.class_names:
+            data = replace(data, class_names=_class_names(next(iter(data.splits.values())), column))
         for split, rows in data.splits.items():
-            own = _class_names(rows, column)
-            if own:
-                data.splits[split] = _with_names(rows, column, own)
+            names = _class_names(rows, column)
+            if names:
+                data = data.with_split(split, _with_names(rows, column, names))
+    return data
 
 
-def drop_blind_answers(data: Data, recipe: type[Recipe]) -> None:
-    """Take away the answers of a test split where each is -1, as benchmarks publish a test without answers."""
-    for column in recipe.answers():
+def drop_empty_references(data: Data, recipe: type[Recipe]) -> Data:
+    """Remove the references of a test split in which each is -1, as benchmarks publish a test without labels."""
+    for column in reference_columns(recipe):
         rows = data.splits.get("test")
-        if rows is not None and len(rows) and column in rows.column_names and all(map(_is_blind, rows[column])):
-            data.splits["test"] = rows.remove_columns(column)
-            log(f"test: every {column} is -1, empty or missing, so no row has an answer")
+        if rows is None or not len(rows) or column not in rows.column_names:
+            continue
+        if all(_is_empty(cell) for cell in rows[column]):
+            data = data.with_split("test", rows.remove_columns(column))
+            log(f"test: every {column} is -1, empty or missing, so no row has a reference")
+    return data
 
 
-def _is_blind(cell: Any) -> bool:
-    """Whether the cell holds no answer, as in a test split that is published without."""
+def _is_empty(cell: Any) -> bool:
+    """Whether the cell holds no reference; of a list or a block, whether none of its cells does."""
     if isinstance(cell, dict):
-        return all(map(_is_blind, cell.values()))
-    return all(map(_is_blind, cell)) if isinstance(cell, list) else str(cell) in _BLIND
+        cell = list(cell.values())
+    if isinstance(cell, list):
+        return all(_is_empty(entry) for entry in cell)
+    return str(cell) in _NO_REFERENCE
 
 
 def _class_names(rows: Dataset, column: str) -> list[str]:
+    """Names of the ClassLabel feature in a column, or in its lists; empty for other features."""
     kind = rows.features.get(column)
     names: list[str] = getattr(getattr(kind, "feature", kind), "names", None) or []
     return names
@@ -110,19 +135,19 @@ def _class_names(rows: Dataset, column: str) -> list[str]:
 def _with_names(rows: Dataset, column: str, names: list[str]) -> Dataset:
     from datasets import List, Value
 
-    several = hasattr(rows.features[column], "feature")
     features = rows.features.copy()
-    features[column] = List(Value("string")) if several else Value("string")
-    about = {"column": column, "names": names}
+    is_list = hasattr(rows.features[column], "feature")
+    features[column] = List(Value("string")) if is_list else Value("string")
+    arguments = {"column": column, "names": names}
     with quiet_bars(len(rows)):
-        return rows.map(_name_batch, batched=True, fn_kwargs=about, features=features, desc=f"Naming {column}")
+        return rows.map(_name_batch, batched=True, fn_kwargs=arguments, features=features, desc=f"Naming {column}")
 
 
 def _name_batch(batch: dict[str, list[Any]], column: str, names: list[str]) -> dict[str, list[Any]]:
-    return {column: [_class_name(value, names) for value in batch[column]]}
+    return {column: [_class_name(cell, names) for cell in batch[column]]}
 
 
-def _class_name(value: Any, names: list[str]) -> Any:
-    if isinstance(value, list):
-        return [_class_name(one, names) for one in value]
-    return None if value is None or value < 0 else names[value]
+def _class_name(cell: Any, names: list[str]) -> Any:
+    if isinstance(cell, list):
+        return [_class_name(entry, names) for entry in cell]
+    return None if cell is None or cell < 0 else names[cell]

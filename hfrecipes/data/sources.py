@@ -1,4 +1,4 @@
-"""Any source of rows, as rows by split: Hub ids, files, folders, globs, URLs, and what Python holds."""
+"""Read rows, by split, from any source: Hub ids, files, folders, globs, URLs and Python objects."""
 
 from __future__ import annotations
 
@@ -8,54 +8,80 @@ import inspect
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import _upstream
 from ..config import local_path
 from ..errors import ConfigError, DataError, HFRecipesError, NotFoundError, nearest
 from ..log import log
-from .cache import of_files
+from .cache import content_key
 from .files import SUFFIXES, cache_folder, read_file, read_lines
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 
-ReadFile = partial["Dataset"]
+# Words in the name of a file or of a split that tell which split it is.
 USUAL_NAMES = {
     "train": ("train", "training", "trn"),
     "validation": ("validation", "valid", "val", "dev", "devel", "development"),
     "test": ("test", "testing", "tst"),
 }
+# Files that `Dataset.save_to_disk` and `DatasetDict.save_to_disk` leave in their folder.
+_SAVED_DATASET_FILES = ("dataset_info.json", "dataset_dict.json", "state.json")
+
+
+@dataclass(frozen=True)
+class _FileReader:
+    """How the files of one source are read."""
+
+    header: bool
+    """Whether csv and tsv files name their columns."""
+    formats: tuple[str, ...]
+    """How files that are not tables are read, as in `Recipe.formats`."""
+
+    def read(self, path: str) -> Dataset:
+        """Read one file."""
+        return read_file(path, header=self.header, formats=self.formats)
 
 
 def read(source: Any, *, header: bool = True, formats: tuple[str, ...] = ()) -> dict[str, Dataset]:
-    """Any source as rows by split; a source with one part has the split `train`.
+    """Read a source into rows by split; a source without splits becomes `train`.
 
     Args:
         source: Hub id, file, folder, glob, URL, split -> any of these, keywords of `load_dataset`, or rows.
         header: Whether csv and tsv files name their columns.
-        formats: How files that are no tables are read, as `Recipe.formats` has it.
+        formats: How files that are not tables are read, as in `Recipe.formats`.
+
+    Raises:
+        ConfigError: A keyword of `load_dataset` does not exist.
+        DataError: The rows cannot be read, or the names of the files do not tell their splits.
+        NotFoundError: There is no such file, folder or dataset.
     """
     import datasets
 
-    read_one = partial(read_file, header=header, formats=formats)
+    reader = _FileReader(header, formats)
 
     if isinstance(source, datasets.DatasetDict):
         return dict(source)
     if isinstance(source, datasets.Dataset):
         return {"train": source}
+    # Shuffling, folds and the baseline need to know how many rows there are.
     if isinstance(source, datasets.IterableDataset | datasets.IterableDatasetDict):
         raise DataError("found a streamed dataset, expected one with a length: load it without streaming=True")
     if isinstance(source, Mapping) and "path" in source:
-        return _from_hub(dict(source), read_one)
+        return _from_hub(dict(source), reader)
     if isinstance(source, Mapping) and source and not is_column(next(iter(source.values()))):
-        return {str(split): one_part(part, header=header, formats=formats) for split, part in source.items()}
+        splits = {}
+        for split, part in source.items():
+            splits[str(split)] = one_part(part, header=header, formats=formats)
+        return splits
     if isinstance(source, str | os.PathLike):
-        return _from_path(local_path(os.fspath(source)), read_one)
+        return _from_path(local_path(os.fspath(source)), reader)
     return {"train": _from_rows(source)}
 
 
@@ -65,25 +91,25 @@ def is_column(value: Any) -> bool:
 
 
 def by_position(columns: Mapping[str, Any]) -> bool:
-    """Whether columns are named by position, as in a file without header."""
+    """Whether `columns` names columns by their position, which means that the file has no header."""
     return any(isinstance(name, int) for name in columns.values())
 
 
 def one_part(source: Any, *, header: bool = True, formats: tuple[str, ...] = ()) -> Dataset:
-    """Rows of a source that has no splits.
+    """Read a source that has no splits.
 
     Raises:
         DataError: It has several.
     """
-    parts = read(source, header=header, formats=formats)
-    if len(parts) != 1:
-        raise DataError(f"found the splits {', '.join(parts)} where one part is expected: name a file, not a folder")
-    return next(iter(parts.values()))
+    splits = read(source, header=header, formats=formats)
+    if len(splits) != 1:
+        raise DataError(f"found the splits {', '.join(splits)}, expected a source without splits: name a single file")
+    return next(iter(splits.values()))
 
 
 @contextlib.contextmanager
 def quiet_bars(rows: int) -> Iterator[None]:
-    """No progress bar for work that takes a moment."""
+    """Hide the progress bars of `datasets` while work on a small number of rows is done."""
     from datasets.utils import logging
 
     was_on = logging.is_progress_bar_enabled()
@@ -94,6 +120,9 @@ def quiet_bars(rows: int) -> Iterator[None]:
     finally:
         if was_on:
             logging.enable_progress_bar()
+
+
+# --- Python objects ----------------------------------------------------------------------------------------------
 
 
 def _from_rows(source: Any) -> Dataset:
@@ -107,8 +136,7 @@ def _from_rows(source: Any) -> Dataset:
         if isinstance(source, Mapping):
             return datasets.Dataset.from_dict(dict(source))
         if isinstance(source, Sequence) and source and all(isinstance(row, Mapping) for row in source):
-            keys = dict.fromkeys(key for row in source for key in row)
-            return datasets.Dataset.from_dict({key: [row.get(key) for row in source] for key in keys})
+            return datasets.Dataset.from_dict(_columns_of(source))
     except (TypeError, ValueError, ArrowException) as error:
         raise DataError(f"the rows do not fit into columns: {' '.join(str(error).split())[:200]}") from error
     raise DataError(
@@ -116,122 +144,192 @@ def _from_rows(source: Any) -> Dataset:
     )
 
 
-def _from_path(path: str, read_one: ReadFile) -> dict[str, Dataset]:
+def _columns_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Columns in order of appearance; a cell that a row does not have is None."""
+    columns: dict[str, list[Any]] = {}
+    # Not Dataset.from_list: it takes the columns from the first row alone, and would drop the others.
+    for row in rows:
+        for name in row:
+            columns.setdefault(name, [])
+    for row in rows:
+        for name, cells in columns.items():
+            cells.append(row.get(name))
+    return columns
+
+
+# --- files and folders -------------------------------------------------------------------------------------------
+
+
+def _from_path(path: str, reader: _FileReader) -> dict[str, Dataset]:
     import datasets
 
     path = os.path.expanduser(path)
     if "://" in path:
-        return {"train": read_one(path)}
+        return {"train": reader.read(path)}
     if os.path.isdir(path):
-        if any(Path(path, name).exists() for name in ("dataset_info.json", "dataset_dict.json", "state.json")):
+        if any(Path(path, name).exists() for name in _SAVED_DATASET_FILES):
             return read(datasets.load_from_disk(path))
-        return _from_files(sorted(_data_files(path, read_one)), path, read_one)
+        return _from_files(sorted(_data_files(path, reader.formats)), path, reader)
     if os.path.isfile(path):
-        return {"train": read_one(path)}
-    if any(sign in path for sign in "*?["):
-        return _from_files(sorted(filter(os.path.isfile, glob.glob(path, recursive=True))), path, read_one)
-    is_file = PurePath(path).suffix.lower() in SUFFIXES or (PurePath(path).suffix and "/" not in path)
-    if is_file or path.startswith((".", "/", "~")) or path.count("/") > 1:
+        return {"train": reader.read(path)}
+    if re.search(r"[*?\[]", path):
+        matches = glob.glob(path, recursive=True)
+        return _from_files(sorted(filter(os.path.isfile, matches)), path, reader)
+    # A name such as reviews.csv or a/b/c is a path with a typing error, not a Hub id: Hub ids are <user>/<name>.
+    looks_like_file = PurePath(path).suffix.lower() in SUFFIXES or (PurePath(path).suffix and "/" not in path)
+    if looks_like_file or path.startswith((".", "/", "~")) or path.count("/") > 1:
         raise NotFoundError(f"there is no file or folder {path} (looked from {os.getcwd()})")
-    return _from_hub({"path": path}, read_one)
+    return _from_hub({"path": path}, reader)
 
 
-def _data_files(folder: str, read_one: ReadFile) -> Iterable[str]:
-    """Files of rows; where the task reads CoNLL or parallel texts, files of any suffix whose names tell a split."""
-    splits = {name for names in USUAL_NAMES.values() for name in names}
-    any_suffix = bool({"conll", "parallel"} & set(read_one.keywords["formats"]))
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+def _data_files(folder: str, formats: Iterable[str]) -> Iterator[str]:
+    """Find the files of rows below a folder; hidden files and those that start with "_" are left out.
+
+    CoNLL and parallel texts are published with any suffix, so where the task reads these, a file whose name tells its
+    split counts too.
+    """
+    split_words: set[str] = set()
+    if {"conll", "parallel"} & set(formats):
+        split_words.update(*USUAL_NAMES.values())
+    for parent, subfolders, names in os.walk(folder):
+        # os.walk goes only into the folders that are left in this list.
+        subfolders[:] = [name for name in subfolders if not name.startswith((".", "_"))]
         for name in names:
-            usable = PurePath(name).suffix.lower() in SUFFIXES or (any_suffix and _mentions(name, splits))
-            if usable and not name.startswith((".", "_")):
-                yield os.path.join(place, name)
+            is_data = PurePath(name).suffix.lower() in SUFFIXES or _mentions(name, split_words)
+            if is_data and not name.startswith((".", "_")):
+                yield os.path.join(parent, name)
 
 
-def _from_files(files: list[str], where: str, read_one: ReadFile) -> dict[str, Dataset]:
-    """Group files by the split that their names tell."""
+def _from_files(files: list[str], source: str, reader: _FileReader) -> dict[str, Dataset]:
+    """Group files by the split that their names tell, and read them."""
     import datasets
 
     if not files:
-        raise NotFoundError(f"no data file in {where}: expected {', '.join(SUFFIXES)}")
-    root = os.path.commonpath([os.path.dirname(file) for file in files])
-    by_split: dict[str, list[str]] = {}
-    for split, names in USUAL_NAMES.items():
-        exact = [file for file in files if PurePath(file).stem.lower() in names]
-        by_split[split] = exact or [file for file in files if _mentions(os.path.relpath(file, root), names)]
-    if not any(by_split.values()):
-        by_split = {"train": files}
-    used = [file for several in by_split.values() for file in several]
-    twice = next((file for file in used if used.count(file) > 1), None)
-    if twice:
-        raise DataError(f"{twice} could be of two splits by its name: say which, dataset.train=… dataset.test=…")
-    if len(used) < len(files):
-        log(f"files not used: {', '.join(os.path.relpath(file, root) for file in files if file not in used)}")
-    if "parallel" in read_one.keywords["formats"] and all(map(_are_parallel, filter(None, by_split.values()))):
-        return {split: _parallel(several) for split, several in by_split.items() if several}
-    for split, several in by_split.items():
-        exact = [file for file in several if PurePath(file).stem.lower() in USUAL_NAMES[split]]
-        if len({PurePath(file).suffix for file in several}) > 1 or len(exact) > 1:
-            raise DataError(
-                f"{where} has several files for {split}: {', '.join(map(os.path.basename, several))}; "
-                f"name one of them: dataset.{split}=<file>"
-            )
-    parts = {split: [read_one(file) for file in several] for split, several in by_split.items()}
-    return {
-        split: rows[0] if len(rows) == 1 else datasets.concatenate_datasets(rows)
-        for split, rows in parts.items()
-        if rows
-    }
+        raise NotFoundError(f"no data file in {source}: expected {', '.join(SUFFIXES)}")
+    files_of = _files_by_split(files)
+    splits = {}
+    if "parallel" in reader.formats and all(map(_are_parallel, files_of.values())):
+        for split, split_files in files_of.items():
+            splits[split] = _read_parallel(split_files)
+        return splits
+    # All splits are checked before the first is read, which may take minutes.
+    for split, split_files in files_of.items():
+        _check_same_kind(split, split_files, source)
+    for split, split_files in files_of.items():
+        parts = [reader.read(file) for file in split_files]
+        # A single part keeps its file in the cache, and with it the cached work on its rows.
+        splits[split] = datasets.concatenate_datasets(parts) if len(parts) > 1 else parts[0]
+    return splits
+
+
+def _files_by_split(files: Sequence[str]) -> dict[str, list[str]]:
+    """Assign files to splits by their names; all are train where no name tells a split.
+
+    Raises:
+        DataError: The name of a file fits two splits.
+    """
+    root = os.path.commonpath(list(map(os.path.dirname, files)))
+    files_of: dict[str, list[str]] = {}
+    for split, words in USUAL_NAMES.items():
+        # train.csv wins over train-old.csv, which is then not used.
+        matches = _files_called(words, files)
+        if not matches:
+            matches = [file for file in files if _mentions(os.path.relpath(file, root), words)]
+        if matches:
+            files_of[split] = matches
+    if not files_of:
+        files_of["train"] = list(files)
+    used: set[str] = set()
+    for split_files in files_of.values():
+        for file in split_files:
+            if file in used:
+                raise DataError(
+                    f"the name of {file} fits more than one split: "
+                    "name the file of each split, dataset.train=<file> dataset.test=<file>"
+                )
+            used.add(file)
+    unused = [os.path.relpath(file, root) for file in files if file not in used]
+    if unused:
+        log(f"files not used: {', '.join(unused)}")
+    return files_of
+
+
+def _files_called(words: Iterable[str], files: Iterable[str]) -> list[str]:
+    """Files whose whole name, without the suffix, is one of the words."""
+    return [file for file in files if PurePath(file).stem.lower() in words]
+
+
+def _mentions(name: str, words: Iterable[str]) -> bool:
+    """Whether a name has one of the words as a part: `my_train-v2.csv` mentions train, `constrained.csv` does not."""
+    return any(part in words for part in re.split(r"[^a-z]+", name.lower()))
+
+
+def _check_same_kind(split: str, files: Sequence[str], source: str) -> None:
+    """Refuse the files of a split that may hold the same rows twice: train.csv and train.jsonl, train and training."""
+    several_suffixes = any(PurePath(file).suffix != PurePath(files[0]).suffix for file in files)
+    if several_suffixes or len(_files_called(USUAL_NAMES[split], files)) > 1:
+        raise DataError(
+            f"{source} has several files for {split}: {', '.join(map(os.path.basename, files))}; "
+            f"name one of them: dataset.{split}=<file>"
+        )
 
 
 def _are_parallel(files: Sequence[str]) -> bool:
-    """Whether the files differ in their language alone, as train.en and train.de, or train.en.txt and train.de.txt."""
-    names = [file.removesuffix(".txt") for file in files]
-    suffixes = {PurePath(name).suffix.lower() for name in names}
-    alike = len({os.path.splitext(name)[0] for name in names}) == 1
-    return alike and len(suffixes) == len(files) > 1 and not suffixes & {*SUFFIXES, ""}
+    """Whether the files differ only in their language, as train.en and train.de, or train.en.txt and train.de.txt."""
+    stems, suffixes = set(), set()
+    for file in files:
+        name = file.removesuffix(".txt")
+        stems.add(os.path.splitext(name)[0])
+        suffixes.add(PurePath(name).suffix.lower())
+    # train.csv and train.json have one stem too, but their suffixes are no languages.
+    return len(stems) == 1 and len(suffixes) == len(files) > 1 and not suffixes & {*SUFFIXES, ""}
 
 
-def _parallel(files: Sequence[str]) -> Dataset:
-    """Lines of the files side by side, in columns called by their suffixes.
+def _read_parallel(files: Sequence[str]) -> Dataset:
+    """Read the lines of the files side by side, into one column for each, named after its suffix.
 
     Raises:
         DataError: They have different numbers of lines.
     """
     import datasets
 
-    parts = {PurePath(file.removesuffix(".txt")).suffix.lstrip("."): read_lines(file) for file in files}
-    numbers = {name: len(rows) for name, rows in parts.items()}
-    if len(set(numbers.values())) > 1:
-        shown = ", ".join(f"{name} {number}" for name, number in numbers.items())
-        raise DataError(f"{', '.join(files)} have different numbers of lines: {shown}")
-    renamed = [rows.rename_column("text", name) for name, rows in parts.items()]
-    return datasets.concatenate_datasets(renamed, axis=1)
+    columns, counts = [], {}
+    for file in files:
+        language = PurePath(file.removesuffix(".txt")).suffix.lstrip(".")
+        lines = read_lines(file)
+        counts[language] = len(lines)
+        columns.append(lines.rename_column("text", language))
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{language} {count}" for language, count in counts.items())
+        raise DataError(
+            f"{', '.join(files)} have different numbers of lines: {listed}; line n of each must be the same text"
+        )
+    return datasets.concatenate_datasets(columns, axis=1)
 
 
-def _mentions(name: str, words: Iterable[str]) -> bool:
-    return any(word in words for word in re.split(r"[^a-z]+", name.lower()))
+# --- the Hub and `load_dataset` ----------------------------------------------------------------------------------
 
 
-def _from_hub(keywords: dict[str, Any], read_one: ReadFile) -> dict[str, Dataset]:
+def _from_hub(keywords: dict[str, Any], reader: _FileReader) -> dict[str, Dataset]:
     import datasets
 
-    known = inspect.signature(datasets.load_dataset).parameters
-    builder = keywords["path"] in datasets.packaged_modules._PACKAGED_DATASETS_MODULES
-    if builder and len(keywords) == 1:
+    # Names such as "csv" or "json" mean a format and not a Hub id.
+    is_format = _upstream.is_file_format(keywords["path"])
+    if is_format and len(keywords) == 1:
         raise NotFoundError(
             f"there is no file or folder {keywords['path']}; as a format it needs its files: dataset.data_files=<file>"
         )
-    unknown = [key for key in keywords if key not in known] if not builder else []
-    if unknown:
-        raise ConfigError([f"dataset: unknown key {key}{nearest(key, known)}" for key in unknown])
+    # A format takes keywords of its reader, which the signature of load_dataset does not list.
+    if not is_format:
+        _check_keywords(keywords)
     keywords["path"] = local_path(keywords["path"])
     if os.path.exists(keywords["path"]) and len(keywords) == 1:
-        return _from_path(keywords["path"], read_one)
+        return _from_path(keywords["path"], reader)
     try:
-        files = _local_files(keywords, is_format=builder)
-        if files:  # of these `datasets` looks at the modification times alone
-            keywords.setdefault("cache_dir", str(cache_folder(*files, of_files(*files))))
+        files = _local_files(keywords, is_format=is_format)
+        if files:
+            # `datasets` looks only at modification times, and would give the rows of before for a file copied over.
+            keywords.setdefault("cache_dir", str(cache_folder(*files, content_key(*files))))
         return read(datasets.load_dataset(**keywords))
     except HFRecipesError:
         raise
@@ -242,19 +340,44 @@ def _from_hub(keywords: dict[str, Any], read_one: ReadFile) -> dict[str, Dataset
         ) from error
 
 
+def _check_keywords(keywords: Iterable[str]) -> None:
+    """Refuse keywords that `load_dataset` does not have; it would pass them on, and fail with less to go by."""
+    import datasets
+
+    known = inspect.signature(datasets.load_dataset).parameters
+    problems = []
+    for key in keywords:
+        if key not in known:
+            problems.append(f"dataset: unknown key {key}{nearest(key, known)}")
+    if problems:
+        raise ConfigError(problems)
+
+
 def _local_files(keywords: Mapping[str, Any], *, is_format: bool) -> list[str]:
     """Files on this machine that `load_dataset` would read; none where the path is a Hub id."""
-    if not is_format and not os.path.isdir(keywords["path"]):
-        return []
-    given = keywords.get("data_files") or []
-    groups = given.values() if isinstance(given, Mapping) else [given]
-    patterns: list[Any] = []
-    for group in groups:
-        patterns += [group] if isinstance(group, str | os.PathLike) else group
-    folder = os.path.join("" if is_format else keywords["path"], keywords.get("data_dir") or "")
+    folder = keywords.get("data_dir") or ""
+    if not is_format:
+        if not os.path.isdir(keywords["path"]):
+            return []
+        folder = os.path.join(keywords["path"], folder)
+    patterns = _patterns(keywords.get("data_files") or [])
     if not patterns and folder:
         patterns = ["**"]
     files: set[str] = set()
     for pattern in patterns:
-        files.update(glob.glob(os.path.join(folder, pattern), recursive=True))
-    return sorted(map(os.path.abspath, filter(os.path.isfile, files)))
+        for path in glob.glob(os.path.join(folder, pattern), recursive=True):
+            if os.path.isfile(path):
+                files.add(os.path.abspath(path))
+    return sorted(files)
+
+
+def _patterns(data_files: Any) -> list[Any]:
+    """The paths and globs in `data_files`: a single one, a list of them, or split -> either."""
+    groups = list(data_files.values()) if isinstance(data_files, Mapping) else [data_files]
+    patterns: list[Any] = []
+    for group in groups:
+        if isinstance(group, str | os.PathLike):
+            patterns.append(group)
+        else:
+            patterns.extend(group)
+    return patterns

@@ -1,10 +1,11 @@
-"""Which rows serve as train, validation and test: chosen, limited, drawn, or one of several folds."""
+"""Which rows serve as train, validation and test: chosen by name, limited, drawn, or one of several folds."""
 
 from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,43 +15,107 @@ from ..errors import ConfigError, DataError, nearest
 from ..log import log
 from ..metrics._uncertainty import numbered
 from ..recipe import Recipe
-from . import checks
+from .checks import duplicate_rows, input_keys, references
 from .rows import GROUP, ROW, Data
 from .sources import USUAL_NAMES
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+HELD_OUT = 10  # a validation split is drawn as one of this many parts
+SHOWN = 8  # labels that are listed
 
-HELD_OUT = 0.1
+
+# --- by name -----------------------------------------------------------------------------------------------------
 
 
-def choose_splits(found: list[str], wanted: Mapping[str, str | None]) -> dict[str, str]:
+def choose_splits(known: list[str], wanted: Mapping[str, str | None]) -> dict[str, str]:
     """Which split of the dataset serves as train, validation and test.
+
+    Args:
+        known: Splits of the dataset.
+        wanted: What the user decided; None for no split.
+
+    Raises:
+        ConfigError: The dataset has no split of that name.
 
     Example:
         >>> choose_splits(["train", "dev"], {})
         {'train': 'train', 'validation': 'dev'}
     """
-    missing = [name for name in wanted.values() if name is not None and name not in found]
+    missing = [name for name in wanted.values() if name is not None and name not in known]
     if missing:
-        raise ConfigError(
-            [f"splits: no split {name}{nearest(name, found)}; the dataset has {', '.join(found)}" for name in missing]
-        )
+        there_are = f"the dataset has {', '.join(known)}"
+        raise ConfigError([f"splits: no split {name}{nearest(name, known)}; {there_are}" for name in missing])
     chosen = {split: name for split, name in wanted.items() if name is not None}
-    for split, names in USUAL_NAMES.items():
-        usual = next((name for name in found if name.lower() in names and name not in chosen.values()), None)
-        if split not in wanted and usual:
-            chosen[split] = usual
-    if not chosen and len(found) == 1:
-        chosen["train"] = found[0]
+    for split, usual in USUAL_NAMES.items():
+        if split in wanted:
+            continue
+        for name in known:
+            if name.lower() in usual and name not in chosen.values():
+                chosen[split] = name
+                break
+    if not chosen and len(known) == 1:
+        chosen["train"] = known[0]
     return {split: chosen[split] for split in SPLITS if split in chosen}
 
 
-def _say_splits(chosen: dict[str, str], found: dict[str, Dataset]) -> None:
-    other = [name for name in found if name not in chosen.values()]
-    counts = [f"{split} {len(found[name])} rows" + (f" ({name})" * (name != split)) for split, name in chosen.items()]
-    log("splits: " + ", ".join(counts) + (f"; not used: {', '.join(other)}" if other else ""))
+def log_splits(chosen: Mapping[str, str], parts: Mapping[str, Dataset]) -> None:
+    """Print the number of rows of each split, and which splits of the dataset are not used."""
+    counts = []
+    for split, name in chosen.items():
+        counts.append(f"{split} {len(parts[name])} rows" + (f" ({name})" if name != split else ""))
+    unused = [name for name in parts if name not in chosen.values()]
+    log("splits: " + ", ".join(counts) + (f"; not used: {', '.join(unused)}" if unused else ""))
+
+
+def limit(data: Data, config: RunConfig) -> Data:
+    """Keep no more rows of each split than the settings say, drawn with the seed and in their order."""
+    limits = dict.fromkeys(SPLITS, config.limit) if isinstance(config.limit, int) else (config.limit or {})
+    generator = np.random.default_rng(config.training.get("seed", 42))
+    for split, rows in data.splits.items():
+        most = limits.get(split)
+        if most and len(rows) > most:
+            data = data.with_split(split, rows.select(sorted(generator.permutation(len(rows))[:most].tolist())))
+            log(f"limit: {most} of {len(rows)} rows of {split}, drawn with the seed")
+    return data
+
+
+# --- a validation split, and folds -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FoldSettings:
+    """What `folds` asks for."""
+
+    n_splits: int
+    groups: str | None = None
+    """Column of which rows with equal cells stay in the same fold."""
+    fold: int | None = None
+    """Number of the only fold to run, from 1; None for all of them."""
+
+    @classmethod
+    def of(cls, folds: int | Mapping[str, Any] | None) -> FoldSettings | None:
+        """The settings as the user writes them; None for none."""
+        if folds is None:
+            return None
+        keywords = {"n_splits": folds} if not isinstance(folds, Mapping) else {"n_splits": 5, **folds}
+        return cls(**{name: keywords[name] for name in ("n_splits", "groups", "fold") if name in keywords})
+
+
+def draw_validation(data: Data, recipe: Recipe, seed: int) -> Data:
+    """Draw a tenth of train as validation; labels keep their proportions, and rows of a group stay together.
+
+    Raises:
+        DataError: There are too few rows, or groups.
+    """
+    train = data.splits["train"]
+    kept, held_out = hold_out(
+        train, _strata(train, recipe), _groups(train, recipe), seed, duplicate_rows(train, recipe)
+    )
+    splits = {**data.splits, "train": kept, "validation": held_out}
+    log(f"validation: {len(held_out)} rows drawn from train with seed {seed}, {len(kept)} left to train on")
+    return replace(data, splits={split: splits[split] for split in SPLITS if split in splits})
 
 
 def hold_out(
@@ -58,138 +123,139 @@ def hold_out(
     strata: Sequence[Any] | None,
     groups: Sequence[Any] | None,
     seed: int,
-    repeated: Set[int] = frozenset(),
+    duplicates: set[int] | frozenset[int] = frozenset(),
 ) -> tuple[Dataset, Dataset]:
-    """Draw a tenth of the rows as validation: whole groups, or else each stratum in proportion and none emptied.
+    """Split off about a tenth of the rows.
 
     Args:
-        rows: To draw from.
-        strata: Stratum of each row.
-        groups: Group of each row.
-        seed: Of the draw.
-        repeated: Places of rows that stand elsewhere too; they stay in train unless too few others were drawn.
+        rows: Rows to split.
+        strata: Label of each row, to keep in proportion; no label is left without a row in the larger part.
+        groups: Group of each row; a group is not divided.
+        seed: Seed of the draw.
+        duplicates: Indices of rows whose input another row has too; they stay in the larger part unless that leaves too
+            few for the smaller one.
+
+    Returns:
+        The larger and the smaller part.
 
     Raises:
-        DataError: There are too few rows.
+        DataError: There are too few rows, or groups.
     """
-    held = _held_groups(groups, seed) if groups is not None else _held_rows(len(rows), strata, seed)
-    once = [place for place in held if place not in repeated]
-    held = once if groups is None and len(once) >= len(held) / 4 else held
-    if not held:
-        about = "are too few" if groups is None else "are of too few groups, or share too few texts,"
-        raise DataError(f"{len(rows)} training rows {about} to draw a validation split from: give one, or more rows")
-    kept = sorted(set(range(len(rows))) - set(held))
-    return rows.select(kept), rows.select(sorted(held))
+    units = len(rows) if groups is None else len(set(groups))
+    held_out: list[int] = []
+    # Ten rows make one; a handful of groups can still be told apart.
+    if units >= (HELD_OUT if groups is None else 2):
+        parts = _parts(len(rows), strata, groups, min(HELD_OUT, units), seed)
+        held_out = _part_of_right_size(parts, len(rows)).tolist()
+    if groups is None:
+        held_out = _without_last_of_stratum(held_out, strata)
+        once = [row for row in held_out if row not in duplicates]
+        held_out = once if len(once) >= len(held_out) / 4 else held_out
+    if not held_out:
+        problem = "are too few" if groups is None else "are of too few groups, or share too few texts,"
+        raise DataError(f"{len(rows)} training rows {problem} to draw a validation split from: give one, or more rows")
+    return rows.select(np.setdiff1d(np.arange(len(rows)), held_out)), rows.select(held_out)
 
 
-def _held_groups(groups: Sequence[Any], seed: int) -> list[int]:
-    """Rows of groups drawn until a tenth is reached; nothing where one group would be all."""
-    places: dict[Any, list[int]] = {}
-    for place, group in enumerate(groups):
-        places.setdefault(group, []).append(place)
-    held: list[int] = []
-    drawn = list(places.values())
-    for turn in np.random.default_rng(seed).permutation(len(drawn)).tolist():
-        if len(held) >= HELD_OUT * len(groups) or len(held) + len(drawn[turn]) > len(groups) / 2:
-            continue
-        held += drawn[turn]
-    return held
+def _part_of_right_size(parts: list[np.ndarray], rows: int) -> np.ndarray:
+    """The part that is nearest to a tenth; nothing where each is more than half, as one large group makes it."""
+    small = [part for part in parts if len(part) <= rows / 2]
+    return min(small, key=lambda part: abs(len(part) - rows / HELD_OUT)) if small else np.array([], dtype=int)
 
 
-def _held_rows(number: int, strata: Sequence[Any] | None, seed: int) -> list[int]:
-    order = np.random.default_rng(seed).permutation(number)
-    if strata is not None:
-        order = np.array(sorted(order.tolist(), key=lambda place: str(strata[place])))
-    step = round(1 / HELD_OUT)
-    seen: set[str] = set()
-    held = []
-    for position, place in enumerate(order.tolist()):
-        first_of_stratum = strata is not None and str(strata[place]) not in seen
-        seen.add(str(strata[place]) if strata is not None else "")
-        if position % step == step // 2 and not first_of_stratum:
-            held.append(place)
-    return held
+def _without_last_of_stratum(held_out: list[int], strata: Sequence[Any] | None) -> list[int]:
+    """The rows without those that would leave their label with no other row."""
+    if strata is None:
+        return held_out
+    total = Counter(map(str, strata))
+    here = Counter(str(strata[row]) for row in held_out)
+    return [row for row in held_out if here[str(strata[row])] < total[str(strata[row])]]
 
 
-def limit(data: Data, config: RunConfig) -> None:
-    """Keep no more rows of each split than asked for, drawn with the seed and in their order."""
-    limits = dict.fromkeys(SPLITS, config.limit) if isinstance(config.limit, int) else (config.limit or {})
-    generator = np.random.default_rng(config.training.get("seed", 42))
-    for split, rows in data.splits.items():
-        most = limits.get(split)
-        if most and len(rows) > most:
-            data.splits[split] = rows.select(sorted(generator.permutation(len(rows))[:most].tolist()))
-            log(f"limit: {most} of {len(rows)} rows of {split}, drawn with the seed")
+def take_fold(data: Data, recipe: Recipe, config: RunConfig) -> Data:
+    """Make one of the folds of train the test split; the test split of the dataset itself is not used.
 
-
-def _draw_validation(data: Data, recipe: Recipe, seed: int) -> None:
-    train = data.splits["train"]
-    repeated = checks.repeated_rows(train, recipe)
-    groups = groups_of(train, recipe)
-    kept, held = hold_out(train, recipe.strata(train), groups, seed, repeated)
-    data.splits = {**data.splits, "train": kept, "validation": held}
-    data.splits = {split: data.splits[split] for split in SPLITS if split in data.splits}
-    log(f"validation: {len(held)} rows drawn from train with seed {seed}, {len(kept)} left to train on")
-
-
-def _keywords(config: RunConfig) -> dict[str, Any]:
-    return config.folds if isinstance(config.folds, dict) else {}
-
-
-def _number(config: RunConfig) -> Any:
-    return _keywords(config).get("n_splits", 5) if isinstance(config.folds, dict) else config.folds
-
-
-def take_fold(data: Data, recipe: Recipe, config: RunConfig) -> None:
-    """Let one of the folds of train be the test split; the dataset's own is left alone.
-
-    Folds have the labels in like shares; rows that share a group, a text or the whole input stay together.
+    Labels keep their proportions; rows that share a group, a text or the whole input stay together.
 
     Raises:
         DataError: There are fewer groups, or rows, than folds.
     """
-    if config.folds is None:
-        return
-    rows, number, fold = data.splits["train"], _number(config), _keywords(config).get("fold")
-    groups = groups_of(rows, recipe)
-    data.fold_groups = None if groups is None else dict(zip(rows[ROW], groups, strict=True))
-    folds = _held(rows, recipe, groups, number, config.training["seed"])
-    if fold is None:  # only looked at
-        return
-    held = folds[fold - 1]
-    kept = np.setdiff1d(np.arange(len(rows)), held)
-    rest = {split: own for split, own in data.splits.items() if split == "validation"}
-    data.splits = {"train": rows.select(kept), **rest, "test": rows.select(held)}
-    left = "; the dataset's own test split is left alone" if "test" in data.chosen else ""
-    log(f"fold {fold} of {number}: {len(kept)} rows of train to learn from, the other {len(held)} to score on{left}")
+    settings = FoldSettings.of(config.folds)
+    if settings is None:
+        return data
+    rows = data.splits["train"]
+    groups = _groups(rows, recipe)
+    fold_groups = None if groups is None else dict(zip(rows[ROW], groups, strict=True))
+    folds = _folds(rows, recipe, groups, settings.n_splits, config.training["seed"])
+    if settings.fold is None:  # `hfrecipes check` only looks whether the folds can be made
+        return replace(data, fold_groups=fold_groups)
+    held_out = folds[settings.fold - 1]
+    splits = {"train": rows.select(np.setdiff1d(np.arange(len(rows)), held_out))}
+    if "validation" in data.splits:
+        splits["validation"] = data.splits["validation"]
+    splits["test"] = rows.select(held_out)
+    unused = "; the dataset's own test split is not used" if "test" in data.chosen else ""
+    log(
+        f"fold {settings.fold} of {settings.n_splits}: {len(splits['train'])} rows of train to learn from, "
+        f"the other {len(held_out)} to score on{unused}"
+    )
+    return replace(data, splits=splits, fold_groups=fold_groups)
 
 
-def _held(rows: Dataset, recipe: Recipe, groups: list[int] | None, number: int, seed: int) -> list[np.ndarray]:
-    """Places of the rows of each fold, in their order."""
-    from sklearn import model_selection
-
-    strata = recipe.strata(rows)
-    if groups is None and checks.repeated_rows(rows, recipe):
-        groups = numbered(checks.input_keys(rows, recipe))
+def _folds(rows: Dataset, recipe: Recipe, groups: list[int] | None, number: int, seed: int) -> list[np.ndarray]:
+    """Indices of the rows of each fold, in their order."""
+    strata = _strata(rows, recipe)
+    if groups is None and duplicate_rows(rows, recipe):
+        groups = numbered(input_keys(rows, recipe))
     units = len(rows) if groups is None else len(set(groups))
     if units < number:
         raise DataError(f"folds: found {units} {'rows' if groups is None else 'groups'}, expected {number} or more")
-    counts = Counter(map(str, strata)) if strata is not None else Counter()
-    if counts and max(counts.values()) < number:
-        most = max(counts.values())
-        raise DataError(f"folds: no label has more than {most} rows, expected {number}: fewer folds")
-    few = [name for name, times in counts.items() if times < number]
-    if few:
-        log(f"folds: too few rows to be in each of {number} folds: {', '.join(few[:8])}{', …' * (len(few) > 8)}")
-    name = f"{'' if strata is None else 'Stratified'}{'' if groups is None else 'Group'}KFold"
-    folds = getattr(model_selection, name)(number, shuffle=True, random_state=seed)
-    labels = None if strata is None else [str(one) for one in strata]
+    counts = Counter(map(str, strata or []))
+    most = max(counts.values(), default=number)
+    if most < number:
+        raise DataError(f"folds: no label has more than {most} rows, expected {number}: use fewer folds")
+    rare = [name for name, times in counts.items() if times < number]
+    if rare:
+        log(
+            f"folds: too few rows to be in each of {number} folds: {', '.join(rare[:SHOWN])}{', …' * (len(rare) > SHOWN)}"
+        )
+    return _parts(len(rows), strata, groups, number, seed)
+
+
+def _parts(
+    rows: int, strata: Sequence[Any] | None, groups: Sequence[Any] | None, number: int, seed: int
+) -> list[np.ndarray]:
+    """Indices of each of several parts of about equal size, as scikit-learn's splitters make them."""
+    from sklearn import model_selection
+
+    labels = None if strata is None else [str(label) for label in strata]
+    if labels is not None and max(Counter(labels).values()) < number:
+        labels = None  # scikit-learn refuses to stratify where no label has a row for each part
+    name = f"{'' if labels is None else 'Stratified'}{'' if groups is None else 'Group'}KFold"
+    splitter = getattr(model_selection, name)(number, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of few rows, which was said
-        return [np.sort(held) for _, held in folds.split(np.zeros(len(rows)), labels, groups)]
+        warnings.simplefilter("ignore", UserWarning)  # about rare labels, which are printed above
+        return [np.sort(part) for _, part in splitter.split(np.zeros(rows), labels, groups)]
 
 
-def groups_of(rows: Dataset, recipe: Recipe) -> list[int] | None:
-    """Number of what each row shares with others that stay in the same split: a column of the user's, or a text."""
-    groups = rows[GROUP][:] if GROUP in rows.column_names else recipe.groups(rows)
-    return None if groups is None else numbered(groups)
+def _groups(rows: Dataset, recipe: Recipe) -> list[int] | None:
+    """Number of the group of each row, None where rows share nothing: a column of the user's, or of the task."""
+    names = [GROUP, *(name for name, column in recipe.columns.items() if column.grouped)]
+    for name in names:
+        if name in rows.column_names:
+            return numbered(rows[name][:])
+    return None
+
+
+def task_groups(rows: Dataset, recipe: Recipe) -> list[int] | None:
+    """Number of what each row shares with others by the facts of the task, such as a text; None where rows do not."""
+    return _groups(rows.remove_columns([name for name in (GROUP,) if name in rows.column_names]), recipe)
+
+
+def _strata(rows: Dataset, recipe: Recipe) -> list[Any] | None:
+    """Label of each row where the task keeps labels in proportion, and a row has one label; else None."""
+    if not any(column.stratified and name in rows.column_names for name, column in recipe.columns.items()):
+        return None
+    labels = references(recipe, rows)
+    is_one_label = all(label is None or isinstance(label, str) for label in labels)
+    return labels if is_one_label else None

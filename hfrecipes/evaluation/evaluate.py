@@ -1,114 +1,188 @@
-"""Predictions and scores of the splits of a run."""
+"""Predictions and scores of splits: the one way to evaluate, for a run, its result, a loaded run, folds and seeds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data import checks
+from ..data.checks import references as references_of
+from ..data.features import encode, without_references
+from ..data.rows import Data
+from ..data.splits import task_groups
 from ..log import log
-from ..recipe import Row
-from ..training.trainer import Job
-from . import generation, inference, scoring
+from ..recipe import Recipe, Row
+from . import generation, scoring
+from .inference import Inference, outputs
+from .scoring import Scores
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+SHOWN, WIDTH = 3, 200  # texts that are printed after training, and characters of each
+FEWEST = 100  # rows of train that are scored, where it has as many
 
-SHOWN, WIDTH = 3, 200  # texts that are shown after training, and letters of each
 
-
-@dataclass
-class _Predicted:
-    """Rows of a split, what was predicted for them, and what would have been without what validation decided."""
+@dataclass(frozen=True)
+class Predicted:
+    """Rows of a split with their predictions and references."""
 
     rows: Dataset
+    references: list[Any]
     groups: Sequence[Any] | None
+    """What each row shares with others; None where rows are independent."""
     predictions: list[Row]
-    untuned: list[Row] | None = None
+    uncalibrated: list[Row] | None = None
+    """Predictions before calibration; None where nothing is calibrated."""
 
 
-def _predict_all(job: Job) -> dict[str, _Predicted]:
-    """Validation first, which settles thresholds that the other splits then keep to."""
-    validation = {"validation": _predict(job, "validation")} if "validation" in job.data.splits else {}
-    return {split: validation.get(split) or _predict(job, split) for split in job.data.splits}
+@dataclass(frozen=True)
+class Scored:
+    """Scores of all splits, and what they mean."""
+
+    scores: dict[str, Scores]
+    """Split -> metric -> score; the gap between train and validation beside the splits."""
+    sentences: list[str]
+    """What limits the use of the model, such as overfitting."""
 
 
-def _predict(job: Job, split: str) -> _Predicted:
-    """Predictions of a split; of train, for as many rows as validation has."""
-    trainer, recipe, rows = job.trainer, job.recipe, job.data.splits[split]
-    groups = job.data.groups.get(split) or recipe.groups(rows)
-    if split == "train":
-        drawn = _some_of_train(job)
-        rows = rows.select(drawn)
-        groups = None if groups is None else [groups[row] for row in drawn]
-        return _Predicted(rows, groups, inference.predict_rows(trainer, recipe, rows, scored=True))
-    encoded = job.encoded[split]
-    outputs = inference.model_outputs(trainer, recipe, encoded)
-    if split == "validation":
-        predictions, untuned, sentences = inference.tuned(recipe, outputs, rows, encoded, job.references[split])
+# --- predictions -------------------------------------------------------------------------------------------------
+
+
+def predict_splits(inference: Inference, data: Data, encoded: Mapping[str, Dataset]) -> dict[str, Predicted]:
+    """Predictions of all splits. Those of validation come first: they decide the calibration that all others use.
+
+    Args:
+        inference: The trained model; the calibration of its recipe is set.
+        data: Rows by split.
+        encoded: Features by split.
+    """
+    recipe, predicted = inference.recipe, {}
+    recipe.calibration = {}
+    if "validation" in data.splits:
+        validation = _predict(inference, data, "validation", encoded["validation"])
+        recipe.calibration, sentences = recipe.calibrate(validation.predictions, validation.references)
         for sentence in sentences:
             log(sentence)
-    else:
-        predictions = recipe.decode(outputs, rows, encoded)
-        untuned = inference.untuned(recipe, outputs, rows, encoded) if recipe.tuned else predictions
-    made = generation.with_texts(trainer, recipe, rows, predictions)
-    return _Predicted(rows, groups, made, untuned if recipe.tuned else None)
+        predicted["validation"] = _calibrated(recipe, validation)
+    for split in data.splits:
+        if split == "train":
+            predicted[split] = _predict_some_of_train(inference, data)
+        elif split != "validation":
+            predicted[split] = _calibrated(recipe, _predict(inference, data, split, encoded[split]))
+    finished = {}
+    for split in data.splits:
+        entry = predicted[split]
+        texts = generation.add_texts(inference, entry.rows, entry.predictions)
+        finished[split] = replace(entry, predictions=texts)
+    return finished
 
 
-def _some_of_train(job: Job) -> Sequence[int]:
-    """Places of as many training rows as validation has, 100 at least."""
-    rows = job.data.splits["train"]
-    size = max(len(job.data.splits.get("validation", rows)), 100)
-    if len(rows) <= size:
-        return range(len(rows))
-    places = np.random.default_rng(job.trainer.args.seed).permutation(len(rows))[:size]
-    log(f"train scores are of {size} rows drawn with the seed")
-    return sorted(places.tolist())
+def _predict(inference: Inference, data: Data, split: str, encoded: Dataset) -> Predicted:
+    """Predictions of a split before calibration."""
+    recipe, rows = inference.recipe, data.splits[split]
+    predictions = recipe.decode(outputs(inference, encoded), rows, encoded)
+    return Predicted(rows, references_of(recipe, rows), _groups(data, split, recipe), predictions)
 
 
-def _say_samples(predictions: list[Row]) -> None:
-    """Some texts that the model went on writing."""
-    texts = [one for one in predictions if scoring.TEXT in one and "prompt" in one]
-    for one in texts[:SHOWN]:
-        prompt, text = (" ".join(one[name].split()) for name in ("prompt", scoring.TEXT))
-        log(f"sample: {prompt[-WIDTH:]} → {text[:WIDTH]}{'…' * (len(text) > WIDTH)}")
+def _calibrated(recipe: Recipe, predicted: Predicted) -> Predicted:
+    if not recipe.calibration:
+        return predicted
+    predictions = recipe.calibrated(predicted.predictions, recipe.calibration)
+    return replace(predicted, predictions=predictions, uncalibrated=predicted.predictions)
 
 
-def _score_all(job: Job, predicted: dict[str, _Predicted]) -> tuple[dict[str, dict[str, dict[str, Any]]], list[str]]:
-    """Scores by split, how far train is above validation, and sentences where that is overfitting or nothing learnt."""
-    trivial = job.recipe.baseline(job.data.splits["train"])
-    scores = {split: found for split, one in predicted.items() if (found := _score(job, split, one, trivial))}
+def _predict_some_of_train(inference: Inference, data: Data) -> Predicted:
+    """Predictions of as many training rows as validation has, `FEWEST` at least, drawn with the seed."""
+    recipe, rows = inference.recipe, data.splits["train"]
+    groups = _groups(data, "train", recipe)
+    size = max(len(data.splits.get("validation", rows)), FEWEST)
+    if len(rows) > size:
+        drawn = sorted(np.random.default_rng(inference.settings.seed).permutation(len(rows))[:size].tolist())
+        log(f"train scores are over {size} rows drawn with the seed")
+        rows = rows.select(drawn)
+        groups = None if groups is None else [groups[row] for row in drawn]
+    # Anew, since rows to train on may be encoded in another way than rows to predict.
+    encoded = encode(recipe, without_references(rows, recipe))
+    predictions = recipe.decode(outputs(inference, encoded), rows, encoded)
+    predicted = Predicted(rows, references_of(recipe, rows), groups, predictions)
+    return replace(_calibrated(recipe, predicted), uncalibrated=None)
+
+
+def _groups(data: Data, split: str, recipe: Recipe) -> Sequence[Any] | None:
+    """Groups that the user named, else those of the task."""
+    return data.groups.get(split) or task_groups(data.splits[split], recipe)
+
+
+# --- scores ------------------------------------------------------------------------------------------------------
+
+
+def score_splits(
+    inference: Inference,
+    predicted: Mapping[str, Predicted],
+    baseline: Mapping[str, Any],
+    *,
+    metrics: Sequence[str] = (),
+    lora: bool = False,
+) -> Scored:
+    """Scores by split, how far train is above validation, and what the scores mean.
+
+    Args:
+        inference: The model that predicted.
+        predicted: Rows with their predictions, by split.
+        baseline: What `Recipe.baseline` gave for the training rows.
+        metrics: Further metrics that the user named.
+        lora: Whether adapters were trained, to which other advice applies.
+    """
+    recipe, scores = inference.recipe, {}
+    for split, entry in predicted.items():
+        scored = score_split(recipe, split, entry, baseline, seed=inference.settings.seed, metrics=metrics)
+        if scored:
+            scores[split] = scored
     if not scores:
-        return scores, []
+        return Scored({}, [])
     last = next(reversed(scores))
-    for sentence in scoring.what_tuning_did(last, scores[last]):
+    for sentence in scoring.effect_of_calibration(last, scores[last]):
         log(sentence)
-    sentences = scoring.no_better(job.recipe, scores[last])
+    sentences = scoring.no_better_than_baseline(recipe, scores[last])
     if "train" in scores and "validation" in scores:
         scores[scoring.GAP] = scoring.gap(scores["train"], scores["validation"])
-        sentences += scoring.overfitting(job.recipe, scores, lora=bool(job.config.lora))
+        sentences += scoring.overfitting(recipe, scores, lora=lora)
     for sentence in sentences:
         log(sentence)
-    return scores, sentences
+    return Scored(scores, sentences)
 
 
-def _score(
-    job: Job, split: str, made: _Predicted, trivial: Callable[[Dataset], list[Row]]
-) -> dict[str, dict[str, Any]]:
-    rows = made.rows
-    references = (
-        job.references[split] if len(rows) == len(job.references[split]) else checks.references(job.recipe, rows)
-    )
+def score_split(
+    recipe: Recipe,
+    split: str,
+    predicted: Predicted,
+    baseline: Mapping[str, Any] | None,
+    *,
+    seed: int,
+    metrics: Sequence[str] = (),
+) -> Scores:
+    """Scores of one split, with intervals, and with the baseline beside them where it is known."""
+    references = predicted.references
     unknown = sum(reference is None for reference in references)
     if unknown:
-        log(f"{split}: {unknown} of {len(rows)} rows have no answer; they are predicted and not scored")
-    seed = job.trainer.args.seed
-    others = job.config.metrics
-    found = scoring.scores(job.recipe, made.predictions, references, seed=seed, others=others, groups=made.groups)
-    if made.untuned is not None:
-        found = scoring.with_untuned(job.recipe, found, made.untuned, references)
-    return scoring.with_baseline(job.recipe, found, rows, made.predictions, references, trivial)
+        log(f"{split}: {unknown} of {len(references)} rows have no reference; they are predicted and not scored")
+    scored = scoring.scores(
+        recipe, predicted.predictions, references, seed=seed, others=metrics, groups=predicted.groups
+    )
+    if predicted.uncalibrated is not None:
+        scored = scoring.with_uncalibrated(recipe, scored, predicted.uncalibrated, references)
+    if baseline is None:
+        return scored
+    return scoring.with_baseline(recipe, scored, predicted.rows, predicted.predictions, references, baseline)
+
+
+def log_samples(predictions: list[Row]) -> None:
+    """Print some texts that the model wrote after a prompt."""
+    texts = [prediction for prediction in predictions if scoring.TEXT in prediction and "prompt" in prediction]
+    for prediction in texts[:SHOWN]:
+        prompt = " ".join(prediction["prompt"].split())[-WIDTH:]
+        text = " ".join(prediction[scoring.TEXT].split())
+        log(f"sample: {prompt} → {text[:WIDTH]}{'…' if len(text) > WIDTH else ''}")

@@ -1,4 +1,4 @@
-"""Texts that a model goes on writing: for scores, for new rows, and piece by piece in the terminal."""
+"""Texts that a model generates: for scores, for new rows, and piece by piece in the terminal."""
 
 from __future__ import annotations
 
@@ -12,112 +12,138 @@ import numpy as np
 from ..errors import ModelError
 from ..log import log
 from ..models.hardware import rounding
-from ..models.padding import precision_of
-from ..recipe import Prompt, Recipe, Row
+from ..models.precision import for_checks
+from ..recipe import Prompt, Row, Writer
+from .inference import Inference
 
 if TYPE_CHECKING:
     import torch
     from datasets import Dataset
-    from transformers import Trainer
+
+# What was found out about each model, which is tried once.
+_READS_PADDING: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+TRIED = 8  # rows whose prompts are tried before training
+MANY = 200  # texts to generate: below, no progress bar
+HELD_BACK = 12  # characters of a text in progress that are not shown yet
 
 
-_READS_PADDING: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()  # what was seen of each model
-LOOKED_AT = 8  # rows whose prompts are tried before training
-MANY = 200  # texts to write: below, no progress bar
-HELD = 12  # letters that a text that is being written is shown behind
-
-
-def with_texts(
-    trainer: Trainer, recipe: Recipe, rows: Dataset, predictions: list[Row], *, scored: bool = True
-) -> list[Row]:
-    """The predictions with what the model writes for them, where the task is one that goes on writing.
-
-    Of rows to be scored it is some, spread evenly and the same each time.
-    """
-    if recipe.written_rows is None:
-        return predictions
-    some = min(recipe.written_rows, len(rows)) if scored else len(rows)
-    places = [int(place) for place in np.linspace(0, len(rows) - 1, some)]
-    found = zip(places, recipe.prompts(rows.select(places), scored=scored), strict=True)
-    prompts = {place: prompt for place, prompt in found if prompt is not None}
-    ids = generate(trainer, [one.input_ids for one in prompts.values()], seed=trainer.args.seed if scored else None)
-    texts = {place: recipe.decode_generated(prompts[place], made) for place, made in zip(prompts, ids, strict=True)}
-    return [{**prediction, **texts.get(place, {})} for place, prediction in enumerate(predictions)]
-
-
-def look_at_padding(trainer: Trainer, recipe: Recipe, rows: Dataset) -> None:
-    """See before training whether texts can be written together, and print it where they cannot."""
-    if recipe.written_rows:
-        prompts = recipe.prompts(rows.select(range(min(LOOKED_AT, len(rows)))), scored=True)
-        _batch_size(trainer, [prompt.input_ids for prompt in prompts if prompt is not None])
-
-
-def generate(trainer: Trainer, prompts: list[list[int]], *, seed: int | None = None, **how: Any) -> list[list[int]]:
-    """What the model writes behind each prompt, by its own generation settings.
+def add_texts(inference: Inference, rows: Dataset, predictions: list[Row], *, scored: bool = True) -> list[Row]:
+    """The predictions with the texts that the model generates for them; as they are where the task generates none.
 
     Args:
-        trainer: That holds the model.
-        prompts: Ids, none of them empty.
-        seed: For draws that are the same each time; None for what the state of torch gives.
-        **how: Further keywords of `generate`.
+        inference: The model.
+        rows: Raw rows.
+        predictions: One per row.
+        scored: Whether the texts are for scores. Then only some rows get one, spread evenly and the same each time.
+    """
+    writer = inference.recipe.writer
+    if writer is None or writer.generated_rows is None:
+        return predictions
+    number = min(writer.generated_rows, len(rows)) if scored else len(rows)
+    indices = [int(index) for index in np.linspace(0, len(rows) - 1, number)]
+    prompts: dict[int, Prompt] = {}
+    for index, prompt in zip(indices, writer.prompts(rows.select(indices), scored=scored), strict=True):
+        if prompt is not None:
+            prompts[index] = prompt
+    ids = [prompt.input_ids for prompt in prompts.values()]
+    generated = generate(inference, ids, seed=inference.settings.seed if scored else None)
+    completed = list(predictions)
+    for index, made in zip(prompts, generated, strict=True):
+        completed[index] = {**predictions[index], **writer.decode(prompts[index], made)}
+    return completed
+
+
+def check_padding(inference: Inference, rows: Dataset) -> None:
+    """Find out before training whether texts can be generated in batches, and print it where they cannot."""
+    writer = inference.recipe.writer
+    if writer is not None and writer.generated_rows:
+        prompts = writer.prompts(rows.select(range(min(TRIED, len(rows)))), scored=True)
+        _batch_size(inference, [prompt.input_ids for prompt in prompts if prompt is not None])
+
+
+def generate(
+    inference: Inference, prompts: list[list[int]], *, seed: int | None = None, **settings: Any
+) -> list[list[int]]:
+    """What the model writes after each prompt, by its own generation settings.
+
+    Args:
+        inference: The model.
+        prompts: Token ids, none of them empty.
+        seed: Seed of draws that are the same each time; None for the random state of torch.
+        **settings: Further keywords of `generate`.
 
     Raises:
-        ModelError: It writes more than one text for a prompt.
+        ModelError: It writes several texts for one prompt.
     """
     import torch
 
-    model, size = trainer.model, _batch_size(trainer, prompts)
-    made: list[list[int]] = [[] for _ in prompts]
-    order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
+    model, size = inference.model, _batch_size(inference, prompts)
+    generated: list[list[int]] = [[] for _ in prompts]
+    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     gpus = [model.device] if model.device.type == "cuda" else []
     model.eval()
-    with torch.random.fork_rng(gpus, enabled=seed is not None), torch.inference_mode(), trainer.accelerator.autocast():
+    with torch.random.fork_rng(gpus, enabled=seed is not None), torch.inference_mode(), inference.autocast():
         if seed is not None:
             torch.manual_seed(seed)
-        for start in _steps(len(order), size, "Writing"):
-            places = order[start : start + size]
-            batch = _padded(trainer, [prompts[place] for place in places])
-            ids = model.generate(**batch, use_cache=True, **how)[:, batch["input_ids"].shape[1] :]
-            if len(ids) != len(places):
+        for start in _steps(len(order), size):
+            indices = order[start : start + size]
+            batch = _padded(inference, [prompts[index] for index in indices])
+            ids = model.generate(**batch, use_cache=True, **settings)[:, batch["input_ids"].shape[1] :]
+            if len(ids) != len(indices):
                 raise ModelError(
-                    f"the model wrote {len(ids)} texts for {len(places)} prompts, expected one for each: leave "
+                    f"the model wrote {len(ids)} texts for {len(indices)} prompts, expected one for each: leave "
                     "num_return_sequences of its generation_config at 1"
                 )
-            for place, row in zip(places, ids.tolist(), strict=True):
-                made[place] = row
-    return made
+            for index, row in zip(indices, ids.tolist(), strict=True):
+                generated[index] = row
+    return generated
 
 
-def _padded(trainer: Trainer, prompts: list[list[int]]) -> dict[str, Any]:
-    """The prompts in one batch, padded on the left, so that all end where the model goes on."""
-    padded = trainer.processing_class.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt")
-    return {name: padded[name].to(trainer.model.device) for name in ("input_ids", "attention_mask")}
+def _steps(number: int, size: int) -> Iterable[int]:
+    """Where each batch starts, with a progress bar where there are many."""
+    from transformers.utils import logging
+
+    steps: Iterable[int] = logging.tqdm(range(0, number, size), desc="Writing", disable=number < MANY)
+    return steps
 
 
-def _batch_size(trainer: Trainer, prompts: list[list[int]]) -> int:
-    """How many prompts are gone on with together: a single one where padding would change the text."""
-    model, size = trainer.model, int(trainer.args.per_device_eval_batch_size)
-    if hasattr(model, "active_peft_config"):  # its virtual tokens stand before the padding, which shifts the places
+# --- batches of prompts ------------------------------------------------------------------------------------------
+
+
+def _padded(inference: Inference, prompts: list[list[int]]) -> dict[str, Any]:
+    """The prompts in one batch, padded on the left, so that the model continues each of them at its end."""
+    tokenizer, device = inference.recipe.tokenizer, inference.model.device
+    padded = tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt")
+    return {name: padded[name].to(device) for name in ("input_ids", "attention_mask")}
+
+
+def _batch_size(inference: Inference, prompts: list[list[int]]) -> int:
+    """How many prompts are continued together: one at a time where padding would change the text."""
+    model, size = inference.model, inference.settings.batch_size
+    # Virtual tokens of prompt learning are put before the padding, which shifts the positions.
+    if hasattr(model, "active_peft_config"):
         return 1
     if size == 1 or len(set(map(len, prompts))) < 2:
         return size
     if model not in _READS_PADDING:
-        _READS_PADDING[model] = _reads_padding(trainer, min(prompts, key=len), max(prompts, key=len))
+        _READS_PADDING[model] = _reads_padding(inference, min(prompts, key=len), max(prompts, key=len))
         if _READS_PADDING[model]:
-            log("this model reads padding, so texts are written one at a time")
+            log("this model reads padding, so texts are generated one at a time")
     return 1 if _READS_PADDING[model] else size
 
 
-def _reads_padding(trainer: Trainer, short: list[int], long: list[int]) -> bool:
+def _reads_padding(inference: Inference, short: list[int], long: list[int]) -> bool:
     """Whether a longer prompt in the batch changes what comes next, as in models that ignore the attention mask."""
     import torch
+    from accelerate.utils import extract_model_from_parallel
 
-    # In half precision every batch shape gives other logits. The copy shares the weights, and lacks the autocast that
-    # accelerate put around the forward of the model.
-    model = trainer.accelerator.unwrap_model(copy.copy(trainer.model), keep_fp32_wrapper=False)
+    # In half precision every batch shape gives other logits, so this is tried without the autocast that accelerate put
+    # around the forward of the model. The copy shares the weights.
+    model = extract_model_from_parallel(copy.copy(inference.model), keep_fp32_wrapper=False)
     model.eval()
-    with torch.inference_mode(), precision_of(trainer):
-        alone, beside = (_next_logits(model, _padded(trainer, prompts)) for prompts in ([short], [short, long]))
+    with torch.inference_mode(), for_checks(model, inference.settings.precision):
+        alone = _next_logits(model, _padded(inference, [short]))
+        beside = _next_logits(model, _padded(inference, [short, long]))
         return float((alone - beside).abs().max()) > rounding(model) * float(alone.abs().max())
 
 
@@ -138,38 +164,33 @@ def _next_logits(model: Any, batch: dict[str, Any]) -> torch.Tensor:
     return torch.stack([logits[0].float() for logits in made.logits])
 
 
-def _steps(number: int, size: int, desc: str) -> Iterable[int]:
-    """Where each batch starts, with a progress bar where there are many."""
-    from transformers.utils import logging
-
-    steps: Iterable[int] = logging.tqdm(range(0, number, size), desc=desc, disable=number < MANY)
-    return steps
+# --- in the terminal ---------------------------------------------------------------------------------------------
 
 
 class Streamer:
-    """Shows a text while it is written; what `generate` takes as `streamer`."""
+    """Shows a text while it is generated; what `generate` takes as `streamer`."""
 
-    def __init__(self, recipe: Recipe, prompt: Prompt, show: Callable[[str], None]) -> None:
-        self.recipe, self.prompt, self.show = recipe, prompt, show
+    def __init__(self, writer: Writer, prompt: Prompt, show: Callable[[str], None]) -> None:
+        self.writer, self.prompt, self.show = writer, prompt, show
         self.ids: list[int] | None = None
         self.shown = ""
 
     def put(self, value: Any) -> None:
-        """Take the next ids; the prompt comes first."""
+        """Take the next ids; those of the prompt come first, and are not shown."""
         if self.ids is None:
             self.ids = []
             return
         self.ids += value.flatten().tolist()
-        self._show(HELD)
+        self._show_all_but(HELD_BACK)
 
     def end(self) -> None:
         """Show what was held back."""
-        self._show(0)
+        self._show_all_but(0)
 
-    def _show(self, held: int) -> None:
-        """Show what is new but for the last letters, which may turn out to be no part of the text."""
-        text = str(self.recipe.decode_generated(self.prompt, self.ids or [])["generated_text"])
-        text = text[: len(text) - held] if held else text
+    def _show_all_but(self, held_back: int) -> None:
+        """Show what is new, except the last characters, which may turn out to be no part of the text."""
+        text = str(self.writer.decode(self.prompt, self.ids or [])["generated_text"])
+        text = text[: len(text) - held_back] if held_back else text
         if text.startswith(self.shown):
             self.show(text[len(self.shown) :])
             self.shown = text

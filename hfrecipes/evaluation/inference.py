@@ -1,10 +1,13 @@
-"""Outputs of a model for encoded rows, in the order of the rows, and the predictions made of them."""
+"""Outputs of a model for encoded rows, in the order of the rows, and the predictions made of them.
+
+The loop over batches knows a model, a task and a few settings, and no Trainer.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,31 +15,250 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import registry
-from ..data.features import encode_rows, for_model
+from ..data.features import encode, for_batches, without_references
 from ..errors import ModelError
-from ..recipe import Recipe, Row
-from . import generation
+from ..models.precision import autocast, mixed_precision
+from ..recipe import DEFAULTS, Recipe, Row, writes_in_evaluation
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedModel, Trainer, TrainingArguments
-
+    from transformers import PreTrainedModel
 
 SHORT = 2000  # rows: below, no progress bar
 
 
-def collator(recipe: Recipe, model: PreTrainedModel) -> Any:
-    """The recipe's collator, given only what is for the model; workers of a DataLoader can be sent it."""
-    kept = {*recipe.tokenizer.model_input_names, *recipe.targets}
+@dataclass(frozen=True)
+class InferenceSettings:
+    """How batches are made and in which precision they are computed; the same after training and after loading."""
+
+    batch_size: int
+    seed: int
+    """Seed of the order of batches, and of texts that are drawn for scores."""
+    group_by_length: bool
+    """Whether rows of similar length share a batch."""
+    precision: str | None
+    """`bf16` or `fp16` for mixed precision, None for the precision of the weights."""
+    full_precision: str | None
+    """The same for the weights themselves, which are converted for good."""
+    workers: Mapping[str, Any]
+    """Keywords of the DataLoader about processes that make batches."""
+
+    @classmethod
+    def of(cls, training: Mapping[str, Any], recipe: type[Recipe] | Recipe) -> InferenceSettings:
+        """The settings that follow from `TrainingArguments` keywords.
+
+        Args:
+            training: The keywords that a run has; those that it has not, as in old runs, take the defaults of the task.
+            recipe: The task.
+        """
+        known = {**DEFAULTS, **recipe.defaults, **training}
+        workers = {}
+        for name in ("num_workers", "multiprocessing_context", "prefetch_factor"):
+            if f"dataloader_{name}" in known:
+                workers[name] = known[f"dataloader_{name}"]
+        seed = known.get("data_seed")
+        return cls(
+            batch_size=known["per_device_eval_batch_size"],
+            seed=known.get("seed", 42) if seed is None else seed,
+            group_by_length=known.get("train_sampling_strategy", "group_by_length") == "group_by_length",
+            precision=mixed_precision(training),
+            full_precision=next((kind for kind in ("bf16", "fp16") if known.get(f"{kind}_full_eval")), None),
+            workers=workers,
+        )
+
+
+@dataclass(frozen=True)
+class Inference:
+    """A model with its task, ready to predict."""
+
+    model: Any
+    recipe: Recipe
+    settings: InferenceSettings
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Context in which the model computes in the precision of the settings."""
+        return autocast(self.settings.precision, self.model.device)
+
+
+# --- predictions -------------------------------------------------------------------------------------------------
+
+
+def predict_rows(inference: Inference, rows: Dataset) -> list[Row]:
+    """One prediction per row, in their order, calibrated as on validation; texts are added by `generation`."""
+    recipe = inference.recipe
+    encoded = encode(recipe, without_references(rows, recipe))
+    predictions = recipe.decode(outputs(inference, encoded), rows, encoded)
+    return recipe.calibrated(predictions, recipe.calibration)
+
+
+def outputs(inference: Inference, encoded: Dataset) -> Any:
+    """What `preprocess_logits` keeps of each feature, in the order of the features.
+
+    An array where all have one size, else a list: padding all of them to the longest one costs memory, and much time.
+    """
+    model, settings = inference.model, inference.settings
+    features = for_batches(inference.recipe, encoded)
+    order = batch_order(features, settings)
+    batches = [order[start : start + settings.batch_size] for start in range(0, len(order), settings.batch_size)]
+    _convert(model, settings)
+    model.eval()
+    kept = []
+    for batch in _with_progress(_loader(inference, features, _shared(batches)), len(features)):
+        kept.append(_outputs_of_batch(inference, batch))
+    return in_row_order(_gathered(kept, len(batches)), order)
+
+
+def batch_order(features: Dataset, settings: InferenceSettings) -> list[int]:
+    """Indices of the features, batch after batch; those of similar length share one, so that little is padding."""
+    if not settings.group_by_length:
+        return list(range(len(features)))
+    import torch
+    from transformers.trainer_pt_utils import LengthGroupedSampler
+
+    # The sampler of the Trainer, so that scores after training come from the same batches as those during training.
+    generator = torch.Generator().manual_seed(settings.seed)
+    return list(LengthGroupedSampler(settings.batch_size, lengths=features["length"][:], generator=generator))
+
+
+def in_row_order(batches: Sequence[Any], order: Sequence[int]) -> Any:
+    """Outputs of batches to one per feature, in their order.
+
+    Args:
+        batches: Numpy arrays, or tuples of them, of which the first dimension is that of the features.
+        order: Index of the feature of each output.
+
+    Raises:
+        ModelError: There is not one output for each feature.
+    """
+    if isinstance(batches[0], tuple):
+        return tuple(in_row_order(part, order) for part in zip(*batches, strict=True))
+    sizes = {batch.shape[1:] for batch in batches}
+    number = sum(len(batch) for batch in batches)
+    if number < len(order) or (number > len(order) and not _processes()[1] > 1):
+        raise ModelError(
+            f"the model gave {number} outputs for {len(order)} rows, expected one for each: leave "
+            "num_return_sequences of its generation_config at 1"
+        )
+    indices = np.argsort(order)
+    if len(sizes) == 1:
+        return np.concatenate(batches)[indices]
+    rows = [row for batch in batches for row in batch]
+    return [rows[index] for index in indices]
+
+
+# --- batches -----------------------------------------------------------------------------------------------------
+
+
+def _loader(inference: Inference, features: Dataset, batches: list[list[int]]) -> Iterable[Any]:
+    from torch.utils.data import DataLoader
+
+    collate = collator(inference.recipe, inference.model)
+    loader: Iterable[Any] = DataLoader(
+        features, batch_sampler=batches, collate_fn=collate, **inference.settings.workers
+    )
+    return loader
+
+
+def _outputs_of_batch(inference: Inference, batch: Mapping[str, Any]) -> Any:
+    """What is kept of a batch, as numpy arrays on the CPU."""
+    import torch
+
+    inputs = {name: values.to(inference.model.device) for name, values in batch.items()}
+    labels = inputs.pop("labels", None)
+    with torch.inference_mode(), inference.autocast():
+        if writes_in_evaluation(inference.recipe):
+            inputs.pop("decoder_input_ids", None)  # made of the labels, and so the answer itself
+            kept = inference.model.generate(**inputs)
+        else:
+            kept = inference.recipe.preprocess_logits(_logits(inference.model, inputs), labels)
+    return tuple(_to_numpy(part) for part in kept) if isinstance(kept, tuple) else _to_numpy(kept)
+
+
+def _logits(model: Any, inputs: Mapping[str, Any]) -> Any:
+    """All outputs but the loss and those that transformers leaves out in evaluation; one alone is no tuple."""
+    ignored = {"loss", *getattr(model.config, "keys_to_ignore_at_inference", ["past_key_values"])}
+    logits = tuple(_as_float32(value) for name, value in model(**inputs).items() if name not in ignored)
+    return logits[0] if len(logits) == 1 else logits
+
+
+def _as_float32(value: Any) -> Any:
+    """Half precision to float32, as accelerate does with what a prepared model gives."""
+    import torch
+
+    if isinstance(value, tuple | list):
+        return type(value)(_as_float32(part) for part in value)
+    is_half = isinstance(value, torch.Tensor) and value.dtype in (torch.float16, torch.bfloat16)
+    return value.float() if is_half else value
+
+
+def _to_numpy(values: Any) -> np.ndarray:
+    array: np.ndarray = _as_float32(values).cpu().numpy()
+    return array
+
+
+def _convert(model: Any, settings: InferenceSettings) -> None:
+    """Convert the weights where that was asked for, as the Trainer does outside of training."""
+    import torch
+
+    if settings.full_precision is not None:
+        model.to({"bf16": torch.bfloat16, "fp16": torch.float16}[settings.full_precision])
+
+
+def _with_progress(batches: Iterable[Any], rows: int) -> Iterable[Any]:
+    from transformers.utils import logging
+
+    is_first, _ = _processes()
+    shown: Iterable[Any] = logging.tqdm(batches, desc="Predicting", disable=rows < SHORT or is_first > 0)
+    return shown
+
+
+# --- several processes -------------------------------------------------------------------------------------------
+
+
+def _processes() -> tuple[int, int]:
+    """Rank of this process, and number of all that share the work."""
+    import torch
+
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return 0, 1
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+def _shared(batches: list[list[int]]) -> list[list[int]]:
+    """The batches of this process; all processes have the same number, since some models wait for each other."""
+    rank, processes = _processes()
+    filled = batches + [batches[0]] * (-len(batches) % processes)
+    return filled[rank::processes]
+
+
+def _gathered(kept: list[Any], batches: int) -> list[Any]:
+    """Outputs of all processes, batch after batch, without those that only fill up the last round."""
+    import torch
+
+    _, processes = _processes()
+    if processes == 1:
+        return kept
+    parts: list[Any] = [None] * processes
+    torch.distributed.all_gather_object(parts, kept)
+    in_turn = [part[step] for step in range(len(kept)) for part in parts]
+    return in_turn[:batches]
+
+
+# --- collator ----------------------------------------------------------------------------------------------------
+
+
+def collator(recipe: Recipe, model: PreTrainedModel) -> Collator:
+    """The collator of the recipe, which gets only what belongs into a batch; workers of a DataLoader can be sent it."""
+    kept = {*recipe.tokenizer.model_input_names, *recipe.batch_features}
     return Collator(type(recipe).__module__, registry.file_of(type(recipe)), recipe.collator(model), kept)
 
 
 @dataclass
 class Collator:
-    """Makes batches of those features that are for the model."""
+    """Makes batches of those features that belong into them."""
 
     module: str
-    """Name of the task's module."""
+    """Name of the module of the task."""
     file: Path | None
     """File of the module, where it cannot be imported by name."""
     collate: Callable[[list[Row]], Any]
@@ -44,7 +266,10 @@ class Collator:
 
     def __call__(self, features: list[Row]) -> Any:
         """The batch."""
-        return self.collate([{key: row[key] for key in row if key in self.kept} for row in features])
+        rows = []
+        for feature in features:
+            rows.append({name: values for name, values in feature.items() if name in self.kept})
+        return self.collate(rows)
 
     def __reduce__(self) -> Any:
         # A worker calls the function before it reads the rest, which may hold classes of the module.
@@ -55,92 +280,3 @@ def _empty_collator(module: str, file: Path | None) -> Collator:
     if file is not None and module not in sys.modules:
         registry.import_file(file, module)
     return Collator.__new__(Collator)
-
-
-def in_row_order(trainer: Trainer, encoded: Dataset, batches: Any) -> Any:
-    """Outputs of batches to one for each feature, in their order: the Trainer groups by length in evaluation too.
-
-    An array where all have one size, else a list: padding them all to the longest costs memory, and much time.
-    """
-    if isinstance(batches[0], tuple):
-        return tuple(in_row_order(trainer, encoded, part) for part in zip(*batches, strict=True))
-    are_alike = len({batch.shape[1:] for batch in batches}) == 1
-    outputs = np.concatenate(batches) if are_alike else [row for batch in batches for row in batch]
-    outputs = _without_padding(trainer.args, outputs, len(encoded))
-    sampler = trainer._get_eval_sampler(encoded)
-    if sampler is None:
-        return outputs
-    order = np.argsort(list(sampler))
-    return outputs[order] if isinstance(outputs, np.ndarray) else [outputs[place] for place in order]
-
-
-def _without_padding(arguments: TrainingArguments, outputs: Any, rows: int) -> Any:
-    """The outputs without those that fill the last batch with rows of the first, where several processes share it.
-
-    Raises:
-        ModelError: There is not one output for each row.
-    """
-    together = arguments.eval_batch_size * arguments.world_size
-    filled = -(-rows // together) * together if arguments.world_size > 1 else rows
-    if len(outputs) not in (rows, filled):
-        raise ModelError(
-            f"the model gave {len(outputs)} outputs for {rows} rows, expected one for each: leave "
-            "num_return_sequences of its generation_config at 1"
-        )
-    return outputs[:rows]
-
-
-def predict_rows(trainer: Trainer, recipe: Recipe, rows: Dataset, *, scored: bool = False) -> list[Row]:
-    """One prediction per row, in their order.
-
-    Args:
-        trainer: That runs the model.
-        recipe: The task.
-        rows: Raw rows.
-        scored: Whether they are rows with answers to be scored; texts are then written for some of them only.
-    """
-    encoded = encode_rows(recipe, rows.remove_columns([name for name in recipe.answers() if name in rows.column_names]))
-    predictions = recipe.decode(model_outputs(trainer, recipe, encoded), rows, encoded)
-    return generation.with_texts(trainer, recipe, rows, predictions, scored=scored)
-
-
-def model_outputs(trainer: Trainer, recipe: Recipe, encoded: Dataset) -> Any:
-    """What `reduce` keeps of each feature, in their order; the answers are kept from the model."""
-    encoded = for_model(recipe, encoded, answers=False)
-    score, trainer.compute_metrics = trainer.compute_metrics, None
-    try:
-        with _bar_only_if_long(trainer, len(encoded)):
-            return in_row_order(trainer, encoded, trainer.predict(encoded).predictions)
-    finally:
-        trainer.compute_metrics = score
-
-
-def tuned(
-    recipe: Recipe, outputs: Any, rows: Dataset, encoded: Dataset, references: list[Any]
-) -> tuple[list[Row], list[Row], list[str]]:
-    """Predictions of the validation rows after what these decide was settled, those before, and sentences on it."""
-    recipe.tuned = {}
-    before = recipe.decode(outputs, rows, encoded)
-    sentences = recipe.tune(before, references)
-    return (recipe.decode(outputs, rows, encoded) if recipe.tuned else before), before, sentences
-
-
-def untuned(recipe: Recipe, outputs: Any, rows: Dataset, encoded: Dataset) -> list[Row]:
-    """Predictions as they would be without what validation decided."""
-    kept, recipe.tuned = recipe.tuned, {}
-    try:
-        return recipe.decode(outputs, rows, encoded)
-    finally:
-        recipe.tuned = kept
-
-
-@contextlib.contextmanager
-def _bar_only_if_long(trainer: Trainer, rows: int) -> Iterator[None]:
-    from transformers.trainer_callback import ProgressCallback
-
-    bar = trainer.pop_callback(ProgressCallback) if rows < SHORT else None
-    try:
-        yield
-    finally:
-        if bar is not None:
-            trainer.add_callback(bar)

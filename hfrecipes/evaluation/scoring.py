@@ -1,35 +1,92 @@
-"""From predictions to scores, each with its interval and what the trivial prediction reaches."""
+"""From predictions to scores, each with its interval and with what the baseline reaches."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import metrics
-from ..data import checks
+from ..data.checks import references as references_of
 from ..errors import ConfigError, HFRecipesError
 from ..log import log
 from ..metrics import _uncertainty
-from ..recipe import Recipe, Row
+from ..recipe import Measure, Recipe, Row, best_metric, metric_named, table_metrics
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-
-DRAWS = 1000
+DRAWS = 1000  # resamples for the interval of a metric
+FEWER_DRAWS = 100  # the same for metrics that the user named, which are computed anew for each resample
 PROBES = 200  # units that are looked at alone
-LOW = ("loss", "perplexity", "byte_perplexity", "ece", "brier", "mse", "mae", "ter")  # the less, the better
 GAP = "gap"  # beside the splits: how far train is above validation
-MUCH = (
-    0.2  # share of what was learnt beyond the baseline that may be lost on validation before it is called overfitting
-)
-AVERAGED = ("f1", "precision", "recall")  # metrics that scikit-learn takes of one label of two unless told otherwise
+# Share of the gain over the baseline that may be lost on validation before it is called overfitting.
+MUCH = 0.2
+# Metrics that scikit-learn computes for one label of two unless told otherwise.
+AVERAGED = ("f1", "precision", "recall")
 TEXT = "generated_text"  # in predictions of models that write
-_CELLS = 4_000_000
+_CELLS = 4_000_000  # of the table of weights that is in memory at once
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric over the rows of a split, or over several runs."""
+
+    value: float
+    low: float | None = None
+    """Lower end of the 95 % interval; NaN where it cannot be known, None where no interval is computed."""
+    high: float | None = None
+    """Upper end of it."""
+    baseline: float | None = None
+    """What a prediction without any model reaches."""
+    uncalibrated: float | None = None
+    """The value without what validation tuned, where that differs."""
+    signature: str | None = None
+    """What the metric must be quoted with, such as the tokenizer of BLEU."""
+    deviation: float | None = None
+    """Standard deviation over several runs."""
+    runs: tuple[float, ...] = ()
+    """Value of each run."""
+
+    @property
+    def ci95(self) -> list[float] | None:
+        """Both ends of the 95 % interval, None where no interval is computed."""
+        return None if self.low is None or self.high is None else [self.low, self.high]
+
+    def __str__(self) -> str:
+        """`0.790 (0.735–0.845)`, or `0.790 ± 0.012` over several runs.
+
+        Example:
+            >>> str(Score(0.79, 0.735, 0.845)), str(Score(0.79, deviation=0.012))
+            ('0.790 (0.735–0.845)', '0.790 ± 0.012')
+        """
+        if self.deviation is not None:
+            return f"{number(self.value)} ± {number(self.deviation)}"
+        return f"{number(self.value)} ({interval(self.low, self.high)})"
+
+
+Scores = dict[str, Score]  # of one split, by metric
+
+
+# --- the scores of one split -------------------------------------------------------------------------------------
+
+
+def score(recipe: Recipe, predictions: list[Row], references: list[Any]) -> dict[str, float]:
+    """Value of each metric, over the rows that have a reference; empty where none has."""
+    predictions, references, _ = _with_reference(predictions, references)
+    if not references:
+        return {}
+    return _once(recipe.measure(predictions, references), len(references))
+
+
+def _once(measure: Measure, rows: int) -> dict[str, float]:
+    """The metrics where each row counts once."""
+    values = measure(np.ones((1, rows), dtype=np.float32))
+    return {name: float(value[0]) for name, value in values.items()}
 
 
 def scores(
@@ -40,96 +97,157 @@ def scores(
     seed: int,
     others: Sequence[str] = (),
     groups: Sequence[Any] | None = None,
-) -> dict[str, dict[str, Any]]:
-    """Each metric with its value and its 95 % interval, over the rows that have an answer.
+) -> Scores:
+    """Each metric with its value and its 95 % interval, over the rows that have a reference.
 
-    Intervals are made from 1,000 resamples, 200 for metrics that cannot be resampled from counts; how, is said in
-    `metrics._uncertainty`.
+    `metrics._uncertainty` describes how intervals are made from resamples.
 
     Args:
         recipe: The task.
         predictions: One per row.
         references: What they are scored against, one per row.
-        seed: Of the resamples.
+        seed: Seed of the resamples.
         others: Metrics that the user named.
         groups: What each row shares with others, which are resampled together (cluster bootstrap; Field and Welsh
             2007); None where rows are independent.
     """
-    scored = [place for place, reference in enumerate(references) if reference is not None]
-    predictions, references = [predictions[i] for i in scored], [references[i] for i in scored]
-    if not scored:
+    predictions, references, indices = _with_reference(predictions, references)
+    if not references:
         return {}
-    units = np.arange(len(scored)) if groups is None else np.array(_uncertainty.numbered([groups[i] for i in scored]))
-    values = recipe.score(predictions, references)
-    intervals = _intervals(recipe, predictions, references, values, units, seed)
+    units = np.arange(len(indices))
+    if groups is not None:
+        units = np.array(_uncertainty.numbered([groups[index] for index in indices]))
+    measure = recipe.measure(predictions, references)
+    values = _once(measure, len(references))
+    intervals = _intervals(recipe, measure, values, units, seed)
     for name in others:
         more, around = _other_metric(name, recipe, predictions, references, units, seed)
         values, intervals = {**more, **values}, {**around, **intervals}
-    signed = {name: {"signature": text} for name, text in recipe.signatures.items()}
-    return {
-        name: {"value": float(value), "ci95": intervals.get(name), **signed.get(name, {})}
-        for name, value in values.items()
-    }
+    scored = {}
+    for name, value in values.items():
+        low, high = intervals.get(name, (None, None))
+        scored[name] = Score(float(value), low, high, signature=recipe.signatures.get(name))
+    return scored
+
+
+def _with_reference(predictions: list[Row], references: list[Any]) -> tuple[list[Row], list[Any], list[int]]:
+    """Predictions and references of the rows that have a reference, and the indices of those rows."""
+    indices = [index for index, reference in enumerate(references) if reference is not None]
+    return [predictions[index] for index in indices], [references[index] for index in indices], indices
 
 
 def _intervals(
-    recipe: Recipe,
-    predictions: list[Row],
-    references: list[Any],
-    values: Mapping[str, float],
-    units: np.ndarray,
-    seed: int,
-) -> dict[str, list[float]]:
-    """Interval of each metric, from resamples of units and from single units, which tell what it depends on."""
+    recipe: Recipe, measure: Measure, values: Mapping[str, float], units: np.ndarray, seed: int
+) -> dict[str, tuple[float, float]]:
+    """Interval of each metric, from resamples of units and from single units, which show what it depends on."""
     generator = np.random.default_rng(seed)
-    loops = type(recipe).measure is Recipe.measure
-    draws, rows, number = (200 if loops else DRAWS), len(units), int(units.max()) + 1
-    step = max(1, min(draws, _CELLS // rows))
-    measure = recipe.measure(predictions, references)
+    rows, number = len(units), int(units.max()) + 1
+    step = max(1, min(DRAWS, _CELLS // rows))
     parts = []
-    for start in range(0, draws, step):
-        counts = metrics.draw_weights(number, min(step, draws - start), generator)
+    for start in range(0, DRAWS, step):
+        counts = metrics.draw_weights(number, min(step, DRAWS - start), generator)
         parts.append(measure(counts if number == rows else counts[:, units]))
-    some = generator.permutation(number)[: min(step, PROBES)]
-    alone = {} if loops else measure((units == some[:, None]).astype(np.float32))
+    probes = generator.permutation(number)[: min(step, PROBES)]
+    alone = measure((units == probes[:, None]).astype(np.float32))
     intervals = {}
     for name in parts[0]:
         resampled = np.concatenate([part[name] for part in parts])
-        intervals[name] = _uncertainty.interval(values[name], resampled, units, _bounds(recipe, name), alone.get(name))
+        low, high = _uncertainty.interval(values[name], resampled, units, _bounds(recipe, name), alone.get(name))
+        intervals[name] = (low, high)
     return intervals
 
 
 def _bounds(recipe: Recipe, name: str) -> tuple[float, float]:
     """Least and greatest value that the metric can take; `f1[person]` has those of `f1`."""
-    name = name.partition("[")[0]
-    return (0.0, 100.0) if name in recipe.percent else _uncertainty.RANGES.get(name, (0.0, 1.0))
+    known = metric_named(recipe, name)
+    if known is not None and known.greater_is_better and known.maximum != 1.0:
+        return (0.0, known.maximum)
+    return _uncertainty.RANGES.get(name.partition("[")[0], (0.0, 1.0))
+
+
+# --- metrics that the user named ---------------------------------------------------------------------------------
+
+
+def metric_inputs(recipe: Recipe, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Predictions and references in the form that `evaluate` metrics take: label ids, 0 and 1, numbers, tags or texts.
+
+    Rows without a prediction of that kind, as those for which a model wrote no text, are left out.
+
+    Raises:
+        ConfigError: What the task scores are tokens.
+    """
+    if recipe.prediction is None:
+        raise ConfigError(f"metrics: {recipe.task} has {' and '.join(table_metrics(recipe))}, and takes no others")
+    predicted, wanted = [], []
+    for prediction, reference in zip(predictions, references, strict=True):
+        if recipe.prediction in prediction:
+            predicted.append(prediction[recipe.prediction])
+            wanted.append(reference)
+    if not recipe.labels or recipe.auto_model == "AutoModelForTokenClassification":
+        return predicted, [_first(reference) for reference in wanted] if _are_texts(predicted) else wanted
+    ids = _label_ids(recipe.labels, wanted)
+    if any(isinstance(label, list) for label in wanted):
+        return _indicators(predicted, ids), _indicators(wanted, ids)
+    return [ids[label] for label in predicted], [ids[label] for label in wanted]
+
+
+def _are_texts(predicted: list[Any]) -> bool:
+    return all(isinstance(text, str) for text in predicted)
+
+
+def _first(reference: Any) -> Any:
+    """The first of several wanted texts, empty where a question has no answer."""
+    if not isinstance(reference, list):
+        return reference
+    return (reference[0] or "") if reference else ""
+
+
+def _label_ids(labels: Sequence[str], references: Iterable[Any]) -> dict[str, int]:
+    """Number of each label of the model, and then of those that only the references have."""
+    names = dict.fromkeys(labels)
+    for reference in references:
+        names |= dict.fromkeys(reference if isinstance(reference, list) else [reference])
+    return {name: number for number, name in enumerate(names)}
+
+
+def _indicators(label_sets: list[list[str]], ids: Mapping[str, int]) -> list[list[int]]:
+    """0 and 1 for each row and label."""
+    table = np.zeros((len(label_sets), len(ids)), dtype=np.int32)
+    for row, names in enumerate(label_sets):
+        table[row, [ids[name] for name in names]] = 1
+    cells: list[list[int]] = table.tolist()
+    return cells
 
 
 def _other_metric(
     name: str, recipe: Recipe, predictions: list[Row], references: list[Any], units: np.ndarray, seed: int
-) -> tuple[dict[str, float], dict[str, list[float]]]:
-    """A metric that the user named, over the same predictions; 100 resamples, those it cannot score left out."""
-    _, wanted = recipe.metric_inputs(predictions, references)
-    config = "multilabel" if wanted and isinstance(wanted[0], list) and name in metrics.names() else None
-    metric = metrics.load(name, config)
-    how = {"average": "macro"} if name in AVERAGED else {}  # which of two labels is meant, their order does not tell
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """A metric that the user named, over the same predictions, with intervals; resamples that it cannot score are left
+    out, such as one of a single class.
+    """
+    _, wanted = metric_inputs(recipe, predictions, references)
+    is_multilabel = bool(wanted) and isinstance(wanted[0], list) and name in metrics.names()
+    metric = metrics.load(name, "multilabel" if is_multilabel else None)
+    # The order of two labels does not tell which one is meant, so the mean over both is taken.
+    average = {"average": "macro"} if name in AVERAGED else {}
 
     def compute(rows: Sequence[int]) -> dict[str, float]:
-        predicted, wanted = recipe.metric_inputs([predictions[i] for i in rows], [references[i] for i in rows])
-        found = metric.compute(predictions=predicted, references=wanted, **how)
-        return {key: float(value) for key, value in found.items() if isinstance(value, int | float | np.number)}
+        inputs = metric_inputs(recipe, [predictions[row] for row in rows], [references[row] for row in rows])
+        result = metric.compute(predictions=inputs[0], references=inputs[1], **average)
+        return {key: float(value) for key, value in result.items() if isinstance(value, int | float | np.number)}
 
     rows = np.arange(len(units))
     values = compute(rows.tolist())
     generator, draws = np.random.default_rng(seed), []
-    for counts in metrics.draw_weights(int(units.max()) + 1, 100, generator):
-        with contextlib.suppress(Exception):  # such as a resample of one class only
+    for counts in metrics.draw_weights(int(units.max()) + 1, FEWER_DRAWS, generator):
+        with contextlib.suppress(Exception):
             draws.append(compute(np.repeat(rows, counts[units].astype(int)).tolist()))
-    around = {}
+    intervals = {}
     for key, value in values.items():
         resampled = np.array([draw.get(key, np.nan) for draw in draws])
-        around[key] = _uncertainty.interval(value, resampled, units, _bounds(recipe, key))
-    return values, around
+        low, high = _uncertainty.interval(value, resampled, units, _bounds(recipe, key))
+        intervals[key] = (low, high)
+    return values, intervals
 
 
 def try_metrics(names: Sequence[str], recipe: Recipe, train: Dataset) -> None:
@@ -142,8 +260,8 @@ def try_metrics(names: Sequence[str], recipe: Recipe, train: Dataset) -> None:
     if not names:
         return
     few = train.select(range(min(50, len(train))))
-    predictions, references = recipe.baseline(few)(few), checks.references(recipe, few)
-    if recipe.written_rows == 0:
+    predictions, references = recipe.baseline_predictions(few, recipe.baseline(few)), references_of(recipe, few)
+    if recipe.writer is not None and recipe.writer.generated_rows == 0:
         predictions = list(map(without_text, predictions))
     for name in names:
         try:
@@ -163,136 +281,169 @@ def without_text(prediction: Row) -> Row:
     return {name: value for name, value in prediction.items() if name != TEXT}
 
 
+# --- beside each score -------------------------------------------------------------------------------------------
+
+
 def with_baseline(
     recipe: Recipe,
-    found: dict[str, dict[str, Any]],
+    scored: Scores,
     rows: Dataset,
     predictions: list[Row],
     references: list[Any],
-    trivial: Callable[[Dataset], list[Row]],
-) -> dict[str, dict[str, Any]]:
-    """Put beside each score what the trivial prediction reaches, its texts for rows that the model wrote one for."""
-    known = [place for place, reference in enumerate(references) if reference is not None]
-    if not known:
-        return found
-    made = [
-        one if TEXT in predictions[place] else without_text(one)
-        for place, one in zip(known, trivial(rows.select(known)), strict=True)
-    ]
-    values = recipe.score(made, [references[place] for place in known])
-    return {name: {**entry, "baseline": values.get(name)} for name, entry in found.items()}
+    baseline: Mapping[str, Any],
+) -> Scores:
+    """Put what the baseline reaches beside each score; its texts count for rows for which the model wrote one."""
+    indices = [index for index, reference in enumerate(references) if reference is not None]
+    if not indices:
+        return scored
+    guesses = recipe.baseline_predictions(rows.select(indices), baseline)
+    for position, index in enumerate(indices):
+        if TEXT not in predictions[index]:
+            guesses[position] = without_text(guesses[position])
+    values = score(recipe, guesses, [references[index] for index in indices])
+    return {name: replace(entry, baseline=values.get(name)) for name, entry in scored.items()}
 
 
-# --- what tuning and training did --------------------------------------------------------------------------------
+def with_uncalibrated(recipe: Recipe, scored: Scores, predictions: list[Row], references: list[Any]) -> Scores:
+    """Put beside each score what it would be without calibration, where that differs."""
+    values = score(recipe, predictions, references)
+    changed = dict(scored)
+    for name, entry in scored.items():
+        if name in values and values[name] != entry.value:
+            changed[name] = replace(entry, uncalibrated=values[name])
+    return changed
 
 
-def with_untuned(
-    recipe: Recipe, found: dict[str, dict[str, Any]], predictions: list[Row], references: list[Any]
-) -> dict[str, dict[str, Any]]:
-    """Put beside each score that tuning on validation changed what it would be without."""
-    scored = [place for place, reference in enumerate(references) if reference is not None]
-    if not scored:
-        return found
-    values = recipe.score([predictions[place] for place in scored], [references[place] for place in scored])
-    changed = {name: one for name, one in values.items() if name in found and one != found[name]["value"]}
-    return {name: {**entry, **({"untuned": changed[name]} if name in changed else {})} for name, entry in found.items()}
+def effect_of_calibration(split: str, scored: Scores) -> list[str]:
+    """A sentence with the scores of a split before and after calibration; none where it changes nothing."""
+    changes = []
+    for name, entry in scored.items():
+        if entry.uncalibrated is not None and "[" not in name:
+            changes.append(f"{name} {entry.uncalibrated:.3f} → {entry.value:.3f}")
+    return [f"calibration changes the scores of {split}: {', '.join(changes)}"] if changes else []
 
 
-def what_tuning_did(split: str, found: dict[str, dict[str, Any]]) -> list[str]:
-    """A sentence with the scores of a split without and with tuning; none where nothing was tuned."""
-    changes = [
-        f"{name} {entry['untuned']:.3f} → {entry['value']:.3f}"
-        for name, entry in found.items()
-        if "untuned" in entry and "[" not in name
-    ]
-    return [f"what that changes in {split}: {', '.join(changes)}"] if changes else []
-
-
-def gap(train: dict[str, dict[str, Any]], validation: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Train's score less that of validation, of like numbers of rows, with its 95 % interval.
+def gap(train: Scores, validation: Scores) -> Scores:
+    """Score of train minus that of validation, over similar numbers of rows, with its 95 % interval.
 
     The interval is made of those of both scores, which are of different rows (Zou and Donner 2008).
     """
-    found = {}
+    gaps = {}
     for name, entry in train.items():
         if "[" in name or name not in validation:
             continue
-        high, low = entry["value"], validation[name]["value"]
-        edges = [np.array(one.get("ci95") or [np.nan] * 2, dtype=float) for one in (entry, validation[name])]
-        down = np.hypot(high - edges[0][0], edges[1][1] - low)
-        up = np.hypot(edges[0][1] - high, low - edges[1][0])
-        found[name] = {"value": high - low, "ci95": [float(high - low - down), float(high - low + up)]}
-    return found
+        other = validation[name]
+        difference = entry.value - other.value
+        below = np.hypot(entry.value - _number(entry.low), _number(other.high) - other.value)
+        above = np.hypot(_number(entry.high) - entry.value, other.value - _number(other.low))
+        gaps[name] = Score(difference, float(difference - below), float(difference + above))
+    return gaps
 
 
-def overfitting(recipe: Recipe, scores: dict[str, dict[str, dict[str, Any]]], *, lora: bool) -> list[str]:
-    """A sentence where much of what was learnt does not carry over to validation, and what to try then."""
-    name, greater = recipe.best_metric
-    entry = scores[GAP].get(name)
-    if entry is None:
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+# --- what the scores mean ----------------------------------------------------------------------------------------
+
+
+def overfitting(recipe: Recipe, scored: Mapping[str, Scores], *, lora: bool) -> list[str]:
+    """A sentence where much of the gain over the baseline does not carry over to validation, and what helps then."""
+    name = best_metric(recipe)
+    difference = scored[GAP].get(name)
+    known = metric_named(recipe, name)
+    if difference is None or known is None:
         return []
-    train, held = (scores[split][name]["value"] for split in ("train", "validation"))
-    trivial = scores["train"][name].get("baseline")
-    trivial = 0.0 if trivial is None or not np.isfinite(trivial) else trivial
-    edges = entry["ci95"] if greater else [-edge for edge in entry["ci95"][::-1]]
-    if greater:
-        learnt, lost = train - trivial, train - held
-    elif min(train, held, trivial) > 0:  # perplexity and squared error go by ratios
-        learnt, lost = np.log(trivial / train), np.log(held / train)
+    train, validation = (scored[split][name].value for split in ("train", "validation"))
+    baseline = _number(scored["train"][name].baseline)
+    baseline = baseline if math.isfinite(baseline) else 0.0
+    if known.greater_is_better:
+        surely_above = _number(difference.low) > 0
+        gained, lost = train - baseline, train - validation
+    elif min(train, validation, baseline) > 0:  # perplexity and squared error are compared as ratios
+        surely_above = _number(difference.high) < 0
+        gained, lost = np.log(baseline / train), np.log(validation / train)
     else:
         return []
-    if not (edges[0] > 0 and learnt > 0 and lost > MUCH * learnt):
+    if not (surely_above and gained > 0 and lost > MUCH * gained):
         return []
-    tries = [] if recipe.dropout else ["dropout=0.2"]
-    tries += ["weight_decay=0.1"] if recipe.freeze or lora else ["freeze=embeddings", "lora=true"]
+    edits = [] if recipe.dropout else ["dropout=0.2"]
+    edits += ["weight_decay=0.1"] if recipe.freeze or lora else ["freeze=embeddings", "lora=true"]
     return [
-        f"overfitting: {name} is {train:.3f} on train and {held:.3f} on validation, where {lost / learnt:.0%} of what "
-        f"was learnt beyond the baseline is lost. More rows help most; else {', '.join(tries)}"
+        f"overfitting: {name} is {train:.3f} on train and {validation:.3f} on validation (baseline {baseline:.3f}), so "
+        f"{100 * lost / gained:.0f} % of the gain over the baseline does not carry over to new rows. More rows help most; "
+        f"else {', '.join(edits)}; see docs/overfitting.md"
     ]
 
 
-def no_better(recipe: Recipe, found: dict[str, dict[str, Any]]) -> list[str]:
-    """A sentence where the model is not beyond the baseline for sure, by the metric that picks the checkpoint.
+def no_better_than_baseline(recipe: Recipe, scored: Scores) -> list[str]:
+    """A sentence where the model is not significantly better than the baseline, by the metric that picks the checkpoint.
 
-    Where the baseline has none, as the mean has no correlation, by the next one that is shown.
+    Where the baseline has no value, as a constant has no correlation, the next metric of the tables decides.
     """
-    best, _ = recipe.best_metric
-    for name in (best, *recipe.headline):
-        entry = found.get(name, {})
-        trivial, edges = entry.get("baseline"), entry.get("ci95")
-        if trivial is None or edges is None or not np.isfinite([trivial, *edges]).all():
+    for name in table_metrics(recipe):
+        entry, known = scored.get(name), metric_named(recipe, name)
+        if entry is None or known is None:
             continue
-        greater = name not in LOW
-        if (edges[0] > trivial) if greater else (edges[1] < trivial):
+        baseline, low, high = map(_number, (entry.baseline, entry.low, entry.high))
+        if not np.isfinite([baseline, low, high]).all():
+            continue
+        if (low > baseline) if known.greater_is_better else (high < baseline):
             return []
-        return [
-            f"not seen to be better than the baseline: {name} is {shown(entry)}, that of the baseline {number(trivial)}"
-        ]
+        return [f"not significantly better than the baseline: {name} {entry} against {number(baseline)}"]
     return []
 
 
-# --- as a person reads them --------------------------------------------------------------------------------------
+# --- as files and people have them -------------------------------------------------------------------------------
 
 
-def plain(scores: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, float]]:
-    """Values alone, by split and metric; the gap is of no split."""
-    return {
-        split: {name: entry["value"] for name, entry in found.items()}
-        for split, found in scores.items()
-        if split != GAP
-    }
+def to_json(scored: Mapping[str, Scores]) -> dict[str, Any]:
+    """Scores by split and metric as metrics.json has them; what is not known of a score is left out."""
+    return {split: {name: _entry(entry) for name, entry in found.items()} for split, found in scored.items()}
 
 
-def shown(entry: Mapping[str, Any]) -> str:
-    """A score with what is known of its spread: `0.790 (0.735–0.845)`, or `0.790 ± 0.012` over several runs.
+def _entry(entry: Score) -> dict[str, Any]:
+    written: dict[str, Any] = {"value": entry.value}
+    if entry.deviation is None:
+        written["ci95"] = entry.ci95
+    for name, value in asdict(entry).items():
+        if name not in ("value", "low", "high") and value not in (None, ()):
+            written[_KEYS.get(name, name)] = list(value) if name == "runs" else value
+    return written
 
-    Example:
-        >>> shown({"value": 0.79, "ci95": [0.735, 0.845]})
-        '0.790 (0.735–0.845)'
-    """
-    if "sd" in entry:
-        return f"{number(entry['value'])} ± {number(entry['sd'])}"
-    return f"{number(entry.get('value'))} ({interval(entry.get('ci95'))})"
+
+_KEYS = {"deviation": "sd"}
+
+
+def from_json(content: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Scores]:
+    """Scores by split and metric from metrics.json; null is NaN again."""
+    read: dict[str, Scores] = {}
+    for split, entries in content.items():
+        read[split] = {name: _from_entry(entry) for name, entry in entries.items()}
+    return read
+
+
+def _from_entry(entry: Mapping[str, Any]) -> Score:
+    low, high = [None, None] if entry.get("ci95") is None else map(_number, entry["ci95"])
+    return Score(
+        value=_number(entry["value"]),
+        low=low,
+        high=high,
+        baseline=entry.get("baseline"),
+        uncalibrated=entry.get("uncalibrated"),
+        signature=entry.get("signature"),
+        deviation=_number(entry["sd"]) if "sd" in entry else None,
+        runs=tuple(map(_number, entry.get("runs", ()))),
+    )
+
+
+def plain(scored: Mapping[str, Scores]) -> dict[str, dict[str, float]]:
+    """Values alone, by split and metric; the gap belongs to no split."""
+    values = {}
+    for split, entries in scored.items():
+        if split != GAP:
+            values[split] = {name: entry.value for name, entry in entries.items()}
+    return values
 
 
 def number(value: float | None) -> str:
@@ -300,9 +451,13 @@ def number(value: float | None) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value:z.3f}"
 
 
-def interval(edges: Sequence[float | None] | None) -> str:
-    """`low–high`, `low to high` where one has a sign, or a dash."""
-    known = [edge for edge in edges or [] if edge is not None and math.isfinite(edge)]
-    if len(known) < 2:
+def interval(low: float | None, high: float | None) -> str:
+    """`low–high`, `low to high` where one of them is negative, or a dash.
+
+    Example:
+        >>> interval(0.735, 0.845), interval(-0.1, 0.2), interval(None, None)
+        ('0.735–0.845', '-0.100 to 0.200', '–')
+    """
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return "–"
-    return f"{number(known[0])}{' to ' if min(known) < 0 else '–'}{number(known[1])}"
+    return f"{number(low)}{' to ' if min(low, high) < 0 else '–'}{number(high)}"

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import _upstream
 from ._languages import script
 from ._squad import CJK, mostly_cjk
 
@@ -222,9 +223,8 @@ class Corpus:
         streams = list(zip_longest(*references))
         for name in names:
             self.metrics[name] = known[name]
-            # A private method, since the public ones return scores, and resamples need the counts.
-            statistics = known[name]._extract_corpus_statistics(texts, streams)
-            self.counts[name] = np.array(statistics, dtype=np.float64)
+            # Counts, since resamples need them, and not scores.
+            self.counts[name] = np.array(_upstream.corpus_counts(known[name], texts, streams), dtype=np.float64)
 
     @property
     def signatures(self) -> dict[str, str]:
@@ -235,6 +235,6 @@ class Corpus:
         """Each metric, 0 to 100, of resamples that draw each row as often as the weights say, (resamples, rows)."""
         scores = {}
         for name, counts in self.counts.items():
-            score_of_counts = self.metrics[name]._compute_score_from_stats
-            scores[name] = np.array([score_of_counts(sums.tolist()).score for sums in weights @ counts])
+            metric = self.metrics[name]
+            scores[name] = np.array([_upstream.score_of_counts(metric, sums.tolist()) for sums in weights @ counts])
         return scores

@@ -1,4 +1,4 @@
-"""What this machine is good at: precision, one GPU, and how far its arithmetic rounds."""
+"""What this machine does well: precision, number of GPUs, and how much its arithmetic rounds."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import _upstream
 from ..log import log
 
 if TYPE_CHECKING:
@@ -16,73 +17,91 @@ if TYPE_CHECKING:
 
 
 def parameters(model: torch.nn.Module) -> dict[str, float]:
-    """Number of all weights, of those that are trained, and their share."""
-    sizes = [(_size(weights), weights.requires_grad) for weights in model.parameters()]
-    total, trained = sum(size for size, _ in sizes), sum(size for size, trains in sizes if trains)
+    """Number of all weights as `total`, number of trained ones as `trained`, and their `share`."""
+    total = trained = 0
+    for weights in model.parameters():
+        number = _upstream.number_of_weights(weights)
+        total += number
+        if weights.requires_grad:
+            trained += number
     return {"total": total, "trained": trained, "share": float(f"{trained / total:.3g}")}
 
 
-def _size(weights: torch.nn.Parameter) -> int:
-    """Number of weights, also where several share a byte."""
-    packed = getattr(weights, "quant_state", None)
-    return int(weights.numel() if packed is None else packed.shape.numel())
-
-
 def rounding(model: PreTrainedModel) -> float:
-    """Share of the largest output that rounding may change, in the precision that the model computes in now."""
+    """How much rounding may change an output in the precision that the model computes in now.
+
+    Returns:
+        A share of the largest output.
+    """
     import torch
 
-    kind, precision = model.device.type, model.dtype
-    if torch.is_autocast_enabled(kind):
-        precision = torch.get_autocast_dtype(kind)
-    elif kind == "cuda" and torch.backends.cuda.matmul.allow_tf32:
-        precision = torch.float16  # TF32 has as many digits
+    device, precision = model.device.type, model.dtype
+    if torch.is_autocast_enabled(device):
+        precision = torch.get_autocast_dtype(device)
+    elif device == "cuda" and torch.backends.cuda.matmul.allow_tf32:
+        precision = torch.float16  # TF32 keeps as many bits of a number as float16
+    # Far above what was measured between two kernels or batch shapes, far below what wrong weights change.
     return {torch.float16: 2e-2, torch.bfloat16: 6e-2}.get(precision, 1e-3)
 
 
 def machine_arguments(training: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """TrainingArguments that this machine decides, precision first, and a sentence on what was chosen.
+    """TrainingArguments that suit this machine.
 
     Args:
-        training: What the user decided.
+        training: TrainingArguments that the user set; they win.
+
+    Returns:
+        The arguments, precision first, and a sentence about the choice, empty where the user made it.
     """
     import torch
 
-    by_user = {"bf16", "fp16"} & set(training)
+    is_set_by_user = "bf16" in training or "fp16" in training
     if torch.cuda.is_available() and not training.get("use_cpu"):
-        kind = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
-        return ({}, "") if by_user else ({kind: True}, f"precision: {kind} on the GPU (weights stay float32)")
+        if is_set_by_user:
+            return {}, ""
+        # GPUs before Ampere emulate bf16, slowly.
+        precision = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
+        return {precision: True}, f"precision: {precision} on the GPU (weights stay float32)"
+    # Pinned memory only speeds up the copy to a CUDA device.
     arguments: dict[str, Any] = {"dataloader_pin_memory": False}
     if torch.backends.mps.is_available() and not training.get("use_cpu"):
         return arguments, "precision: float32 on the Apple GPU"
-    arguments["use_cpu"] = True  # without it, several processes on CPUs each take themselves for the only one
-    if by_user:
+    arguments["use_cpu"] = True  # without it, each of several processes on CPUs takes itself for the only one
+    if is_set_by_user:
         return arguments, ""
-    if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
-        return {
-            **arguments,
-            "bf16": True,
-        }, "precision: bf16 on the CPU, which has it in hardware (weights stay float32)"
+    if _upstream.cpu_has_bf16():
+        arguments["bf16"] = True
+        return arguments, "precision: bf16 on the CPU, which has it in hardware (weights stay float32)"
     return arguments, "precision: float32 on the CPU"
 
 
 def one_gpu(arguments: TrainingArguments) -> TrainingArguments:
-    """The arguments for one GPU: with several, the Trainer splits each batch over all, slower than processes would."""
+    """The arguments, changed to use one GPU where several are visible.
+
+    With several, the Trainer splits each batch over all of them in one process, slower than one process for each.
+    """
     if arguments.n_gpu > 1:
         log(f"{arguments.n_gpu} GPUs are visible and one is used; torchrun --nproc_per_node {arguments.n_gpu} uses all")
-        arguments._n_gpu = 1
+        _upstream.use_one_gpu(arguments)
     return arguments
 
 
 def machine() -> str:
-    """What the run is carried out on."""
+    """Name of the GPU or CPU that the run uses, and how many there are."""
     import torch
 
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()}, {torch.cuda.device_count()} visible"
+    return f"{_cpu_name()}, {os.cpu_count()} cores"
+
+
+def _cpu_name() -> str:
+    """Name of the CPU; outside Linux only its architecture is known."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
-    return f"{name}, {os.cpu_count()} cores"
+    except OSError:
+        lines = []
+    for line in lines:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

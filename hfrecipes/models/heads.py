@@ -1,4 +1,4 @@
-"""Heads of few outputs, as labels, tags, spans and numbers have: in float32, and for numbers of any size."""
+"""Heads with few outputs, for labels, tags, spans and numbers: computed in float32, and for numbers of any size."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from .. import _upstream
 from ..errors import ModelError
 from ..log import log
 
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+_OUTPUTS = ("logits", "start_logits", "end_logits")  # names of what the heads of all tasks return
+
+
 def heads(model: PreTrainedModel) -> dict[str, nn.Module]:
-    """What a model has beside its base, by name; nothing for a language model, whose head is its vocabulary.
+    """The modules on top of the model's body, by name; none for a language model, whose head is its vocabulary.
 
     Some classes have no module called like their base, but the embeddings and stacks of layers themselves.
     """
@@ -29,50 +33,68 @@ def heads(model: PreTrainedModel) -> dict[str, nn.Module]:
     for name, module in model.named_children():
         is_body = name == model.base_model_prefix
         is_body |= any(isinstance(part, nn.Embedding | nn.ModuleList) for part in module.modules())
-        if not is_body and any(True for _ in module.parameters()):
+        has_weights = next(module.parameters(), None) is not None
+        if has_weights and not is_body:
             kept[name] = module
     return kept
 
 
-def compute_in_float32(model: PreTrainedModel) -> None:
-    """Have the heads compute in float32, whatever the precision of the model below them.
+def modules_below_base(model: PreTrainedModel) -> dict[str, nn.Module]:
+    """All modules by their names without that of the base model, as `encoder.layer.0` for `bert.encoder.layer.0`."""
+    prefix = f"{model.base_model_prefix}."
+    return {name.removeprefix(prefix): module for name, module in model.named_modules()}
 
-    Half precision has 8 or 11 bits: scores of two labels would fall together, and a number near 3,000 would be a
+
+def compute_in_float32(model: PreTrainedModel) -> None:
+    """Make the heads compute in float32, whatever the precision of the model below them.
+
+    Half precision has 8 or 11 bits: the scores of two labels would become equal, and a number near 3,000 would be a
     multiple of 16.
     """
     for head in heads(model).values():
         head.float()
-        if not isinstance(head.forward, partial):  # it may have been done before
-            head.forward = partial(_in_float32, head, head.forward)
+        # A partial is there already if this was called before; wrapping it again would only cost time.
+        if not isinstance(head.forward, partial):
+            _upstream.set_forward(head, partial(_in_float32, head, head.forward))
 
 
 def bring_body_to(model: PreTrainedModel, dtype: torch.dtype) -> None:
-    """Bring all weights but those of the heads to a precision, as they were in a training in that precision."""
-    kept = {id(weights) for head in heads(model).values() for weights in head.parameters()}
+    """Convert all weights except those of the heads to a precision, the one that the model was trained in."""
+    kept = set()
+    for head in heads(model).values():
+        for weights in head.parameters():
+            kept.add(id(weights))
     for weights in model.parameters():
         if id(weights) not in kept and weights.is_floating_point():
             weights.data = weights.data.to(dtype)
 
 
 def _in_float32(head: nn.Module, forward: Callable[..., Any], *inputs: Any, **keywords: Any) -> Any:
+    """The forward of a head, computed in float32."""
     import torch
 
     weights = next(head.parameters())
-    if weights.dtype in (torch.float16, torch.bfloat16):  # as `bf16_full_eval` leaves them
+    # `bf16_full_eval` and `fp16_full_eval` convert the whole model, head included.
+    if weights.dtype in (torch.float16, torch.bfloat16):
         head.float()
+    upcast_inputs = [_upcast(value) for value in inputs]
+    upcast_keywords = {name: _upcast(value) for name, value in keywords.items()}
     # Autocast would bring the layers of the head back to half precision.
     with torch.autocast(weights.device.type, enabled=False):
-        return forward(*map(_upcast, inputs), **{name: _upcast(value) for name, value in keywords.items()})
+        return forward(*upcast_inputs, **upcast_keywords)
 
 
 def _upcast(value: Any) -> Any:
+    """The value in float32 if it is a tensor of floating point numbers; anything else as it is."""
     import torch
 
-    return value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+    if isinstance(value, torch.Tensor) and value.is_floating_point():
+        return value.float()
+    return value
 
 
 def outputs(model: Any, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """The logits that the model gives for a batch without dropout, in float32 on the CPU, by their name.
+    """Logits of a batch by their names, without dropout, in float32 on the CPU.
 
     Raises:
         ModelError: The model cannot read the batch.
@@ -81,9 +103,11 @@ def outputs(model: Any, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
 
     was_training = model.training
     model.eval()
+    inputs = {name: values.to(model.device) for name, values in batch.items() if name != "labels"}
     try:
         with torch.no_grad():
-            made = model(**{name: values.to(model.device) for name, values in batch.items() if name != "labels"})
+            made = model(**inputs)
+    # An index beyond the table of positions is reported in one of these ways, depending on the architecture.
     except (AssertionError, IndexError, RuntimeError, ValueError) as error:
         size = batch["input_ids"].shape[-1]
         reason = " ".join(str(error).split())[:200]
@@ -92,89 +116,98 @@ def outputs(model: Any, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         ) from error
     finally:
         model.train(was_training)
-    names = ("logits", "start_logits", "end_logits")
-    return {name: made[name].float().cpu() for name in names if made.get(name) is not None}
+    logits = {}
+    for name in _OUTPUTS:
+        if made.get(name) is not None:
+            logits[name] = made[name].float().cpu()
+    return logits
 
 
 # --- numbers -----------------------------------------------------------------------------------------------------
 
 
 def unit_of(deviation: float) -> float:
-    """The power of two next to a standard deviation, 1 where all numbers are the same.
+    """The power of two nearest to a standard deviation; 1 where all numbers are equal.
 
-    Multiplying by a power of two changes no digit, so that a resumed run goes on with the very same weights.
+    Multiplying by a power of two rounds nothing, so a resumed run continues with exactly the same weights.
 
     Example:
         >>> unit_of(50_235)
         65536.0
     """
-    return 2.0 ** round(math.log2(deviation)) if deviation > 0 else 1.0
+    if deviation > 0:
+        return 2.0 ** round(math.log2(deviation))
+    return 1.0
 
 
 def learn_numbers(model: PreTrainedModel, mean: float, unit: float, fresh: list[str]) -> tuple[float, float]:
-    """Have the head learn numbers in units of `unit`, and a new head start from their mean.
+    """Make the head learn numbers in units of `unit`, and a new head start from their mean.
 
-    The model itself gives the numbers as they are, in memory and wherever it is saved: what it computes is multiplied,
-    and so are its weights when they are written; reading them divides.
+    The model itself still returns the numbers as they are, in memory and wherever it is loaded: its output is
+    multiplied by the unit, its weights are multiplied when they are saved, and divided when they are loaded.
 
     Args:
         model: With a head of one output.
-        mean: Of the numbers to learn.
+        mean: Mean of the numbers to learn.
         unit: About their standard deviation, a power of two.
-        fresh: Modules that the checkpoint did not bring.
+        fresh: Modules that were not in the checkpoint.
 
     Returns:
-        Mean and unit as they are used: where the head has no bias to start from the mean with, the unit is as large as
-        the numbers themselves.
+        Mean and unit that are used. Where the head has no bias to start from the mean with, the mean is 0 and the unit
+        is as large as the numbers themselves.
     """
     import torch
 
     layer, is_fresh = _last_layer(model, fresh)
     if layer is None:
-        log("labels: this model has no last layer of its own, so numbers are learnt as they are")
+        log("labels: this model's head has no last layer with one output, so numbers are learnt without rescaling")
         return 0.0, 1.0
     if layer.bias is None:
         mean, unit = 0.0, unit_of(math.hypot(mean, unit))
     with torch.no_grad():
+        # A new head is small random numbers already; one that was trained gives the numbers themselves.
         if not is_fresh:
             layer.weight /= unit
         if layer.bias is not None:
             layer.bias.copy_(torch.full_like(layer.bias, mean / unit) if is_fresh else layer.bias / unit)
-    layer.forward = partial(_multiplied, layer.forward, unit)
-    layer.register_state_dict_post_hook(partial(_write_plain, unit=unit))
-    layer.register_load_state_dict_pre_hook(partial(_read_plain, unit=unit))
+    _upstream.set_forward(layer, partial(_multiplied, layer.forward, unit))
+    layer.register_state_dict_post_hook(partial(_multiply_saved, unit=unit))
+    layer.register_load_state_dict_pre_hook(partial(_divide_loaded, unit=unit))
     start = f" around their mean {mean:g}" if is_fresh and layer.bias is not None else ""
-    log(f"labels: learnt in units of {unit:g}{start}; the model gives them, and is saved to give them, as they are")
+    log(f"labels: learnt in units of {unit:g}{start}; the saved model returns them in their original scale")
     return mean, unit
 
 
 def in_units(loss: Callable[..., Any], unit: float) -> Callable[..., Any]:
-    """A squared error in the unit that numbers are learnt in, about 1 for a model that knows nothing but their mean."""
-    return partial(_of_units, loss, unit)
+    """The loss of numbers in units of `unit`; a squared error is then about 1 for a model that only knows the mean."""
+    return partial(_loss_in_units, loss, unit)
 
 
-def _of_units(loss: Callable[..., Any], unit: float, outputs: Any, labels: Any, **keywords: Any) -> Any:
-    # Divided first: the square of a very large or small number is none any more.
+def _loss_in_units(loss: Callable[..., Any], unit: float, outputs: Any, labels: Any, **keywords: Any) -> Any:
+    # Divided before the loss squares them: the square of 1e23 does not fit into float32, that of 1e-23 becomes 0.
     return loss({"logits": outputs["logits"].float() / unit}, labels / unit, **keywords)
 
 
 def scale_of(values: torch.Tensor, numbers: tuple[float, float] | None) -> float:
-    """What a difference between outputs is to be compared with: the largest of them, or the unit of numbers.
+    """What a difference between outputs is compared with: the largest output, or the unit of numbers.
 
     Args:
         values: Outputs.
-        numbers: As `Recipe.number_scale`; numbers may lie far from 0, and close together.
+        numbers: Mean and unit, from `Recipe.number_scale`; numbers may be far from 0 and close together.
     """
-    return numbers[1] if numbers is not None else float(values.abs().max())
+    if numbers is not None:
+        return numbers[1]
+    return float(values.abs().max())
 
 
 def _last_layer(model: PreTrainedModel, fresh: list[str]) -> tuple[Any, bool]:
-    """The layer that gives the number, and whether it is new."""
+    """The linear layer that returns the number, and whether it is new; None where the head has no such layer."""
     from torch import nn
 
     layer, is_fresh = None, False
     for name, head in heads(model).items():
         for module in head.modules():
+            # The last one wins: layers are in the order in which they compute.
             if isinstance(module, nn.Linear) and module.out_features == 1:
                 layer, is_fresh = module, name in fresh
     return layer, is_fresh
@@ -184,13 +217,15 @@ def _multiplied(forward: Callable[..., torch.Tensor], unit: float, *inputs: Any)
     return forward(*inputs) * unit
 
 
-def _write_plain(layer: nn.Module, state: dict[str, Any], prefix: str, about: Any, *, unit: float) -> None:
-    for name in ("weight", "bias"):
-        if f"{prefix}{name}" in state:
-            state[f"{prefix}{name}"] = state[f"{prefix}{name}"] * unit
+def _multiply_saved(layer: nn.Module, state: dict[str, Any], prefix: str, metadata: Any, *, unit: float) -> None:
+    """Hook after `state_dict`: weights that return the numbers themselves in a model without this module's code."""
+    for name in (f"{prefix}weight", f"{prefix}bias"):
+        if name in state:
+            state[name] = state[name] * unit
 
 
-def _read_plain(layer: nn.Module, state: dict[str, Any], prefix: str, *others: Any, unit: float) -> None:
-    for name in ("weight", "bias"):
-        if f"{prefix}{name}" in state:
-            state[f"{prefix}{name}"] = state[f"{prefix}{name}"] / unit
+def _divide_loaded(layer: nn.Module, state: dict[str, Any], prefix: str, *others: Any, unit: float) -> None:
+    """Hook before `load_state_dict`: the inverse of `_multiply_saved`."""
+    for name in (f"{prefix}weight", f"{prefix}bias"):
+        if name in state:
+            state[name] = state[name] / unit

@@ -1,4 +1,4 @@
-"""Tokenizer and model with the head of the task, loaded and fitted to each other."""
+"""Tokenizer, and model with the head of the task: loaded, and adjusted to each other."""
 
 from __future__ import annotations
 
@@ -7,28 +7,20 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .. import _upstream
 from ..config import RunConfig
 from ..errors import ConfigError, MissingPackageError, ModelError, nearest
 from ..log import log
 from ..recipe import SHORTEST, Recipe
-from .directory import (
-    CONFIG,
-    PADDING,
-    SHARED_KEYWORDS,
-    TUNED,
-    as_model_error,
-    check_folder,
-    is_adapter,
-    name_and_keywords,
-    quiet,
-)
+from .directory import CONFIG, PADDING, TUNED, ModelSettings, as_model_error, check_folder, is_adapter, quiet
 from .regularization import dropout_settings
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
-# Position ids of these start behind the padding id, so they read that many tokens less than they have positions.
+# Position ids of these model types start after the padding id, so they read that many tokens fewer than they have
+# positions.
 _SHIFTED_POSITIONS = frozenset(
     [
         "roberta",
@@ -47,14 +39,30 @@ _SHIFTED_POSITIONS = frozenset(
         "markuplm",
     ]
 )
-# Keywords of a model's config that the labels decide, and what to do in place of giving one.
-_OF_LABELS = {
+# Keywords of a model's config that follow from the labels, and what to do instead of giving one.
+_LABEL_KEYWORDS = {
     "id2label": "write the names themselves as labels into the data",
     "label2id": "write the names themselves as labels into the data",
     "num_labels": "they are counted in the training rows",
     "problem_type": "options.problem_type says what kind they are",
 }
-_BEGINNINGS = ("bos_token_id", "decoder_start_token_id", "forced_bos_token_id")  # settings that say where a text begins
+# Generation settings of the base model that say how a text begins; they belong to its weights.
+_BEGINNINGS = ("bos_token_id", "decoder_start_token_id", "forced_bos_token_id")
+
+
+class LoadedModel(NamedTuple):
+    """A model with the task's head, and what of it did not come from the checkpoint."""
+
+    model: PreTrainedModel
+    fresh: list[str]
+    """Modules that are new."""
+    fresh_tokens: list[int]
+    """Ids of tokens that only the tokenizer knew, whose embeddings are random."""
+    commit: str | None = None
+    """Commit on the Hub that was loaded; None for a folder."""
+
+
+# --- tokenizer and length ----------------------------------------------------------------------------------------
 
 
 def load_tokenizer(
@@ -63,196 +71,263 @@ def load_tokenizer(
     """Tokenizer and config of the run's model.
 
     Args:
-        config: Settings.
-        padding_side: As `Recipe.padding_side`.
+        config: Settings of the run.
+        padding_side: Side that the task needs, from `Recipe.padding_side`; None for that of the tokenizer.
 
     Raises:
-        ModelError: The folder holds no model, or the Hub could not give one.
+        ModelError: The folder is not a model directory, or loading from the Hub failed.
     """
     from transformers import AutoConfig, AutoTokenizer
 
-    path, keywords = name_and_keywords(config)
-    shared = {key: value for key, value in keywords.items() if key in SHARED_KEYWORDS}
+    settings = ModelSettings.of(config.model)
+    path, keywords = settings.path, settings.shared_keywords
     check_folder(path)
+    config_path = os.path.join(path, CONFIG) if is_adapter(path) else path
     with as_model_error(path):
-        model_config = AutoConfig.from_pretrained(os.path.join(path, CONFIG) if is_adapter(path) else path, **shared)
-        tokenizer = AutoTokenizer.from_pretrained(path, **shared)
+        model_config = AutoConfig.from_pretrained(config_path, **keywords)
+        tokenizer = AutoTokenizer.from_pretrained(path, **keywords)
     tokenizer.padding_side = padding_side or tokenizer.padding_side
+    # Decoders often have no pad token; any token serves, as padding is masked.
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer, model_config
 
 
 def longest_input(tokenizer: PreTrainedTokenizerBase, model_config: PretrainedConfig) -> int | None:
-    """Tokens that the model reads at most, special ones included; None where it has no limit."""
-    limits = [tokenizer.model_max_length] if tokenizer.model_max_length < 1e9 else []
+    """Maximum number of tokens that the model reads, special tokens included; None where it has no limit."""
+    limits = []
+    # Without a limit in its files, a tokenizer gives 1e30.
+    if tokenizer.model_max_length < 1e9:
+        limits.append(tokenizer.model_max_length)
     positions = getattr(model_config, "max_position_embeddings", None)
     if isinstance(positions, int) and positions > 0:
-        shift = (model_config.pad_token_id or 0) + 1 if model_config.model_type in _SHIFTED_POSITIONS else 0
-        limits.append(positions - shift)
+        if model_config.model_type in _SHIFTED_POSITIONS:
+            positions -= (model_config.pad_token_id or 0) + 1
+        limits.append(positions)
     return min(limits, default=None)
 
 
 def fit_length(recipe: Recipe, model_config: PretrainedConfig, taken: int = 0) -> None:
-    """Bring the recipe's `max_length` down to what the model reads, less `taken` tokens that adapters put in front.
+    """Lower the recipe's `max_length` to what the model reads.
+
+    Args:
+        recipe: The task, with its tokenizer.
+        model_config: Config of the model.
+        taken: Number of virtual tokens that an adapter puts before each text.
 
     Raises:
-        ConfigError: Those leave no room.
+        ConfigError: The virtual tokens leave no room for a text.
     """
     limit = longest_input(recipe.tokenizer, model_config)
-    if limit and taken > limit - SHORTEST:
-        raise ConfigError(f"lora.num_virtual_tokens: {taken} of {limit} tokens that the model reads leave no room")
-    if limit and recipe.max_length > limit - taken:
-        about = f" beside {taken} virtual tokens" if taken else ""
-        log(f"max_length: {limit - taken}, the most that the model reads{about} ({recipe.max_length} was wanted)")
+    if not limit:
+        return
+    if taken > limit - SHORTEST:
+        raise ConfigError(
+            f"lora.num_virtual_tokens: {taken} of {limit} tokens that the model reads leave no room for a text: use "
+            "fewer"
+        )
+    if recipe.max_length > limit - taken:
+        beside = f" beside {taken} virtual tokens" if taken else ""
+        log(f"max_length: {limit - taken}, the most that the model reads{beside} ({recipe.max_length} was asked for)")
         recipe.max_length = limit - taken
 
 
 def checkpoint_labels(labels: list[str], model_config: PretrainedConfig) -> list[str]:
-    """The labels in the order of the checkpoint's own head where it knows the same ones: the head keeps its sense."""
-    own = getattr(model_config, "id2label", None) or {}
-    return [own[place] for place in sorted(own)] if set(own.values()) == set(labels) else labels
+    """The labels, in the order of the checkpoint's head if it has the same ones: its weights keep their meaning."""
+    known = getattr(model_config, "id2label", None) or {}
+    if set(known.values()) != set(labels):
+        return labels
+    return [known[index] for index in sorted(known)]
 
 
-class LoadedModel(NamedTuple):
-    """A model with the task's head, and what of it the checkpoint did not bring."""
-
-    model: PreTrainedModel
-    fresh: list[str]
-    """Modules that are new."""
-    fresh_tokens: list[int]
-    """Tokens that only the tokenizer knows, whose embeddings were drawn."""
+# --- model -------------------------------------------------------------------------------------------------------
 
 
 def load_model(config: RunConfig, recipe: Recipe) -> LoadedModel:
     """The model with the task's head, in float32 unless the settings say otherwise.
 
     Raises:
-        ModelError: It could not be loaded.
+        ModelError: It cannot be loaded, or nothing in the checkpoint has the names that its class looks for.
+        ConfigError: Dropout, quantization or generation settings do not fit the model.
     """
-    import torch
     import transformers
 
-    path, keywords = name_and_keywords(config)
-    auto = getattr(transformers, recipe.auto_model)
-    settings = {"dtype": torch.float32, "ignore_mismatched_sizes": True, **recipe.model_settings(), **keywords}
-    if is_quantized(config.model):
-        settings["quantization_config"] = _quantization(keywords["quantization_config"])
-    if recipe.dropout is not None:
-        with as_model_error(path):
-            own = transformers.AutoConfig.from_pretrained(
-                path, **{key: value for key, value in keywords.items() if key in SHARED_KEYWORDS}
-            )
-        settings |= dropout_settings(recipe.dropout, own)
+    settings = ModelSettings.of(config.model)
+    path = settings.path
+    auto_class = getattr(transformers, recipe.auto_model)
+    keywords = _loading_keywords(settings, path, recipe)
     with as_model_error(path), quiet():
-        model, report = auto.from_pretrained(path, output_loading_info=True, **settings)
-    _check_found(model, report, path)
+        model, report = auto_class.from_pretrained(path, output_loading_info=True, **keywords)
+    _refuse_unmatched(model, report, path)
+    # Looked up at once: the branch may have another commit when the training is over.
+    commit = _upstream.commit_of(path, settings.keywords.get("revision"), settings.keywords.get("cache_dir"))
     model.config.pad_token_id = recipe.tokenizer.pad_token_id
-    for key in (TUNED, PADDING):  # of the run that the model comes from
+    for key in (TUNED, PADDING):  # of the run that left this model
         vars(model.config).pop(key, None)
-    _settle_generation(model, recipe)
+    _set_generation(model, recipe)
     fresh_tokens = fit_vocabulary(model, recipe.tokenizer)
     if fresh_tokens:
-        log(f"embeddings: {len(fresh_tokens)} drawn for tokens that the model lacks")
+        log(f"embeddings: {len(fresh_tokens)} tokens are not in the model, their embeddings start at random")
     fresh = fresh_modules(model, report)
     if fresh:
         log(f"new, trained from scratch: {', '.join(fresh)}")
-    return LoadedModel(model, fresh, fresh_tokens)
+    return LoadedModel(model, fresh, fresh_tokens, commit)
 
 
-def label_problems(config: RunConfig) -> list[str]:
-    """Sentences on keywords of the model that would give its labels other names, or another number, than the data."""
-    given = config.model if isinstance(config.model, dict) else {}
-    return [
-        f"model.{key}: leave it out, labels come from the data: {instead}"
-        for key, instead in _OF_LABELS.items()
-        if key in given
-    ]
-
-
-def is_quantized(model: str | dict[str, Any] | None) -> bool:
-    """Whether the weights are to be loaded in 4 or 8 bits; `model` as `RunConfig.model`."""
-    return isinstance(model, dict) and bool(model.get("quantization_config"))
-
-
-def quantization_problems(config: RunConfig) -> list[str]:
-    """Sentences on why this machine, or these settings, cannot train a quantized model.
-
-    Raises:
-        MissingPackageError: Only a package lacks.
-    """
-    if not is_quantized(config.model):
-        return []
+def _loading_keywords(settings: ModelSettings, path: str, recipe: Recipe) -> dict[str, Any]:
+    """Keywords of `from_pretrained`: defaults, what the task needs, and what the user gave, which wins."""
     import torch
+    from transformers import AutoConfig
 
-    _, keywords = name_and_keywords(config)
-    _quantization(keywords["quantization_config"])
-    found = []
-    if not config.lora:
-        found.append("model.quantization_config: weights of a few bits cannot be trained themselves: add lora=true")
-    if not (torch.cuda.is_available() or torch.xpu.is_available()):
-        found.append(
-            "model.quantization_config: found no GPU, which it needs: leave it out, and lora=true trains on a CPU too"
-        )
-    if not found and find_spec("bitsandbytes") is None:
-        raise MissingPackageError("model.quantization_config needs bitsandbytes: pip install 'hfrecipes[quantization]'")
-    return found
-
-
-def _quantization(given: Any) -> Any:
-    """The keywords as transformers takes them; bitsandbytes computes in bfloat16 unless told otherwise.
-
-    Raises:
-        ConfigError: A keyword, or its value, is none.
-    """
-    from transformers import BitsAndBytesConfig
-
-    if not isinstance(given, dict) or given.get("quant_method", "bitsandbytes") != "bitsandbytes":
-        return given
-    known = BitsAndBytesConfig(load_in_4bit=True).to_dict()
-    unknown = [f"unknown key {key}{nearest(key, known)}" for key in given if key not in known]
-    if unknown or not (given.get("load_in_4bit") or given.get("load_in_8bit")):
-        raise ConfigError(f"model.quantization_config: {'; '.join(unknown) or 'add load_in_4bit=true'}")
-    try:
-        return BitsAndBytesConfig(**{"bnb_4bit_compute_dtype": "bfloat16", **given})
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(f"model.quantization_config: {' '.join(str(error).split())}") from error
+    # A checkpoint of another task has a head of another size, which is replaced by a new one.
+    keywords = {"dtype": torch.float32, "ignore_mismatched_sizes": True}
+    keywords |= recipe.model_settings()
+    keywords |= settings.keywords
+    if settings.is_quantized:
+        keywords["quantization_config"] = _quantization(settings.keywords["quantization_config"])
+    if recipe.dropout is not None:
+        with as_model_error(path):
+            model_config = AutoConfig.from_pretrained(path, **settings.shared_keywords)
+        keywords |= dropout_settings(recipe.dropout, model_config)
+    return keywords
 
 
-def _check_found(model: PreTrainedModel, report: Mapping[str, Any], path: str) -> None:
-    """Refuse a model of which transformers found nothing under the names that it looks for.
+def _refuse_unmatched(model: PreTrainedModel, report: Mapping[str, Any], path: str) -> None:
+    """Refuse a model whose body is random because no weight in the checkpoint has the name that its class looks for.
 
-    Some classes, as that of Llama for question answering, name the body otherwise than the checkpoint does: it would be
-    drawn at random, without an error.
+    Some classes, such as that of Llama for question answering, name their body differently; transformers only warns.
 
     Raises:
         ModelError: The embeddings are not from the checkpoint.
     """
-    missing, table = set(report["missing_keys"]), input_embeddings(model)
+    missing = set(report["missing_keys"])
+    table = input_embeddings(model)
     if table is None:
-        is_new = {name for name, _ in model.named_parameters()} <= missing
+        is_random = missing.issuperset(name for name, _ in model.named_parameters())
     else:
-        is_new = any(weights is table.weight and name in missing for name, weights in model.named_parameters())
-    if is_new:
+        is_random = any(weights is table.weight and name in missing for name, weights in model.named_parameters())
+    if is_random:
         raise ModelError(
             f"{type(model).__name__} does not find the weights of {path} under the names that it looks for, and would "
-            "start from nothing: use a model of another type for this task"
+            "start from random weights: use a model of another type for this task"
         )
 
 
 def input_embeddings(model: PreTrainedModel) -> Any:
-    """The table of the tokens' embeddings; None for a model that has none, as CANINE, which hashes characters."""
+    """The table of the tokens' embeddings; None for a model without one, such as CANINE, which hashes characters."""
     try:
         return model.get_input_embeddings()
     except NotImplementedError:
         return None
 
 
-def _settle_generation(model: PreTrainedModel, recipe: Recipe) -> None:
-    """Have the model generate as the recipe says, here and wherever it is loaded; refused now, not on saving.
+def fit_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Add embeddings for tokens that only the tokenizer knows.
 
-    Of the base's own settings only those stay that say where a text begins: others, as `num_return_sequences` or
-    `suppress_tokens`, would change texts without being seen.
+    Returns:
+        Ids of these tokens.
+    """
+    table = input_embeddings(model)
+    if table is None:
+        return []
+    known = table.weight.shape[0]
+    if len(tokenizer) > known:
+        with quiet():
+            model.resize_token_embeddings(len(tokenizer))
+    return list(range(known, len(tokenizer)))
+
+
+def fresh_modules(model: PreTrainedModel, report: dict[str, Any]) -> list[str]:
+    """Modules that did not come from the checkpoint, by their names below the model or its base.
+
+    Args:
+        model: As it was loaded.
+        report: What `from_pretrained(output_loading_info=True)` returns.
+    """
+    missing = set(report["missing_keys"])
+    # Weights of another shape were ignored: their entries begin with the name.
+    for entry in report.get("mismatched_keys", ()):
+        missing.add(entry[0])
+    prefix = f"{model.base_model_prefix}."
+    return sorted({name.removeprefix(prefix).split(".")[0] for name in missing})
+
+
+# --- settings of the model ---------------------------------------------------------------------------------------
+
+
+def label_problems(config: RunConfig) -> list[str]:
+    """Sentences on keywords of the model that would give labels other names, or another number, than the data."""
+    if not config.model:
+        return []
+    keywords = ModelSettings.of(config.model).keywords
+    problems = []
+    for key, instead in _LABEL_KEYWORDS.items():
+        if key in keywords:
+            problems.append(f"model.{key}: leave it out, labels come from the data: {instead}")
+    return problems
+
+
+def is_quantized(model: str | Mapping[str, Any] | None) -> bool:
+    """Whether the weights of `RunConfig.model` are loaded in 4 or 8 bits."""
+    return bool(model) and ModelSettings.of(model).is_quantized
+
+
+def quantization_problems(config: RunConfig) -> list[str]:
+    """Sentences on why a quantized model cannot be trained here, or with these settings.
+
+    Raises:
+        ConfigError: A keyword of the quantization is wrong.
+        MissingPackageError: Only a package is missing.
+    """
+    if not is_quantized(config.model):
+        return []
+    import torch
+
+    _quantization(ModelSettings.of(config.model).keywords["quantization_config"])
+    problems = []
+    if not config.lora:
+        problems.append("model.quantization_config: quantized weights cannot be trained themselves: add lora=true")
+    if not (torch.cuda.is_available() or torch.xpu.is_available()):
+        problems.append(
+            "model.quantization_config: found no GPU, which it needs: leave it out, and lora=true trains on a CPU too"
+        )
+    # Last, so that nobody installs a package that cannot be used here.
+    if not problems and find_spec("bitsandbytes") is None:
+        raise MissingPackageError("model.quantization_config needs bitsandbytes: pip install bitsandbytes")
+    return problems
+
+
+def _quantization(given: Any) -> Any:
+    """The quantization config that transformers takes; bitsandbytes computes in bfloat16 by default.
+
+    Raises:
+        ConfigError: A keyword is unknown, or its value is not accepted.
+    """
+    from transformers import BitsAndBytesConfig
+
+    # Other methods, such as gptq, check their keywords while the model loads.
+    if not isinstance(given, dict) or given.get("quant_method", "bitsandbytes") != "bitsandbytes":
+        return given
+    known = BitsAndBytesConfig(load_in_4bit=True).to_dict()
+    problems = [f"unknown key {key}{nearest(key, known)}" for key in given if key not in known]
+    is_asked_for = given.get("load_in_4bit") or given.get("load_in_8bit")
+    if problems or not is_asked_for:
+        raise ConfigError(f"model.quantization_config: {'; '.join(problems) or 'add load_in_4bit=true'}")
+    try:
+        return BitsAndBytesConfig(**{"bnb_4bit_compute_dtype": "bfloat16", **given})
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(f"model.quantization_config: {' '.join(str(error).split())}") from error
+
+
+# --- generation --------------------------------------------------------------------------------------------------
+
+
+def _set_generation(model: PreTrainedModel, recipe: Recipe) -> None:
+    """Make the model generate as the recipe says, here and wherever it is loaded.
+
+    Of the base model's settings only those stay that say how a text begins: others, such as `num_return_sequences` or
+    `suppress_tokens`, would change texts without anyone noticing. Contradictions are refused here, because
+    transformers only raises when the model is saved, after training.
 
     Raises:
         ConfigError: The settings contradict each other.
@@ -264,7 +339,7 @@ def _settle_generation(model: PreTrainedModel, recipe: Recipe) -> None:
         return
     base = model.generation_config
     kept = {name: getattr(base, name) for name in _BEGINNINGS}
-    if base.bad_words_ids == [[recipe.tokenizer.pad_token_id]]:  # Marian would write its padding
+    if base.bad_words_ids == [[recipe.tokenizer.pad_token_id]]:  # without it, Marian generates padding
         kept["bad_words_ids"] = base.bad_words_ids
     try:
         model.generation_config = GenerationConfig(**{**kept, **settings})
@@ -273,33 +348,21 @@ def _settle_generation(model: PreTrainedModel, recipe: Recipe) -> None:
         raise ConfigError(f"generation: {' '.join(str(error).split())[:300]}") from error
     left_out = _left_out(base, model.generation_config)
     if left_out:
-        log(f"generation: the options decide; of the base model's own settings {', '.join(left_out)} are left out")
+        log(f"generation: the options decide; the base model's settings {', '.join(left_out)} are not used")
 
 
-def _left_out(base: Any, settled: Any) -> list[str]:
-    """Settings of the base model that are not those of transformers and were not taken over; token ids aside."""
-    defaults = base._get_default_generation_params()
-    kept = {*_BEGINNINGS, "pad_token_id", "eos_token_id", "transformers_version"}
+def _left_out(base: Any, used: Any) -> list[str]:
+    """Settings of the base model that differ from the defaults of transformers and are not used; token ids excepted.
+
+    Args:
+        base: The base model's GenerationConfig.
+        used: The GenerationConfig that replaces it.
+    """
+    defaults = _upstream.default_generation_settings()
+    ignored = {*_BEGINNINGS, "pad_token_id", "eos_token_id", "transformers_version"}
     left_out = []
     for name, value in base.to_diff_dict().items():
         is_set = value is not False and value != defaults.get(name) and not name.startswith("_")
-        if is_set and name not in kept and value != getattr(settled, name, None):
+        if is_set and name not in ignored and value != getattr(used, name, None):
             left_out.append(f"{name}={value}")
     return left_out
-
-
-def fit_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Give tokens that were added to the tokenizer alone an embedding; gives those tokens."""
-    table = input_embeddings(model)
-    known = len(tokenizer) if table is None else table.weight.shape[0]
-    if len(tokenizer) > known:
-        with quiet():
-            model.resize_token_embeddings(len(tokenizer))
-    return list(range(known, len(tokenizer)))
-
-
-def fresh_modules(model: PreTrainedModel, report: dict[str, Any]) -> list[str]:
-    """Modules that the checkpoint did not bring, by their name below the model."""
-    missing = [*report["missing_keys"], *(entry[0] for entry in report.get("mismatched_keys", ()))]
-    prefix = model.base_model_prefix + "."
-    return sorted({key.removeprefix(prefix).split(".")[0] for key in missing})

@@ -1,4 +1,4 @@
-"""See that what a model gives for a row does not depend on the rows beside it in a batch."""
+"""Make sure that the output for a row does not depend on the rows that share a batch with it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from .. import _upstream
 from ..errors import ModelError
 from ..log import log
 from ..recipe import Recipe, Row
@@ -14,6 +15,7 @@ from .hardware import rounding
 from .heads import outputs, scale_of
 
 if TYPE_CHECKING:
+    import torch
     from datasets import Dataset
     from transformers import PreTrainedModel, Trainer
 
@@ -23,53 +25,69 @@ OTHER_SIDE = {"left": "right", "right": "left"}
 
 
 def precision_of(trainer: Trainer) -> AbstractContextManager[Any]:
-    """What to try a model in: float32, but for flash attention, which takes half precision alone."""
-    is_flash = "flash" in str(getattr(trainer.model.config, "_attn_implementation", ""))
-    return trainer.accelerator.autocast() if is_flash else nullcontext()
+    """Context to try a model in: float32, or half precision for flash attention, which accepts nothing else."""
+    if _upstream.uses_flash_attention(trainer.model):
+        context: AbstractContextManager[Any] = trainer.accelerator.autocast()
+        return context
+    return nullcontext()
 
 
 def check(model: PreTrainedModel, recipe: Recipe, collator: Callable[[], Collate], encoded: list[Dataset]) -> Collate:
-    """What makes batches in which the output for a row does not depend on the rows beside it.
+    """The collator with which the output for a row does not depend on the rows beside it.
 
-    Heads that read the last token, and models that mix all tokens or know no attention mask, read the padding that a
-    longer row brings. Then the other side is tried, and at last the same padding for all rows.
+    Heads that read the last token, and models that mix all tokens or ignore the attention mask, read the padding that
+    a longer row brings. For these, padding on the other side is tried, and then the same padding for all rows.
 
     Args:
-        model: As it is to be trained.
-        recipe: The task, with its tokenizer.
-        collator: Makes what makes batches, as the recipe says at that time.
-        encoded: Features of each split, as the model gets them.
+        model: The model that is to be trained.
+        recipe: The task, with its tokenizer; what is changed for the model is set here.
+        collator: Makes a collator that follows the recipe and its tokenizer as they are at the time of the call.
+        encoded: Features of each split.
 
     Raises:
-        ModelError: The model cannot read the longest row, or its output for a row depends on the rows beside it.
+        ModelError: The model cannot read the longest row, or its output depends on the batch with any padding.
     """
-    pair, collate = _shortest_and_longest(encoded), collator()
+    pair = _shortest_and_longest(encoded)
+    collate = collator()
     if pair is None:
         return collate
-    limit, differ = rounding(model), _difference(model, recipe, collate, *pair)
-    if differ <= limit:
+    limit = rounding(model)
+    difference = _difference(model, recipe, collate, *pair)
+    if difference <= limit:
         return collate
+    # Where the task needs a side, as for labels of tokens, the other one is not tried.
     if recipe.padding_side is None:
         side = recipe.tokenizer.padding_side
         recipe.tokenizer.padding_side = OTHER_SIDE[side]
-        if _difference(model, recipe, collate := collator(), *pair) <= limit:
-            recipe.tokenizer.init_kwargs["padding_side"] = OTHER_SIDE[side]  # else it is not saved
-            log(f"padding: on the {OTHER_SIDE[side]}, as this model reads padding on the {side}")
+        collate = collator()
+        if _difference(model, recipe, collate, *pair) <= limit:
+            _upstream.remember_padding_side(recipe.tokenizer)
+            log(
+                f"padding: on the {OTHER_SIDE[side]}, because the output of this model depends on padding on the {side}"
+            )
             return collate
         recipe.tokenizer.padding_side = side
     recipe.pads_to_max_length = True
-    if _difference(model, recipe, collate := collator(), *pair) <= limit:
+    collate = collator()
+    if _difference(model, recipe, collate, *pair) <= limit:
+        # Saved with the model, so that it is padded in the same way after it is loaded.
         setattr(model.config, PADDING, "max_length")
-        log(f"padding: all rows to max_length={recipe.max_length}, as this model reads padding; a lower one is faster")
+        log(
+            f"padding: all rows to max_length={recipe.max_length}, because the output of this model depends on "
+            "padding; a lower max_length is faster"
+        )
         return collate
     raise ModelError(
-        f"a model of type {model.config.model_type} gives a row another output beside a longer one (they differ by "
-        f"{differ:.0%} of the largest), so that scores would depend on the batch: use a model of another type"
+        f"a model of type {model.config.model_type} gives a row another output beside a longer row (they differ by "
+        f"{difference:.0%} of the largest), so that scores would depend on the batch: use a model of another type"
     )
 
 
 def _shortest_and_longest(encoded: list[Dataset]) -> tuple[Row, Row] | None:
-    """Features of most different length; None where all have one, or are packed, which `check_model` looks at."""
+    """The shortest and the longest features; None where all have the same length, or are packed into blocks.
+
+    Whether packed texts see each other is tested by `Recipe.check_model`.
+    """
     import numpy as np
 
     ends: list[tuple[int, Row]] = []
@@ -77,31 +95,39 @@ def _shortest_and_longest(encoded: list[Dataset]) -> tuple[Row, Row] | None:
         lengths = np.asarray(features["length"])
         for index in (int(lengths.argmin()), int(lengths.argmax())):
             ends.append((int(lengths[index]), features[index]))
-    (least, short), (most, long) = min(ends, key=lambda end: end[0]), max(ends, key=lambda end: end[0])
+    least, short = min(ends, key=lambda end: end[0])
+    most, long = max(ends, key=lambda end: end[0])
     if least == most or "position_ids" in short or "position_ids" in long:
         return None
-    names = short.keys() & long.keys()  # rows without references have no labels
+    # The two may come from different splits, and rows without references have no labels.
+    names = short.keys() & long.keys()
     return {name: short[name] for name in names}, {name: long[name] for name in names}
 
 
 def _difference(model: PreTrainedModel, recipe: Recipe, collate: Collate, short: Row, long: Row) -> float:
-    """How far the outputs of a row change beside a longer one, as a share of the largest of them.
+    """How much the outputs for a row change beside a longer one, as a share of the largest output.
 
     Raises:
-        ModelError: They are no numbers.
+        ModelError: The outputs are not finite.
     """
     alone = outputs(model, collate([short]))
-    beside = outputs(model, collate([short, long]))
-    worst = 0.0
+    together = outputs(model, collate([short, long]))
+    worst = 0.0  # the worst of several outputs, such as start and end of an answer
     for name, values in alone.items():
         if not bool(values.isfinite().all()):
             raise ModelError(
                 f"a model of type {model.config.model_type} gives {name} that are not finite before any training: its "
                 "weights are damaged, or some of them are missing in the checkpoint"
             )
-        size = len(values[0])
-        # Where outputs are of tokens, those of the short row stand at one end of the padded ones.
-        ends = (beside[name][0][:size], beside[name][0][-size:])
-        differ = min(float((end - values[0]).abs().max()) for end in ends)
-        worst = max(worst, differ / max(scale_of(values, recipe.number_scale), 1e-6))
+        difference = _smallest_difference(values[0], together[name][0])
+        worst = max(worst, difference / max(scale_of(values, recipe.number_scale), 1e-6))
     return worst
+
+
+def _smallest_difference(alone: torch.Tensor, padded: torch.Tensor) -> float:
+    """Largest difference between the outputs of a row alone and padded."""
+    size = len(alone)
+    # Outputs for tokens are at one end of those of the padded row, depending on the side of the padding.
+    at_start = float((padded[:size] - alone).abs().max())
+    at_end = float((padded[-size:] - alone).abs().max())
+    return min(at_start, at_end)

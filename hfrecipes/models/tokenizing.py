@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from ..errors import ModelError
-from ..recipe import Batch, Recipe
+from ..recipe import Batch, Recipe, Row
 
 
 def tokenize(
@@ -98,3 +99,15 @@ def require_fast_tokenizer(recipe: Recipe) -> None:
 
 def _has_types(recipe: Recipe, pairs: list[str] | None) -> bool:
     return pairs is not None and "token_type_ids" in recipe.tokenizer.model_input_names
+
+
+def show_labels(recipe: Recipe, features: Row) -> str:
+    """An encoded text as the model reads it, with what is learnt between ⟦ and ⟧; empty where labels are no tokens."""
+    if recipe.auto_model != "AutoModelForCausalLM" or "labels" not in features:
+        return ""
+    parts = []
+    pairs = zip(features["labels"], features["input_ids"], strict=True)
+    for is_learnt, run in itertools.groupby(pairs, key=lambda pair: pair[0] >= 0):
+        text = recipe.tokenizer.decode([token for _, token in run], clean_up_tokenization_spaces=False)
+        parts.append(f"⟦{text}⟧" if is_learnt else text)
+    return "".join(parts)

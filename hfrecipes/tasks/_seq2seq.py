@@ -1,8 +1,9 @@
-"""What the tasks share that read a text and write another: encoding, generating, decoding."""
+"""Shared by the tasks that read a text and write another one: features, generation, decoding, metrics of lengths."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,32 +11,20 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..losses import cross_entropy, token_loss
-from ..recipe import Batch, Recipe, Row
-from ._tokens import PLAINLY, end_of, text_of
+from ..models.tokenizing import tokenize
+from ..recipe import HIGHER, IGNORED, Batch, Metric, Recipe, Row, Writer, detail
+from ._tokens import NEUTRAL_GENERATION, end_of, text_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PretrainedConfig, PreTrainedModel
 
-# What every one of them trains with.
-DEFAULTS: dict[str, Any] = {
-    "learning_rate": 5e-5,
-    "num_train_epochs": 3,
-    "per_device_train_batch_size": 8,
-    "per_device_eval_batch_size": 16,
-    "warmup_steps": 0.1,
-    "weight_decay": 0.01,
-}
-CUT_BY = {"cut": "max_length", "labels_cut": "max_target_length"}
-# Would have texts generated otherwise for the scores than by the saved model.
-REFUSED = {
-    "generation_max_length": "the option is max_target_length",
-    "generation_num_beams": "the option is num_beams",
-    "generation_config": "the options are max_target_length and num_beams",
-}
+DEFAULTS: dict[str, Any] = {"per_device_train_batch_size": 8, "per_device_eval_batch_size": 16}
+# How long a good text is depends on the data, so the direction of these two means nothing.
+LENGTH_METRICS: dict[str, Metric] = {"at_limit": HIGHER, "generated_tokens": detail(Metric(True, maximum=math.inf))}
 
 
-def check(recipe: Any) -> None:
+def check_options(recipe: Any) -> None:
     """Refuse options that no text can be generated with.
 
     Raises:
@@ -46,128 +35,221 @@ def check(recipe: Any) -> None:
             raise ConfigError(f"{name}: {getattr(recipe, name)}, expected 1 or more")
 
 
-def encode(recipe: Any, batch: Batch, source: str, target: str) -> Batch:
-    """Tokens of the texts to read behind their prefix, and of those to write as `labels`.
+# --- references --------------------------------------------------------------------------------------------------
 
-    `cut` and `labels_cut` tell whether `max_length` and `max_target_length` cut something off. A text to write that was
-    cut has no end: where it stops is not where it is over.
+
+def references_of(text: Any, more: Any) -> list[str]:
+    """References of a row without duplicates and blank ones, the text that is learnt first.
+
+    Args:
+        text: Cell of the column to learn: a text, a list of texts, or a number, which is read as a text.
+        more: List of further references; None where there are none.
     """
-    sources = [f"{recipe.prefix or ''}{text}" for text in batch[source]]
-    features: Batch = recipe.tokenize(sources, max_length=recipe.max_length)
+    cells = [*text] if isinstance(text, list) else [text]
+    cells += more or []
+    # A dict and not a set: the order decides which text is learnt.
+    references: dict[str, None] = {}
+    for cell in cells:
+        if cell is not None and str(cell).strip():
+            references[str(cell)] = None
+    return list(references)
+
+
+def all_references(rows: Dataset, column: str) -> list[str]:
+    """All references in a column."""
+    texts: list[str] = []
+    for cell in rows[column]:
+        texts += references_of(cell, None)
+    return texts
+
+
+# --- features and batches ----------------------------------------------------------------------------------------
+
+
+def encode(recipe: Any, batch: Batch, source: str, target: str) -> Batch:
+    """Tokens of the texts to read after their prefix, and `labels`, the tokens of the texts to write.
+
+    Args:
+        recipe: The task, with its tokenizer.
+        batch: Rows.
+        source: Column of the texts to read.
+        target: Column of the texts to write; rows to predict do not have it.
+    """
+    prefix = recipe.prefix or ""
+    features = tokenize(recipe, [f"{prefix}{text}" for text in batch[source]])
     if target not in batch:
         return features
-    others = batch.get("references") or [None] * len(sources)
-    texts = [wanted(*pair)[0] for pair in zip(batch[target], others, strict=True)]
+    more = batch.get("references") or [None] * len(batch[target])
+    texts = []
+    for text, further in zip(batch[target], more, strict=True):
+        texts.append(references_of(text, further)[0])
+    labels, truncated = _labels(recipe, texts)
+    return {**features, "labels": labels, "over_max_target_length": truncated}
+
+
+def _labels(recipe: Any, texts: list[str]) -> tuple[list[list[int]], list[bool]]:
+    """Ids of the texts to write, and whether `max_target_length` truncated each."""
+    limit, end = recipe.max_target_length, end_of(recipe)
     labels = recipe.tokenizer(text_target=texts, return_attention_mask=False, verbose=False)["input_ids"]
-    over = [len(ids) > recipe.max_target_length for ids in labels]
-    labels = [_cut(recipe, text) if is_over else ids for text, ids, is_over in zip(texts, labels, over, strict=True)]
-    return {**features, "labels": labels, "labels_cut": over}
-
-
-def _cut(recipe: Any, text: str) -> list[int]:
-    most = recipe.max_target_length
-    tokens = recipe.tokenizer(text_target=text, truncation=True, max_length=most, return_attention_mask=False)
-    ids: list[int] = tokens["input_ids"]
-    return [token for token in ids if token != end_of(recipe)]  # a code behind it stays: the decoder starts from that
-
-
-def wanted(text: Any, others: Any) -> list[str]:
-    """All texts that a row asks for, its own first, each once and without blanks; numbers are read as texts."""
-    cells = [*(text if isinstance(text, list) else [text]), *(others or [])]
-    return list(dict.fromkeys(str(one) for one in cells if one is not None and str(one).strip()))
+    truncated = []
+    for index, ids in enumerate(labels):
+        truncated.append(len(ids) > limit)
+        if not truncated[index]:
+            continue
+        # The tokenizer truncates it, not a slice: special tokens such as a language code stay, also after the text. But
+        # not the end of the text, or the model would learn to stop there.
+        tokens = recipe.tokenizer(
+            text_target=texts[index], truncation=True, max_length=limit, return_attention_mask=False
+        )
+        labels[index] = [token for token in tokens["input_ids"] if token != end]
+    return labels, truncated
 
 
 def collator(recipe: Recipe, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
-    """Pads both texts, and gives the decoder what it is to go on from."""
+    """Function that pads both texts, and gives the decoder the shifted labels as its input."""
     from transformers import DataCollatorForSeq2Seq
 
-    config = model.config
-    return partial(_collate, pad=DataCollatorForSeq2Seq(recipe.tokenizer, model=_shifter(model)), config=config)
+    pad = DataCollatorForSeq2Seq(recipe.tokenizer, model=_shifter(model))
+    return partial(_collate, pad=pad, config=model.config)
 
 
 def _shifter(model: PreTrainedModel) -> Any:
-    """The model without its weights, which worker processes do not need: its class and config shift the labels."""
-    whole = model.get_base_model() if hasattr(model, "get_base_model") else model  # adapters are around it
+    """The model without its weights, for worker processes: shifting labels takes its class and config only."""
+    whole = model.get_base_model() if hasattr(model, "get_base_model") else model  # the model inside the adapters
     empty = object.__new__(type(whole))
     vars(empty)["config"] = whole.config
     return empty
 
 
 def _collate(features: list[Row], pad: Callable[[list[Row]], Any], config: PretrainedConfig) -> Any:
-    # Where there are no labels it gives None for them, which the Trainer takes for labels.
+    # The collator of transformers sets labels to None where there are none, which the Trainer takes for labels.
     batch = {name: value for name, value in pad(features).items() if value is not None}
-    if "labels" in batch and "decoder_input_ids" not in batch:  # some models make them in their forward alone
-        start, filler = config.decoder_start_token_id, config.pad_token_id
+    if "labels" in batch and "decoder_input_ids" not in batch:
+        # Some models shift labels in their forward only, but the Trainer takes the labels out of its inputs.
         shifted = batch["labels"].roll(1, dims=1)
-        shifted[:, 0] = start
-        batch["decoder_input_ids"] = shifted.masked_fill(shifted == -100, filler)
+        shifted[:, 0] = config.decoder_start_token_id
+        batch["decoder_input_ids"] = shifted.masked_fill(shifted == IGNORED, config.pad_token_id)
     return batch
 
 
-def loss_function(recipe: Recipe, label_smoothing: float = 0.0) -> Callable[..., Any]:
+def loss(recipe: Recipe, label_smoothing: float = 0.0) -> Callable[..., Any]:
     """Cross entropy over the tokens of the texts to write."""
     return partial(token_loss, item_loss=partial(cross_entropy, label_smoothing=label_smoothing))
 
 
+# --- what the model decides --------------------------------------------------------------------------------------
+
+
 def fit_target_length(recipe: Any, model_config: PretrainedConfig) -> list[str]:
-    """Bring what is written down to what the decoder has places for."""
-    places = getattr(model_config, "max_position_embeddings", None)
-    if not isinstance(places, int) or recipe.max_target_length < places:
+    """Reduce `max_target_length` to what the decoder has positions for."""
+    positions = getattr(model_config, "max_position_embeddings", None)
+    if not isinstance(positions, int) or recipe.max_target_length < positions:
         return []
-    recipe.max_target_length = places - 1  # one is for the token that it starts from
-    return [f"max_target_length: {places - 1}, the most that the model writes"]
-
-
-def generation(recipe: Any) -> dict[str, Any]:
-    """Length and beams, that evaluation, prediction and the saved model share.
-
-    No end is forced at the limit: it would hide that a text is cut off.
-    """
-    return {
-        "max_length": recipe.max_target_length + 1,  # and the token that the decoder starts from
-        "num_beams": recipe.num_beams,
-        **PLAINLY,
-        "early_stopping": recipe.num_beams > 1,
-        "pad_token_id": recipe.tokenizer.pad_token_id,
-        "eos_token_id": end_of(recipe),
-    }
-
-
-def decode(recipe: Any, outputs: Any, name: str) -> list[Row]:
-    """Generated ids to texts, with their number of `tokens` and whether they end at the limit."""
-    tokenizer, end, made = recipe.tokenizer, end_of(recipe), []
-    for ids in outputs:
-        ids = np.asarray(ids)[1:]  # the first one is given to the decoder, not written by it
-        kept = ids[(ids >= 0) & (ids != tokenizer.pad_token_id)]
-        text = text_of(recipe, kept).strip()
-        at_limit = len(kept) >= recipe.max_target_length and end not in kept
-        made.append({name: text, "tokens": len(kept), "at_limit": at_limit})
-    return made
-
-
-def lengths(predictions: list[Row]) -> dict[str, np.ndarray]:
-    """By row, what is reported of generated texts: tokens, and the share that ends at the limit; of others nothing."""
-    names = {"generated_tokens": "tokens", "at_limit": "at_limit"}
-    known = predictions and all("tokens" in one for one in predictions)
-    return {name: np.array([float(one[key]) for one in predictions]) for name, key in names.items()} if known else {}
-
-
-def means(values: dict[str, np.ndarray], weights: np.ndarray) -> dict[str, np.ndarray]:
-    """Weighted mean of each, (resamples,)."""
-    weights = weights.astype(np.float64)
-    return {name: weights @ cells / weights.sum(1) for name, cells in values.items()}
-
-
-def texts(rows: Dataset, column: str) -> list[str]:
-    """All that the rows want to have written."""
-    return [text for cell in rows[column] for text in wanted(cell, None)]
+    recipe.max_target_length = positions - 1  # the decoder starts from a token that counts too
+    return [f"max_target_length: {positions - 1}, the longest text that the model can write"]
 
 
 def infer_prefix(recipe: Any, model_config: PretrainedConfig, task: str) -> list[str]:
-    """Set what the model was trained to see before each text of this task, as T5 was, unless the user did."""
-    known: dict[str, Any] = getattr(model_config, "task_specific_params", None) or {}
-    prefix = (known.get(task) or {}).get("prefix")
+    """Set the prefix that the model was trained with for this task, as T5 was, unless the option is given.
+
+    Args:
+        recipe: The task.
+        model_config: Of the model.
+        task: Name of the task in the config of the model.
+    """
+    by_task: dict[str, Any] = getattr(model_config, "task_specific_params", None) or {}
+    prefix = (by_task.get(task) or {}).get("prefix")
     if recipe.prefix is not None or not prefix:
         return []
     recipe.prefix = str(prefix)
-    return [f"prefix: {recipe.prefix!r}, as the model was trained with; options.prefix changes that"]
+    return [f"prefix: {recipe.prefix!r}, because the model was trained with it; options.prefix changes it"]
+
+
+class Seq2SeqWriter(Writer):
+    """Generates texts with an encoder and a decoder; the Trainer does so during evaluation.
+
+    Args:
+        recipe: The task, with `max_target_length` and `num_beams`.
+    """
+
+    # These would generate texts for the scores in another way than the saved model does.
+    refused: Mapping[str, str] = {
+        "generation_max_length": "the option is max_target_length",
+        "generation_num_beams": "the option is num_beams",
+        "generation_config": "the options are max_target_length and num_beams",
+    }
+
+    def __init__(self, recipe: Any) -> None:
+        self.recipe = recipe
+
+    def generation(self) -> dict[str, Any]:
+        """Length and number of beams."""
+        recipe = self.recipe
+        # No end is forced at the limit: it would hide that a text is incomplete.
+        return {
+            "max_length": recipe.max_target_length + 1,  # the token that the decoder starts from counts too
+            "num_beams": recipe.num_beams,
+            **NEUTRAL_GENERATION,
+            "early_stopping": recipe.num_beams > 1,
+            "pad_token_id": recipe.tokenizer.pad_token_id,
+            "eos_token_id": end_of(recipe),
+        }
+
+
+# --- predictions and scores --------------------------------------------------------------------------------------
+
+
+def decode(recipe: Any, outputs: Any, name: str) -> list[Row]:
+    """Generated ids to predictions: the text, its number of `tokens`, and whether it stops `at_limit` without an end.
+
+    Args:
+        recipe: The task, with its tokenizer.
+        outputs: Ids of each row.
+        name: Key of the text in the predictions.
+    """
+    end, padding = end_of(recipe), recipe.tokenizer.pad_token_id
+    predictions = []
+    for row in outputs:
+        ids = np.asarray(row)[1:]  # the first token is given to the decoder, not generated
+        ids = ids[(ids >= 0) & (ids != padding)]
+        at_limit = len(ids) >= recipe.max_target_length and end not in ids
+        predictions.append({name: text_of(recipe, ids).strip(), "tokens": len(ids), "at_limit": at_limit})
+    return predictions
+
+
+def lengths(predictions: list[Row]) -> dict[str, np.ndarray]:
+    """Metrics of the length of each text, (rows,) each; empty for predictions that do not tell it, as of a baseline."""
+    tokens, at_limit = [], []
+    for prediction in predictions:
+        if "tokens" not in prediction:
+            return {}
+        tokens.append(float(prediction["tokens"]))
+        at_limit.append(float(prediction["at_limit"]))
+    if not predictions:
+        return {}
+    return {"generated_tokens": np.array(tokens), "at_limit": np.array(at_limit)}
+
+
+def best_of(agreement: Callable[[str, str], float], texts: list[str], references: list[list[str]]) -> np.ndarray:
+    """Agreement of each text with the reference that it agrees with most, in percent, (rows,).
+
+    Args:
+        agreement: Function of a text and a reference, 0 to 1.
+        texts: Generated texts, one per row.
+        references: References of each row.
+    """
+    best = []
+    for text, several in zip(texts, references, strict=True):
+        best.append(max(agreement(text, reference) for reference in several))
+    return 100 * np.array(best)
+
+
+def means(values: dict[str, np.ndarray], weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Weighted mean of each metric, (resamples,).
+
+    Args:
+        values: Metric -> its value in each row, (rows,).
+        weights: How often each row counts, (resamples, rows).
+    """
+    weights = weights.astype(np.float64)
+    return {name: weights @ column / weights.sum(1) for name, column in values.items()}

@@ -1,8 +1,8 @@
-"""What the tasks share that are scored token by token: how well each one was guessed."""
+"""Tokens of texts, and how well each token is predicted: shared by the tasks that are scored token by token."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +13,12 @@ from ..recipe import Recipe, Row
 if TYPE_CHECKING:
     from datasets import Dataset
 
-COUNTED = 5000  # training rows that a trivial prediction is learnt from at most
-_ALONE = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False, "verbose": False}
-# Said outright, since what the saved model does not say others fill in: the pipeline for text-generation would draw.
-PLAINLY: dict[str, Any] = {
+SAMPLE_SIZE = 5000  # training rows that a baseline or a guess about the language looks at, at most
+# Without `verbose`, tokenizers warn about texts that are longer than the model reads; these are split later.
+_BARE = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False, "verbose": False}
+# All values are written out, because others fill in what a saved model leaves open: the text-generation pipeline, for
+# one, would sample.
+NEUTRAL_GENERATION: dict[str, Any] = {
     "do_sample": False,
     "temperature": 1.0,
     "top_p": 1.0,
@@ -28,45 +30,46 @@ PLAINLY: dict[str, Any] = {
 }
 
 
+# --- texts and tokens --------------------------------------------------------------------------------------------
+
+
 def ids_of(recipe: Recipe, texts: list[str]) -> list[list[int]]:
-    """Ids of texts alone, without special tokens, however long."""
+    """Ids of whole texts, without special tokens and without truncation."""
     ids: list[list[int]] = alone(recipe, texts)["input_ids"]
     return ids
 
 
 def alone(recipe: Recipe, texts: list[str]) -> Any:
-    """Tokens of texts without special ones."""
-    if not texts:  # which tokenizers of transformers 5.23 answer with an IndexError
+    """Tokens of whole texts, as the tokenizer returns them, without special tokens and without truncation."""
+    if not texts:
+        # Tokenizers of transformers 5.23 raise an IndexError for an empty list.
         from transformers import BatchEncoding
 
         return BatchEncoding({"input_ids": []}, encoding=[])
-    return recipe.tokenizer(texts, **_ALONE)
+    return recipe.tokenizer(texts, **_BARE)
 
 
 def text_of(recipe: Recipe, ids: Sequence[int]) -> str:
-    """Text of ids, without special tokens, and without mending its blanks."""
+    """Text of ids, without special tokens."""
+    # The clean-up would remove spaces before punctuation, and so change what the model wrote.
     text: str = recipe.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return text
 
 
-def some(train: Dataset) -> Dataset:
-    """Rows of train, spread evenly, as many as the trivial prediction is learnt from."""
-    return train.select(range(0, len(train), max(1, -(-len(train) // COUNTED))))
-
-
 def frame(recipe: Recipe) -> tuple[list[int], list[int]]:
-    """Special tokens that the model expects before and behind a text."""
+    """Special tokens that the model expects before and after a text."""
+    # Tokenizers do not tell them, so they are what is left of an encoded text around its ids without special tokens.
     (bare,) = ids_of(recipe, ["a"])
     full = recipe.tokenizer("a")["input_ids"]
-    start = next(place for place in range(len(full)) if full[place : place + len(bare)] == bare)
+    start = next(index for index in range(len(full)) if full[index : index + len(bare)] == bare)
     return full[:start], full[start + len(bare) :]
 
 
 def end_of(recipe: Recipe) -> int:
-    """Token that ends a text: BERT's vocabularies have one between texts in its place.
+    """Token that ends a text; in vocabularies like BERT's, which have none, the token that separates texts.
 
     Raises:
-        ModelError: The tokenizer has none.
+        ModelError: The tokenizer has neither.
     """
     tokenizer = recipe.tokenizer
     end: int | None = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id
@@ -75,69 +78,112 @@ def end_of(recipe: Recipe) -> int:
     return end
 
 
+def sample_rows(train: Dataset) -> Dataset:
+    """At most SAMPLE_SIZE of the training rows, spread evenly."""
+    step = max(1, -(-len(train) // SAMPLE_SIZE))
+    return train.select(range(0, len(train), step))
+
+
+# --- how well tokens are predicted -------------------------------------------------------------------------------
+
+
 def sums(logits: Any, labels: Any) -> Any:
-    """Summed loss, number and hits of the tokens with a label, of each row of a batch, (rows, 3).
+    """Summed loss, number of tokens and number of correct ones of each row of a batch, (rows, 3).
 
     Args:
-        logits: (rows, tokens, vocabulary), each at the place of the token that it guesses.
+        logits: (rows, tokens, vocabulary), each at the index of the token that it predicts.
         labels: (rows, tokens), below 0 where nothing is scored.
     """
     import torch
 
-    found = torch.zeros(len(labels), 3, device=logits.device)
-    for row, (scores, wanted) in enumerate(zip(logits, labels, strict=True)):  # one by one: float32 copies are large
-        known = wanted >= 0
-        guesses, truth = scores[known].float(), wanted[known]
-        losses = torch.nn.functional.cross_entropy(guesses, truth, reduction="sum")
-        found[row] = torch.stack([losses, known.sum().float(), (guesses.argmax(-1) == truth).sum().float()])
-    return found
+    totals = torch.zeros(len(labels), 3, device=logits.device)
+    # Row by row, because a float32 copy of all logits of a batch takes much memory.
+    for index, (row_logits, row_labels) in enumerate(zip(logits, labels, strict=True)):
+        known = row_labels >= 0
+        scores, targets = row_logits[known].float(), row_labels[known]
+        loss = torch.nn.functional.cross_entropy(scores, targets, reduction="sum")
+        correct = (scores.argmax(-1) == targets).sum().float()
+        totals[index] = torch.stack([loss, known.sum().float(), correct])
+    return totals
 
 
-def by_row(outputs: np.ndarray, places: Sequence[int], rows: int) -> np.ndarray:
-    """What `sums` gave for pieces of rows, added up for each row, (rows, 3)."""
-    found = np.zeros((rows, 3))
-    np.add.at(found, np.array(places, dtype=int), outputs)
-    return found
+def by_row(outputs: np.ndarray, row_of_piece: Sequence[int], rows: int) -> np.ndarray:
+    """Sums of pieces of rows, added up for each row, (rows, 3).
+
+    Args:
+        outputs: What `sums` gave for the pieces, (pieces, 3).
+        row_of_piece: Index of the row that each piece is from.
+        rows: Number of rows.
+    """
+    totals = np.zeros((rows, 3))
+    # `totals[indices] += outputs` would add only one piece of each row.
+    np.add.at(totals, np.array(row_of_piece, dtype=int), outputs)
+    return totals
 
 
-def rates(tokens: np.ndarray, right: np.ndarray, losses: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """Mean loss in nats, perplexity and accuracy over all tokens of resamples.
+def as_prediction(sums: np.ndarray) -> Row:
+    """Sums of a row as a prediction: number of `tokens`, number of `correct` ones, and mean `loss` in nats."""
+    loss, tokens, correct = sums
+    return {"tokens": int(tokens), "correct": int(correct), "loss": float(loss / max(tokens, 1))}
+
+
+def rates(tokens: np.ndarray, correct: np.ndarray, losses: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean loss in nats, perplexity and accuracy over all tokens of resamples, (resamples,) each.
 
     Args:
         tokens: Number of tokens, (rows,).
-        right: How many of them were guessed, (rows,).
+        correct: How many of them were predicted correctly, (rows,).
         losses: Their summed loss, (rows,).
         weights: How often each row counts, (resamples, rows).
     """
     weights = weights.astype(np.float64)
     total = weights @ tokens
+    # A resample may consist of rows without any token.
     total = np.where(total > 0, total, np.nan)
     loss = weights @ losses / total
-    return {"loss": loss, "perplexity": np.exp(loss), "accuracy": weights @ right / total}
+    return {"loss": loss, "perplexity": np.exp(loss), "accuracy": weights @ correct / total}
+
+
+# --- baseline ----------------------------------------------------------------------------------------------------
+
+
+def count_tokens(pieces: Iterable[Sequence[int]], vocabulary_size: int) -> dict[str, Any]:
+    """How often each token occurs, as JSON values: `ids` that occur at all, their `counts`, and `vocabulary_size`.
+
+    Args:
+        pieces: Ids of tokens, piece by piece.
+        vocabulary_size: Number of tokens that there are.
+
+    Example:
+        >>> count_tokens([[1, 3], [3]], 5)
+        {'ids': [1, 3], 'counts': [1, 2], 'vocabulary_size': 5}
+    """
+    counts = np.zeros(vocabulary_size, dtype=np.int64)
+    for ids in pieces:
+        np.add.at(counts, np.asarray(ids, dtype=np.int64), 1)
+    seen = np.flatnonzero(counts)
+    return {"ids": seen.tolist(), "counts": counts[seen].tolist(), "vocabulary_size": vocabulary_size}
 
 
 class Frequencies:
-    """Every token as likely as it is frequent, whatever stands before it; one is added to each count.
+    """Baseline that predicts every token with its frequency in the training rows, whatever comes before it.
 
     Args:
-        ids: Tokens, piece by piece.
-        size: Of the vocabulary.
+        counted: What `count_tokens` gave.
     """
 
-    def __init__(self, ids: Iterable[Sequence[int]], size: int) -> None:
-        counts = np.ones(size)
-        for piece in ids:
-            np.add.at(counts, np.asarray(piece, dtype=np.int64), 1)
+    def __init__(self, counted: Mapping[str, Any]) -> None:
+        # One is added to each count, so that a token that train does not have gets a finite loss.
+        counts = np.ones(counted["vocabulary_size"])
+        counts[counted["ids"]] += counted["counts"]
         self.losses = -np.log(counts / counts.sum())
-        self.guess = int(counts.argmax())
+        self.most_frequent = int(counts.argmax())
 
     def sums(self, labels: Sequence[Any]) -> np.ndarray:
-        """As `sums` gives them, for labels of pieces, (pieces, 3)."""
-        known = [np.array(piece)[np.array(piece) >= 0] for piece in labels]
-        return np.array([[self.losses[ids].sum(), len(ids), (ids == self.guess).sum()] for ids in known])
-
-
-def as_prediction(sums: np.ndarray) -> Row:
-    """Number of `tokens`, how many of them were guessed, and their mean loss."""
-    loss, tokens, right = sums
-    return {"tokens": int(tokens), "correct": int(right), "loss": float(loss / max(tokens, 1))}
+        """As the function `sums`, for labels of pieces, (pieces, 3)."""
+        totals = np.zeros((len(labels), 3))
+        for index, piece in enumerate(labels):
+            ids = np.array(piece, dtype=np.int64)
+            ids = ids[ids >= 0]
+            totals[index] = self.losses[ids].sum(), len(ids), (ids == self.most_frequent).sum()
+        return totals

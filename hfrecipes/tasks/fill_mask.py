@@ -6,7 +6,7 @@ Adapts an encoder to the language of a domain, before it is fine-tuned for anoth
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -15,20 +15,27 @@ import numpy as np
 
 from ..errors import ConfigError, ModelError
 from ..losses import cross_entropy, token_loss
-from ..recipe import Batch, Column, Measure, Recipe, Row
+from ..models.tokenizing import require_fast_tokenizer, windows
+from ..recipe import HIGHER, IGNORED, LOWER, Batch, CardTexts, Column, Measure, Metric, Recipe, Row, detail, padding
 from . import _tokens
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
-BEST = 5  # words offered for each gap
-GAP = -1  # label of a gap that the text itself has: to be filled, and no part of the loss
+BEST = 5  # tokens that are suggested for each gap
+GAP = -1  # label of a gap that the text itself has: it is filled, and is no part of the loss
+_USAGE = """\
+from transformers import pipeline
+
+fill = pipeline("fill-mask", "{path}")
+print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
+"""
 
 
 @dataclass(kw_only=True)
 class FillMask(Recipe):
-    """Text in, words for its gaps out; trained and scored on words that are hidden from it."""
+    """Text in, tokens for its gaps out; trained and scored on words that are hidden from the model."""
 
     max_length: int = 256
     """Tokens of each block of text, special ones included; at most what the model reads."""
@@ -44,17 +51,12 @@ class FillMask(Recipe):
     columns: ClassVar[dict[str, Column]] = {
         "text": Column(("document", "content", "article", "sentence", "body", "文本", "内容")),
     }
-    defaults: ClassVar[dict[str, Any]] = {
-        "learning_rate": 5e-5,
-        "num_train_epochs": 3,
-        "per_device_train_batch_size": 8,
-        "per_device_eval_batch_size": 8,
-        "warmup_steps": 0.1,
-        "weight_decay": 0.01,
-    }
-    # `words` is what whole_word_mask needs to draw the targets.
-    targets: ClassVar[tuple[str, ...]] = ("labels", "words")
-    reduced_by: ClassVar[tuple[str, ...]] = ("labels",)
+    formats: ClassVar[tuple[str, ...]] = ("{document}",)
+    # The logits of a batch have the size of the vocabulary, so batches are small.
+    defaults: ClassVar[dict[str, Any]] = {"per_device_train_batch_size": 8, "per_device_eval_batch_size": 8}
+    metrics: ClassVar[Mapping[str, Metric]] = {"perplexity": LOWER, "accuracy": HIGHER, "loss": detail(LOWER)}
+    # `words`, the word that each token is a piece of, is for the collator, which hides words; no model reads it.
+    batch_features: ClassVar[tuple[str, ...]] = ("labels", "words")
     padding_side: ClassVar[str | None] = "right"
     samples: ClassVar[list[Row]] = [
         {"text": "The lid of the jar turns to the left."},
@@ -62,210 +64,223 @@ class FillMask(Recipe):
         {"text": "A cracked lid does not keep the air out."},
         {"text": "Turn the jar over once a day while the fruit dries."},
     ]
-    usage: ClassVar[str] = """\
-from transformers import pipeline
-
-fill = pipeline("fill-mask", "{path}")
-print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
-"""
+    card: ClassVar[CardTexts] = CardTexts(
+        purpose="Fill gaps in texts: masked language modelling.",
+        baseline="Every token is as likely as it is frequent in the training rows, whatever the tokens around it.",
+        scores="Perplexity of the hidden tokens, 1 at best, and the share of them that is predicted, from 0 to 1.",
+        usage=_USAGE,
+        example={"text": "Keep the jar in a {mask} place."},
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.mlm_probability < 1:
             raise ConfigError(f"mlm_probability: {self.mlm_probability}, expected a share between 0 and 1")
 
-    @property
-    def formats(self) -> tuple[str, ...]:
-        """As the option says."""
-        return (self.document,)
-
-    def example(self, reads: Sequence[str]) -> Row:
-        """A text with a gap."""
-        return {"text": f"Keep the jar in a {self.tokenizer.mask_token} place."}
-
-    @property
-    def best_metric(self) -> tuple[str, bool]:
-        """Perplexity of the hidden tokens."""
-        return "perplexity", False
-
-    @property
-    def headline(self) -> tuple[str, ...]:
-        """Perplexity, and how often the best guess is right."""
-        return ("perplexity", "accuracy")
-
-    @classmethod
-    def reference_columns(cls) -> list[str]:
-        """Nothing: a text is its own answer."""
-        return []
-
-    def reference(self, row: Row) -> Any:
-        """True: what is hidden stands in the text."""
+    def reference(self, row: Row) -> bool:
+        """True for every row: what is hidden is in the text itself."""
         return True
 
-    # --- rows to features, outputs to predictions ----------------------------------------------------------------
-
-    def encode(self, batch: Batch) -> Batch:
-        """Each text in blocks, the same words hidden whenever it is read; none in a text that has gaps itself."""
-        self._check_tokenizer()
-        tokens = self.windows(batch["text"], stride=0)
-        features: Batch = {"input_ids": [], "labels": [], "row": tokens["overflow_to_sample_mapping"]}
-        mask = self.tokenizer.mask_token_id
-        open_rows = {row for row, ids in zip(features["row"], tokens["input_ids"], strict=True) if mask in ids}
-        for block, (row, ids) in enumerate(zip(features["row"], tokens["input_ids"], strict=True)):
-            hidden = seen = np.array(ids)
-            if row in open_rows:
-                labels = np.where(seen == mask, GAP, -100)
-            else:
-                generator = np.random.default_rng(_hash(seen))
-                hidden, labels = self._hide(seen, self._words(tokens, block), generator)
-            features["input_ids"].append(hidden)
-            features["labels"].append(labels)
-        return {**features, "length": [len(ids) for ids in features["input_ids"]]}
-
-    def encode_for_training(self, batch: Batch) -> Batch:
-        """Texts one behind another in full blocks; what is hidden is drawn anew whenever a block is read."""
-        tokens = self._read(batch["text"])
-        end = [one for one in (self.tokenizer.sep_token_id,) if one is not None]
-        ids = [one for text in tokens["input_ids"] for one in (*text, *end)]
-        words = [
-            word for text in range(len(tokens["input_ids"])) for word in (*self._words(tokens, text), *[-1] * len(end))
-        ]
-        prefix, suffix = _tokens.frame(self)
-        room = self.max_length - len(prefix) - len(suffix)
-        blocks = [slice(start, start + room) for start in range(0, len(ids), room)]
-        framed = [[*prefix, *ids[block], *suffix] for block in blocks]
-        features: Batch = {"input_ids": framed, "length": [len(ids) for ids in framed]}
-        if self.whole_word_mask:
-            features["words"] = [[*[-1] * len(prefix), *words[block], *[-1] * len(suffix)] for block in blocks]
-        return features
-
-    def _check_tokenizer(self) -> None:
-        self.require_fast_tokenizer()
+    def adapt_to_model(self, config: PretrainedConfig, model: PreTrainedModel | None = None) -> list[str]:
+        """Refuse a tokenizer without a mask token, as those of decoders are."""
+        require_fast_tokenizer(self)
         if self.tokenizer.mask_token_id is None:
             raise ModelError("the model's tokenizer has no mask token: use an encoder such as BERT")
+        return []
 
-    def _read(self, texts: list[str]) -> Any:
-        self._check_tokenizer()
-        return _tokens.alone(self, texts)
+    # --- rows to features ----------------------------------------------------------------------------------------
 
-    def _words(self, tokens: Any, text: int) -> list[int]:
-        """Number of the word that each token is a piece of; -1 for none."""
+    def encode(self, batch: Batch) -> Batch:
+        """Blocks of each text, always with the same hidden words; nothing is hidden in a text that has gaps itself."""
+        tokens = windows(self, batch["text"], stride=0)
+        blocks, row_of_block = tokens["input_ids"], tokens["overflow_to_sample_mapping"]
+        mask = self.tokenizer.mask_token_id
+        rows_with_gaps = {row for row, ids in zip(row_of_block, blocks, strict=True) if mask in ids}
+        features: Batch = {"input_ids": [], "labels": [], "row": row_of_block, "length": []}
+        for index, row in enumerate(row_of_block):
+            ids = np.array(blocks[index])
+            if row in rows_with_gaps:
+                shown, labels = ids, np.where(ids == mask, GAP, IGNORED)
+            else:
+                # Seeded by the content, so that scores of different models are of the same hidden words.
+                generator = np.random.default_rng(_hash(ids))
+                shown, labels = self._hide(ids, self._words(tokens, index), generator)
+            features["input_ids"].append(shown)
+            features["labels"].append(labels)
+            features["length"].append(len(ids))
+        return features
+
+    def encode_for_training(self, batch: Batch) -> Batch:
+        """Texts one after another in full blocks; the collator hides words anew whenever a block is read."""
+        tokens = _tokens.alone(self, batch["text"])
+        separator = self.tokenizer.sep_token_id
+        ids: list[int] = []
+        words: list[int] = []
+        for index, text_ids in enumerate(tokens["input_ids"]):
+            ids += text_ids
+            words += self._words(tokens, index)
+            if separator is not None:
+                ids.append(separator)
+                words.append(-1)
+        before, after = _tokens.frame(self)
+        room = self.max_length - len(before) - len(after)
+        features: Batch = {"input_ids": [], "length": []}
+        if self.whole_word_mask:
+            features["words"] = []
+        for start in range(0, len(ids), room):
+            block = [*before, *ids[start : start + room], *after]
+            features["input_ids"].append(block)
+            features["length"].append(len(block))
+            if self.whole_word_mask:
+                features["words"].append([-1] * len(before) + words[start : start + room] + [-1] * len(after))
+        return features
+
+    def _words(self, tokens: Any, index: int) -> list[int]:
+        """Number of the word that each token of a text or block is a piece of, -1 for special tokens."""
         if not self.whole_word_mask:
-            return list(range(len(tokens["input_ids"][text])))
-        return [-1 if word is None else word for word in tokens.word_ids(text)]
+            # Every token counts as a word.
+            return list(range(len(tokens["input_ids"][index])))
+        return [-1 if word is None else word for word in tokens.word_ids(index)]
 
     def _hide(
         self, ids: np.ndarray, words: Sequence[int], generator: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Ids with some words hidden, and labels: the hidden ids, -100 elsewhere.
+        """Hide some of the words, at least one.
 
-        As BERT (Devlin et al. 2019): of the tokens to guess 80 % are masked, 10 % another token, 10 % as they were.
+        Args:
+            ids: Tokens of a block.
+            words: Number of the word that each token is a piece of.
+            generator: Source of the random numbers.
+
+        Returns:
+            Ids with some words hidden, and labels: the ids before that, -100 where nothing was hidden.
         """
         special = np.isin(ids, self.tokenizer.all_special_ids)
-        # Pieces of one word stand side by side, and a word's number may come again in another text.
-        starts = np.diff(np.asarray(words), prepend=-2) != 0
-        word = np.cumsum(starts) - 1
-        drawn = generator.random(word[-1] + 1 if len(word) else 0) < self.mlm_probability
-        chosen = drawn[word] & ~special
-        if not chosen.any() and not special.all():
-            chosen = (word == word[generator.choice(np.flatnonzero(~special))]) & ~special
+        # A block may have several texts, each with a word 0, so words are counted anew.
+        is_start = np.diff(np.asarray(words), prepend=-2) != 0
+        word_of_token = np.cumsum(is_start) - 1
+        number_of_words = word_of_token[-1] + 1 if len(ids) else 0
+        is_hidden_word = generator.random(number_of_words) < self.mlm_probability
+        hidden = is_hidden_word[word_of_token] & ~special
+        if not hidden.any() and not special.all():
+            # Short texts would often have nothing to predict, and no score.
+            word = word_of_token[generator.choice(np.flatnonzero(~special))]
+            hidden = (word_of_token == word) & ~special
+        # As BERT (Devlin et al. 2019): 80 % become the mask token, 10 % a random token, 10 % stay as they are.
         fate = generator.random(len(ids))
-        hidden = np.where(chosen & (fate < 0.8), self.tokenizer.mask_token_id, ids)
-        others = generator.integers(0, len(self.tokenizer), len(ids))
-        return np.where(chosen & (fate >= 0.9), others, hidden), np.where(chosen, ids, -100)
+        shown = np.where(hidden & (fate < 0.8), self.tokenizer.mask_token_id, ids)
+        random_ids = generator.integers(0, len(self.tokenizer), len(ids))
+        shown = np.where(hidden & (fate >= 0.9), random_ids, shown)
+        return shown, np.where(hidden, ids, IGNORED)
 
     def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
         """Hides words where none are hidden yet, and pads."""
         from transformers import DataCollatorForTokenClassification
 
-        return partial(self._collate, pad=DataCollatorForTokenClassification(self.tokenizer, **self.padding()))
+        return partial(self._collate, pad=DataCollatorForTokenClassification(self.tokenizer, **padding(self)))
 
     def _collate(self, features: list[Row], pad: Callable[[list[Row]], Any]) -> Any:
-        shown = []
+        batch = []
         for row in features:
             ids, labels = np.array(row["input_ids"]), row.get("labels")
             if labels is None:
-                # By content and epoch, so that a run resumed in the middle hides what it would have hidden.
+                # Seeded by content and epoch, so that a resumed run hides what an uninterrupted one would hide.
                 generator = np.random.default_rng([self.seed, self.epoch, _hash(ids)])
-                ids, labels = self._hide(ids, row.get("words") or range(len(ids)), generator)
-                labels = labels.tolist()
-            shown.append({"input_ids": ids.tolist(), "labels": labels})
-        return pad(shown)
+                words = row.get("words") or range(len(ids))
+                ids, hidden_ids = self._hide(ids, words, generator)
+                labels = hidden_ids.tolist()
+            batch.append({"input_ids": ids.tolist(), "labels": labels})
+        return pad(batch)
 
-    def loss_function(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
+    def loss(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
         """Cross entropy over the hidden tokens."""
         return partial(token_loss, item_loss=partial(cross_entropy, label_smoothing=label_smoothing))
 
+    # --- predictions and scores ----------------------------------------------------------------------------------
+
     def preprocess_logits(self, logits: Any, labels: Any) -> Any:
-        """Of each block: summed loss, number and hits of the hidden tokens; the best tokens for each open gap."""
+        """Sums over the hidden tokens of each block, and scores and ids of the best tokens for each of its gaps."""
         import torch
 
         logits = logits[0] if isinstance(logits, tuple) else logits
         gaps = labels == GAP
-        most = gaps.sum(1).max().clamp(min=1)
-        if torch.distributed.is_available() and torch.distributed.is_initialized():  # which gather tensors of one size
-            torch.distributed.all_reduce(most, op=torch.distributed.ReduceOp.MAX)
-        best = torch.full((2, len(labels), int(most), BEST), -100.0, device=logits.device)
+        most_gaps = gaps.sum(1).max().clamp(min=1)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            # Outputs of several processes are gathered, for which they must have the same size.
+            torch.distributed.all_reduce(most_gaps, op=torch.distributed.ReduceOp.MAX)
+        scores = torch.full((len(labels), int(most_gaps), BEST), -100.0, device=logits.device)
+        tokens = torch.full_like(scores, -100.0)
         for row in gaps.any(1).nonzero()[:, 0].tolist():
-            top = torch.softmax(logits[row][gaps[row]].float(), dim=-1).topk(BEST)
-            best[0, row, : len(top.values)], best[1, row, : len(top.values)] = top.values, top.indices.float()
-        return _tokens.sums(logits, labels), best[0].flatten(1), best[1].flatten(1)
+            # Row by row, because a softmax of all logits of a batch takes much memory.
+            best = torch.softmax(logits[row][gaps[row]].float(), dim=-1).topk(BEST)
+            number_of_gaps = len(best.values)
+            scores[row, :number_of_gaps] = best.values
+            tokens[row, :number_of_gaps] = best.indices.float()
+        return _tokens.sums(logits, labels), scores.flatten(1), tokens.flatten(1)
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
-        """For each row how well hidden words were guessed, and what fits the gaps that it has itself.
+        """How well the hidden tokens of each row are predicted, and what fits the gaps that it has itself.
 
-        `masked` tokens were hidden, `correct` of them guessed, with a mean `loss` in nats; `fills` are the best tokens
-        for each gap with their `score`.
+        `masked` tokens are hidden, `correct` of them are predicted, with a mean `loss` in nats; `fills` are the best
+        tokens for each gap with their `score`.
         """
-        places = encoded["row"][:]
-        sums = _tokens.by_row(outputs[0], places, len(rows))
+        row_of_block = encoded["row"][:]
+        sums, best_scores, best_tokens = outputs
         fills: list[list[list[Row]]] = [[] for _ in range(len(rows))]
-        for place, scores, tokens in zip(places, *outputs[1:], strict=True):
-            pairs = zip(scores.reshape(-1, BEST), tokens.reshape(-1, BEST), strict=True)
-            fills[place] += [self._fill(*pair) for pair in pairs if pair[0][0] >= 0]
-        return [_prediction(one, own) for one, own in zip(sums, fills, strict=True)]
+        for row, block_scores, block_tokens in zip(row_of_block, best_scores, best_tokens, strict=True):
+            gaps = zip(block_scores.reshape(-1, BEST), block_tokens.reshape(-1, BEST), strict=True)
+            for scores, tokens in gaps:
+                # Blocks with fewer gaps than the others are filled up with -100.
+                if scores[0] >= 0:
+                    fills[row].append(self._suggestions(scores, tokens))
+        sums = _tokens.by_row(sums, row_of_block, len(rows))
+        return list(map(_prediction, sums, fills))
 
-    def _fill(self, scores: np.ndarray, tokens: np.ndarray) -> list[Row]:
-        words = [self.tokenizer.decode([int(token)]).strip() for token in tokens]
-        return [{"token_str": word, "score": float(score)} for word, score in zip(words, scores, strict=True)]
-
-    # --- scores --------------------------------------------------------------------------------------------------
-
-    def baseline(self, train: Dataset) -> Callable[[Dataset], list[Row]]:
-        """Every token as likely as it is frequent in the training rows, whatever stands around it."""
-        if self.tokenizer is None:  # asked before a model is loaded, for the names of the scores
-            return lambda rows: [_prediction(np.array([0.0, 1, 0]), [])] * len(rows)
-        ids = (one for texts in train.select_columns("text").iter(1000) for one in _tokens.ids_of(self, texts["text"]))
-        return partial(self._guessed, _tokens.Frequencies(ids, len(self.tokenizer)))
-
-    def _guessed(self, frequencies: _tokens.Frequencies, rows: Dataset) -> list[Row]:
-        """What one and the same guess, and a loss that depends on the token alone, come to."""
-        made: list[Row] = []
-        for texts in rows.select_columns("text").iter(1000):
-            features = self.encode(texts)
-            sums = _tokens.by_row(frequencies.sums(features["labels"]), features["row"], len(texts["text"]))
-            made += [_prediction(one, []) for one in sums]
-        return made
-
-    def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
-        """None: what is scored are tokens.
-
-        Raises:
-            ConfigError: Always.
-        """
-        raise ConfigError("metrics: fill-mask has perplexity and accuracy, and takes no others")
+    def _suggestions(self, scores: np.ndarray, tokens: np.ndarray) -> list[Row]:
+        """The best tokens for a gap."""
+        suggestions = []
+        for score, token in zip(scores, tokens, strict=True):
+            text = self.tokenizer.decode([int(token)]).strip()
+            suggestions.append({"token_str": text, "score": float(score)})
+        return suggestions
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
-        """Perplexity of the hidden tokens, 1 at best, and the share of them guessed, from 0 to 1."""
-        masked, right = (np.array([float(one[name]) for one in predictions]) for name in ("masked", "correct"))
-        losses = np.array([one["loss"] for one in predictions]) * masked
-        return partial(_tokens.rates, masked, right, losses)
+        """Perplexity of the hidden tokens, 1 at best, and the share of them that is predicted, from 0 to 1."""
+        masked, correct, losses = (np.zeros(len(predictions)) for _ in range(3))
+        for index, prediction in enumerate(predictions):
+            masked[index], correct[index] = prediction["masked"], prediction["correct"]
+            losses[index] = prediction["loss"] * masked[index]
+        return partial(_tokens.rates, masked, correct, losses)
+
+    def baseline(self, train: Dataset) -> dict[str, Any]:
+        """How often each token occurs in the training rows."""
+        # Asked before a model is loaded, for the names of the scores alone.
+        if self.tokenizer is None:
+            return {}
+        return _tokens.count_tokens(self._token_ids(train), len(self.tokenizer))
+
+    def _token_ids(self, rows: Dataset) -> Iterator[list[int]]:
+        for batch in rows.select_columns("text").iter(1000):
+            yield from _tokens.ids_of(self, batch["text"])
+
+    def baseline_predictions(self, rows: Dataset, baseline: Mapping[str, Any]) -> list[Row]:
+        """How well the hidden tokens are predicted by how frequent they are."""
+        if self.tokenizer is None:
+            return [_prediction(np.array([0.0, 1, 0]), [])] * len(rows)
+        frequencies = _tokens.Frequencies(baseline)
+        predictions = []
+        for batch in rows.select_columns("text").iter(1000):
+            features = self.encode(batch)
+            sums = _tokens.by_row(frequencies.sums(features["labels"]), features["row"], len(batch["text"]))
+            predictions += [_prediction(row_sums, []) for row_sums in sums]
+        return predictions
 
 
 def _hash(ids: np.ndarray) -> int:
+    """A number from the ids that is the same in every process, unlike `hash`."""
     return zlib.crc32(ids.astype(np.int32).tobytes())
 
 
 def _prediction(sums: np.ndarray, fills: list[Any]) -> Row:
-    known = _tokens.as_prediction(sums)
-    return {"masked": known.pop("tokens"), **known, "fills": fills}
+    scored = _tokens.as_prediction(sums)
+    return {"masked": scored["tokens"], "correct": scored["correct"], "loss": scored["loss"], "fills": fills}

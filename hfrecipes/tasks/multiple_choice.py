@@ -7,35 +7,52 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from ..data.shapes import choices as choice_shapes
 from ..losses import cross_entropy, over_batch
-from ..recipe import Batch, Column, Measure, Recipe, Row
+from ..models.tokenizing import tokenize
+from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, padding
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
 
-_BLANK = re.compile(r"(?<![A-Za-z0-9])_+(?![A-Za-z0-9])")
+# A gap to be filled with the choice: underscores that are no part of a word such as `snake_case`.
+_GAP = re.compile(r"(?<![A-Za-z0-9])_+(?![A-Za-z0-9])")
+_USAGE = """\
+import torch
+from transformers import AutoModelForMultipleChoice, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("{path}")
+model = AutoModelForMultipleChoice.from_pretrained("{path}")
+context, question, choices = "{context}", "{question}", {choices}
+texts = [context or question] * len(choices)
+endings = [question + " " + choice if context else choice for choice in choices]
+inputs = tokenizer(texts, endings, padding=True, return_tensors="pt")
+with torch.no_grad():
+    logits = model(**{name: values[None] for name, values in inputs.items()}).logits
+print(choices[int(logits.argmax())])
+"""
 
 
 @dataclass(kw_only=True)
 class MultipleChoice(Recipe):
-    """Question and choices in, the number of the right choice out; rows may have 2 to 10 choices."""
+    """Question and choices in, the index of the right choice out; rows may have 2 to 10 choices."""
 
     label_form: choice_shapes.Form | None = None
-    """Whether labels count the choices from 0 or 1, are letters, or the choice itself; read from train where null."""
+    """Whether labels count the choices from 0 or 1, are letters, or the choice itself; inferred from train if null."""
 
     task: ClassVar[str] = "multiple-choice"
     auto_model: ClassVar[str] = "AutoModelForMultipleChoice"
     columns: ClassVar[dict[str, Column]] = {
-        "context": Column(("article", "passage", "premise", "dialogue", "文章"), optional=True),
+        # Several questions may be about the same context.
+        "context": Column(("article", "passage", "premise", "dialogue", "文章"), optional=True, grouped=True),
         "question": Column(
             ("sent", "sentence", "question_stem", "goal", "ctx", "prompt", "query", "message", "startphrase", "问题")
         ),
@@ -46,15 +63,13 @@ class MultipleChoice(Recipe):
         "id": Column(("qid", "example_id", "question_id"), passthrough=True, kind=None),
     }
     layouts: ClassVar[tuple[dict[str, str], ...]] = ({"context": "sent1", "question": "sent2"},)
-    defaults: ClassVar[dict[str, Any]] = {
-        "learning_rate": 5e-5,
-        "num_train_epochs": 3,
-        "per_device_train_batch_size": 8,
-        "per_device_eval_batch_size": 16,
-        "warmup_steps": 0.1,
-        "weight_decay": 0.01,
-    }
-    text: ClassVar[str | None] = None
+    # A row is as many texts as it has choices, so batches are smaller than elsewhere.
+    defaults: ClassVar[dict[str, Any]] = {"per_device_train_batch_size": 8, "per_device_eval_batch_size": 16}
+    metrics: ClassVar[Mapping[str, Metric]] = {"accuracy": HIGHER}
+    prediction: ClassVar[str | None] = "label"
+    # `sizes`, the number of choices of each row, tells the loss which scores belong to choices that the row has.
+    batch_features: ClassVar[tuple[str, ...]] = ("labels", "sizes")
+    loss_inputs: ClassVar[tuple[str, ...]] = ("sizes",)
     samples: ClassVar[list[Row]] = [
         {
             "question": "Is the kettle still on?",
@@ -73,149 +88,152 @@ class MultipleChoice(Recipe):
             "label": "0",
         },
     ]
-    usage: ClassVar[str] = """\
-import torch
-from transformers import AutoModelForMultipleChoice, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained("{path}")
-model = AutoModelForMultipleChoice.from_pretrained("{path}")
-context, question, choices = "{context}", "{question}", {choices}
-texts = [context or question] * len(choices)
-endings = [question + " " + choice if context else choice for choice in choices]
-inputs = tokenizer(texts, endings, padding=True, return_tensors="pt")
-with torch.no_grad():
-    logits = model(**{name: values[None] for name, values in inputs.items()}).logits
-print(choices[int(logits.argmax())])
-"""
-
-    @property
-    def best_metric(self) -> tuple[str, bool]:
-        """Accuracy."""
-        return "accuracy", True
+    card: ClassVar[CardTexts] = CardTexts(
+        purpose="Choose the right one of several answers.",
+        baseline="The position at which the right choice is most often in the training rows.",
+        scores="Accuracy, from 0 to 1.",
+        usage=_USAGE,
+    )
 
     # --- choices and labels --------------------------------------------------------------------------------------
 
-    @classmethod
-    def reference_columns(cls) -> list[str]:
-        """A label may be the text of a choice."""
-        return ["choices", "label"]
-
     def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
-        """Choices in columns of their own, with letters beside them, or that are no texts, become a list of texts."""
-        named = {column: [column, *self.columns[column].names] for column in ("choices", "label")}
-        return choice_shapes.reshaper(columns, named["choices"], named["label"])
+        """Choices in separate columns, with letters, or of another type than text become a list of texts."""
+        choices, labels = ([name, *self.columns[name].names] for name in ("choices", "label"))
+        return choice_shapes.reshaper(columns, choices, labels)
 
     def infer_labels(self, train: Dataset) -> list[str]:
-        """See what labels are: the form that fits most rows."""
-        pairs = [(row["label"], row["choices"] or []) for row in _row_by_row(train)]
-        sizes = [len(choices) for _, choices in pairs]
-        said = [f"choices: {' to '.join(map(str, sorted({min(sizes), max(sizes)})))} a row"] if sizes else []
-        if self.label_form is not None:
-            return said
-        known = [(label, choices) for label, choices in pairs if not choice_shapes.is_missing(label)]
-        fits = {
-            form: sum(choice_shapes.place_of(label, choices, form) is not None for label, choices in known)
-            for form in choice_shapes.FORMS
-        }
-        self.label_form = form = max(choice_shapes.FORMS, key=lambda one: fits[one])
-        without_first = not any(choice_shapes.place_of(label, choices, "from_0") == 0 for label, choices in known)
-        doubt = "; none of them is the first choice" if form == "from_0" and without_first else ""
-        return [*said, f"label: {choice_shapes.FORMS[form]}{doubt}; options.label_form changes that"]
+        """Infer what the labels are: the form that fits most rows."""
+        sizes = set()
+        labelled = []
+        for row in _row_by_row(train):
+            choices = row["choices"] or []
+            sizes.add(len(choices))
+            if not choice_shapes.is_missing(row["label"]):
+                labelled.append((row["label"], choices))
+        sentences = []
+        if sizes:
+            few, many = min(sizes), max(sizes)
+            sentences.append(f"choices: {few} per row" if few == many else f"choices: {few} to {many} per row")
+        if self.label_form is None:
+            self.label_form, doubt = _form_of(labelled)
+            known_as = choice_shapes.FORMS[self.label_form]
+            sentences.append(f"label: {known_as}{doubt}; options.label_form changes that")
+        return sentences
 
     def reference(self, row: Row) -> int | str | None:
-        """Number of the right choice, from 0; the label as it is where it is none of them, None where there is none."""
+        """Index of the right choice; the label itself where it matches no choice, None where the row has none."""
         label, choices = row.get("label"), row.get("choices") or []
         if choice_shapes.is_missing(label):
             return None
-        # A letter or a text among numbers is still one; a number is read in the one way alone.
-        forms = [self.label_form or "from_0", *(("letter", "text") if choice_shapes.number_of(label) is None else ())]
+        forms: list[choice_shapes.Form] = [self.label_form or "from_0"]
+        # A letter or a text among numbers can only be that; a number is always read in the form of the other labels.
+        if choice_shapes.number_of(label) is None:
+            forms += ["letter", "text"]
         for form in forms:
-            number = choice_shapes.place_of(label, choices, form)
-            if number is not None:
-                return number
+            index = choice_shapes.place_of(label, choices, form)
+            if index is not None:
+                return index
         return str(label)
 
-    def problems(self, rows: Dataset) -> dict[str, list[int]]:
-        """Rows that leave nothing to choose."""
-        problems: dict[str, list[int]] = defaultdict(list)
-        for index, choices in enumerate(rows["choices"]):
-            size = len(choices or ())
-            if not 2 <= size <= len(choice_shapes.LETTERS):
-                problems[f"there are {size} choices, expected 2 to {len(choice_shapes.LETTERS)}"].append(index)
-        return problems
-
-    def unknown_labels(self, rows: Dataset) -> dict[str, list[int]]:
-        """Labels that are none of the choices."""
-        unknown: dict[str, list[int]] = defaultdict(list)
+    def check(self, rows: Dataset) -> Iterable[Finding]:
+        """Rows without at least two choices, and labels that match none of the choices."""
+        most = len(choice_shapes.LETTERS)
+        wrong_sizes: dict[int, list[int]] = defaultdict(list)
+        unknown_labels: dict[str, list[int]] = defaultdict(list)
         for index, row in enumerate(_row_by_row(rows)):
+            size = len(row["choices"] or ())
+            if not 2 <= size <= most:
+                wrong_sizes[size].append(index)
             if isinstance(self.reference(row), str):
-                unknown[f"label {str(row['label'])[:40]!r} is none of the choices"].append(index)
-        return unknown
+                unknown_labels[str(row["label"])[:40]].append(index)
+        for size, indices in wrong_sizes.items():
+            yield Finding("error", f"there are {size} choices, expected 2 to {most}", indices)
+        for label, indices in unknown_labels.items():
+            yield Finding("unknown", f"label {label!r} is none of the choices", indices)
 
-    def groups(self, rows: Dataset) -> Sequence[Any] | None:
-        """The context, which several questions may share."""
-        return [hash(context) for context in rows["context"]] if "context" in rows.column_names else None
-
-    # --- rows to features, outputs to predictions ----------------------------------------------------------------
+    # --- rows to features ----------------------------------------------------------------------------------------
 
     def encode(self, batch: Batch) -> Batch:
-        """Tokens of each choice behind its question; a gap `_` in the question is filled with the choice."""
-        sizes = [len(choices) for choices in batch["choices"]]
-        contexts = batch.get("context") or [None] * len(sizes)
-        rows = zip(contexts, batch["question"], batch["choices"], strict=True)
-        parts = [self._pair(context, question, choice) for context, question, choices in rows for choice in choices]
-        firsts, seconds, shortened = map(list, zip(*parts, strict=True))
-        # The choice stands at the end of the second text, and is what must not be cut.
-        tokens = self.tokenize(firsts, seconds, max_length=self.max_length, cut="only_first")
-        features: Batch = {name: _parts(values, sizes) for name, values in tokens.items()}
-        features["length"] = [max(lengths) for lengths in features["length"]]
-        features["cut"] = [any(cut) for cut in _parts(list(map(max, tokens["cut"], shortened)), sizes)]
-        features["choices"] = sizes
+        """Tokens of the question with each choice; a gap `_` in the question is filled with the choice."""
+        contexts = batch.get("context") or [None] * len(batch["question"])
+        firsts, seconds, shortened, sizes = [], [], [], []
+        for context, question, choices in zip(contexts, batch["question"], batch["choices"], strict=True):
+            sizes.append(len(choices))
+            for choice in choices:
+                first, second, is_shortened = self._pair(context, question, choice)
+                firsts.append(first)
+                seconds.append(second)
+                shortened.append(is_shortened)
+        # The choice is in the second text, which must stay whole.
+        tokens = tokenize(self, firsts, seconds, truncation="only_first")
+        tokens["over_max_length"] = np.logical_or(tokens["over_max_length"], shortened).tolist()
+        features: Batch = {name: _split_by_row(values, sizes) for name, values in tokens.items()}
+        # A row is as long as its longest choice, and truncated if one of its choices is.
+        features["length"] = list(map(max, features["length"]))
+        features["over_max_length"] = list(map(any, features["over_max_length"]))
+        features["sizes"] = sizes
         if "label" in batch:
-            features["labels"] = [_number(self.reference(row)) for row in _row_by_row(batch)]
+            features["labels"] = [_label(self.reference(row)) for row in _row_by_row(batch)]
         return features
 
     def _pair(self, context: str | None, question: str, choice: str) -> tuple[str, str, bool]:
-        """First and second text of a choice, and whether one was shortened so that the choice has room."""
-        # A quarter at least is left for the first text.
+        """First and second text of a choice, and whether question or choice was shortened.
+
+        Without context and gap the texts are question and choice, otherwise the context, or the question again, and
+        the question with the choice.
+        """
+        # At least a quarter of the tokens is left for the first text.
         room = (self.max_length - self.tokenizer.num_special_tokens_to_add(pair=True)) * 3 // 4
-        kept, asked = self._kept(choice, room, from_end=False), question
-        gap = _BLANK.search(question)
-        if (context or gap) and len(f"{question}{kept}".encode()) >= room:
-            asked = self._kept(question, room - self._size(kept) - 1, from_end=True)
-            gap = _BLANK.search(asked)
-        filled = f"{asked[: gap.start()]}{kept}{asked[gap.end() :]}" if gap else f"{asked} {kept}".lstrip()
-        is_cut = kept != choice or asked != question
-        return (context or question), (filled if context or _BLANK.search(question) else kept), is_cut
+        kept_choice, kept_question = self._shorten(choice, room, keep="start"), question
+        has_gap = _GAP.search(question) is not None
+        if (context or has_gap) and len(f"{question}{kept_choice}".encode()) >= room:
+            # The end of a question is what the choice continues, so its start is dropped.
+            room -= len(self.tokenizer(kept_choice, add_special_tokens=False)["input_ids"]) + 1
+            kept_question = self._shorten(question, room, keep="end")
+        is_shortened = kept_choice != choice or kept_question != question
+        if not context and not has_gap:
+            return question, kept_choice, is_shortened
+        gap = _GAP.search(kept_question)
+        if gap:
+            filled = f"{kept_question[: gap.start()]}{kept_choice}{kept_question[gap.end() :]}"
+        else:
+            filled = f"{kept_question} {kept_choice}".lstrip()
+        return context or question, filled, is_shortened
 
-    def _size(self, text: str) -> int:
-        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def _kept(self, text: str, most: int, *, from_end: bool) -> str:
-        """As much of the text as makes that many tokens, its end or its start."""
-        if len(text.encode()) <= most or not self.tokenizer.is_fast:  # a token has a byte or more
+    def _shorten(self, text: str, most: int, *, keep: Literal["start", "end"]) -> str:
+        """The text, without what is beyond that many tokens."""
+        # A token has at least one byte. A slow tokenizer does not know which characters a token is made of.
+        if len(text.encode()) <= most or not self.tokenizer.is_fast:
             return text
         offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
         if len(offsets) <= most:
             return text
         if most <= 0:
             return ""
-        return text[offsets[-most][0] :] if from_end else text[: offsets[most - 1][1]]
+        if keep == "end":
+            start, _ = offsets[-most]
+            return text[start:]
+        _, end = offsets[most - 1]
+        return text[:end]
 
     def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
-        """Pads texts, and rows of fewer choices with their first one, which the loss leaves out."""
+        """Pads texts to the same length, and rows to the same number of choices."""
         from transformers import DataCollatorWithPadding
 
-        return partial(_collate, pad=DataCollatorWithPadding(self.tokenizer, **self.padding()))
+        return partial(_collate, pad=DataCollatorWithPadding(self.tokenizer, **padding(self)))
 
-    def loss_function(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
+    def loss(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
         """Cross entropy over the choices that a row has."""
         return partial(_loss, label_smoothing=label_smoothing)
 
+    # --- predictions and scores ----------------------------------------------------------------------------------
+
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
-        """`label` (number of the choice, from 0), the `choice`, its `score`, and the `scores` of all."""
+        """`label` (index of the choice), the `choice`, its `score`, and the `scores` of all choices."""
         predictions = []
-        for row, logits, size in zip(rows, outputs, encoded["choices"], strict=True):
+        for row, logits, size in zip(rows, outputs, encoded["sizes"], strict=True):
+            # The largest logit is subtracted first, so that the exponential does not overflow.
             odds = np.exp(logits[:size].astype(np.float64) - logits[:size].max())
             scores = (odds / odds.sum()).tolist()
             best = int(np.argmax(scores))
@@ -223,25 +241,32 @@ print(choices[int(logits.argmax())])
             predictions.append({"label": best, "choice": choice, "score": scores[best], "scores": scores})
         return predictions
 
-    # --- scores --------------------------------------------------------------------------------------------------
-
-    def baseline(self, train: Dataset) -> Callable[[Dataset], list[Row]]:
-        """The place where the right choice stands most often in the training rows."""
-        places = Counter(
-            reference for reference in map(self.reference, _row_by_row(train)) if isinstance(reference, int)
-        )
-        most = max(sorted(places), key=places.__getitem__, default=0)
-        return lambda rows: [_certain(choices, min(most, len(choices) - 1)) for choices in rows["choices"]]
-
-    def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
-        """Numbers of the choices, -100 for a label that is none of them."""
-        return [prediction["label"] for prediction in predictions], list(map(_number, references))
-
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """Accuracy, from 0 to 1."""
-        predicted, reference = self.metric_inputs(predictions, references)
-        right = np.array([one == other for one, other in zip(predicted, reference, strict=True)], dtype=np.float64)
+        right = np.zeros(len(references))
+        for index, (prediction, reference) in enumerate(zip(predictions, references, strict=True)):
+            # A reference that is a text matches no choice, and so the row counts as wrong.
+            right[index] = prediction["label"] == reference
         return lambda weights: {"accuracy": weights @ right / weights.sum(1)}
+
+    def baseline(self, train: Dataset) -> dict[str, Any]:
+        """The position at which the right choice is most often; the first one of several."""
+        counts: Counter[int] = Counter()
+        for row in _row_by_row(train):
+            reference = self.reference(row)
+            if isinstance(reference, int):
+                counts[reference] += 1
+        return {"position": max(sorted(counts), key=counts.__getitem__, default=0)}
+
+    def baseline_predictions(self, rows: Dataset, baseline: Mapping[str, Any]) -> list[Row]:
+        """The choice at that position, or the last one of a row with fewer choices."""
+        predictions = []
+        for choices in rows["choices"]:
+            index = min(baseline["position"], len(choices) - 1)
+            scores = [0.0] * len(choices)
+            scores[index] = 1.0
+            predictions.append({"label": index, "choice": choices[index], "score": 1.0, "scores": scores})
+        return predictions
 
 
 def _row_by_row(columns: Any) -> Iterator[Row]:
@@ -250,48 +275,73 @@ def _row_by_row(columns: Any) -> Iterator[Row]:
         yield {"choices": choices, "label": label}
 
 
-def _number(label: Any) -> int:
-    """The choice, or -100 for a label that is none: it counts as wrong, and the loss ignores it."""
-    return label if isinstance(label, int) else -100
+def _form_of(labelled: list[tuple[Any, list[str]]]) -> tuple[choice_shapes.Form, str]:
+    """The form that fits most labels, and what makes that doubtful, to be added to the sentence about it.
+
+    Args:
+        labelled: Label and choices of each row.
+    """
+    counts: Counter[choice_shapes.Form] = Counter()
+    first_is_right = False
+    for label, choices in labelled:
+        for form in choice_shapes.FORMS:
+            counts[form] += choice_shapes.place_of(label, choices, form) is not None
+        first_is_right |= choice_shapes.place_of(label, choices, "from_0") == 0
+    # Of several forms that fit equally well, the first one is taken.
+    best = max(choice_shapes.FORMS, key=counts.__getitem__)
+    # Labels that count from 1 look like this too, if the last choice is never the right one.
+    if best == "from_0" and not first_is_right:
+        return best, "; none of them is the first choice"
+    return best, ""
 
 
-def _certain(choices: list[str], place: int) -> Row:
-    scores = [float(other == place) for other in range(len(choices))]
-    return {"label": place, "choice": choices[place], "score": 1.0, "scores": scores}
+def _label(reference: Any) -> int:
+    """Index of the choice; a label that matches none of them is ignored by the loss, and counts as wrong."""
+    return reference if isinstance(reference, int) else IGNORED
 
 
-def _parts(values: list[Any], sizes: list[int]) -> list[list[Any]]:
-    """The values of each row, of those of all its choices."""
-    ends = np.cumsum(sizes).tolist()
-    return [values[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+def _split_by_row(values: list[Any], sizes: list[int]) -> list[list[Any]]:
+    """The values of all choices as one list per row."""
+    parts, start = [], 0
+    for size in sizes:
+        parts.append(values[start : start + size])
+        start += size
+    return parts
 
 
 def _collate(features: list[Row], pad: Callable[[list[Row]], Any]) -> Any:
     import torch
 
-    sizes = [len(row["input_ids"]) for row in features]
-    most = max(sizes)
-    texts = [
-        {name: row[name][place if place < size else 0] for name in row if name != "labels"}
-        for row, size in zip(features, sizes, strict=True)
-        for place in range(most)
-    ]
-    batch = {name: values.view(len(features), most, -1) for name, values in pad(texts).items()}
-    if "labels" in features[0]:
-        # The number of choices stands at the right one: what the loss must know, in as many labels as there are rows.
-        batch["labels"] = torch.full((len(features), most), -100)
-        for place, (row, size) in enumerate(zip(features, sizes, strict=True)):
-            if row["labels"] >= 0:
-                batch["labels"][place, row["labels"]] = size
+    rows, most = len(features), max(len(row["input_ids"]) for row in features)
+    texts = []
+    for row in features:
+        inputs = {name: values for name, values in row.items() if name not in MultipleChoice.batch_features}
+        for choice in range(most):
+            # A row with fewer choices repeats its first one, which loss and predictions leave out.
+            index = choice if choice < len(row["input_ids"]) else 0
+            texts.append({name: values[index] for name, values in inputs.items()})
+    batch = {name: values.view(rows, most, -1) for name, values in pad(texts).items()}
+    for name in MultipleChoice.batch_features:
+        # Rows to predict have no labels.
+        if name in features[0]:
+            batch[name] = torch.tensor([row[name] for row in features])
     return batch
 
 
 def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None, *, label_smoothing: float = 0.0) -> Any:
+    """Cross entropy over the choices of each row, summed over rows and divided by the rows of the whole batch.
+
+    Args:
+        outputs: With `logits`, (rows, choices), and `sizes`, the number of choices of each row, (rows,).
+        labels: Index of the right choice, (rows,), -100 where it is not known.
+        num_items_in_batch: Labels in the whole batch, of which this may be a part.
+        label_smoothing: Share of the target that is spread evenly over the choices of the row.
+    """
     import torch
 
-    known = labels.amax(dim=1) >= 0
-    logits, labels = outputs["logits"][known].float(), labels[known]
-    sizes, right = labels.max(dim=1)
-    there = torch.arange(logits.shape[1], device=logits.device) < sizes[:, None]
-    losses = cross_entropy(logits.masked_fill(~there, -torch.inf), right, label_smoothing, there)
+    known = labels >= 0
+    logits, sizes, labels = outputs["logits"][known].float(), outputs["sizes"][known], labels[known]
+    # Scores beyond the size of a row belong to no choice of it: without them, a row costs what it costs alone.
+    is_choice = torch.arange(logits.shape[1], device=logits.device) < sizes[:, None]
+    losses = cross_entropy(logits.masked_fill(~is_choice, -torch.inf), labels, label_smoothing, is_choice)
     return over_batch(losses.sum(), max(len(labels), 1), num_items_in_batch)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..recipe import Batch, Column, Measure, Recipe, Row
+from ..recipe import PERCENT, Batch, CardTexts, Column, Measure, Metric, Recipe, Row, Writer
 from . import _seq2seq
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PretrainedConfig
+    from transformers import PretrainedConfig, PreTrainedModel
 
-LEAD = 3  # sentences that the trivial summary takes
+LEAD = 3  # sentences of the document that the baseline takes
 
 
 @dataclass(kw_only=True)
@@ -26,11 +26,11 @@ class Summarization(Recipe):
     max_target_length: int = 128
     """Tokens of a summary at most, learnt or generated."""
     num_beams: int = 1
-    """Beams that summaries are searched with; 4 costs more and often reads better."""
+    """Beams of the search for a summary; 4 takes longer and often reads better."""
     prefix: str | None = None
     """Text before each document, as T5 was trained with; read from the model where null."""
     characters: bool | None = None
-    """Whether ROUGE counts words of any script, Chinese and Japanese by letter; read from the summaries where null."""
+    """Whether ROUGE counts words of any script, Chinese and Japanese by character; null reads it off the summaries."""
 
     task: ClassVar[str] = "summarization"
     auto_model: ClassVar[str] = "AutoModelForSeq2SeqLM"
@@ -44,12 +44,15 @@ class Summarization(Recipe):
         "references": Column(("summaries",), reference=True, optional=True, passthrough=True, kind=["string"]),
     }
     defaults: ClassVar[dict[str, Any]] = _seq2seq.DEFAULTS
-    lora: ClassVar[str | None] = "SEQ_2_SEQ_LM"
-    trainer: ClassVar[str] = "Seq2SeqTrainer"
-    cut_by: ClassVar[dict[str, str]] = _seq2seq.CUT_BY
-    refused: ClassVar[dict[str, str]] = _seq2seq.REFUSED
-    text: ClassVar[str | None] = "document"
-    percent: ClassVar[tuple[str, ...]] = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+    prediction: ClassVar[str | None] = "summary_text"
+    # ROUGE-L picks the checkpoint: it also looks at the order of the words.
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        "rougeL": PERCENT,
+        "rouge1": PERCENT,
+        "rouge2": PERCENT,
+        "rougeLsum": PERCENT,
+        **_seq2seq.LENGTH_METRICS,
+    }
     packages: ClassVar[tuple[str, ...]] = ("rouge_score",)
     samples: ClassVar[list[Row]] = [
         {
@@ -73,109 +76,127 @@ class Summarization(Recipe):
             "summary": "The accounts are right, and the fee stays the same.",
         },
     ]
-    usage: ClassVar[str] = """\
+    card: ClassVar[CardTexts] = CardTexts(
+        purpose="Writes a short text that says what matters in a long one.",
+        baseline="The first three sentences of the document.",
+        scores="F-measures of ROUGE against the best reference, from 0 to 100; `generated_tokens` is the mean number "
+        "of tokens, `at_limit` the share of summaries that stop at the limit without an end.",
+        usage="""\
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("{path}")
 model = AutoModelForSeq2SeqLM.from_pretrained("{path}")
 inputs = tokenizer("{prefix}{document}", return_tensors="pt")
 print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_tokens=True))
-"""
+""",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _seq2seq.check(self)
-
-    @property
-    def best_metric(self) -> tuple[str, bool]:
-        """ROUGE-L."""
-        return "rougeL", True
-
-    @property
-    def headline(self) -> tuple[str, ...]:
-        """The usual ROUGEs, and how often summaries were cut off."""
-        return ("rouge1", "rouge2", "rougeL", "rougeLsum", "at_limit")
+        _seq2seq.check_options(self)
 
     # --- rows ----------------------------------------------------------------------------------------------------
 
     def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
-        """Sentences become a document; of several summaries the first is to learn from, all to be scored against."""
-        own = {name.strip().lower(): name for name in columns}
-        document, summary = (
-            next((own[name] for name in (column, *self.columns[column].names) if name in own), None)
-            for column in ("document", "summary")
-        )
-        lists = [name if name and hasattr(columns[name], "feature") else None for name in (document, summary)]
-        return partial(_from_lists, document=lists[0], summary=lists[1]) if any(lists) else None
+        """Lists of sentences become a document; of several summaries the first is learnt, and all are references."""
+        document = self._list_column(columns, "document")
+        summary = self._list_column(columns, "summary")
+        if document is None and summary is None:
+            return None
+        return partial(_from_lists, document=document, summary=summary)
 
-    @classmethod
-    def reference_columns(cls) -> list[str]:
-        """The summary, and others of the same document."""
-        return ["summary", "references"]
-
-    def reference(self, row: Row) -> Any:
-        """All wanted summaries; None where there is none."""
-        return _seq2seq.wanted(row.get("summary"), row.get("references")) or None
+    def _list_column(self, columns: Mapping[str, Any], column: str) -> str | None:
+        """Name of the column that means `column`, if its cells are lists."""
+        by_lowercase = {name.strip().lower(): name for name in columns}
+        for usual in (column, *self.columns[column].names):
+            if usual in by_lowercase:
+                name = by_lowercase[usual]
+                # In `datasets`, the type of a list has a `feature`: that of its items.
+                return name if hasattr(columns[name], "feature") else None
+        return None
 
     def infer_labels(self, train: Dataset) -> list[str]:
-        """See whether summaries are in letters other than a to z."""
+        """Infer `characters` from the scripts of the summaries."""
         if self.characters is not None:
             return []
         from ..metrics._text import SCRIPTS, is_foreign
 
-        self.characters = is_foreign(_seq2seq.texts(train, "summary"))
-        return [SCRIPTS] * self.characters
+        self.characters = is_foreign(_seq2seq.all_references(train, "summary"))
+        return [SCRIPTS] if self.characters else []
 
-    def adapt_to_model(self, model_config: PretrainedConfig) -> list[str]:
+    def reference(self, row: Row) -> Any:
+        """All reference summaries; None where there is none."""
+        return _seq2seq.references_of(row.get("summary"), row.get("references")) or None
+
+    # --- model ---------------------------------------------------------------------------------------------------
+
+    def adapt_to_model(self, config: PretrainedConfig, model: PreTrainedModel | None = None) -> list[str]:
         """The prefix that the model knows, and how much it can write."""
-        return [*_seq2seq.infer_prefix(self, model_config, self.task), *_seq2seq.fit_target_length(self, model_config)]
+        if model is not None:  # its config, before, decided everything
+            return []
+        sentences = _seq2seq.infer_prefix(self, config, self.task)
+        return sentences + _seq2seq.fit_target_length(self, config)
 
-    # --- rows to features, outputs to predictions ----------------------------------------------------------------
+    @property
+    def writer(self) -> Writer:
+        """Generates summaries."""
+        return _seq2seq.Seq2SeqWriter(self)
+
+    # --- features, predictions and scores ------------------------------------------------------------------------
 
     def encode(self, batch: Batch) -> Batch:
         """Tokens of document and summary."""
         return _seq2seq.encode(self, batch, "document", "summary")
 
-    generation = _seq2seq.generation
     collator = _seq2seq.collator
-    loss_function = _seq2seq.loss_function
+    loss = _seq2seq.loss
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
-        """`summary_text`, its number of `tokens`, and whether it ends `at_limit`."""
+        """`summary_text`, its number of `tokens`, and whether it stops `at_limit` without an end."""
         return _seq2seq.decode(self, outputs, "summary_text")
 
-    # --- scores --------------------------------------------------------------------------------------------------
-
-    def baseline(self, train: Dataset) -> Callable[[Dataset], list[Row]]:
-        """The first three sentences of the document."""
-        return lambda rows: [{"summary_text": _lead(text)} for text in rows["document"]]
-
-    def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
-        """Summaries, and the first gold one."""
-        return [one["summary_text"] for one in predictions], [reference[0] for reference in references]
-
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
-        """ROUGE F-measures, 0 to 100, of the best reference; tokens written, and the share that ends at the limit."""
+        """ROUGE against the best reference, lengths."""
         from ..metrics import _text
 
-        texts = [one["summary_text"] for one in predictions]
-        found = _text.rouge(texts, references, letters=bool(self.characters))
-        return partial(_seq2seq.means, {**found, **_seq2seq.lengths(predictions)})
+        texts = [prediction["summary_text"] for prediction in predictions]
+        values = _text.rouge(texts, references, letters=bool(self.characters))
+        return partial(_seq2seq.means, {**values, **_seq2seq.lengths(predictions)})
 
+    def baseline(self, train: Dataset) -> dict[str, Any]:
+        """Nothing: a summary is taken from its document."""
+        return {}
 
-def _lead(text: str) -> str:
-    from ..metrics._text import sentences
+    def baseline_predictions(self, rows: Dataset, baseline: Mapping[str, Any]) -> list[Row]:
+        """The first sentences of each document, where news and reports say what matters."""
+        from ..metrics._text import sentences
 
-    return (" " if " " in text else "").join(sentences(text)[:LEAD])
+        predictions = []
+        for text in rows["document"]:
+            # Chinese and Japanese have no spaces, neither between sentences.
+            separator = " " if " " in text else ""
+            predictions.append({"summary_text": separator.join(sentences(text)[:LEAD])})
+        return predictions
 
 
 def _from_lists(batch: Batch, document: str | None, summary: str | None) -> Batch:
-    made = {name: values for name, values in batch.items() if name not in (document, summary)}
+    """Documents and summaries from columns of lists.
+
+    Args:
+        batch: Rows.
+        document: Column of lists of sentences; None where documents are texts.
+        summary: Column of lists of summaries; None where there is one summary each.
+    """
+    columns = {name: cells for name, cells in batch.items() if name not in (document, summary)}
     if document is not None:
-        made["document"] = [
-            None if cell is None else " ".join(str(one) for one in cell if one is not None) for cell in batch[document]
-        ]
+        columns["document"] = [_joined(cell) for cell in batch[document]]
     if summary is not None:
-        made["summary"] = [cell[0] if cell else None for cell in batch[summary]]
-        made["references"] = batch[summary]
-    return made
+        columns["summary"] = [cell[0] if cell else None for cell in batch[summary]]
+        columns["references"] = batch[summary]
+    return columns
+
+
+def _joined(sentences: list[Any] | None) -> str | None:
+    if sentences is None:  # an empty cell, which the checks of the rows report
+        return None
+    return " ".join(str(sentence) for sentence in sentences if sentence is not None)

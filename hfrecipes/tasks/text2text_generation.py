@@ -1,4 +1,4 @@
-"""Write a text that answers, rewrites or completes another.
+"""Write a text that answers, rewrites or completes another one.
 
 Questions with or without a text to read (generative question answering), instructions, corrections, any text to text.
 """
@@ -16,12 +16,12 @@ import numpy as np
 from ..data.shapes import answers as answer_shapes
 from ..data.shapes.cells import below
 from ..errors import DataError
-from ..recipe import Batch, Column, Measure, Recipe, Row
+from ..recipe import PERCENT, Batch, CardTexts, Column, Measure, Metric, Recipe, Row, Writer
 from . import _seq2seq
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PretrainedConfig
+    from transformers import PretrainedConfig, PreTrainedModel
 
 
 @dataclass(kw_only=True)
@@ -33,11 +33,11 @@ class Text2TextGeneration(Recipe):
     max_target_length: int = 128
     """Tokens of an output at most, learnt or generated."""
     num_beams: int = 1
-    """Beams that outputs are searched with; 4 costs more and often reads better."""
+    """Beams of the search for an output; 4 takes longer and often reads better."""
     prefix: str = ""
     """Text before each input."""
     characters: bool | None = None
-    """Whether F1 counts Chinese and Japanese letters, not words; read from the outputs where null."""
+    """Whether F1 counts Chinese and Japanese by character and not by word; inferred from the outputs where null."""
     normalize: Literal["squad"] | None = None
     """Whether exact match and F1 compare texts as SQuAD does, without case, punctuation and articles."""
 
@@ -51,12 +51,14 @@ class Text2TextGeneration(Recipe):
         "references": Column(reference=True, optional=True, passthrough=True, kind=["string"]),
     }
     defaults: ClassVar[dict[str, Any]] = _seq2seq.DEFAULTS
-    lora: ClassVar[str | None] = "SEQ_2_SEQ_LM"
-    trainer: ClassVar[str] = "Seq2SeqTrainer"
-    cut_by: ClassVar[dict[str, str]] = _seq2seq.CUT_BY
-    percent: ClassVar[tuple[str, ...]] = ("exact_match", "f1", "chrf")
-    refused: ClassVar[dict[str, str]] = _seq2seq.REFUSED
-    text: ClassVar[str | None] = "input"
+    prediction: ClassVar[str | None] = "generated_text"
+    # chrF picks the checkpoint: it also tells how near an output is that is not right yet.
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        "chrf": PERCENT,
+        "exact_match": PERCENT,
+        "f1": PERCENT,
+        **_seq2seq.LENGTH_METRICS,
+    }
     packages: ClassVar[tuple[str, ...]] = ("sacrebleu",)
     samples: ClassVar[list[Row]] = [
         {"input": "cant come thu", "output": "I am sorry, I cannot come on Thursday."},
@@ -64,142 +66,158 @@ class Text2TextGeneration(Recipe):
         {"input": "thx for the cake", "output": "Thank you very much for the cake."},
         {"input": "pls call back", "output": "Could you call me back, please?"},
     ]
-    usage: ClassVar[str] = """\
+    card: ClassVar[CardTexts] = CardTexts(
+        purpose="Writes a text that answers, rewrites or completes another one.",
+        baseline="The most frequent output of the training rows.",
+        scores="Exact match and F1 against the best reference, and chrF of the corpus, from 0 to 100; "
+        "`generated_tokens` is the mean number of tokens, `at_limit` the share of outputs that stop at the limit "
+        "without an end.",
+        usage="""\
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("{path}")
 model = AutoModelForSeq2SeqLM.from_pretrained("{path}")
 inputs = tokenizer("{prefix}{input}", return_tensors="pt")
 print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_tokens=True))
-"""
+""",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _seq2seq.check(self)
-
-    @property
-    def best_metric(self) -> tuple[str, bool]:
-        """chrF, which sees how near an output is that is not yet right."""
-        return "chrf", True
-
-    @property
-    def headline(self) -> tuple[str, ...]:
-        """Agreement, and how often outputs were cut off."""
-        return ("exact_match", "f1", "chrf", "at_limit")
+        _seq2seq.check_options(self)
 
     # --- rows ----------------------------------------------------------------------------------------------------
 
     def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
-        """Instructions with their input, and questions with their context and answers, become input and output."""
+        """Instructions with their input, and questions with context and answers, become input and output."""
         if "instruction" in columns:
-            return partial(_from_instructions, more=next((one for one in ("input", "context") if one in columns), None))
+            # Alpaca calls the text that an instruction is about `input`, Dolly calls it `context`.
+            about = next((name for name in ("input", "context") if name in columns), None)
+            return partial(_from_instructions, about=about)
         if "question" in columns and "input" not in columns:
             answers = next((name for name in ("answers", *answer_shapes.TEXTS) if name in columns), None)
             return partial(_from_questions, answers=answers)
         return None
 
-    @classmethod
-    def reference_columns(cls) -> list[str]:
-        """The output, and others of the same input."""
-        return ["output", "references"]
-
-    def reference(self, row: Row) -> Any:
-        """All wanted outputs; None where there is none."""
-        return _seq2seq.wanted(row.get("output"), row.get("references")) or None
-
     def infer_labels(self, train: Dataset) -> list[str]:
-        """See whether outputs are Chinese or Japanese."""
+        """Infer `characters`: whether outputs are Chinese or Japanese."""
         if self.characters is not None:
             return []
         from ..metrics._squad import mostly_cjk
 
-        self.characters = mostly_cjk(_seq2seq.texts(train, "output"))
-        return ["f1 counts letters; options.characters changes that"] * self.characters
+        self.characters = mostly_cjk(_seq2seq.all_references(train, "output"))
+        return ["F1 counts characters; options.characters changes that"] if self.characters else []
 
-    def adapt_to_model(self, model_config: PretrainedConfig) -> list[str]:
+    def reference(self, row: Row) -> Any:
+        """All reference outputs; None where there is none."""
+        return _seq2seq.references_of(row.get("output"), row.get("references")) or None
+
+    # --- model ---------------------------------------------------------------------------------------------------
+
+    def adapt_to_model(self, config: PretrainedConfig, model: PreTrainedModel | None = None) -> list[str]:
         """How much the model can write."""
-        return _seq2seq.fit_target_length(self, model_config)
+        if model is not None:  # its config, before, decided everything
+            return []
+        return _seq2seq.fit_target_length(self, config)
 
-    # --- rows to features, outputs to predictions ----------------------------------------------------------------
+    @property
+    def writer(self) -> Writer:
+        """Generates outputs."""
+        return _seq2seq.Seq2SeqWriter(self)
+
+    # --- features, predictions and scores ------------------------------------------------------------------------
 
     def encode(self, batch: Batch) -> Batch:
         """Tokens of input and output."""
         return _seq2seq.encode(self, batch, "input", "output")
 
-    generation = _seq2seq.generation
     collator = _seq2seq.collator
-    loss_function = _seq2seq.loss_function
+    loss = _seq2seq.loss
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
-        """`generated_text`, its number of `tokens`, and whether it ends `at_limit`."""
+        """`generated_text`, its number of `tokens`, and whether it stops `at_limit` without an end."""
         return _seq2seq.decode(self, outputs, "generated_text")
 
-    # --- scores --------------------------------------------------------------------------------------------------
-
-    def baseline(self, train: Dataset) -> Callable[[Dataset], list[Row]]:
-        """The output that train has most often."""
-        counts = Counter(_seq2seq.texts(train, "output"))
-        most = max(sorted(counts), key=counts.__getitem__, default="")
-        return lambda rows: [{"generated_text": most}] * len(rows)
-
-    def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
-        """Outputs, and the first gold one."""
-        return [one["generated_text"] for one in predictions], [reference[0] for reference in references]
-
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
-        """Exact match and F1 of the best reference, chrF of the corpus, 0 to 100; lengths."""
+        """Exact match and F1 against the best reference, chrF of the corpus, lengths."""
         from ..metrics._text import Corpus
 
-        texts = [one["generated_text"] for one in predictions]
-        values = {}
-        for name, agree in zip(("exact_match", "f1"), self._agreement(), strict=True):
-            best = [max(map(partial(agree, text), wanted)) for text, wanted in zip(texts, references, strict=True)]
-            values[name] = 100 * np.array(best)
-        values |= _seq2seq.lengths(predictions)
+        texts = [prediction["generated_text"] for prediction in predictions]
+        exact, f1 = self._agreement()
+        values = {
+            "exact_match": _seq2seq.best_of(exact, texts, references),
+            "f1": _seq2seq.best_of(f1, texts, references),
+            **_seq2seq.lengths(predictions),
+        }
         corpus = Corpus(texts, references, names=["chrf"])
         self.signatures = corpus.signatures
-        return lambda weights: {**_seq2seq.means(values, weights), **corpus.measure(weights)}
+        return partial(_measure, corpus, values)
 
     def _agreement(self) -> tuple[Callable[[str, str], float], Callable[[str, str], float]]:
-        """How exact match and F1 compare a text with a reference, 0 to 1."""
+        """Exact match and F1 of a text and a reference, 0 to 1, as the options ask for."""
         from ..metrics import _squad, _text
 
         if self.normalize is None:
             return _text.exact, partial(_text.token_f1, characters=bool(self.characters))
-        return (_squad.cmrc_exact, _squad.cmrc_f1) if self.characters else (_squad.exact, _squad.f1_v1)
+        if self.characters:
+            return _squad.cmrc_exact, _squad.cmrc_f1
+        return _squad.exact, _squad.f1_v1
+
+    def baseline(self, train: Dataset) -> dict[str, Any]:
+        """The most frequent output of the training rows."""
+        counts = Counter(_seq2seq.all_references(train, "output"))
+        # Sorted first, so that among equally frequent outputs the order of the rows does not decide.
+        return {"output": max(sorted(counts), key=counts.__getitem__, default="")}
+
+    def baseline_predictions(self, rows: Dataset, baseline: Mapping[str, Any]) -> list[Row]:
+        """The same output for every row."""
+        return [{"generated_text": baseline["output"]}] * len(rows)
 
 
-def _from_instructions(batch: Batch, more: str | None) -> Batch:
-    """`instruction` and, where there is one, the text that it is about, one below the other."""
-    texts = batch[more] if more else [None] * len(batch["instruction"])
-    made = {name: values for name, values in batch.items() if name not in ("instruction", more)}
-    made["input"] = [below(*pair) for pair in zip(batch["instruction"], texts, strict=True)]
-    return made
+def _measure(corpus: Any, values: dict[str, np.ndarray], weights: np.ndarray) -> dict[str, np.ndarray]:
+    return {**_seq2seq.means(values, weights), **corpus.measure(weights)}
+
+
+def _from_instructions(batch: Batch, about: str | None) -> Batch:
+    """`instruction` and, where there is one, the text that it is about, joined to one input."""
+    columns = dict(batch)
+    instructions = columns.pop("instruction")
+    texts = columns.pop(about) if about else [None] * len(instructions)
+    columns["input"] = [below(instruction, text) for instruction, text in zip(instructions, texts, strict=True)]
+    return columns
 
 
 def _from_questions(batch: Batch, answers: str | None) -> Batch:
-    """Question and, where there is one, context; the first answer to learn from, all to be scored against."""
-    contexts = batch.get("context") or [None] * len(batch["question"])
-    made = {name: values for name, values in batch.items() if name not in ("question", "context", answers)}
-    made["input"] = [_question(*pair) for pair in zip(batch["question"], contexts, strict=True)]
-    if answers is not None:
-        texts = [_texts(cell) for cell in batch[answers]]
-        made["output"] = [several[0] if several else None for several in texts or []]
-        made["references"] = texts
-    return made
+    """Question and, where there is one, context become the input; the first answer is learnt, all are references."""
+    columns = dict(batch)
+    questions = columns.pop("question")
+    contexts = columns.pop("context", None) or [None] * len(questions)
+    columns["input"] = [_question(question, context) for question, context in zip(questions, contexts, strict=True)]
+    if answers is None:
+        return columns
+    columns["output"], columns["references"] = [], []
+    for cell in columns.pop(answers):
+        texts = _answers(cell)
+        # A question without an answer stays, so that the checks of the rows can name it.
+        columns["output"].append(texts[0] if texts else None)
+        columns["references"].append(texts)
+    return columns
 
 
 def _question(question: Any, context: Any) -> str | None:
     if question is None or not str(question).strip():
         return None
+    # The form in which T5 was trained on SQuAD.
     return f"question: {question} context: {context}" if context else str(question)
 
 
-def _texts(cell: Any) -> list[str] | None:
+def _answers(cell: Any) -> list[str] | None:
+    """Texts of the answers of a row, in any published shape; None where the answers are not known."""
     try:
-        found = answer_shapes.as_lists(cell)
+        answers = answer_shapes.as_lists(cell)
     except DataError:
-        if not isinstance(cell, str):
-            raise
-        return [cell]  # an answer may look like code
-    return None if found is None else [text for text, _ in answer_shapes.pairs(found) if text]
+        # A text that looks like a list or dict, and is none, is an answer too: a line of code, for one.
+        if isinstance(cell, str):
+            return [cell]
+        raise
+    return None if answers is None else [text for text, _ in answer_shapes.pairs(answers) if text]

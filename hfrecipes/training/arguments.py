@@ -3,52 +3,29 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..config import RunConfig
 from ..errors import ConfigError
-from ..evaluation import scoring
+from ..evaluation.holder import fixed_arguments
 from ..log import log
 from ..models import hardware
-from ..models.hardware import one_gpu
-from ..recipe import Recipe, arguments_name
+from ..recipe import Recipe, arguments_name, best_metric, metric_named
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
-
-def _refuse(config: RunConfig, recipe: Recipe) -> None:
-    """Refuse arguments that would make scores or losses wrong, or that the task has options for.
-
-    Raises:
-        ConfigError: One is given.
-    """
-    if config.training.get("dataloader_persistent_workers"):
-        raise ConfigError("dataloader_persistent_workers: leave it out, the order of evaluated rows would be lost")
-    if config.training.get("average_tokens_across_devices") is False:
-        raise ConfigError("average_tokens_across_devices: leave it out, losses are of the whole batch of all processes")
-    for name in ("batch_eval_metrics", "prediction_loss_only"):
-        if config.training.get(name):
-            raise ConfigError(f"{name}: leave it out, scores are of all predictions of a split")
-    if config.training.get("dataloader_drop_last"):
-        raise ConfigError(
-            "dataloader_drop_last: leave it out, it would drop rows of validation and test too; a smaller last batch "
-            "weighs what its rows weigh"
-        )
-    for name, instead in recipe.refused.items():
-        if name in config.training:
-            raise ConfigError(f"{name}: leave it out, {instead}, which is saved with the model")
-
-
-def _look_for_the_better(arguments: TrainingArguments) -> None:
-    """Have a scheduler that follows the metric know which way is better: on its own it takes all for losses."""
-    kind = getattr(arguments.lr_scheduler_type, "value", arguments.lr_scheduler_type)
-    given = arguments.lr_scheduler_kwargs or {}
-    if kind in ("reduce_lr_on_plateau", "greedy") and "mode" not in given:
-        mode = "max" if arguments.greater_is_better else "min"
-        arguments.lr_scheduler_kwargs = {**given, "mode": mode}
-        log(f"learning rate: {kind} follows {arguments.metric_for_best_model}, mode={mode}")
+# Arguments that would make scores or losses wrong, each with the reason.
+_REFUSED = {
+    "dataloader_persistent_workers": "the order of evaluated rows would be lost",
+    "batch_eval_metrics": "scores are over all predictions of a split",
+    "prediction_loss_only": "scores are over all predictions of a split",
+    "dataloader_drop_last": "it would drop rows of validation and test too; a smaller last batch weighs what its rows "
+    "weigh",
+}
+_FOLLOWS_METRIC = ("reduce_lr_on_plateau", "greedy")  # schedulers that look at the metric
 
 
 def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validation: bool) -> TrainingArguments:
@@ -59,40 +36,92 @@ def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validat
     """
     import transformers
 
+    _refuse(config, recipe)
     machine, sentence = hardware.machine_arguments(config.training)
     if sentence:
         log(sentence)
-    chosen = {**machine, **config.training, "output_dir": str(path), "remove_unused_columns": False}
-    chosen["label_names"] = ["labels"]  # else each head has its own
-    chosen["logging_nan_inf_filter"] = False  # it would hide that training has diverged
-    if recipe.trainer == "Seq2SeqTrainer":
-        chosen["predict_with_generate"] = True
-    chosen["eval_do_concat_batches"] = False  # predict.in_row_order does it, without padding
-    _refuse(config, recipe)
-    if not has_validation:
-        chosen["eval_strategy"] = "no"
-    rhythm = chosen["eval_strategy"] if has_validation else "epoch"
-    chosen.setdefault("save_strategy", rhythm)
-    if rhythm == "steps" and "eval_steps" in chosen:
-        chosen.setdefault("save_steps", chosen["eval_steps"])
-    if has_validation and chosen["eval_strategy"] != "no":
-        chosen.setdefault("load_best_model_at_end", chosen["save_strategy"] != "no")
-        if "metric_for_best_model" not in chosen:
-            chosen["metric_for_best_model"], chosen["greater_is_better"] = recipe.best_metric
-        elif chosen["metric_for_best_model"].removeprefix("eval_") in scoring.LOW:
-            chosen.setdefault("greater_is_better", False)
+    chosen = {**machine, **config.training, **fixed_arguments(recipe, path)}
+    chosen |= _evaluation(chosen, recipe) if has_validation else _no_evaluation(chosen)
     try:
-        arguments: TrainingArguments = getattr(transformers, arguments_name(type(recipe)))(**chosen)
+        arguments: TrainingArguments = getattr(transformers, arguments_name(recipe))(**chosen)
     except (TypeError, ValueError, KeyError) as error:
         raise ConfigError(f"training: {' '.join(str(error).split())}") from error
-    one_gpu(arguments)
-    _look_for_the_better(arguments)
-    rare = (
-        arguments.eval_strategy == arguments.save_strategy == "steps" and arguments.save_steps != arguments.eval_steps
-    )
-    if rare and arguments.load_best_model_at_end:
-        log(f"checkpoints: the best one is kept only if it is saved: save_steps={arguments.eval_steps:g} saves each")
+    hardware.one_gpu(arguments)
+    _tell_scheduler_which_is_better(arguments)
+    _warn_of_rare_checkpoints(arguments)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if arguments.world_size != processes:
         raise ConfigError(f"{processes} processes were started and {arguments.world_size} joined: start with torchrun")
     return arguments
+
+
+def _refuse(config: RunConfig, recipe: Recipe) -> None:
+    """Refuse arguments that would make scores or losses wrong, or that the task has options for.
+
+    Raises:
+        ConfigError: One is given.
+    """
+    for name, reason in _REFUSED.items():
+        if config.training.get(name):
+            raise ConfigError(f"{name}: leave it out, {reason}")
+    if config.training.get("average_tokens_across_devices") is False:
+        raise ConfigError("average_tokens_across_devices: leave it out, losses are of the whole batch of all processes")
+    refused: Mapping[str, str] = recipe.writer.refused if recipe.writer is not None else {}
+    for name, instead in refused.items():
+        if name in config.training:
+            raise ConfigError(f"{name}: leave it out, {instead}, which is saved with the model")
+
+
+# --- evaluation and checkpoints ----------------------------------------------------------------------------------
+
+
+def _no_evaluation(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    return {"eval_strategy": "no", "save_strategy": chosen.get("save_strategy", "epoch")}
+
+
+def _evaluation(chosen: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """When the model is evaluated and saved, and by which metric its best checkpoint is chosen."""
+    strategy = chosen["eval_strategy"]
+    decided: dict[str, Any] = {"save_strategy": chosen.get("save_strategy", strategy)}
+    if strategy == "steps" and "eval_steps" in chosen:
+        decided["save_steps"] = chosen.get("save_steps", chosen["eval_steps"])
+    if strategy == "no":
+        return decided
+    decided["load_best_model_at_end"] = chosen.get("load_best_model_at_end", decided["save_strategy"] != "no")
+    decided["metric_for_best_model"] = chosen.get("metric_for_best_model", best_metric(recipe))
+    decided["greater_is_better"] = chosen.get("greater_is_better")
+    if decided["greater_is_better"] is None:
+        decided["greater_is_better"] = is_greater_better(decided["metric_for_best_model"], recipe)
+    return decided
+
+
+def is_greater_better(name: str, recipe: Recipe) -> bool:
+    """Which way a metric is better, by the recipe.
+
+    Raises:
+        ConfigError: The recipe does not say.
+    """
+    name = name.removeprefix("eval_")
+    known = metric_named(recipe, name)
+    if known is None:
+        raise ConfigError(
+            f"metric_for_best_model: {recipe.task} does not say whether a higher or a lower {name} is better: add "
+            "greater_is_better=true or greater_is_better=false"
+        )
+    return known.greater_is_better
+
+
+def _tell_scheduler_which_is_better(arguments: TrainingArguments) -> None:
+    """Set the mode of a scheduler that follows the metric: by default it takes every metric for a loss."""
+    kind = getattr(arguments.lr_scheduler_type, "value", arguments.lr_scheduler_type)
+    given = arguments.lr_scheduler_kwargs or {}
+    if kind in _FOLLOWS_METRIC and "mode" not in given:
+        mode = "max" if arguments.greater_is_better else "min"
+        arguments.lr_scheduler_kwargs = {**given, "mode": mode}
+        log(f"learning rate: {kind} follows {arguments.metric_for_best_model}, mode={mode}")
+
+
+def _warn_of_rare_checkpoints(arguments: TrainingArguments) -> None:
+    both_by_steps = arguments.eval_strategy == arguments.save_strategy == "steps"
+    if both_by_steps and arguments.save_steps != arguments.eval_steps and arguments.load_best_model_at_end:
+        log(f"checkpoints: the best one is kept only if it is saved: save_steps={arguments.eval_steps:g} saves each")

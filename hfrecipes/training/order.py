@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .. import _upstream
+
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
@@ -20,12 +22,11 @@ def start_epoch(batches: Any, args: TrainingArguments, epoch: int) -> None:
         epoch: From 0.
     """
     import torch
-    import transformers
 
     sampler, seed = _sampler(batches), args.seed if args.data_seed is None else args.data_seed
-    if isinstance(sampler, transformers.trainer_pt_utils.LengthGroupedSampler):
+    if _upstream.is_length_grouped(sampler):
         sampler.generator = torch.Generator().manual_seed(_mixed(seed) + epoch)
-    elif hasattr(sampler, "initial_seed"):  # accelerate's, which adds the epoch itself
+    elif _upstream.adds_epoch_to_seed(sampler):  # accelerate's, which adds the epoch itself
         sampler.initial_seed = _mixed(seed)
 
 
@@ -33,7 +34,8 @@ def batches_of(batches: Any, args: TrainingArguments, epoch: int) -> list[list[i
     """Numbers of the features in each batch of an epoch; nothing where the sampler draws from a state that is gone."""
     import torch
 
-    if isinstance(_sampler(batches), torch.utils.data.RandomSampler) and not hasattr(_sampler(batches), "initial_seed"):
+    sampler = _sampler(batches)
+    if isinstance(sampler, torch.utils.data.RandomSampler) and not _upstream.adds_epoch_to_seed(sampler):
         return []
     start_epoch(batches, args, epoch)
     if hasattr(_sampler(batches), "set_epoch"):

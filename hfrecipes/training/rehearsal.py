@@ -8,7 +8,7 @@ import errno
 import random
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import predictor, run_folder
+from ..config import RunConfig
 from ..errors import HFRecipesError, ModelError
 from ..log import is_main, log, logger
 from ..models import adapters
@@ -42,21 +43,21 @@ def rehearse(job: Job, finish: Callable[..., Any]) -> None:
 
     Args:
         job: A run that is ready to train.
-        finish: What is done with a run once it is trained; called with it and with `saves`, False where its model is
-            too large to be saved and loaded on trial.
+        finish: What is done with a run after training; called with the run and with `saves`, False where its model is
+            too large to be saved and loaded for a trial.
 
     Raises:
-        HFRecipesError: Something of it failed; nothing was trained.
+        HFRecipesError: A part of it failed; nothing was trained.
     """
     trainer = job.trainer
     if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:  # they wrap a model for good
         return
-    is_large = parameters(trainer.model)["total"] > LARGE or is_quantized(job.config.model)
+    is_large = parameters(trainer.model)["total"] > LARGE or is_quantized(job.plan.config.model)
     try:
         with _as_before(job), tempfile.TemporaryDirectory() as path:
-            network = trainer.model if is_large else _copy_of(trainer.model)
-            small = _small(job, network, Path(path))
-            with _writing_little(network):
+            model = trainer.model if is_large else _copy_of(trainer.model)
+            small = _small(job, model, Path(path))
+            with _writing_little(model):
                 if small.trainer.eval_dataset is not None:
                     small.trainer.evaluate()
                 finish(small, saves=not is_large)
@@ -79,52 +80,62 @@ def rehearse(job: Job, finish: Callable[..., Any]) -> None:
 
 def _load(small: Job, trained: Any) -> None:
     """Load what was saved, and see that it gives the same logits, in float32, where nothing hides a difference."""
-    if not (small.path / "config.json").exists():  # of adapters that cannot be merged, which were looked at already
+    plan = small.plan
+    # Adapters that cannot be merged leave no whole model; they were compared when they were saved.
+    if not (plan.path / "config.json").exists():
         return
-    run_folder.begin(small.path, small.config, small.about)
+    run_folder.begin(plan.path, plan.config, plan.info)
     batch = small.trainer.data_collator([small.trainer.train_dataset[0]])
-    expected, model = outputs(trained, batch), predictor.load(small.path).trainer.model
+    expected, model = outputs(trained, batch), predictor.load(plan.path).trainer.model
     for name, values in outputs(model, batch).items():
-        differ = float((values - expected[name]).abs().max())
-        if not differ <= adapters.tolerance(model, expected[name], small.recipe):
+        difference = float((values - expected[name]).abs().max())
+        if not difference <= adapters.tolerance(model, expected[name], plan.recipe):
             raise ModelError(
                 f"a model of type {model.config.model_type} predicts otherwise once it was saved and loaded: {name} "
-                f"differ by {differ:.2g}. Nothing was trained; please report model and settings"
+                f"differ by {difference:.2g}. Nothing was trained; please report model and settings"
             )
 
 
-def _small(job: Job, network: Any, path: Path) -> Job:
+def _small(job: Job, model: Any, path: Path) -> Job:
     """The run with two rows of each split, and another model."""
     from transformers import PrinterCallback
 
-    rows, references, encoded, numbers = {}, {}, {}, {}
-    groups: dict[str, Sequence[Any] | None] = {}
+    plan = job.plan
+    splits, references, encoded, row_numbers, groups = {}, {}, {}, {}, {}
     for split, features in job.encoded.items():
-        chosen = _chosen(features, len(job.data.splits[split]))
-        rows[split] = job.data.splits[split].select(chosen)
-        references[split] = [job.references[split][index] for index in chosen]
+        rows = plan.data.splits[split]
+        chosen = _chosen(features, len(rows))
+        splits[split] = rows.select(chosen)
+        references[split] = [plan.references[split][row] for row in chosen]
         encoded[split] = _features_of(features, chosen)
-        numbers[split] = [job.data.places[split][index] for index in chosen]
-        if of_rows := job.data.groups.get(split):
-            groups[split] = [of_rows[index] for index in chosen]
+        row_numbers[split] = [plan.data.row_numbers[split][row] for row in chosen]
+        if split in plan.data.groups:
+            groups[split] = [plan.data.groups[split][row] for row in chosen]
     small = replace(
-        job,
-        config=replace(job.config, metrics=[]),  # some fail on few rows; they were tried on more
-        data=replace(job.data, splits=rows, places=numbers, groups=groups),
+        plan,
+        config=_cautious(plan.config),
+        data=replace(plan.data, splits=splits, row_numbers=row_numbers, groups=groups),
         references=references,
-        encoded=encoded,
         path=path,
     )
     arguments = copy.copy(job.trainer.args)
     arguments.output_dir, arguments.report_to, arguments.disable_tqdm = str(path), [], True
-    arguments.bf16_full_eval = arguments.fp16_full_eval = False  # they cast the model for good
-    trainer = assemble(small, network, arguments, encoded)
+    arguments.bf16_full_eval = arguments.fp16_full_eval = False
+    trainer = assemble(small, model, arguments, encoded)
     trainer.remove_callback(PrinterCallback)
-    return replace(small, trainer=trainer)
+    return Job(small, encoded, trainer)
+
+
+def _cautious(config: RunConfig) -> RunConfig:
+    """The settings without metrics that the user named, which may fail on few rows and were tried on more, and without
+    what would convert the model for good.
+    """
+    training = {name: value for name, value in config.training.items() if not name.endswith("_full_eval")}
+    return replace(config, metrics=[], training=training)
 
 
 def _chosen(features: Dataset, rows: int) -> list[int]:
-    """Numbers of the first row and of the longest one, as far as rows can be told from features."""
+    """Indices of the first row and of the longest one, as far as rows can be told from features."""
     longest = int(np.argmax(features["length"]))
     if "row" in features.column_names:
         return sorted({features[0]["row"], features[longest]["row"]})
@@ -142,16 +153,16 @@ def _features_of(features: Dataset, chosen: list[int]) -> Dataset:
 
 
 def _copy_of(model: Any) -> Any:
-    """A copy of the model, whose adapters change what it predicts."""
+    """A copy of the model; its adapters get noise, since untrained ones change nothing that it predicts."""
     import torch
 
-    network = copy.deepcopy(model)
-    if adapters.is_adapted(network):
+    copied = copy.deepcopy(model)
+    if adapters.is_adapted(copied):
         with torch.no_grad():
-            for weights in network.parameters():
+            for weights in copied.parameters():
                 if weights.requires_grad:
                     weights += NOISE * torch.randn_like(weights)
-    return network
+    return copied
 
 
 @contextlib.contextmanager
@@ -178,7 +189,7 @@ def _as_before(job: Job) -> Iterator[None]:
     import torch
     from datasets.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
-    recipe, bars, was_silent = dict(vars(job.recipe)), is_progress_bar_enabled(), logger.disabled
+    recipe, bars, was_silent = dict(vars(job.plan.recipe)), is_progress_bar_enabled(), logger.disabled
     states = random.getstate(), np.random.get_state()
     stance = "force_eager" if job.trainer.args.torch_compile else "default"  # to compile takes minutes
     logger.disabled = True
@@ -194,7 +205,7 @@ def _as_before(job: Job) -> Iterator[None]:
         random.setstate(states[0])
         np.random.set_state(states[1])
         logger.disabled = was_silent
-        vars(job.recipe).clear()
-        vars(job.recipe).update(recipe)
+        vars(job.plan.recipe).clear()
+        vars(job.plan.recipe).update(recipe)
         if bars:
             enable_progress_bar()

@@ -7,12 +7,14 @@ import shutil
 
 import pytest
 import torch
-from conftest import close, make_tokenizer, opinions
+from conftest import close, make_tokenizer, opinions, rows_of
 from safetensors.torch import load_file, save_file
 
 import hfrecipes
 from hfrecipes.errors import ConfigError, MissingPackageError, ModelError
 from hfrecipes.models import adapters
+from hfrecipes.models.adapters import AdapterSettings
+from hfrecipes.models.adapters import settings as adapter_settings
 from hfrecipes.training.plan import configure
 
 pytestmark = pytest.mark.rehearsed
@@ -34,12 +36,12 @@ def test_what_was_saved_is_loaded_and_compared(adapted):
     batch = dict(recipe.tokenizer(["the film was great"], return_tensors="pt"))
     expected = adapters.logits(hfrecipes.load(adapted.path).trainer.model, batch)
     adapters.check_saved(expected, batch, config, recipe, adapted.path)
-    with pytest.raises(ModelError, match=r"the merged model saved in .* predicts otherwise .* logits differ by 0.5"):
+    with pytest.raises(ModelError, match=r"the merged model saved in .* predicts differently .* logits differ by 0.5"):
         adapters.check_saved(expected + 0.5, batch, config, recipe, adapted.path)
     file = adapted.path / "adapter" / "adapter_model.safetensors"
     whole = load_file(file)
     save_file({name: weights if "classifier" in name else 9 * weights for name, weights in whole.items()}, file)
-    with pytest.raises(ModelError, match=r"the adapter saved in .* predicts otherwise"):
+    with pytest.raises(ModelError, match=r"the adapter saved in .* predicts differently"):
         adapters.check_saved(expected, batch, config, recipe, adapted.path)
     save_file(whole, file)
 
@@ -60,9 +62,9 @@ def test_a_run_that_saved_something_else_ends_with_an_error(tiny_bert, quick, tm
 def test_the_adapter_alone_knows_labels_and_how_it_was_trained(adapted):
     alone = hfrecipes.load(adapted.path / "adapter")
     assert alone.recipe.labels == ["bad", "good"]
-    one, other = (predictor.predict("the film was great") for predictor in (alone, adapted))
-    assert one["label"] == other["label"]
-    assert one["score"] == pytest.approx(other["score"], abs=1e-4)
+    from_adapter, from_run = alone.predict("the film was great"), adapted.predict("the film was great")
+    assert from_adapter["label"] == from_run["label"]
+    assert from_adapter["score"] == pytest.approx(from_run["score"], abs=1e-4)
 
 
 def test_how_many_weights_were_trained_is_stored(adapted):
@@ -71,22 +73,30 @@ def test_how_many_weights_were_trained_is_stored(adapted):
     assert number["share"] == pytest.approx(number["trained"] / number["total"], rel=0.01)
 
 
-def test_the_commit_of_the_base_is_kept(adapted, tmp_path):
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForSequenceClassification
-
-    base = AutoModelForSequenceClassification.from_pretrained(adapted.path)
-    base.config._commit_hash = "0123abc"
-    model = get_peft_model(base, LoraConfig(task_type="SEQ_CLS"))
-    adapters.save(model, adapted.predictor.recipe, adapted.predictor.config, tmp_path)
-    assert json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["revision"] == "0123abc"
+@pytest.mark.parametrize("revision", [None, "main"])
+def test_the_commit_of_the_base_is_kept(revision, tiny_bert, quick, tmp_path):
+    """The base is loaded from a cache of the Hub, as after a download."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "cache" / "models--me--tiny"
+    shutil.copytree(tiny_bert, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    base = {"path": "me/tiny", "cache_dir": str(tmp_path / "cache")}
+    if revision:
+        base["revision"] = revision
+    settings = {**quick, "model": base, "max_steps": 2, "lora": True}
+    result = hfrecipes.run("text-classification", dataset=opinions(40), output_dir=tmp_path / "run", **settings)
+    kept = json.loads((tmp_path / "run" / "adapter" / "adapter_config.json").read_text())
+    assert (kept["base_model_name_or_path"], kept["revision"]) == ("me/tiny", commit)
+    text = "the film was great"
+    assert close(result.predict(text), hfrecipes.load(tmp_path / "run" / "adapter").predict(text))
 
 
 @pytest.mark.parametrize("task", ["text-classification", "question-answering", "multiple-choice"])
 def test_a_head_that_the_checkpoint_has_is_trained_too(task, tiny_bert, quick, tmp_path):
     from hfrecipes.registry import find
 
-    rows = [dict(find(task).samples[place % 4]) for place in range(40)]
+    rows = rows_of(find(task), 40)
     first = hfrecipes.run(task, dataset=rows, output_dir=tmp_path / "first", max_steps=1, **quick)
     again = {**quick, "model": str(first.path)}
     trainer = hfrecipes.build(task, dataset=rows, output_dir=tmp_path / "second", lora=True, **again)
@@ -102,11 +112,9 @@ def test_transformers_itself_loads_the_adapter_of_a_model_that_writes(tiny_llama
     result = hfrecipes.run("text-generation", dataset=rows, output_dir=tmp_path / "run", **settings)
     ids = torch.tensor([[5, 6, 7, 8]])
     with torch.no_grad():
-        one, other = (
-            AutoModelForCausalLM.from_pretrained(path).eval()(input_ids=ids).logits
-            for path in (result.path, result.path / "adapter")
-        )
-    assert torch.allclose(one, other, atol=1e-4)
+        merged = AutoModelForCausalLM.from_pretrained(result.path).eval()(input_ids=ids).logits
+        adapter = AutoModelForCausalLM.from_pretrained(result.path / "adapter").eval()(input_ids=ids).logits
+    assert torch.allclose(merged, adapter, atol=1e-4)
 
 
 def test_an_adapter_can_be_merged_later(adapted, tmp_path):
@@ -155,13 +163,13 @@ def methods() -> list[str]:
     """Every method that PEFT knows."""
     from peft import PeftType
 
-    return [one.value for one in PeftType]
+    return [method.value for method in PeftType]
 
 
 def fit(task: str) -> list[str]:
     from hfrecipes.registry import find
 
-    return [one for one in methods() if not adapters.problems({"peft_type": one}, find(task))]
+    return [method for method in methods() if not adapters.problems({"peft_type": method}, find(task))]
 
 
 def test_every_method_is_taken_or_refused_with_a_reason():
@@ -170,17 +178,29 @@ def test_every_method_is_taken_or_refused_with_a_reason():
     assert not {"PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING"} & set(fit("token-classification"))
     refused = set(methods()) - set(fit("text-classification"))
     assert refused >= {"ADALORA", "XLORA", "POLY"}
-    for one in refused:
-        with pytest.raises(ConfigError, match=f"lora.peft_type: {one} is none of LORA, ") as error:
-            configure("text-classification", {"lora": {"peft_type": one}})
-        assert (adapters._UNFIT.get(one, "")) in str(error.value)
-    assert set(adapters._UNFIT) <= refused
+    for method in refused:
+        with pytest.raises(ConfigError, match=f"lora.peft_type: found {method}, expected one of LORA, ") as error:
+            configure("text-classification", {"lora": {"peft_type": method}})
+        assert (adapter_settings._UNSUPPORTED.get(method, "")) in str(error.value)
+    assert set(adapter_settings._UNSUPPORTED) <= refused
     with pytest.raises(ConfigError, match="PROMPT_TUNING does not fit token-classification"):
         configure("token-classification", {"lora": {"peft_type": "PROMPT_TUNING"}})
-    with pytest.raises(ConfigError, match=r"lora.peft_type: LORRA is none of .*did you mean LORA"):
+    with pytest.raises(ConfigError, match=r"lora.peft_type: found LORRA, expected one of .*did you mean LORA"):
         configure("text-classification", {"lora": {"peft_type": "lorra"}})
     with pytest.raises(ConfigError, match=r"unknown setting lora.vera_droput .did you mean lora.vera_dropout"):
         configure("text-classification", {"lora": {"peft_type": "VERA", "vera_droput": 0.1}})
+
+
+def test_settings_of_adapters_are_read_once():
+    assert AdapterSettings.of(False) is None
+    assert AdapterSettings.of(True) == AdapterSettings("LORA", {})
+    given = {"peft_type": "prompt_tuning", "num_virtual_tokens": 7}
+    prompts = AdapterSettings.of(given)
+    assert (prompts.method, prompts.is_prompt_learning, prompts.virtual_tokens) == ("PROMPT_TUNING", True, 7)
+    assert given["peft_type"] == "prompt_tuning", "what the user gave stays as it is"
+    assert AdapterSettings.of({"peft_type": "PREFIX_TUNING"}).virtual_tokens == 20
+    vera = AdapterSettings.of({"peft_type": "VERA", "r": 4})
+    assert (dict(vera.keywords), vera.is_prompt_learning, vera.virtual_tokens) == ({"r": 4}, False, 0)
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +209,7 @@ def bases(tmp_path_factory) -> dict[str, str]:
     from transformers import AutoModel, BertConfig, MPNetConfig
 
     known = {"vocab_size": len(make_tokenizer()), "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    found = {}
+    folders = {}
     for kind in (BertConfig, MPNetConfig):
         torch.manual_seed(0)
         folder = tmp_path_factory.mktemp("bases") / kind.model_type
@@ -197,8 +217,8 @@ def bases(tmp_path_factory) -> dict[str, str]:
         tokenizer = make_tokenizer()
         tokenizer.model_input_names = ["input_ids", "attention_mask"]
         tokenizer.save_pretrained(folder)
-        found[kind.model_type] = str(folder)
-    return found
+        folders[kind.model_type] = str(folder)
+    return folders
 
 
 @pytest.mark.parametrize("method", fit("text-classification"))
@@ -225,14 +245,16 @@ def test_what_any_method_trained_predicts_the_same_after_reload(method, bases, q
 def test_models_that_write_can_be_given_virtual_tokens(method, task, quick, model_for, tmp_path):
     from hfrecipes.registry import find
 
-    rows = [dict(find(task).samples[place % 4]) for place in range(24)]
+    rows = rows_of(find(task), 24)
     lora = {"peft_type": method, **SMALL[method]}
     settings = {**quick, "model": model_for(find(task)), "lora": lora, "max_steps": 2, "max_length": 96}
     settings |= {"across_documents": True} if task == "text-generation" else {"max_target_length": 8}
     result = hfrecipes.run(task, dataset={"train": rows, "test": rows[:4]}, output_dir=tmp_path / "run", **settings)
     again = hfrecipes.load(tmp_path / "run")
     assert result.metrics["test"] == pytest.approx(again.evaluate(rows[:4]).metrics, rel=1e-3, abs=1e-3)
-    inputs = [{name: row[name] for name in find(task).inputs()} for row in rows[:2]]
+    inputs = []
+    for row in rows[:2]:
+        inputs.append({name: row[name] for name in find(task).inputs()})
     assert close(result.predict(inputs), again.predict(inputs))
 
 
@@ -244,7 +266,7 @@ def test_a_model_that_takes_no_virtual_tokens_is_refused_before_training(bases, 
 
 def test_virtual_tokens_take_room_from_the_text(tiny_bert, quick, tmp_path):
     lora = {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 40}
-    rows = [{"text": "a " * 200, "label": str(place % 2)} for place in range(40)]
+    rows = [{"text": "a " * 200, "label": "0"}, {"text": "a " * 200, "label": "1"}] * 20
     trainer = hfrecipes.build("text-classification", dataset=rows, output_dir=tmp_path / "run", lora=lora, **quick)
     assert len(trainer.train_dataset[0]["input_ids"]) == 64 - 40
     trainer.train()
@@ -338,7 +360,7 @@ def test_a_quantized_model_is_refused_where_it_cannot_be_trained():
     model = {"path": "me/model", "quantization_config": FOUR_BITS}
     with pytest.raises(ConfigError, match=r"found no GPU, which it needs: leave it out"):
         configure("text-generation", {"model": model, "lora": True})
-    with pytest.raises(ConfigError, match=r"weights of a few bits cannot be trained themselves: add lora=true"):
+    with pytest.raises(ConfigError, match=r"quantized weights cannot be trained themselves: add lora=true"):
         configure("text-generation", {"model": model})
 
 
@@ -348,7 +370,7 @@ def test_a_quantized_model_needs_a_package_that_is_named(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(loading, "find_spec", lambda name: None)
     config = hfrecipes.RunConfig(task="chat", model={"path": "a", "quantization_config": FOUR_BITS}, lora=True)
-    with pytest.raises(MissingPackageError, match=r"pip install 'hfrecipes\[quantization\]'"):
+    with pytest.raises(MissingPackageError, match=r"needs bitsandbytes: pip install bitsandbytes$"):
         loading.quantization_problems(config)
 
 
@@ -400,7 +422,7 @@ def test_tokens_that_the_model_lacks_are_trained_or_it_is_printed_that_they_are_
     is_trained = method == "LORA"
     assert (float((after - before).abs().max()) > 1e-4) == is_trained
     assert ("embeddings: those of 2 new tokens are trained beside the adapters" in caplog.text) == is_trained
-    assert ("those of new tokens stay as they were drawn, as IA3 trains no tokens" in caplog.text) != is_trained
+    assert ("those of new tokens stay random, because IA3 does not train tokens" in caplog.text) != is_trained
     result = hfrecipes.run("text-classification", output_dir=tmp_path / "run", **settings)
     text = rows[0]["text"]
     for path in (result.path, result.path / "adapter"):

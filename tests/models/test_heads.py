@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -19,8 +21,20 @@ FEW_OUTPUTS = ["text-classification", "token-classification", "question-answerin
 
 def priced(number: int, price: float, step: float, seed: int = 0) -> list[dict]:
     """Rows whose number follows from the word that a tiny model can learn."""
-    rows = opinions(number, seed)
-    return [{"text": row["text"], "label": price + step * (row["label"] == "good")} for row in rows]
+    rows = []
+    for row in opinions(number, seed):
+        rows.append({"text": row["text"], "label": price + step * (row["label"] == "good")})
+    return rows
+
+
+def labels_of(predictions: list[dict]) -> list[float]:
+    """The predicted numbers."""
+    return [row["label"] for row in predictions]
+
+
+def scores_of(predictions: list[dict]) -> list[float]:
+    """Scores of the predicted labels."""
+    return [row["score"] for row in predictions]
 
 
 @pytest.mark.parametrize("task", FEW_OUTPUTS)
@@ -39,12 +53,15 @@ def test_scores_are_computed_in_float32_where_the_model_is_not(task, quick, tmp_
 
 @pytest.mark.parametrize("price", [100.0, 3000.0])
 def test_in_half_precision_numbers_are_bound_to_no_grid(price, quick, tmp_path):
-    rows = [{"text": row["text"], "label": price + 0.37 * (index % 7)} for index, row in enumerate(opinions(60))]
+    rows = []
+    for index, row in enumerate(opinions(60)):
+        rows.append({"text": row["text"], "label": price + 0.37 * (index % 7)})
     settings = {**quick, "bf16": True, "use_cpu": True, "num_train_epochs": 1}
     dataset = {"train": rows[:40], "validation": rows[40:]}
     result = hfrecipes.run("text-classification", dataset=dataset, output_dir=tmp_path / "run", **settings)
-    numbers = {row["label"] for row in result.predict([{"text": row["text"]} for row in rows])}
-    assert len({number % 0.5 for number in numbers}) > 10, "bfloat16 has multiples of 0.5 near 100, of 16 near 3,000"
+    texts = [row["text"] for row in rows]
+    remainders = {number % 0.5 for number in labels_of(result.predict(texts))}
+    assert len(remainders) > 10, "bfloat16 has multiples of 0.5 near 100, of 16 near 3,000"
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +89,9 @@ def test_transformers_alone_give_the_same_numbers(prices):
     result, rows = prices
     texts = [row["text"] for row in rows["test"][:5]]
     plain = pipeline("text-classification", str(result.path))
-    ours, again = (predictor.predict(texts) for predictor in (result, hfrecipes.load(result.path)))
-    assert [row["label"] for row in ours] == pytest.approx([row["score"] for row in plain(texts)], rel=1e-5)
-    assert [row["label"] for row in ours] == pytest.approx([row["label"] for row in again], rel=1e-6)
+    ours, again = result.predict(texts), hfrecipes.load(result.path).predict(texts)
+    assert labels_of(ours) == pytest.approx(scores_of(plain(texts)), rel=1e-5)
+    assert labels_of(ours) == pytest.approx(labels_of(again), rel=1e-6)
 
 
 @pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
@@ -106,7 +123,7 @@ def test_a_head_that_knows_numbers_starts_from_what_it_knows(prices, quick, tmp_
 
 def test_writing_and_reading_in_units_changes_no_digit():
     layer = torch.nn.Linear(4, 1)
-    before = {name: weights.clone() for name, weights in layer.state_dict().items()}
+    before = copy.deepcopy(layer.state_dict())
 
     class Model(torch.nn.Module):
         base_model_prefix = "body"
@@ -120,10 +137,12 @@ def test_writing_and_reading_in_units_changes_no_digit():
 
     model = Model()
     heads.learn_numbers(model, 240_000.0, heads.unit_of(50_235.0), fresh=[])
-    inner = {name: weights.clone() for name, weights in layer.named_parameters()}
-    assert all(torch.equal(before[name], weights) for name, weights in layer.state_dict().items())
+    in_units = copy.deepcopy(dict(layer.named_parameters()))
+    for name, weights in layer.state_dict().items():
+        assert torch.equal(before[name], weights), "what is saved is in the original scale"
     layer.load_state_dict(layer.state_dict())
-    assert all(torch.equal(inner[name], weights) for name, weights in layer.named_parameters())
+    for name, weights in layer.named_parameters():
+        assert torch.equal(in_units[name], weights), "what is loaded is in units again"
 
 
 @pytest.mark.parametrize("deviation", [0.0, 1e-3, 0.7, 1.0, 3.0, 50_235.0])
@@ -134,7 +153,9 @@ def test_units_are_powers_of_two_near_the_deviation(deviation):
 
 
 def test_a_model_that_gives_the_mean_is_said_to_be_no_better(quick, tmp_path, caplog):
-    rows = [{"text": row["text"], "label": 10.5 + index % 5} for index, row in enumerate(opinions(80))]
+    rows = []
+    for index, row in enumerate(opinions(80)):
+        rows.append({"text": row["text"], "label": 10.5 + index % 5})
     settings = {**quick, "learning_rate": 1e-7}
     dataset = {"train": rows[:60], "test": rows[60:]}
     with caplog.at_level("INFO", "hfrecipes"):
@@ -150,16 +171,16 @@ def test_half_precision_weights_predict_the_same_after_reload(quick, tiny_bert, 
         result = hfrecipes.run("text-classification", dataset=rows, output_dir=path, lora=lora, **settings)
         texts = [row["text"] for row in rows["test"]]
         before, after = result.predict(texts), hfrecipes.load(path).predict(texts)
-        assert [row["score"] for row in before] == pytest.approx([row["score"] for row in after], abs=1e-6)
+        assert scores_of(before) == pytest.approx(scores_of(after), abs=1e-6)
 
 
 @pytest.mark.parametrize("labels", [(3000.5, 3001.5), (1e9 + 0.5, 2e9), (1e-23, 3e-23)])
 def test_numbers_far_from_0_or_of_any_size_are_no_reason_to_diverge(labels, quick, tmp_path):
-    rows = [{"text": row["text"], "label": labels[row["label"] == "good"]} for row in opinions(40)]
+    low, high = labels
+    rows = priced(40, low, high - low)
     settings = {**quick, "options": {"problem_type": "regression"}}
     result = hfrecipes.run("text-classification", dataset={"train": rows}, output_dir=tmp_path / "run", **settings)
-    spread = labels[1] - labels[0]
-    assert abs(result.predict(rows[0]["text"])["label"] - sum(labels) / 2) < 2 * spread
+    assert abs(result.predict(rows[0]["text"])["label"] - (low + high) / 2) < 2 * (high - low)
 
 
 def test_a_head_without_bias_learns_in_units_of_the_numbers_themselves(tiny_llama, quick, tmp_path):

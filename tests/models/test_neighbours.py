@@ -74,7 +74,9 @@ def test_a_head_that_reads_the_last_token_is_padded_on_the_left(side, lora, quic
     settings = {**quick, "model": xlnet(tmp_path / "model", side), "num_train_epochs": 1, "lora": lora}
     with caplog.at_level("INFO", "hfrecipes"):
         result = hfrecipes.run("text-classification", dataset=ROWS, output_dir=tmp_path / "run", **settings)
-    assert ("padding: on the left, as this model reads padding on the right" in caplog.text) == (side == "right")
+    assert (
+        "padding: on the left, because the output of this model depends on padding on the right" in caplog.text
+    ) == (side == "right")
     assert result.trainer.processing_class.padding_side == "left"
     for predictor in (result, hfrecipes.load(tmp_path / "run")):
         assert_rows_stand_alone(predictor)
@@ -111,7 +113,7 @@ def test_a_model_that_gives_another_output_each_time_is_refused(quick, tmp_path)
     recipe = TextClassification()
     recipe.tokenizer = trainer.processing_class
     trainer.model.classifier.register_forward_hook(lambda module, inputs, output: output + torch.rand_like(output))
-    with pytest.raises(ModelError, match=r"gives a row another output beside a longer one .* of another type"):
+    with pytest.raises(ModelError, match=r"gives a row another output beside a longer row .* of another type"):
         padding.check(trainer.model, recipe, lambda: trainer.data_collator, [trainer.train_dataset])
 
 

@@ -33,8 +33,8 @@ REVERSED = "def change(text):\n    return text[::-1]\n"
 
 
 @pytest.fixture(autouse=True)
-def _nothing_was_printed() -> None:
-    cache._print_once.cache_clear()
+def _nothing_was_logged() -> None:
+    cache._log_once.cache_clear()
 
 
 @pytest.fixture

@@ -1,0 +1,66 @@
+"""A plain Trainer that holds a trained model for prediction, as `hfrecipes.load` gives it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..config import RunConfig
+from ..models import hardware
+from ..recipe import DEFAULTS, Recipe, arguments_name, trainer_name, writes_in_evaluation
+from .inference import collator
+
+if TYPE_CHECKING:
+    from transformers import Trainer, TrainingArguments
+
+_KEPT = ("per_device_eval_batch_size", "bf16_full_eval", "fp16_full_eval", "seed")
+
+
+def trainer_for_prediction(config: RunConfig, recipe: Recipe, model: Any, path: Path) -> Trainer:
+    """A Trainer with the batch size and the precision of training.
+
+    Args:
+        config: Settings of the run.
+        recipe: The task.
+        model: The trained model, which is moved to the device.
+        path: Folder of the model.
+    """
+    import transformers
+
+    trainer: Trainer = getattr(transformers, trainer_name(recipe))(
+        model,
+        _arguments(config, recipe, path),
+        data_collator=collator(recipe, model),
+        processing_class=recipe.tokenizer,
+        preprocess_logits_for_metrics=recipe.preprocess_logits,
+        compute_loss_func=recipe.loss(),
+    )
+    return trainer
+
+
+def _arguments(config: RunConfig, recipe: Recipe, path: Path) -> TrainingArguments:
+    import transformers
+
+    known = {**DEFAULTS, **recipe.defaults, **config.training}
+    is_plain = config.training.get("bf16") is False or config.training.get("fp16") is False
+    machine, _ = hardware.machine_arguments({"bf16": False} if is_plain else {})
+    chosen = {name: known[name] for name in _KEPT if name in known}
+    chosen |= {**machine, **fixed_arguments(recipe, path), "report_to": "none"}
+    arguments: TrainingArguments = getattr(transformers, arguments_name(recipe))(
+        train_sampling_strategy="group_by_length", **chosen
+    )
+    return hardware.one_gpu(arguments)
+
+
+def fixed_arguments(recipe: Recipe, path: Path) -> dict[str, Any]:
+    """TrainingArguments that are no choice, for training and for prediction alike."""
+    fixed: dict[str, Any] = {
+        "output_dir": str(path),
+        "remove_unused_columns": False,
+        "label_names": ["labels"],  # otherwise each head has its own
+        "logging_nan_inf_filter": False,  # it would hide that training has diverged
+        "eval_do_concat_batches": False,  # `in_row_order` concatenates, without padding
+    }
+    if writes_in_evaluation(recipe):
+        fixed["predict_with_generate"] = True
+    return fixed

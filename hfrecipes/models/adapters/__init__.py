@@ -1,0 +1,25 @@
+"""LoRA and the other methods of PEFT: a small part of the model is trained, and saved so that it predicts the same.
+
+`settings` says which method is trained, `adding` puts it into a model, `saving` merges, saves, loads and compares.
+"""
+
+from .adding import add
+from .saving import check_saved, is_adapted, load, logits, merge, merge_trained, save, tolerance
+from .settings import PROMPTS, AdapterSettings, method_of, problems, virtual_tokens
+
+__all__ = [
+    "PROMPTS",
+    "AdapterSettings",
+    "add",
+    "check_saved",
+    "is_adapted",
+    "load",
+    "logits",
+    "merge",
+    "merge_trained",
+    "method_of",
+    "problems",
+    "save",
+    "tolerance",
+    "virtual_tokens",
+]

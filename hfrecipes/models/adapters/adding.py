@@ -1,0 +1,241 @@
+"""Put adapters into a model: which layers are adapted, which modules are trained whole, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+import typing
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ... import _upstream
+from ...errors import ConfigError, nearest
+from ...log import log
+from ...recipe import Recipe
+from ..directory import quiet
+from ..heads import heads as heads_of
+from ..heads import modules_below_base
+from ..loading import LoadedModel
+from .settings import VIRTUAL_TOKENS, AdapterSettings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def add(loaded: LoadedModel, recipe: Recipe, lora: bool | Mapping[str, Any]) -> PreTrainedModel:
+    """Freeze the model except for adapters, its head, and the modules that were not in the checkpoint.
+
+    PEFT's table of heads lacks most architectures: a head that it does not know stays frozen and random, and is not
+    saved. Heads from the checkpoint are trained as well.
+
+    Args:
+        loaded: The model with its head, and what of it is new.
+        recipe: The task.
+        lora: As in `RunConfig.lora`; the model is returned as it is where this is false.
+
+    Raises:
+        ConfigError: The settings contradict each other, or do not fit the model.
+    """
+    from peft import get_peft_config, get_peft_model
+
+    settings, model = AdapterSettings.of(lora), loaded.model
+    if settings is None:
+        return model
+    given = copy.deepcopy(dict(settings.keywords))  # PEFT changes the lists in it
+    wanted = _modules_called(model, given.pop("modules_to_save", None) or [])
+    trained_whole = without_shared(model, sorted({*loaded.fresh, *heads_of(model), *wanted}))
+    keywords = _default_keywords(loaded, recipe, settings, trained_whole)
+    try:
+        config = get_peft_config({**keywords, **given, "peft_type": settings.method})
+        with quiet():
+            adapted = get_peft_model(model, config)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise ConfigError(f"lora: {' '.join(str(error).split())}{_layers_to_choose_from(model, given)}") from error
+    _refuse_shared_targets(adapted)
+    _refuse_what_cannot_be_loaded(adapted)
+    if settings.is_prompt_learning:
+        _try_virtual_tokens(adapted, recipe)
+    return adapted
+
+
+def _default_keywords(
+    loaded: LoadedModel, recipe: Recipe, settings: AdapterSettings, trained_whole: list[str]
+) -> dict[str, Any]:
+    """Keywords of the method's config that the user need not give."""
+    keywords: dict[str, Any] = {"task_type": recipe.lora, "modules_to_save": trained_whole or None}
+    # So that the adapter is later put onto the same base, whatever its author uploads in the meantime.
+    keywords["revision"] = loaded.commit
+    if settings.is_prompt_learning:
+        keywords["num_virtual_tokens"] = VIRTUAL_TOKENS
+    else:
+        keywords |= _default_targets(loaded.model, settings.method, trained_whole)
+    if loaded.fresh_tokens:
+        keywords |= _new_token_keywords(loaded.fresh_tokens, settings)
+    return keywords
+
+
+# --- modules that are trained whole ------------------------------------------------------------------------------
+
+
+def _modules_called(model: PreTrainedModel, wanted: list[str]) -> list[str]:
+    """Full names, below the base model, of the modules that the user wants to train whole.
+
+    Raises:
+        ConfigError: There is no such module.
+    """
+    names = [name for name in modules_below_base(model) if name]  # the model itself has an empty name
+    matching: list[str] = []
+    for last in wanted:
+        full_names = [name for name in names if f".{name}".endswith(f".{last}")]
+        if not full_names:
+            last_names = sorted({name.rpartition(".")[2] for name in names})
+            raise ConfigError(f"lora.modules_to_save: this model has no module {last}{nearest(last, last_names)}")
+        matching += full_names
+    return matching
+
+
+def without_shared(model: PreTrainedModel, names: list[str]) -> list[str]:
+    """The modules, or those of their parts, that share no weights with other modules.
+
+    A copy of a shared weight, such as the embeddings of a language model, would be trained and then lost, because
+    saving ties it to the other one again.
+    """
+    shared = _shared_weights(model)
+    modules = modules_below_base(model)
+    kept = []
+    for name in names:
+        module = modules.get(name)
+        if module is None:  # a bare parameter; PEFT can only train whole modules
+            continue
+        weights = {id(parameter) for parameter in module.parameters()}
+        if weights & shared:
+            # Parts of the module, such as the transform before a tied decoder, may still be trained.
+            for child, _ in module.named_children():
+                kept += without_shared(model, [f"{name}.{child}"])
+        elif weights:
+            kept.append(name)
+    return kept
+
+
+def _shared_weights(model: Any) -> set[int]:
+    """Ids of the parameters that are in the model under more than one name."""
+    seen: set[int] = set()
+    shared: set[int] = set()
+    for _, weights in model.named_parameters(remove_duplicate=False):
+        if id(weights) in seen:
+            shared.add(id(weights))
+        seen.add(id(weights))
+    return shared
+
+
+def _new_token_keywords(new_tokens: list[int], settings: AdapterSettings) -> dict[str, Any]:
+    """Keywords that train the embeddings of new tokens, for methods that can."""
+    from peft import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    if "trainable_token_indices" in settings.keywords:
+        return {}
+    method = settings.method
+    if "trainable_token_indices" not in typing.get_type_hints(PEFT_TYPE_TO_CONFIG_MAPPING[method]):
+        log(f"embeddings: those of new tokens stay random, because {method} does not train tokens; LORA does")
+        return {}
+    log(f"embeddings: those of {len(new_tokens)} new tokens are trained beside the adapters")
+    return {"trainable_token_indices": new_tokens}
+
+
+# --- layers that are adapted -------------------------------------------------------------------------------------
+
+
+def _default_targets(model: PreTrainedModel, method: str, trained_whole: list[str]) -> dict[str, Any]:
+    """Layers to adapt where PEFT has no default for this model: all linear layers except those of the head."""
+    if model.config.model_type in _upstream.known_targets(method):
+        return {}
+    head = model.get_output_embeddings()
+    names = []
+    for name, module in model.named_modules():
+        # An adapter inside a module that is trained whole would be saved twice.
+        is_inside = any(f".{outer}." in f".{name}." for outer in trained_whole)
+        if _can_be_adapted(module, method) and module is not head and not is_inside:
+            names.append(name)
+    if method == "IA3":  # it has to be said that none of these is a feed-forward layer, which it scales differently
+        return {"target_modules": names, "feedforward_modules": []}
+    return {"target_modules": names}
+
+
+def _can_be_adapted(module: Any, method: str) -> bool:
+    """Whether the module is of the kind that the method adapts: norms for LN_TUNING, else linear layers."""
+    import torch
+
+    if method == "LN_TUNING":
+        return "Norm" in type(module).__name__
+    return isinstance(module, torch.nn.Linear)
+
+
+def _layers_to_choose_from(model: PreTrainedModel, given: Mapping[str, Any]) -> str:
+    """The second half of an error, for users who gave `target_modules`: the names of the linear layers."""
+    if "target_modules" not in given:
+        return ""
+    names = set()
+    for name, module in model.named_modules():
+        if _can_be_adapted(module, "LORA"):
+            names.add(name.rpartition(".")[2])
+    if not names:
+        return ""
+    return f" The linear layers of this model are {', '.join(sorted(names))}: lora.target_modules='[{min(names)}]'"
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------
+
+
+def _refuse_shared_targets(adapted: Any) -> None:
+    """Refuse adapters in weights that two layers share: merging would make them differ.
+
+    Raises:
+        ConfigError: There is such an adapter.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    shared = _shared_weights(adapted)
+    for name, layer in adapted.named_modules():
+        if not isinstance(layer, BaseTunerLayer):
+            continue
+        if any(id(weights) in shared for weights in layer.get_base_layer().parameters()):
+            raise ConfigError(
+                f"lora.target_modules: {name.removeprefix('base_model.model.')} shares its weights with another layer, "
+                "and merging would make the two differ: leave it out"
+            )
+
+
+def _refuse_what_cannot_be_loaded(adapted: Any) -> None:
+    """Refuse settings whose adapters PEFT cannot save and load again, before anything is trained.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    try:
+        set_peft_model_state_dict(adapted, get_peft_model_state_dict(adapted, save_embedding_layers=False))
+    except Exception as error:  # whatever PEFT raises here, it would raise after the training too
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise ConfigError(f"lora: PEFT cannot save what these settings train, and load it again ({reason})") from error
+
+
+def _try_virtual_tokens(model: Any, recipe: Recipe) -> None:
+    """Run the model once with virtual tokens, which some heads only refuse during training.
+
+    Raises:
+        ConfigError: The model does not accept them.
+    """
+    import torch
+
+    batch = dict(recipe.tokenizer(["a"], return_tensors="pt").to(model.device))
+    if recipe.lora == "SEQ_2_SEQ_LM":
+        batch["decoder_input_ids"] = batch["input_ids"][:, :1]
+    try:
+        with torch.no_grad():
+            model(**batch)
+    except Exception as error:
+        method = model.active_peft_config.peft_type.value
+        raise ConfigError(
+            f"lora.peft_type: {method} does not fit a model of type {model.config.model_type} in {recipe.task} "
+            f"({' '.join(str(error).split())[:200]}): use LORA or IA3"
+        ) from error

@@ -1,0 +1,209 @@
+"""Merge, save and load adapters, and compare what was saved with what was trained."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ... import _upstream
+from ...config import RunConfig
+from ...errors import ModelError
+from ...log import log
+from ...recipe import Recipe
+from ...run_folder import CARD, write_recipe
+from ..directory import ADAPTER, CONFIG, ModelSettings, as_model_error, quiet, save_tokenizer
+from ..hardware import rounding
+from ..heads import bring_body_to, compute_in_float32, outputs, scale_of
+from ..loading import fit_vocabulary
+from .settings import AdapterSettings
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+
+# Logits that are all smaller than this are compared as if the largest were this large: their noise does not shrink.
+FLOOR = 0.1
+
+
+def is_adapted(model: Any) -> bool:
+    """Whether the model has adapters in it."""
+    return hasattr(model, "active_peft_config")
+
+
+def merge(model: Any) -> PreTrainedModel:
+    """The plain model with the adapters merged into its weights; the same model where there is nothing to merge."""
+    if model.active_peft_config.is_prompt_learning:
+        return model
+    whole = model.get_base_model()
+    # PEFT puts a head of several layers back into the model for LoRA only.
+    for name, trained in _upstream.trained_copies(whole).items():
+        parent, _, child = name.rpartition(".")
+        setattr(whole.get_submodule(parent), child, trained)
+    merged: PreTrainedModel = model.merge_and_unload()
+    return merged
+
+
+def save(model: Any, recipe: Recipe, config: RunConfig, path: Path) -> list[str]:
+    """Save the adapter in the subfolder `adapter`, with everything that its base does not know.
+
+    That is labels, lengths, thresholds chosen on validation, generation settings, and the settings of the training.
+
+    Args:
+        model: With adapters.
+        recipe: The task.
+        config: Settings of the run.
+        path: Folder of the run.
+
+    Returns:
+        Names of the tokenizer's files.
+    """
+    folder = path / ADAPTER
+    with quiet():
+        model.save_pretrained(folder)
+        model_config = copy.copy(model.config)
+        # The adapter is later put onto the base in 16 bits.
+        vars(model_config).pop("quantization_config", None)
+        model_config.save_pretrained(folder / CONFIG)
+        if model.can_generate():
+            model.generation_config.save_pretrained(folder / CONFIG)
+    names = save_tokenizer(recipe.tokenizer, folder)
+    (folder / CARD).unlink(missing_ok=True)  # the empty template that PEFT leaves
+    write_recipe(folder, config)
+    return names
+
+
+def load(base: str | Mapping[str, Any], recipe: Recipe, path: Path) -> PreTrainedModel:
+    """The model that an adapter was trained on, with the adapter merged into it.
+
+    A base that was quantized in training is loaded in 16 bits: merging into 4 or 8 bits would cost accuracy.
+
+    Args:
+        base: As in `RunConfig.model`.
+        recipe: The task, with its tokenizer.
+        path: Folder of the adapter.
+
+    Raises:
+        ModelError: The base or the adapter cannot be loaded.
+    """
+    import torch
+    import transformers
+    from peft import PeftConfig, PeftModel
+
+    settings = ModelSettings.of(base)
+    name, shared = settings.path, settings.shared_keywords
+    auto_class = getattr(transformers, recipe.auto_model)
+    dtype = torch.bfloat16 if settings.is_quantized else torch.float32
+    with as_model_error(name), quiet():
+        shared.setdefault("revision", PeftConfig.from_pretrained(path).revision or "main")
+        # Labels and the rest are those of the training, but the base still has its old number of embeddings.
+        config = transformers.AutoConfig.from_pretrained(path / CONFIG)
+        config.vocab_size = transformers.AutoConfig.from_pretrained(name, **shared).vocab_size
+        model = auto_class.from_pretrained(name, config=config, dtype=dtype, ignore_mismatched_sizes=True, **shared)
+        fit_vocabulary(model, recipe.tokenizer)
+        if model.can_generate():
+            model.generation_config = transformers.GenerationConfig.from_pretrained(path / CONFIG)
+        if "dtype" in settings.keywords and not settings.is_quantized:
+            bring_body_to(model, config.dtype)
+            compute_in_float32(model)
+        return merge(PeftModel.from_pretrained(model, path))
+
+
+def merge_trained(
+    model: Any, batch: Mapping[str, Any], config: RunConfig, recipe: Recipe, path: Path
+) -> tuple[PreTrainedModel, torch.Tensor]:
+    """Merge the adapters of the trained model.
+
+    Args:
+        model: With adapters, already saved.
+        batch: A batch of a few rows.
+        config: Settings of the run.
+        recipe: The task.
+        path: Folder of the run.
+
+    Returns:
+        The merged model, and the logits that it must have for `batch` after it is saved and loaded.
+    """
+    trained = logits(model, batch)
+    if not ModelSettings.of(config.model).is_quantized:
+        return merge(model), trained
+    # Merging rounds to the few bits of the weights, so the adapter is put onto the base in 16 bits.
+    whole = load(config.model or "", recipe, path / ADAPTER).to(model.device)
+    compute_in_float32(whole)
+    expected = logits(whole, batch)
+    difference = float((expected - trained).abs().max())
+    log(
+        f"merged into the base in 16 bits: logits differ by {difference:.2g} from those of the quantized model, "
+        f"the largest being {float(trained.abs().max()):.2g}; scores are of the merged model"
+    )
+    return whole, expected
+
+
+# --- comparing ---------------------------------------------------------------------------------------------------
+
+
+def logits(model: Any, batch: Mapping[str, Any]) -> torch.Tensor:
+    """All logits of a batch in one row, without dropout, on the CPU."""
+    import torch
+
+    return torch.cat([values.flatten() for values in outputs(model, batch).values()])
+
+
+def tolerance(model: Any, expected: torch.Tensor, recipe: Recipe) -> float:
+    """How much logits of the same weights may differ, in the precision that the model computes in.
+
+    Args:
+        model: Whose logits are compared.
+        expected: Logits before saving.
+        recipe: The task, with the scale of the numbers that it learns.
+    """
+    largest = scale_of(expected, recipe.number_scale)
+    if recipe.number_scale is None:
+        largest = max(FLOOR, largest)
+    return rounding(model) * largest
+
+
+def check_saved(
+    expected: torch.Tensor, batch: Mapping[str, Any], config: RunConfig, recipe: Recipe, path: Path
+) -> None:
+    """Load what was saved, the merged model and the adapter, and compare the predictions of both with those before.
+
+    Args:
+        expected: Logits for the batch before saving.
+        batch: A batch of a few rows.
+        config: Settings of the run.
+        recipe: The task.
+        path: Folder of the run.
+
+    Raises:
+        ModelError: Logits differ by more than rounding explains.
+    """
+    kinds = ["merged model", "adapter"]
+    settings = AdapterSettings.of(config.lora)
+    if settings is not None and settings.is_prompt_learning:
+        kinds.remove("merged model")  # there is nothing to merge
+    worst = 0.0
+    for kind in kinds:
+        with quiet():
+            model = _load_saved(kind, config, recipe, path)
+            saved, limit = logits(model, batch), tolerance(model, expected, recipe)
+        # A head of another size gives another number of logits.
+        difference = float((saved - expected).abs().max()) if len(saved) == len(expected) else float("inf")
+        if not difference <= limit:  # also where it is NaN
+            raise ModelError(
+                f"the {kind} saved in {path} predicts differently from the trained model: logits differ by "
+                f"{difference:.2g}, expected at most {limit:.2g}. Do not use it, and please report model and settings"
+            )
+        worst = max(worst, difference)
+    log(f"reloaded {' and '.join(kinds)}: same predictions as the trained model (logits differ by at most {worst:.1g})")
+
+
+def _load_saved(kind: str, config: RunConfig, recipe: Recipe, path: Path) -> Any:
+    """The model as users will load it: the `merged model` with transformers alone, the `adapter` onto a new base."""
+    import transformers
+
+    if kind == "adapter":
+        return load(config.model or "", recipe, path / ADAPTER)
+    return getattr(transformers, recipe.auto_model).from_pretrained(path, dtype="auto")

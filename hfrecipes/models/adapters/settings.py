@@ -1,0 +1,142 @@
+"""Which adapters are trained: a method of PEFT and the keywords of its config, checked before anything is loaded."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...config import misfit
+from ...errors import nearest
+from ...recipe import Recipe
+
+VIRTUAL_TOKENS = 20  # number of trained tokens before each text, for methods that train these
+# Methods that train virtual tokens before each text. They change no weights, so there is nothing to merge.
+PROMPTS = ("PROMPT_TUNING", "PREFIX_TUNING")
+# Task types for which PEFT implements these methods.
+_PROMPT_TASK_TYPES = ("SEQ_CLS", "CAUSAL_LM", "SEQ_2_SEQ_LM")
+_UNSUPPORTED = {
+    "ADALORA": "its ranks follow a schedule that the Trainer does not call",
+    "BEFT": "it cannot be merged into layers without biases",
+    "LILY": "it cannot be merged",
+    "MULTITASK_PROMPT_TUNING": "it needs the number of a task with each row",
+    "P_TUNING": "its checkpoints do not contain the network that computes its tokens, so a resumed run would differ",
+    "POLY": "it needs the number of a task with each row",
+    "SHADOW": "it replaces the forward of the model",
+    "TRAINABLE_TOKENS": "it trains single tokens and no layer",
+    "XLORA": "it combines adapters that were trained before",
+}
+# Keywords of the configs that are filled in here, or that would not survive saving and merging.
+_RESERVED = frozenset(
+    [
+        "task_type",
+        "inference_mode",
+        "base_model_name_or_path",
+        "auto_mapping",
+        "peft_version",
+        "runtime_config",
+        "megatron_config",
+        "megatron_core",
+        "layer_replication",
+        "prefix_projection",
+        "token_dim",
+        "num_layers",
+        "num_attention_heads",
+        "num_transformer_submodules",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class AdapterSettings:
+    """The adapters that a run trains.
+
+    Attributes:
+        method: Name of the method in upper case, as in `peft.PeftType`.
+        keywords: Keywords of the method's config that the user gave.
+    """
+
+    method: str
+    keywords: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, lora: bool | Mapping[str, Any]) -> AdapterSettings | None:
+        """The typed form of `RunConfig.lora`; None where no adapters are trained.
+
+        Example:
+            >>> AdapterSettings.of({"peft_type": "vera", "r": 64})
+            AdapterSettings(method='VERA', keywords={'r': 64})
+        """
+        if not lora:
+            return None
+        keywords = dict(lora) if isinstance(lora, Mapping) else {}
+        method = str(keywords.pop("peft_type", "LORA")).upper()
+        return cls(method, keywords)
+
+    @property
+    def is_prompt_learning(self) -> bool:
+        """Whether virtual tokens are trained, so that the model itself stays as it is."""
+        return self.method in PROMPTS
+
+    @property
+    def virtual_tokens(self) -> int:
+        """Number of tokens that the method puts before each text."""
+        if not self.is_prompt_learning:
+            return 0
+        return int(self.keywords.get("num_virtual_tokens", VIRTUAL_TOKENS))
+
+
+def method_of(lora: bool | Mapping[str, Any]) -> str:
+    """Name of the PEFT method in `RunConfig.lora`."""
+    settings = AdapterSettings.of(lora)
+    if settings is None:
+        return "LORA"
+    return settings.method
+
+
+def virtual_tokens(lora: bool | Mapping[str, Any]) -> int:
+    """Number of virtual tokens that the method in `RunConfig.lora` puts before each text."""
+    settings = AdapterSettings.of(lora)
+    if settings is None:
+        return 0
+    return settings.virtual_tokens
+
+
+def problems(lora: bool | Mapping[str, Any], recipe: type[Recipe]) -> list[str]:
+    """Sentences on a method that does not suit the task, and on keywords that its config does not accept."""
+    settings = AdapterSettings.of(lora)
+    # Importing PEFT takes seconds, and with the defaults there is nothing to check.
+    if settings is None or settings == AdapterSettings.of(True):
+        return []
+    method, configs = settings.method, _config_classes()
+    if method not in configs:
+        why = f"; {_UNSUPPORTED[method]}" if method in _UNSUPPORTED else nearest(method, configs)
+        return [f"lora.peft_type: found {method}, expected one of {', '.join(configs)}{why}"]
+    if settings.is_prompt_learning and recipe.lora not in _PROMPT_TASK_TYPES:
+        return [f"lora.peft_type: {method} does not fit {recipe.task}; use LORA, IA3 or another method that is merged"]
+    types = typing.get_type_hints(configs[method])
+    known = [f"lora.{name}" for name in types]
+    sentences = []
+    for key, value in settings.keywords.items():
+        if key not in types:
+            sentences.append(f"unknown setting lora.{key}{nearest(f'lora.{key}', known)}")
+        elif key in _RESERVED:
+            sentences.append(f"lora.{key}: leave it out, it is filled in or does not go with what is saved")
+        # Types with Literal are unions with values that PEFT itself checks, and names best.
+        elif "Literal" not in str(types[key]):
+            sentences += misfit(f"lora.{key}", value, types[key])
+    return sentences
+
+
+def _config_classes() -> dict[str, type]:
+    """Config class of each method that can be trained, saved and loaded here, by the name of the method."""
+    from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
+
+    classes = {}
+    for peft_type, config_class in PEFT_TYPE_TO_CONFIG_MAPPING.items():
+        name = str(peft_type.value)
+        is_merged = name not in _UNSUPPORTED and hasattr(PEFT_TYPE_TO_TUNER_MAPPING[name], "merge_and_unload")
+        if is_merged or name in PROMPTS:
+            classes[name] = config_class
+    return classes

@@ -1,0 +1,196 @@
+"""Where a recipe meets its model: tokenizer, lengths, labels and what was learned, for training and for loading alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..config import RunConfig
+from ..errors import ConfigError
+from ..log import log
+from ..recipe import Recipe
+from . import adapters, heads, loading, regularization
+from .directory import as_model_error, is_adapter, is_quantized, name_and_keywords, quiet
+from .hardware import parameters
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+LEARNED = "hfrecipes"  # key in config.json of what the recipe learned, so that it goes where the model goes
+
+
+# --- the tokenizer, before rows are encoded ----------------------------------------------------------------------
+
+
+def bind_tokenizer(recipe: Recipe, config: RunConfig) -> None:
+    """Give the recipe the tokenizer of the model that it is to train, and let it adapt to that model."""
+    recipe.tokenizer, model_config = loading.load_tokenizer(config, recipe.padding_side)
+    if recipe.labels:
+        recipe.labels = loading.checkpoint_labels(recipe.labels, model_config)
+    loading.fit_length(recipe, model_config, adapters.virtual_tokens(config.lora))
+    for sentence in recipe.adapt_to_model(model_config):
+        log(sentence)
+
+
+def bind_trained_tokenizer(recipe: Recipe, config: RunConfig) -> PretrainedConfig:
+    """Give the recipe the tokenizer of its own trained model, and what it learned from its training rows.
+
+    Returns:
+        The config of the model.
+    """
+    recipe.tokenizer, model_config = loading.load_tokenizer(config, recipe.padding_side)
+    restore(recipe, model_config)
+    loading.fit_length(recipe, model_config, adapters.virtual_tokens(config.lora))
+    recipe.adapt_to_model(model_config)
+    return model_config
+
+
+# --- what is saved with the model --------------------------------------------------------------------------------
+
+
+def remember(recipe: Recipe, model: Any) -> None:
+    """Put what the recipe learned into the config of the model, with which it is saved from then on."""
+    learned = {
+        "labels": recipe.labels,
+        "calibration": recipe.calibration,
+        "pads_to_max_length": recipe.pads_to_max_length,
+        "learned": recipe.learned,
+    }
+    setattr(model.config, LEARNED, {name: value for name, value in learned.items() if value})
+
+
+def restore(recipe: Recipe, model_config: PretrainedConfig) -> None:
+    """Give the recipe what it learned when its model was trained."""
+    learned = getattr(model_config, LEARNED, {})
+    recipe.labels = list(learned.get("labels", []))
+    recipe.calibration = dict(learned.get("calibration", {}))
+    recipe.pads_to_max_length = bool(learned.get("pads_to_max_length", False))
+    recipe.learned = dict(learned.get("learned", {}))
+
+
+# --- the model ---------------------------------------------------------------------------------------------------
+
+
+def model_to_train(recipe: Recipe, config: RunConfig, seed: int) -> Any:
+    """The model with its head, what is not trained frozen, adapters added.
+
+    Raises:
+        ConfigError: Settings that do not fit the model.
+        ModelError: It could not be loaded.
+    """
+    import transformers
+
+    transformers.set_seed(seed)  # the new head is drawn while the model loads
+    loaded = loading.load_model(config, recipe)
+    model = loaded.model
+    vars(model.config).pop(LEARNED, None)  # of the run that the model comes from
+    heads.compute_in_float32(model)
+    if recipe.number_scale is not None:
+        _refuse_half_precision(model, config)
+        mean, deviation = recipe.number_scale
+        recipe.number_scale = heads.learn_numbers(model, mean, heads.unit_of(deviation), loaded.fresh)
+    if recipe.freeze is not None:
+        regularization.freeze(model, recipe.freeze, loaded.fresh)
+    if config.lora:
+        model = adapters.add(loaded, recipe, config.lora)
+    _log_size(model, config)
+    return pass_loss_inputs(recipe, model)
+
+
+def trained_model(recipe: Recipe, config: RunConfig, base: str | dict[str, Any] | None, folder: Path) -> Any:
+    """The model of a run that was saved, an adapter merged into its base.
+
+    Args:
+        recipe: The task, with the tokenizer of the run.
+        config: Settings of the run, with the folder as its model.
+        base: What the run started from, to which an adapter is added again.
+        folder: Folder of the model, or of the adapter.
+
+    Raises:
+        ModelError: It could not be loaded.
+    """
+    with as_model_error(str(folder)), quiet():
+        model = adapters.load(base or "", recipe, folder) if is_adapter(folder) else _whole_model(recipe, config, base)
+    model.config.pad_token_id = recipe.tokenizer.pad_token_id
+    heads.compute_in_float32(model)
+    return pass_loss_inputs(recipe, model)
+
+
+def _whole_model(recipe: Recipe, config: RunConfig, base: Any) -> Any:
+    import torch
+    import transformers
+
+    # What was too large for float32 in training stays in 16 bits.
+    dtype = torch.bfloat16 if is_quantized(base) else torch.float32
+    name, keywords = name_and_keywords(config)
+    model = getattr(transformers, recipe.auto_model).from_pretrained(name, dtype=dtype, **keywords)
+    # The weights of the body were saved in the precision of training.
+    if isinstance(base, Mapping) and "dtype" in base:
+        saved = transformers.AutoConfig.from_pretrained(name, **keywords)
+        heads.bring_body_to(model, saved.dtype)
+    return model
+
+
+def _refuse_half_precision(model: Any, config: RunConfig) -> None:
+    """Refuse weights that would round numbers: plain transformers loads all of them in the precision of the body."""
+    import torch
+
+    if is_quantized(config.model) or model.dtype in (torch.float16, torch.bfloat16):
+        raise ConfigError(
+            "model: weights in half precision or less would round the numbers that are learnt: leave dtype "
+            "and quantization_config out"
+        )
+    for name in ("bf16_full_eval", "fp16_full_eval"):
+        if config.training.get(name):
+            raise ConfigError(f"{name}: leave it out, it would round the numbers that are learnt")
+
+
+def _log_size(model: Any, config: RunConfig) -> None:
+    number = parameters(model)
+    name, _ = name_and_keywords(config)
+    log(f"model: {name}, {number['total']:,} parameters, {number['trained']:,} of them trained ({number['share']:.1%})")
+
+
+# --- what the loss needs beside the outputs ----------------------------------------------------------------------
+
+
+def pass_loss_inputs(recipe: Recipe, model: Any) -> Any:
+    """Have the model take what `loss_inputs` names in a batch, and give it back among its outputs.
+
+    The Trainer gives a batch to the model and the outputs to the loss. With this, the loss finds a mask by its name, and
+    the model itself never sees it.
+    """
+    if recipe.loss_inputs:
+        passed = _PassedBy(recipe.loss_inputs)
+        model.register_forward_pre_hook(passed.take, with_kwargs=True)
+        model.register_forward_hook(passed.give_back)
+    return model
+
+
+def model_inputs(recipe: Recipe, batch: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a batch that any model of transformers takes."""
+    left_out = {"labels", *recipe.loss_inputs}
+    return {name: values for name, values in batch.items() if name not in left_out}
+
+
+class _PassedBy:
+    """Holds a part of a batch while the model computes its outputs."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        self.held: dict[str, Any] = {}
+
+    def take(self, model: Any, args: tuple[Any, ...], batch: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Forward pre-hook: keep what is not for the model."""
+        taken = {name: batch[name] for name in self.names if name in batch}
+        if taken:  # a model that was copied with its hooks has several of them, of which the first one takes all
+            self.held = taken
+        return args, {name: values for name, values in batch.items() if name not in taken}
+
+    def give_back(self, model: Any, args: tuple[Any, ...], outputs: Any) -> Any:
+        """Forward hook: add it to the outputs."""
+        for name, values in self.held.items():
+            outputs[name] = values
+        self.held = {}
+        return outputs

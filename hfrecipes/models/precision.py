@@ -1,0 +1,52 @@
+"""The precision that a model computes in: one decision for training, evaluation and prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from .hardware import machine_arguments
+
+if TYPE_CHECKING:
+    import torch
+
+
+def mixed_precision(training: Mapping[str, Any]) -> str | None:
+    """Mixed precision of a model: what the user decided as far as this machine can do it, else what suits the machine.
+
+    Args:
+        training: `TrainingArguments` keywords of the run.
+
+    Returns:
+        `bf16`, `fp16`, or None for the precision of the weights.
+    """
+    import torch
+
+    is_cuda = torch.cuda.is_available() and not training.get("use_cpu")
+    if training.get("fp16") and is_cuda:
+        return "fp16"
+    if training.get("bf16") and (not is_cuda or torch.cuda.get_device_capability() >= (8, 0)):
+        return "bf16"
+    if training.get("bf16") is False or training.get("fp16") is False:
+        return None
+    arguments, _ = machine_arguments({name: value for name, value in training.items() if name == "use_cpu"})
+    for kind in ("bf16", "fp16"):
+        if arguments.get(kind):
+            return kind
+    return None
+
+
+def autocast(kind: str | None, device: torch.device) -> AbstractContextManager[Any]:
+    """Context of mixed precision, as accelerate enters it in training; none where `kind` is None."""
+    import torch
+
+    if kind is None:
+        return nullcontext()
+    return torch.autocast(device.type, dtype={"bf16": torch.bfloat16, "fp16": torch.float16}[kind])
+
+
+def for_checks(model: Any, kind: str | None) -> AbstractContextManager[Any]:
+    """Context to compare outputs of a model in: float32, except for flash attention, which takes half precision alone."""
+    is_flash = "flash" in str(getattr(model.config, "_attn_implementation", ""))
+    return autocast(kind, model.device) if is_flash else nullcontext()

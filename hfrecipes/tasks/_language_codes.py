@@ -1,0 +1,73 @@
+"""Language codes of models and of columns: which one of them a code or name means, in any usual spelling."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from ..metrics._languages import parse
+
+# Distances of langcodes: between languages, 0 for zh and cmn, 1 for no and nb, 8 for hr and bs, 20 for uk and ru.
+SAME_LANGUAGE = 1
+# Between languages as written, 0 for zh-CN and zho_Hans, 5 for pt-BR and pt-PT, 54 for zh-CN and zh-TW.
+SIMILAR = 10
+# Usual names of columns that look like codes.
+_NO_CODES = ("id", "src", "tgt", "key")
+
+
+def language_codes(tokenizer: Any) -> list[str]:
+    """Codes of a model that needs those of source and target; empty for a model of one direction."""
+    if not hasattr(tokenizer, "src_lang"):
+        return []
+    tokens = getattr(tokenizer, "lang_code_to_id", None) or tokenizer.all_special_tokens
+    return sorted(str(token) for token in tokens if is_language_code(str(token)))
+
+
+def is_language_code(name: str) -> bool:
+    """Whether a name has the form of a code, whether or not such a language exists.
+
+    Example:
+        >>> [is_language_code(name) for name in ("en", "zh-CN", "de_DE", "eng_Latn", "id", "text")]
+        [True, True, True, True, False, False]
+    """
+    return name not in _NO_CODES and re.fullmatch(r"[a-z]{2,3}([-_][A-Za-z]{2,4})?", name) is not None
+
+
+def matching_code(code: str | None, known: Sequence[str], *, any_script: bool = False) -> str | None:
+    """The known code that means the same language as `code`, in whatever spelling; None where there is none.
+
+    Args:
+        code: Code or name of a language.
+        known: Codes or names to choose from.
+        any_script: Whether the language may be written in another script than `code` asks for, as zh_CN for zh-TW.
+
+    Example:
+        >>> matching_code("German", ["eng_Latn", "deu_Latn"])
+        'deu_Latn'
+    """
+    if code is None or code in known:
+        return code
+    import langcodes
+
+    wanted = parse(code)
+    if wanted is None:
+        return None
+    candidates: dict[str, str] = {}
+    for name in known:
+        language = parse(name)
+        if language is None or langcodes.tag_distance(wanted.language, language.language) > SAME_LANGUAGE:
+            continue
+        if any_script or _same_script(wanted, language):
+            candidates.setdefault(language.to_tag(), name)
+    nearest, _ = langcodes.closest_match(wanted.to_tag(), list(candidates), max_distance=SIMILAR)
+    if nearest in candidates:
+        return candidates[nearest]
+    # A single candidate is meant even where it is of a remote country or in another script.
+    return next(iter(candidates.values())) if len(candidates) == 1 else None
+
+
+def _same_script(wanted: Any, language: Any) -> bool:
+    """Whether both languages are written in one script; `wanted` accepts any where it leaves the script open."""
+    is_open = wanted.script is None and wanted.territory is None
+    return is_open or wanted.maximize().script == language.maximize().script
