@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from .. import losses
 from ..data.shapes.canonical_tags import canonical_tags, fit_length
-from ..data.shapes.tags import OUTSIDE, Scheme, find_words, ordered, scheme_of, split
+from ..data.shapes.tags import OUTSIDE, Scheme, ordered, scheme_of, split
 from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail, padding
 from ._tag_checks import MISSING, check_tags
 from ._tag_columns import TAG_NAMES, TOKEN_NAMES, reader_of, unnamed_columns
-from ._word_pieces import tokenize_words
+from ._words import entities_of_text, tokenize_words
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -232,26 +230,9 @@ print(tag("{text}"))
             pairs = [by_word[word] for word in sorted(by_word)]
             prediction: Row = {"tags": [tag for tag, _ in pairs], "scores": [value for _, value in pairs]}
             if row.get("text") is not None:
-                prediction["entities"] = self._entities(row["text"], row["tokens"], **prediction)
+                prediction["entities"] = entities_of_text(row, prediction, self.scheme)
             predictions.append(prediction)
         return predictions
-
-    def _entities(self, text: str, tokens: list[str], tags: list[str], scores: list[float]) -> list[Row]:
-        """Entities of a text; none where its tokens do not occur in it."""
-        from ..metrics import _entities
-
-        spans = find_words(text, tokens)
-        if not spans:
-            return []
-        if self.scheme == "none":  # each word is an entity
-            chunks = [(tag, word, word) for word, tag in enumerate(tags)]
-        else:
-            chunks = _entities.entities_in(canonical_tags(tags, self.scheme))
-        entities: list[Row] = []
-        for entity_type, first, last in chunks:
-            start, end, score = spans[first][0], spans[last][1], float(np.mean(scores[first : last + 1]))
-            entities.append({"label": entity_type, "score": score, "text": text[start:end], "start": start, "end": end})
-        return entities
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """Scores of whole entities as in conlleval, or of tags where they stand alone.

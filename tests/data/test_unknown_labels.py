@@ -19,7 +19,8 @@ from hfrecipes.data import checks
 from hfrecipes.data.prepare import load_data
 from hfrecipes.data.rows import Data
 from hfrecipes.errors import DataError
-from hfrecipes.recipe import Column, Recipe
+from hfrecipes.evaluation.scoring import score
+from hfrecipes.recipe import Column, Finding, Recipe
 from hfrecipes.registry import find
 from hfrecipes.tasks.text_classification import MULTI, SINGLE, TextClassification
 from hfrecipes.tasks.token_classification import TokenClassification
@@ -139,7 +140,7 @@ def test_a_batch_with_such_a_row_loses_what_it_loses_without(case, tiny_bert):
 
 def both(recipe: Recipe, predictions: list, references: list) -> dict[str, float]:
     """The scores, after a look that resampling with weights of one gives the same."""
-    plain = recipe.score(predictions, references)
+    plain = score(recipe, predictions, references)
     weighted = recipe.measure(predictions, references)(np.ones((1, len(references)), dtype=np.float32))
     assert set(plain) == set(weighted)
     for name, value in plain.items():
@@ -168,9 +169,9 @@ def test_scores_of_one_label_are_those_of_scikit_learn_with_the_unknown_labels(n
             assert found[f"{name}_{average}"] == pytest.approx(expected)
     misses = [one["label"] != label for one, label in zip(predictions, references, strict=True)]
     assert found["brier"] > 0
-    worst = recipe.score(predictions, ["new"] * 60)
+    worst = score(recipe, predictions, ["new"] * 60)
     assert worst["accuracy"] == worst["f1_macro"] == 0
-    assert worst["brier"] > recipe.score(predictions, given)["brier"]
+    assert worst["brier"] > score(recipe, predictions, given)["brier"]
     assert found["accuracy"] == pytest.approx(1 - np.mean(misses))
 
 
@@ -323,7 +324,7 @@ def test_what_is_no_label_is_an_error_and_with_drop_invalid_counts_as_wrong(case
 def test_what_cannot_be_scored_stays_an_error(drop_invalid):
     numbers = [text(f"{place / 4}", place) for place in range(20)]
     settings = {"dataset": {"train": numbers, "test": [*numbers[:3], text("high")]}, "drop_invalid": drop_invalid}
-    with pytest.raises(DataError, match=r"test: label 'high' is no number in 1 row \(3, counted from 0\). Mend them$"):
+    with pytest.raises(DataError, match=r"test: label 'high' is no number in 1 row \(3, counted from 0\). Fix these rows$"):
         hfrecipes.check("text-classification", **settings)
 
 
@@ -342,7 +343,7 @@ def test_a_label_that_stands_twice_in_a_scored_row_counts_once(drop_invalid):
     )
     data, _ = load_data(config, recipe)
     assert checks.references(recipe, data.splits["test"]) == [["a"]]
-    with pytest.raises(DataError, match="train: a label stands twice in one row in 1 row"):
+    with pytest.raises(DataError, match="train: a label occurs twice in one row in 1 row"):
         hfrecipes.check("text-classification", dataset=[*train, text(["a", "a"])])
 
 
@@ -363,18 +364,17 @@ class Outside(Recipe):
     def reference(self, row):
         return row["label"]
 
-    def problems(self, rows):
-        odd = [place for place, label in enumerate(rows["label"]) if label == "new"]
-        return {"the label is new": odd} if odd else {}
+    def check(self, rows):
+        odd = [index for index, label in enumerate(rows["label"]) if label == "new"]
+        return [Finding("error", "the label is new", odd)] if odd else []
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_task_outside_the_package_names_and_drops_its_problems_itself(split):
     rows = datasets.Dataset.from_list([text("a"), text("new")])
-    with pytest.raises(DataError, match=r"the label is new in 1 row .1, counted from 0.. Mend them, or drop them"):
-        checks.check(Data({split: rows}, {}, {}), Outside())
-    data = Data({split: rows}, {}, {})
-    checks.check(data, Outside(drop_invalid=True))
+    with pytest.raises(DataError, match=r"the label is new in 1 row .1, counted from 0.. Fix these rows, or drop them"):
+        checks.check_rows(Data({split: rows}, {}, {}), Outside())
+    data = checks.check_rows(Data({split: rows}, {}, {}), Outside(drop_invalid=True))
     assert data.splits[split].to_list() == [text("a")]
     assert checks.scored_as_wrong(data, Outside()) == {}
 

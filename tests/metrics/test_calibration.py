@@ -12,6 +12,7 @@ from conftest import BAD, GOOD, opinions
 
 import hfrecipes
 from hfrecipes import calibration
+from hfrecipes.evaluation.scoring import score
 from hfrecipes.metrics import _weighted
 from hfrecipes.tasks.text_classification import TextClassification
 
@@ -39,7 +40,7 @@ def test_ece_and_brier_of_one_label_are_those_of_the_references(labels):
         reference = generator.integers(0, labels, len(logits))
         predictions = recipe.decode(logits, [], None)
         shares = np.array([list(one["scores"].values()) for one in predictions])
-        found = recipe.score(predictions, [names[one] for one in reference])
+        found = score(recipe, predictions, [names[one] for one in reference])
         assert found["brier"] == pytest.approx(
             brier_score_loss(reference, shares if labels > 2 else shares[:, 1], labels=range(labels))
         )
@@ -55,7 +56,7 @@ def test_ece_and_brier_of_several_labels_are_means_over_all_cells():
         reference = generator.integers(0, 2, (20, 3))
         shares = np.array([list(one["scores"].values()) for one in predictions])
         names = [[name for name, there in zip("abc", row, strict=True) if there] for row in reference]
-        found = recipe.score(predictions, names)
+        found = score(recipe, predictions, names)
         assert found["brier"] == pytest.approx(((shares - reference) ** 2).mean())
         assert found["ece"] == pytest.approx(reference_ece(shares.ravel(), reference.ravel()))
 
@@ -159,11 +160,11 @@ def several(tiny_bert, tmp_path_factory) -> hfrecipes.Result:
 
 
 def test_thresholds_and_temperature_go_where_the_model_goes(several):
-    tuned = several.predictor.recipe.tuned
+    tuned = several.predictor.recipe.calibration
     assert set(tuned) == {"temperature", "threshold[bad]", "threshold[good]", "threshold[lamp]"}
-    assert json.loads((several.path / "config.json").read_text())["hfrecipes_tuned"] == tuned
+    assert json.loads((several.path / "config.json").read_text())["hfrecipes"]["calibration"] == tuned
     again = hfrecipes.load(several.path)
-    assert again.recipe.tuned == tuned
+    assert again.recipe.calibration == tuned
     texts = [f"the film was {word}" for word in (*GOOD, *BAD)]
     one, other = several.predict(texts), again.predict(texts)
     assert [row["label"] for row in one] == [row["label"] for row in other]
@@ -175,21 +176,21 @@ def test_thresholds_and_temperature_go_where_the_model_goes(several):
 
 def test_scores_say_what_they_would_be_without(several):
     entries = json.loads((several.path / "metrics.json").read_text())["test"]
-    assert "untuned" not in entries["lrap"], "ranks do not change"
+    assert "uncalibrated" not in entries["lrap"], "ranks do not change"
     plain = hfrecipes.load(several.path)
-    plain.recipe.tuned = {}
+    plain.recipe.calibration = {}
     rows = [json.loads(line) for line in (several.path / "predictions.jsonl").read_text().splitlines()]
     test = [{"text": row["text"], "labels": row["label"]} for row in rows if row["split"] == "test"]
     without = plain.evaluate(test).metrics
     for name, entry in entries.items():
-        assert entry.get("untuned", entry["value"]) == pytest.approx(without[name], abs=1e-6), name
-    assert any("untuned" in entry for entry in entries.values())
+        assert entry.get("uncalibrated", entry["value"]) == pytest.approx(without[name], abs=1e-6), name
+    assert any("uncalibrated" in entry for entry in entries.values())
 
 
 def test_a_threshold_that_is_given_is_heeded_and_none_is_tuned(quick, tmp_path):
     rows = [labelled(row, place) for place, row in enumerate(opinions(80))]
     result = hfrecipes.run("text-classification", dataset=rows, output_dir=tmp_path / "run", threshold=0.3, **quick)
-    assert not result.predictor.recipe.tuned
+    assert not result.predictor.recipe.calibration
     (made,) = hfrecipes.load(tmp_path / "run").predict(["the film was great"])
     assert made["label"] == [name for name, share in made["scores"].items() if share > 0.3]
 
@@ -203,7 +204,7 @@ def test_one_temperature_leaves_labels_as_they_are_and_betters_the_log_loss(quic
     scaled = hfrecipes.run("text-classification", output_dir=tmp_path / "b", temperature_scaling=True, **run)
     assert "temperature:" in caplog.text
     assert plain.metrics["test"]["accuracy"] == scaled.metrics["test"]["accuracy"]
-    assert scaled.scores["test"]["ece"]["untuned"] == pytest.approx(plain.metrics["test"]["ece"])
+    assert scaled.scores["test"]["ece"].uncalibrated == pytest.approx(plain.metrics["test"]["ece"])
 
     def log_loss(result) -> float:
         lines = [json.loads(line) for line in (result.path / "predictions.jsonl").read_text().splitlines()]
@@ -220,7 +221,7 @@ def test_what_validation_decided_is_not_handed_down_to_a_run_that_starts_from_th
         result = hfrecipes.run("text-classification", dataset=rows, output_dir=tmp_path / str(lora), **settings)
         for folder in ("", "adapter") if lora else ("",):
             again = hfrecipes.load(tmp_path / str(lora) / folder)
-            assert again.recipe.tuned == {}
+            assert again.recipe.calibration == {}
             assert again.predict("the film was great")["label"] == result.predict("the film was great")["label"]
 
 
@@ -232,7 +233,6 @@ def test_a_temperature_is_found_only_where_the_rows_tell_it(caplog):
         reference = generator.integers(0, 2, rows)
         guessed = np.where(generator.random(rows) < right, reference, 1 - reference)
         logits = np.stack([1 - guessed, guessed], axis=1) * 2.0
-        recipe.tuned = {}
-        (sentence,) = recipe.tune(recipe.decode(logits, [], None), ["ab"[one] for one in reference])
+        numbers, (sentence,) = recipe.calibrate(recipe.decode(logits, [], None), ["ab"[one] for one in reference])
         assert said in sentence
-        assert not recipe.tuned
+        assert not numbers

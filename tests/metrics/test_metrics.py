@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 import hfrecipes.metrics as metrics
 from hfrecipes.errors import ConfigError, NotFoundError
-from hfrecipes.evaluation.scoring import scores, try_metrics
+from hfrecipes.evaluation.scoring import score, scores, try_metrics
 from hfrecipes.metrics import _weighted
+from hfrecipes.recipe import best_metric
 from hfrecipes.tasks.text_classification import MULTI, REGRESSION, SINGLE, TextClassification
 
 CASES = settings(max_examples=300, deadline=None)
@@ -135,7 +136,7 @@ def random_case(kind: str, rows: int, labels: int = 6) -> tuple[TextClassificati
 @pytest.mark.parametrize("kind", [SINGLE, MULTI, REGRESSION])
 def test_score_and_resample_are_the_same_metrics(kind):
     recipe, predictions, references = random_case(kind, 300)
-    plain = recipe.score(predictions, references)
+    plain = score(recipe, predictions, references)
     weighted = recipe.measure(predictions, references)(np.ones((1, 300)))
     assert set(plain) == set(weighted)
     for name, value in plain.items():
@@ -145,12 +146,12 @@ def test_score_and_resample_are_the_same_metrics(kind):
 @pytest.mark.parametrize("kind", [SINGLE, MULTI, REGRESSION])
 def test_intervals_of_ten_thousand_rows_take_less_than_two_seconds(kind):
     recipe, predictions, references = random_case(kind, 10_000)
-    recipe.score(predictions[:10], references[:10])  # imports
+    score(recipe, predictions[:10], references[:10])  # imports
     from hfrecipes.evaluation.scoring import _intervals
 
-    values = recipe.score(predictions, references)
+    values = score(recipe, predictions, references)
     start = time.process_time()
-    found = _intervals(recipe, predictions, references, values, np.arange(10_000), 0)
+    found = _intervals(recipe, recipe.measure(predictions, references), values, np.arange(10_000), 0)
     seconds = time.process_time() - start
     assert set(found) == set(values)
     assert seconds < 2
@@ -163,9 +164,9 @@ def test_intervals_hold_the_value_are_seeded_and_narrow_with_rows(kind):
         recipe, predictions, references = random_case(kind, rows)
         found = scores(recipe, predictions, references, seed=1)
         assert found == scores(recipe, predictions, references, seed=1)
-        best = found[recipe.best_metric[0]]
-        assert best["ci95"][0] <= best["value"] <= best["ci95"][1]
-        widths.append(best["ci95"][1] - best["ci95"][0])
+        best = found[best_metric(recipe)]
+        assert best.low <= best.value <= best.high
+        widths.append(best.high - best.low)
     assert widths[1] < widths[0] / 3
 
 
@@ -176,7 +177,7 @@ def test_the_interval_of_accuracy_agrees_with_theory():
     predictions = [
         {"label": one, "scores": shares[one]} for one in ("a" if place % 5 else "b" for place in range(1000))
     ]
-    low, high = scores(recipe, predictions, ["a"] * 1000, seed=0)["accuracy"]["ci95"]
+    low, high = scores(recipe, predictions, ["a"] * 1000, seed=0)["accuracy"].ci95
     spread = 1.96 * (0.8 * 0.2 / 1000) ** 0.5
     assert low == pytest.approx(0.8 - spread, abs=0.005)
     assert high == pytest.approx(0.8 + spread, abs=0.005)
@@ -237,11 +238,11 @@ def test_f1_precision_and_recall_that_were_asked_for_are_macro_whatever_the_orde
     recipe, predictions, references = random_case(kind, 80, labels)
     found = scores(recipe, predictions, references, seed=0, others=names)
     for name in names:
-        assert found[name]["value"] == pytest.approx(found[f"{name}_macro"]["value"])
-        assert found[name]["ci95"][0] <= found[name]["value"] <= found[name]["ci95"][1]
+        assert found[name].value == pytest.approx(found[f"{name}_macro"].value)
+        assert found[name].low <= found[name].value <= found[name].high
     recipe.labels = recipe.labels[::-1]
     again = scores(recipe, predictions, references, seed=0, others=names)
-    assert [again[name]["value"] for name in names] == pytest.approx([found[name]["value"] for name in names])
+    assert [again[name].value for name in names] == pytest.approx([found[name].value for name in names])
     with caplog.at_level("INFO", "hfrecipes"):
         try_metrics(["accuracy", *names], recipe, Dataset.from_dict({"label": references}))
     assert caplog.messages == ["metrics: f1, precision, recall: the mean over all labels (macro)"]
@@ -262,6 +263,6 @@ def test_a_metric_of_the_users_own_is_scored_with_its_interval(tmp_path):
     try_metrics(["./mine.py", "mae"], recipe, Dataset.from_dict({"label": references}))
     found = scores(recipe, predictions, references, seed=0, others=["./mine.py", "mae"])
     share = sum(one["label"] == "l0" for one in predictions) / 60
-    assert found["share_of_first"]["value"] == pytest.approx(share)
-    assert found["share_of_first"]["ci95"][0] <= share <= found["share_of_first"]["ci95"][1]
+    assert found["share_of_first"].value == pytest.approx(share)
+    assert found["share_of_first"].low <= share <= found["share_of_first"].high
     assert "mae" in found

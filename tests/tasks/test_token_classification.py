@@ -19,6 +19,7 @@ import hfrecipes
 from hfrecipes.data.files import read_file
 from hfrecipes.data.shapes.tags import find_words, scheme_of, split_words, violations
 from hfrecipes.errors import DataError
+from hfrecipes.evaluation.scoring import score
 from hfrecipes.tasks.token_classification import TokenClassification
 
 CASES = settings(max_examples=300, deadline=None)
@@ -236,7 +237,7 @@ def test_tokens_that_each_make_a_row_are_refused():
 def test_tags_without_type_are_scored_as_entities():
     recipe = studied([["B", "I", "O"], ["B", "O", "B"]])
     assert recipe.labels == ["O", "B", "I"]
-    found = recipe.score([{"tags": ["B", "I", "O", "O"]}], [["B", "I", "O", "B"]])
+    found = score(recipe, [{"tags": ["B", "I", "O", "O"]}], [["B", "I", "O", "B"]])
     assert (found["precision"], found["recall"]) == (1.0, 0.5)
 
 
@@ -449,7 +450,7 @@ def split_pairs(rows):
 def agrees_with_seqeval(scheme: str, tags: list[str], strict_scheme, rows) -> None:
     reference, predicted = split_pairs(rows)
     recipe = studied([tags], scheme=scheme)
-    found = recipe.score([{"tags": one} for one in predicted], reference)
+    found = score(recipe, [{"tags": one} for one in predicted], reference)
     for ending, options in (("", {}), ("_strict", {"mode": "strict", "scheme": strict_scheme})):
         for name in ("precision", "recall", "f1"):
             wanted = getattr(seqeval.metrics, f"{name}_score")(reference, predicted, zero_division=0, **options)
@@ -500,7 +501,7 @@ def conlleval_chunks(tags: list[str]) -> set[tuple[str, int, int]]:
 @CASES
 def test_counts_are_those_of_conlleval(rows):
     reference, predicted = split_pairs(rows)
-    found = studied([BIO]).score([{"tags": one} for one in predicted], reference)
+    found = score(studied([BIO]), [{"tags": one} for one in predicted], reference)
     chunks = [(conlleval_chunks(a), conlleval_chunks(b)) for a, b in zip(reference, predicted, strict=True)]
     hit, there, said = (
         sum(len(a & b) for a, b in chunks),
@@ -518,7 +519,7 @@ def test_scores_of_bare_tags_are_those_of_scikit_learn(rows):
 
     reference, predicted = split_pairs(rows)
     labels = ["NOUN", "O", "VERB"]
-    found = studied([labels]).score([{"tags": one} for one in predicted], reference)
+    found = score(studied([labels]), [{"tags": one} for one in predicted], reference)
     flat_gold, flat = ([tag for tags in side for tag in tags] for side in (reference, predicted))
     assert found["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(flat_gold, flat))
     each = sklearn.metrics.f1_score(flat_gold, flat, labels=labels, average=None, zero_division=0)
@@ -533,7 +534,7 @@ def test_a_resample_scores_as_its_rows_do(rows, seed):
     recipe, predictions = studied([BIO]), [{"tags": one} for one in predicted]
     places = np.random.default_rng(seed).integers(0, len(reference), len(reference))
     weights = np.bincount(places, minlength=len(reference))[None].astype(np.float32)
-    plain = recipe.score([predictions[i] for i in places], [reference[i] for i in places])
+    plain = score(recipe, [predictions[i] for i in places], [reference[i] for i in places])
     found = recipe.measure(predictions, reference)(weights)
     assert {name: pytest.approx(values[0]) for name, values in found.items()} == plain
 

@@ -1,4 +1,7 @@
-"""Sentences as lists of words, read in overlapping windows: the token by which each word is tagged."""
+"""Sentences as lists of words: the token by which each word is tagged, and entities that the tags make of words.
+
+Long sentences are read in overlapping windows, so that most words have tokens in several of them.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from ..data.shapes.canonical_tags import canonical_tags
+from ..data.shapes.tags import find_words
 from ..models.tokenizing import windows
-from ..recipe import Recipe
+from ..recipe import Recipe, Row
 
 Owned = dict[int, tuple[int, int]]  # word -> window, and index of its token in the window
 
@@ -84,3 +89,29 @@ def _first_tokens(offsets: np.ndarray, word_starts: np.ndarray) -> Iterator[tupl
     words = np.searchsorted(word_starts, offsets[real, 1] - 1, side="right") - 1
     present, firsts = np.unique(words, return_index=True)
     yield from zip(real[firsts].tolist(), present.tolist(), offsets[real[firsts], 0].tolist(), strict=True)
+
+
+def entities_of_text(row: Row, prediction: Row, scheme: str | None) -> list[Row]:
+    """Entities with their characters in the text of a row; none where the tokens do not occur in it.
+
+    Args:
+        row: With `text` and `tokens`.
+        prediction: With the `tags` of the tokens and their `scores`.
+        scheme: Of the tags; with `none`, each word is an entity.
+    """
+    from ..metrics import _entities
+
+    text, tags, scores = row["text"], prediction["tags"], prediction["scores"]
+    spans = find_words(text, row["tokens"])
+    if not spans:
+        return []
+    if scheme == "none":
+        chunks = [(tag, word, word) for word, tag in enumerate(tags)]
+    else:
+        chunks = _entities.entities_in(canonical_tags(tags, scheme))
+    entities: list[Row] = []
+    for entity_type, first, last in chunks:
+        start, end = spans[first][0], spans[last][1]
+        score = float(np.mean(scores[first : last + 1]))
+        entities.append({"label": entity_type, "score": score, "text": text[start:end], "start": start, "end": end})
+    return entities
