@@ -22,6 +22,8 @@ from hfrecipes.training.plan import make_plan
 
 ROWS = {"train": opinions(160), "validation": opinions(40, 1), "test": opinions(40, 2)}
 FILES = {
+    "baseline.json",
+    "trained_on.npy",
     "README.md",
     "config.json",
     "metrics.json",
@@ -112,7 +114,7 @@ def test_evaluate_gives_the_numbers_of_the_run(done, tmp_path):
     (tmp_path / "more.jsonl").write_text(lines)
     found = hfrecipes.load(done.path).evaluate(str(tmp_path / "more.jsonl"))
     assert found.metrics == pytest.approx(done.metrics["test"])
-    assert found.scores["accuracy"]["ci95"] == pytest.approx(done.scores["test"]["accuracy"]["ci95"])
+    assert found.scores["accuracy"]["ci95"] == pytest.approx(done.scores["test"]["accuracy"].ci95)
 
 
 def test_the_same_call_returns_a_complete_run_as_it_is(done, caplog, tiny_bert):

@@ -12,7 +12,7 @@ from ..config import RunConfig
 from ..errors import ConfigError, MissingPackageError, ModelError, nearest
 from ..log import log
 from ..recipe import SHORTEST, Recipe
-from .directory import CONFIG, PADDING, TUNED, ModelSettings, as_model_error, check_folder, is_adapter, quiet
+from .directory import CONFIG, ModelSettings, as_model_error, check_folder, is_adapter, quiet
 from .regularization import dropout_settings
 
 if TYPE_CHECKING:
@@ -162,8 +162,6 @@ def load_model(config: RunConfig, recipe: Recipe) -> LoadedModel:
     # Looked up at once: the branch may have another commit when the training is over.
     commit = _upstream.commit_of(path, settings.keywords.get("revision"), settings.keywords.get("cache_dir"))
     model.config.pad_token_id = recipe.tokenizer.pad_token_id
-    for key in (TUNED, PADDING):  # of the run that left this model
-        vars(model.config).pop(key, None)
     _set_generation(model, recipe)
     fresh_tokens = fit_vocabulary(model, recipe.tokenizer)
     if fresh_tokens:
@@ -334,9 +332,9 @@ def _set_generation(model: PreTrainedModel, recipe: Recipe) -> None:
     """
     from transformers import GenerationConfig
 
-    settings = recipe.generation()
-    if not settings:
+    if recipe.writer is None:
         return
+    settings = recipe.writer.generation()
     base = model.generation_config
     kept = {name: getattr(base, name) for name in _BEGINNINGS}
     if base.bad_words_ids == [[recipe.tokenizer.pad_token_id]]:  # without it, Marian generates padding

@@ -10,7 +10,6 @@ from .. import _upstream
 from ..errors import ModelError
 from ..log import log
 from ..recipe import Recipe, Row
-from .directory import PADDING
 from .hardware import rounding
 from .heads import outputs, scale_of
 
@@ -71,7 +70,6 @@ def check(model: PreTrainedModel, recipe: Recipe, collator: Callable[[], Collate
     collate = collator()
     if _difference(model, recipe, collate, *pair) <= limit:
         # Saved with the model, so that it is padded in the same way after it is loaded.
-        setattr(model.config, PADDING, "max_length")
         log(
             f"padding: all rows to max_length={recipe.max_length}, because the output of this model depends on "
             "padding; a lower max_length is faster"

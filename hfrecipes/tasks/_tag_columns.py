@@ -9,8 +9,25 @@ from typing import Any
 from ..data.shapes.tags import from_cells, from_texts
 from ..recipe import Batch
 
-TOKEN_NAMES = tuple("words word token form 0 chars char 字".split())
-TAG_NAMES = tuple("ner_tags ner_tag ner upos pos_tags pos chunk_tags chunk bio_tags bio tag labels label 标签".split())
+TOKEN_NAMES = tuple(["words", "word", "token", "form", "0", "chars", "char", "字"])
+TAG_NAMES = tuple(
+    [
+        "ner_tags",
+        "ner_tag",
+        "ner",
+        "upos",
+        "pos_tags",
+        "pos",
+        "chunk_tags",
+        "chunk",
+        "bio_tags",
+        "bio",
+        "tag",
+        "labels",
+        "label",
+        "标签",
+    ]
+)
 TEXT_NAMES = ("text", "sentence", "content")
 SPAN_NAMES = ("entities", "spans", "label", "labels", "annotations", "ents")
 
