@@ -20,7 +20,7 @@ from hfrecipes.data.shapes.answers import locate
 from hfrecipes.errors import ConfigError, DataError
 from hfrecipes.evaluation.scoring import score
 from hfrecipes.metrics import _squad
-from hfrecipes.tasks._spans import SpanOrNothing, span_loss
+from hfrecipes.tasks._spans import SpanOrNothing, window_loss
 from hfrecipes.tasks.question_answering import QuestionAnswering
 
 CASES = settings(max_examples=300, deadline=None)
@@ -619,7 +619,7 @@ def test_the_loss_is_the_one_of_the_model(tiny_bert):
         outputs = model(**batch, start_positions=labels[:, 0], end_positions=labels[:, 1])
     outputs["context"] = context
     counted = int((labels != -100).sum())
-    for ours in (span_loss(outputs, labels), span_loss(outputs, labels, counted)):
+    for ours in (window_loss(outputs, labels), window_loss(outputs, labels, counted)):
         assert float(ours) == pytest.approx(float(outputs["loss"]), rel=1e-5)
 
 
