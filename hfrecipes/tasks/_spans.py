@@ -7,21 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from ..losses import cross_entropy, over_batch
+from ..losses import span_loss
 from ..recipe import Row
 
 BEST = 20  # spans that are kept of each question, as in the baselines of SQuAD
 
 
-def span_loss(
+def window_loss(
     outputs: Any,
     labels: Any,
     num_items_in_batch: Any = None,
     *,
     label_smoothing: float = 0.0,
-    after_context: int = 1,
+    tokens_after: int = 1,
 ) -> Any:
-    """Mean cross entropy of first and last token, over the windows whose answer is known.
+    """Mean cross entropy of first and last token of the answer, over the windows whose answer is known.
 
     Args:
         outputs: With `start_logits` and `end_logits`, (windows, tokens), and `context`, its first and last token,
@@ -29,26 +29,24 @@ def span_loss(
         labels: First and last token of the answer, (windows, 2), -100 where it is not known.
         num_items_in_batch: Labels in the whole batch, of which this may be a part.
         label_smoothing: Share of the target that is spread evenly over the context and token 0.
-        after_context: Number of special tokens after the context.
+        tokens_after: Special tokens after the context.
     """
     import torch
 
-    known = labels[:, 0] >= 0
-    first_label, last_label = labels[known].T
-    context_first, context_last = outputs["context"][known].T
-    indices = torch.arange(outputs["start_logits"].shape[1], device=labels.device)
-    # How much padding a window has depends on the other windows of its batch, so no padding is in the softmax.
-    padding = (indices > context_last[:, None] + after_context) & (indices > 0)
-    in_context = (indices >= context_first[:, None]) & (indices <= context_last[:, None])
-    # Token 0, which stands for no answer, can be the answer like the tokens of the context.
-    candidates = in_context | (indices == 0)
-    total = 0.0
-    for name, label in (("start_logits", first_label), ("end_logits", last_label)):
-        logits = outputs[name][known].float().masked_fill(padding, -torch.inf)
-        total = total + cross_entropy(logits, label, label_smoothing, candidates).sum() / 2
+    starts, ends, context = outputs["start_logits"], outputs["end_logits"], outputs["context"]
+    indices = torch.arange(starts.shape[1], device=starts.device)
+    readable = (indices >= context[:, :1]) & (indices <= context[:, 1:])
     # The Trainer counts both labels of a window.
     windows_in_batch = None if num_items_in_batch is None else num_items_in_batch / 2
-    return over_batch(total, known.sum().clamp(min=1), windows_in_batch)
+    return span_loss(
+        starts,
+        ends,
+        labels,
+        readable,
+        windows_in_batch=windows_in_batch,
+        tokens_after=tokens_after,
+        label_smoothing=label_smoothing,
+    )
 
 
 def best_spans(starts: Any, ends: Any, context: Any, max_answer_length: int) -> tuple[Any, Any, Any]:

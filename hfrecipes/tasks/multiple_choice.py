@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..data.shapes import choices as choice_shapes
-from ..losses import cross_entropy, over_batch
+from ..losses import choice_loss
 from ..models.tokenizing import tokenize
 from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, padding
 from ._choice_texts import choice_texts
@@ -183,7 +183,7 @@ class MultipleChoice(Recipe):
 
     def loss(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
         """Cross entropy over the choices that a row has."""
-        return partial(choice_loss, label_smoothing=label_smoothing)
+        return partial(_loss, label_smoothing=label_smoothing)
 
     # --- predictions and scores ----------------------------------------------------------------------------------
 
@@ -286,8 +286,8 @@ def _collate(features: list[Row], pad: Callable[[list[Row]], Any]) -> Any:
     return batch
 
 
-def choice_loss(outputs: Any, labels: Any, num_items_in_batch: Any = None, *, label_smoothing: float = 0.0) -> Any:
-    """Cross entropy over the choices of each row, summed over rows and divided by the rows of the whole batch.
+def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None, *, label_smoothing: float = 0.0) -> Any:
+    """Cross entropy over the choices that a row has.
 
     Args:
         outputs: With `logits`, (rows, choices), and `sizes`, the number of choices of each row, (rows,).
@@ -297,9 +297,8 @@ def choice_loss(outputs: Any, labels: Any, num_items_in_batch: Any = None, *, la
     """
     import torch
 
-    known = labels >= 0
-    logits, sizes, labels = outputs["logits"][known].float(), outputs["sizes"][known], labels[known]
-    # Scores beyond the size of a row belong to no choice of it: without them, a row costs what it costs alone.
+    logits, sizes = outputs["logits"], outputs["sizes"]
     is_choice = torch.arange(logits.shape[1], device=logits.device) < sizes[:, None]
-    losses = cross_entropy(logits.masked_fill(~is_choice, -torch.inf), labels, label_smoothing, is_choice)
-    return over_batch(losses.sum(), max(len(labels), 1), num_items_in_batch)
+    return choice_loss(
+        logits, labels, is_choice, num_items_in_batch=num_items_in_batch, label_smoothing=label_smoothing
+    )

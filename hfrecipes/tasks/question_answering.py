@@ -244,7 +244,7 @@ class QuestionAnswering(Recipe):
 
     def loss(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
         """Cross entropy of first and last token, over the windows whose answer is known."""
-        return partial(_spans.span_loss, label_smoothing=label_smoothing, after_context=tokens_after_context(self))
+        return partial(_spans.window_loss, label_smoothing=label_smoothing, tokens_after=tokens_after_context(self))
 
     # --- outputs to predictions ----------------------------------------------------------------------------------
 

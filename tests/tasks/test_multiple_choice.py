@@ -19,7 +19,7 @@ from hfrecipes.config import RunConfig
 from hfrecipes.data.prepare import read_splits
 from hfrecipes.errors import DataError
 from hfrecipes.tasks._choice_texts import choice_texts
-from hfrecipes.tasks.multiple_choice import MultipleChoice, choice_loss
+from hfrecipes.tasks.multiple_choice import MultipleChoice
 
 CHOICES = ["by bus", "on foot", "never"]
 
@@ -235,7 +235,7 @@ def test_a_batch_of_rows_with_different_numbers_of_choices_loses_what_each_row_l
         batch = collate([encoded[place] for place in places])
         labels, sizes = batch.pop("labels"), batch.pop("sizes")
         model.zero_grad()
-        loss = choice_loss({**model(**batch), "sizes": sizes}, labels, items)
+        loss = recipe.loss()({**model(**batch), "sizes": sizes}, labels, items)
         loss.backward()
         return float(loss), model.classifier.weight.grad.clone()
 
