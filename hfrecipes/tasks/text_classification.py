@@ -5,18 +5,29 @@ Sentiment, topics, intents, paraphrase and entailment (one label), tags and emot
 
 from __future__ import annotations
 
-import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from .. import calibration
 from .. import losses as losses_module
+from ..data.shapes.labels import (
+    MULTI,
+    REGRESSION,
+    SINGLE,
+    ProblemType,
+    any_list,
+    are_indicators,
+    as_number,
+    is_missing,
+    label_name,
+    ordered,
+    problem_type_of,
+)
 from ..errors import ConfigError
 from ..losses import ItemLoss, over_batch, token_loss
 from ..models.heads import unit_of
@@ -25,10 +36,6 @@ from ..recipe import Batch, Column, Measure, Recipe, Row
 if TYPE_CHECKING:
     from datasets import Dataset
 
-ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
-SINGLE: ProblemType = "single_label_classification"
-MULTI: ProblemType = "multi_label_classification"
-REGRESSION: ProblemType = "regression"
 THRESHOLD = 0.5
 FEW = 6  # labels that are named
 
@@ -140,19 +147,21 @@ print(classify("{text}", top_k=None))
 
     def infer_labels(self, train: Dataset) -> list[str]:
         """Read the kind of problem and the labels from the training rows."""
-        values = [value for value in train["label"] if not _is_missing(value)]
+        values = [value for value in train["label"] if not is_missing(value)]
         guessed = self.problem_type is None
-        self.problem_type = self.problem_type or (SINGLE if self.labels and not _any_list(values) else _kind(values))
+        self.problem_type = self.problem_type or (
+            SINGLE if self.labels and not any_list(values) else problem_type_of(values)
+        )
         if self.problem_type == REGRESSION:
             self.labels = []
             losses_module.refuse(
                 self, "a number is no label", [*losses_module.OPTIONS, "threshold", "temperature_scaling"]
             )
-            numbers = [number for number in map(_number, values) if number is not None]
+            numbers = [number for number in map(as_number, values) if number is not None]
             return [_said(guessed, f"regression, labels from {min(numbers):g} to {max(numbers):g}")] if numbers else []
         flat = [one for value in values for one in (value if isinstance(value, list) else [value])]
-        self.seen = {_name(one) for one in flat if not _is_missing(one)}
-        self.labels = self.labels or _ordered(self.seen)
+        self.seen = {label_name(one) for one in flat if not is_missing(one)}
+        self.labels = self.labels or ordered(self.seen)
         what = "one label a text" if self.problem_type == SINGLE else "any number of labels a text"
         shown = ", ".join(self.labels[:6]) + (", …" if len(self.labels) > 6 else "")
         said = _said(guessed, f"{what}, {len(self.labels)} labels: {shown}")
@@ -165,7 +174,7 @@ print(classify("{text}", top_k=None))
     def label_counts(self, train: Dataset) -> list[str]:
         """Rows of each label, and the weights that follow; of numbers their mean and spread."""
         if self.problem_type == REGRESSION:
-            numbers = [number for number in map(_number, train["label"]) if number is not None]
+            numbers = [number for number in map(as_number, train["label"]) if number is not None]
             self.number_scale = (float(np.mean(numbers)), unit_of(float(np.std(numbers))))
             return []
         references = [
@@ -181,22 +190,22 @@ print(classify("{text}", top_k=None))
         None for -1, too, where that is no label.
         """
         value = row.get("label")
-        if _is_missing(value):
+        if is_missing(value):
             return None
         if self.problem_type == REGRESSION:
-            return _number(value)
+            return as_number(value)
         if self.problem_type == MULTI:
             if not isinstance(value, list):
                 return [f"no list: {value}"]  # which is no label, and counts as wrong
-            names = dict.fromkeys(self._known(_name(one)) for one in value)
+            names = dict.fromkeys(self._known(label_name(one)) for one in value)
             known = [name for name in self.labels if name in names]
             return [*known, *(name for name in names if name not in self.labels)]
-        name = self._known(_name(value))
+        name = self._known(label_name(value))
         return None if name == "-1" and name not in self.labels else name
 
     def _known(self, name: str) -> str:
         """The label that `name` means: 1.0 is label 1."""
-        if name in self.labels or (number := _number(name)) is None or not number.is_integer():
+        if name in self.labels or (number := as_number(name)) is None or not number.is_integer():
             return name
         return str(int(number)) if str(int(number)) in self.labels else name
 
@@ -204,7 +213,7 @@ print(classify("{text}", top_k=None))
         """Labels of another form in all rows, or no two labels."""
         if self.problem_type == REGRESSION:
             return {}
-        if self.problem_type == MULTI and _are_vectors(rows["label"][:]):
+        if self.problem_type == MULTI and are_indicators(rows["label"][:]):
             return {"label is a vector of 0 and 1; give lists of names": list(range(len(rows)))}
         if len(self._learnt) < 2:
             return {f"only one label, {', '.join(self._learnt) or 'none'}: expected two or more": []}
@@ -220,14 +229,14 @@ print(classify("{text}", top_k=None))
         """Values that are no labels of this kind."""
         problems: dict[str, list[int]] = defaultdict(list)
         for index, value in enumerate(rows["label"]):
-            if _is_missing(value):
+            if is_missing(value):
                 continue
             if self.problem_type == REGRESSION:
-                if _number(value) is None:
+                if as_number(value) is None:
                     problems[f"label {str(value)[:40]!r} is no number"].append(index)
             elif isinstance(value, list) != (self.problem_type == MULTI):
                 problems["label is a list in some rows and one value in others, or no list of labels"].append(index)
-            elif isinstance(value, list) and any(map(_is_missing, value)):
+            elif isinstance(value, list) and any(map(is_missing, value)):
                 problems["a list of labels has an empty cell"].append(index)
         return problems
 
@@ -257,7 +266,7 @@ print(classify("{text}", top_k=None))
         if self.problem_type == REGRESSION or isinstance(value, list) != (self.problem_type == MULTI):
             return []
         if isinstance(value, list):
-            return [self._known(_name(one)) for one in value if not _is_missing(one)]
+            return [self._known(label_name(one)) for one in value if not is_missing(one)]
         reference = self.reference({"label": value})
         return [] if reference is None else [reference]
 
@@ -467,60 +476,6 @@ def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None, *, item_los
 
 def _squared_error(logits: Any, labels: Any) -> Any:
     return (logits[:, 0] - labels.float()) ** 2
-
-
-def _is_missing(value: Any) -> bool:
-    return (
-        value is None
-        or (isinstance(value, str) and not value.strip())
-        or (isinstance(value, float) and math.isnan(value))
-    )
-
-
-def _any_list(values: list[Any]) -> bool:
-    return any(isinstance(value, list) for value in values)
-
-
-def _are_vectors(values: list[Any]) -> bool:
-    """Whether the labels look like rows of 0 and 1, all of one length, rather than lists of names."""
-    lists = [value for value in values if isinstance(value, list)]
-    cells = {one for value in lists for one in value}
-    return len({len(value) for value in lists}) == 1 and len(lists[0]) > 1 and cells <= {0, 1}
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, str) and "_" in value:  # Python reads 1_0 as 10
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _name(value: Any) -> str:
-    """Label name of a raw value; 1.0 is the label 1, since a missing cell turns ids into floats."""
-    text = str(value).strip()
-    return re.sub(r"^(-?\d+)\.0+$", r"\1", text) if isinstance(value, float | str) else text
-
-
-def _kind(values: list[Any]) -> ProblemType:
-    """Lists: several labels. Numbers, some of them no whole ones: regression. Everything else: one label."""
-    if _any_list(values):
-        return MULTI
-    numbers = [None if isinstance(value, bool) else _number(value) for value in values]
-    known = [number for number in numbers if number is not None]
-    # A few cells that are no numbers among decimals are mistakes, to be named, not labels.
-    if len(known) > 0.8 * len(values) and not all(number.is_integer() for number in known):
-        return REGRESSION
-    return SINGLE
-
-
-def _ordered(names: set[str]) -> list[str]:
-    """By value if all are numbers, else by letter."""
-    if all(_number(name) is not None for name in names):
-        return sorted(names, key=lambda name: (float(name), name))
-    return sorted(names)
 
 
 def _said(guessed: bool, what: str) -> str:
