@@ -118,7 +118,7 @@ def test_tags_are_weighed_word_by_word():
     [
         (SKEWED, {"focal_gamma": -1.0}, "focal_gamma: -1.0, expected 0 or more"),
         (SKEWED, {"class_weights": {"a": 0}}, "class_weights: found a 0, expected numbers above 0"),
-        (SKEWED, {"class_weights": "balanced", "logit_adjustment": 1.0}, "make up for the same skew"),
+        (SKEWED, {"class_weights": "balanced", "logit_adjustment": 1.0}, "correct the same imbalance: use only one"),
         ([0.5, 1.5], {"class_weights": "balanced"}, "class_weights: leave it out, a number is no label"),
         ([0.5, 1.5], {"temperature_scaling": True}, "temperature_scaling: leave it out, a number is no label"),
         ([["a"], ["b"]], {"logit_adjustment": 1.0}, "it is for texts that have one label"),
@@ -147,6 +147,130 @@ def test_smoothing_spreads_over_what_can_be_chosen_alone():
     assert torch.allclose(
         two, functional.cross_entropy(logits[:2, :2], labels[:2], label_smoothing=0.2, reduction="none"), atol=1e-6
     )
+
+
+# --- losses that get what they need by name ---------------------------------------------------------------------------
+
+
+def windows(generator: torch.Generator, tokens: int = 24, rows: int = 7) -> dict[str, torch.Tensor]:
+    """Bounds of the context of each window, and first and last token of its answer: known, none (0) or unknown (-1)."""
+    opens, closes, positions = [], [], []
+    for row in range(rows):
+        first = int(torch.randint(2, tokens // 2, (), generator=generator))
+        last = int(torch.randint(first, tokens - 2, (), generator=generator))
+        answer = torch.randint(first, last + 1, (2,), generator=generator).sort().values.tolist()
+        bounds = [(first, last)] * 3 + [(0, -1)]  # the last one has no context
+        answers = [answer, [0, 0], [-1, -1], [0, 0]]
+        kind = row % 4
+        opens.append(bounds[kind][0])
+        closes.append(bounds[kind][1])
+        positions.append(answers[kind])
+    return {"opens": torch.tensor(opens), "closes": torch.tensor(closes), "positions": torch.tensor(positions)}
+
+
+def loss_of_bounds(logits, positions, opens, closes, whole, smoothing, tokens_after):
+    """The loss of spans from the first and last token of the context, written down once more."""
+    known = positions[:, 0] >= 0
+    opens, closes = opens[known][:, None], closes[known][:, None]
+    indexes = torch.arange(logits[0].shape[1])
+    padding = (indexes > closes + tokens_after) & (indexes > 0)
+    among = ((indexes >= opens) & (indexes <= closes)) | (indexes == 0)
+    total = 0.0
+    for side, target in zip(logits, positions[known].T, strict=True):
+        masked = side[known].float().masked_fill(padding, -torch.inf)
+        total = total + losses.cross_entropy(masked, target, smoothing, among).sum() / 2
+    return losses.over_batch(total, known.sum().clamp(min=1), whole)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("tokens_after", [0, 1, 2])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_loss_of_spans_knows_the_context_by_its_mask(smoothing, tokens_after, dtype):
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        case = windows(generator)
+        logits = torch.randn(2, 7, 24, generator=generator).to(dtype)
+        indexes = torch.arange(24)
+        readable = (indexes >= case["opens"][:, None]) & (indexes <= case["closes"][:, None])
+        for whole in (None, torch.tensor(9)):
+            expected = loss_of_bounds(logits, **case, whole=whole, smoothing=smoothing, tokens_after=tokens_after)
+            found = losses.span_loss(
+                *logits,
+                case["positions"],
+                readable,
+                windows_in_batch=whole,
+                tokens_after=tokens_after,
+                label_smoothing=smoothing,
+            )
+            assert torch.equal(found, expected)
+            assert torch.isfinite(found)
+
+
+def test_the_loss_of_spans_does_not_depend_on_padding():
+    generator = torch.Generator().manual_seed(0)
+    logits, positions = torch.randn(2, 3, 12, generator=generator), torch.tensor([[4, 5], [0, 0], [3, 7]])
+    readable = torch.zeros(3, 12, dtype=torch.bool)
+    readable[:, 3:8] = True
+    padded = torch.cat([logits, torch.full((2, 3, 6), 9.0)], dim=-1)
+    wide = torch.cat([readable, torch.zeros(3, 6, dtype=torch.bool)], dim=-1)
+    assert torch.equal(
+        losses.span_loss(*padded, positions, wide, label_smoothing=0.1),
+        losses.span_loss(*logits, positions, readable, label_smoothing=0.1),
+    )
+
+
+def test_a_part_of_a_batch_without_a_known_answer_has_a_loss_of_zero():
+    unknown, readable = torch.full((2, 2), -1), torch.ones(2, 6, dtype=torch.bool)
+    assert float(losses.span_loss(torch.randn(2, 6), torch.randn(2, 6), unknown, readable)) == 0
+    assert float(losses.choice_loss(torch.randn(2, 6), torch.tensor([-100, -1]), readable)) == 0
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_loss_of_choices_is_that_over_the_choices_that_a_row_has(smoothing):
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        sizes = torch.randint(2, 6, (8,), generator=generator)
+        logits, labels = torch.randn(8, 5, generator=generator), torch.arange(8) % sizes
+        labels[seed % 8] = -100
+        is_choice = torch.arange(5) < sizes[:, None]
+        found = losses.choice_loss(logits, labels, is_choice, label_smoothing=smoothing)
+        alone = []
+        for row, size in enumerate(sizes.tolist()):
+            if labels[row] >= 0:
+                choices = logits[row : row + 1, :size]
+                alone.append(functional.cross_entropy(choices, labels[row : row + 1], label_smoothing=smoothing))
+        assert float(found) == pytest.approx(float(torch.stack(alone).mean()), abs=1e-6)
+        whole = losses.choice_loss(
+            logits, labels, is_choice, num_items_in_batch=torch.tensor(14), label_smoothing=smoothing
+        )
+        assert float(whole) == pytest.approx(float(found) * 7 / 14)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_loss_of_choices_equals_that_of_labels_which_carry_the_number_of_choices(smoothing):
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        sizes = torch.randint(2, 6, (8,), generator=generator)
+        logits, labels = torch.randn(8, 5, generator=generator), torch.arange(8) % sizes
+        labels[seed % 8] = -100
+        packed = torch.full((8, 5), -100)
+        for row in range(8):
+            if labels[row] >= 0:
+                packed[row, labels[row]] = sizes[row]
+        known = packed.amax(dim=1) >= 0
+        most, right = packed[known].max(dim=1)
+        there = torch.arange(5) < most[:, None]
+        each = losses.cross_entropy(logits[known].masked_fill(~there, -torch.inf), right, smoothing, there)
+        for whole in (None, torch.tensor(9)):
+            expected = losses.over_batch(each.sum(), max(int(known.sum()), 1), whole)
+            found = losses.choice_loss(
+                logits,
+                labels,
+                torch.arange(5) < sizes[:, None],
+                num_items_in_batch=whole,
+                label_smoothing=smoothing,
+            )
+            assert torch.equal(found, expected)
 
 
 GRADIENT = {"max_steps": 1, "optim": "sgd", "learning_rate": 1.0, "warmup_steps": 0, "max_grad_norm": 0.0}
