@@ -284,7 +284,7 @@ def _start_and_end(entity: Row) -> tuple[int, int]:
 
 def cuts_words(text: str, entities: list[Row]) -> bool:
     """Whether a span starts or ends within a word."""
-    borders = set()
+    borders: set[int] = set()
     for word in split_words(text):
         borders.update(word)
     # A span may also include blanks at its ends.
