@@ -103,8 +103,10 @@ ODD = {
     "the user speaks twice in a row": [*said("Hi"), *said("Hi", "Hello")],
     "the assistant speaks twice in a row": [*said("Hi", "Hello"), {"role": "assistant", "content": "Well?"}],
     "a turn is blank": said("Hi", " "),
-    "a system message stands behind the first turn": [*said("Hi", "Hello"), {"role": "system", "content": "Stop."}],
-    "a turn is of 'narrator', expected user, assistant, system or tool": [{"role": "narrator", "content": "Night."}],
+    "a system message comes after the first turn": [*said("Hi", "Hello"), {"role": "system", "content": "Stop."}],
+    "a turn has the role 'narrator', expected user, assistant, system or tool": [
+        {"role": "narrator", "content": "Night."}
+    ],
     "the assistant says nothing": said("Hi"),
 }
 
