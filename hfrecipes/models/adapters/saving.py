@@ -145,7 +145,7 @@ def merge_trained(
 
 
 def logits(model: Any, batch: Mapping[str, Any]) -> torch.Tensor:
-    """All logits of a batch in one row, without dropout, on the CPU."""
+    """All logits of a batch as one flat tensor, without dropout, on the CPU."""
     import torch
 
     return torch.cat([values.flatten() for values in outputs(model, batch).values()])
@@ -189,7 +189,7 @@ def check_saved(
         with quiet():
             model = _load_saved(kind, config, recipe, path)
             saved, limit = logits(model, batch), tolerance(model, expected, recipe)
-        # A head of another size gives another number of logits.
+        # Another number of logits means another head.
         difference = float((saved - expected).abs().max()) if len(saved) == len(expected) else float("inf")
         if not difference <= limit:  # also where it is NaN
             raise ModelError(
