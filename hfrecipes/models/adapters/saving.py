@@ -97,7 +97,8 @@ def load(base: str | Mapping[str, Any], recipe: Recipe, path: Path) -> PreTraine
     auto_class = getattr(transformers, recipe.auto_model)
     dtype = torch.bfloat16 if settings.is_quantized else torch.float32
     with as_model_error(name), quiet():
-        shared.setdefault("revision", PeftConfig.from_pretrained(path).revision or "main")
+        # The commit of the training, even if the user named a branch: its author may have uploaded another base since.
+        shared["revision"] = PeftConfig.from_pretrained(path).revision or shared.get("revision", "main")
         # Labels and the rest are those of the training, but the base still has its old number of embeddings.
         config = transformers.AutoConfig.from_pretrained(path / CONFIG)
         config.vocab_size = transformers.AutoConfig.from_pretrained(name, **shared).vocab_size
