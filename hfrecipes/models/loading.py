@@ -39,7 +39,7 @@ _SHIFTED_POSITIONS = frozenset(
         "markuplm",
     ]
 )
-# Keywords of a model's config that follow from the labels, and what to do instead of giving one.
+# Keywords of a model's config that follow from the labels, and what to do instead of setting them.
 _LABEL_KEYWORDS = {
     "id2label": "write the names themselves as labels into the data",
     "label2id": "write the names themselves as labels into the data",
@@ -173,11 +173,11 @@ def load_model(config: RunConfig, recipe: Recipe) -> LoadedModel:
 
 
 def _loading_keywords(settings: ModelSettings, path: str, recipe: Recipe) -> dict[str, Any]:
-    """Keywords of `from_pretrained`: defaults, what the task needs, and what the user gave, which wins."""
+    """Keywords of `from_pretrained`: defaults, then those of the task, then those of the user; later ones win."""
     import torch
     from transformers import AutoConfig
 
-    # A checkpoint of another task has a head of another size, which is replaced by a new one.
+    # The head of another task may have another size: it is ignored, and a new one is made.
     keywords = {"dtype": torch.float32, "ignore_mismatched_sizes": True}
     keywords |= recipe.model_settings()
     keywords |= settings.keywords

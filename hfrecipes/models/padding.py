@@ -54,7 +54,7 @@ def check(model: PreTrainedModel, recipe: Recipe, collator: Callable[[], Collate
     difference = _difference(model, recipe, collate, *pair)
     if difference <= limit:
         return collate
-    # Where the task needs a side, as for labels of tokens, the other one is not tried.
+    # Tasks with a label for each token need the padding on a certain side.
     if recipe.padding_side is None:
         side = recipe.tokenizer.padding_side
         recipe.tokenizer.padding_side = OTHER_SIDE[side]
@@ -76,7 +76,7 @@ def check(model: PreTrainedModel, recipe: Recipe, collator: Callable[[], Collate
         )
         return collate
     raise ModelError(
-        f"a model of type {model.config.model_type} gives a row another output beside a longer row (they differ by "
+        f"a model of type {model.config.model_type} gives a row a different output beside a longer row (they differ by "
         f"{difference:.0%} of the largest), so that scores would depend on the batch: use a model of another type"
     )
 

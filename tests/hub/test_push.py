@@ -568,6 +568,11 @@ def test_code_of_a_base_that_others_name_is_never_run(hub, api, name, tiny_bert,
     settings = read_recipe_file(Path(hf_hub_download(name, "recipe.yaml")))
     text = dump({**settings, "model": {"path": base, "trust_remote_code": True, "cache_dir": str(tmp_path / "cache")}})
     api.upload_file(path_or_fileobj=text.encode(), path_in_repo="recipe.yaml", repo_id=name)
+    # The adapter names the commit that it was trained on, from before the code was there.
+    pinned = json.loads(Path(hf_hub_download(name, "adapter_config.json")).read_text())
+    assert len(pinned["revision"]) == 40
+    unpinned = json.dumps({**pinned, "revision": None}).encode()
+    api.upload_file(path_or_fileobj=unpinned, path_in_repo="adapter_config.json", repo_id=name)
     for words in (["merge", name, str(tmp_path / "out")], ["predict", name, "-"]):
         made = CliRunner().invoke(main, words, input="the film was great\n")
         assert made.exit_code == 2, made.output

@@ -88,6 +88,12 @@ def test_the_commit_of_the_base_is_kept(revision, tiny_bert, quick, tmp_path):
     result = hfrecipes.run("text-classification", dataset=opinions(40), output_dir=tmp_path / "run", **settings)
     kept = json.loads((tmp_path / "run" / "adapter" / "adapter_config.json").read_text())
     assert (kept["base_model_name_or_path"], kept["revision"]) == ("me/tiny", commit)
+    # The author of the base uploads other weights.
+    other = repository / "snapshots" / commit[::-1]
+    shutil.copytree(tiny_bert, other)
+    weights = load_file(other / "model.safetensors")
+    save_file({name: -values for name, values in weights.items()}, other / "model.safetensors", {"format": "pt"})
+    (repository / "refs" / "main").write_text(commit[::-1])
     text = "the film was great"
     assert close(result.predict(text), hfrecipes.load(tmp_path / "run" / "adapter").predict(text))
 

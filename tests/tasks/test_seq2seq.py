@@ -553,7 +553,7 @@ def test_generation_settings_of_the_base_model_are_left_out_and_named(lora, tiny
         saved = [json.loads(file.read_text()) for file in files]
         assert not any(one.get(key) == value for one in saved for key, value in LEAKS.items())
     assert written["plain"] == written["odd"]
-    assert "generation: the options decide; of the base model's own settings" in caplog.text
+    assert "generation: the options decide; the base model's settings" in caplog.text
     assert all(f"{key}={value}" in caplog.text for key, value in LEAKS.items())
 
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def add(loaded: LoadedModel, recipe: Recipe, lora: bool | Mapping[str, Any]) -> PreTrainedModel:
     """Freeze the model except for adapters, its head, and the modules that were not in the checkpoint.
 
-    PEFT's table of heads lacks most architectures: a head that it does not know stays frozen and random, and is not
-    saved. Heads from the checkpoint are trained as well.
+    PEFT's table of heads does not contain most architectures: a head that it does not know stays frozen and random,
+    and is not saved. Heads from the checkpoint are trained as well.
 
     Args:
         loaded: The model with its head, and what of it is new.
@@ -97,7 +97,7 @@ def without_shared(model: PreTrainedModel, names: list[str]) -> list[str]:
     """The modules, or those of their parts, that share no weights with other modules.
 
     A copy of a shared weight, such as the embeddings of a language model, would be trained and then lost, because
-    saving ties it to the other one again.
+    saving ties it to the original again.
     """
     shared = _shared_weights(model)
     modules = modules_below_base(model)
