@@ -21,6 +21,7 @@ from hfrecipes.config import (
     write_recipe_file,
 )
 from hfrecipes.errors import ConfigError, MissingPackageError, ModelError, NotFoundError
+from hfrecipes.recipe import option_types
 from hfrecipes.tasks.text_classification import TextClassification
 from hfrecipes.yaml12 import format_value, parse_value
 

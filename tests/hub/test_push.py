@@ -14,6 +14,8 @@ from hubcards import front_matter, validate
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from rows import close, opinions
 
+from hfrecipes.recipe import input_columns
+
 ROOT = Path(__file__).resolve().parents[2]
 WANTED = {
     ".gitattributes",
@@ -309,7 +311,7 @@ def test_every_task_is_loaded_by_id_in_a_fresh_process_and_its_card_is_valid(hub
                 lora=lora,
                 hub=name,
             )
-            inputs = [{column: row[column] for column in kind.inputs() if column in row} for row in rows[:4]]
+            inputs = [{column: row[column] for column in input_columns(kind) if column in row} for row in rows[:4]]
             asked.append((name, inputs, json.loads(json.dumps(result.predict(inputs)))))
             card = Path(hf_hub_download(name, "README.md")).read_text()
             assert validate(card) == ([], []), name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import compress
 
 import datasets
 import numpy as np
@@ -41,8 +40,8 @@ def test_ece_and_brier_of_one_label_are_those_of_the_references(labels):
         reference = generator.integers(0, labels, len(logits))
         predictions = recipe.decode(logits, [], None)
         shares = np.array([list(one["scores"].values()) for one in predictions])
-        found = score(recipe, predictions, [names[one] for one in reference])
-        assert found["brier"] == pytest.approx(
+        result = score(recipe, predictions, [names[one] for one in reference])
+        assert result["brier"] == pytest.approx(
             brier_score_loss(reference, shares if labels > 2 else shares[:, 1], labels=range(labels))
         )
         assert result["ece"] == pytest.approx(reference_ece(shares.max(1), shares.argmax(1) == reference))
@@ -57,9 +56,9 @@ def test_ece_and_brier_of_several_labels_are_means_over_all_cells():
         reference = generator.integers(0, 2, (20, 3))
         shares = np.array([list(one["scores"].values()) for one in predictions])
         names = [[name for name, there in zip("abc", row, strict=True) if there] for row in reference]
-        found = score(recipe, predictions, names)
-        assert found["brier"] == pytest.approx(((shares - reference) ** 2).mean())
-        assert found["ece"] == pytest.approx(reference_ece(shares.ravel(), reference.ravel()))
+        result = score(recipe, predictions, names)
+        assert result["brier"] == pytest.approx(((shares - reference) ** 2).mean())
+        assert result["ece"] == pytest.approx(reference_ece(shares.ravel(), reference.ravel()))
 
 
 def test_calibration_of_resamples_is_that_of_the_rows_they_hold():

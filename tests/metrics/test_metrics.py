@@ -151,7 +151,7 @@ def test_intervals_of_ten_thousand_rows_take_less_than_two_seconds(kind):
 
     values = score(recipe, predictions, references)
     start = time.process_time()
-    found = _intervals(recipe, recipe.measure(predictions, references), values, np.arange(10_000), 0)
+    result = _intervals(recipe, recipe.measure(predictions, references), values, np.arange(10_000), 0)
     seconds = time.process_time() - start
     assert set(result) == set(values)
     assert seconds < 2
@@ -162,9 +162,9 @@ def test_intervals_hold_the_value_are_seeded_and_narrow_with_rows(kind):
     widths = []
     for rows in (60, 2000):
         recipe, predictions, references = random_case(kind, rows)
-        found = scores(recipe, predictions, references, seed=1)
+        result = scores(recipe, predictions, references, seed=1)
         assert found == scores(recipe, predictions, references, seed=1)
-        best = found[best_metric(recipe)]
+        best = result[best_metric(recipe)]
         assert best.low <= best.value <= best.high
         widths.append(best.high - best.low)
     assert widths[1] < widths[0] / 3
@@ -238,11 +238,11 @@ def test_f1_precision_and_recall_that_were_asked_for_are_macro_whatever_the_orde
     recipe, predictions, references = random_case(kind, 80, labels)
     result = scores(recipe, predictions, references, seed=0, others=names)
     for name in names:
-        assert found[name].value == pytest.approx(found[f"{name}_macro"].value)
-        assert found[name].low <= found[name].value <= found[name].high
+        assert result[name].value == pytest.approx(result[f"{name}_macro"].value)
+        assert result[name].low <= result[name].value <= result[name].high
     recipe.labels = recipe.labels[::-1]
     again = scores(recipe, predictions, references, seed=0, others=names)
-    assert [again[name].value for name in names] == pytest.approx([found[name].value for name in names])
+    assert [again[name].value for name in names] == pytest.approx([result[name].value for name in names])
     with caplog.at_level("INFO", "hfrecipes"):
         try_metrics(["accuracy", *names], recipe, Dataset.from_dict({"label": references}))
     assert caplog.messages == ["metrics: f1, precision, recall: the mean over all labels (macro)"]
@@ -261,8 +261,8 @@ def test_a_metric_of_the_users_own_is_scored_with_its_interval(tmp_path):
     )
     recipe, predictions, references = random_case(SINGLE, 60)
     try_metrics(["./mine.py", "mae"], recipe, Dataset.from_dict({"label": references}))
-    found = scores(recipe, predictions, references, seed=0, others=["./mine.py", "mae"])
+    result = scores(recipe, predictions, references, seed=0, others=["./mine.py", "mae"])
     share = sum(one["label"] == "l0" for one in predictions) / 60
-    assert found["share_of_first"].value == pytest.approx(share)
-    assert found["share_of_first"].low <= share <= found["share_of_first"].high
+    assert result["share_of_first"].value == pytest.approx(share)
+    assert result["share_of_first"].low <= share <= result["share_of_first"].high
     assert "mae" in found

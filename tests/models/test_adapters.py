@@ -15,6 +15,7 @@ from hfrecipes.errors import ConfigError, MissingPackageError, ModelError
 from hfrecipes.models import adapters
 from hfrecipes.models.adapters import AdapterSettings
 from hfrecipes.models.adapters import settings as adapter_settings
+from hfrecipes.recipe import input_columns
 from hfrecipes.training.plan import configure
 
 pytestmark = pytest.mark.rehearsed
@@ -260,7 +261,7 @@ def test_models_that_write_can_be_given_virtual_tokens(method, task, quick, mode
     assert result.metrics["test"] == pytest.approx(again.evaluate(rows[:4]).metrics, rel=1e-3, abs=1e-3)
     inputs = []
     for row in rows[:2]:
-        inputs.append({name: row[name] for name in find(task).inputs()})
+        inputs.append({name: row[name] for name in input_columns(find(task))})
     assert close(result.predict(inputs), again.predict(inputs))
 
 

@@ -33,7 +33,7 @@ def logits_and_labels(rows: int = 30, classes: int = 3) -> tuple[torch.Tensor, t
 
 
 def mean_loss(recipe, logits, labels, smoothing: float = 0.0) -> float:
-    return float(recipe.loss_function(smoothing)({"logits": logits}, labels, num_items_in_batch=labels.numel()))
+    return float(recipe.loss(smoothing)({"logits": logits}, labels, num_items_in_batch=labels.numel()))
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -109,7 +109,7 @@ def test_tags_are_weighted_word_by_word():
     weight = torch.tensor([7 / 12, 3.5])
     plain = functional.cross_entropy(logits[known], labels[known], reduction="none")
     expected = (weight[labels[known]] * (1 - torch.exp(-plain)) * plain).mean()
-    result = recipe.loss_function()({"logits": logits}, labels, num_items_in_batch=torch.tensor(6))
+    result = recipe.loss()({"logits": logits}, labels, num_items_in_batch=torch.tensor(6))
     assert float(result) == pytest.approx(float(expected))
 
 
@@ -133,7 +133,7 @@ def test_options_that_mean_nothing_are_refused(labels, options, sentence):
 
 def test_numbers_take_no_label_smoothing():
     with pytest.raises(ConfigError, match="a number is no label"):
-        recipe_for([0.5, 1.5])[0].loss_function(0.1)
+        recipe_for([0.5, 1.5])[0].loss(0.1)
 
 
 def test_smoothing_spreads_only_over_the_classes_that_can_be_chosen():
