@@ -163,7 +163,7 @@ def test_intervals_hold_the_value_are_seeded_and_narrow_with_rows(kind):
     for rows in (60, 2000):
         recipe, predictions, references = random_case(kind, rows)
         result = scores(recipe, predictions, references, seed=1)
-        assert found == scores(recipe, predictions, references, seed=1)
+        assert result == scores(recipe, predictions, references, seed=1)
         best = result[best_metric(recipe)]
         assert best.low <= best.value <= best.high
         widths.append(best.high - best.low)
@@ -265,4 +265,4 @@ def test_a_metric_of_the_users_own_is_scored_with_its_interval(tmp_path):
     share = sum(one["label"] == "l0" for one in predictions) / 60
     assert result["share_of_first"].value == pytest.approx(share)
     assert result["share_of_first"].low <= share <= result["share_of_first"].high
-    assert "mae" in found
+    assert "mae" in result
