@@ -576,4 +576,4 @@ def test_a_sentence_beyond_the_model_is_scored_to_its_last_word(quick, tmp_path)
         if '"split": "test"' in line
     ]
     assert len(line["prediction"]["tags"]) == 300
-    assert result.scores["test"]["recall"]["value"] > 0.9
+    assert result.scores["test"]["recall"].value > 0.9
