@@ -37,10 +37,12 @@ TEXT_NAMES = (
 LABEL_NAMES = "labels category class target intent sentiment emotion topic score stars rating gold_label 标签 类别"
 # Columns of pairs of texts in well-known datasets.
 PAIRS = (
+    # GLUE
     ("sentence1", "sentence2"),
     ("premise", "hypothesis"),
     ("question1", "question2"),
     ("question", "sentence"),
+    # BoolQ
     ("question", "passage"),
     ("text_a", "text_b"),
     ("text1", "text2"),
@@ -128,10 +130,12 @@ print(classify("{text}", top_k=None))
         if self.problem_type is None:
             self.problem_type = self._guess_problem_type(values)
         described = self.label_kind.infer_labels(values)
+        # A fact of the class for all tasks but this one, where the labels decide what the model does.
         self.card = replace(self.card, purpose=self.label_kind.purpose)  # type: ignore[misc]
         if not described:
             return []
-        return [f"labels: {described}" + ("; options.problem_type changes that" if is_guess else "")]
+        hint = "; options.problem_type changes that" if is_guess else ""
+        return [f"labels: {described}{hint}"]
 
     def _guess_problem_type(self, values: list[Any]) -> ProblemType:
         """Lists are several labels, numbers that are not all whole are numbers, everything else is one label."""
@@ -147,7 +151,9 @@ print(classify("{text}", top_k=None))
     def reference(self, row: Row) -> Any:
         """Name of the label, list of names in the order of predictions, or number; None for a missing label."""
         value = row.get("label")
-        return None if is_missing(value) else self.label_kind.reference(value)
+        if is_missing(value):
+            return None
+        return self.label_kind.reference(value)
 
     def check(self, rows: Dataset) -> Iterable[Finding]:
         """Labels that are of another kind, or that do not occur in train."""
@@ -155,13 +161,13 @@ print(classify("{text}", top_k=None))
 
     def model_settings(self) -> dict[str, Any]:
         """Names of the labels, and the problem type."""
-        outputs = {"num_labels": 1} if self.problem_type == REGRESSION else super().model_settings()
-        return {**outputs, "problem_type": self.problem_type}
+        settings = super().model_settings() or {"num_labels": 1}  # a number is the only output of its model
+        return {**settings, "problem_type": self.problem_type}
 
     def encode(self, batch: Batch) -> Batch:
         """Tokens of the text, or of both texts, of which the longer one is truncated first."""
         features = tokenize(self, batch["text"], batch.get("text_pair"))
-        if "label" in batch:
+        if "label" in batch:  # rows to predict have none
             kind = self.label_kind
             features["labels"] = [kind.target(self.reference({"label": value})) for value in batch["label"]]
         return features
@@ -172,15 +178,20 @@ print(classify("{text}", top_k=None))
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
         """Logits (rows, labels) to `label`, and `scores`, the probability of each label."""
+        # In float32, probabilities near 1 would be equal, and ranks by them too.
         return self.label_kind.decode(np.asarray(outputs, dtype=np.float64))
 
     def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
         """A temperature, with the lowest log loss; for several labels a threshold for each one, with the best F1."""
-        return self.label_kind.calibrate(predictions, references) if predictions else ({}, [])
+        if not predictions:
+            return {}, []
+        return self.label_kind.calibrate(predictions, references)
 
     def calibrated(self, predictions: list[Row], calibration: Mapping[str, float]) -> list[Row]:
         """Predictions after temperature and thresholds."""
-        return self.label_kind.calibrated(predictions, calibration) if predictions else predictions
+        if not predictions:
+            return []
+        return self.label_kind.calibrated(predictions, calibration)
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """Shares and F1 from 0 to 1, correlations from -1 to 1, R2 up to 1, errors in the label's units."""

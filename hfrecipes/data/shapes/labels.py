@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
+
+MOST = 0.8  # share of the cells that have to be numbers, so that the others are mistakes
 
 
 def is_missing(value: Any) -> bool:
     """Whether a cell is empty."""
     if isinstance(value, str):
         return not value.strip()
+    # pandas reads an empty cell as NaN.
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
@@ -28,38 +32,39 @@ def as_number(value: Any) -> float | None:
 
 def label_name(value: Any) -> str:
     """Name of the label in a cell; 1.0 is the label 1, since a missing cell turns ids into floats."""
-    text = str(value).strip()
-    return re.sub(r"^(-?\d+)\.0+$", r"\1", text) if isinstance(value, float | str) else text
+    name = str(value).strip()
+    if isinstance(value, float | str):
+        return re.sub(r"^(-?\d+)\.0+$", r"\1", name)
+    return name
 
 
 def any_list(values: Iterable[Any]) -> bool:
     """Whether one of the cells is a list."""
-    return any(isinstance(value, list) for value in values)
+    return list in map(type, values)
 
 
 def are_vectors(values: Iterable[Any]) -> bool:
     """Whether the labels look like rows of 0 and 1, all of one length, rather than lists of names."""
     lists = [value for value in values if isinstance(value, list)]
-    lengths = set(map(len, lists))
-    if len(lengths) != 1 or len(lists[0]) < 2:
+    if len(set(map(len, lists))) != 1 or len(lists[0]) < 2:
         return False
-    return all(cell in (0, 1) for value in lists for cell in value)
+    return set(chain.from_iterable(lists)) <= {0, 1}
 
 
 def are_decimals(values: list[Any]) -> bool:
     """Whether the labels are numbers, some of them not whole."""
     numbers = []
     for value in values:
-        number = None if isinstance(value, bool) else as_number(value)
-        if number is not None:
+        number = as_number(value)
+        # True and False are two classes, although Python counts with them.
+        if number is not None and not isinstance(value, bool):
             numbers.append(number)
-    # A few cells that are no numbers among decimals are mistakes, to be named, not labels.
-    return len(numbers) > 0.8 * len(values) and not all(number.is_integer() for number in numbers)
+    return len(numbers) > MOST * len(values) and not all(map(float.is_integer, numbers))
 
 
 def in_order(names: Iterable[str]) -> list[str]:
     """Labels by value if all are numbers, else by name."""
-    names = sorted(names)
-    if all(as_number(name) is not None for name in names):
-        return sorted(names, key=float)
-    return names
+    by_name = sorted(names)
+    if None in map(as_number, by_name):
+        return by_name
+    return sorted(by_name, key=float)
