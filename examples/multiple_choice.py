@@ -1,17 +1,17 @@
-"""Choose the right one of several answers: fine-tune, look at the scores, predict.
+"""Choose the correct one of several answers: fine-tune, look at the scores, predict.
 
 python examples/multiple_choice.py
 """
 
 import hfrecipes
 
-# 1. Train. Endings in columns of their own, lists of choices, labels as number, letter or text: all can be the dataset.
+# 1. Train. The choices can be in one column each or in a list; the label can be a number, a letter or a text.
 result = hfrecipes.run("multiple-choice/replies", output_dir="runs/choices")
 
-# 2. Scores on data that the model never saw, with their 95 % interval.
+# 2. Score on the test split, with its 95 % interval. The baseline always picks the most frequent position.
 accuracy = result.scores["test"]["accuracy"]
-print(f"test accuracy {accuracy['value']:.2f} {accuracy['ci95']}, the most frequent place {accuracy['baseline']:.2f}")
+print(f"test accuracy {accuracy['value']:.2f} {accuracy['ci95']}, baseline {accuracy['baseline']:.2f}")
 
-# 3. Predict, now or later: hfrecipes.load(result.path).predict(...)
+# 3. Predict. In another process: hfrecipes.load(path).predict(...)
 row = {"question": "Can you lend me a ladder?", "choices": ["Half past nine.", "Yes, it is in the garage."]}
 print(result.predict(row)["choice"])

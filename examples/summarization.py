@@ -8,13 +8,13 @@ import sys
 
 import hfrecipes
 
-# 1. Train. A table with a document and a summary a row can be the dataset.
+# 1. Train. The dataset can be any table with a document and a summary in each row.
 model = sys.argv[1] if len(sys.argv) > 1 else "google-t5/t5-small"
 result = hfrecipes.run("summarization/minutes", model=model, output_dir="runs/minutes")
 
-# 2. Scores on texts that the model never saw, beside those of the first three sentences.
+# 2. Score on the test split. The baseline is the first three sentences of each document.
 rouge = result.scores["test"]["rougeL"]
-print(f"test ROUGE-L {rouge['value']:.1f} {rouge['ci95']}, three sentences give {rouge['baseline']:.1f}")
+print(f"test ROUGE-L {rouge['value']:.1f} {rouge['ci95']}, baseline {rouge['baseline']:.1f}")
 
-# 3. Predict, now or later: hfrecipes.load(result.path).predict(...)
+# 3. Predict. In another process: hfrecipes.load(path).predict(...)
 print(result.predict("The heating failed on Monday. It will be mended by Thursday.")["summary_text"])

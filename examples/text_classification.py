@@ -8,14 +8,14 @@ import sys
 
 import hfrecipes
 
-# 1. Train. Any csv, json or parquet file, folder, DataFrame or Hub dataset can be the dataset.
+# 1. Train. The dataset can be a csv, json or parquet file, a folder, a DataFrame or a Hub dataset.
 result = hfrecipes.run(
     "text-classification/quickstart", lora="lora" in sys.argv, output_dir=f"runs/{'-'.join(['example', *sys.argv[1:]])}"
 )
 
-# 2. Scores on data that the model never saw, each with its 95 % interval.
+# 2. Score on the test split, with its 95 % interval. The baseline always predicts the most frequent label.
 accuracy = result.scores["test"]["accuracy"]
-print(f"test accuracy {accuracy['value']:.2f} {accuracy['ci95']}, the majority class gives {accuracy['baseline']:.2f}")
+print(f"test accuracy {accuracy['value']:.2f} {accuracy['ci95']}, baseline {accuracy['baseline']:.2f}")
 
-# 3. Predict, now or later: hfrecipes.load(result.path).predict(...)
+# 3. Predict. In another process: hfrecipes.load(path).predict(...)
 print(result.predict("The zip was broken when I opened the bag.")["label"])

@@ -1,4 +1,4 @@
-"""Go on with texts: fine-tune on plain text, look at the scores, write.
+"""Continue texts: fine-tune on plain text, look at the scores, generate.
 
 python examples/text_generation.py
 python examples/text_generation.py distilbert/distilgpt2
@@ -8,14 +8,14 @@ import sys
 
 import hfrecipes
 
-# 1. Train. A file with a text a line, a column of texts, or whole files can be the dataset.
+# 1. Train. The dataset can be a file with one text per line, a column of texts, or whole files.
 model = sys.argv[1] if len(sys.argv) > 1 else "HuggingFaceTB/SmolLM2-135M"
 result = hfrecipes.run("text-generation/bedtime", model=model, output_dir="runs/bedtime")
 
-# 2. Scores on stories that the model never saw.
+# 2. Score on the test split.
 perplexity = result.scores["test"]["perplexity"]
 print(f"test perplexity {perplexity['value']:.1f}, token frequencies alone give {perplexity['baseline']:.0f}")
 
-# 3. Write, from the folder that the run left.
+# 3. Generate, with the saved model.
 story = hfrecipes.load(result.path).predict("The little owl could not find her hat.")
 print(story["prompt"] + story["generated_text"])

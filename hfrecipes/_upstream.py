@@ -46,7 +46,7 @@ def arguments_class(trainer_name: str) -> type[TrainingArguments]:
 
 
 def use_one_gpu(arguments: TrainingArguments) -> None:
-    """Have the Trainer use one GPU where several are visible.
+    """Have the Trainer use one GPU when several are visible.
 
     Relies on: `TrainingArguments._n_gpu`, which `TrainingArguments.n_gpu` returns, as in transformers 5.23.0.
     When it moves: see what `n_gpu` returns now and set that. Without it, the Trainer wraps the model in DataParallel.
@@ -97,7 +97,7 @@ def is_about_missing_package(error: Exception) -> bool:
     Relies on: callbacks that raise RuntimeError("<name>Callback requires <package> to be installed. ..."), and
         ImportError elsewhere, as in transformers 5.23.0.
     When it moves: see what `transformers.integrations.WandbCallback()` raises without wandb. Until then users get a
-        traceback in place of the name of the package.
+        traceback instead of the name of the package.
     """
     return isinstance(error, ImportError) or (isinstance(error, RuntimeError) and "installed" in str(error))
 
@@ -120,7 +120,7 @@ def emissions_of(trainer: Trainer) -> Any | None:
 
 
 def default_generation_settings() -> dict[str, Any]:
-    """Values that `generate` uses for settings that neither model nor user gives.
+    """Values that `generate` uses for settings that neither the model nor the user sets.
 
     Relies on: the static method `GenerationConfig._get_default_generation_params`, as in transformers 5.23.0. The
         attributes of a new GenerationConfig are None for most of them.
@@ -175,7 +175,7 @@ def remember_padding_side(tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 def tokenizer_bookkeeping() -> frozenset[str]:
-    """Attributes of a tokenizer that do not decide what it makes of a text, or that using it changes.
+    """Attributes of a tokenizer that do not affect its tokens, or that change when it is used.
 
     Relies on: the names of these attributes in transformers 5.23.0. `_tokenizer` is the backend, whose content the
         caller reads through `backend_tokenizer`.
@@ -201,7 +201,7 @@ def cpu_has_bf16() -> bool:
 
 
 def set_forward(module: nn.Module, forward: Callable[..., Any]) -> None:
-    """Replace the computation of one module; its class, its weights and what is saved of it stay.
+    """Replace the computation of one module, but not its class, its weights, or what is saved of it.
 
     Hooks would not do: the new forward runs the old one inside a context of autocast.
 
@@ -221,7 +221,7 @@ def without_autocast(accelerator: Accelerator, model: Any) -> Any:
 
     The model itself is changed: give a `copy.copy` of it, which shares the weights, to keep the original.
 
-    Relies on: accelerate replacing `model.forward` by one under autocast, with the old one in
+    Relies on: accelerate replacing `model.forward` with one that runs under autocast, keeping the old one in
         `model._original_forward`, and `unwrap_model(keep_fp32_wrapper=False)` putting it back; accelerate 1.15.0.
     When it moves: see `Accelerator.prepare_model`. Without it, logits before and after saving differ by what half
         precision rounds, so that damaged files are not noticed.
@@ -293,7 +293,7 @@ def known_targets(method: str) -> Collection[str]:
     Args:
         method: Name of the method in upper case.
 
-    Relies on: the attribute `target_module_mapping` of the tuner classes; IA3, which has none, uses a table of its own.
+    Relies on: the attribute `target_module_mapping` of the tuner classes; IA3 has none, and uses a separate table.
         Seen in peft 0.21.2.
     When it moves: see where PEFT raises "Please specify `target_modules`" and which table it reads before that.
     """
@@ -341,8 +341,8 @@ def corpus_counts(metric: Any, texts: Sequence[str], references: Sequence[Sequen
 
     Args:
         metric: `BLEU` or `CHRF` of sacrebleu.
-        texts: One a row.
-        references: Streams of references, each with one for each row, or None.
+        texts: Generated texts, one for each row.
+        references: Streams of references; each stream has a reference, or None, for each row.
 
     Relies on: `sacrebleu.metrics.base.Metric._extract_corpus_statistics`, as in sacrebleu 2.6.0.
     When it moves: see what `Metric.corpus_score` does first; the bootstrap of sacrebleu needs the same counts.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import sys
@@ -20,6 +21,7 @@ from .log import is_main
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from .evaluation.scoring import Scores
     from .recipe import Column, Recipe
 
 DEBUG = "HFRECIPES_DEBUG"
@@ -46,7 +48,7 @@ class Group(click.Group):
             fail(error)
         except KeyboardInterrupt:
             fail("interrupted; the same command resumes from the last checkpoint")
-        # `hfrecipes predict … | head` closes the pipe early, which is no failure.
+        # `hfrecipes predict … | head` closes the pipe early, which is not a failure.
         except BrokenPipeError:
             sys.exit(0)
         # click has its own words and exit codes for unknown commands and for --help.
@@ -139,7 +141,9 @@ def _show_task(recipe: type[Recipe]) -> None:
     for name, kind, default, explanation in registry.options(recipe):
         click.echo(f"  {name}={format_value(default)}  ({describe_type(kind)})\n      {explanation}")
     click.echo("\nTraining defaults")
-    defaults = [f"{key}={format_value(value)}" for key, value in recipe.defaults.items()]
+    from .recipe import DEFAULTS
+
+    defaults = [f"{key}={format_value(value)}" for key, value in {**DEFAULTS, **recipe.defaults}.items()]
     click.echo("  " + " ".join(defaults))
     click.echo("\nRows")
     # Two rows show the form; the tests of a task need more of them.
@@ -219,14 +223,16 @@ def run(what: str, words: tuple[str, ...]) -> None:
 def _prediction_command(result: Any) -> str:
     """A command that tries the model: with a line of text if that is all that it reads, else with a row in JSON."""
     recipe = result.predictor.recipe
+    from .recipe import example
+
     inputs = result.predictor.reads
     if "messages" in inputs:
         return f"hfrecipes chat {result.path}"
     if len(inputs) > 1:
-        row = json.dumps(recipe.example(inputs), ensure_ascii=False)
+        row = json.dumps(example(recipe, inputs), ensure_ascii=False)
         # JSON has double quotes, which the shell would take away.
         return f"echo {shlex.quote(row)} | hfrecipes predict {result.path} -"
-    text = recipe.example(inputs)[inputs[0]]
+    text = example(recipe, inputs)[inputs[0]]
     # Token classification reads a list of words; a text is split at its spaces.
     if not isinstance(text, str):
         text = " ".join(text)
@@ -353,7 +359,7 @@ def _stdin() -> list[Any]:
     lines = [line.rstrip("\r") for line in content.rstrip().split("\n")]
     rows = []
     for line in lines:
-        # A single line that is no JSON object makes all of them texts: a text may start with a brace.
+        # One line that is not a JSON object makes all of them texts: a text may start with a brace too.
         if not line.lstrip().startswith("{"):
             return lines
         try:
@@ -392,7 +398,7 @@ def _flat(prediction: dict[str, Any]) -> dict[str, Any]:
     return cells
 
 
-def score_table(scores: dict[str, dict[str, dict[str, Any]]], headline: Sequence[str]) -> Table:
+def score_table(scores: dict[str, Scores], headline: Sequence[str]) -> Table:
     """Scores as a table: a row for each headline metric, and a column for each split.
 
     Further columns show by how much train is above validation, and the baseline of the last split that has one.
@@ -400,12 +406,12 @@ def score_table(scores: dict[str, dict[str, dict[str, Any]]], headline: Sequence
     from rich.table import Column, Table
     from rich.text import Text
 
-    from .evaluation.scoring import GAP, number, shown
+    from .evaluation.scoring import GAP, Score, number
 
     splits = [split for split in scores if split != GAP]
-    baseline: dict[str, dict[str, Any]] | None = None
+    baseline: Scores | None = None
     for split in splits:
-        if any("baseline" in entry for entry in scores[split].values()):
+        if any(entry.baseline is not None for entry in scores[split].values()):
             baseline = scores[split]
     # Names come from the data: in a plain string, rich would take `[person]` for markup.
     columns = [Column(Text(split)) for split in splits]
@@ -414,12 +420,13 @@ def score_table(scores: dict[str, dict[str, dict[str, Any]]], headline: Sequence
     if baseline is not None:
         columns.append(Column(Text("baseline")))
     table = Table(Column("", overflow="fold"), *columns, box=None, pad_edge=False)
+    unknown = Score(math.nan)
     for metric in headline:
-        cells = [shown(scores[split].get(metric, {})) for split in splits]
+        cells = [str(scores[split].get(metric, unknown)) for split in splits]
         if GAP in scores:
-            cells.append(number(scores[GAP].get(metric, {}).get("value")))
+            cells.append(number(scores[GAP].get(metric, unknown).value))
         if baseline is not None:
-            cells.append(number(baseline.get(metric, {}).get("baseline")))
+            cells.append(number(baseline.get(metric, unknown).baseline))
         table.add_row(*map(Text, [metric, *cells]))
     return table
 

@@ -46,7 +46,7 @@ class RunConfig:
     metrics: list[str] = field(default_factory=list)
     """Additional `evaluate` metrics to report: shipped name, Hub id, or path to a .py file."""
     options: dict[str, Any] = field(default_factory=dict)
-    """The task's own options."""
+    """Options of the task."""
     training: dict[str, Any] = field(default_factory=dict)
     """Keywords of `TrainingArguments`."""
     early_stopping: bool | dict[str, Any] = True
@@ -155,7 +155,7 @@ def place_bare_keys(
             if key in known and key not in FIELDS and key not in _OLD_NAMES:
                 bare[key] = settings.pop(key)
         values = settings.get(block) or {}
-        # A block that is no mapping is left as it is, for `resolve` to report.
+        # A block that is not a mapping is left as it is, for `resolve` to report.
         if bare and isinstance(values, Mapping):
             settings[block] = {**values, **bare}
     return settings

@@ -26,7 +26,7 @@ from .log import log
 from .models import adapters
 from .models.binding import bind_trained_tokenizer, trained_model
 from .models.directory import ADAPTER, is_adapter, save
-from .recipe import Recipe, arguments_name, file_formats, input_columns, option_types, text_column
+from .recipe import Finding, Recipe, arguments_name, file_formats, input_columns, option_types, text_column
 from .registry import find, tasks
 from .run_folder import RunInfo
 
@@ -162,7 +162,7 @@ class Predictor:
             return False
         if any(isinstance(cell, str) for cell in rows.values()):
             return True
-        of_lists = set()
+        of_lists: set[str] = set()
         for column, facts in self.recipe.columns.items():
             if isinstance(facts.kind, list):
                 names = (column, str(self.config.columns.get(column, column)), *facts.names)
@@ -181,7 +181,7 @@ class Predictor:
         prepared = self._in_columns(raw, self._known_columns(raw), needs_reference=False)
         empty = checks.empty_texts(prepared, self.recipe)
         if empty:
-            problems = [checks.Finding("error", sentence, indices) for sentence, indices in empty.items()]
+            problems = [Finding("error", sentence, indices) for sentence, indices in empty.items()]
             raise DataError("; ".join(checks.about_rows("input", problem) for problem in problems))
         return prepared
 

@@ -485,3 +485,13 @@ def undefined(recipe: type[Recipe]) -> list[str]:
     missing = [name for name in ("task", "auto_model", "columns", "samples", "card") if not hasattr(recipe, name)]
     required = ("metrics", "reference", "encode", "loss", "decode", "measure", "baseline", "baseline_predictions")
     return missing + [name for name in required if getattr(recipe, name) is getattr(Recipe, name)]
+
+
+def example(recipe: Recipe, columns: Sequence[str]) -> Row:
+    """A row to predict, of the columns that the model reads, for the card and the command line."""
+    row = recipe.samples[0] if recipe.card.example is None else recipe.card.example
+    cells = {name: row.get(name, "…") for name in columns}
+    for name, cell in cells.items():
+        if isinstance(cell, str) and "{mask}" in cell:
+            cells[name] = cell.replace("{mask}", recipe.tokenizer.mask_token)
+    return cells

@@ -148,11 +148,13 @@ def _recipe_in(module: ModuleType) -> type[Recipe]:
 
 def options(recipe: type[Recipe]) -> list[tuple[str, Any, Any, str]]:
     """Name, type, default and explanation of each option; the explanation is the string under the field."""
+    from .recipe import option_types
+
     explanations: dict[str, str] = {}
     # From the base class down, so that a task may explain an option anew.
     for cls in reversed(recipe.__mro__[:-1]):
         explanations |= _explanations_in(cls)
-    types = recipe.option_types()
+    types = option_types(recipe)
     listed = []
     for field in dataclasses.fields(recipe):
         listed.append((field.name, types[field.name], field.default, explanations.get(field.name, "")))

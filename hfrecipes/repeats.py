@@ -77,7 +77,7 @@ def parts(config: RunConfig) -> dict[str, RunConfig]:
     if settings is None:
         return {f"seed-{seed}": _with_seed(replace(config, seeds=[]), seed) for seed in config.seeds}
     folds = [settings.fold] if settings.fold is not None else range(1, settings.n_splits + 1)
-    keywords = {"n_splits": settings.n_splits}
+    keywords: dict[str, Any] = {"n_splits": settings.n_splits}
     if settings.groups is not None:
         keywords["groups"] = settings.groups
     return {f"fold-{fold}": replace(config, folds={**keywords, "fold": fold}) for fold in folds}

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import predictor, repeats, run_folder
+from . import _upstream, predictor, repeats, run_folder
 from .config import RunConfig
 from .data.checks import input_keys, written_label
 from .errors import ConfigError, ModelError
@@ -228,7 +228,7 @@ def _pushed_meanwhile(job: Job) -> Iterator[None]:
     if not keywords(plan.config.hub).get("every"):
         yield
         return
-    pushed = checkpoints.Checkpoints(plan.path, plan.config, plan.info)
+    pushed = checkpoints.Checkpoints(plan.path, plan.config, plan.info.data)
     job.trainer.add_callback(checkpoints.callback(pushed, job.trainer))
     try:
         yield
@@ -265,7 +265,7 @@ def _finish(job: Job, start: float, *, saves: bool = True) -> Result:
     if saves:
         trainer.model, info = _save(job, info, write=is_writer)
         trainer.model_wrapped = trainer.model
-        trainer.accelerator.free_memory()  # otherwise it takes the merged model for a prepared one
+        _upstream.forget_prepared_models(trainer.accelerator)  # the merged model is another one
     inference = job.inference()
     predicted = predict_splits(inference, plan.data, job.encoded)
     if saves and is_writer and recipe.calibration:
@@ -305,7 +305,7 @@ def _save(job: Job, info: RunInfo, *, write: bool) -> tuple[Any, RunInfo]:
     batch = trainer.data_collator([trainer.train_dataset[row] for row in first_rows])
     batch = model_inputs(recipe, batch)
     # Compared in float32: in half precision all of them differ.
-    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    model = _upstream.without_autocast(trainer.accelerator, trainer.model)
     if write:
         info = replace(info, tokenizer=adapters.save(model, recipe, plan.config, plan.path))
     trainer.accelerator.wait_for_everyone()
@@ -342,11 +342,7 @@ def _lines(plan: Plan, predicted: Mapping[str, Predicted]) -> Iterator[dict[str,
 
 def _energy(trainer: Trainer) -> dict[str, float] | None:
     """Energy of the training, where `report_to=codecarbon` measured it."""
-    for callback in trainer.callback_handler.callbacks:
-        measured = getattr(getattr(callback, "tracker", None), "final_emissions_data", None)
-        if measured is not None:
-            return {
-                "kwh": float(f"{measured.energy_consumed:.3g}"),
-                "co2eq_kg": float(f"{measured.emissions:.3g}"),
-            }
-    return None
+    measured = _upstream.emissions_of(trainer)
+    if measured is None:
+        return None
+    return {"kwh": float(f"{measured.energy_consumed:.3g}"), "co2eq_kg": float(f"{measured.emissions:.3g}")}

@@ -1,4 +1,4 @@
-"""Settings: one place for every key, all problems at once, before anything is loaded."""
+"""Settings: every key has one owner, and all problems are reported at once, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from hfrecipes.config import (
     write_recipe_file,
 )
 from hfrecipes.errors import ConfigError, MissingPackageError, ModelError, NotFoundError
+from hfrecipes.recipe import option_types
 from hfrecipes.tasks.text_classification import TextClassification
 from hfrecipes.yaml12 import format_value, parse_value
 
-OPTIONS = TextClassification.option_types()
+OPTIONS = option_types(TextClassification)
 TRAINING = training_types()
 
 

@@ -99,14 +99,27 @@ def test_the_graph_of_imports_is_read_from_the_tree():
     assert not rooms["hfrecipes.errors"]
 
 
+def libraries_at_the_top(file: Path) -> set[str]:
+    """Libraries that are imported as soon as the file is."""
+    libraries = set()
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            libraries.update(alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            libraries.add((node.module or "").partition(".")[0])
+    return libraries
+
+
 @pytest.mark.parametrize("name", ["__init__", "cli", "config", "registry", "recipe", "errors"])
 def test_light_modules_import_nothing_heavy_at_the_top(name):
-    tree = ast.parse((PACKAGE / f"{name}.py").read_text(encoding="utf-8"))
-    tops = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    names = {alias.name.split(".")[0] for node in tops for alias in node.names} | {
-        (node.module or "").split(".")[0] for node in tops if isinstance(node, ast.ImportFrom)
-    }
-    assert not names & (HEAVY | {"numpy"})
+    assert not libraries_at_the_top(PACKAGE / f"{name}.py") & {*HEAVY, "numpy"}
+
+
+def test_heavy_libraries_are_imported_inside_functions():
+    for file in MODULES:
+        # The modules of metrics are scripts that `evaluate` loads, with a class of `evaluate` in each.
+        if file.parent != PACKAGE / "metrics":
+            assert not libraries_at_the_top(file) & HEAVY, file
 
 
 def test_public_names_are_complete_sorted_and_documented():

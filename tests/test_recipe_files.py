@@ -8,6 +8,7 @@ from datasets import ClassLabel, List, Value
 
 import hfrecipes
 from hfrecipes.config import read_recipe_file
+from hfrecipes.recipe import option_types
 from hfrecipes.registry import find, recipe_files
 
 TEXT = Value("string")
@@ -155,7 +156,7 @@ def row_of(name: str, columns: dict, index: int, blind: bool) -> dict:
 def test_a_recipe_file_runs_on_rows_of_the_columns_of_its_dataset(name, model_for, tmp_path):
     rows = local_rows(name.partition("/")[2])
     steps = {"max_steps": 2, "bf16": False, "per_device_train_batch_size": 8}
-    if "max_new_tokens" in find(name.partition("/")[0]).option_types():
+    if "max_new_tokens" in option_types(find(name.partition("/")[0])):
         steps |= {"max_new_tokens": 4}
     model = model_for(find(name.partition("/")[0]))
     result = hfrecipes.run(name, dataset=rows, output_dir=tmp_path / "run", model=model, **steps)

@@ -23,7 +23,7 @@ def folds_of(dataset, task: str = "text-classification", **folds) -> list[dict]:
     for fold in range(1, folds.get("n_splits", 5) + 1):
         config, recipe = configure(task, {"dataset": dataset, "folds": {**folds, "fold": fold}})
         data, _ = load_data(config, recipe)
-        found.append({**{split: list(rows) for split, rows in data.splits.items()}, "places": data.places["test"]})
+        found.append({**{split: list(rows) for split, rows in data.splits.items()}, "places": data.row_numbers["test"]})
     return found
 
 
@@ -102,7 +102,7 @@ from hfrecipes.training.plan import configure
 for task, rows in json.load(open("rows.json")).items():
     config, recipe = configure(task, {"dataset": {"train": rows}, "folds": {"n_splits": 2, "fold": 1}})
     data, _ = load_data(config, recipe)
-    print(data.places["test"])
+    print(data.row_numbers["test"])
 """
     made = {
         subprocess.run(

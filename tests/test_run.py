@@ -18,10 +18,13 @@ from safetensors.torch import load_file
 import hfrecipes
 from hfrecipes import run_folder
 from hfrecipes.errors import ConfigError, ModelError, NotFoundError, OutputError
+from hfrecipes.recipe import best_metric
 from hfrecipes.training.plan import make_plan
 
 ROWS = {"train": opinions(160), "validation": opinions(40, 1), "test": opinions(40, 2)}
 FILES = {
+    "baseline.json",
+    "trained_on.npy",
     "README.md",
     "config.json",
     "metrics.json",
@@ -112,7 +115,7 @@ def test_evaluate_gives_the_numbers_of_the_run(done, tmp_path):
     (tmp_path / "more.jsonl").write_text(lines)
     found = hfrecipes.load(done.path).evaluate(str(tmp_path / "more.jsonl"))
     assert found.metrics == pytest.approx(done.metrics["test"])
-    assert found.scores["accuracy"]["ci95"] == pytest.approx(done.scores["test"]["accuracy"]["ci95"])
+    assert found.scores["accuracy"]["ci95"] == pytest.approx(done.scores["test"]["accuracy"].ci95)
 
 
 def test_the_same_call_returns_a_complete_run_as_it_is(done, caplog, tiny_bert):
@@ -437,7 +440,7 @@ def test_the_other_kinds_of_problem_learn_and_reload(quick, tmp_path, kind):
     dataset = {"train": rows[:120], "validation": rows[120:140], "test": rows[140:]}
     settings = {**quick, "num_train_epochs": 20, "early_stopping": False}
     result = hfrecipes.run("text-classification", dataset=dataset, output_dir=tmp_path / "run", **settings)
-    best = result.predictor.recipe.best_metric[0]
+    best = best_metric(result.predictor.recipe)
     assert result.metrics["test"][best] > 0.75
     again = hfrecipes.load(tmp_path / "run").evaluate(rows[140:])
     assert again.metrics == pytest.approx(result.metrics["test"])

@@ -6,6 +6,7 @@ what was relied on and what to do.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import copy
 import inspect
@@ -48,6 +49,38 @@ def test_each_function_has_a_test_and_says_what_to_do_when_it_moves(function):
     text = inspect.getdoc(function)
     assert "Relies on: " in text
     assert "When it moves: " in text
+
+
+# Private names of libraries that other modules still use: file and name.
+STILL_ELSEWHERE = {("evaluation/inference.py", "_get_eval_sampler"), ("training/trainer.py", "_fingerprint")}
+
+
+def private_names(tree: ast.AST) -> set[str]:
+    """Private attributes that a module reads or sets on anything but `self`."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and not (isinstance(node.value, ast.Name) and node.value.id == "self"):
+            names.add(node.attr)
+        is_getattr = isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("getattr", "hasattr", "setattr")
+        if is_getattr and isinstance(node.args[1], ast.Constant):
+            names.add(str(node.args[1].value))
+    return {name for name in names if name.startswith("_") and not name.startswith("__")}
+
+
+def test_no_other_module_uses_private_names_of_a_library():
+    package = Path(_upstream.__file__).parent
+    elsewhere = set()
+    for file in package.rglob("*.py"):
+        if file != Path(_upstream.__file__):
+            for name in private_names(ast.parse(file.read_text(encoding="utf-8"))):
+                elsewhere.add((str(file.relative_to(package)), name))
+    assert elsewhere <= STILL_ELSEWHERE
+
+
+def test_it_imports_nothing_of_the_package_but_errors():
+    for node in ast.walk(ast.parse(Path(_upstream.__file__).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.level or str(node.module).startswith("hfrecipes")):
+            assert node.module == "errors"
 
 
 def test_a_failing_check_shows_what_to_do():

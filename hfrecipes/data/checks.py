@@ -314,7 +314,9 @@ def written_label(recipe: Recipe, reference: Any, prediction: Row) -> Row:
 
 def written_reference(recipe: Recipe, line: Row) -> Any:
     """What a row is scored against that was written with its prediction."""
-    return line[recipe.prediction] if has_same_spelling(recipe, line["prediction"]) else recipe.reference(line)
+    if recipe.prediction is not None and has_same_spelling(recipe, line["prediction"]):
+        return line[recipe.prediction]
+    return recipe.reference(line)
 
 
 # --- duplicates and fingerprints ---------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
     columns = find_columns(train.column_names, kind, given["train"])
     splits = {}
     for split, name in chosen.items():
-        names = columns
+        names: Mapping[str, str] = columns
         if split != "train":
             names = columns_of_split(parts[name], columns, kind, given[split])
             names = {**names, **further_references(parts[name], names, kind)}

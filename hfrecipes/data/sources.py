@@ -281,7 +281,7 @@ def _are_parallel(files: Sequence[str]) -> bool:
         name = file.removesuffix(".txt")
         stems.add(os.path.splitext(name)[0])
         suffixes.add(PurePath(name).suffix.lower())
-    # train.csv and train.json have one stem too, but their suffixes are no languages.
+    # train.csv and train.json have one stem too, but their suffixes are not languages.
     return len(stems) == 1 and len(suffixes) == len(files) > 1 and not suffixes & {*SUFFIXES, ""}
 
 
@@ -336,7 +336,7 @@ def _from_hub(keywords: dict[str, Any], reader: _FileReader) -> dict[str, Datase
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise NotFoundError(
-            f"dataset {keywords['path']!r} is no file or folder here, and loading it from the Hub failed: {reason}"
+            f"dataset {keywords['path']!r} is not a file or folder here, and loading it from the Hub failed: {reason}"
         ) from error
 
 

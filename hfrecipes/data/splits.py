@@ -99,7 +99,7 @@ class FoldSettings:
         """The settings as the user writes them; None for none."""
         if folds is None:
             return None
-        keywords = {"n_splits": folds} if not isinstance(folds, Mapping) else {"n_splits": 5, **folds}
+        keywords: dict[str, Any] = {"n_splits": 5, **folds} if isinstance(folds, Mapping) else {"n_splits": folds}
         return cls(**{name: keywords[name] for name in ("n_splits", "groups", "fold") if name in keywords})
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import _upstream
 from ..config import RunConfig
 from ..models import hardware
-from ..recipe import DEFAULTS, Recipe, arguments_name, trainer_name, writes_in_evaluation
+from ..recipe import DEFAULTS, Recipe, trainer_name, writes_in_evaluation
 from .inference import collator
 
 if TYPE_CHECKING:
@@ -39,14 +40,12 @@ def trainer_for_prediction(config: RunConfig, recipe: Recipe, model: Any, path: 
 
 
 def _arguments(config: RunConfig, recipe: Recipe, path: Path) -> TrainingArguments:
-    import transformers
-
     known = {**DEFAULTS, **recipe.defaults, **config.training}
     is_plain = config.training.get("bf16") is False or config.training.get("fp16") is False
     machine, _ = hardware.machine_arguments({"bf16": False} if is_plain else {})
     chosen = {name: known[name] for name in _KEPT if name in known}
     chosen |= {**machine, **fixed_arguments(recipe, path), "report_to": "none"}
-    arguments: TrainingArguments = getattr(transformers, arguments_name(recipe))(
+    arguments: TrainingArguments = _upstream.arguments_class(trainer_name(recipe))(
         train_sampling_strategy="group_by_length", **chosen
     )
     return hardware.one_gpu(arguments)

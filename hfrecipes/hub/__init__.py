@@ -1,1 +1,1 @@
-"""The Hub: what a push takes, the push itself, checkpoints, the model card."""
+"""Everything about the Hub: settings of a push, the push itself, checkpoints, the model card."""

@@ -1,167 +1,277 @@
-"""The model card: what the model does, how to use it, what it scored."""
+"""The model card: what the model does, how to use it, what it scored; and the same card as it is pushed."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..config import SPLITS, RunConfig, to_yaml
-from ..evaluation.scoring import GAP, LOW, interval, number
+from ..evaluation.scoring import GAP, Score, Scores, interval, number
 from ..models.adapters import PROMPTS, method_of
-from ..recipe import Recipe
-from ..run_folder import CARD
+from ..models.directory import ADAPTER
+from ..recipe import Recipe, Row, input_columns, metric_named, option_types
+from ..recipe import example as example_of
+from ..run_folder import CARD, RunInfo
 from .names import model_path, portable
-from .settings import keywords
+from .settings import PushSettings
 
 TEMPLATE = Path(__file__).with_name("card.md")
-FEW, SHOWN = 20, 12  # rows of a label that are few; labels that are listed
+LISTED = 12  # labels that are listed by name; of the others only the number is given
+# Python calls on a card that contain the name of the model.
+_NAMED = re.compile(r'(from_pretrained\(|hfrecipes\.load\(|pipeline\("[\w-]+", )"((?:[^"\\]|\\.)*)"')
+# The snippet for transformers, which the template puts before the sentence that begins with "With".
+_USAGE = re.compile(r"```python\n(?:(?!```).)*?```\n\n(?=With)", re.DOTALL)
+_SIGNATURE = re.compile(r"\n<!-- hfrecipes ([0-9a-f]{16}) -->\n?$")
 
 
-def write_card(
-    path: Path, config: RunConfig, recipe: Recipe, scores: dict[str, dict[str, dict[str, Any]]], about: dict[str, Any]
-) -> None:
-    """Write README.md beside the model.
+# --- the card of a run -------------------------------------------------------------------------------------------
+
+
+def write_card(path: Path, config: RunConfig, recipe: Recipe, scores: Mapping[str, Scores], info: RunInfo) -> None:
+    """Write README.md next to the model.
 
     Args:
         path: Folder of the run.
         config: Resolved settings.
         recipe: The task.
-        scores: Split -> metric -> value, interval and baseline.
-        about: What the run says of itself: versions, rows, limits, steps, seconds.
+        scores: Split -> metric -> score.
+        info: Facts about the run: versions, rows, limits, steps, seconds.
     """
     from huggingface_hub import ModelCard, ModelCardData
 
-    reads = [name for name in recipe.inputs() if name in (config.columns or recipe.samples[0])]
-    example = recipe.example(reads)
-    origin = about["origin"]
+    texts, origin, example = recipe.card, info.origin, _example(config, recipe)
+    metadata = facts(config, recipe, origin)
     results = _results(config, recipe, scores, origin["dataset"])
+    # Without config.json there is an adapter alone, which transformers does not load by this snippet.
+    is_adapter = not (path / "config.json").exists()
     card = ModelCard.from_template(
-        ModelCardData(model_name=path.name, eval_results=results, **facts(config, recipe, origin)),
+        ModelCardData(model_name=path.name, eval_results=results, **metadata),
         template_path=str(TEMPLATE),
         name=path.name,
-        what=recipe.purpose(),
-        version=about["hfrecipes"],
+        purpose=texts.purpose.replace("{labels}", str(len(recipe.labels))),
+        version=info.hfrecipes,
         base=origin["model"],
-        place=str(model_path(portable(config))).partition("#")[0],
-        labels=_some(recipe.labels),
-        usage=_usage(recipe, path.name, example) if (path / "config.json").exists() else "",
+        folder=str(model_path(portable(config))).partition("#")[0],
+        labels=_listed(recipe.labels),
+        usage="" if is_adapter else _usage(recipe, texts.usage, path.name, example),
         path=json.dumps(path.name, ensure_ascii=False),
         example=example,
-        tuned=_tuned(recipe),
-        baseline=_said(recipe.baseline).rstrip("."),
-        units=_said(recipe.measure if type(recipe).score is Recipe.score else recipe.score),
+        calibration=_listed([f"{name} {value:.3g}" for name, value in recipe.calibration.items()]),
+        baseline=_sentence(texts.baseline),
+        ranges=_sentence(texts.scores),
         rows=_score_rows(scores),
-        low=", ".join(name for name in LOW if any(name in found for found in scores.values())),
+        lower_is_better=_lower_is_better(recipe, scores),
+        has_gap=bool(scores.get(GAP)),
         dataset=origin["dataset"] or dataset_name(config),
-        data={split: text.partition(",")[0] for split, text in about["data"].items()},
-        limits=about.get("limits", []),
-        about=about,
-        versions=", ".join(f"{name} {version}" for name, version in about["versions"].items()),
+        data=_row_counts(info.data),
+        limits=info.limits,
+        info=info,
+        versions=", ".join(f"{name} {version}" for name, version in info.versions.items()),
         recipe=to_yaml(portable(config)),
     )
     card.save(path / CARD)
 
 
 def facts(config: RunConfig, recipe: Recipe, origin: Mapping[str, str | None]) -> dict[str, Any]:
+    """Front matter of the card of a run; see `front_matter`."""
+    return front_matter(recipe, origin, lora=config.lora, push=PushSettings.of(config.hub))
+
+
+def front_matter(
+    recipe: Recipe,
+    origin: Mapping[str, str | None],
+    *,
+    lora: bool | Mapping[str, Any],
+    push: PushSettings | None,
+) -> dict[str, Any]:
     """Front matter of the card as far as it is known before training: keywords of `ModelCardData`.
 
     Args:
-        config: Settings of the run.
         recipe: The task.
         origin: Hub ids of `model` and `dataset`, None where they have none.
+        lora: Settings of the adapter.
+        push: Settings of the push, if there is one; the keys of its `card` replace the ones here, tags are added.
     """
-    method = method_of(config.lora) if config.lora else ""
-    alone = method in PROMPTS or keywords(config.hub).get("model") == "adapter"
-    known: dict[str, Any] = {
-        "base_model": origin["model"],
-        "base_model_relation": ("adapter" if alone else "finetune") if origin["model"] else None,
-        "datasets": [origin["dataset"]] if origin["dataset"] else None,
-        "language": recipe.languages or None,
-        "library_name": "peft" if alone else "transformers",
-        "pipeline_tag": recipe.pipeline_tag or recipe.task,
-        "tags": ["hfrecipes", *([method.lower()] if method else [])],
-    }
-    known = {name: value for name, value in known.items() if value is not None}
-    given = dict(keywords(config.hub).get("card", {}))
-    more = given.pop("tags", [])
-    return {**known, **given, "tags": [*known["tags"], *(more if isinstance(more, list) else [more])]}
+    method = method_of(lora) if lora else ""
+    metadata: dict[str, Any] = {"pipeline_tag": recipe.card.pipeline_tag or recipe.task, "library_name": "transformers"}
+    tags = ["hfrecipes"]
+    relation = "finetune"
+    if method:
+        tags.append(method.lower())
+    if method in PROMPTS or (push is not None and push.model == "adapter"):
+        metadata["library_name"] = "peft"
+        relation = "adapter"
+    if origin["model"]:
+        # With the relation, the Hub lists the model among the adapters or the fine-tuned models of its base.
+        metadata |= {"base_model": origin["model"], "base_model_relation": relation}
+    if origin["dataset"]:
+        metadata["datasets"] = [origin["dataset"]]
+    if recipe.writer is not None and recipe.writer.languages:
+        metadata["language"] = list(recipe.writer.languages)
+    if push is not None:
+        metadata |= push.card
+        tags += _as_list(push.card.get("tags", []))
+    return {**metadata, "tags": tags}
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def dataset_name(config: RunConfig) -> str:
-    """What the dataset may be called where it is none of the Hub's."""
-    given = portable(config).dataset
-    name = given.get("path", "") if isinstance(given, Mapping) else given
+    """Name of a dataset that is not on the Hub, as others may see it."""
+    dataset = portable(config).dataset
+    name = dataset.get("path") if isinstance(dataset, Mapping) else dataset
     return str(name or "local files")
 
 
-def _some(names: list[str]) -> str:
-    plain = [" ".join(name.replace("`", "'").split()) for name in names]
-    return ", ".join(plain[:SHOWN]) + (f", and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+# --- its parts ---------------------------------------------------------------------------------------------------
 
 
-def _said(method: Any) -> str:
-    """First paragraph of what a recipe says of its own method."""
-    return " ".join((method.__doc__ or "").partition("\n\n")[0].split())
+def _example(config: RunConfig, recipe: Recipe) -> Row:
+    """A row to predict, with the columns that this model was trained on."""
+    used = config.columns or recipe.samples[0]
+    return example_of(recipe, [name for name in input_columns(recipe) if name in used])
 
 
-def _tuned(recipe: Recipe) -> str:
-    """What validation decided, which other libraries know nothing of."""
-    return _some([f"{name} {value:.3g}" for name, value in recipe.tuned.items()])
+def _usage(recipe: Recipe, snippet: str, path: str, example: Row) -> str:
+    """The task's snippet, filled in with the model's name and a sample row.
 
-
-def few_examples(recipe: Recipe) -> list[str]:
-    """A sentence on labels that train has few rows of; none where there are enough, or no labels."""
-    few = sorted((times, name) for name, times in recipe.counts.items() if times < FEW)
-    shown = ", ".join(f"{_some([name])} ({times})" for times, name in few[:SHOWN]) + (", …" if len(few) > SHOWN else "")
-    return [f"labels that train has fewer than {FEW} examples of: {shown}"] if few else []
-
-
-def _usage(recipe: Recipe, path: str, example: dict[str, Any]) -> str:
-    """The task's snippet with the model's name and a sample row in it; `{text}` is what the model reads first."""
+    `{text}` is the first column of the row, other names in braces are columns or options.
+    """
+    values: dict[str, Any] = {name: getattr(recipe, name) or "" for name in option_types(type(recipe))}
+    values |= {**dict.fromkeys(input_columns(recipe), ""), **example, "path": path}
     first = next(iter(example.values()))
-    options = {name: getattr(recipe, name) or "" for name in recipe.option_types()}
-    cells = {**options, **dict.fromkeys(recipe.inputs(), ""), **example, "path": path}
-    cells["text"] = first if isinstance(first, str) else " ".join(map(str, first))
-    written = {name: json.dumps(str(value), ensure_ascii=False)[1:-1] for name, value in cells.items()}
-    return re.sub(r"\{(\w+)\}", lambda found: written.get(found[1], found[0]), recipe.usage)
+    values["text"] = first if isinstance(first, str) else " ".join(map(str, first))
+
+    def fill(match: re.Match[str]) -> str:
+        if match[1] not in values:  # braces of the Python code
+            return match[0]
+        # The value goes between the quotes of a Python string, so its quotes and line breaks are escaped.
+        return json.dumps(str(values[match[1]]), ensure_ascii=False)[1:-1]
+
+    return re.sub(r"\{(\w+)\}", fill, snippet)
 
 
-def _results(
-    config: RunConfig, recipe: Recipe, scores: dict[str, dict[str, dict[str, Any]]], dataset: str | None
-) -> list[Any]:
+def _listed(names: list[str]) -> str:
+    """The first names, without what would break the Markdown, and the number of the others."""
+    plain = []
+    for name in names[:LISTED]:
+        plain.append(" ".join(name.replace("`", "'").split()))
+    more = f", and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(plain) + more
+
+
+def _sentence(text: str) -> str:
+    """The text with one full stop at its end; empty if it is."""
+    return f"{text.rstrip('.')}." if text else ""
+
+
+def _row_counts(data: Mapping[str, str]) -> dict[str, str]:
+    """Number of rows by split, without the fingerprint that follows it."""
+    counts = {}
+    for split, rows_and_fingerprint in data.items():
+        counts[split] = rows_and_fingerprint.partition(",")[0]
+    return counts
+
+
+def _results(config: RunConfig, recipe: Recipe, scores: Mapping[str, Scores], dataset: str | None) -> list[Any]:
+    """The scores for the front matter, from which the Hub makes its table of results."""
     from huggingface_hub import EvalResult
 
-    return [
-        EvalResult(
-            task_type=recipe.pipeline_tag or recipe.task,
+    results = []
+    for split, metric, entry in _overall(scores):
+        # The gap is of no split, and the Hub refuses a value that is not a number.
+        if split not in SPLITS or not math.isfinite(entry.value):
+            continue
+        result = EvalResult(
+            task_type=recipe.card.pipeline_tag or recipe.task,
             dataset_type=dataset or "custom",
             dataset_name=dataset or dataset_name(config),
             dataset_split=config.splits.get(split) or split,
-            metric_type=name,
-            metric_name=f"{name} (95 % interval {interval(entry.get('ci95'))})",
-            metric_value=round(entry["value"], 4),
+            metric_type=metric,
+            metric_name=f"{metric} (95 % interval {interval(entry.low, entry.high)})",
+            metric_value=round(entry.value, 4),
         )
-        for split, found in _by_weight(scores)
-        if split in SPLITS
-        for name, entry in found.items()
-        if math.isfinite(entry["value"]) and "[" not in name
-    ]
+        results.append(result)
+    return results
 
 
-def _by_weight(scores: Mapping[str, dict[str, dict[str, Any]]]) -> list[tuple[str, dict[str, dict[str, Any]]]]:
-    """Splits and their scores, those that count most first."""
-    return [(split, scores[split]) for split in (*reversed(SPLITS), GAP) if split in scores]
+def _score_rows(scores: Mapping[str, Scores]) -> list[list[str]]:
+    """Rows of the table: split, metric, value, interval, baseline."""
+    rows = []
+    for split, metric, entry in _overall(scores):
+        around = interval(entry.low, entry.high)
+        rows.append([split, metric, number(entry.value), around, number(entry.baseline)])
+    return rows
 
 
-def _score_rows(scores: Mapping[str, dict[str, dict[str, Any]]]) -> list[list[str]]:
-    """Cells of a table: split, metric, value, interval, baseline."""
-    return [
-        [split, name, number(entry["value"]), interval(entry.get("ci95")), number(entry.get("baseline"))]
-        for split, found in _by_weight(scores)
-        for name, entry in found.items()
-        if "[" not in name
-    ]
+def _overall(scores: Mapping[str, Scores]) -> Iterator[tuple[str, str, Score]]:
+    """Split, metric and entry of each score, the test split first, without the scores of single labels."""
+    for split in (*reversed(SPLITS), GAP):
+        for metric, entry in scores.get(split, {}).items():
+            if "[" not in metric:
+                yield split, metric, entry
+
+
+def _lower_is_better(recipe: Recipe, scores: Mapping[str, Scores]) -> str:
+    """Metrics of the table of which lower values are better."""
+    names = []
+    for _, name, _ in _overall(scores):
+        known = metric_named(recipe, name)
+        if known is not None and not known.greater_is_better and name not in names:
+            names.append(name)
+    return ", ".join(names)
+
+
+# --- the card as it is pushed ------------------------------------------------------------------------------------
+
+
+def card_for_hub(file: Path, name: str, what: str, metadata: Mapping[str, Any]) -> str:
+    """Text of a run's card with the name that the model has on the Hub, signed.
+
+    Args:
+        file: Card of the run.
+        name: Full name of the repository.
+        what: What is pushed: `merged`, `adapter` or `both`.
+        metadata: Front matter that the push asks for.
+    """
+    from huggingface_hub import ModelCard, ModelCardData
+
+    card = ModelCard.load(file)
+    known = card.data.to_dict()
+    title = name.rpartition("/")[2]
+    # The Hub shows results only under the name of the model itself.
+    for entry in known.get("model-index", []):
+        entry["name"] = title
+    head = ModelCardData(**{**known, **metadata})
+    text = re.sub(r"^# .*$", lambda _: f"# {title}", card.text, count=1, flags=re.MULTILINE)
+    if what == "adapter":  # transformers alone does not load it
+        text = _USAGE.sub("", text, count=1)
+    text = _NAMED.sub(lambda call: f'{call[1]}"{name}"', text)
+    if what == "both":
+        adapter = f'To load the adapter and merge it into its base model: `hfrecipes.load("{name}/{ADAPTER}")`.'
+        text = text.replace("\n## Training data\n", f"\n{adapter}\n\n## Training data\n", 1)
+    return _signed(f"---\n{head}\n---\n{text}")
+
+
+def was_edited(text: str) -> bool:
+    """Whether somebody wrote the card by hand, or changed it after the push."""
+    signature = _SIGNATURE.search(text)
+    return signature is None or signature[1] != _digest(_SIGNATURE.sub("", text))
+
+
+def _signed(text: str) -> str:
+    """The text with its digest in a comment, so that a later push notices edits."""
+    text = _SIGNATURE.sub("", text).rstrip("\n")
+    return f"{text}\n\n<!-- hfrecipes {_digest(text)} -->\n"
+
+
+def _digest(text: str) -> str:
+    # The Hub's editor may add or remove a line break at the end.
+    return hashlib.sha256(text.rstrip("\n").encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Checkpoints on the Hub: while a run goes on, a branch holds what another machine needs to go on with it."""
+"""Checkpoints on the Hub: during training, a branch holds what another machine needs to continue the run."""
 
 from __future__ import annotations
 
@@ -15,45 +15,48 @@ from .. import run_folder
 from ..config import RunConfig, read_recipe_file, to_yaml
 from ..errors import HubError
 from ..log import log
-from .client import as_hub_error, bound_answers, reason
+from .client import as_hub_error, limit_waiting, reason
 from .names import portable
 from .push import link_files
-from .settings import BRANCH
-from .settings import keywords as settings_keywords
+from .settings import BRANCH, PushSettings
 
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
 
 
 STATE = "trainer_state.json"
-# What a resume does not read: a pickle, and the empty card that PEFT leaves.
+# What a resumed run does not read: a pickle, and the empty card that PEFT writes.
 _LEFT_OUT = ("training_args.bin", run_folder.CARD)
+# Beginning of temporary folders inside the run's folder, where links to its files are possible.
 _STAGE = ".hub-"
 
 
 class Checkpoints:
-    """Pushes the checkpoints of a run in the background, the newest first, so that another machine can go on.
+    """Pushes the checkpoints of a run in the background, the newest first, so that another machine can continue it.
 
-    What is pushed is a copy made of links: the Trainer may delete a checkpoint while it travels. A push that fails is
-    said at once and does not stop the training; the next one carries all that lacks.
+    A copy made of links is pushed, since the Trainer may delete a checkpoint during its upload. A failed push is
+    printed at once and does not stop the training; the next push uploads everything that is missing.
     """
 
-    def __init__(self, path: Path, config: RunConfig, about: Mapping[str, Any]) -> None:
-        self.path, self.config, self.about = path, config, about
+    def __init__(self, path: Path, config: RunConfig, data: Mapping[str, Any]) -> None:
+        self.path, self.config, self.data = path, config, data
+        self.repo_id = PushSettings.required(config.hub).repo_id
         clean_up(path)
+        # The lock guards the next two, which the training and the uploading thread both change.
         self.lock = threading.Lock()
         self.waiting: Path | None = None
         self.thread: threading.Thread | None = None
         self.failed = False
 
     def push(self, step: int) -> None:
-        """Have the checkpoints as they are now pushed, at once or when the push that goes on is over."""
+        """Push the checkpoints as they are now: at once, or after the push that is running."""
         try:
-            stage = self._stage(step)
-        except OSError as error:  # a full disk, for one: no reason to lose the training
-            log(f"hub: the checkpoint at step {step} could not be put together: {error}; training goes on")
+            stage = self._fill_stage(step)
+        except OSError as error:  # a full disk, for example, is no reason to lose the training
+            log(f"hub: cannot prepare the checkpoint at step {step} for the push: {error}; training continues")
             return
         with self.lock:
+            # On a slow connection only the newest checkpoints are worth waiting for.
             skipped, self.waiting = self.waiting, stage
             if self.thread is None:
                 self.thread = threading.Thread(target=self._work, daemon=True)
@@ -61,7 +64,8 @@ class Checkpoints:
         if skipped is not None:
             shutil.rmtree(skipped)
 
-    def _stage(self, step: int) -> Path:
+    def _fill_stage(self, step: int) -> Path:
+        """A new folder with links to the files of all complete checkpoints, and what identifies the run."""
         stage = Path(tempfile.mkdtemp(prefix=_STAGE, dir=self.path))
         try:
             for checkpoint in run_folder.whole_checkpoints(self.path):
@@ -69,8 +73,8 @@ class Checkpoints:
                 link_files(files, stage / checkpoint.name)
                 _name_best(stage / checkpoint.name / STATE, None)
             (stage / run_folder.RECIPE).write_text(to_yaml(portable(self.config)), encoding="utf-8")
-            run_folder.write_json(stage / run_folder.RUN, {"data": self.about["data"], "step": step})
-        except BaseException:
+            run_folder.write_json(stage / run_folder.RUN, {"data": dict(self.data), "step": step})
+        except BaseException:  # an interrupt from the keyboard must not leave the folder either
             shutil.rmtree(stage)
             raise
         return stage
@@ -80,15 +84,17 @@ class Checkpoints:
         with self.lock:
             thread = self.thread
         if thread is not None:
-            log("hub: waiting for the last checkpoint to arrive")
+            log("hub: waiting for the upload of the last checkpoint")
             thread.join()
         clean_up(self.path)
 
     def _work(self) -> None:
+        """Push until nothing is waiting; runs in the background."""
         while True:
             with self.lock:
                 stage, self.waiting = self.waiting, None
                 if stage is None:
+                    # Set under the lock, so that `push` starts a new thread for what comes later.
                     self.thread = None
                     return
             self._push(stage)
@@ -96,12 +102,11 @@ class Checkpoints:
     def _push(self, stage: Path) -> None:
         from huggingface_hub import HfApi
 
-        name = settings_keywords(self.config.hub)["repo_id"]
         step = json.loads((stage / run_folder.RUN).read_text(encoding="utf-8"))["step"]
         try:
-            bound_answers()
+            limit_waiting()
             HfApi().upload_folder(
-                repo_id=name,
+                repo_id=self.repo_id,
                 folder_path=stage,
                 revision=BRANCH,
                 delete_patterns=["checkpoint-*/*"],
@@ -109,22 +114,22 @@ class Checkpoints:
             )
         except Exception as error:
             self.failed = True
-            log(f"hub: the checkpoint at step {step} did not arrive: {reason(error)}; training goes on")
+            log(f"hub: the checkpoint at step {step} was not uploaded: {reason(error)}; training continues")
         else:
             if self.failed:
-                log(f"hub: the checkpoint at step {step} arrived")
+                log(f"hub: the checkpoint at step {step} was uploaded")
             self.failed = False
         finally:
             shutil.rmtree(stage)
 
 
 def callback(checkpoints: Checkpoints, trainer: Trainer) -> TrainerCallback:
-    """What the Trainer calls when it has saved a checkpoint."""
+    """Callback of the Trainer that pushes each checkpoint that was saved."""
     import transformers
 
     class PushCheckpoints(transformers.TrainerCallback):  # type: ignore[misc]
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            trainer.accelerator.wait_for_everyone()  # each process writes a part of it
+            trainer.accelerator.wait_for_everyone()  # each process writes a part of the checkpoint
             if state.is_world_process_zero:
                 checkpoints.push(state.global_step)
 
@@ -132,13 +137,13 @@ def callback(checkpoints: Checkpoints, trainer: Trainer) -> TrainerCallback:
 
 
 def clean_up(path: Path) -> None:
-    """Take away what a run that was killed left of checkpoints on their way."""
+    """Delete the temporary folders that a killed run may have left."""
     for stage in path.glob(f"{_STAGE}*"):
         shutil.rmtree(stage, ignore_errors=True)
 
 
 def fetch(path: Path, config: RunConfig, data: Mapping[str, Any]) -> bool:
-    """Bring the checkpoints that another machine pushed, where this folder has none; make the branch for new ones.
+    """Download the checkpoints that another machine pushed, if this folder has none; create the branch if missing.
 
     Args:
         path: Folder of the run.
@@ -146,60 +151,69 @@ def fetch(path: Path, config: RunConfig, data: Mapping[str, Any]) -> bool:
         data: Fingerprint of each split.
 
     Returns:
-        Whether there were some.
+        Whether checkpoints were downloaded.
 
     Raises:
-        HubError: The branch holds checkpoints of another run, or the Hub could not be reached.
+        HubError: The branch holds checkpoints of another run, or a request to the Hub failed.
     """
     from huggingface_hub import HfApi, snapshot_download
 
-    api, name = HfApi(), settings_keywords(config.hub)["repo_id"]
+    api, name = HfApi(), PushSettings.required(config.hub).repo_id
     clean_up(path)
     with as_hub_error(f"hub: cannot look for checkpoints in {name}"):
-        if BRANCH not in [one.name for one in api.list_repo_refs(name).branches]:
+        if BRANCH not in [branch.name for branch in api.list_repo_refs(name).branches]:
             api.create_branch(name, branch=BRANCH)
             return False
         files = api.list_repo_files(name, revision=BRANCH)
+    # Checkpoints of this folder are newer than what was pushed of them, or the same.
     if run_folder.RUN not in files or any(run_folder.whole_checkpoints(path)):
         return False
     path.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=_STAGE, dir=path) as place:
-        with as_hub_error(f"hub: cannot fetch the checkpoints of {name}"):
-            wanted = ["checkpoint-*", run_folder.RECIPE, run_folder.RUN]
-            snapshot_download(name, revision=BRANCH, local_dir=place, allow_patterns=wanted)
-        return _take_over(Path(place), path, config, data, name)
+    with tempfile.TemporaryDirectory(prefix=_STAGE, dir=path) as folder:
+        with as_hub_error(f"hub: cannot download the checkpoints of {name}"):
+            patterns = ["checkpoint-*", run_folder.RECIPE, run_folder.RUN]
+            snapshot_download(name, revision=BRANCH, local_dir=folder, allow_patterns=patterns)
+        stage = Path(folder)
+        _refuse_other_run(stage, config, data, name)
+        return _take_over(stage, path, name)
 
 
-def _take_over(stage: Path, path: Path, config: RunConfig, data: Mapping[str, Any], name: str) -> bool:
-    _refuse_other_run(stage, config, data, name)
-    newest = next(run_folder.whole_checkpoints(stage), None)
-    if newest is None:
+def _take_over(stage: Path, path: Path, name: str) -> bool:
+    """Move the downloaded checkpoints into the folder of the run; whether there were some."""
+    downloaded = list(run_folder.whole_checkpoints(stage))
+    if not downloaded:
         return False
-    for checkpoint in run_folder.whole_checkpoints(stage):
+    for checkpoint in downloaded:
         _name_best(checkpoint / STATE, path)
-    for checkpoint in list(run_folder.whole_checkpoints(stage)):
+    # The newest first: if this is interrupted, the run resumes from the best there is.
+    for checkpoint in downloaded:
         checkpoint.replace(path / checkpoint.name)
-    log(f"hub: fetched {newest.name} from {name}")
+    log(f"hub: downloaded {downloaded[0].name} from {name}")
     return True
 
 
-def _refuse_other_run(stage: Path, config: RunConfig, data: Mapping[str, Any], repository: str) -> None:
-    there = read_recipe_file(stage / run_folder.RECIPE)
-    sentence = run_folder.differences(there, asdict(portable(config)))
-    if not sentence and run_folder.read_json(stage / run_folder.RUN)["data"] != dict(data):
-        sentence = "the rows are others"
-    if sentence:
+def _refuse_other_run(stage: Path, config: RunConfig, data: Mapping[str, Any], name: str) -> None:
+    """Compare settings and rows: with other ones, the weights would not be those of this run."""
+    settings = read_recipe_file(stage / run_folder.RECIPE)
+    difference = run_folder.differences(settings, asdict(portable(config)))
+    if not difference and run_folder.read_json(stage / run_folder.RUN)["data"] != dict(data):
+        difference = "the rows differ"
+    if difference:
         raise HubError(
-            f"hub: {repository} has checkpoints of another run ({sentence}): choose another name, or delete its branch "
+            f"hub: {name} has checkpoints of another run ({difference}): choose another name, or delete its branch "
             f"{BRANCH}"
         )
 
 
 def _name_best(file: Path, path: Path | None) -> None:
-    """Have a checkpoint name the best one by its folder alone, or by its place below `path`."""
+    """Write the best checkpoint into the Trainer's state by its folder name, below `path` if given.
+
+    The Trainer writes its full path, which another machine does not have.
+    """
     state = json.loads(file.read_text(encoding="utf-8"))
     best = state.get("best_model_checkpoint")
     if best:
-        state["best_model_checkpoint"] = str(path / Path(best).name) if path else Path(best).name
-        file.unlink()  # it may be a link
+        name = Path(best).name
+        state["best_model_checkpoint"] = str(path / name) if path else name
+        file.unlink()  # it may be a link to the file of the run, which must not change
         file.write_text(json.dumps(state, indent=2), encoding="utf-8")

@@ -1,11 +1,11 @@
-"""Names that mean something elsewhere: Hub ids stay, places of this machine are reduced to their last name."""
+"""Settings as others may see them: Hub ids stay, local paths are reduced to their last part."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import PureWindowsPath
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -13,100 +13,128 @@ from urllib.parse import urlsplit, urlunsplit
 from ..config import RunConfig
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-# Keywords that say where things lie on this machine, or open them.
-_DROPPED = {"cache_dir", "storage_options", "local_files_only", "proxies", "token", "use_auth_token"}
+_WILDCARD = re.compile(r"[*?\[]")
+# Keywords of from_pretrained and load_dataset that hold local folders or credentials.
+_PRIVATE_KEYWORDS = {"cache_dir", "storage_options", "local_files_only", "proxies", "token", "use_auth_token"}
+# Words in the keys of a model's JSON files whose values are paths.
+_PATH_WORDS = re.compile("path|file|checkpoint|dir")
 
 
 def model_path(config: RunConfig) -> str | None:
-    """Name or folder of the model, however it was given."""
+    """Hub id or folder of the model, for both forms of the `model` setting."""
     return config.model["path"] if isinstance(config.model, dict) else config.model
 
 
 def origin(config: RunConfig) -> dict[str, str | None]:
-    """Hub ids of model and dataset; None where they come from elsewhere.
+    """Hub ids of `model` and `dataset`; None for what does not come from the Hub.
 
-    To be asked where the run is carried out: from another folder, a relative path would look like an id.
+    Call it in the folder where the run is started: in another one, a relative path would look like a Hub id.
     """
-    given = config.dataset
-    dataset = hub_name(given.get("path") if isinstance(given, Mapping) else given)
-    # A name without owner is a format, as csv, or a folder elsewhere.
-    return {"model": hub_name(model_path(config)), "dataset": dataset if dataset and "/" in dataset else None}
+    dataset = config.dataset.get("path") if isinstance(config.dataset, Mapping) else config.dataset
+    dataset_id = hub_name(dataset)
+    # A dataset without an owner is a file format such as csv, or a folder.
+    if dataset_id is not None and "/" not in dataset_id:
+        dataset_id = None
+    return {"model": hub_name(model_path(config)), "dataset": dataset_id}
 
 
 def hub_name(name: Any) -> str | None:
-    """The Hub id that the name is, or None for a folder, which means nothing to others."""
-    is_id = isinstance(name, str) and _HUB_ID.fullmatch(name) is not None and not is_local(name)
-    return name if is_id else None
+    """The name itself if it is a Hub id, else None: nobody else can use a local folder.
+
+    Example:
+        >>> hub_name("me/model"), hub_name("./model")
+        ('me/model', None)
+    """
+    if isinstance(name, str) and _HUB_ID.fullmatch(name) and not is_local(name):
+        return name
+    return None
 
 
 def is_local(name: str) -> bool:
-    """Whether the name is a place of this machine."""
+    """Whether the name is a path on this machine."""
     return _is_absolute(name) or name.startswith(("./", "../", "~")) or "\\" in name or os.path.exists(name)
 
 
 def _is_absolute(name: str) -> bool:
+    # Windows paths count on every system: a recipe file may come from another machine.
     return os.path.isabs(name) or re.match(r"[A-Za-z]:[\\/]|\\\\", name) is not None
 
 
 def portable(config: RunConfig) -> RunConfig:
-    """The settings as others may see them: no places of this machine, no output folder, no push.
+    """The settings as others may see them: without local paths, output folder and push.
 
     Example:
         >>> portable(RunConfig(task="chat", model="/data/base", dataset={"train": "./a.csv"})).dataset
         {'train': 'a.csv'}
     """
-    shown = {name: _shown(getattr(config, name)) for name in ("task", "model", "dataset", "metrics")}
-    # Only whole paths here: a prefix of texts, or a pattern of layers, may begin with any sign.
-    kept = {name: _without_paths(getattr(config, name)) for name in ("training", "lora")}
-    return dataclasses.replace(config, **shown, **kept, output_dir=None, hub=None)
+    shared: dict[str, Any] = {}
+    for name in ("task", "model", "dataset", "metrics"):
+        shared[name] = _change_texts(getattr(config, name), _shareable, dropped=_PRIVATE_KEYWORDS)
+    # Only absolute paths are shortened in these two: a relative one cannot be told from a pattern of layer names.
+    for name in ("training", "lora"):
+        shared[name] = _change_texts(getattr(config, name), _shortened_if_absolute)
+    return dataclasses.replace(config, **shared, output_dir=None, hub=None)
 
 
-def _shown(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _shown(one) for key, one in value.items() if key not in _DROPPED}
+def _change_texts(value: Any, change: Callable[[str], str], *, dropped: Collection[str] = ()) -> Any:
+    """The value with each text in it changed, however deep it is nested, and without the dropped keys."""
+    if isinstance(value, str):
+        return change(value)
     if isinstance(value, list):
-        return [_shown(one) for one in value]
-    return _name(value) if isinstance(value, str) else value
-
-
-def _name(value: str) -> str:
-    scheme = value.partition("://")[0] if "://" in value else ""
-    if scheme == "file" or (not scheme and (is_local(value) or any(sign in value for sign in "*?["))):
-        return last_name(value)
-    if scheme in ("", "pkg", "hf"):
+        return [_change_texts(item, change, dropped=dropped) for item in value]
+    if not isinstance(value, Mapping):
         return value
-    parts = urlsplit(value)  # what stands before the host, or behind the path, may open it
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    changed = {}
+    for key, item in value.items():
+        if key not in dropped:
+            changed[key] = _change_texts(item, change, dropped=dropped)
+    return changed
 
 
-def last_name(place: str) -> str:
-    """Last part of a path of any system.
+def _shareable(name: str) -> str:
+    """A name of a model, file or dataset as others may see it."""
+    scheme = name.partition("://")[0] if "://" in name else ""
+    if scheme == "file" or (not scheme and (is_local(name) or _WILDCARD.search(name))):
+        return last_name(name)
+    if scheme in ("", "pkg", "hf"):
+        return name
+    # A password before the host and a signature in the query give access to private data.
+    url = urlsplit(name)
+    host = url.netloc.rpartition("@")[2]
+    return urlunsplit((url.scheme, host, url.path, "", ""))
+
+
+def _shortened_if_absolute(text: str) -> str:
+    if _is_absolute(text):
+        return last_name(text)
+    return text
+
+
+def last_name(path: str) -> str:
+    """Last part of a path of any operating system.
 
     Example:
         >>> last_name("C:\\\\Users\\\\me\\\\rows.csv"), last_name("/data/base/")
         ('rows.csv', 'base')
     """
-    if place in (".", ".."):
-        place = os.path.abspath(place)
-    return PureWindowsPath(place).name
-
-
-def _without_paths(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_paths(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_without_paths(one) for one in value]
-    return last_name(value) if isinstance(value, str) and _is_absolute(value) else value
+    if path in (".", ".."):
+        path = os.path.abspath(path)
+    # Windows paths may be written with both kinds of slashes, so this class splits the paths of all systems.
+    return PureWindowsPath(path).name
 
 
 def clean(value: Any, key: str = "") -> Any:
-    """Content of a settings file as others may see it: values under keys of paths and files by their last name.
+    """Content of a JSON file of a model as others may see it: paths are reduced to their last part.
 
-    Labels and tokens may look like paths, and stay.
+    Only values under keys such as `path` or `file` are changed: labels and tokens may look like paths.
     """
     if isinstance(value, dict):
-        return {inner: clean(one, inner) for inner, one in value.items()}
+        cleaned = {}
+        for inner_key, item in value.items():
+            cleaned[inner_key] = clean(item, inner_key)
+        return cleaned
     if isinstance(value, list):
-        return [clean(one, key) for one in value]
-    is_place = isinstance(value, str) and any(word in key for word in ("path", "file", "checkpoint", "dir"))
-    return last_name(value) if is_place and is_local(value) else value
+        return [clean(item, key) for item in value]
+    if isinstance(value, str) and _PATH_WORDS.search(key) and is_local(value):
+        return last_name(value)
+    return value

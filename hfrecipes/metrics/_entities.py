@@ -16,7 +16,7 @@ from . import _weighted
 
 Tags = Sequence[str]
 Entity = tuple[str, int, int]  # type, first word, last word
-Counts = tuple[np.ndarray, np.ndarray, np.ndarray]  # found, predicted, expected entities, (rows, types) each
+Counts = tuple[np.ndarray, np.ndarray, np.ndarray]  # right, predicted, reference entities, (rows, types) each
 
 
 def entities_in(tags: Tags) -> list[Entity]:
@@ -148,7 +148,7 @@ def _with_other_types(known: Sequence[str], rows: list[set[Entity]]) -> list[str
 
 
 def _count(predicted: list[set[Entity]], references: list[set[Entity]], types: list[str]) -> Counts:
-    """Entities found, predicted and expected: three tables (rows, types)."""
+    """Entities that are right, predicted, and in the references: three tables (rows, types)."""
     columns = dict(zip(types, range(len(types)), strict=True))
     tables = np.zeros((3, len(references), len(types)))
     for row, (row_predicted, row_reference) in enumerate(zip(predicted, references, strict=True)):

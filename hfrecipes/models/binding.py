@@ -11,8 +11,9 @@ from ..errors import ConfigError
 from ..log import log
 from ..recipe import Recipe
 from . import adapters, heads, loading, regularization
-from .directory import as_model_error, is_adapter, is_quantized, name_and_keywords, quiet
+from .directory import as_model_error, is_adapter, name_and_keywords, quiet
 from .hardware import parameters
+from .loading import is_quantized
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

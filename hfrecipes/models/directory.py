@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 # Keywords of `from_pretrained` that tokenizer, config and model all take.
 SHARED_KEYWORDS = ("revision", "subfolder", "trust_remote_code", "code_revision", "cache_dir", "local_files_only")
-TUNED = "hfrecipes_tuned"  # key in config.json: thresholds and temperatures that were chosen on validation
-PADDING = "hfrecipes_padding"  # key in config.json: "max_length" for a model whose output depends on padding
 ADAPTER = "adapter"  # subfolder of a run's folder
 CONFIG = "config"  # subfolder of that: a config.json beside the adapter would be taken for that of a whole model
 _MODEL_FILES = ("config.json", "generation_config.json", "model*.safetensors", "model*.safetensors.index.json")
@@ -200,15 +198,8 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, path: Path) -> list[str]:
     return [os.path.relpath(file, path) for file in tokenizer.save_pretrained(path)]
 
 
-def save_tuned(model: Any, tuned: dict[str, float], path: Path) -> None:
-    """Write what was chosen on validation into the model's config.json, so that it travels with the model.
-
-    Args:
-        model: Whose config it is written into.
-        tuned: Thresholds and temperatures by name.
-        path: Folder of the run.
-    """
-    setattr(model.config, TUNED, tuned)
+def save_config(model: Any, path: Path) -> None:
+    """Write the config of the model anew, also beside its adapter, after what the recipe learned has changed."""
     with quiet():
         for folder in (path, path / ADAPTER / CONFIG):
             if (folder / "config.json").exists():

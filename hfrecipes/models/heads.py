@@ -59,7 +59,7 @@ def compute_in_float32(model: PreTrainedModel) -> None:
 
 
 def bring_body_to(model: PreTrainedModel, dtype: torch.dtype) -> None:
-    """Convert all weights except those of the heads to a precision, the one that the model was trained in."""
+    """Convert all weights except those of the heads to the precision that the model was trained in."""
     kept = set()
     for head in heads(model).values():
         for weights in head.parameters():
@@ -165,7 +165,7 @@ def learn_numbers(model: PreTrainedModel, mean: float, unit: float, fresh: list[
     if layer.bias is None:
         mean, unit = 0.0, unit_of(math.hypot(mean, unit))
     with torch.no_grad():
-        # A new head is small random numbers already; one that was trained gives the numbers themselves.
+        # A new head starts with small random weights; a trained one predicts in the original scale.
         if not is_fresh:
             layer.weight /= unit
         if layer.bias is not None:

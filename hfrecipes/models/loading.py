@@ -12,7 +12,7 @@ from ..config import RunConfig
 from ..errors import ConfigError, MissingPackageError, ModelError, nearest
 from ..log import log
 from ..recipe import SHORTEST, Recipe
-from .directory import CONFIG, PADDING, TUNED, ModelSettings, as_model_error, check_folder, is_adapter, quiet
+from .directory import CONFIG, ModelSettings, as_model_error, check_folder, is_adapter, quiet
 from .regularization import dropout_settings
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _SHIFTED_POSITIONS = frozenset(
         "markuplm",
     ]
 )
-# Keywords of a model's config that follow from the labels, and what to do instead of giving one.
+# Keywords of a model's config that follow from the labels, and what to do instead of setting them.
 _LABEL_KEYWORDS = {
     "id2label": "write the names themselves as labels into the data",
     "label2id": "write the names themselves as labels into the data",
@@ -162,8 +162,6 @@ def load_model(config: RunConfig, recipe: Recipe) -> LoadedModel:
     # Looked up at once: the branch may have another commit when the training is over.
     commit = _upstream.commit_of(path, settings.keywords.get("revision"), settings.keywords.get("cache_dir"))
     model.config.pad_token_id = recipe.tokenizer.pad_token_id
-    for key in (TUNED, PADDING):  # of the run that left this model
-        vars(model.config).pop(key, None)
     _set_generation(model, recipe)
     fresh_tokens = fit_vocabulary(model, recipe.tokenizer)
     if fresh_tokens:
@@ -175,11 +173,11 @@ def load_model(config: RunConfig, recipe: Recipe) -> LoadedModel:
 
 
 def _loading_keywords(settings: ModelSettings, path: str, recipe: Recipe) -> dict[str, Any]:
-    """Keywords of `from_pretrained`: defaults, what the task needs, and what the user gave, which wins."""
+    """Keywords of `from_pretrained`: defaults, then those of the task, then those of the user; later ones win."""
     import torch
     from transformers import AutoConfig
 
-    # A checkpoint of another task has a head of another size, which is replaced by a new one.
+    # The head of another task may have another size: it is ignored, and a new one is made.
     keywords = {"dtype": torch.float32, "ignore_mismatched_sizes": True}
     keywords |= recipe.model_settings()
     keywords |= settings.keywords
@@ -334,9 +332,9 @@ def _set_generation(model: PreTrainedModel, recipe: Recipe) -> None:
     """
     from transformers import GenerationConfig
 
-    settings = recipe.generation()
-    if not settings:
+    if recipe.writer is None:
         return
+    settings = recipe.writer.generation()
     base = model.generation_config
     kept = {name: getattr(base, name) for name in _BEGINNINGS}
     if base.bad_words_ids == [[recipe.tokenizer.pad_token_id]]:  # without it, Marian generates padding

@@ -10,7 +10,6 @@ from .. import _upstream
 from ..errors import ModelError
 from ..log import log
 from ..recipe import Recipe, Row
-from .directory import PADDING
 from .hardware import rounding
 from .heads import outputs, scale_of
 
@@ -55,7 +54,7 @@ def check(model: PreTrainedModel, recipe: Recipe, collator: Callable[[], Collate
     difference = _difference(model, recipe, collate, *pair)
     if difference <= limit:
         return collate
-    # Where the task needs a side, as for labels of tokens, the other one is not tried.
+    # Tasks with a label for each token need the padding on a certain side.
     if recipe.padding_side is None:
         side = recipe.tokenizer.padding_side
         recipe.tokenizer.padding_side = OTHER_SIDE[side]
@@ -71,14 +70,13 @@ def check(model: PreTrainedModel, recipe: Recipe, collator: Callable[[], Collate
     collate = collator()
     if _difference(model, recipe, collate, *pair) <= limit:
         # Saved with the model, so that it is padded in the same way after it is loaded.
-        setattr(model.config, PADDING, "max_length")
         log(
             f"padding: all rows to max_length={recipe.max_length}, because the output of this model depends on "
             "padding; a lower max_length is faster"
         )
         return collate
     raise ModelError(
-        f"a model of type {model.config.model_type} gives a row another output beside a longer row (they differ by "
+        f"a model of type {model.config.model_type} gives a row a different output beside a longer row (they differ by "
         f"{difference:.0%} of the largest), so that scores would depend on the batch: use a model of another type"
     )
 

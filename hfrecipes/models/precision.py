@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from .. import _upstream
 from .hardware import machine_arguments
 
 if TYPE_CHECKING:
@@ -48,5 +49,4 @@ def autocast(kind: str | None, device: torch.device) -> AbstractContextManager[A
 
 def for_checks(model: Any, kind: str | None) -> AbstractContextManager[Any]:
     """Context to compare outputs of a model in: float32, except for flash attention, which takes half precision alone."""
-    is_flash = "flash" in str(getattr(model.config, "_attn_implementation", ""))
-    return autocast(kind, model.device) if is_flash else nullcontext()
+    return autocast(kind, model.device) if _upstream.uses_flash_attention(model) else nullcontext()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import numpy as np
 from ..errors import ConfigError
 from ..losses import cross_entropy, token_loss
 from ..models.tokenizing import tokenize
-from ..recipe import HIGHER, IGNORED, Batch, Metric, Recipe, Row, Writer, detail
+from ..recipe import IGNORED, Batch, Recipe, Row, Writer
 from ._tokens import NEUTRAL_GENERATION, end_of, text_of
 
 if TYPE_CHECKING:
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 DEFAULTS: dict[str, Any] = {"per_device_train_batch_size": 8, "per_device_eval_batch_size": 16}
-# How long a good text is depends on the data, so the direction of these two means nothing.
-LENGTH_METRICS: dict[str, Metric] = {"at_limit": HIGHER, "generated_tokens": detail(Metric(True, maximum=math.inf))}
 
 
 def check_options(recipe: Any) -> None:

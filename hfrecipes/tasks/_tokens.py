@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import ModelError
-from ..recipe import Recipe, Row
+from ..recipe import HIGHER, LOWER, Metric, Recipe, Row, detail
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 SAMPLE_SIZE = 5000  # training rows that a baseline or a guess about the language looks at, at most
+TOKEN_METRICS: dict[str, Metric] = {"perplexity": LOWER, "accuracy": HIGHER, "loss": detail(LOWER)}
+# How long a good text is depends on the data, so the direction of these two means nothing.
+LENGTH_METRICS: dict[str, Metric] = {"at_limit": HIGHER, "generated_tokens": detail(Metric(True, maximum=math.inf))}
 # Without `verbose`, tokenizers warn about texts that are longer than the model reads; these are split later.
 _BARE = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False, "verbose": False}
 # All values are written out, because others fill in what a saved model leaves open: the text-generation pipeline, for
@@ -125,6 +129,14 @@ def as_prediction(sums: np.ndarray) -> Row:
     """Sums of a row as a prediction: number of `tokens`, number of `correct` ones, and mean `loss` in nats."""
     loss, tokens, correct = sums
     return {"tokens": int(tokens), "correct": int(correct), "loss": float(loss / max(tokens, 1))}
+
+
+def columns_of(predictions: Sequence[Row], names: Sequence[str]) -> list[np.ndarray]:
+    """Numbers in predictions, an array for each name, (rows,); 0 where a prediction does not have it."""
+    columns = []
+    for name in names:
+        columns.append(np.array([float(prediction.get(name, 0)) for prediction in predictions]))
+    return columns
 
 
 def rates(tokens: np.ndarray, correct: np.ndarray, losses: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:

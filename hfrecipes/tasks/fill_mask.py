@@ -18,6 +18,7 @@ from ..losses import cross_entropy, token_loss
 from ..models.tokenizing import require_fast_tokenizer, windows
 from ..recipe import HIGHER, IGNORED, LOWER, Batch, CardTexts, Column, Measure, Metric, Recipe, Row, detail, padding
 from . import _tokens
+from ._masking import hide_words
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -145,33 +146,8 @@ class FillMask(Recipe):
     def _hide(
         self, ids: np.ndarray, words: Sequence[int], generator: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Hide some of the words, at least one.
-
-        Args:
-            ids: Tokens of a block.
-            words: Number of the word that each token is a piece of.
-            generator: Source of the random numbers.
-
-        Returns:
-            Ids with some words hidden, and labels: the ids before that, -100 where nothing was hidden.
-        """
-        special = np.isin(ids, self.tokenizer.all_special_ids)
-        # A block may have several texts, each with a word 0, so words are counted anew.
-        is_start = np.diff(np.asarray(words), prepend=-2) != 0
-        word_of_token = np.cumsum(is_start) - 1
-        number_of_words = word_of_token[-1] + 1 if len(ids) else 0
-        is_hidden_word = generator.random(number_of_words) < self.mlm_probability
-        hidden = is_hidden_word[word_of_token] & ~special
-        if not hidden.any() and not special.all():
-            # Short texts would often have nothing to predict, and no score.
-            word = word_of_token[generator.choice(np.flatnonzero(~special))]
-            hidden = (word_of_token == word) & ~special
-        # As BERT (Devlin et al. 2019): 80 % become the mask token, 10 % a random token, 10 % stay as they are.
-        fate = generator.random(len(ids))
-        shown = np.where(hidden & (fate < 0.8), self.tokenizer.mask_token_id, ids)
-        random_ids = generator.integers(0, len(self.tokenizer), len(ids))
-        shown = np.where(hidden & (fate >= 0.9), random_ids, shown)
-        return shown, np.where(hidden, ids, IGNORED)
+        """Ids with some words hidden, and labels."""
+        return hide_words(ids, words, share=self.mlm_probability, tokenizer=self.tokenizer, generator=generator)
 
     def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
         """Hides words where none are hidden yet, and pads."""

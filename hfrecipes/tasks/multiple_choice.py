@@ -5,26 +5,24 @@ Endings (SWAG, CODAH), reading comprehension (RACE, DREAM), exam questions (ARC,
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..data.shapes import choices as choice_shapes
-from ..losses import cross_entropy, over_batch
+from ..losses import choice_loss
 from ..models.tokenizing import tokenize
 from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, padding
+from ._choice_texts import choice_texts
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
 
-# A gap to be filled with the choice: underscores that are no part of a word such as `snake_case`.
-_GAP = re.compile(r"(?<![A-Za-z0-9])_+(?![A-Za-z0-9])")
 _USAGE = """\
 import torch
 from transformers import AutoModelForMultipleChoice, AutoTokenizer
@@ -161,10 +159,10 @@ class MultipleChoice(Recipe):
         for context, question, choices in zip(contexts, batch["question"], batch["choices"], strict=True):
             sizes.append(len(choices))
             for choice in choices:
-                first, second, is_shortened = self._pair(context, question, choice)
-                firsts.append(first)
-                seconds.append(second)
-                shortened.append(is_shortened)
+                texts = choice_texts(self, context, question, choice)
+                firsts.append(texts.first)
+                seconds.append(texts.second)
+                shortened.append(texts.is_shortened)
         # The choice is in the second text, which must stay whole.
         tokens = tokenize(self, firsts, seconds, truncation="only_first")
         tokens["over_max_length"] = np.logical_or(tokens["over_max_length"], shortened).tolist()
@@ -176,46 +174,6 @@ class MultipleChoice(Recipe):
         if "label" in batch:
             features["labels"] = [_label(self.reference(row)) for row in _row_by_row(batch)]
         return features
-
-    def _pair(self, context: str | None, question: str, choice: str) -> tuple[str, str, bool]:
-        """First and second text of a choice, and whether question or choice was shortened.
-
-        Without context and gap the texts are question and choice, otherwise the context, or the question again, and
-        the question with the choice.
-        """
-        # At least a quarter of the tokens is left for the first text.
-        room = (self.max_length - self.tokenizer.num_special_tokens_to_add(pair=True)) * 3 // 4
-        kept_choice, kept_question = self._shorten(choice, room, keep="start"), question
-        has_gap = _GAP.search(question) is not None
-        if (context or has_gap) and len(f"{question}{kept_choice}".encode()) >= room:
-            # The end of a question is what the choice continues, so its start is dropped.
-            room -= len(self.tokenizer(kept_choice, add_special_tokens=False)["input_ids"]) + 1
-            kept_question = self._shorten(question, room, keep="end")
-        is_shortened = kept_choice != choice or kept_question != question
-        if not context and not has_gap:
-            return question, kept_choice, is_shortened
-        gap = _GAP.search(kept_question)
-        if gap:
-            filled = f"{kept_question[: gap.start()]}{kept_choice}{kept_question[gap.end() :]}"
-        else:
-            filled = f"{kept_question} {kept_choice}".lstrip()
-        return context or question, filled, is_shortened
-
-    def _shorten(self, text: str, most: int, *, keep: Literal["start", "end"]) -> str:
-        """The text, without what is beyond that many tokens."""
-        # A token has at least one byte. A slow tokenizer does not know which characters a token is made of.
-        if len(text.encode()) <= most or not self.tokenizer.is_fast:
-            return text
-        offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-        if len(offsets) <= most:
-            return text
-        if most <= 0:
-            return ""
-        if keep == "end":
-            start, _ = offsets[-most]
-            return text[start:]
-        _, end = offsets[most - 1]
-        return text[:end]
 
     def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
         """Pads texts to the same length, and rows to the same number of choices."""
@@ -329,7 +287,7 @@ def _collate(features: list[Row], pad: Callable[[list[Row]], Any]) -> Any:
 
 
 def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None, *, label_smoothing: float = 0.0) -> Any:
-    """Cross entropy over the choices of each row, summed over rows and divided by the rows of the whole batch.
+    """Cross entropy over the choices that a row has.
 
     Args:
         outputs: With `logits`, (rows, choices), and `sizes`, the number of choices of each row, (rows,).
@@ -339,9 +297,8 @@ def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None, *, label_sm
     """
     import torch
 
-    known = labels >= 0
-    logits, sizes, labels = outputs["logits"][known].float(), outputs["sizes"][known], labels[known]
-    # Scores beyond the size of a row belong to no choice of it: without them, a row costs what it costs alone.
+    logits, sizes = outputs["logits"], outputs["sizes"]
     is_choice = torch.arange(logits.shape[1], device=logits.device) < sizes[:, None]
-    losses = cross_entropy(logits.masked_fill(~is_choice, -torch.inf), labels, label_smoothing, is_choice)
-    return over_batch(losses.sum(), max(len(labels), 1), num_items_in_batch)
+    return choice_loss(
+        logits, labels, is_choice, num_items_in_batch=num_items_in_batch, label_smoothing=label_smoothing
+    )

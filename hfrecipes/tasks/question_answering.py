@@ -1,13 +1,12 @@
 """Find the answer to a question in a text, or say that it has none.
 
-The answer is a span of the text (extractive): SQuAD, SQuAD 2.0, CMRC 2018 and data of their shape.
+The answer is a span of the text (extractive): SQuAD, SQuAD 2.0, CMRC 2018 and datasets of the same shape.
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,18 +15,30 @@ import numpy as np
 
 from ..data.shapes import answers as answer_shapes
 from ..errors import ConfigError
-from ..losses import cross_entropy, over_batch
 from ..metrics._squad import NO_TEXT
 from ..models.heads import outputs
-from ..recipe import Batch, Column, Measure, Recipe, Row
+from ..recipe import IGNORED, PERCENT, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail
+from . import _spans
+from ._answer_checks import LEVELS, check_answers
+from ._windows import NO_ANSWER, AnswerSpan, context_windows, question_windows, tokens_after_context
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
-QUESTION = 64  # tokens of a question that are kept at most, as in the baselines of SQuAD
-BEST = 20  # spans of each question that are kept, as in the baselines of SQuAD
 SHORTEST = 32  # tokens of a window that has room for question and context
+_USAGE = """\
+import torch
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("{path}")
+model = AutoModelForQuestionAnswering.from_pretrained("{path}")
+inputs = tokenizer("{question}", "{context}", return_tensors="pt")
+with torch.no_grad():
+    outputs = model(**inputs)
+start, end = outputs.start_logits.argmax(), outputs.end_logits.argmax()
+print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
+"""
 
 
 @dataclass(kw_only=True)
@@ -41,35 +52,24 @@ class QuestionAnswering(Recipe):
     max_answer_length: int = 30
     """Tokens of an answer at most."""
     version_2_with_negative: bool | None = None
-    """Whether questions may have no answer; read from the training rows where null."""
+    """Whether questions may have no answer; inferred from the training rows if null."""
     characters: bool | None = None
-    """Whether F1 counts characters, as CMRC 2018 does for Chinese, not words; read from the answers where null."""
+    """Whether F1 counts characters, as CMRC 2018 does for Chinese, not words; inferred from the answers if null."""
 
     task: ClassVar[str] = "question-answering"
     auto_model: ClassVar[str] = "AutoModelForQuestionAnswering"
     columns: ClassVar[dict[str, Column]] = {
         "question": Column(("query", "问题")),
-        "context": Column(("passage", "paragraph", "document", "article", "text", "文章")),
+        # Several questions are about the same context.
+        "context": Column(("passage", "paragraph", "document", "article", "text", "文章"), grouped=True),
         "answers": Column(reference=True, kind={"text": ["string"], "answer_start": ["int64"]}),
         "id": Column(("qid", "question_id"), passthrough=True),
     }
-    defaults: ClassVar[dict[str, Any]] = {
-        "learning_rate": 5e-5,
-        "num_train_epochs": 3,
-        "per_device_train_batch_size": 16,
-        "per_device_eval_batch_size": 32,
-        "warmup_steps": 0.1,
-        "weight_decay": 0.01,
-    }
-    # No PEFT task type: its class for question answering forgets token types, in training alone.
-    lora: ClassVar[str | None] = None
-    text: ClassVar[str | None] = None
-    percent: ClassVar[tuple[str, ...]] = (
-        *("exact_match", "HasAns_exact", "NoAns_exact"),
-        *("f1", "HasAns_f1", "NoAns_f1"),
-    )
-    # `labels` tell where the context stands, too, without which no best span is found.
-    reduced_by: ClassVar[tuple[str, ...]] = ("labels",)
+    defaults: ClassVar[dict[str, Any]] = {"per_device_eval_batch_size": 32}
+    prediction: ClassVar[str | None] = "answer"
+    # `labels` are first and last token of the answer, `context` first and last token of the context.
+    batch_features: ClassVar[tuple[str, ...]] = ("labels", "context")
+    loss_inputs: ClassVar[tuple[str, ...]] = ("context",)
     padding_side: ClassVar[str | None] = "right"
     samples: ClassVar[list[Row]] = [
         {
@@ -93,318 +93,220 @@ class QuestionAnswering(Recipe):
             "answers": {"text": ["their own mug"], "answer_start": [40]},
         },
     ]
-    usage: ClassVar[str] = """\
-import torch
-from transformers import AutoModelForQuestionAnswering, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained("{path}")
-model = AutoModelForQuestionAnswering.from_pretrained("{path}")
-inputs = tokenizer("{question}", "{context}", return_tensors="pt")
-with torch.no_grad():
-    outputs = model(**inputs)
-start, end = outputs.start_logits.argmax(), outputs.end_logits.argmax()
-print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
-"""
-
-    @property
-    def best_metric(self) -> tuple[str, bool]:
-        """F1 of words, or of characters."""
-        return "f1", True
-
-    @property
-    def headline(self) -> tuple[str, ...]:
-        """The official scores, and how they part where questions may have no answer."""
-        return ("f1", "exact_match", *(("HasAns_f1", "NoAns_f1") if self.version_2_with_negative else ()))
-
-    # --- rows and answers ----------------------------------------------------------------------------------------
+    card: ClassVar[CardTexts] = CardTexts(
+        purpose="Find the answer to a question in a text, or say that it has none.",
+        baseline="No answer where questions may have none, otherwise the sentence that shares most words with the "
+        "question.",
+        scores="Exact match and F1 in percent, 0 to 100, as the official scripts of SQuAD and CMRC 2018 compute them.",
+        usage=_USAGE,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.max_answer_length < 1:
             raise ConfigError(f"max_answer_length: {self.max_answer_length}, expected 1 or more")
         if self.max_length < SHORTEST:
-            raise ConfigError(f"max_length: {self.max_length} leaves no room, expected {SHORTEST} or more")
+            raise ConfigError(
+                f"max_length: {self.max_length} leaves no room for the context, expected {SHORTEST} or more"
+            )
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """The official scores, also by questions with and without answer where there are both."""
+        # By the names of the official script.
+        metrics = {"f1": PERCENT, "exact_match": PERCENT}
+        if self.version_2_with_negative:
+            metrics |= {"HasAns_f1": PERCENT, "NoAns_f1": PERCENT}
+            metrics |= {"HasAns_exact": detail(PERCENT), "NoAns_exact": detail(PERCENT)}
+        return metrics
+
+    # --- rows and answers ----------------------------------------------------------------------------------------
 
     def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
-        """Articles as SQuAD publishes them become one row a question; answers of other shapes become lists."""
-        own = {name.strip().lower(): name for name in columns}
-        if "paragraphs" in own:
-            return partial(answer_shapes.from_articles, paragraphs=own["paragraphs"])
-        if "qas" in own:
-            return partial(answer_shapes.from_paragraphs, qas=own["qas"])
-        answers = next((own[name] for name in ("answers", *answer_shapes.TEXTS) if name in own), None)
-        impossible = own.get("is_impossible")
+        """Articles as SQuAD publishes them become one row per question; answers of other shapes become lists."""
+        names = {name.strip().lower(): name for name in columns}
+        if "paragraphs" in names:
+            return partial(answer_shapes.from_articles, paragraphs=names["paragraphs"])
+        if "qas" in names:
+            return partial(answer_shapes.from_paragraphs, qas=names["qas"])
+        answers = _first_column(names, ("answers", *answer_shapes.TEXTS))
+        impossible = names.get("is_impossible")
         if answers is None or (answer_shapes.are_lists(columns[answers]) and impossible is None):
             return None
-        start = next((own[name] for name in answer_shapes.STARTS if name in own), None)
+        start = _first_column(names, answer_shapes.STARTS)
         return partial(answer_shapes.from_flat, answers=answers, start=start, impossible=impossible)
 
     def infer_labels(self, train: Dataset) -> list[str]:
-        """See whether questions may have no answer, and whether answers are counted by words or characters."""
-        references = [
-            reference for cell in train["answers"] if (reference := self.reference({"answers": cell})) is not None
-        ]
-        without = sum(not reference for reference in references)
+        """Infer whether questions may have no answer, and whether F1 counts words or characters."""
+        from ..metrics._squad import mostly_cjk
+
+        questions = 0
+        # The first answer of each question that has one; the other ones are in the same language.
+        first_answers = []
+        for cell in train["answers"]:
+            reference = self.reference({"answers": cell})
+            questions += reference is not None
+            if reference:
+                first_answers.append(reference[0] or "")
+        unanswered = questions - len(first_answers)
         sentences = []
         if self.version_2_with_negative is None:
-            self.version_2_with_negative = without > 0
-            share = (
-                f"{without / len(references):.1%} of the questions have none" if without else "every question has one"
+            self.version_2_with_negative = unanswered > 0
+            share = "every question has one"
+            if unanswered:
+                share = f"{unanswered / questions:.1%} of the questions have none"
+            sentences.append(
+                f"answers: {share}; options.version_2_with_negative decides whether questions may have none"
             )
-            sentences.append(f"answers: {share}; options.version_2_with_negative changes what is made of that")
         if self.characters is None:
-            from ..metrics._squad import mostly_cjk
-
-            self.characters = mostly_cjk([reference[0] or "" for reference in references if reference])
+            self.characters = mostly_cjk(first_answers)
             if self.characters:
-                sentences.append("f1 counts characters, as CMRC 2018 does; options.characters changes that")
+                sentences.append("f1 counts characters, as CMRC 2018 does; options.characters=false counts words")
         return sentences
 
-    def reference(self, row: Row) -> Any:
-        """Texts of the gold answers, none where the question has no answer; None where that is not known.
+    def reference(self, row: Row) -> list[str] | list[str | None] | None:
+        """Texts of the answers, none for a question without answer; None where that is not known.
 
-        `NO_TEXT` where an answer must be, and none has a text.
+        `NO_TEXT` where the question must have an answer, and none of them has a text.
         """
         if row.get("answers") is None:
             return None
         pairs = answer_shapes.pairs(row["answers"])
         if not pairs and self.version_2_with_negative is not False:
             return []
-        return [text for text, _ in pairs if text and text.strip()] or NO_TEXT
+        texts = [text for text, _ in pairs if text and text.strip()]
+        return texts or NO_TEXT
 
-    def unknown_labels(self, rows: Dataset) -> dict[str, list[int]]:
-        """Answers without text, and questions without answer where each must have one."""
-        unknown = defaultdict(list)
-        for index, cell in enumerate(rows["answers"]):
-            if self.reference({"answers": cell}) == NO_TEXT:
-                unknown[
-                    "an answer has no text"
-                    if answer_shapes.pairs(cell)
-                    else "the question has no answer: options.version_2_with_negative=true allows that"
-                ].append(index)
-        return unknown
+    def check(self, rows: Dataset) -> Iterable[Finding]:
+        """Answers without a text, questions without the answer that they must have, and answers not found as given."""
+        indices_of: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for index, (context, cell) in enumerate(zip(rows["context"], rows["answers"], strict=True)):
+            reference = self.reference({"answers": cell})
+            for finding in check_answers(context or "", cell, reference):
+                indices_of[finding].append(index)
+        for level in LEVELS:
+            for (found_level, sentence), indices in indices_of.items():
+                if found_level == level:
+                    yield Finding(level, sentence, indices)
 
-    def untrainable(self, rows: Dataset) -> dict[str, list[int]]:
-        """Answers without text, and questions none of whose answers stands where it should, or in one other place."""
-        found = defaultdict(list)
-        for place, (cell, (context, reference, span)) in enumerate(
-            zip(rows["answers"], self._spans(rows), strict=True)
-        ):
-            if not reference or reference == NO_TEXT:
-                continue
-            if len(reference) < len(answer_shapes.pairs(cell)):
-                found["an answer has no text"].append(place)
-            elif span is None:
-                found[
-                    "the answer does not stand in the context"
-                    if not any(" ".join(text.split()) in " ".join(context.split()) for text in reference)
-                    else "the answer stands in the context, but it is open where: answer_start tells no place of it"
-                ].append(place)
-        return found
+    # --- rows to features ----------------------------------------------------------------------------------------
 
-    def notes(self, rows: Dataset) -> dict[str, list[int]]:
-        """Answers that were looked for, since the row names no place or another."""
-        found = defaultdict(list)
-        cells = rows["answers"]
-        for place, (cell, (_, reference, span)) in enumerate(zip(cells, self._spans(rows), strict=True)):
-            pairs = [(text or "", start) for text, start in answer_shapes.pairs(cell)] if reference else []
-            starts = {start + len(text) - len(text.lstrip()) for text, start in pairs}
-            if span and max(starts) < 0:
-                found["answer_start is not given, and was set to the one place that has the answer"].append(place)
-            elif span and span[0] not in starts:
-                found["answer_start was wrong, and was set to where the answer stands"].append(place)
-        return found
+    def adapt_to_model(self, config: PretrainedConfig, model: PreTrainedModel | None = None) -> list[str]:
+        """Refuse a model that reads from left to right where questions may have no answer."""
+        import torch
 
-    def _spans(self, rows: Dataset) -> Iterator[tuple[str, list[str] | None, tuple[int, int] | None]]:
-        """Context, gold answers, and characters of the first answer that stands there, of each row."""
-        for context, cell in zip(rows["context"], rows["answers"], strict=True):
-            span = None if cell is None else answer_shapes.first_span(context or "", cell)
-            yield context or "", self.reference({"answers": cell}), span
-
-    def groups(self, rows: Dataset) -> Sequence[Any] | None:
-        """The context, which several questions share."""
-        return [hash(context) for context in rows["context"]]
-
-    # --- rows to features, outputs to predictions ----------------------------------------------------------------
+        if model is None or not self.version_2_with_negative:
+            return []
+        # A model that reads from left to right gives the first token the same score whatever the last one is.
+        first = outputs(model, {"input_ids": torch.tensor([[5, 6, 7, 8]])})["start_logits"]
+        second = outputs(model, {"input_ids": torch.tensor([[5, 6, 7, 9]])})["start_logits"]
+        if torch.equal(first[0, 0], second[0, 0]):
+            raise ConfigError(
+                f"version_2_with_negative: a model of type {config.model_type} reads from left to right, so its "
+                "first token, which stands for no answer, sees nothing of the context: use an encoder such as BERT, or "
+                "rows that all have an answer"
+            )
+        return []
 
     def encode(self, batch: Batch) -> Batch:
-        """Windows of question and context.
-
-        `starts` and `ends` are the characters of each context token; `labels` the first and last token of the answer,
-        -1 where that is not known, and of the context.
-        """
-        tokens, cut = self._windows(batch["question"], batch["context"])
-        rows = tokens["overflow_to_sample_mapping"]
-        spans = self._answer_spans(batch)
+        """Windows of question and context; `starts` and `ends` are the characters of each token of the context."""
+        tokens, truncated = question_windows(self, batch["question"], batch["context"], stride=self.doc_stride)
         features: Batch = {name: tokens[name] for name in ("input_ids", "token_type_ids") if name in tokens}
-        features |= {"row": rows, "length": [len(ids) for ids in tokens["input_ids"]]}
-        features |= {"cut": [cut[row] for row in rows], "starts": [], "ends": [], "labels": []}
-        for window, row in enumerate(rows):
-            inside = [place for place, part in enumerate(tokens.sequence_ids(window)) if part == 1]
-            offsets = np.array(tokens["offset_mapping"][window], dtype=np.int32)[inside].reshape(-1, 2)
-            opens, closes = rows[window - 1 : window] != [row], rows[window + 1 : window + 2] != [row]
-            features["starts"].append(offsets[:, 0])
-            features["ends"].append(offsets[:, 1])
-            first = inside[0] if inside else 0
-            answer = _target(spans[row], first, offsets, opens, closes)
-            features["labels"].append([*answer, first, first + len(inside) - 1])
+        features["length"] = [len(ids) for ids in tokens["input_ids"]]
+        features |= {"row": [], "over_max_length": [], "starts": [], "ends": [], "context": []}
+        contexts = list(context_windows(tokens))
+        for window in contexts:
+            features["row"].append(window.row)
+            features["over_max_length"].append(truncated[window.row])
+            features["starts"].append(window.starts)
+            features["ends"].append(window.ends)
+            features["context"].append(window.context)
+        if "answers" in batch:
+            spans = list(map(self._answer_span, batch["context"], batch["answers"]))
+            features["labels"] = [window.label(spans[window.row]) for window in contexts]
         return features
 
-    def _answer_spans(self, batch: Batch) -> list[Any]:
-        """Characters of each answer, () for none; None where the answer is not known, or not where it stands."""
-        if "answers" not in batch:
-            return [None] * len(batch["context"])
-        nothing = () if self.version_2_with_negative else None  # a question that must have an answer teaches nothing
-        pairs = zip(batch["context"], batch["answers"], strict=True)
-        return [
-            answer_shapes.first_span(context, cell) if answer_shapes.pairs(cell) else nothing for context, cell in pairs
-        ]
-
-    def _windows(self, questions: list[str], contexts: list[str]) -> tuple[Any, list[bool]]:
-        """Tokens of all windows, and whether each question was cut."""
-        questions = [question.lstrip() for question in questions]
-        most = min(QUESTION, self.max_length // 2)
-        short = [self._shortened(question, most) for question in questions]
-        cut = [len(one) < len(question) for one, question in zip(short, questions, strict=True)]
-        room = self.max_length - most - self.tokenizer.num_special_tokens_to_add(pair=True)
-        tokens = self.windows(short, contexts, stride=max(0, min(self.doc_stride, room // 2)), cut="only_second")
-        return tokens, cut
-
-    def _shortened(self, question: str, most: int) -> str:
-        """The question, cut behind that many tokens."""
-        if len(question.encode()) <= most:  # no tokenizer makes more tokens than there are bytes
-            return question
-        offsets = self.tokenizer(question, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-        return question if len(offsets) <= most else question[: offsets[most - 1][1]]
+    def _answer_span(self, context: str, cell: Any) -> AnswerSpan | None:
+        """Characters of the answer; None where it is not known, or not found in the context."""
+        if answer_shapes.pairs(cell):
+            return answer_shapes.first_span(context, cell)
+        # Where questions must have an answer, nothing is learnt from one without.
+        return NO_ANSWER if self.version_2_with_negative else None
 
     def encode_for_training(self, batch: Batch) -> Batch:
         """The windows whose answer is known."""
         features = self.encode(batch)
-        kept = [place for place, labels in enumerate(features["labels"]) if labels[0] >= 0]
-        return {name: [values[place] for place in kept] for name, values in features.items()}
+        # A window without known answer would not add to the loss, and would cost as much time as the others.
+        known = [window for window, (first, _) in enumerate(features["labels"]) if first != IGNORED]
+        for name, values in features.items():
+            features[name] = [values[window] for window in known]
+        return features
 
-    def loss_function(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
+    def loss(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
         """Cross entropy of first and last token, over the windows whose answer is known."""
-        return partial(_loss, label_smoothing=label_smoothing, after_context=self._after_context())
+        return partial(_spans.window_loss, label_smoothing=label_smoothing, tokens_after=tokens_after_context(self))
 
-    def _after_context(self) -> int:
-        """Number of special tokens after the context."""
-        if self.tokenizer is None:
-            return 1
-        parts: list[int | None] = self.tokenizer("a", "a").sequence_ids()
-        return parts[::-1].index(1)
-
-    def check_model(self, model: PreTrainedModel) -> None:
-        """Refuse a model that reads from left to right where questions may have no answer.
-
-        Token 0 stands for no answer, and there such a model has seen nothing of the context yet.
-        """
-        import torch
-
-        if not self.version_2_with_negative:
-            return
-        texts = (torch.tensor([[5, 6, 7, last]]) for last in (8, 9))
-        first, other = (outputs(model, {"input_ids": ids})["start_logits"][0, 0] for ids in texts)
-        if torch.equal(first, other):
-            raise ConfigError(
-                f"version_2_with_negative: a model of type {model.config.model_type} reads from left to right, so its "
-                "first token, which stands for no answer, sees nothing of the context: use an encoder such as BERT, or "
-                "rows that all have an answer"
-            )
+    # --- outputs to predictions ----------------------------------------------------------------------------------
 
     def preprocess_logits(self, logits: Any, labels: Any) -> Any:
-        """The score of no answer (both at token 0), and the best spans of each window: scores, first, last token."""
-        import torch
-
-        starts, ends = logits[0].float(), logits[1].float()
-        null, most = starts[:, :1] + ends[:, :1], self.max_answer_length
-        places = torch.arange(starts.shape[1], device=starts.device)
-        outside = (places < labels[:, 2:3]) | (places > labels[:, 3:4])
-        ends = torch.nn.functional.pad(ends.masked_fill(outside, -torch.inf), (0, most + BEST), value=-torch.inf)
-        starts = torch.nn.functional.pad(starts.masked_fill(outside, -torch.inf), (0, BEST), value=-torch.inf)
-        spans = starts[:, :, None] + ends.unfold(1, most, 1)[:, : starts.shape[1]]  # (windows, first, tokens more)
-        scores, best = spans.flatten(1).topk(BEST)
-        firsts = (best // most - labels[:, 2:3]).int()
-        return null, scores, firsts, firsts + (best % most).int()
+        """The score of no answer, and scores, first and last token of the best spans of each window."""
+        starts, ends, context = logits[0].float(), logits[1].float(), logits[-1]
+        # The first token of a window stands for no answer.
+        no_answer = starts[:, :1] + ends[:, :1]
+        return no_answer, *_spans.best_spans(starts, ends, context, self.max_answer_length)
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
-        """`answer`, its `score` (a share of all candidates), `start` and `end` in characters of the context.
+        """`answer`, its `score` (share of all candidates), `start` and `end` in characters of the context.
 
-        Where questions may have none, also `null_odds`, the score of no answer less that of the best span, and
-        `best_span`; the answer is empty where `null_odds` exceeds the threshold that validation settled.
+        Where questions may have none, also `null_odds`, the score of no answer minus that of the best span, and
+        `best_span`; the answer is empty where `null_odds` exceeds the threshold, 0 before it is calibrated.
         """
-        found: list[dict[tuple[int, int], float]] = [{} for _ in range(len(rows))]
-        null = np.full(len(rows), np.inf)
-        windows = zip(*(encoded[name] for name in ("row", "starts", "ends")), *outputs, strict=True)
-        for row, starts, ends, no_answer, scores, firsts, lasts in windows:
-            null[row] = min(null[row], no_answer[0])
-            for score, first, last in zip(scores.tolist(), firsts.tolist(), lasts.tolist(), strict=True):
-                if score > -np.inf:
-                    span = (starts[first], ends[last])
-                    found[row][span] = max(score, found[row].get(span, score))
-        return [
-            self._prediction(row["context"], spans, float(odds))
-            for row, spans, odds in zip(rows, found, null, strict=True)
-        ]
+        candidates = [_spans.Candidates() for _ in range(len(rows))]
+        # What is known of each window: its row, the characters of its tokens, and its best spans.
+        windows = zip(encoded["row"], encoded["starts"], encoded["ends"], *outputs, strict=True)
+        for row, *window in windows:
+            candidates[row].add(*window)
+        predictions = []
+        for row, spans in zip(rows, candidates, strict=True):
+            may_have_none = bool(self.version_2_with_negative)
+            predictions.append(spans.prediction(row["context"], may_have_none=may_have_none))
+        return predictions
 
-    def _prediction(self, context: str, found: dict[tuple[int, int], float], null: float) -> Row:
-        spans = sorted(((score, *span) for span, score in found.items()), reverse=True)[:BEST]
-        spans = spans or [(null - 1e4, 0, 0)]  # a context without a token
-        best, start, end = spans[0]
-        start, end = end - len(context[start:end].lstrip()), start + len(context[start:end].rstrip())
-        scores = np.array([score for score, _, _ in spans] + [null] * bool(self.version_2_with_negative))
-        odds = np.exp(scores - scores.max())
-        prediction = {"answer": context[start:end], "score": float(odds[0] / odds.sum()), "start": start, "end": end}
-        if not self.version_2_with_negative:
-            return prediction
-        more = {"null_odds": null - best, "best_span": prediction["answer"]}
-        if null - best > self.tuned.get("null_threshold", 0.0):
-            prediction = {"answer": "", "score": float(odds[-1] / odds.sum()), "start": None, "end": None}
-        return {**prediction, **more}
-
-    def tune(self, predictions: list[Row], references: list[Any]) -> list[str]:
-        """The threshold of no answer that gives the best F1, as the official script of SQuAD 2.0 finds it."""
-        if not self.version_2_with_negative or not predictions:
-            return []
+    def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
+        """The threshold of no answer that gives the best F1 on validation."""
         from ..metrics import _squad
 
-        odds = np.array([one["null_odds"] for one in predictions])
+        if not self.version_2_with_negative or not predictions:
+            return {}, []
+        odds = np.array([prediction["null_odds"] for prediction in predictions])
         spans = [prediction["best_span"] for prediction in predictions]
-        _, overlaps = _squad.agreement(spans, references, version_2_with_negative=True, characters=self.characters)
-        # A question without answer gains nothing, and loses what it has where a span is given.
-        gains = [
-            overlap if reference else -float(bool(span))
-            for overlap, span, reference in zip(overlaps, spans, references, strict=True)
-        ]
-        order = np.argsort(odds, kind="stable")
-        totals = np.cumsum(np.array(gains)[order])
-        last = np.append(np.diff(odds[order]) > 0, True)  # a threshold parts no two rows of the same odds
-        totals = np.where(last, totals, -np.inf)
-        best = int(np.argmax(totals))
-        threshold = odds[order[best]] if totals[best] > 0 else odds.min() - 1
-        self.tuned = {"null_threshold": float(threshold)}
-        return [
-            f"no answer: where its score exceeds that of the best span by more than {threshold:.2f}, "
-            f"which gives the best F1 of {len(references)} validation rows"
-        ]
+        _, gains = _squad.agreement(spans, references, version_2_with_negative=True, characters=self.characters)
+        for index, reference in enumerate(references):
+            # Where there is no answer, a span gains nothing, and loses what no answer would score.
+            if not reference:
+                gains[index] = -float(bool(spans[index]))
+        threshold = _spans.best_threshold(odds, gains)
+        sentence = (
+            f"no answer: predicted where its score exceeds that of the best span by more than {threshold:.2f}, "
+            f"which gives the best F1 on {len(references)} validation rows"
+        )
+        return {"null_threshold": threshold}, [sentence]
+
+    def calibrated(self, predictions: list[Row], calibration: Mapping[str, float]) -> list[Row]:
+        """The predictions with the answer that the threshold decides on."""
+        decided = []
+        threshold = calibration.get("null_threshold", 0.0)
+        for prediction in predictions:
+            # Where every question has an answer, predictions are plain, and there is nothing to decide.
+            if isinstance(prediction, _spans.SpanOrNothing):
+                prediction = prediction.decided(threshold)
+            decided.append(prediction)
+        return decided
 
     # --- scores --------------------------------------------------------------------------------------------------
 
-    def baseline(self, train: Dataset) -> Callable[[Dataset], list[Row]]:
-        """No answer where questions may have none, else the sentence that shares most words with the question."""
-        if self.version_2_with_negative:
-            nothing = {"answer": "", "score": 1.0, "start": None, "end": None, "null_odds": 0.0, "best_span": ""}
-            return lambda rows: [nothing] * len(rows)
-        return lambda rows: [_nearest_sentence(*pair) for pair in zip(rows["question"], rows["context"], strict=True)]
-
-    def metric_inputs(self, predictions: list[Row], references: list[Any]) -> tuple[list[Any], list[Any]]:
-        """Texts of the answers, and the first gold one."""
-        return [one["answer"] for one in predictions], [
-            reference[0] or "" if reference else "" for reference in references
-        ]
-
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
-        """Exact match and F1 in percent, 0 to 100, as the official scripts of SQuAD and CMRC 2018 give them."""
+        """Exact match and F1 in percent, 0 to 100, as the official scripts of SQuAD and CMRC 2018 compute them."""
         from ..metrics import _squad
 
         answers = [prediction["answer"] for prediction in predictions]
@@ -415,46 +317,21 @@ print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))
             characters=self.characters,
         )
 
+    def baseline(self, train: Dataset) -> dict[str, Any]:
+        """Nothing: the baseline looks at the row to predict alone."""
+        return {}
 
-def _target(span: Any, first: int, offsets: np.ndarray, opens: bool, closes: bool) -> tuple[int, int]:
-    """First and last token of the answer; token 0 where the window lacks it, as in the baselines of SQuAD."""
-    if span is None:
-        return answer_shapes.UNKNOWN, answer_shapes.UNKNOWN
-    found = answer_shapes.target(span or None, offsets[:, 0], offsets[:, 1], opens=opens, closes=closes)
-    if found is None:
-        return 0, 0
-    return found if found[0] < 0 else (first + found[0], first + found[1])
-
-
-def _loss(
-    outputs: Any,
-    labels: Any,
-    num_items_in_batch: Any = None,
-    *,
-    label_smoothing: float = 0.0,
-    after_context: int = 1,
-) -> Any:
-    import torch
-
-    known = labels[:, 0] >= 0
-    first, last, opens, closes = labels[known].T
-    indexes = torch.arange(outputs["start_logits"].shape[1], device=labels.device)
-    # How much padding a window has depends on the windows beside it, so none of it may stand in the softmax.
-    padding = (indexes > closes[:, None] + after_context) & (indexes > 0)
-    # Targets are smoothed over the context and token 0, which stands for no answer.
-    among = ((indexes >= opens[:, None]) & (indexes <= closes[:, None])) | (indexes == 0)
-    total = 0.0
-    for name, target in (("start_logits", first), ("end_logits", last)):
-        logits = outputs[name][known].float().masked_fill(padding, -torch.inf)
-        total = total + cross_entropy(logits, target, label_smoothing, among).sum() / 2
-    # The Trainer counts all four numbers that a window has in `labels`; training has no window without answer or none.
-    whole = None if num_items_in_batch is None else num_items_in_batch / 4
-    return over_batch(total, known.sum().clamp(min=1), whole)
+    def baseline_predictions(self, rows: Dataset, baseline: Mapping[str, Any]) -> list[Row]:
+        """No answer where questions may have none, otherwise the sentence that shares most words with the question."""
+        if self.version_2_with_negative:
+            nothing = {"answer": "", "score": 1.0, "start": None, "end": None, "null_odds": 0.0, "best_span": ""}
+            return [nothing] * len(rows)
+        return list(map(_spans.nearest_sentence, rows["question"], rows["context"]))
 
 
-def _nearest_sentence(question: str, context: str) -> Row:
-    wanted = set(re.findall(r"\w", question) if not re.search(r"\w \w", question) else question.lower().split())
-    spans = [match.span() for match in re.finditer(r"[^.!?。！？]+", context)] or [(0, len(context))]
-    start, end = max(spans, key=lambda span: sum(word in context[slice(*span)].lower() for word in wanted))
-    start += len(context[start:end]) - len(context[start:end].lstrip())
-    return {"answer": context[start:end], "score": 1.0, "start": start, "end": end}
+def _first_column(columns: Mapping[str, str], names: Iterable[str]) -> str | None:
+    """The column with the first of the names that there is."""
+    for name in names:
+        if name in columns:
+            return columns[name]
+    return None

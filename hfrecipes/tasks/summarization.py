@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..recipe import PERCENT, Batch, CardTexts, Column, Measure, Metric, Recipe, Row, Writer
-from . import _seq2seq
+from . import _seq2seq, _tokens
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -51,7 +51,7 @@ class Summarization(Recipe):
         "rouge1": PERCENT,
         "rouge2": PERCENT,
         "rougeLsum": PERCENT,
-        **_seq2seq.LENGTH_METRICS,
+        **_tokens.LENGTH_METRICS,
     }
     packages: ClassVar[tuple[str, ...]] = ("rouge_score",)
     samples: ClassVar[list[Row]] = [

@@ -17,7 +17,7 @@ from ..data.shapes import answers as answer_shapes
 from ..data.shapes.cells import below
 from ..errors import DataError
 from ..recipe import PERCENT, Batch, CardTexts, Column, Measure, Metric, Recipe, Row, Writer
-from . import _seq2seq
+from . import _seq2seq, _tokens
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -57,7 +57,7 @@ class Text2TextGeneration(Recipe):
         "chrf": PERCENT,
         "exact_match": PERCENT,
         "f1": PERCENT,
-        **_seq2seq.LENGTH_METRICS,
+        **_tokens.LENGTH_METRICS,
     }
     packages: ClassVar[tuple[str, ...]] = ("sacrebleu",)
     samples: ClassVar[list[Row]] = [

@@ -176,10 +176,7 @@ print(write("The cat looks up")[0]["generated_text"])
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """Loss, perplexity per token and per byte, accuracy."""
-        columns = []
-        for name in ("tokens", "correct", "loss", "bytes"):
-            columns.append(np.array([float(prediction[name]) for prediction in predictions]))
-        tokens, correct, loss, size = columns
+        tokens, correct, loss, size = _tokens.columns_of(predictions, ("tokens", "correct", "loss", "bytes"))
         return partial(_measure, tokens, correct, loss * tokens, size)
 
     def baseline(self, train: Dataset) -> dict[str, Any]:

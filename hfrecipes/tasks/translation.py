@@ -53,7 +53,7 @@ class Translation(Recipe):
         "chrf": PERCENT,
         "bleu": PERCENT,
         "exact_match": PERCENT,
-        **_seq2seq.LENGTH_METRICS,
+        **_tokens.LENGTH_METRICS,
     }
     packages: ClassVar[tuple[str, ...]] = ("sacrebleu", "langcodes")
     samples: ClassVar[list[Row]] = [

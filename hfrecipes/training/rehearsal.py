@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import predictor, run_folder
+from .. import _upstream, predictor, run_folder
 from ..config import RunConfig
 from ..errors import HFRecipesError, ModelError
 from ..log import is_main, log, logger
@@ -61,7 +61,7 @@ def rehearse(job: Job, finish: Callable[..., Any]) -> None:
                 if small.trainer.eval_dataset is not None:
                     small.trainer.evaluate()
                 finish(small, saves=not is_large)
-            trained = small.trainer.accelerator.unwrap_model(small.trainer.model, keep_fp32_wrapper=False)
+            trained = _upstream.without_autocast(small.trainer.accelerator, small.trainer.model)
             if is_main() and not is_large:
                 _load(small, trained)
     except HFRecipesError:

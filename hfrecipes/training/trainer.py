@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from .. import _upstream
 from ..config import RunConfig
 from ..data.checks import duplicate_inputs
 from ..data.features import encode_splits, for_batches, log_lengths
@@ -102,7 +102,7 @@ def assemble(plan: Plan, model: Any, arguments: TrainingArguments, encoded: Mapp
     import transformers
 
     recipe = plan.recipe
-    logging.getLogger("transformers.trainer").addFilter(_is_no_false_alarm)
+    _upstream.silence_missing_keys_warning()
     shown = {split: for_batches(recipe, rows) for split, rows in encoded.items()}
     with _as_missing_package():
         trainer: Trainer = getattr(transformers, trainer_name(recipe))(
@@ -150,14 +150,9 @@ def _as_missing_package() -> Iterator[None]:
     try:
         yield
     except (ImportError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "installed" not in str(error):
+        if not _upstream.is_about_missing_package(error):
             raise
         raise MissingPackageError(" ".join(str(error).split())) from error
-
-
-def _is_no_false_alarm(record: logging.LogRecord) -> bool:
-    """Whether to print it: weights that are stored once and used twice look missing to the Trainer, and are not."""
-    return not record.getMessage().startswith("There were missing keys in the checkpoint model loaded")
 
 
 def _epoch_teller(recipe: Recipe) -> TrainerCallback:
@@ -192,9 +187,9 @@ class _Scorer:
         mean = self.trainer.compute_loss_func.take_mean()
         if mean is not None:
             values["loss"] = mean
-        evaluated = self.trainer.callback_handler.eval_dataloader.dataset
+        evaluated = _upstream.evaluated_rows(self.trainer)
         # Rows that the user gives to `trainer.evaluate` have no references that are known here.
-        if getattr(evaluated, "_fingerprint", None) != getattr(self.trainer.eval_dataset, "_fingerprint", ""):
+        if not _upstream.are_same_rows(evaluated, self.trainer.eval_dataset):
             log("these are not the validation rows of this Trainer: only the loss is computed")
             return values
         outputs = in_row_order(result.predictions, batch_order(evaluated, self.settings))

@@ -144,8 +144,10 @@ def bertweet(folder: Path, merges: str = "", **flags):
     from transformers import BertweetTokenizer
 
     folder.mkdir()
-    letters = "abcdefgh@"
-    (folder / "vocab.txt").write_text("".join(f"{piece} 1\n" for piece in [*letters, *(f"{x}@@" for x in letters)]))
+    characters = "abcdefgh@"
+    # "@@" marks a piece that another one of the same word follows.
+    pieces = [*characters, *(f"{character}@@" for character in characters)]
+    (folder / "vocab.txt").write_text("".join(f"{piece} 1\n" for piece in pieces))
     (folder / "bpe.codes").write_text(f"#version: 0.2\n{merges}")
     return BertweetTokenizer(str(folder / "vocab.txt"), str(folder / "bpe.codes"), **flags)
 

@@ -276,9 +276,9 @@ def test_rows_keep_the_number_that_they_have_in_the_file(tmp_path: Path):
         assert set(data.splits) == {"train", "validation", "test"}
         for split, found in data.splits.items():
             file = rows[::-1] if split == "test" and not more else rows
-            assert [file[place] for place in data.places[split]] == found.to_list()
-            assert len(set(data.places[split])) == len(found)
-    assert len({place for places in data.places.values() for place in places}) == 30
+            assert [file[place] for place in data.row_numbers[split]] == found.to_list()
+            assert len(set(data.row_numbers[split])) == len(found)
+    assert len({place for places in data.row_numbers.values() for place in places}) == 30
 
 
 def test_the_number_of_a_row_enters_neither_fingerprint_nor_columns():
@@ -298,12 +298,12 @@ def test_a_test_split_without_answers_is_no_fault():
 
 
 def test_inputs_that_stand_in_train_and_test_are_counted(caplog):
-    from hfrecipes.data.checks import repeated
+    from hfrecipes.data.checks import duplicate_inputs
 
     data, _, recipe = loaded(
         dataset={"train": [*ROWS, ROWS[0]], "validation": ROWS[:4], "test": [{"text": "new", "label": "a"}]}
     )
-    notes = repeated(data, recipe)
+    notes = duplicate_inputs(data, recipe)
     assert any("train: 1 of 41 rows repeat" in note for note in notes)
     assert any("validation: 4 of 4 inputs also stand in train" in note for note in notes)
     assert not any("test" in note for note in notes)

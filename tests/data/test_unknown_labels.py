@@ -280,7 +280,7 @@ MALFORMED = {
     "spans over each other": (
         UNKNOWN["spans"],
         {"text": CONTEXT, "entities": [{"start": 0, "end": 7, "label": "x"}, {"start": 4, "end": 12, "label": "x"}]},
-        "spans lie over each other",
+        "spans overlap",
     ),
 }
 

@@ -74,7 +74,7 @@ def test_another_machine_goes_on_to_the_same_weights(hub, name, tiny_bert, tmp_p
     assert api.list_repo_files(name) == [".gitattributes"], "none of it on the main branch"
     made = subprocess.run(words_of(tiny_bert, second, name, **more), capture_output=True, cwd=ROOT, text=True)
     assert made.returncode == 0, made.stderr[-2000:]
-    assert "hub: fetched checkpoint-" in made.stderr
+    assert "hub: downloaded checkpoint-" in made.stderr
     assert "resuming from" in made.stderr
     assert torch.equal(weights(whole), weights(second))
     assert (whole / "run" / "metrics.json").read_text() == (second / "run" / "metrics.json").read_text()
@@ -93,8 +93,8 @@ def settings_of(tiny_bert: str, name: str, **more) -> dict:
 def test_what_fails_on_the_way_is_said_and_stops_nothing(hub, name, tiny_bert, tmp_path, caplog):
     hub.fault("status", "/commit/hfrecipes-checkpoints", status=403, times=99)
     result = hfrecipes.run("text-classification", output_dir=tmp_path / "run", **settings_of(tiny_bert, name))
-    assert "did not arrive: this token may not do that" in caplog.text
-    assert "training goes on" in caplog.text
+    assert "was not uploaded: this token may not do that" in caplog.text
+    assert "training continues" in caplog.text
     assert result.metrics["validation"]
     assert "model.safetensors" in HfApi().list_repo_files(name), "the end is pushed all the same"
     assert not list((tmp_path / "run").glob(".hub*"))
@@ -117,7 +117,7 @@ def test_a_checkpoint_that_the_trainer_deletes_while_it_travels_arrives(
     monkeypatch.setattr(HfApi, "delete_branch", lambda *_, **__: None)
     settings = settings_of(tiny_bert, name, num_train_epochs=4, save_total_limit=1, early_stopping=False)
     hfrecipes.run("text-classification", output_dir=tmp_path / "run", **settings)
-    assert "did not arrive" not in caplog.text
+    assert "was not uploaded" not in caplog.text
     assert 2 <= len(pushed) < 4, "what came while one travelled was pushed as one"
     assert all({"optimizer.pt", "scheduler.pt"} <= set(files) for files in pushed)
     found = {file.split("/")[0] for file in api.list_repo_files(name, revision="hfrecipes-checkpoints") if "/" in file}
@@ -147,7 +147,7 @@ OTHER_ROWS = {"train": opinions(64), "validation": opinions(20, 1)}
     ("change", "said"),
     [
         ({"learning_rate": 2e-2}, "training.learning_rate is 0.01 there and 0.02 here"),
-        ({"dataset": OTHER_ROWS}, "the rows are others"),
+        ({"dataset": OTHER_ROWS}, "the rows differ"),
     ],
     ids=["settings", "rows"],
 )
@@ -177,7 +177,7 @@ def test_a_fetch_that_is_cut_short_is_taken_up_again(hub, name, tiny_bert, tmp_p
         hfrecipes.run("text-classification", output_dir=tmp_path / "run", **settings_of(tiny_bert, name))
     HfApi().delete_file("model.safetensors", name)
     hub.fault("status", "/resolve/", status=403, times=99)
-    with pytest.raises(HubError, match="cannot fetch the checkpoints of"):
+    with pytest.raises(HubError, match="cannot download the checkpoints of"):
         hfrecipes.run("text-classification", output_dir=tmp_path / "other", **settings_of(tiny_bert, name))
     hub.clear()
     (tmp_path / "other" / ".hub-left").mkdir(exist_ok=True)  # of one that was killed
@@ -189,7 +189,7 @@ def test_a_fetch_that_is_cut_short_is_taken_up_again(hub, name, tiny_bert, tmp_p
 def test_a_name_without_owner_is_the_users_own(hub, tiny_bert, tmp_path, caplog):
     bare = uuid.uuid4().hex
     hfrecipes.run("text-classification", output_dir=tmp_path / "run", **settings_of(tiny_bert, bare))
-    assert "did not arrive" not in caplog.text
+    assert "was not uploaded" not in caplog.text
     assert hub.log(f"{hub.owner}/{bare}/commit/hfrecipes-checkpoints")
     assert "model.safetensors" in HfApi().list_repo_files(f"{hub.owner}/{bare}")
 
@@ -200,6 +200,6 @@ def test_a_full_disk_leaves_nothing_and_stops_nothing(hub, name, tiny_bert, tmp_
 
     monkeypatch.setattr(checkpoints, "link_files", full)
     result = hfrecipes.run("text-classification", output_dir=tmp_path / "run", **settings_of(tiny_bert, name))
-    assert "could not be put together: No space left on device; training goes on" in caplog.text
+    assert "for the push: No space left on device; training continues" in caplog.text
     assert result.metrics["validation"]
     assert not list((tmp_path / "run").glob(".hub*"))

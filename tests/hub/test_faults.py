@@ -32,8 +32,8 @@ def name(hub) -> str:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch) -> None:
-    monkeypatch.setattr(client, "WAITS", (0.01, 0.02))
-    monkeypatch.setattr(client, "ANSWER_WITHIN", 0.5)
+    monkeypatch.setattr(client, "RETRY_WAITS", (0.01, 0.02))
+    monkeypatch.setattr(client, "TIMEOUT", 0.5)
 
 
 def content(path: Path) -> dict[str, str]:
@@ -52,7 +52,7 @@ FAULTS = {
     "404": (status(404), "/preupload/", LASTS, "there is no such repository, or this token may not see it"),
     "409": (status(409), "/commit/", LASTS, "somebody else is changing it"),
     "409 once": (status(409), "/commit/", 1, ""),
-    "412": (status(412), "/commit/", LASTS, "somebody else has changed it meanwhile"),
+    "412": (status(412), "/commit/", LASTS, "somebody else has changed it in the meantime"),
     "412 once": (status(412), "/commit/", 1, ""),
     "429": (status(429, **{"Retry-After": "1"}), "/preupload/", LASTS, "too many requests: try again later"),
     "429 once": (status(429, **{"Retry-After": "1"}), "/preupload/", 1, ""),
@@ -80,7 +80,7 @@ def test_a_push_that_fails_leaves_the_run_whole_and_works_later(hub, name, done,
         with pytest.raises(HubError) as error:
             hfrecipes.push(done, name)
         assert said in str(error.value)
-        assert f"hub: the push of {done} failed, and the run is whole" in str(error.value)
+        assert f"hub: the push of {done} failed, but the run is complete" in str(error.value)
         assert f"To push it later:  hfrecipes push {done} {name}" in str(error.value)
         hub.clear()
     hfrecipes.push(done, name)
@@ -90,7 +90,7 @@ def test_a_push_that_fails_leaves_the_run_whole_and_works_later(hub, name, done,
 
 @pytest.mark.parametrize("fault", ["exit", "gone"])
 def test_a_hub_that_dies_amid_the_push(hub, name, done, transport, fault, monkeypatch):
-    monkeypatch.setattr(client, "WAITS", (1.0, 1.0))
+    monkeypatch.setattr(client, "RETRY_WAITS", (1.0, 1.0))
     if fault == "gone":
         hub.kill()
         with pytest.raises(HubError, match=BUSY):
@@ -110,7 +110,7 @@ def test_a_hub_that_dies_amid_the_push(hub, name, done, transport, fault, monkey
 def test_a_run_whose_push_failed_is_complete_and_the_same_command_pushes_it(hub, name, tiny_bert, tmp_path, caplog):
     settings = {"model": tiny_bert, "dataset": opinions(40), "max_steps": 1, "bf16": False, "hub": name}
     hub.fault("status", "/commit/", status=403, times=LASTS)
-    with pytest.raises(HubError, match="the run is whole"):
+    with pytest.raises(HubError, match="the run is complete"):
         hfrecipes.run("text-classification", output_dir=tmp_path / "run", **settings)
     assert hfrecipes.load(tmp_path / "run").predict("the film was great")["label"]
     hub.clear()

@@ -33,7 +33,10 @@ def refused(tiny_bert: str, path: Path, hub) -> str:
     [
         ("", "no token found: log in with  hf auth login  or set HF_TOKEN"),
         ("hf_wrong", "it does not know this token"),
-        ("hf_reader", "this token may not do that: take one with write permission, or a name of your own"),
+        (
+            "hf_reader",
+            "this token may not do that: use one with write permission, or a repository name under your account",
+        ),
         ("hf_stranger", "this token may not do that"),
     ],
 )
@@ -50,7 +53,7 @@ def test_who_may_not_write_is_told_before_training(hub, name, tiny_bert, tmp_pat
 def test_a_public_repository_is_not_taken_for_a_private_one(hub, name, tiny_bert, tmp_path, asked):
     HfApi().create_repo(name)
     said = refused(tiny_bert, tmp_path / "run", {"repo_id": name, **asked})
-    assert f"{name} is there already and is public, and a private one was asked for" in said
+    assert f"{name} already exists and is public, and a private repository was asked for" in said
 
 
 def test_where_it_goes_and_what_it_replaces_is_said_before_training(hub, name, tiny_bert, tmp_path, caplog):
@@ -59,10 +62,10 @@ def test_where_it_goes_and_what_it_replaces_is_said_before_training(hub, name, t
     run = {"model": tiny_bert, "dataset": opinions(40), "max_steps": 1, "bf16": False}
     short = name.partition("/")[2]
     hfrecipes.run("text-classification", output_dir=tmp_path / "first", hub=short, **run)
-    assert f"hub: {short} is {name}" in caplog.text
-    assert "holds a model already" not in caplog.text
+    assert f"hub: {short} is short for {name}" in caplog.text
+    assert "already holds a model" not in caplog.text
     hfrecipes.run("text-classification", output_dir=tmp_path / "second", hub=name, **run)
-    assert f"hub: {name} holds a model already; this one takes its place" in caplog.text
+    assert f"hub: {name} already holds a model: this run replaces it" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from hubcards import front_matter, validate
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from rows import close, opinions
 
+from hfrecipes.recipe import input_columns
+
 ROOT = Path(__file__).resolve().parents[2]
 WANTED = {
     ".gitattributes",
@@ -191,17 +193,17 @@ def test_adapter_merged_or_both(hub, api, name, tiny_bert, transport, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"model": "adapter"}, "adapter needs an adapter: add lora=true"),
+        ({"model": "adapter"}, "found adapter, but this run trains no adapter: add lora=true, or remove hub.model"),
         ({"model": "all"}, "hub.model: found all, expected merged, adapter, both"),
         ({"privat": True}, r"unknown setting hub.privat \(did you mean private\?\)"),
         ({"repo_id": "a/b/c"}, "hub: found a.b.c, expected <user or organisation>.<name>"),
         ({"every": "epoch"}, "expected save"),
         ({"card": "mit"}, "hub.card: found 'mit' .str., expected a block of keys"),
         ({"card": {"licence": "mit"}}, r"unknown setting hub.card.licence \(did you mean license\?\)"),
-        ({"card": {"model_name": "x"}}, "hub.card.model_name: leave it out, it is filled in"),
+        ({"card": {"model_name": "x"}}, "hub.card.model_name: remove it, hfrecipes fills it in"),
         ({"private": "no"}, "hub.private: found 'no' .str., expected true or false"),
-        ({"tag": 1.0}, r"hub.tag: found 1.0 \(float\), expected a text; a number in quotes"),
-        ({"revision": "hfrecipes-checkpoints"}, "is where checkpoints travel to"),
+        ({"tag": 1.0}, r"hub.tag: found 1.0 \(float\), expected a text; put a number in quotes"),
+        ({"revision": "hfrecipes-checkpoints"}, "is reserved for checkpoints"),
         ({"every": "save", "repo_id": "a/b c"}, "expected <user or organisation>.<name>"),
     ],
 )
@@ -220,7 +222,9 @@ def test_settings_of_a_push_are_checked_without_the_hub(hub, done, settings, sai
 def test_an_adapter_whose_base_nobody_else_has_is_not_pushed_alone(hub, name, tiny_bert, tmp_path):
     from hfrecipes.errors import ConfigError
 
-    with pytest.raises(ConfigError, match=r"an adapter is of no use without its base, and .* is a local folder"):
+    with pytest.raises(
+        ConfigError, match=r"an adapter cannot be used without its base model, and .* is a local folder"
+    ):
         run(tmp_path / "run", tiny_bert, lora=True, hub={"repo_id": name, "model": "adapter"})
     run(tmp_path / "run", tiny_bert, lora=True, hub=name)
     assert set(HfApi().list_repo_files(name)) == WANTED, "merged alone"
@@ -266,7 +270,7 @@ def test_rows_and_models_of_the_hub_are_taken_by_id_and_named_on_the_card(
     assert {one["dataset"]["type"] for one in tested} == {f"{name}-rows"}
     accuracy = next(metric for one in tested for metric in one["metrics"] if metric["type"] == "accuracy")
     assert accuracy["value"] == round(result.metrics["test"]["accuracy"], 4)
-    low, high = result.scores["test"]["accuracy"]["ci95"]
+    low, high = result.scores["test"]["accuracy"].ci95
     assert accuracy["name"] == f"accuracy (95 % interval {low:.3f}–{high:.3f})"
     # A cache that is warm is enough.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -307,7 +311,7 @@ def test_every_task_is_loaded_by_id_in_a_fresh_process_and_its_card_is_valid(hub
                 lora=lora,
                 hub=name,
             )
-            inputs = [{column: row[column] for column in kind.inputs() if column in row} for row in rows[:4]]
+            inputs = [{column: row[column] for column in input_columns(kind) if column in row} for row in rows[:4]]
             asked.append((name, inputs, json.loads(json.dumps(result.predict(inputs)))))
             card = Path(hf_hub_download(name, "README.md")).read_text()
             assert validate(card) == ([], []), name
@@ -375,7 +379,7 @@ def test_a_card_that_was_changed_on_the_hub_stays(hub, api, name, done, caplog):
     api.upload_file(path_or_fileobj=theirs.encode(), path_in_repo="README.md", repo_id=name)
     hfrecipes.push(done, name, tag="v2")
     assert Path(hf_hub_download(name, "README.md")).read_text() == theirs
-    assert "was written there, and stays as it is" in caplog.text
+    assert "was edited on the Hub and is kept" in caplog.text
 
 
 @pytest.mark.parametrize("asked", [{"private": True}, {"visibility": "private"}])
@@ -384,7 +388,7 @@ def test_a_push_that_is_to_be_private_never_goes_to_a_public_repository(hub, api
     from hfrecipes.errors import HubError
 
     api.create_repo(name)
-    with pytest.raises(HubError, match="is there already and is public, and a private one was asked for"):
+    with pytest.raises(HubError, match="already exists and is public, and a private repository was asked for"):
         hfrecipes.push(done, name, **asked)
     assert tree(api, name) == {".gitattributes"}
 
@@ -394,7 +398,7 @@ def test_a_private_repository_is_not_made_public_by_a_push_and_none_is_said_to_b
     from hfrecipes.errors import HubError
 
     api.create_repo(name, private=True)
-    with pytest.raises(HubError, match="is there already and is private, and a public one was asked for"):
+    with pytest.raises(HubError, match="already exists and is private, and a public repository was asked for"):
         hfrecipes.push(done, name, private=False)
     assert not waits, "a refusal of our own is not tried again"
     assert hfrecipes.push(done, name), "without a word on it, it stays what it is"
@@ -486,7 +490,7 @@ def test_what_has_no_model_of_its_own_is_not_pushed(hub, api, name, tiny_bert, t
 
     settings = {"model": tiny_bert, "dataset": opinions(60), "max_steps": 1, "bf16": False}
     hfrecipes.run("text-classification", output_dir=tmp_path / "folds", folds=2, **settings)
-    with pytest.raises(ModelError, match="has no model of its own: it holds several runs: push one of fold-1, fold-2"):
+    with pytest.raises(ModelError, match="holds several runs, and no single model: push one of fold-1, fold-2"):
         hfrecipes.push(tmp_path / "folds", name)
     assert not api.repo_exists(name)
     hfrecipes.push(tmp_path / "folds" / "fold-1", name)
@@ -566,6 +570,11 @@ def test_code_of_a_base_that_others_name_is_never_run(hub, api, name, tiny_bert,
     settings = read_recipe_file(Path(hf_hub_download(name, "recipe.yaml")))
     text = dump({**settings, "model": {"path": base, "trust_remote_code": True, "cache_dir": str(tmp_path / "cache")}})
     api.upload_file(path_or_fileobj=text.encode(), path_in_repo="recipe.yaml", repo_id=name)
+    # The adapter names the commit that it was trained on, from before the code was there.
+    pinned = json.loads(Path(hf_hub_download(name, "adapter_config.json")).read_text())
+    assert len(pinned["revision"]) == 40
+    unpinned = json.dumps({**pinned, "revision": None}).encode()
+    api.upload_file(path_or_fileobj=unpinned, path_in_repo="adapter_config.json", repo_id=name)
     for words in (["merge", name, str(tmp_path / "out")], ["predict", name, "-"]):
         made = CliRunner().invoke(main, words, input="the film was great\n")
         assert made.exit_code == 2, made.output

@@ -40,20 +40,20 @@ def test_entity_scores_are_those_of_seqeval_under_any_weights(scheme, data):
     prefixes, seqeval_scheme = SCHEMES[scheme]
     predicted, references = sides(data.draw(sentences(prefixes)))
     counts = data.draw(st.lists(st.integers(0, 2), min_size=len(references), max_size=len(references)).filter(any))
-    found = _entities.measure_entities(predicted, references, ["x", "y"], scheme)(np.array([counts], float))
+    result = _entities.measure_entities(predicted, references, ["x", "y"], scheme)(np.array([counts], float))
     p, g = repeated(predicted, counts), repeated(references, counts)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in ("precision", "recall", "f1"):
             score = getattr(seqeval.metrics, f"{name}_score")
-            assert found[name][0] == pytest.approx(score(g, p, zero_division=0)), name
+            assert result[name][0] == pytest.approx(score(g, p, zero_division=0)), name
             strict = score(g, p, mode="strict", scheme=seqeval_scheme, zero_division=0)
-            assert found[f"{name}_strict"][0] == pytest.approx(strict), name
+            assert result[f"{name}_strict"][0] == pytest.approx(strict), name
             by_type = score(g, p, average=None, zero_division=0)
             present = sorted({kind for tags in (*p, *g) for kind, _, _ in _entities.entities_in(tags)})
             for kind, value in zip(present, np.atleast_1d(by_type), strict=False):
-                assert found[f"{name}[{kind}]"][0] == pytest.approx(value), (name, kind)
-        assert found["accuracy"][0] == pytest.approx(seqeval.metrics.accuracy_score(g, p))
+                assert result[f"{name}[{kind}]"][0] == pytest.approx(value), (name, kind)
+        assert result["accuracy"][0] == pytest.approx(seqeval.metrics.accuracy_score(g, p))
 
 
 def test_types_that_train_does_not_have_are_listed_last():
@@ -67,22 +67,22 @@ def test_tags_without_a_scheme_are_scored_word_by_word():
 
     predicted = [["N", "V", "N"], ["V", "V"]]
     references = [["N", "N", "V"], ["V", "Q"]]
-    found = _entities.measure_tags(predicted, references, ["N", "V"])(np.ones((1, 2)))
+    result = _entities.measure_tags(predicted, references, ["N", "V"])(np.ones((1, 2)))
     flat_predicted, flat_references = list(chain(*predicted)), list(chain(*references))
-    assert found["accuracy"][0] == pytest.approx(2 / 5)
-    assert "f1" not in found
+    assert result["accuracy"][0] == pytest.approx(2 / 5)
+    assert "f1" not in result
     scorers = {"f1": f1_score, "precision": precision_score, "recall": recall_score}
     for name, score in scorers.items():
         values = score(flat_references, flat_predicted, labels=["N", "V", "Q"], average=None, zero_division=0)
         for tag, value in zip("NVQ", values, strict=True):
-            assert found[f"{name}[{tag}]"][0] == pytest.approx(value)
+            assert result[f"{name}[{tag}]"][0] == pytest.approx(value)
     f1_macro = f1_score(flat_references, flat_predicted, average="macro", zero_division=0)
-    assert found["f1_macro"][0] == pytest.approx(f1_macro)
+    assert result["f1_macro"][0] == pytest.approx(f1_macro)
 
 
 def test_a_resample_without_a_word_has_an_accuracy_of_zero():
-    found = _entities.measure_tags([[], ["N"]], [[], ["N"]], ["N"])(np.array([[2.0, 0.0], [0.0, 2.0]]))
-    assert found["accuracy"].tolist() == [0.0, 1.0]
+    result = _entities.measure_tags([[], ["N"]], [[], ["N"]], ["N"])(np.array([[2.0, 0.0], [0.0, 2.0]]))
+    assert result["accuracy"].tolist() == [0.0, 1.0]
 
 
 def test_strict_entities_must_follow_the_scheme_to_the_letter():

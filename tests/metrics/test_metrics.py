@@ -1,4 +1,4 @@
-"""Metrics equal the reference implementations, alone and under resampling; intervals are honest and quick."""
+"""Metrics equal the reference implementations, alone and under resampling; intervals are honest and fast."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def single_label(draw):
 @given(single_label())
 def test_weighted_single_label_metrics_equal_scikit_learn(case):
     labels, predicted, reference, counts = case
-    found = _weighted.single_label(predicted, reference, counts[None].astype(np.float32), labels)
+    result = _weighted.single_label(predicted, reference, counts[None].astype(np.float32), labels)
     p, g = repeated(predicted, counts), repeated(reference, counts)
     expected = {"accuracy": sklearn_metrics.accuracy_score(g, p)}
     for average in ("macro", "weighted"):
@@ -51,9 +51,9 @@ def test_weighted_single_label_metrics_equal_scikit_learn(case):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected["matthews_correlation"] = sklearn_metrics.matthews_corrcoef(g, p)
-    assert set(found) == set(expected)
+    assert set(result) == set(expected)
     for name, value in expected.items():
-        assert found[name][0] == pytest.approx(value, abs=1e-9), name
+        assert result[name][0] == pytest.approx(value, abs=1e-9), name
 
 
 @st.composite
@@ -69,8 +69,8 @@ def multi_label(draw):
 @given(multi_label())
 def test_weighted_multi_label_metrics_equal_scikit_learn(case):
     predicted, reference, ranks, counts = case
-    names = [f"l{place}" for place in range(reference.shape[1])]
-    found = _weighted.multi_label(predicted, reference, ranks, counts[None], names)
+    names = [f"l{index}" for index in range(reference.shape[1])]
+    result = _weighted.multi_label(predicted, reference, ranks, counts[None], names)
     p, g, r = (repeated(values, counts) for values in (predicted, reference, ranks))
     expected = {
         "subset_accuracy": sklearn_metrics.accuracy_score(g, p),
@@ -82,9 +82,9 @@ def test_weighted_multi_label_metrics_equal_scikit_learn(case):
             expected[f"{name}_{average}"] = score(g, p, average=average, zero_division=0)
     each = sklearn_metrics.f1_score(g, p, average=None, zero_division=0)
     expected |= {f"f1[{name}]": value for name, value in zip(names, each, strict=True)}
-    assert set(found) == set(expected)
+    assert set(result) == set(expected)
     for name, value in expected.items():
-        assert found[name][0] == pytest.approx(value, abs=1e-9), name
+        assert result[name][0] == pytest.approx(value, abs=1e-9), name
 
 
 @st.composite
@@ -99,21 +99,21 @@ def regression(draw):
 @given(regression())
 def test_weighted_regression_metrics_equal_scipy(case):
     predicted, reference, counts = case
-    found = _weighted.regression(predicted, reference, counts[None])
+    result = _weighted.regression(predicted, reference, counts[None])
     p, g = repeated(predicted, counts), repeated(reference, counts)
-    assert found["mse"][0] == pytest.approx(sklearn_metrics.mean_squared_error(g, p))
-    assert found["mae"][0] == pytest.approx(sklearn_metrics.mean_absolute_error(g, p))
+    assert result["mse"][0] == pytest.approx(sklearn_metrics.mean_squared_error(g, p))
+    assert result["mae"][0] == pytest.approx(sklearn_metrics.mean_absolute_error(g, p))
     for name, function in (("pearsonr", scipy.stats.pearsonr), ("spearmanr", scipy.stats.spearmanr)):
         if len(set(p)) < 2 or len(set(g)) < 2:
-            assert np.isnan(found[name][0])
+            assert np.isnan(result[name][0])
         else:
-            assert found[name][0] == pytest.approx(function(g, p)[0], abs=1e-9)
+            assert result[name][0] == pytest.approx(function(g, p)[0], abs=1e-9)
 
 
 def random_case(kind: str, rows: int, labels: int = 6) -> tuple[TextClassification, list, list]:
     generator = np.random.default_rng(rows)
     recipe = TextClassification(problem_type=kind)
-    recipe.labels = [f"l{place}" for place in range(labels)]
+    recipe.labels = [f"l{index}" for index in range(labels)]
     if kind == REGRESSION:
         reference = generator.normal(size=rows)
         return (
@@ -124,7 +124,7 @@ def random_case(kind: str, rows: int, labels: int = 6) -> tuple[TextClassificati
     logits = generator.normal(size=(rows, labels))
     if kind == SINGLE:
         reference = (logits + generator.normal(size=logits.shape)).argmax(1)
-        return recipe, recipe.decode(logits, [], None), [recipe.labels[place] for place in reference]
+        return recipe, recipe.decode(logits, [], None), [recipe.labels[index] for index in reference]
     reference = logits + generator.normal(size=logits.shape) > 1
     return (
         recipe,
@@ -151,9 +151,9 @@ def test_intervals_of_ten_thousand_rows_take_less_than_two_seconds(kind):
 
     values = score(recipe, predictions, references)
     start = time.process_time()
-    found = _intervals(recipe, recipe.measure(predictions, references), values, np.arange(10_000), 0)
+    result = _intervals(recipe, recipe.measure(predictions, references), values, np.arange(10_000), 0)
     seconds = time.process_time() - start
-    assert set(found) == set(values)
+    assert set(result) == set(values)
     assert seconds < 2
 
 
@@ -162,9 +162,9 @@ def test_intervals_hold_the_value_are_seeded_and_narrow_with_rows(kind):
     widths = []
     for rows in (60, 2000):
         recipe, predictions, references = random_case(kind, rows)
-        found = scores(recipe, predictions, references, seed=1)
-        assert found == scores(recipe, predictions, references, seed=1)
-        best = found[best_metric(recipe)]
+        result = scores(recipe, predictions, references, seed=1)
+        assert result == scores(recipe, predictions, references, seed=1)
+        best = result[best_metric(recipe)]
         assert best.low <= best.value <= best.high
         widths.append(best.high - best.low)
     assert widths[1] < widths[0] / 3
@@ -183,7 +183,7 @@ def test_the_interval_of_accuracy_agrees_with_theory():
     assert high == pytest.approx(0.8 + spread, abs=0.005)
 
 
-def test_rows_without_answer_are_not_scored():
+def test_rows_without_reference_are_not_scored():
     recipe, predictions, references = random_case(SINGLE, 100)
     assert scores(recipe, predictions, [*references[:50], *[None] * 50], seed=0) == scores(
         recipe, predictions[:50], references[:50], seed=0
@@ -202,13 +202,13 @@ INPUTS = {
 @pytest.mark.parametrize("name", metrics.names())
 def test_every_metric_that_ships_loads_by_name_and_by_path_without_a_network(name):
     predictions, references, config = INPUTS.get(name, ([0, 1, 1, 0], [0, 1, 0, 0], None))
-    own = metrics.load(name).compute(predictions=predictions, references=references)
+    by_name = metrics.load(name).compute(predictions=predictions, references=references)
     path = Path(metrics.__file__).parent / f"{name}.py"
     assert (
         evaluate.load(str(path), config, keep_in_memory=True).compute(predictions=predictions, references=references)
-        == own
+        == by_name
     )
-    assert next(iter(own)) == (name if name != "seqeval" else "a")
+    assert next(iter(by_name)) == (name if name != "seqeval" else "a")
 
 
 def test_metrics_take_the_options_of_the_public_modules():
@@ -217,8 +217,8 @@ def test_metrics_take_the_options_of_the_public_modules():
     assert metrics.load("accuracy").compute(**sides, normalize=False) == {"accuracy": 2.0}
     sides = {"predictions": [[1, 0], [1, 1]], "references": [[1, 0], [0, 1]]}
     assert metrics.load("f1", "multilabel").compute(**sides, average="micro") == {"f1": pytest.approx(0.8)}
-    found = metrics.load("pearsonr").compute(predictions=[1, 2, 4], references=[1, 2, 3], return_pvalue=True)
-    assert set(found) == {"pearsonr", "p-value"}
+    result = metrics.load("pearsonr").compute(predictions=[1, 2, 4], references=[1, 2, 3], return_pvalue=True)
+    assert set(result) == {"pearsonr", "p-value"}
 
 
 def test_an_unknown_metric_names_those_that_ship():
@@ -236,13 +236,13 @@ def test_a_metric_that_does_not_fit_the_task_is_refused_before_training():
 def test_f1_precision_and_recall_that_were_asked_for_are_macro_whatever_the_order_of_labels(kind, labels, caplog):
     names = ["f1", "precision", "recall"]
     recipe, predictions, references = random_case(kind, 80, labels)
-    found = scores(recipe, predictions, references, seed=0, others=names)
+    result = scores(recipe, predictions, references, seed=0, others=names)
     for name in names:
-        assert found[name].value == pytest.approx(found[f"{name}_macro"].value)
-        assert found[name].low <= found[name].value <= found[name].high
+        assert result[name].value == pytest.approx(result[f"{name}_macro"].value)
+        assert result[name].low <= result[name].value <= result[name].high
     recipe.labels = recipe.labels[::-1]
     again = scores(recipe, predictions, references, seed=0, others=names)
-    assert [again[name].value for name in names] == pytest.approx([found[name].value for name in names])
+    assert [again[name].value for name in names] == pytest.approx([result[name].value for name in names])
     with caplog.at_level("INFO", "hfrecipes"):
         try_metrics(["accuracy", *names], recipe, Dataset.from_dict({"label": references}))
     assert caplog.messages == ["metrics: f1, precision, recall: the mean over all labels (macro)"]
@@ -257,12 +257,12 @@ def test_a_metric_of_the_users_own_is_scored_with_its_interval(tmp_path):
         "        return evaluate.MetricInfo(description='', citation='',\n"
         "            features=datasets.Features({'predictions': kind, 'references': kind}))\n\n"
         "    def _compute(self, predictions, references):\n"
-        "        return {'share_of_first': sum(one == 0 for one in predictions) / len(predictions)}\n"
+        "        return {'share_of_first': sum(label == 0 for label in predictions) / len(predictions)}\n"
     )
     recipe, predictions, references = random_case(SINGLE, 60)
     try_metrics(["./mine.py", "mae"], recipe, Dataset.from_dict({"label": references}))
-    found = scores(recipe, predictions, references, seed=0, others=["./mine.py", "mae"])
+    result = scores(recipe, predictions, references, seed=0, others=["./mine.py", "mae"])
     share = sum(one["label"] == "l0" for one in predictions) / 60
-    assert found["share_of_first"].value == pytest.approx(share)
-    assert found["share_of_first"].low <= share <= found["share_of_first"].high
-    assert "mae" in found
+    assert result["share_of_first"].value == pytest.approx(share)
+    assert result["share_of_first"].low <= share <= result["share_of_first"].high
+    assert "mae" in result

@@ -44,18 +44,18 @@ def test_measure_splits_the_rows_by_whether_they_have_an_answer():
     answers = ["the film", "", "a book", ""]
     references = [["film"], [], ["film", "a red book"], ["film"]]
     measure = _squad.measure(answers, references, version_2_with_negative=True, characters=False)
-    found = measure(np.array([[1.0, 1, 1, 1], [0, 2, 0, 0], [2, 0, 1, 1]]))
-    assert list(found) == ["exact_match", "f1", "HasAns_exact", "HasAns_f1", "NoAns_exact", "NoAns_f1"]
-    assert found["exact_match"].tolist() == [50, 100, 50]
-    assert found["HasAns_exact"] == pytest.approx([100 / 3, np.nan, 50], nan_ok=True)
-    assert found["NoAns_f1"] == pytest.approx([100, 100, np.nan], nan_ok=True)
-    assert found["f1"][0] == pytest.approx(100 * (1 + 1 + 2 / 3 + 0) / 4)
+    result = measure(np.array([[1.0, 1, 1, 1], [0, 2, 0, 0], [2, 0, 1, 1]]))
+    assert list(result) == ["exact_match", "f1", "HasAns_exact", "HasAns_f1", "NoAns_exact", "NoAns_f1"]
+    assert result["exact_match"].tolist() == [50, 100, 50]
+    assert result["HasAns_exact"] == pytest.approx([100 / 3, np.nan, 50], nan_ok=True)
+    assert result["NoAns_f1"] == pytest.approx([100, 100, np.nan], nan_ok=True)
+    assert result["f1"][0] == pytest.approx(100 * (1 + 1 + 2 / 3 + 0) / 4)
 
 
 def test_without_negatives_there_are_two_scores_and_an_empty_answer_is_wrong():
     measure = _squad.measure(["", "電影"], [["film"], ["電影院"]], version_2_with_negative=False, characters=True)
-    found = measure(np.ones((1, 2)))
-    assert {name: values.tolist() for name, values in found.items()} == {"exact_match": [0.0], "f1": [40.0]}
+    result = measure(np.ones((1, 2)))
+    assert {name: values.tolist() for name, values in result.items()} == {"exact_match": [0.0], "f1": [40.0]}
 
 
 def test_a_reference_without_text_matches_nothing():

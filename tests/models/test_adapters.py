@@ -15,6 +15,7 @@ from hfrecipes.errors import ConfigError, MissingPackageError, ModelError
 from hfrecipes.models import adapters
 from hfrecipes.models.adapters import AdapterSettings
 from hfrecipes.models.adapters import settings as adapter_settings
+from hfrecipes.recipe import input_columns
 from hfrecipes.training.plan import configure
 
 pytestmark = pytest.mark.rehearsed
@@ -88,6 +89,12 @@ def test_the_commit_of_the_base_is_kept(revision, tiny_bert, quick, tmp_path):
     result = hfrecipes.run("text-classification", dataset=opinions(40), output_dir=tmp_path / "run", **settings)
     kept = json.loads((tmp_path / "run" / "adapter" / "adapter_config.json").read_text())
     assert (kept["base_model_name_or_path"], kept["revision"]) == ("me/tiny", commit)
+    # The author of the base uploads other weights.
+    other = repository / "snapshots" / commit[::-1]
+    shutil.copytree(tiny_bert, other)
+    weights = load_file(other / "model.safetensors")
+    save_file({name: -values for name, values in weights.items()}, other / "model.safetensors", {"format": "pt"})
+    (repository / "refs" / "main").write_text(commit[::-1])
     text = "the film was great"
     assert close(result.predict(text), hfrecipes.load(tmp_path / "run" / "adapter").predict(text))
 
@@ -254,7 +261,7 @@ def test_models_that_write_can_be_given_virtual_tokens(method, task, quick, mode
     assert result.metrics["test"] == pytest.approx(again.evaluate(rows[:4]).metrics, rel=1e-3, abs=1e-3)
     inputs = []
     for row in rows[:2]:
-        inputs.append({name: row[name] for name in find(task).inputs()})
+        inputs.append({name: row[name] for name in input_columns(find(task))})
     assert close(result.predict(inputs), again.predict(inputs))
 
 

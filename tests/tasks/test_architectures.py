@@ -24,6 +24,7 @@ from architectures import (
 from conftest import close
 
 import hfrecipes
+from hfrecipes.recipe import input_columns, option_types
 from hfrecipes.registry import find, tasks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,7 +69,7 @@ def run(model: Path, task: str, path: Path, *, lora: bool) -> dict:
     if task == "question-answering" and model.parent.name in GROUPS["decoders"]:
         samples = [row for row in samples if row["answers"]["text"]]  # the first token of these sees no context
     rows = [dict(samples[place % len(samples)]) for place in range(16)]
-    short = {"max_target_length", "max_new_tokens"} & set(find(task).option_types())
+    short = {"max_target_length", "max_new_tokens"} & set(option_types(find(task)))
     result = hfrecipes.run(
         task,
         model=str(model),
@@ -82,7 +83,7 @@ def run(model: Path, task: str, path: Path, *, lora: bool) -> dict:
         metrics=[],
         **dict.fromkeys(short, 6),
     )
-    inputs = [{name: row[name] for name in find(task).inputs() if name in row} for row in rows[:4]]
+    inputs = [{name: row[name] for name in input_columns(find(task)) if name in row} for row in rows[:4]]
     return {"path": path, "rows": inputs, "predictions": json.loads(json.dumps(result.predict(inputs)))}
 
 

@@ -103,8 +103,10 @@ ODD = {
     "the user speaks twice in a row": [*said("Hi"), *said("Hi", "Hello")],
     "the assistant speaks twice in a row": [*said("Hi", "Hello"), {"role": "assistant", "content": "Well?"}],
     "a turn is blank": said("Hi", " "),
-    "a system message stands behind the first turn": [*said("Hi", "Hello"), {"role": "system", "content": "Stop."}],
-    "a turn is of 'narrator', expected user, assistant, system or tool": [{"role": "narrator", "content": "Night."}],
+    "a system message comes after the first turn": [*said("Hi", "Hello"), {"role": "system", "content": "Stop."}],
+    "a turn has the role 'narrator', expected user, assistant, system or tool": [
+        {"role": "narrator", "content": "Night."}
+    ],
     "the assistant says nothing": said("Hi"),
 }
 
@@ -224,7 +226,7 @@ def test_the_assistant_s_words_and_their_end_are_learnt_and_nothing_else(templat
 def asked(recipe: Chat, *dialogues: list[dict], scored: bool = True) -> list[list[int]]:
     """What the model is to go on from."""
     rows = datasets.Dataset.from_list([{"messages": dialogue} for dialogue in dialogues])
-    return [prompt.input_ids for prompt in recipe.prompts(rows, scored=scored)]
+    return [prompt.input_ids for prompt in recipe.writer.prompts(rows, scored=scored)]
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -268,10 +270,10 @@ def test_a_template_s_refusal_is_one_sentence():
 
 
 def test_what_ends_a_turn_ends_what_the_model_writes():
-    assert recipe_with("none").generation()["eos_token_id"] == 0
+    assert recipe_with("none").writer.generation()["eos_token_id"] == 0
     marked = recipe_with("marked turns")
     end = marked.tokenizer.convert_tokens_to_ids("<|im_end|>")
-    assert marked.generation()["eos_token_id"] == [end, marked.tokenizer.eos_token_id]
+    assert marked.writer.generation()["eos_token_id"] == [end, marked.tokenizer.eos_token_id]
 
 
 def test_check_shows_a_dialogue_with_what_is_learnt_of_it_marked(tiny_llama, tmp_path):
@@ -290,7 +292,7 @@ def test_a_dialogue_that_is_too_long_is_cut_behind_a_reply_and_counted(tiny_llam
     whole = recipe.encode({"messages": [said(*turns)]})
     recipe.max_length = whole["length"][0] // 2
     features = recipe.encode({"messages": [said(*turns), said("Hi", "Hello")]})
-    assert features["cut"] == [True, False]
+    assert features["over_max_length"] == [True, False]
     text = recipe.tokenizer.decode(features["input_ids"][0])
     assert text.endswith("<|im_end|>")
     assert text.count("<|im_start|>assistant") == text.count("<|im_start|>user") > 1
@@ -309,7 +311,7 @@ def test_before_the_last_reply_the_oldest_turns_go_and_the_system_message_stays(
     recipe.max_length = 60
     features = recipe.encode({"messages": [dialogue]})
     text = recipe.tokenizer.decode(features["input_ids"][0])
-    assert features["cut"] == [True]
+    assert features["over_max_length"] == [True]
     assert text.startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user")
     assert text.endswith("Turn number 11<|im_end|>")
     recipe.max_new_tokens = 10

@@ -333,7 +333,7 @@ def test_that_a_prompt_opens_a_thought_is_printed():
     (sentence,) = recipe.adapt_to_model(LlamaConfig())
     assert "prompts end with '<think>\\n', and replies are shown without it" in sentence
     assert "'\\n</think>\\n\\n' and then the reply" in sentence
-    assert recipe_of("qwen3").settle(LlamaConfig()) == []
+    assert recipe_of("qwen3").adapt_to_model(LlamaConfig()) == []
 
 
 def test_rows_that_the_template_shows_in_part_are_counted(tmp_path, caplog):
@@ -455,7 +455,7 @@ def test_marks_hold_where_the_tokenizer_drops_blanks():
 def test_that_marks_are_used_is_printed():
     from transformers import LlamaConfig
 
-    (sentence,) = recipe_of("marks").settle(LlamaConfig())
+    (sentence,) = recipe_of("marks").adapt_to_model(LlamaConfig())
     assert "{% generation %} marks" in sentence
 
 
@@ -467,7 +467,7 @@ def test_a_written_reply_is_given_back_whole(template):
     recipe = recipe_of(template)
     for reply in ("At ten.", "<table>", "<b>Bold</b>", "<", "十点。", "Reply", "zQ7other"):
         ((_, ids),) = learnt(recipe, said("Open?", reply))[1]
-        written = recipe.decode_generated(hfrecipes.recipe.Prompt("Open?", []), ids)
+        written = recipe.writer.decode(hfrecipes.recipe.Prompt("Open?", []), ids)
         assert written["generated_text"] == reply
 
 
@@ -480,15 +480,15 @@ def test_what_the_template_puts_around_a_reply_is_not_shown_even_where_it_has_sp
     ((_, ids),) = learnt(recipe, said("Open?", "At ten."))[1]
     prompt = hfrecipes.recipe.Prompt("Open?", [])
     assert decoded(recipe, ids) == "<|channel|>final<|message|>At ten. [over]<|im_end|>"
-    assert recipe.decode_generated(prompt, ids)["generated_text"] == "At ten."
+    assert recipe.writer.decode(prompt, ids)["generated_text"] == "At ten."
 
 
 def test_letters_that_the_template_begins_with_are_shown_once_nothing_more_comes():
     recipe = recipe_of("qwen3")
     prompt = hfrecipes.recipe.Prompt("Open?", [])
     ids = recipe.template.ids("<")
-    assert recipe.decode_generated(prompt, ids)["generated_text"] == ""
-    assert recipe.decode_generated(prompt, [*ids, recipe.template.end_of_turn])["generated_text"] == "<"
+    assert recipe.writer.decode(prompt, ids)["generated_text"] == ""
+    assert recipe.writer.decode(prompt, [*ids, recipe.template.end_of_turn])["generated_text"] == "<"
 
 
 def test_a_line_break_ends_no_turn_though_the_tokenizer_has_it_as_an_added_token():

@@ -15,7 +15,8 @@ import torch
 from conftest import GOOD, THINGS, make_tokenizer, opinions
 
 import hfrecipes
-from hfrecipes.errors import ConfigError
+from hfrecipes.errors import ConfigError, ModelError
+from hfrecipes.evaluation.scoring import score
 from hfrecipes.tasks.fill_mask import FillMask
 
 TEXTS = [row["text"] for row in opinions(60)]
@@ -125,7 +126,7 @@ def test_scores_are_those_of_the_models_own_loss_on_the_hidden_tokens(tiny_bert)
         made = model(**batch)
     outputs = [part.numpy() for part in recipe.preprocess_logits(made.logits, batch["labels"])]
     predictions = recipe.decode(outputs, TEXTS_AS_ROWS[:8], encoded)
-    found = recipe.score(predictions, [True] * 8)
+    found = score(recipe, predictions, [True] * 8)
     assert found["perplexity"] == pytest.approx(math.exp(float(made.loss)), rel=1e-4)
     chosen = batch["labels"] != -100
     hits = (made.logits.argmax(-1)[chosen] == batch["labels"][chosen]).float().mean()
@@ -144,7 +145,7 @@ def test_what_evaluation_keeps_does_not_grow_with_the_vocabulary():
 def test_the_trivial_prediction_is_the_frequency_of_tokens():
     recipe = recipe_with_tokenizer()
     rows = datasets.Dataset.from_list(TEXTS_AS_ROWS)
-    found = recipe.score(recipe.baseline(rows)(rows), [True] * len(rows))
+    found = score(recipe, recipe.baseline_predictions(rows, recipe.baseline(rows)), [True] * len(rows))
     assert 1 < found["perplexity"] < len(recipe.tokenizer)
 
 
@@ -165,8 +166,8 @@ def test_a_run_learns_and_fills_the_gaps_of_a_text(adapted):
     model = hfrecipes.load(adapted)
     scores = model.evaluate(TEXTS_AS_ROWS).scores
     rows = datasets.Dataset.from_list(TEXTS_AS_ROWS)
-    trivial = model.recipe.baseline(rows)(rows)
-    assert scores["perplexity"]["value"] < model.recipe.score(trivial, [True] * 10)["perplexity"]
+    trivial = model.recipe.baseline_predictions(rows, model.recipe.baseline(rows))
+    assert scores["perplexity"].value < score(model.recipe, trivial, [True] * 10)["perplexity"]
     (first, second) = model.predict("the [MASK] was [MASK]")["fills"]
     assert len(first) == len(second) == 5
     assert {guess["token_str"] for guess in first} & {*THINGS, *GOOD, "the", "was"}
@@ -187,6 +188,13 @@ def test_a_text_with_gaps_is_filled_as_the_pipeline_fills_it(adapted):
 
 def test_scores_of_texts_with_gaps_alone_are_no_number(adapted):
     assert math.isnan(hfrecipes.load(adapted).evaluate([{"text": "the [MASK] was great"}] * 3).metrics["perplexity"])
+
+
+def test_a_tokenizer_without_a_mask_token_is_refused():
+    recipe = recipe_with_tokenizer()
+    recipe.tokenizer.mask_token = None
+    with pytest.raises(ModelError, match="no mask token: use an encoder such as BERT"):
+        recipe.adapt_to_model(None)
 
 
 @pytest.mark.parametrize("share", [0, 1, 1.5, -0.1])

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 import hfrecipes
 from hfrecipes.config import RunConfig
-from hfrecipes.data.prepare import load
+from hfrecipes.data.prepare import read_splits
 from hfrecipes.errors import DataError
-from hfrecipes.tasks.multiple_choice import MultipleChoice, _loss
+from hfrecipes.tasks._choice_texts import choice_texts
+from hfrecipes.tasks.multiple_choice import MultipleChoice
 
 CHOICES = ["by bus", "on foot", "never"]
 
@@ -26,7 +27,7 @@ CHOICES = ["by bus", "on foot", "never"]
 def read(rows: list[dict], tmp_path) -> tuple[MultipleChoice, datasets.Dataset]:
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     recipe = MultipleChoice()
-    data = load(RunConfig(task=recipe.task, dataset=str(tmp_path / "train.jsonl")), recipe)
+    data = read_splits(RunConfig(task=recipe.task, dataset=str(tmp_path / "train.jsonl")), recipe)
     recipe.infer_labels(data.splits["train"])
     return recipe, data.splits["train"]
 
@@ -186,13 +187,13 @@ def test_a_long_question_leaves_room_for_the_choice(question, context):
     assert "film" in shown[0].replace("the film was", "")
     assert "book" in shown[1]
     assert max(features["length"]) <= 32
-    assert features["cut"] == [True]
+    assert features["over_max_length"] == [True]
 
 
 def test_a_gap_between_chinese_letters_is_filled():
     recipe = MultipleChoice()
     recipe.tokenizer = make_tokenizer()
-    assert recipe._pair(None, "他今天___了。", "走")[1] == "他今天走了。"
+    assert choice_texts(recipe, None, "他今天___了。", "走").second == "他今天走了。"
 
 
 @given(st.data())
@@ -232,9 +233,9 @@ def test_a_batch_of_rows_with_different_numbers_of_choices_loses_what_each_row_l
 
     def loss_and_gradient(places: list[int], items: int | None) -> tuple[float, torch.Tensor]:
         batch = collate([encoded[place] for place in places])
-        labels = batch.pop("labels")
+        labels, sizes = batch.pop("labels"), batch.pop("sizes")
         model.zero_grad()
-        loss = _loss(model(**batch), labels, items)
+        loss = recipe.loss()({**model(**batch), "sizes": sizes}, labels, items)
         loss.backward()
         return float(loss), model.classifier.weight.grad.clone()
 
@@ -246,17 +247,18 @@ def test_a_batch_of_rows_with_different_numbers_of_choices_loses_what_each_row_l
 
 def test_no_choice_is_dropped_and_none_invented(mixed):
     from hfrecipes.evaluation.inference import collator
+    from hfrecipes.models.binding import model_inputs
 
     recipe, model, rows, encoded = mixed
     batch = collator(recipe, model)([encoded[place] for place in range(3)])
     assert batch["input_ids"].shape[:2] == (3, 4)
     assert (batch["labels"] != -100).sum() == 3, "as many labels as rows, for the mean under accumulation"
-    batch.pop("labels")
+    assert batch["sizes"].tolist() == [2, 4, 3]
+    batch = model_inputs(recipe, batch)
     with torch.no_grad():
         together = recipe.decode(model(**batch).logits.numpy(), rows, encoded)
         for place, made in enumerate(together):
-            one = collator(recipe, model)([encoded[place]])
-            one.pop("labels")
+            one = model_inputs(recipe, collator(recipe, model)([encoded[place]]))
             alone = recipe.decode(model(**one).logits.numpy(), [rows[place]], encoded.select([place]))[0]
             assert len(made["scores"]) == len(rows[place]["choices"])
             assert made["scores"] == pytest.approx(alone["scores"], abs=1e-5)

@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 import hfrecipes
 from hfrecipes.data.shapes.answers import locate
 from hfrecipes.errors import ConfigError, DataError
+from hfrecipes.evaluation.scoring import score
 from hfrecipes.metrics import _squad
-from hfrecipes.tasks.question_answering import QuestionAnswering, _loss
+from hfrecipes.tasks._spans import SpanOrNothing, window_loss
+from hfrecipes.tasks.question_answering import QuestionAnswering
 
 CASES = settings(max_examples=300, deadline=None)
 WORDS = ["the", "a", "An", "film", "Film,", "book", "3.5", "it's", "–", "!", "was", "great"]
@@ -70,7 +72,7 @@ def predictions_of(answers: list[str]) -> list[dict]:
 def test_scores_are_those_of_squad_1(rows):
     answers, references = map(list, zip(*rows, strict=True))
     recipe = QuestionAnswering(version_2_with_negative=False)
-    assert recipe.score(predictions_of(answers), references) == pytest.approx(reference_scores(answers, references, 1))
+    assert score(recipe, predictions_of(answers), references) == pytest.approx(reference_scores(answers, references, 1))
 
 
 @given(st.lists(st.tuples(ANSWER, st.lists(ANSWER.filter(bool), max_size=3)), min_size=1, max_size=6))
@@ -79,7 +81,7 @@ def test_scores_are_those_of_squad_2(rows):
     answers, references = map(list, zip(*rows, strict=True))
     recipe = QuestionAnswering(version_2_with_negative=True)
     wanted = reference_scores(answers, references, 2)
-    assert recipe.score(predictions_of(answers), references) == pytest.approx(wanted, nan_ok=True)
+    assert score(recipe, predictions_of(answers), references) == pytest.approx(wanted, nan_ok=True)
 
 
 SIGNS = "北京上海人3ab，。《》-："
@@ -156,21 +158,21 @@ def test_the_threshold_is_the_best_that_validation_knows(rows):
     predictions = [{"answer": answer, "best_span": answer, "null_odds": float(odds)} for answer, _, odds in rows]
     references = [reference for _, reference, _ in rows]
     recipe = QuestionAnswering(version_2_with_negative=True)
-    recipe.tune(predictions, references)
-    limit = recipe.tuned["null_threshold"]
+    calibration, _ = recipe.calibrate(predictions, references)
+    limit = calibration["null_threshold"]
     answers = ["" if one["null_odds"] > limit else one["best_span"] for one in predictions]
     assert reference_scores(answers, references, 2)["f1"] == pytest.approx(scanned_threshold(predictions, references))
 
 
-def test_the_threshold_is_saved_with_the_model_and_heeded(quick, tmp_path):
+def test_the_threshold_is_saved_with_the_model_and_used(quick, tmp_path):
     rows = {"train": sample_rows(40), "validation": sample_rows(12), "test": sample_rows(8)}
     result = hfrecipes.run("question-answering", dataset=rows, output_dir=tmp_path / "run", **quick)
-    saved = json.loads((tmp_path / "run" / "config.json").read_text())["hfrecipes_tuned"]
+    saved = json.loads((tmp_path / "run" / "config.json").read_text())["hfrecipes"]["calibration"]
     model = hfrecipes.load(tmp_path / "run")
-    assert model.recipe.tuned == saved == result.predictor.recipe.tuned
+    assert model.recipe.calibration == saved == result.predictor.recipe.calibration
     row = {name: rows["test"][0][name] for name in ("question", "context")}
     for threshold, silent in ((1e6, False), (-1e6, True)):
-        model.recipe.tuned = {"null_threshold": threshold}
+        model.recipe.calibration = {"null_threshold": threshold}
         assert (model.predict(row)["answer"] == "") == silent
 
 
@@ -178,7 +180,24 @@ def sample_rows(number: int) -> list[dict]:
     return [dict(QuestionAnswering.samples[place % 4]) for place in range(number)]
 
 
-# --- answers and where they stand ------------------------------------------------------------------------------------
+@given(st.lists(ROW, min_size=1, max_size=8))
+@CASES
+def test_calibrated_predictions_are_those_of_the_threshold_whatever_was_decided_before(rows):
+    predictions = []
+    for answer, _, odds in rows:
+        span = {"answer": answer, "score": 0.6, "start": 3, "end": 3 + len(answer)}
+        nothing = {"answer": "", "score": 0.4, "start": None, "end": None}
+        predictions.append(SpanOrNothing(span, nothing, float(odds)))
+    recipe = QuestionAnswering(version_2_with_negative=True)
+    for threshold in (-2.0, 3.0, 0.0):
+        calibrated = recipe.calibrated(predictions, {"null_threshold": threshold})
+        for prediction, (answer, _, odds) in zip(calibrated, rows, strict=True):
+            assert prediction["answer"] == ("" if odds > threshold else answer)
+            assert (prediction["score"], prediction["start"]) == ((0.4, None) if odds > threshold else (0.6, 3))
+    assert recipe.calibrated(predictions, {}) == predictions, "without calibration the threshold is 0"
+
+
+# --- answers and where they are ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -202,7 +221,7 @@ def sample_rows(number: int) -> list[dict]:
         ("the old mill ", "mill ", 8, (8, 12)),
     ],
 )
-def test_a_wrong_start_is_mended_only_where_the_answer_is_certain(context, text, start, found):
+def test_a_wrong_start_is_corrected_only_where_the_answer_is_certain(context, text, start, found):
     assert locate(context, text, start) == found
 
 
@@ -219,10 +238,10 @@ def row(**cells) -> dict:
     return {**MILL, **cells}
 
 
-def test_an_answer_that_does_not_stand_in_its_context_is_named_before_training():
+def test_an_answer_that_is_not_in_its_context_is_named_before_training():
     wrong = row(answers={"text": ["dam"], "answer_start": [4]})
     message = fault([row(), row(), wrong, row()])
-    assert "the answer does not stand in the context" in message
+    assert "the answer is not in the context" in message
     assert "in 1 row (2, counted from 0)" in message
     assert "drop_invalid=true" in message
 
@@ -233,11 +252,11 @@ def test_such_an_answer_is_still_scored_against(caplog):
     assert hfrecipes.check("question-answering", dataset=rows)["rows"]["test"] == 1
 
 
-def test_a_mended_start_is_said(caplog):
+def test_a_corrected_start_is_printed(caplog):
     moved = row(answers={"text": ["mill"], "answer_start": [7]})
     with caplog.at_level("INFO", "hfrecipes"):
         hfrecipes.check("question-answering", dataset={"train": [moved, row(), row()], "validation": [row()]})
-    assert "answer_start was wrong, and was set to where the answer stands in 1 row (0" in caplog.text
+    assert "answer_start was wrong, and was set to where the answer is in the context in 1 row (0" in caplog.text
 
 
 def test_a_question_without_answer_is_named_where_each_must_have_one():
@@ -338,11 +357,11 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_published_shape_gives_the_same_rows(shape, tmp_path):
     from hfrecipes.config import RunConfig
-    from hfrecipes.data.prepare import load
+    from hfrecipes.data.prepare import read_splits
 
     (tmp_path / "train.json").write_text(json.dumps(SHAPES[shape]))
     recipe = QuestionAnswering()
-    data = load(RunConfig(task=recipe.task, dataset=str(tmp_path / "train.json")), recipe)
+    data = read_splits(RunConfig(task=recipe.task, dataset=str(tmp_path / "train.json")), recipe)
     rows = data.splits["train"]
     assert rows["id"][:] == ["q1", "q2"]
     assert rows["question"][:] == ["what ?", "who ?"]
@@ -368,11 +387,11 @@ def test_answers_of_no_known_shape_are_refused_and_never_taken_for_none(answers,
 
 def test_a_column_beside_the_context_does_not_take_its_place(tmp_path):
     from hfrecipes.config import RunConfig
-    from hfrecipes.data.prepare import load
+    from hfrecipes.data.prepare import read_splits
 
     rows = [{**ASKED, "article": "a mill of the old kind", "query": "no ?", "answer": "mill", "answer_start": 8}] * 3
     recipe = QuestionAnswering()
-    data = load(RunConfig(task=recipe.task, dataset=rows), recipe)
+    data = read_splits(RunConfig(task=recipe.task, dataset=rows), recipe)
     assert data.splits["train"][0]["context"] == "the old mill"
     assert data.splits["train"][0]["question"] == "what ?"
 
@@ -389,7 +408,7 @@ def test_a_test_split_without_any_answer_is_not_scored_as_unanswerable(caplog):
     test = [row(answers={"text": [], "answer_start": []})] * 2
     with caplog.at_level("INFO", "hfrecipes"):
         hfrecipes.check("question-answering", dataset={"train": [row()] * 4, "validation": [row()], "test": test})
-    assert "test: every answers is -1, empty or missing, so no row has an answer" in caplog.text
+    assert "test: every answers is -1, empty or missing, so no row has a reference" in caplog.text
 
 
 def test_rows_of_every_fault_are_dropped():
@@ -437,11 +456,11 @@ def test_an_answer_that_is_not_known_is_not_scored_as_none(caplog):
     assert references(QuestionAnswering(), rows) == [["mill"], None]
 
 
-def test_an_answer_that_was_looked_up_is_said(caplog):
+def test_an_answer_that_was_looked_up_is_printed(caplog):
     rows = {"train": [row(answers=["mill"])] * 3, "validation": [row()]}
     with caplog.at_level("INFO", "hfrecipes"):
         hfrecipes.check("question-answering", dataset=rows)
-    assert "answer_start is not given, and was set to the one place that has the answer in 3 rows" in caplog.text
+    assert "answer_start is not given, and was set to the only occurrence of the answer in 3 rows" in caplog.text
     assert "was wrong" not in caplog.text
 
 
@@ -457,10 +476,11 @@ def test_questions_on_one_text_stay_in_one_split(tmp_path):
         one["answers"] = {"text": ["mill"], "answer_start": [one["context"].index("mill")]}
     from hfrecipes.data.splits import hold_out
 
-    recipe, train = QuestionAnswering(), datasets.Dataset.from_list(rows)
-    kept, held = hold_out(train, recipe.strata(train), recipe.groups(train), 0)
+    assert QuestionAnswering.columns["context"].grouped
+    train = datasets.Dataset.from_list(rows)
+    kept, held = hold_out(train, None, train["context"][:], 0)
     assert not set(kept["context"]) & set(held["context"])
-    assert len(held) == 10
+    assert len(held) == 5, "whole groups, as near to a tenth of the rows as they come"
 
 
 def test_questions_on_one_text_are_resampled_together_in_a_run_and_afterwards(quick, tmp_path):
@@ -472,11 +492,11 @@ def test_questions_on_one_text_are_resampled_together_in_a_run_and_afterwards(qu
     recipe = result.predictor.recipe
     predictions, references = result.predict(rows["test"]), [recipe.reference(one) for one in rows["test"]]
     groups = [one["context"] for one in rows["test"]]
-    expected = scores(recipe, predictions, references, seed=42, groups=groups)["f1"]["ci95"]
+    expected = scores(recipe, predictions, references, seed=42, groups=groups)["f1"].ci95
     assert len(set(groups)) < len(groups)
-    assert expected != scores(recipe, predictions, references, seed=42)["f1"]["ci95"]
-    assert result.scores["test"]["f1"]["ci95"] == pytest.approx(expected)
-    assert result.predictor.evaluate(rows["test"]).scores["f1"]["ci95"] == pytest.approx(expected)
+    assert expected != scores(recipe, predictions, references, seed=42)["f1"].ci95
+    assert result.scores["test"]["f1"].ci95 == pytest.approx(expected)
+    assert result.predictor.evaluate(rows["test"]).scores["f1"].ci95 == pytest.approx(expected)
 
 
 # --- windows ---------------------------------------------------------------------------------------------------------
@@ -489,14 +509,16 @@ def encoded_rows(rows: list[dict], **options) -> tuple[QuestionAnswering, datase
 
 
 def reduced(recipe: QuestionAnswering, logits, encoded: datasets.Dataset) -> list[np.ndarray]:
-    return [part.numpy() for part in recipe.preprocess_logits(logits, torch.tensor(encoded["labels"][:]))]
+    context = torch.tensor(encoded["context"][:])
+    return [part.numpy() for part in recipe.preprocess_logits((*logits, context), None)]
 
 
 def test_an_answer_whose_last_letter_has_no_token_is_trained_on():
     context = "the film was great \u200b"
     rows = [row(context=context, answers={"text": ["great \u200b"], "answer_start": [13]})]
     _, encoded = encoded_rows(rows)
-    first, last, start, end = encoded[0]["labels"]
+    first, last = encoded[0]["labels"]
+    start, end = encoded[0]["context"]
     assert first == last == end > start, "the token of 'great', not the one of no answer"
 
 
@@ -511,21 +533,22 @@ def test_targets_point_at_the_answer_and_elsewhere_at_the_first_token():
     _, encoded = encoded_rows(rows, max_length=32, doc_stride=8)
     hits = 0
     for window in encoded:
-        a, b, first, _ = window["labels"]
+        a, b = window["labels"]
+        first, _ = window["context"]
         if window["row"] == 0 and (a, b) != (0, 0):
             assert context[window["starts"][a - first] : window["ends"][b - first]] == "book was"
             hits += 1
         if window["row"] == 1:
             assert (a, b) == (0, 0)
         if window["row"] == 2:
-            assert (a, b) == (-1, -1), "left out of the loss, not taught as unanswerable"
+            assert (a, b) == (-100, -100), "left out of the loss, not taught as unanswerable"
     assert hits >= 1
 
 
-def test_a_long_question_is_cut_and_counted_and_leaves_room_for_the_context():
+def test_a_long_question_is_truncated_and_counted_and_leaves_room_for_the_context():
     _, encoded = encoded_rows([row(question="what " * 100 + "?"), row()], max_length=32)
-    assert encoded["cut"][-1] is False
-    assert encoded["cut"][0] is True
+    assert encoded["over_max_length"][-1] is False
+    assert encoded["over_max_length"][0] is True
     assert all(encoded["starts"]), "each window has a part of the context"
 
 
@@ -537,8 +560,8 @@ def test_the_best_span_over_all_windows_is_the_answer():
     wanted = (context.index("book"), context.index("book") + 4)
     for window, one in enumerate(encoded):
         for place, (a, b) in enumerate(zip(one["starts"], one["ends"], strict=True)):
-            starts[window, one["labels"][2] + place] = 9.0 if a == wanted[0] else 0
-            ends[window, one["labels"][2] + place] = 9.0 if b == wanted[1] else 0
+            starts[window, one["context"][0] + place] = 9.0 if a == wanted[0] else 0
+            ends[window, one["context"][0] + place] = 9.0 if b == wanted[1] else 0
     outputs = reduced(recipe, (starts, ends), encoded)
     (made,) = recipe.decode(outputs, [{"question": "what ?", "context": context}], encoded)
     assert (made["start"], made["end"], made["answer"]) == (*wanted, "book")
@@ -547,8 +570,8 @@ def test_the_best_span_over_all_windows_is_the_answer():
 
 @pytest.mark.parametrize("length", [30, 384])
 def test_what_evaluation_keeps_does_not_grow_with_the_length_of_a_window(length):
-    labels = torch.tensor([[0, 0, 5, length - 2]] * 4)
-    kept = QuestionAnswering().preprocess_logits((torch.randn(4, length), torch.randn(4, length)), labels)
+    context = torch.tensor([[5, length - 2]] * 4)
+    kept = QuestionAnswering().preprocess_logits((torch.randn(4, length), torch.randn(4, length), context), None)
     assert sum(part.numel() for part in kept) == 4 * 61
 
 
@@ -560,7 +583,7 @@ def test_the_answer_does_not_depend_on_the_rows_beside_it():
     first = encoded.select([0])
     size = len(first[0]["input_ids"])
     logits = torch.randn(2, 1, size, generator=generator)
-    logits[:, :, first[0]["labels"][2] :] -= 20  # question and special tokens score far better than the context
+    logits[:, :, first[0]["context"][0] :] -= 20  # question and special tokens score far better than the context
     wide = torch.full((2, len(encoded), 128), 50.0)
     wide[:, 0, :size] = logits[:, 0]
     (narrow_answer,) = recipe.decode(reduced(recipe, logits, first), rows[:1], first)
@@ -576,7 +599,7 @@ def test_the_best_span_is_the_best_of_all_that_may_be():
     for _ in range(20):
         logits = torch.randn(2, 1, len(encoded[0]["input_ids"]), generator=generator)
         (made,) = recipe.decode(reduced(recipe, logits, encoded), rows, encoded)
-        first, last = encoded[0]["labels"][2:]
+        first, last = encoded[0]["context"]
         spans = [(a, b) for a in range(first, last + 1) for b in range(a, min(a + 4, last + 1))]
         a, b = max(spans, key=lambda span: float(logits[0, 0, span[0]] + logits[1, 0, span[1]]))
         start, end = encoded[0]["starts"][a - first], encoded[0]["ends"][b - first]
@@ -588,14 +611,15 @@ def test_the_loss_is_the_one_of_the_model(tiny_bert):
 
     recipe, encoded = encoded_rows([row(), row(answers={"text": [], "answer_start": []}), row()])
     batch = recipe.collator(None)(
-        [{key: one[key] for key in ("input_ids", "token_type_ids", "labels")} for one in encoded]
+        [{key: one[key] for key in ("input_ids", "token_type_ids", "labels", "context")} for one in encoded]
     )
-    labels = batch.pop("labels")
+    labels, context = batch.pop("labels"), batch.pop("context")
     model = AutoModelForQuestionAnswering.from_pretrained(tiny_bert).eval()
     with torch.no_grad():
         outputs = model(**batch, start_positions=labels[:, 0], end_positions=labels[:, 1])
+    outputs["context"] = context
     counted = int((labels != -100).sum())
-    for ours in (_loss(outputs, labels), _loss(outputs, labels, counted)):
+    for ours in (window_loss(outputs, labels), window_loss(outputs, labels, counted)):
         assert float(ours) == pytest.approx(float(outputs["loss"]), rel=1e-5)
 
 
@@ -614,7 +638,7 @@ def test_no_answer_is_longer_than_allowed_or_reaches_into_the_question():
 def test_spans_that_are_predicted_are_the_text_between_their_characters(quick, tmp_path):
     rows = {"train": sample_rows(40), "validation": sample_rows(8)}
     result = hfrecipes.run("question-answering", dataset=rows, output_dir=tmp_path / "run", **quick)
-    result.predictor.recipe.tuned = {"null_threshold": 1e6}
+    result.predictor.recipe.calibration = {"null_threshold": 1e6}
     context = "  The  film,\twas great; the book (was) awful!  "
     for one in result.predict([{"question": "what ?", "context": context}] * 3):
         assert context[one["start"] : one["end"]] == one["answer"] != ""

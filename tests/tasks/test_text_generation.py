@@ -15,6 +15,7 @@ from conftest import make_pieces, make_tokenizer, opinions, save_llama
 
 import hfrecipes
 from hfrecipes.errors import ConfigError, ModelError
+from hfrecipes.recipe import file_formats
 from hfrecipes.tasks._causal import pack
 from hfrecipes.tasks.text_generation import TextGeneration
 
@@ -110,28 +111,32 @@ def test_a_packed_text_has_the_logits_that_it_has_alone(name):
                 assert torch.allclose(row[start:stop], alone, atol=1e-4)
 
 
+def check_model(recipe: TextGeneration, model) -> None:
+    recipe.adapt_to_model(model.config, model)
+
+
 def columns(features):
     return zip(features["input_ids"], features["labels"], features["position_ids"], strict=True)
 
 
 def test_a_model_that_would_read_packed_texts_together_is_refused():
     recipe = recipe_with_tokenizer(across_documents=False, max_length=8)
-    with pytest.raises(ConfigError, match="type mamba reads together what is packed"):
-        recipe.check_model(family("mamba", len(recipe.tokenizer)))
-    recipe.check_model(family("llama", len(recipe.tokenizer)))
-    recipe_with_tokenizer().check_model(family("mamba", len(recipe.tokenizer)))
+    with pytest.raises(ConfigError, match="type mamba lets texts that are packed into one row see each other"):
+        check_model(recipe, family("mamba", len(recipe.tokenizer)))
+    check_model(recipe, family("llama", len(recipe.tokenizer)))
+    check_model(recipe_with_tokenizer(), family("mamba", len(recipe.tokenizer)))
 
 
 def test_a_model_that_sees_what_it_is_to_guess_is_refused(tiny_bert, tmp_path):
     rows = [{"text": text} for text in TEXTS]
-    with pytest.raises(ModelError, match="type bert sees the tokens that it is to guess"):
+    with pytest.raises(ModelError, match="type bert sees the tokens that it is to predict"):
         hfrecipes.run("text-generation", model=tiny_bert, dataset=rows, output_dir=tmp_path / "run")
     assert not list(tmp_path.glob("run/*"))
 
 
 def test_keeping_keys_and_values_would_undo_packing_and_is_refused(llama, tmp_path):
     about = {"model": llama, "dataset": [{"text": text} for text in TEXTS], "output_dir": tmp_path / "run"}
-    with pytest.raises(ConfigError, match="reads together"):
+    with pytest.raises(ConfigError, match="packed into one row see each other"):
         hfrecipes.build("text-generation", across_documents=False, use_cache=True, **about)
 
 
@@ -160,14 +165,14 @@ def test_a_model_is_checked_in_float32_unless_its_attention_takes_half_precision
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gemma"])
 def test_a_model_of_half_precision_weights_is_judged_as_one_of_float32(name):
     recipe = recipe_with_tokenizer(across_documents=False, max_length=8)
-    recipe.check_model(family(name, len(recipe.tokenizer)).to(torch.bfloat16))
-    with pytest.raises(ConfigError, match="type mamba reads together what is packed"):
-        recipe.check_model(family("mamba", len(recipe.tokenizer)).to(torch.bfloat16))
+    check_model(recipe, family(name, len(recipe.tokenizer)).to(torch.bfloat16))
+    with pytest.raises(ConfigError, match="type mamba lets texts that are packed into one row see each other"):
+        check_model(recipe, family("mamba", len(recipe.tokenizer)).to(torch.bfloat16))
 
 
 def test_an_encoder_is_refused_in_half_precision_too(tiny_bert, tmp_path):
     about = {"dataset": [{"text": text} for text in TEXTS], "output_dir": tmp_path / "run", "bf16": True}
-    with pytest.raises(ModelError, match="type bert sees the tokens that it is to guess"):
+    with pytest.raises(ModelError, match="type bert sees the tokens that it is to predict"):
         hfrecipes.build("text-generation", model=tiny_bert, **about)
 
 
@@ -250,7 +255,8 @@ def test_what_evaluation_keeps_does_not_grow_with_the_vocabulary():
 def test_the_trivial_guess_is_by_the_frequency_of_tokens(run):
     recipe = run.predictor.recipe
     train = datasets.Dataset.from_list([{"text": "film film"}, {"text": "film"}])
-    guess = recipe.baseline(train)(datasets.Dataset.from_list([{"text": "film"}]))[0]
+    baseline = json.loads(json.dumps(recipe.baseline(train)))
+    (guess,) = recipe.baseline_predictions(datasets.Dataset.from_list([{"text": "film"}]), baseline)
     ids = [recipe.tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("film film", "film")]
     counts = np.ones(len(recipe.tokenizer))
     for token in [*ids[0], *ids[1], *[recipe.tokenizer.eos_token_id] * 2]:
@@ -405,7 +411,7 @@ def test_paragraphs_are_documents(tmp_path: Path):
     file = tmp_path / "play.txt"
     file.write_text("\n\n\n".join(f"Speaker {place}:\r\nI say so." for place in range(30)) + "\n\n")
     recipe = TextGeneration(document="paragraph")
-    rows = hfrecipes.data.files.read_file(str(file), formats=recipe.formats)
+    rows = hfrecipes.data.files.read_file(str(file), formats=file_formats(recipe))
     assert rows["text"][:2] == ["Speaker 0:\nI say so.", "Speaker 1:\nI say so."]
     assert hfrecipes.check("text-generation", dataset=str(file), document="paragraph")["rows"]["train"] == 27
 

@@ -266,7 +266,7 @@ def test_lists_in_cells_are_read_whatever_their_columns_are_called(tmp_path, hea
 @pytest.mark.parametrize("cell", ["[0 0 1]", "array(['a', 'b', 'c'], dtype=object)", "[I, saw, Bob]", "['a' 'b' 'c']"])
 def test_a_cell_that_looks_like_a_list_and_is_none_is_refused(tmp_path, cell):
     (tmp_path / "train.csv").write_text("tokens,tags\n" + f'"a b c","{cell}"\n' * 20)
-    with pytest.raises(DataError, match="which is no list: save the rows as jsonl or parquet"):
+    with pytest.raises(DataError, match="which is not a list: save the rows as jsonl or parquet"):
         hfrecipes.check("token-classification", dataset=str(tmp_path / "train.csv"))
 
 
@@ -335,11 +335,11 @@ def test_spans_become_tags(tmp_path, entities):
 @pytest.mark.parametrize(
     ("entities", "sentence"),
     [
-        ([{"start": 0, "end": 3, "label": "P"}, {"start": 2, "end": 5, "label": "Q"}], "spans lie over each other"),
+        ([{"start": 0, "end": 3, "label": "P"}, {"start": 2, "end": 5, "label": "Q"}], "spans overlap"),
         ([{"start": 3, "end": 99, "label": "P"}], "outside of its text"),
         ([{"start": 0, "end": 3, "label": ""}], "a span has no label"),
         ([{"start": 4, "end": 6, "label": "P"}, {"start": 6, "end": 8, "label": "Q"}], "two spans share a word"),
-        ([{"start": 3, "end": 4, "label": "P"}], "a span holds blanks alone"),
+        ([{"start": 3, "end": 4, "label": "P"}], "a span holds only blanks"),
     ],
 )
 def test_spans_that_no_tags_can_stand_for_are_named(entities, sentence):

@@ -31,6 +31,7 @@ SETTINGS = {
 SCRIPT = """
 import json, torch
 import hfrecipes
+from hfrecipes.recipe import input_columns, option_types, reference_columns
 
 
 for task, settings in json.load(open("settings.json")).items():
@@ -55,7 +56,7 @@ def rows_of_many_lengths(task: str) -> list[dict]:
     kind, rows = find(task), []
     for index, times in enumerate(TIMES):
         row = dict(kind.samples[index % len(kind.samples)])
-        inputs = {name: longer(row[name], times) for name in kind.inputs() if name in row}
+        inputs = {name: longer(row[name], times) for name in input_columns(kind) if name in row}
         if "tags" in row:  # which go with their tokens
             inputs = {name: row[name] * times for name in ("tokens", "tags")}
         rows.append({**row, **inputs})
@@ -64,7 +65,7 @@ def rows_of_many_lengths(task: str) -> list[dict]:
 
 def settings_of(task: str, model: str, path: Path, **sizes) -> dict:
     plain = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0} if "bert" in model else {}
-    options = {"max_target_length": 32} if "max_target_length" in find(task).option_types() else {}
+    options = {"max_target_length": 32} if "max_target_length" in option_types(find(task)) else {}
     about = {"model": {"path": model, **plain}, "dataset": {"train": rows_of_many_lengths(task)}}
     return {**SETTINGS, **options, **about, "output_dir": str(path), **sizes}
 
@@ -72,7 +73,7 @@ def settings_of(task: str, model: str, path: Path, **sizes) -> dict:
 def trained(task: str, settings: dict) -> torch.Tensor:
     trainer = hfrecipes.build(task, **settings)
     lengths = trainer.train_dataset["length"][:]
-    assert len(set(lengths)) > 1 or find(task).reference_columns() == [], "rows of one length would show nothing"
+    assert len(set(lengths)) > 1 or reference_columns(find(task)) == [], "rows of one length would show nothing"
     trainer.train()
     return torch.cat([weights.detach().flatten() for weights in trainer.model.parameters()])
 

@@ -1,1 +1,1 @@
-"""Published shapes of rows: answers, choices, dialogues, spans of characters, lists in cells."""
+"""Published shapes of rows: answers, choices, dialogues, labels, tags and spans of characters, lists in cells."""

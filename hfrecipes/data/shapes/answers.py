@@ -1,4 +1,4 @@
-"""Answers to questions: the shapes in which data gives them, and where they stand in their text."""
+"""Answers to questions: the shapes in which data gives them, and where they are in their text."""
 
 from __future__ import annotations
 
@@ -13,33 +13,45 @@ from ...metrics._squad import CJK
 from ...recipe import Batch, Row
 from .cells import spelled, whole
 
-NEAR = 20  # characters within which an answer is taken for the one that answer_start means
+NEAR = 20  # characters by which answer_start may be wrong and still tells which of several occurrences is meant
 TEXTS, STARTS = ("answer", "answer_text", "答案"), ("answer_start", "start", "start_position", "span_start")
 _CONTEXTS, _QUESTIONS = ("context", "context_text", "passage", "paragraph"), ("question", "query_text", "query")
 _IDS = ("id", "query_id", "qid", "question_id")
 _LETTER = rf"[^\W{CJK}]"
-UNKNOWN = -1  # place of an answer that the loss leaves out
+UNKNOWN = -1  # token index of an answer that the loss ignores
 
 
-# --- where an answer stands ------------------------------------------------------------------------------------------
+# --- where an answer is ----------------------------------------------------------------------------------------------
 
 
 def pairs(cell: Row) -> list[tuple[str, int]]:
     """Text and start of each answer of a row; -1 for an unknown start."""
-    starts = [-1 if start is None else start for start in cell.get("answer_start") or []]
-    texts = cell.get("text") or []
-    return list(zip(texts, [*starts, *[-1] * (len(texts) - len(starts))], strict=False))
+    texts, starts = cell.get("text") or [], cell.get("answer_start") or []
+    text_starts = []
+    for index, text in enumerate(texts):
+        start = starts[index] if index < len(starts) else None
+        text_starts.append((text, -1 if start is None else start))
+    return text_starts
 
 
 def first_span(context: str, cell: Row) -> tuple[int, int] | None:
-    """Characters of the first answer that stands in the context."""
-    return next((span for text, start in pairs(cell) if (span := locate(context, text or "", start))), None)
+    """Characters of the first answer that is found in the context."""
+    for text, start in pairs(cell):
+        span = locate(context, text or "", start)
+        if span is not None:
+            return span
+    return None
 
 
 def locate(context: str, text: str, start: int) -> tuple[int, int] | None:
-    """Where the answer stands: at its start, near it, or in the one place that has it; blanks may differ in number.
+    """Characters of an answer in its context: at `start`, near it, or at its only occurrence.
 
-    Elsewhere than at its start it must be whole words, unless it stands near.
+    Elsewhere than at `start` its blanks may differ in number, and it must be whole words unless it is near.
+
+    Args:
+        context: The text that has the answer.
+        text: The answer.
+        start: Where it starts by the data; below 0 if unknown.
     """
     if start >= 0 and text.strip() and context.startswith(text, start):
         return start + len(text) - len(text.lstrip()), start + len(text.rstrip())
@@ -47,14 +59,28 @@ def locate(context: str, text: str, start: int) -> tuple[int, int] | None:
     if not words:
         return None
     anywhere = r"\s+".join(map(re.escape, words))
-    left, right = (rf"(?{side}{_LETTER})" for side in ("<!", "!"))
-    as_words = left * bool(re.match(_LETTER, words[0])) + anywhere + right * bool(re.match(_LETTER, words[-1][-1]))
-    found = [match.span() for match in re.finditer(as_words, context)]
-    inside = [match.span() for match in re.finditer(anywhere, context)] if start >= 0 else []
-    near = [span for span in found or inside if start >= 0 and abs(span[0] - start) <= NEAR]
-    if near:
-        return min(near, key=lambda span: abs(span[0] - start))
-    return found[0] if len(found) == 1 else None
+    spans = _spans(_as_whole_words(anywhere, words), context)
+    if start >= 0:
+        # Parts of words are a last resort: "art" within "party" is hardly ever meant.
+        candidates = spans or _spans(anywhere, context)
+        near = [span for span in candidates if abs(span[0] - start) <= NEAR]
+        if near:
+            return min(near, key=lambda span: abs(span[0] - start))
+    return spans[0] if len(spans) == 1 else None
+
+
+def _as_whole_words(pattern: str, words: list[str]) -> str:
+    """The pattern with no letter or digit before its first word nor after its last one."""
+    # Only where it starts or ends with a letter: CJK has no blanks between words, and "€5" may follow a letter.
+    if re.match(_LETTER, words[0]):
+        pattern = rf"(?<!{_LETTER}){pattern}"
+    if re.match(_LETTER, words[-1][-1]):
+        pattern = rf"{pattern}(?!{_LETTER})"
+    return pattern
+
+
+def _spans(pattern: str, text: str) -> list[tuple[int, int]]:
+    return [match.span() for match in re.finditer(pattern, text)]
 
 
 def target(
@@ -64,21 +90,24 @@ def target(
 
     Args:
         span: Characters of the answer.
-        starts: Where each token of the window begins in the context.
-        ends: Where it ends.
-        opens: Whether the window is the first of its context; what stands before its first token has no token at all.
-        closes: Whether it is the last.
+        starts: First character of each token of the window, in the context.
+        ends: End of each token, exclusive.
+        opens: Whether the window is the first one of its context.
+        closes: Whether the window is the last one of its context.
 
     Returns:
-        None where the answer is not wholly in the window; `UNKNOWN` twice where it has no token.
+        None if the answer is not wholly in the window; `UNKNOWN` twice if it has no token.
     """
     if span is None or not len(starts):
         return None
+    # Characters before the first token of the whole context, or after its last one, belong to no token of any window.
     if (span[0] < starts[0] and not opens) or (span[1] > ends[-1] and not closes):
         return None
     first = int(np.searchsorted(ends, span[0], side="right"))
     last = int(np.searchsorted(starts, span[1], side="left")) - 1
-    return (first, last) if first <= last else (UNKNOWN, UNKNOWN)
+    if first > last:
+        return UNKNOWN, UNKNOWN
+    return first, last
 
 
 # --- published shapes ------------------------------------------------------------------------------------------------
@@ -88,113 +117,169 @@ def are_lists(kind: Any) -> bool:
     """Whether a column of this type of `datasets` holds `{"text": [text, …], "answer_start": [number, …]}`."""
     if not isinstance(kind, dict) or set(kind) != {"text", "answer_start"}:
         return False
-    text, start = (getattr(getattr(kind[name], "feature", None), "dtype", "") for name in ("text", "answer_start"))
+    text, start = _item_type(kind["text"]), _item_type(kind["answer_start"])
+    # The type is `null` if all lists are empty.
     return text in ("string", "large_string", "null") and start.startswith(("int", "uint", "null"))
 
 
+def _item_type(kind: Any) -> str:
+    """Name of the type of a list's items; empty if it is not a list."""
+    return getattr(getattr(kind, "feature", None), "dtype", "")
+
+
 def from_articles(batch: Batch, paragraphs: str) -> Batch:
-    """Rows of articles, each with its paragraphs, as SQuAD is published."""
-    return _rows(paragraph for several in batch[paragraphs] for paragraph in _dicts(several, paragraphs))
+    """Rows of articles, each with its paragraphs, as SQuAD is published.
+
+    Args:
+        batch: Rows of articles.
+        paragraphs: Column of the paragraphs.
+    """
+    rows: list[Row] = []
+    for article_paragraphs in batch[paragraphs]:
+        rows.extend(_dicts(article_paragraphs, paragraphs))
+    return _question_rows(rows)
 
 
 def from_paragraphs(batch: Batch, qas: str) -> Batch:
-    """Rows of paragraphs, each with its questions."""
-    names = [*(name for name in batch if name != qas), "qas"]
-    columns = [*(values for name, values in batch.items() if name != qas), batch[qas]]
-    return _rows(dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True))
+    """Rows of paragraphs, each with its questions.
+
+    Args:
+        batch: Rows of paragraphs.
+        qas: Column of the questions.
+    """
+    columns = {name: values for name, values in batch.items() if name != qas}
+    columns["qas"] = batch[qas]
+    rows = []
+    for cells in zip(*columns.values(), strict=True):
+        rows.append(dict(zip(columns, cells, strict=True)))
+    return _question_rows(rows)
 
 
-def _rows(paragraphs: Iterable[Row]) -> Batch:
-    made: Batch = {"id": [], "question": [], "context": [], "answers": []}
+def _question_rows(paragraphs: Iterable[Row]) -> Batch:
+    """A row per question, with its context and its answers."""
+    rows: Batch = {"id": [], "question": [], "context": [], "answers": []}
     for paragraph in paragraphs:
         context = _required(paragraph, _CONTEXTS)
-        for asked in _dicts(_required(paragraph, ("qas",)), "qas"):
-            made["id"].append(str(_cell(asked, _IDS) or ""))
-            made["question"].append(_required(asked, _QUESTIONS))
-            made["context"].append(context)
-            given = _cell(asked, ("answers", *TEXTS))
-            made["answers"].append(as_lists([] if asked.get("is_impossible") else given, _cell(asked, STARTS)))
-    return made
+        for question in _dicts(_required(paragraph, ("qas",)), "qas"):
+            rows["id"].append(str(_first_cell(question, _IDS) or ""))
+            rows["question"].append(_required(question, _QUESTIONS))
+            rows["context"].append(context)
+            answers = _first_cell(question, ("answers", *TEXTS))
+            # SQuAD 2.0 may give plausible answers beside `is_impossible`.
+            if question.get("is_impossible"):
+                answers = []
+            rows["answers"].append(as_lists(answers, _first_cell(question, STARTS)))
+    return rows
 
 
 def _dicts(cell: Any, name: str) -> list[Row]:
-    if not isinstance(cell, list) or not all(isinstance(one, dict) for one in cell):
-        raise DataError(f"{name} holds {str(cell)[:60]!r}, expected a list of objects as SQuAD has them")
+    if not isinstance(cell, list) or not all(isinstance(item, dict) for item in cell):
+        raise DataError(f"{name} holds {str(cell)[:60]!r}, expected a list of objects as in the files of SQuAD")
     return cell
 
 
 def from_flat(batch: Batch, answers: str, start: str | None, impossible: str | None) -> Batch:
-    """Rows whose answers are given otherwise than as a dict of lists."""
-    size = len(batch[answers])
-    starts, without = (batch[name] if name else [None] * size for name in (start, impossible))
-    made = [
-        as_lists([] if _is_true(none) else cell, at)
-        for cell, at, none in zip(batch[answers], starts, without, strict=True)
-    ]
-    used = {answers, start, impossible}
-    return {**{name: values for name, values in batch.items() if name not in used}, "answers": made}
+    """Rows whose answers are in another shape than a dict of lists.
+
+    Args:
+        batch: Rows.
+        answers: Column of the answers.
+        start: Column that tells where an answer starts.
+        impossible: Column that tells whether a question has no answer.
+    """
+    unknown = [None] * len(batch[answers])
+    starts = batch[start] if start else unknown
+    without_answer = batch[impossible] if impossible else unknown
+    lists = []
+    for cell, cell_start, is_impossible in zip(batch[answers], starts, without_answer, strict=True):
+        lists.append(as_lists([] if _is_true(is_impossible) else cell, cell_start))
+    rest = {name: values for name, values in batch.items() if name not in (answers, start, impossible)}
+    return {**rest, "answers": lists}
 
 
 def as_lists(cell: Any, start: Any = None) -> Row | None:
-    """Answers in any published shape as a dict of lists; None where they are not known.
+    """Answers in any published shape as a dict of lists; None if they are unknown.
 
     Args:
-        cell: Dict of lists or of one answer, list of dicts or texts, such a thing written as text, or a plain text.
-        start: Where a plain text stands.
+        cell: Dict of lists or of a single answer, list of dicts or texts, any of these written as text; a plain text.
+        start: Where a plain text starts.
 
     Raises:
-        DataError: It is of none of these shapes.
+        DataError: The cell has none of these shapes.
+
+    Example:
+        >>> as_lists("at 17:40", 22)
+        {'text': ['at 17:40'], 'answer_start': [22]}
     """
+    # An empty cell of a DataFrame is NaN.
     if cell is None or (isinstance(cell, float) and np.isnan(cell)):
         return None
-    found = list(_answers(_unquoted(cell) if isinstance(cell, str) else cell, start))
-    return {"text": [_text(text) for text, _ in found], "answer_start": [_start(at) for _, at in found]}
+    answers: Row = {"text": [], "answer_start": []}
+    for text, text_start in _texts_and_starts(_unquoted(cell) if isinstance(cell, str) else cell, start):
+        answers["text"].append(_text(text))
+        answers["answer_start"].append(_start(text_start))
+    return answers
 
 
 def _unquoted(text: str) -> Any:
+    """The answers that a text spells; the text itself if it is a plain answer."""
     try:
         value = spelled(text)
     except DataError:
-        if text.lstrip().startswith("["):  # as a text may
+        # A plain answer may well start with a bracket, and hardly with a brace.
+        if text.lstrip().startswith("["):
             return text
         raise
-    is_answers = isinstance(value, dict) or (value and all(isinstance(one, dict) for one in value))
-    return value if is_answers or value == [] else text
+    is_list_of_dicts = isinstance(value, list) and all(isinstance(item, dict) for item in value)
+    # A list of anything else, such as "[1, 2]", is more likely an answer than a list of answers.
+    return value if isinstance(value, dict) or is_list_of_dicts else text
 
 
-def _answers(cell: Any, start: Any) -> Iterator[tuple[Any, Any]]:
+def _texts_and_starts(cell: Any, start: Any) -> Iterator[tuple[Any, Any]]:
+    """Text and start of each answer, as they are in the data."""
     if isinstance(cell, dict):
-        texts, starts = _required(cell, ("text",), none=True), _cell(cell, STARTS)
+        texts, starts = _required(cell, ("text",), none=True), _first_cell(cell, STARTS)
         if not isinstance(texts, list):
             texts, starts = [texts] if str(texts or "").strip() else [], [starts]
         starts = list(starts or [])
+        # Starts may be left out, for all answers or for the last ones.
         yield from zip(texts, [*starts, *[None] * (len(texts) - len(starts))], strict=False)
     elif isinstance(cell, Sequence) and not isinstance(cell, str):
-        for one in cell:
-            yield from _answers(one, None) if isinstance(one, dict) else [(one, None)]
+        for item in cell:
+            if isinstance(item, dict):
+                yield from _texts_and_starts(item, None)
+            else:
+                yield item, None
     elif str(cell).strip():
         yield cell, start
 
 
-def _cell(row: Row, names: Iterable[str]) -> Any:
-    return next((row[name] for name in names if row.get(name) is not None), None)
+def _first_cell(row: Row, names: Iterable[str]) -> Any:
+    """The first cell under one of the names that is not empty; None if there is none."""
+    for name in names:
+        if row.get(name) is not None:
+            return row[name]
+    return None
 
 
 def _required(row: Row, names: Sequence[str], *, none: bool = False) -> Any:
-    value = _cell(row, names)
+    """The first cell under one of the names; `none` allows the first of them to be empty."""
+    value = _first_cell(row, names)
     if value is None and not (none and names[0] in row):
         raise DataError(f"found the keys {', '.join(row)}, expected {names[0]} among them")
     return value
 
 
 def _text(text: Any) -> str | None:
-    if text is not None and (isinstance(text, list | dict | bool)):
+    if text is None:
+        return None
+    if isinstance(text, list | dict | bool):
         raise DataError(f"an answer is {str(text)[:60]!r}, expected a text")
-    return None if text is None else str(text)
+    return str(text)
 
 
 def _start(start: Any) -> int:
-    """A place in the text; -1 where it is not known."""
+    """Index of the first character; -1 if it is unknown."""
     try:
         number = whole(start)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Cells of tables that hold more than a word: lists and dicts spelled out as text."""
+"""Cells of tables that hold more than a word: lists and dicts written as text."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ from typing import Any
 
 from ...errors import DataError
 
-_OPENS = re.compile(r"""\s*(\[\S|array\(|\{\s*["'])""")
-_NO_COMMA = re.compile(r"""["']\s+["']""")  # as numpy prints lists of texts, which Python would join
+_LOOKS_LIKE_A_LIST = re.compile(r"""\s*(\[\S|array\(|\{\s*["'])""")
+# numpy prints lists of texts without commas, and Python would join neighbouring texts into a single one.
+_NO_COMMA = re.compile(r"""["']\s+["']""")
 
 
 def spelled(text: str) -> Any:
-    """The list or dict that a text spells in JSON or Python, as a csv file made from a DataFrame has it; else None.
+    """The list or dict that a text spells in JSON or Python, as in a csv file made from a DataFrame; else None.
 
     Raises:
-        DataError: It looks like one and is none, as a printed array.
+        DataError: The text looks like a list or a dict but is none, such as a printed array.
+
+    Example:
+        >>> spelled("['a', 'b']"), spelled('{"a": 1}'), spelled("a, b")
+        (['a', 'b'], {'a': 1}, None)
     """
-    if not _OPENS.match(text):
+    if not _LOOKS_LIKE_A_LIST.match(text):
         return None
     for read in (json.loads, ast.literal_eval):
         try:
@@ -28,17 +33,22 @@ def spelled(text: str) -> Any:
             continue
         if isinstance(value, list | dict) and not (read is ast.literal_eval and _NO_COMMA.search(text)):
             return value
-    raise DataError(f"a cell holds {text[:60]!r}, which is no list: save the rows as jsonl or parquet")
+    raise DataError(f"a cell holds {text[:60]!r}, which is not a list: save the rows as jsonl or parquet")
 
 
 def whole(cell: Any) -> int | None:
-    """The whole number in a cell, also when a table made 25.0 of it; None for an empty one.
+    """The whole number in a cell; None for an empty cell.
 
     Raises:
-        ValueError: It is no whole number.
+        ValueError: The cell holds something else than a whole number.
+
+    Example:
+        >>> whole("25"), whole(25.0), whole("NaN")
+        (25, 25, None)
     """
     if cell is None or str(cell).strip().lower() in ("", "na", "nan", "none", "null"):
         return None
+    # A column with an empty cell turns 25 into 25.0 in a DataFrame.
     number = float(cell)
     if not number.is_integer():
         raise ValueError(cell)
@@ -46,7 +56,9 @@ def whole(cell: Any) -> int | None:
 
 
 def below(asked: Any, about: Any) -> str | None:
-    """A request and, where there is one, the text that it is about, as one text; None for no request."""
+    """A request and, if there is one, the text that it is about, as one text; None for no request."""
     if asked is None or not str(asked).strip():
         return None
-    return str(asked) if about is None or not str(about).strip() else f"{asked}\n\n{about}"
+    if about is None or not str(about).strip():
+        return str(asked)
+    return f"{asked}\n\n{about}"

@@ -14,14 +14,16 @@ from .cells import spelled, whole
 
 LETTERS = "ABCDEFGHIJ"
 Form = Literal["from_0", "from_1", "letter", "text"]
-# In the order in which a doubt is decided.
+# If labels fit several forms equally well, the first of them is taken.
 FORMS: dict[Form, str] = {
     "from_0": "the number of the choice, counted from 0",
     "from_1": "the number of the choice, counted from 1",
     "letter": "the letter of the choice",
     "text": "the text of the choice",
 }
+# Columns with one choice each: ending0, choice_1, optionA, sol2, …
 _NUMBERED = re.compile(r"(ending|choice|option|answer|sol|opt|alternative|candidate|reply)[ _]?(\d+|[a-j])")
+# Keys of a choice's name and text where each choice is a dict.
 _NAMES, _TEXTS = ("label", "key", "option", "id"), ("text", "value", "content")
 
 
@@ -30,27 +32,39 @@ _NAMES, _TEXTS = ("label", "key", "option", "id"), ("text", "value", "content")
 
 def is_missing(label: Any) -> bool:
     """Whether there is no label."""
+    # Published test splits have -1 in place of labels; a DataFrame with an empty cell has -1.0 and NaN.
     return label is None or str(label).strip() in ("", "-1", "-1.0", "nan")
 
 
 def place_of(label: Any, choices: list[str], form: str) -> int | None:
-    """The choice that a label of this form means, from 0; None where it means none, or more than one."""
-    text, number = str(label).strip(), number_of(label)
+    """Index of the choice that a label of this form means; None if it means none, or more than one.
+
+    Example:
+        >>> place_of("B", ["yes", "no"], "letter"), place_of("2", ["yes", "no"], "from_1"), place_of(2, ["a"], "from_0")
+        (1, 1, None)
+    """
     if form == "text":
-        texts = [str(choice or "").strip() for choice in choices]
-        alike = [place for place, choice in enumerate(texts) if choice == text]
-        alike = alike or [place for place, choice in enumerate(texts) if choice.casefold() == text.casefold()]
-        return alike[0] if len(alike) == 1 else None
+        return _index_of_text(str(label).strip(), choices)
+    index = number_of(label)
     if form == "letter":
-        letter = text.strip("(). ").upper()
-        number = LETTERS.find(letter) if len(letter) == 1 else None
-    elif number is not None:
-        number -= form == "from_1"
-    return number if number is not None and 0 <= number < len(choices) else None
+        letter = str(label).strip().strip("(). ").upper()
+        # An empty text would be found at index 0.
+        index = LETTERS.find(letter) if len(letter) == 1 else None
+    elif form == "from_1" and index is not None:
+        index -= 1
+    return index if index is not None and 0 <= index < len(choices) else None
+
+
+def _index_of_text(text: str, choices: list[str]) -> int | None:
+    """Index of the only choice with this text, upper and lower case ignored if no choice has it as it is."""
+    texts = [str(choice or "").strip() for choice in choices]
+    if text not in texts:
+        texts, text = list(map(str.casefold, texts)), text.casefold()
+    return texts.index(text) if texts.count(text) == 1 else None
 
 
 def number_of(value: Any) -> int | None:
-    """Whole number that a cell holds, as 2, 2.0 or "2"; None for anything else."""
+    """Whole number in a cell, as 2, 2.0 or "2"; None for anything else."""
     try:
         return whole(value)
     except (TypeError, ValueError):
@@ -63,97 +77,161 @@ def number_of(value: Any) -> int | None:
 def reshaper(
     columns: Mapping[str, Any], choices: Sequence[str], labels: Sequence[str]
 ) -> Callable[[Batch], Batch] | None:
-    """What makes a list of texts of the choices; None where they are one already, or none are found.
+    """Function that makes a list of texts of the choices; None if they are such a list already, or none are found.
 
     Args:
         columns: Columns with their types of `datasets`.
         choices: Names that a column of choices may have.
         labels: Names that the column of labels may have.
     """
-    own = {name.strip().lower(): name for name in columns}
-    question = columns.get(own.get("question", ""))
+    by_name = {name.strip().lower(): name for name in columns}
+    question = columns.get(by_name.get("question", ""))
     if isinstance(question, dict) and {"stem", "choices"} <= set(question):
         return from_stem
-    named, label = (
-        next((own[name.lower()] for name in names if name.lower() in own), None) for names in (choices, labels)
-    )
-    if named is not None:
-        is_plain = getattr(getattr(columns[named], "feature", None), "dtype", None) in ("string", "large_string")
-        return None if is_plain else partial(from_choices, choices=named, label=label)
-    stems: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for name in own:
-        if match := _NUMBERED.fullmatch(name):
-            stems[match[1]].append((int(match[2]) if match[2].isdigit() else ord(match[2]), own[name]))
-    stem = max(stems, key=lambda one: len(stems[one]), default="")
-    numbered = [name for _, name in sorted(stems[stem])]
-    if len(numbered) < 2:
-        numbered = [own[letter] for letter in LETTERS.lower() if letter in own]
+    choice_column, label_column = _first_column(by_name, choices), _first_column(by_name, labels)
+    if choice_column is not None:
+        item_type = getattr(getattr(columns[choice_column], "feature", None), "dtype", None)
+        if item_type in ("string", "large_string"):
+            return None
+        return partial(from_choices, choices=choice_column, label=label_column)
+    numbered = _numbered_columns(by_name)
     return partial(from_columns, choices=numbered) if len(numbered) > 1 else None
 
 
+def _first_column(by_name: Mapping[str, str], names: Sequence[str]) -> str | None:
+    """The first of these columns that the data has."""
+    for name in names:
+        if name.lower() in by_name:
+            return by_name[name.lower()]
+    return None
+
+
+def _numbered_columns(by_name: Mapping[str, str]) -> list[str]:
+    """Columns with one choice each, in the order of their numbers or letters."""
+    stems: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for name, column in by_name.items():
+        if match := _NUMBERED.fullmatch(name):
+            stem, number = match.groups()
+            stems[stem].append((int(number) if number.isdigit() else ord(number), column))
+    # Data may have a single `answer1` beside its choices: the name with the most columns wins.
+    most = max(stems.values(), key=len, default=[])
+    numbered = [column for _, column in sorted(most)]
+    if len(numbered) < 2:
+        numbered = [by_name[letter] for letter in LETTERS.lower() if letter in by_name]
+    return numbered
+
+
 def from_choices(batch: Batch, choices: str, label: str | None) -> Batch:
-    """Choices as dicts, as lists of dicts or as numbers; the label of the row becomes a letter where they have names.
+    """Choices as dicts, as lists of dicts or as numbers; the label of the row becomes a letter if choices have names.
 
     Such as `{"text": […], "label": ["A", …]}`, `[{"label": "A", "text": …}, …]` or `{"A": …, "B": …}`.
+
+    Args:
+        batch: Rows.
+        choices: Column of the choices.
+        label: Column of the labels.
     """
-    pairs = [_named_choices(cell) for cell in batch[choices]]
-    made = {name: values for name, values in batch.items() if name != choices}
-    made["choices"] = [None if one is None else [text for _, text in one] for one in pairs]
+    rows = dict(batch)
+    cells, rows["choices"] = rows.pop(choices), []
+    labels = list(rows[label]) if label else []
+    for row, cell in enumerate(cells):
+        names, texts = _names_and_texts(cell)
+        rows["choices"].append(texts)
+        if label:
+            labels[row] = _letter(names, texts, labels[row])
     if label:
-        made[label] = [_letter(own, value) for own, value in zip(pairs, batch[label], strict=True)]
-    return made
+        rows[label] = labels
+    return rows
 
 
-def _named_choices(cell: Any) -> list[tuple[str, Any]] | None:
-    """Name and text of each choice; no names for a plain list."""
-    if isinstance(cell, str) and (spelled_out := spelled(cell)) is None:
-        raise DataError(f"choices holds {cell[:60]!r}, expected a list of choices")
-    cell = spelled_out if isinstance(cell, str) else cell
+def _names_and_texts(cell: Any) -> tuple[list[str], list[str | None] | None]:
+    """Name and text of each choice; empty names for a plain list, and no texts for an empty cell."""
+    if isinstance(cell, str):
+        cell = _spelled_choices(cell)
     if cell is None:
-        return None
+        return [], None
     if isinstance(cell, dict) and isinstance(cell.get("text"), list):
-        texts = cell["text"]
-        named = list(zip(map(str, cell.get("label") or [""] * len(texts)), texts, strict=False))
+        choices = list(zip(map(str, cell.get("label") or [""] * len(cell["text"])), cell["text"], strict=False))
     elif isinstance(cell, dict):
-        named = list(cell.items())
+        choices = list(cell.items())
     else:
-        dicts = [one if isinstance(one, dict) else {"text": one} for one in cell]
-        named = [(str(_first(one, _NAMES) or ""), _first(one, _TEXTS)) for one in dicts]
-    return _without_end([(name, None if text is None else str(text)) for name, text in named])
+        choices = list(map(_name_and_text, cell))
+    names, texts = [], []
+    for name, text in choices:
+        names.append(name)
+        texts.append(_as_text(text))
+    texts = _without_empty_end(texts)
+    return names[: len(texts)], texts
 
 
-def _letter(own: list[tuple[str, Any]] | None, label: Any) -> Any:
-    """The letter of the choice that the label names; the label itself where choices have no names, or others."""
-    names, texts = zip(*own, strict=True) if own else ((), ())
-    if not any(names) or is_missing(label) or str(label) in texts:
+def _name_and_text(choice: Any) -> tuple[str, Any]:
+    if not isinstance(choice, dict):
+        return "", choice
+    return str(_first(choice, _NAMES) or ""), _first(choice, _TEXTS)
+
+
+def _spelled_choices(text: str) -> Any:
+    choices = spelled(text)
+    if choices is None:
+        raise DataError(f"choices holds {text[:60]!r}, expected a list of choices")
+    return choices
+
+
+def _letter(names: list[str], texts: list[str | None] | None, label: Any) -> Any:
+    """The letter of the choice that the label names; the label itself if choices have no names, or it is a text."""
+    if not any(names) or is_missing(label) or str(label) in (texts or ()):
         return label
-    return LETTERS[names.index(str(label))] if str(label) in names else f"{label} (not in {', '.join(names)})"
+    if str(label) in names:
+        return LETTERS[names.index(str(label))]
+    # No form of label fits this text, so the row is reported, together with the names that were expected.
+    return f"{label} (not in {', '.join(names)})"
 
 
 def from_columns(batch: Batch, choices: list[str]) -> Batch:
-    """A column a choice; rows of fewer choices leave the last ones empty."""
-    cells = zip(*(batch[name] for name in choices), strict=True)
-    lists = [
-        [text for _, text in _without_end([("", None if cell is None else str(cell)) for cell in row])] for row in cells
-    ]
-    return {**{name: values for name, values in batch.items() if name not in choices}, "choices": lists}
+    """A column per choice; rows of fewer choices leave the last columns empty.
+
+    Args:
+        batch: Rows.
+        choices: Columns of the choices, in order.
+    """
+    rows = dict(batch)
+    columns = [rows.pop(name) for name in choices]
+    rows["choices"] = []
+    for cells in zip(*columns, strict=True):
+        rows["choices"].append(_without_empty_end(list(map(_as_text, cells))))
+    return rows
 
 
-def _without_end(named: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """Without the empty ones behind the last choice; one between others stays, and is found at fault."""
-    while named and not (named[-1][1] or "").strip():
-        named.pop()
-    return named
+def _as_text(cell: Any) -> str | None:
+    return None if cell is None else str(cell)
+
+
+def _without_empty_end(texts: list[str | None]) -> list[str | None]:
+    """Without the empty choices after the last one."""
+    # An empty choice between others stays, and is reported: without it, labels would mean other choices.
+    end = len(texts)
+    while end and not (texts[end - 1] or "").strip():
+        end -= 1
+    return texts[:end]
 
 
 def _first(cell: Row, names: Sequence[str]) -> Any:
-    return next((cell[name] for name in names if cell.get(name) is not None), None)
+    """The first value under one of the names that is not None."""
+    for name in names:
+        if cell.get(name) is not None:
+            return cell[name]
+    return None
 
 
 def from_stem(batch: Batch) -> Batch:
-    """Question and choices in one cell, as the files of ARC and CommonsenseQA have them."""
-    name = next(name for name in batch if name.strip().lower() == "question")
-    made = {**batch, name: [cell["stem"] for cell in batch[name]]}
-    made["choices"] = [cell["choices"] for cell in batch[name]]
-    label = next((one for one in ("answerKey", "answer_key", "answer", "label") if one in batch), None)
-    return from_choices(made, "choices", label)
+    """Question and choices in one cell, as in the files of ARC and CommonsenseQA."""
+    by_name = {name.strip().lower(): name for name in batch}
+    question = by_name["question"]
+    rows: Batch = {**batch, question: [], "choices": []}
+    for cell in batch[question]:
+        rows[question].append(cell["stem"])
+        rows["choices"].append(cell["choices"])
+    for label in ("answerKey", "answer_key", "answer", "label"):
+        if label in batch:
+            return from_choices(rows, "choices", label)
+    return from_choices(rows, "choices", None)

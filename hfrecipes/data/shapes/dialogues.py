@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from ...errors import DataError
@@ -12,6 +12,7 @@ from ...recipe import Batch, Row
 from .cells import below, spelled
 
 Messages = list[Row]
+# The role of each name that data uses, as chat templates know it.
 ROLES = {
     "system": "system",
     "developer": "system",
@@ -31,151 +32,235 @@ ROLES = {
     "function": "tool",
     "observation": "tool",
 }
-NOBODY = "nobody"
+NOBODY = "nobody"  # role of a turn whose role is unknown; no template has it, so that the checks report the row
+# Keys of a turn.
 _ROLE, _CONTENT = ("role", "from", "speaker", "author"), ("content", "value", "text", "message", "utterance")
+# Columns of turns, of requests and of replies.
 TURNS = ("conversations", "conversation", "dialogue", "dialog", "dialogs", "turns", "chat", "对话")
 ASKED = ("instruction", "question", "query", "input", "user", "human", "text", "问题", "提问", "指令")
 REPLY = ("response", "output", "answer", "reply", "assistant", "gpt", "chosen", "回答", "回复", "输出")
 
 
 def reshaper(columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
-    """What makes `messages` of the columns; None where there is nothing that could be turns.
+    """Function that makes `messages` of the columns; None if no column could be turns.
 
-    A column of turns (`messages`, ShareGPT's `conversations`, a list of texts), or of requests and of replies
-    (`instruction, input, output` of Alpaca, `prompt, completion`), with `system` and `history` where they are there.
+    A column of turns (`messages`, ShareGPT's `conversations`, a list of texts), or one of requests and one of replies
+    (`instruction, input, output` of Alpaca, `prompt, completion`), with `system` and `history` if the data has them.
+
+    Raises:
+        DataError: Each row holds a single turn.
     """
-    own = {name.strip().lower(): name for name in columns}
-    if {"role", "content"} <= set(own):
+    by_name = {name.strip().lower(): name for name in columns}
+    if {"role", "content"} <= set(by_name):
         raise DataError(
             'each row holds one turn, expected a dialogue a row: {"messages": [{"role": …, "content": …}, …]}'
         )
-    turns = next((own[name] for name in ("messages", *TURNS) if name in own), None)
+    turns = _first_column(by_name, ("messages", *TURNS))
     if turns is not None:
-        return partial(_from_turns, turns=turns, system=own.get("system"))
-    asked = next((own[name] for name in ("prompt", *ASKED) if name in own), None)
-    reply = next((own[name] for name in ("completion", *REPLY) if name in own), None)
+        return partial(_from_turns, turns=turns, system=by_name.get("system"))
+    asked = _first_column(by_name, ("prompt", *ASKED))
     if asked is None:
         return None
-    more = next((own[name] for name in ("input", "context") if name in own and own[name] != asked), None)
+    # Alpaca's `input` is the text that the instruction is about; without an instruction it is the request itself.
+    others = {name: column for name, column in by_name.items() if column != asked}
     return partial(
-        _from_pairs, asked=asked, reply=reply, more=more, system=own.get("system"), history=own.get("history")
+        _from_pairs,
+        asked=asked,
+        reply=_first_column(by_name, ("completion", *REPLY)),
+        more=_first_column(others, ("input", "context")),
+        system=by_name.get("system"),
+        history=by_name.get("history"),
     )
 
 
+def _first_column(by_name: Mapping[str, str], names: Iterable[str]) -> str | None:
+    """The first of these columns that the data has."""
+    for name in names:
+        if name in by_name:
+            return by_name[name]
+    return None
+
+
 def _from_turns(batch: Batch, turns: str, system: str | None) -> Batch:
-    starts = batch[system] if system else [None] * len(batch[turns])
-    made = {name: values for name, values in batch.items() if name not in (turns, system)}
-    return {
-        **made,
-        "messages": [
-            _started(start, messages(_listed(cell))) for start, cell in zip(starts, batch[turns], strict=True)
-        ],
-    }
+    rows = dict(batch)
+    cells = rows.pop(turns)
+    systems = rows.pop(system) if system else [None] * len(cells)
+    rows["messages"] = []
+    for system_text, cell in zip(systems, cells, strict=True):
+        rows["messages"].append(_with_system(system_text, messages(_listed(cell))))
+    return rows
 
 
 def _listed(cell: Any) -> Any:
-    """The turns that a text spells, as a csv file has them; else the cell as it is."""
+    """The turns that a text spells, as in a csv file; else the cell as it is."""
     if not isinstance(cell, str):
         return cell
     try:
         turns = spelled(cell)
-    except DataError:  # as a text may look
+    except DataError:
+        # A plain request may look like a list.
         return cell
-    return turns if isinstance(turns, list) and all(isinstance(turn, str | list | dict) for turn in turns) else cell
+    is_dialogue = isinstance(turns, list) and all(isinstance(turn, str | list | dict) for turn in turns)
+    return turns if is_dialogue else cell
 
 
 def _from_pairs(
     batch: Batch, asked: str, reply: str | None, more: str | None, system: str | None, history: str | None
 ) -> Batch:
-    used = {asked, reply, more, system, history}
-    made = {name: values for name, values in batch.items() if name not in used}
-    nothing = [None] * len(batch[asked])
-    cells = zip(*(batch[name] if name else nothing for name in (asked, reply, more, system, history)), strict=True)
-    return {**made, "messages": [_exchange(*row) for row in cells]}
+    rows, columns = dict(batch), []
+    for name in (asked, reply, more, system, history):
+        if name is None:
+            columns.append([None] * len(batch[asked]))
+        else:
+            columns.append(batch[name])
+            rows.pop(name, None)
+    rows["messages"] = list(map(_dialogue, *columns))
+    return rows
 
 
-def _exchange(asked: Any, reply: Any, more: Any, system: Any, history: Any) -> Messages:
-    asked = asked if isinstance(asked, list) else below(asked, more)
-    return _started(system, [*_past(_listed(history)), *messages(asked), *messages(reply, "assistant")])
+def _dialogue(asked: Any, reply: Any, more: Any, system: Any, history: Any) -> Messages:
+    """Messages of a row: the system message, earlier turns, the request and its reply."""
+    # A list holds the turns up to the request, and leaves nothing for `more` to be about.
+    request = asked if isinstance(asked, list) else below(asked, more)
+    turns = [*_earlier_turns(_listed(history)), *messages(request), *messages(reply, "assistant")]
+    return _with_system(system, turns)
 
 
-def _past(history: Any) -> Messages:
+def _earlier_turns(history: Any) -> Messages:
     """Turns before the request, as messages or as pairs of texts."""
     if not isinstance(history, list):
         return messages(history or None)
-    return [turn for one in history for turn in messages(one)]
+    turns: Messages = []
+    for exchange in history:
+        turns.extend(messages(exchange))
+    return turns
 
 
-def _started(system: Any, dialogue: Messages) -> Messages:
-    if system is None or not str(system).strip() or any(turn["role"] == "system" for turn in dialogue):
+def _with_system(system: Any, dialogue: Messages) -> Messages:
+    """The dialogue after this system message, unless it has one already."""
+    if system is None or not str(system).strip() or "system" in _roles(dialogue):
         return dialogue
     return [{"role": "system", "content": str(system)}, *dialogue]
 
 
+def _roles(dialogue: Messages) -> list[str]:
+    return [turn["role"] for turn in dialogue]
+
+
 def messages(cell: Any, role: str = "user") -> Messages:
-    """Messages of a cell: a text is one of `role`, a list of texts has the user first, dicts have their own roles."""
-    if cell is None or cell != cell:  # not a number, in a DataFrame, is no cell
+    """Messages of a cell: a single text, texts of user and assistant in turn, or dicts with a role each.
+
+    Args:
+        cell: Text, list of texts, dict or list of dicts.
+        role: Role of a single text.
+
+    Example:
+        >>> messages(["Hi", "Hello"])
+        [{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Hello'}]
+    """
+    # An empty cell of a DataFrame is NaN, which alone differs from itself.
+    if cell is None or cell != cell:
         return []
     if isinstance(cell, str | int | float):
         return [{"role": role, "content": str(cell)}]
     if isinstance(cell, Mapping):
         return [_message(cell)]
     if all(isinstance(turn, str) for turn in cell):
-        return [{"role": ("user", "assistant")[place % 2], "content": turn} for place, turn in enumerate(cell)]
-    return [_message(turn) for turn in cell]
+        # Such lists do not name the speakers: the user is assumed to start.
+        return [{"role": ("user", "assistant")[index % 2], "content": turn} for index, turn in enumerate(cell)]
+    return list(map(_message, cell))
 
 
 def _message(turn: Any) -> Row:
-    """Role and content of a turn; the role is `nobody` where there is none to be read, which the checks then name."""
+    """Role and content of a turn; the role is `NOBODY` if it is unknown."""
     if not isinstance(turn, Mapping):
         return {"role": NOBODY, "content": str(turn)}
-    role = next((turn[name] for name in _ROLE if turn.get(name) is not None), NOBODY)
-    content = next((turn[name] for name in _CONTENT if turn.get(name) is not None), None)
-    if isinstance(content, list):  # in parts, as of pictures and texts
-        texts: list[Any] = [part.get("text") if isinstance(part, Mapping) else part for part in content]
-        content = "".join(texts) if all(isinstance(text, str) for text in texts) else None
-    known = ROLES.get(str(role).strip().lower(), str(role))
-    return {"role": known, "content": None if content is None else str(content)}
+    role, content = _first_value(turn, _ROLE, NOBODY), _first_value(turn, _CONTENT)
+    if isinstance(content, list):
+        content = _joined(content)
+    known_role = ROLES.get(str(role).strip().lower(), str(role))
+    return {"role": known_role, "content": None if content is None else str(content)}
+
+
+def _first_value(turn: Mapping[str, Any], names: Iterable[str], default: Any = None) -> Any:
+    """The first value under one of the names that is not None."""
+    for name in names:
+        if turn.get(name) is not None:
+            return turn[name]
+    return default
+
+
+def _joined(parts: list[Any]) -> str | None:
+    """Text of a content in parts; None if a part is no text, such as a picture."""
+    text = ""
+    for part in parts:
+        part_text = part.get("text") if isinstance(part, Mapping) else part
+        if not isinstance(part_text, str):
+            return None
+        text += part_text
+    return text
+
+
+# --- order of turns --------------------------------------------------------------------------------------------------
 
 
 def wrong_order(dialogue: Messages) -> str | None:
-    """What is wrong with the order or the content of the turns; None where nothing is."""
-    turns = [turn["role"] for turn in dialogue]
-    unknown = next((role for role in turns if role not in ROLES.values()), None)
-    if unknown is not None:
-        return f"a turn is of {unknown!r}, expected user, assistant, system or tool"
-    if any(turn["content"] is None or not turn["content"].strip() for turn in dialogue):
-        return "a turn is blank"
-    if "system" in turns[1:]:
-        return "a system message stands behind the first turn"
-    turns = turns[turns[:1] == ["system"] :]
-    if turns[:1] == ["assistant"]:
+    """What is wrong with the order or the content of the turns; None if nothing is."""
+    roles = _roles(dialogue)
+    for turn in dialogue:
+        if turn["role"] not in ROLES.values():
+            return f"a turn has the role {turn['role']!r}, expected user, assistant, system or tool"
+    for turn in dialogue:
+        if turn["content"] is None or not turn["content"].strip():
+            return "a turn is blank"
+    if "system" in roles[1:]:
+        return "a system message comes after the first turn"
+    if roles[:1] == ["system"]:
+        roles = roles[1:]
+    if roles[:1] == ["assistant"]:
         return "the assistant speaks first"
-    twice = next((one for one, other in itertools.pairwise(turns) if one == other != "tool"), None)
-    if any(pair in (("user", "tool"), ("tool", "user")) for pair in itertools.pairwise(turns)):
+    return _wrong_pair(list(pairwise(roles)))
+
+
+def _wrong_pair(pairs: list[tuple[str, str]]) -> str | None:
+    """What is wrong with the roles of neighbouring turns."""
+    if ("user", "tool") in pairs or ("tool", "user") in pairs:
         return "a tool answers the user, or the user a tool"
-    return f"the {twice} speaks twice in a row" if twice else None
+    for role, next_role in pairs:
+        # One reply may call several tools, which then answer one after the other.
+        if role == next_role != "tool":
+            return f"the {role} speaks twice in a row"
+    return None
 
 
 def replies(dialogue: Messages) -> list[int]:
-    """Places of the assistant's turns."""
-    return [place for place, turn in enumerate(dialogue) if turn["role"] == "assistant"]
+    """Indices of the assistant's turns."""
+    return [index for index, turn in enumerate(dialogue) if turn["role"] == "assistant"]
 
 
 def before_last_reply(dialogue: Messages, *, scored: bool) -> Messages:
-    """What the assistant is to answer: the user's last word, or what the assistant's own last word answers.
+    """The turns that the assistant is to answer.
 
-    Where it is scored there must be such a word, and what the user says behind it is left out.
+    Args:
+        dialogue: With or without a reply to the last request.
+        scored: Whether the answer is compared with the last reply: what the user says after it is left out.
     """
-    spoken = replies(dialogue)
-    if spoken and (scored or spoken[-1] == len(dialogue) - 1):
-        return dialogue[: spoken[-1]]
+    indices = replies(dialogue)
+    if indices and (scored or indices[-1] == len(dialogue) - 1):
+        return dialogue[: indices[-1]]
     return dialogue
 
 
 def shortened(dialogue: Messages) -> list[Messages]:
-    """The dialogue, and what is left of it as its first exchanges go, one by one; its system message stays."""
+    """The dialogue, then the dialogue without its first exchange, without its first two, and so on.
+
+    The system message stays in all of them.
+    """
     start = dialogue[:1] if dialogue and dialogue[0]["role"] == "system" else []
     turns = dialogue[len(start) :]
-    asked = [place for place, turn in enumerate(turns) if turn["role"] == "user" and place]
-    return [dialogue, *([*start, *turns[place:]] for place in asked)]
+    shorter = [dialogue]
+    for index, turn in enumerate(turns):
+        # Exchanges start with the user; from index 0 on, it is the whole dialogue again.
+        if turn["role"] == "user" and index > 0:
+            shorter.append([*start, *turns[index:]])
+    return shorter

@@ -1,4 +1,4 @@
-"""Tags and what they stand for: schemes of entity tags, spans of characters, words of a text."""
+"""Tags of words, spans of characters, and how one becomes the other; schemes of entity tags."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .cells import spelled, whole
 
 Scheme = Literal["BIO", "IOB1", "BIOES", "BILOU", "BMES", "none"]
 OUTSIDE = "O"
-# What each scheme calls the parts of an entity, in the letters of BIOES.
+# The letter of BIOES that each prefix of a scheme means.
 LETTERS: dict[str, dict[str, str]] = {
     "BIO": {"B": "B", "I": "I"},
     "IOB1": {"B": "B", "I": "I"},
@@ -21,7 +21,8 @@ LETTERS: dict[str, dict[str, str]] = {
     "BMES": {"B": "B", "M": "I", "I": "I", "E": "E", "S": "S"},
 }
 _PREFIXED = re.compile(r"([BIESLUM])(?:[-_](.+))?", re.DOTALL)
-ANY = "_"  # type of tags that have none, as B and I alone; seqeval calls it so
+ANY = "_"  # type of tags that are a prefix alone, as B and I; seqeval's name for it
+# Keys of a span.
 _START, _END, _LABEL = ("start", "start_offset", "begin"), ("end", "end_offset"), ("label", "type", "entity", "tag")
 
 
@@ -29,68 +30,127 @@ _START, _END, _LABEL = ("start", "start_offset", "begin"), ("end", "end_offset")
 
 
 def split(tag: str) -> tuple[str, str]:
-    """Prefix and type; no prefix for O and for tags that stand alone."""
+    """Prefix and type; an empty prefix for O and for tags without a scheme.
+
+    Example:
+        >>> split("B-person"), split("I"), split("NOUN")
+        (('B', 'person'), ('I', '_'), ('', 'NOUN'))
+    """
     match = _PREFIXED.fullmatch(tag)
     return (match[1], match[2] or ANY) if match else ("", tag)
 
 
 def scheme_of(counts: Mapping[str, int], sentences: list[list[str]]) -> Scheme:
-    """The scheme that the prefixes of most tags tell; of BIO and IOB1 the one that the tags break less often."""
-    inside = {tag: number for tag, number in counts.items() if tag != OUTSIDE}
-    typed = sum(number for tag, number in inside.items() if split(tag)[0] and split(tag)[1] != ANY)
-    bare = "B" in inside and all(split(tag) == (tag, ANY) for tag in inside)
-    if not bare and typed <= sum(inside.values()) / 2:
+    """The scheme that the prefixes of most tags show; of BIO and IOB1 the one that the tags break less often.
+
+    Args:
+        counts: How often each tag occurs.
+        sentences: Tags of each sentence.
+    """
+    inside = dict(counts)
+    inside.pop(OUTSIDE, None)
+    if not _are_bare_prefixes(inside) and _typed_words(inside) <= sum(inside.values()) / 2:
         return "none"
-    prefixes = {split(tag)[0] for tag in inside}
-    if prefixes & set("MESLU"):
-        return "BMES" if "M" in prefixes else "BILOU" if prefixes & set("LU") else "BIOES"
-    plain, old = (sum(violations(tags, scheme) for tags in sentences) for scheme in ("BIO", "IOB1"))
-    return "BIO" if plain <= old else "IOB1"
+    prefixes = set()
+    for tag in inside:
+        prefixes.add(split(tag)[0])
+    # Letters that a single scheme has decide; B and I alone are both BIO and IOB1.
+    if "M" in prefixes:
+        return "BMES"
+    if prefixes & set("LU"):
+        return "BILOU"
+    if prefixes & set("ES"):
+        return "BIOES"
+    if _all_violations(sentences, "BIO") <= _all_violations(sentences, "IOB1"):
+        return "BIO"
+    return "IOB1"
+
+
+def _are_bare_prefixes(tags: Mapping[str, int]) -> bool:
+    """Whether all tags are prefixes without a type, one of them B."""
+    # Without a B, tags such as S and E may well be something else.
+    return "B" in tags and all(split(tag) == (tag, ANY) for tag in tags)
+
+
+def _typed_words(counts: Mapping[str, int]) -> int:
+    """Number of words whose tag has a prefix and a type."""
+    words = 0
+    for tag, count in counts.items():
+        prefix, entity_type = split(tag)
+        if prefix and entity_type != ANY:
+            words += count
+    return words
 
 
 def violations(tags: Sequence[str], scheme: str) -> int:
-    """Number of tags that may not stand behind the one before them."""
+    """Number of tags that must not follow the tag before them.
+
+    Example:
+        >>> violations(["O", "I-person"], "BIO"), violations(["O", "I-person"], "IOB1")
+        (1, 0)
+    """
     letters, broken, before = LETTERS[scheme], 0, ("", OUTSIDE)
+    # The end of the sentence is a tag outside, which may leave an entity of BIOES without its end.
     for tag in [*tags, OUTSIDE]:
-        prefix, kind = split(tag)
-        now = (letters.get(prefix, prefix), kind)
-        is_open, goes_on = before[0] in ("B", "I"), now[0] in ("I", "E")
-        fits = is_open and before[1] == kind
+        prefix, entity_type = split(tag)
+        now = (letters.get(prefix, prefix), entity_type)
+        is_open, continues = before[0] in ("B", "I"), now[0] in ("I", "E")
+        fits = is_open and before[1] == entity_type
         if scheme == "IOB1":
+            # There, B only separates an entity from one of the same type right before it.
             broken += now[0] == "B" and not fits
         elif scheme == "BIO":
-            broken += goes_on and not fits
+            broken += continues and not fits
         else:
-            broken += (goes_on and not fits) or (is_open and not goes_on)
+            broken += (continues and not fits) or (is_open and not continues)
         before = now
     return broken
 
 
+def _all_violations(sentences: list[list[str]], scheme: str) -> int:
+    return sum(violations(tags, scheme) for tags in sentences)
+
+
 def ordered(tags: set[str], scheme: str) -> list[str]:
-    """O first, then type by type; of each type all the prefixes that any type has, for rows yet unseen."""
+    """O first, then type by type; each type with all the prefixes that any type has, for rows yet unseen."""
     if scheme == "none":
         return sorted(tags)
-    pairs = [pair for tag in tags if (pair := split(tag))[0]]
-    prefixes = sorted({prefix for prefix, _ in pairs}, key="BMIELSU".index)
-    joint = "_" if pairs and all("_" in tag[:2] for tag in tags - {OUTSIDE} if split(tag)[1] != ANY) else "-"
-    kinds = sorted({kind for _, kind in pairs})
-    return [OUTSIDE, *(prefix if kind == ANY else f"{prefix}{joint}{kind}" for kind in kinds for prefix in prefixes)]
+    prefixes, types, all_underscores = set(), set(), True
+    for tag in tags - {OUTSIDE}:
+        prefix, entity_type = split(tag)
+        if prefix:
+            prefixes.add(prefix)
+            types.add(entity_type)
+        # B_person, as some data has it; tags that are a prefix alone do not tell.
+        all_underscores &= "_" in tag[:2] or entity_type == ANY
+    joint = "_" if prefixes and all_underscores else "-"
+    labels = [OUTSIDE]
+    for entity_type in sorted(types):
+        for prefix in sorted(prefixes, key="BMIELSU".index):
+            labels.append(prefix if entity_type == ANY else f"{prefix}{joint}{entity_type}")
+    return labels
 
 
 # --- words of a text -------------------------------------------------------------------------------------------------
 
 
 def split_words(text: str) -> list[tuple[int, int]]:
-    """Start and end of each word: runs of letters and digits, and every other sign, and each CJK letter, alone."""
+    """Start and end of each word: runs of letters and digits; every CJK and every other character alone.
+
+    Example:
+        >>> split_words("It's 北京")
+        [(0, 2), (2, 3), (3, 4), (5, 6), (6, 7)]
+    """
     import regex
 
+    # Not the `\w` of `re`, which leaves out the vowel signs of Hindi, Thai and others, and would split words at them.
     cjk = r"\p{Han}\p{Hiragana}\p{Katakana}"
     pattern = rf"[{cjk}]|[[\p{{L}}\p{{M}}\p{{N}}_]--[{cjk}]]+|\S"
     return [match.span() for match in regex.finditer(pattern, text, flags=regex.VERSION1)]
 
 
 def find_words(text: str, tokens: list[str]) -> list[tuple[int, int]]:
-    """Start and end of each token in the text; nothing where one of them does not stand there."""
+    """Start and end of each token in the text; an empty list if one of them is not found."""
     spans, end = [], 0
     for token in tokens:
         start = text.find(token, end)
@@ -105,97 +165,130 @@ def find_words(text: str, tokens: list[str]) -> list[tuple[int, int]]:
 
 
 def from_texts(batch: Batch, text: str, spans: str | None = None, beside: str | None = None) -> Batch:
-    """Words of each text; with spans also tags in BIO, a span widened to whole words."""
-    texts = [one or "" for one in batch[text]]
-    words = [split_words(one) for one in texts]
-    made: Batch = {
-        "tokens": [[one[a:b] for a, b in several] for one, several in zip(texts, words, strict=True)],
-        "text": batch[text],
-    }
+    """Words of each text; with spans also tags in BIO, a span widened to whole words.
+
+    Args:
+        batch: Rows.
+        text: Column of the texts.
+        spans: Column of the spans.
+        beside: Column to keep as it is.
+    """
+    rows: Batch = {"tokens": [], "text": batch[text]}
+    words_of_rows = []
+    for row_text in batch[text]:
+        words = split_words(row_text or "")
+        words_of_rows.append(words)
+        rows["tokens"].append([row_text[start:end] for start, end in words])
     if spans is not None:
-        entities = [None if several is None else [_entity(one) for one in several] for several in batch[spans]]
-        pairs = zip(words, entities, strict=True)
-        made["tags"] = [
-            None if several is None else _bio(text, borders, several)
-            for text, (borders, several) in zip(texts, pairs, strict=True)
-        ]
-        made["entities"] = entities
-    return made if beside is None else {**made, beside: batch[beside]}
+        rows |= {"tags": [], "entities": []}
+        for row_text, words, row_spans in zip(batch[text], words_of_rows, batch[spans], strict=True):
+            # A row without spans is not labelled; one with an empty list has no entity.
+            entities = None if row_spans is None else list(map(_entity, row_spans))
+            rows["tags"].append(None if entities is None else _bio(row_text or "", words, entities))
+            rows["entities"].append(entities)
+    if beside is not None:
+        rows[beside] = batch[beside]
+    return rows
 
 
 def from_cells(batch: Batch, lists: list[str], text: str | None = None) -> Batch:
-    """Lists that cells of text hold, as csv files have them: spelled as lists, or parted by blanks.
+    """Lists that cells of text hold, as in csv files: written as lists, or separated by blanks.
 
     Args:
         batch: Rows.
         lists: Columns of such cells.
-        text: The one of them that holds the tokens, where it is called otherwise.
+        text: The one of them that holds the tokens, if its name is none of the usual ones.
     """
-    made = {**batch, **{name: [_listed(cell) for cell in batch[name]] for name in lists}}
-    return made if text is None else {"tokens": made.pop(text), **made}
+    rows = dict(batch)
+    for name in lists:
+        rows[name] = list(map(_listed, batch[name]))
+    return rows if text is None else {"tokens": rows.pop(text), **rows}
 
 
 def _listed(cell: Any) -> list[Any] | None:
     value = spelled(cell) if isinstance(cell, str) else cell
     if isinstance(value, list):
-        return [None if one is None else str(one) for one in value]
+        return [None if item is None else str(item) for item in value]
     return None if cell is None else cell.split()
 
 
 def _entity(span: Any) -> Row:
-    """A span as published: start, end and label under one of their usual names each, or these three in a list."""
-    if isinstance(span, dict):
-        cells = [next((span[name] for name in names if name in span), None) for names in (_START, _END, _LABEL)]
-    else:
-        cells = [*span, None, None, None][:3] if isinstance(span, list | tuple) else [None] * 3
+    """Start, end and label of a span as published: under one of their usual names each, or as a list of the three."""
+    start_cell, end_cell, label = _span_cells(span)
     try:
-        start, end = whole(cells[0]), whole(cells[1])
+        start, end = whole(start_cell), whole(end_cell)
     except (TypeError, ValueError):
         start = end = None
     if start is None or end is None:
         raise DataError(
             f'found the span {str(span)[:80]!r}, expected {{"start": 0, "end": 5, "label": "person"}} in characters'
         )
-    return {"start": start, "end": end, "label": "" if cells[2] is None else str(cells[2])}
+    return {"start": start, "end": end, "label": "" if label is None else str(label)}
 
 
-def _bio(text: str, borders: list[tuple[int, int]], entities: list[Row]) -> list[str]:
-    """A tag for each word; none at all where no tags can stand for the spans."""
+def _span_cells(span: Any) -> list[Any]:
+    """Start, end and label as they are in the data; None for what is missing."""
+    if isinstance(span, dict):
+        return [_first_value(span, _START), _first_value(span, _END), _first_value(span, _LABEL)]
+    if isinstance(span, list | tuple):
+        return [*span, None, None, None][:3]
+    return [None, None, None]
+
+
+def _first_value(span: Row, names: Sequence[str]) -> Any:
+    for name in names:
+        if name in span:
+            return span[name]
+    return None
+
+
+def _bio(text: str, words: list[tuple[int, int]], entities: list[Row]) -> list[str]:
+    """A tag for each word; an empty list if tags cannot represent the spans, which `span_problems` then reports."""
     if any(span_problems(text, entities)):
         return []
-    tags = [OUTSIDE] * len(borders)
+    tags = [OUTSIDE] * len(words)
     for entity in entities:
-        inside = _covered(borders, entity)
-        for place in inside:
-            tags[place] = f"{'B' if place == inside[0] else 'I'}-{entity['label']}"
+        prefix = "B"
+        for index in _covered(words, entity):
+            tags[index] = f"{prefix}-{entity['label']}"
+            prefix = "I"
     return tags
 
 
 def _covered(words: list[tuple[int, int]], entity: Row) -> list[int]:
-    """Places of the words that the span touches."""
-    return [place for place, (a, b) in enumerate(words) if a < entity["end"] and b > entity["start"]]
+    """Indices of the words that the span touches."""
+    return [index for index, (start, end) in enumerate(words) if start < entity["end"] and end > entity["start"]]
 
 
 def span_problems(text: str, entities: list[Row]) -> Iterator[str]:
-    """Sentences on spans that no tags can stand for."""
-    words, last, taken = split_words(text), -1, -1
-    for entity in sorted(entities, key=lambda one: (one["start"], one["end"])):
-        inside = _covered(words, entity)
+    """Why tags cannot represent the spans, a sentence for each span."""
+    words, last_end, last_word = split_words(text), -1, -1
+    for entity in sorted(entities, key=_start_and_end):
+        covered = _covered(words, entity)
         if not 0 <= entity["start"] < entity["end"] <= len(text):
-            yield "a span lies outside of its text, or holds nothing"
+            yield "a span is empty or outside of its text"
         elif not entity["label"]:
             yield "a span has no label"
-        elif not inside:
-            yield "a span holds blanks alone"
-        elif entity["start"] < last:
-            yield "spans lie over each other, which no tags can stand for"
-        elif inside[0] <= taken:
-            yield "two spans share a word, which one tag cannot stand for"
-        last, taken = max(last, entity["end"]), max(taken, *inside, -1)
+        elif not covered:
+            yield "a span holds only blanks"
+        elif entity["start"] < last_end:
+            yield "spans overlap, which tags cannot represent"
+        elif covered[0] <= last_word:
+            yield "two spans share a word, which can have only one tag"
+        last_end, last_word = max(last_end, entity["end"]), max(last_word, *covered, -1)
+
+
+def _start_and_end(entity: Row) -> tuple[int, int]:
+    return entity["start"], entity["end"]
 
 
 def cuts_words(text: str, entities: list[Row]) -> bool:
-    """Whether a span begins or ends within a word."""
-    borders = {border for span in split_words(text) for border in span}
-    blanks = {place for place, sign in enumerate(text) if sign.isspace()}
-    return any(not {one["start"], one["end"]} <= borders | blanks for one in entities)
+    """Whether a span starts or ends within a word."""
+    borders: set[int] = set()
+    for word in split_words(text):
+        borders.update(word)
+    # A span may also include blanks at its ends.
+    for index, character in enumerate(text):
+        if character.isspace():
+            borders.add(index)
+    return any(not borders.issuperset(_start_and_end(entity)) for entity in entities)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from ... import _upstream
 from ...errors import ConfigError, nearest
 from ...log import log
-from ...recipe import Recipe
+from ...recipe import Recipe, writes_in_evaluation
 from ..directory import quiet
 from ..heads import heads as heads_of
 from ..heads import modules_below_base
 from ..loading import LoadedModel
-from .settings import VIRTUAL_TOKENS, AdapterSettings
+from .settings import VIRTUAL_TOKENS, AdapterSettings, task_type
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def add(loaded: LoadedModel, recipe: Recipe, lora: bool | Mapping[str, Any]) -> PreTrainedModel:
     """Freeze the model except for adapters, its head, and the modules that were not in the checkpoint.
 
-    PEFT's table of heads lacks most architectures: a head that it does not know stays frozen and random, and is not
-    saved. Heads from the checkpoint are trained as well.
+    PEFT's table of heads does not contain most architectures: a head that it does not know stays frozen and random,
+    and is not saved. Heads from the checkpoint are trained as well.
 
     Args:
         loaded: The model with its head, and what of it is new.
@@ -61,7 +61,7 @@ def _default_keywords(
     loaded: LoadedModel, recipe: Recipe, settings: AdapterSettings, trained_whole: list[str]
 ) -> dict[str, Any]:
     """Keywords of the method's config that the user need not give."""
-    keywords: dict[str, Any] = {"task_type": recipe.lora, "modules_to_save": trained_whole or None}
+    keywords: dict[str, Any] = {"task_type": task_type(recipe), "modules_to_save": trained_whole or None}
     # So that the adapter is later put onto the same base, whatever its author uploads in the meantime.
     keywords["revision"] = loaded.commit
     if settings.is_prompt_learning:
@@ -97,7 +97,7 @@ def without_shared(model: PreTrainedModel, names: list[str]) -> list[str]:
     """The modules, or those of their parts, that share no weights with other modules.
 
     A copy of a shared weight, such as the embeddings of a language model, would be trained and then lost, because
-    saving ties it to the other one again.
+    saving ties it to the original again.
     """
     shared = _shared_weights(model)
     modules = modules_below_base(model)
@@ -228,7 +228,7 @@ def _try_virtual_tokens(model: Any, recipe: Recipe) -> None:
     import torch
 
     batch = dict(recipe.tokenizer(["a"], return_tensors="pt").to(model.device))
-    if recipe.lora == "SEQ_2_SEQ_LM":
+    if writes_in_evaluation(recipe):
         batch["decoder_input_ids"] = batch["input_ids"][:, :1]
     try:
         with torch.no_grad():

@@ -97,7 +97,8 @@ def load(base: str | Mapping[str, Any], recipe: Recipe, path: Path) -> PreTraine
     auto_class = getattr(transformers, recipe.auto_model)
     dtype = torch.bfloat16 if settings.is_quantized else torch.float32
     with as_model_error(name), quiet():
-        shared.setdefault("revision", PeftConfig.from_pretrained(path).revision or "main")
+        # The commit of the training, even if the user named a branch: its author may have uploaded another base since.
+        shared["revision"] = PeftConfig.from_pretrained(path).revision or shared.get("revision", "main")
         # Labels and the rest are those of the training, but the base still has its old number of embeddings.
         config = transformers.AutoConfig.from_pretrained(path / CONFIG)
         config.vocab_size = transformers.AutoConfig.from_pretrained(name, **shared).vocab_size
@@ -145,7 +146,7 @@ def merge_trained(
 
 
 def logits(model: Any, batch: Mapping[str, Any]) -> torch.Tensor:
-    """All logits of a batch in one row, without dropout, on the CPU."""
+    """All logits of a batch as one flat tensor, without dropout, on the CPU."""
     import torch
 
     return torch.cat([values.flatten() for values in outputs(model, batch).values()])
@@ -189,7 +190,7 @@ def check_saved(
         with quiet():
             model = _load_saved(kind, config, recipe, path)
             saved, limit = logits(model, batch), tolerance(model, expected, recipe)
-        # A head of another size gives another number of logits.
+        # Another number of logits means another head.
         difference = float((saved - expected).abs().max()) if len(saved) == len(expected) else float("inf")
         if not difference <= limit:  # also where it is NaN
             raise ModelError(

@@ -48,6 +48,14 @@ _RESERVED = frozenset(
 )
 
 
+_TASK_TYPES = {
+    "AutoModelForSequenceClassification": "SEQ_CLS",
+    "AutoModelForTokenClassification": "TOKEN_CLS",
+    "AutoModelForSeq2SeqLM": "SEQ_2_SEQ_LM",
+    "AutoModelForCausalLM": "CAUSAL_LM",
+}
+
+
 @dataclass(frozen=True)
 class AdapterSettings:
     """The adapters that a run trains.
@@ -87,6 +95,14 @@ class AdapterSettings:
         return int(self.keywords.get("num_virtual_tokens", VIRTUAL_TOKENS))
 
 
+def task_type(recipe: type[Recipe] | Recipe) -> str | None:
+    """Task type that PEFT knows a task by; None for tasks without one, and for those that its classes break.
+
+    Its class for question answering forgets token types, in training alone.
+    """
+    return _TASK_TYPES.get(recipe.auto_model)
+
+
 def method_of(lora: bool | Mapping[str, Any]) -> str:
     """Name of the PEFT method in `RunConfig.lora`."""
     settings = AdapterSettings.of(lora)
@@ -113,7 +129,7 @@ def problems(lora: bool | Mapping[str, Any], recipe: type[Recipe]) -> list[str]:
     if method not in configs:
         why = f"; {_UNSUPPORTED[method]}" if method in _UNSUPPORTED else nearest(method, configs)
         return [f"lora.peft_type: found {method}, expected one of {', '.join(configs)}{why}"]
-    if settings.is_prompt_learning and recipe.lora not in _PROMPT_TASK_TYPES:
+    if settings.is_prompt_learning and task_type(recipe) not in _PROMPT_TASK_TYPES:
         return [f"lora.peft_type: {method} does not fit {recipe.task}; use LORA, IA3 or another method that is merged"]
     types = typing.get_type_hints(configs[method])
     known = [f"lora.{name}" for name in types]

@@ -1,4 +1,4 @@
-"""What others may see of settings: ids and addresses, and nothing of this machine."""
+"""What others may see of the settings: Hub ids and addresses, and no path of this machine."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from hfrecipes.hub.names import clean, hub_name, origin, portable
         ("s3://bucket/a/rows.csv", "s3://bucket/a/rows.csv"),
     ],
 )
-def test_places_are_reduced_to_their_last_name(given, shown):
+def test_paths_are_reduced_to_their_last_part(given, shown):
     assert portable(RunConfig(task="chat", dataset=given)).dataset == shown
     assert portable(RunConfig(task="chat", dataset={"train": given})).dataset == {"train": shown}
     files = portable(RunConfig(task="chat", dataset={"path": "csv", "data_files": [given]})).dataset["data_files"]
     assert files == [shown]
 
 
-def test_a_folder_that_is_there_is_a_place_and_no_id(tmp_path, monkeypatch):
+def test_an_existing_folder_is_a_path_and_no_hub_id(tmp_path, monkeypatch):
     (tmp_path / "clients" / "base").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     config = RunConfig(task="chat", model="clients/base", dataset="clients/rows")
@@ -42,20 +42,20 @@ def test_a_folder_that_is_there_is_a_place_and_no_id(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["me/model", "gpt2", "me/model-v1.0_x"])
-def test_ids_of_the_hub_are_known(name):
+def test_hub_ids_are_recognized(name):
     assert hub_name(name) == name
 
 
 @pytest.mark.parametrize("name", ["data/*.csv", "a/b/c", "pkg://a/b", r"C:\x", "", None, 5, "./a", "~/a", "a b/c"])
-def test_other_names_are_no_ids(name):
+def test_other_names_are_no_hub_ids(name):
     assert hub_name(name) is None
 
 
-def test_a_format_is_no_dataset_of_the_hub():
+def test_a_file_format_is_no_dataset_of_the_hub():
     assert origin(RunConfig(task="chat", dataset={"path": "csv", "data_files": "a.csv"}))["dataset"] is None
 
 
-def test_keys_and_folders_of_this_machine_are_left_out():
+def test_credentials_and_local_folders_are_left_out():
     model = {"path": "me/base", "revision": "v1", "cache_dir": "/x/cache", "local_files_only": True}
     dataset = {"path": "me/rows", "storage_options": {"key": "1", "secret": "2"}}
     shown = portable(RunConfig(task="chat", model=model, dataset=dataset, hub="me/x", output_dir="/x"))
@@ -64,7 +64,7 @@ def test_keys_and_folders_of_this_machine_are_left_out():
     assert (shown.hub, shown.output_dir) == (None, None)
 
 
-def test_options_stay_as_they_are_and_whole_paths_among_other_settings_do_not():
+def test_options_stay_and_absolute_paths_in_training_and_lora_are_shortened():
     config = RunConfig(
         task="chat",
         options={"prefix": "/summarize: "},

@@ -1,0 +1,51 @@
+"""What is wrong or odd about the answers of a question: no text, or not in the context where they should be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from ..data.shapes import answers as answer_shapes
+from ..metrics._squad import NO_TEXT
+
+Level = Literal["unknown", "untrainable", "note"]
+LEVELS: tuple[Level, ...] = ("unknown", "untrainable", "note")
+
+
+def check_answers(context: str, cell: Any, reference: list[Any] | None) -> Iterator[tuple[Level, str]]:
+    """Level and sentence of each finding.
+
+    Args:
+        context: Text that the answers are in.
+        cell: Answers as the row has them.
+        reference: Texts of the answers, as the task reads them.
+    """
+    # A question without answer, or one whose answers are not known.
+    if not reference:
+        return
+    pairs = answer_shapes.pairs(cell)
+    if reference == NO_TEXT:
+        if pairs:
+            yield "unknown", "an answer has no text"
+        else:
+            yield "unknown", "the question has no answer: options.version_2_with_negative=true allows that"
+        return
+    span = answer_shapes.first_span(context, cell)
+    if len(reference) < len(pairs):
+        yield "untrainable", "one of several answers has no text"
+    elif span is None:
+        # Whitespace in texts often differs, so it is no reason to say that the answer is not there.
+        words = " ".join(context.split())
+        if any(" ".join(text.split()) in words for text in reference):
+            yield "untrainable", "the answer is in the context, but answer_start does not say where"
+        else:
+            yield "untrainable", "the answer is not in the context"
+    if span is not None:
+        starts = []
+        for text, start in pairs:
+            # Whitespace at the start of an answer is no part of its span.
+            starts.append(start + len(text or "") - len((text or "").lstrip()))
+        if max(starts) < 0:
+            yield "note", "answer_start is not given, and was set to the only occurrence of the answer"
+        elif span[0] not in starts:
+            yield "note", "answer_start was wrong, and was set to where the answer is in the context"

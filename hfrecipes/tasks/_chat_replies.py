@@ -1,0 +1,80 @@
+"""Generated replies: prompts, texts of generated ids, and scores."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..data.shapes.dialogues import before_last_reply
+from ..recipe import Measure, Prompt, Row
+from . import _tokens
+from ._causal import CausalWriter
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+class ChatWriter(CausalWriter):
+    """Generates the assistant's next turn, or its last one anew where that is scored."""
+
+    @property
+    def ends(self) -> list[int]:
+        """Tokens that end a turn."""
+        ends: list[int] = self.recipe.template.ends
+        return ends
+
+    def prompts(self, rows: Dataset, *, scored: bool) -> list[Prompt | None]:
+        """The dialogue up to the assistant's turn, without the first exchanges where it is too long."""
+        space = max(1, self.recipe.max_length - self.recipe.max_new_tokens)
+        prompts: list[Prompt | None] = []
+        for dialogue in rows["messages"]:
+            shown = before_last_reply(dialogue, scored=scored)
+            prompt = Prompt(shown[-1]["content"], self.recipe.template.prompt(shown, space)) if shown else None
+            prompts.append(prompt)
+        return prompts
+
+    def decode(self, prompt: Prompt, ids: list[int]) -> Row:
+        """`generated_text` answers `prompt`, the last turn before it."""
+        kept, facts = self.until_end(ids)
+        # While a reply is streamed, its last tokens are still to come.
+        finished = len(kept) < len(ids) or facts["at_limit"]
+        text = self.recipe.template.reply(_tokens.text_of(self.recipe, kept), finished=finished)
+        return {"prompt": prompt.text, "generated_text": text, **facts}
+
+
+def measure(predictions: list[Row], references: list[str], *, characters: bool) -> tuple[Measure, dict[str, str]]:
+    """ROUGE-L, chrF and lengths of generated replies.
+
+    Args:
+        predictions: With `generated_text`.
+        references: One per prediction.
+        characters: Whether ROUGE counts words of any script.
+
+    Returns:
+        The metrics as a function of weights, and the signature of chrF.
+    """
+    from ..metrics import _text
+
+    texts: list[str] = []
+    wanted: list[list[str]] = []  # the scorers take several references per row
+    for prediction, reference in zip(predictions, references, strict=True):
+        texts.append(prediction["generated_text"])
+        wanted.append([reference])
+    values = {"rougeL": _text.rouge(texts, wanted, letters=characters)["rougeL"]}
+    if "at_limit" in predictions[0]:  # the baseline does not tell it
+        values["generated_tokens"], values["at_limit"] = _tokens.columns_of(
+            predictions, ("generated_tokens", "at_limit")
+        )
+    corpus = _text.Corpus(texts, wanted, names=["chrf"])
+    return partial(_measure, values, corpus), corpus.signatures
+
+
+def _measure(values: dict[str, np.ndarray], corpus: Any, weights: np.ndarray) -> dict[str, np.ndarray]:
+    weights = weights.astype(np.float64)
+    drawn = weights.sum(1)
+    # A resample may have none of the rows with a generated reply.
+    drawn = np.where(drawn > 0, drawn, np.nan)
+    means = {name: weights @ column / drawn for name, column in values.items()}
+    return {"rougeL": means.pop("rougeL"), **corpus.measure(weights), **means}

@@ -1,0 +1,111 @@
+"""Windows of a question and its context, and the tokens of the answer in each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..data.shapes import answers as answer_shapes
+from ..models.tokenizing import windows
+from ..recipe import IGNORED, Recipe
+from ._shorten import shorten
+
+LONGEST_QUESTION = 64  # tokens that are kept of a question, as in the baselines of SQuAD
+NO_ANSWER: tuple[()] = ()  # span of a question without answer
+AnswerSpan = tuple[int, int] | tuple[()]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of the context, with the whole question."""
+
+    row: int
+    """Index of the row."""
+    is_first: bool
+    """Whether the context starts in it."""
+    is_last: bool
+    """Whether the context ends in it."""
+    first_token: int
+    """Index of the first token of the context."""
+    starts: np.ndarray
+    """First character of each token of the context, (tokens,)."""
+    ends: np.ndarray
+    """Character after each token of the context, (tokens,)."""
+
+    @property
+    def context(self) -> list[int]:
+        """First and last token of the context."""
+        return [self.first_token, self.first_token + len(self.starts) - 1]
+
+    def label(self, span: AnswerSpan | None) -> list[int]:
+        """First and last token of the answer; token 0 twice, as in the baselines of SQuAD, where the window has none.
+
+        Args:
+            span: Characters of the answer, `NO_ANSWER`, or None where it is not known.
+        """
+        if span is None:
+            return [IGNORED, IGNORED]
+        # Characters without a token, such as a zero width space, may be outside of the first and the last window.
+        answer = answer_shapes.target(span or None, self.starts, self.ends, opens=self.is_first, closes=self.is_last)
+        if answer is None:
+            return [0, 0]
+        first, last = answer
+        if first == answer_shapes.UNKNOWN:
+            return [IGNORED, IGNORED]
+        return [self.first_token + first, self.first_token + last]
+
+
+def question_windows(
+    recipe: Recipe, questions: list[str], contexts: list[str], *, stride: int
+) -> tuple[Any, list[bool]]:
+    """Tokens of all windows, as the tokenizer returns them, and whether each question was truncated.
+
+    Args:
+        recipe: The task, with its tokenizer.
+        questions: One per row.
+        contexts: One per row.
+        stride: Tokens that neighbouring windows share, at most half of those that are left for the context.
+    """
+    longest = min(LONGEST_QUESTION, recipe.max_length // 2)
+    kept, truncated = [], []
+    for question in questions:
+        # Some questions of SQuAD start with spaces, which some tokenizers make tokens of.
+        question = question.lstrip()
+        kept.append(shorten(recipe, question, longest, keep="start"))
+        truncated.append(len(kept[-1]) < len(question))
+    room = recipe.max_length - longest - recipe.tokenizer.num_special_tokens_to_add(pair=True)
+    stride = max(0, min(stride, room // 2))
+    return windows(recipe, kept, contexts, stride=stride, truncation="only_second"), truncated
+
+
+def context_windows(tokens: Any) -> Iterator[Window]:
+    """What is known of each window.
+
+    Args:
+        tokens: What `question_windows` gave.
+    """
+    rows = tokens["overflow_to_sample_mapping"]
+    for index, row in enumerate(rows):
+        # 0 is the question, 1 the context, None a special token.
+        texts = tokens.sequence_ids(index)
+        indices = [token for token, text in enumerate(texts) if text == 1]
+        offsets = np.array(tokens["offset_mapping"][index], dtype=np.int32)[indices].reshape(-1, 2)
+        yield Window(
+            row=row,
+            is_first=rows[index - 1 : index] != [row],
+            is_last=rows[index + 1 : index + 2] != [row],
+            first_token=indices[0] if indices else 0,
+            starts=offsets[:, 0],
+            ends=offsets[:, 1],
+        )
+
+
+def tokens_after_context(recipe: Recipe) -> int:
+    """Number of special tokens after the context; 1 before there is a tokenizer."""
+    if recipe.tokenizer is None:
+        return 1
+    texts: list[int | None] = recipe.tokenizer("a", "a").sequence_ids()
+    return texts[::-1].index(1)
