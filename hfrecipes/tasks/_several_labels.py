@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import calibration, losses
-from ..data.shapes.labels import are_vectors, is_missing, label_name
+from ..data.shapes.labels import are_indicators, is_missing, label_name
 from ..recipe import HIGHER, LOWER, Finding, Measure, Metric, Row, detail
 from ._named_labels import NamedLabels
 
@@ -71,7 +71,7 @@ class SeveralLabels(NamedLabels):
         return ""
 
     def _check_all(self, values: list[Any]) -> Iterator[Finding]:
-        if are_vectors(values):
+        if are_indicators(values):
             yield Finding("error", "label is a vector of 0 and 1; give lists of names", range(len(values)))
         else:
             yield from super()._check_all(values)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from .. import losses
-from ..data.shapes.labels import any_list, are_decimals, is_missing
+from ..data.shapes.labels import MULTI, REGRESSION, SINGLE, ProblemType, any_list, is_missing, problem_type_of
 from ..errors import ConfigError
 from ..models.tokenizing import tokenize
 from ..recipe import Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row
@@ -23,10 +23,6 @@ from ._several_labels import SeveralLabels
 if TYPE_CHECKING:
     from datasets import Dataset
 
-ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
-SINGLE: ProblemType = "single_label_classification"
-MULTI: ProblemType = "multi_label_classification"
-REGRESSION: ProblemType = "regression"
 LabelKind = OneLabel | SeveralLabels | NumberLabels
 LABEL_KINDS: dict[str, type[LabelKind]] = {SINGLE: OneLabel, MULTI: SeveralLabels, REGRESSION: NumberLabels}
 
@@ -128,7 +124,9 @@ print(classify("{text}", top_k=None))
         values = [value for value in train["label"] if not is_missing(value)]
         is_guess = self.problem_type is None
         if self.problem_type is None:
-            self.problem_type = self._guess_problem_type(values)
+            # Where the dataset names its classes, cells are names even if they look like numbers.
+            has_class_names = bool(self.labels) and not any_list(values)
+            self.problem_type = SINGLE if has_class_names else problem_type_of(values)
         described = self.label_kind.infer_labels(values)
         # A fact of the class for all tasks but this one, where the labels decide what the model does.
         self.card = replace(self.card, purpose=self.label_kind.purpose)  # type: ignore[misc]
@@ -136,13 +134,6 @@ print(classify("{text}", top_k=None))
             return []
         hint = "; options.problem_type changes that" if is_guess else ""
         return [f"labels: {described}{hint}"]
-
-    def _guess_problem_type(self, values: list[Any]) -> ProblemType:
-        """Lists are several labels, numbers that are not all whole are numbers, everything else is one label."""
-        if any_list(values):
-            return MULTI
-        # Where the dataset names its classes, cells are names even if they look like numbers.
-        return REGRESSION if not self.labels and are_decimals(values) else SINGLE
 
     def use_label_counts(self, counts: Mapping[str, int], rows: int) -> list[str]:
         """Check the class weights, and describe them."""
