@@ -152,7 +152,8 @@ def test_every_interval_holds_its_score_and_stays_within_what_the_score_can_be(t
     rows = datasets.Dataset.from_list([recipe.samples[place % len(recipe.samples)] for place in range(12)])
     recipe.infer_labels(rows)
     references = [recipe.reference(row) for row in rows]
-    found = scoring.scores(recipe, recipe.baseline_predictions(rows, recipe.baseline(rows)), references, seed=0, groups=[0, 1, 2] * 4)
+    predictions = recipe.baseline_predictions(rows, recipe.baseline(rows))
+    found = scoring.scores(recipe, predictions, references, seed=0, groups=[0, 1, 2] * 4)
     for name, entry in found.items():
         if np.isfinite(entry.value):
             low, high = entry.ci95

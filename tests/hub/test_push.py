@@ -321,7 +321,7 @@ def test_every_task_is_loaded_by_id_in_a_fresh_process_and_its_card_is_valid(hub
             card = Path(hf_hub_download(name, "README.md")).read_text()
             assert validate(card) == ([], []), name
             head = front_matter(card)
-            assert head["pipeline_tag"] == (kind.pipeline_tag or task)
+            assert head["pipeline_tag"] == (kind.card.pipeline_tag or task)
             assert "base_model" not in head, "others cannot use a local folder"
             assert "datasets" not in head
             assert head["model-index"][0]["results"]

@@ -596,7 +596,7 @@ def test_what_the_user_says_behind_the_last_reply_is_left_out():
 
 def test_where_nothing_fits_the_option_to_raise_is_named(tiny_llama):
     rows = [{"messages": said("word " * 60, f"Hello {place}")} for place in range(20)]
-    with pytest.raises(DataError, match="train: no row fits into max_length=16, so there is nothing to train on: increase max_length"):
+    with pytest.raises(DataError, match="no row fits into max_length=16, so there is nothing to train on: increase"):
         hfrecipes.check("chat", dataset=rows, model=tiny_llama, max_length=16)
 
 
