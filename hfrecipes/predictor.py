@@ -29,6 +29,7 @@ from .models.directory import ADAPTER, is_adapter, save
 from .recipe import Finding, Recipe, arguments_name, file_formats, input_columns, option_types, text_column
 from .registry import find, tasks
 from .run_folder import RunInfo
+from .settings import ModelSettings
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -312,7 +313,7 @@ def merge(path: str | os.PathLike[str], destination: Path) -> None:
         raise ModelError(f"{path}: there is nothing to merge, it holds a whole model")
     predictor = _load(folder, is_foreign)
     if adapters.is_adapted(predictor.trainer.model):
-        raise ModelError(f"{path} was trained with {adapters.method_of(predictor.config.lora)}, which cannot be merged")
+        raise ModelError(f"{path} was trained with {_method(predictor.config)}, which cannot be merged")
     files = save(predictor.trainer.model, predictor.recipe.tokenizer, destination)
     for name in (run_folder.RECIPE, run_folder.METRICS, run_folder.CARD, run_folder.BASELINE):
         for source in (run / name, folder / name):
@@ -326,19 +327,24 @@ def merge(path: str | os.PathLike[str], destination: Path) -> None:
         replace(info, files=files).write(destination)
 
 
+def _method(config: RunConfig) -> str:
+    """Name of the PEFT method that the run was trained with."""
+    return "LORA" if config.adapter is None else config.adapter.method
+
+
 def _load(folder: Path, is_foreign: bool) -> Predictor:
     run = folder
     # Some methods of PEFT leave nothing to merge, and so no whole model.
     if is_adapter(folder / ADAPTER) and not (folder / "config.json").exists():
         folder = folder / ADAPTER
     config, recipe = _settings(folder, is_foreign)
-    base = model_path(config) or ""
-    if is_foreign and is_adapter(folder) and not (hub_name(base) or base.startswith("pkg://")):
-        raise ModelError(f"this adapter names the base {base}, which is none that others can load")
-    trusted = isinstance(config.model, dict) and bool(config.model.get("trust_remote_code"))
-    here = replace(config, model={"path": str(folder), "trust_remote_code": trusted})
+    name = model_path(config) or ""
+    if is_foreign and is_adapter(folder) and not (hub_name(name) or name.startswith("pkg://")):
+        raise ModelError(f"this adapter names the base {name}, which is none that others can load")
+    base = config.base if config.model else ModelSettings("", {})
+    here = replace(config, model={"path": str(folder), "trust_remote_code": base.trust_remote_code})
     bind_trained_tokenizer(recipe, here)
-    model = trained_model(recipe, here, config.model, folder)
+    model = trained_model(recipe, here, base, folder)
     return Predictor(recipe, trainer_for_prediction(here, recipe, model, folder), here, run)
 
 

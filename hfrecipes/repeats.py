@@ -13,11 +13,11 @@ import numpy as np
 from . import run_folder
 from .config import RunConfig
 from .data.checks import written_reference
-from .data.splits import FoldSettings
 from .errors import nearest
 from .evaluation import scoring
 from .evaluation.scoring import Score, Scores
 from .recipe import Recipe
+from .settings import FoldSettings
 
 OUT_OF_FOLD = "out_of_fold"  # beside the splits: all rows together, each scored once
 _KEYS = ("n_splits", "groups", "fold")
@@ -33,39 +33,39 @@ def are_wanted(config: RunConfig) -> bool:
 
 def problems(config: RunConfig) -> list[str]:
     """Sentences on settings that describe no runs."""
-    found = _seed_problems(config.seeds)
+    sentences = _seed_problems(config.seeds)
     if config.folds is not None:
-        found = _fold_problems(config.folds) + found
+        sentences = _fold_problems(config.folds) + sentences
     if config.seeds and config.folds is not None:
-        found.append("folds and seeds: give one of them")
+        sentences.append("folds and seeds: give one of them")
     if config.hub and are_wanted(config):
-        found.append("hub: several runs do not make one model to push; push the one you choose:  hfrecipes push")
-    return found
+        sentences.append("hub: several runs do not make one model to push; push the one you choose:  hfrecipes push")
+    return sentences
 
 
 def _fold_problems(folds: int | Mapping[str, Any]) -> list[str]:
     keys = folds if isinstance(folds, Mapping) else {}
-    found = [f"unknown setting folds.{key}{nearest(key, _KEYS)}" for key in keys if key not in _KEYS]
+    sentences = [f"unknown setting folds.{key}{nearest(key, _KEYS)}" for key in keys if key not in _KEYS]
     settings = FoldSettings.of(folds)
     number: Any = settings.n_splits if settings is not None else None
     fold: Any = settings.fold if settings is not None else None
     if not isinstance(number, int) or number < 2:
-        found.append(f"folds: found {number}, expected 2 or more")
+        sentences.append(f"folds: found {number}, expected 2 or more")
     elif fold is not None and not (isinstance(fold, int) and 1 <= fold <= number):
-        found.append(f"folds.fold: found {fold}, expected a number from 1 to {number}")
-    return found
+        sentences.append(f"folds.fold: found {fold}, expected a number from 1 to {number}")
+    return sentences
 
 
 def _seed_problems(seeds: Sequence[int]) -> list[str]:
-    found = []
+    sentences = []
     if seeds and len(set(seeds)) < 2:
-        found.append(f"seeds: found {list(seeds)}, expected two or more that differ; for one, seed={seeds[0]}")
-    return found + [f"seeds: found {seed}, expected 0 or more" for seed in seeds if seed < 0]
+        sentences.append(f"seeds: found {list(seeds)}, expected two or more that differ; for one, seed={seeds[0]}")
+    return sentences + [f"seeds: found {seed}, expected 0 or more" for seed in seeds if seed < 0]
 
 
 def names(config: RunConfig) -> list[str]:
     """Names of the folders of all runs, whether this command carries out each of them or one."""
-    settings = FoldSettings.of(config.folds)
+    settings = config.cross_validation
     if settings is None:
         return [f"seed-{seed}" for seed in config.seeds]
     return [f"fold-{fold}" for fold in range(1, settings.n_splits + 1)]
@@ -73,7 +73,7 @@ def names(config: RunConfig) -> list[str]:
 
 def parts(config: RunConfig) -> dict[str, RunConfig]:
     """Settings of each run of this command, by the name of its folder."""
-    settings = FoldSettings.of(config.folds)
+    settings = config.cross_validation
     if settings is None:
         return {f"seed-{seed}": _with_seed(replace(config, seeds=[]), seed) for seed in config.seeds}
     folds = [settings.fold] if settings.fold is not None else range(1, settings.n_splits + 1)

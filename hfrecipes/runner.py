@@ -20,10 +20,9 @@ from .evaluation import scoring
 from .evaluation.evaluate import Predicted, log_samples, predict_splits, score_splits
 from .evaluation.scoring import Scores
 from .hub import checkpoints
-from .hub.card import facts, write_card
+from .hub.card import front_matter, write_card
 from .hub.client import preflight
 from .hub.push import push_run
-from .hub.settings import keywords
 from .log import is_main, log
 from .models import adapters, directory, hardware
 from .models.binding import model_inputs, pass_loss_inputs, remember
@@ -123,8 +122,8 @@ def run_settings(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> 
         result = _reload(plan)
     else:
         result = _carry_out(plan)
-    if plan.config.hub and is_main():
-        log(f"pushed to {push_run(plan.path, plan.config)}")
+    if plan.config.push is not None and is_main():
+        log(f"pushed to {push_run(plan.path, plan.config, plan.config.push)}")
     return result
 
 
@@ -191,18 +190,20 @@ def _summarize(path: Path, paths: list[Path], plan: Plan, config: RunConfig) -> 
 
 def _checked_push(plan: Plan) -> Plan:
     """The plan with the full name of the repository, after it is seen that the push will be allowed."""
-    if not plan.config.hub or not is_main():
+    push = plan.config.push
+    if push is None or not is_main():
         return plan
-    name = preflight(plan.config, facts(plan.config, plan.recipe, plan.info.origin))
-    return replace(plan, config=replace(plan.config, hub={**keywords(plan.config.hub), "repo_id": name}))
+    name = preflight(push, front_matter(plan.recipe, plan.info.origin, adapter=plan.config.adapter, push=push))
+    return replace(plan, config=replace(plan.config, hub=replace(push, repo_id=name).as_dict()))
 
 
 def _carry_out(plan: Plan) -> Result:
     """Train, score and save."""
     start = time.perf_counter()
-    wants_checkpoints = keywords(plan.config.hub).get("every") and is_main()
-    if wants_checkpoints and checkpoints.fetch(plan.path, plan.config, plan.info.data):
-        run_folder.begin(plan.path, plan.config, plan.info)
+    push = plan.config.push
+    if push is not None and push.every and is_main():
+        if checkpoints.fetch(plan.path, plan.config, push, plan.info.data):
+            run_folder.begin(plan.path, plan.config, plan.info)
     job = make_job(plan)
     # A run that was interrupted has been rehearsed before.
     if run_folder.last_checkpoint(plan.path) is None:
@@ -225,10 +226,11 @@ def _train(job: Job) -> None:
 def _pushed_meanwhile(job: Job) -> Iterator[None]:
     """Push checkpoints to the Hub while the training continues, where the settings ask for it."""
     plan = job.plan
-    if not keywords(plan.config.hub).get("every"):
+    push = plan.config.push
+    if push is None or not push.every:
         yield
         return
-    pushed = checkpoints.Checkpoints(plan.path, plan.config, plan.info.data)
+    pushed = checkpoints.Checkpoints(plan.path, plan.config, push, plan.info.data)
     job.trainer.add_callback(checkpoints.callback(pushed, job.trainer))
     try:
         yield
@@ -272,7 +274,7 @@ def _finish(job: Job, start: float, *, saves: bool = True) -> Result:
         remember(recipe, trainer.model)
         directory.save_config(trainer.model, plan.path)
     baseline = recipe.baseline(plan.data.splits["train"])
-    has_lora = bool(plan.config.lora)
+    has_lora = plan.config.adapter is not None
     scored = score_splits(inference, predicted, baseline, metrics=plan.config.metrics, lora=has_lora)
     if is_writer:
         info = replace(

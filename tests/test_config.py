@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from hfrecipes.config import (
     RunConfig,
-    local_path,
     merge,
     parse_overrides,
     place_bare_keys,
@@ -22,6 +21,7 @@ from hfrecipes.config import (
 )
 from hfrecipes.errors import ConfigError, MissingPackageError, ModelError, NotFoundError
 from hfrecipes.recipe import option_types
+from hfrecipes.settings import local_path
 from hfrecipes.tasks.text_classification import TextClassification
 from hfrecipes.yaml12 import format_value, parse_value
 

@@ -89,10 +89,10 @@ def test_the_graph_of_imports_is_read_from_the_tree():
     assert "hfrecipes.errors" in modules["hfrecipes.config"]
     assert "hfrecipes.data.conll" in modules["hfrecipes.data.files"], "from . import conll"
     assert "hfrecipes.registry" in modules["hfrecipes.cli"], "from . import registry"
-    assert "hfrecipes.config" in modules["hfrecipes.data.sources"], "from ..config import local_path"
+    assert "hfrecipes.settings" in modules["hfrecipes.data.sources"], "from ..settings import local_path"
     assert "hfrecipes.hub.push" in modules["hfrecipes.cli"], "inside a function"
     assert "hfrecipes.runner" in modules["hfrecipes"], "for type checkers"
-    assert "hfrecipes.config" in rooms["hfrecipes.data"]
+    assert "hfrecipes.settings" in rooms["hfrecipes.data"]
     assert not rooms["hfrecipes.errors"]
 
 

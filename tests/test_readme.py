@@ -18,11 +18,11 @@ import pytest
 from click.testing import CliRunner
 
 from hfrecipes.cli import main
-from hfrecipes.config import local_path
 from hfrecipes.data import sources
 from hfrecipes.evaluation import scoring
 from hfrecipes.models import directory
 from hfrecipes.registry import find, tasks
+from hfrecipes.settings import local_path
 from hfrecipes.training import plan
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -18,7 +18,7 @@ from .checks import check_rows, references, scored_as_wrong
 from .columns import check_lists, columns_of_split, find_columns, further_references, normalize_columns, rename
 from .rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows, with_groups
 from .sources import by_position, read
-from .splits import FoldSettings, choose_splits, draw_validation, limit, log_splits, take_fold
+from .splits import choose_splits, draw_validation, limit, log_splits, take_fold
 
 FROM_PYTHON = "(rows given from Python)"
 FEW, SHOWN = 20, 12  # rows of a label that are few; labels that are listed
@@ -83,7 +83,7 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
         splits[split] = rename(parts[name], names, kind, split)
         check_lists(splits[split], columns, kind)
     _log_columns(columns, train.column_names)
-    folds = FoldSettings.of(config.folds)
+    folds = config.cross_validation
     if folds is not None and folds.groups:
         splits["train"] = with_groups(splits["train"], train, str(folds.groups))
     return drop_empty_references(name_classes(Data(splits, columns, chosen), kind), kind)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _upstream
-from ..config import local_path
 from ..errors import ConfigError, DataError, HFRecipesError, NotFoundError, nearest
 from ..log import log
+from ..settings import local_path
 from .cache import content_key
 from .files import SUFFIXES, cache_folder, read_file, read_lines
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,25 +82,6 @@ def limit(data: Data, config: RunConfig) -> Data:
 
 
 # --- a validation split, and folds -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class FoldSettings:
-    """What `folds` asks for."""
-
-    n_splits: int
-    groups: str | None = None
-    """Column of which rows with equal cells stay in the same fold."""
-    fold: int | None = None
-    """Number of the only fold to run, from 1; None for all of them."""
-
-    @classmethod
-    def of(cls, folds: int | Mapping[str, Any] | None) -> FoldSettings | None:
-        """The settings as the user writes them; None for none."""
-        if folds is None:
-            return None
-        keywords: dict[str, Any] = {"n_splits": 5, **folds} if isinstance(folds, Mapping) else {"n_splits": folds}
-        return cls(**{name: keywords[name] for name in ("n_splits", "groups", "fold") if name in keywords})
 
 
 def draw_validation(data: Data, recipe: Recipe, seed: int) -> Data:
@@ -180,7 +161,7 @@ def take_fold(data: Data, recipe: Recipe, config: RunConfig) -> Data:
     Raises:
         DataError: There are fewer groups, or rows, than folds.
     """
-    settings = FoldSettings.of(config.folds)
+    settings = config.cross_validation
     if settings is None:
         return data
     rows = data.splits["train"]

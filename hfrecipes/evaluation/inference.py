@@ -33,7 +33,9 @@ class InferenceSettings:
 
     batch_size: int
     seed: int
-    """Seed of the order of batches, and of texts that are drawn for scores."""
+    """Seed of texts that are drawn for scores."""
+    order_seed: int
+    """Seed of the order of batches."""
     group_by_length: bool
     """Whether rows of similar length share a batch."""
     precision: str | None
@@ -56,10 +58,11 @@ class InferenceSettings:
         for name in ("num_workers", "multiprocessing_context", "prefetch_factor"):
             if f"dataloader_{name}" in known:
                 workers[name] = known[f"dataloader_{name}"]
-        seed = known.get("data_seed")
+        seed = known.get("seed", 42)
         return cls(
             batch_size=known["per_device_eval_batch_size"],
-            seed=known.get("seed", 42) if seed is None else seed,
+            seed=seed,
+            order_seed=seed if known.get("data_seed") is None else known["data_seed"],
             group_by_length=known.get("train_sampling_strategy", "group_by_length") == "group_by_length",
             precision=mixed_precision(training),
             full_precision=next((kind for kind in ("bf16", "fp16") if known.get(f"{kind}_full_eval")), None),
@@ -116,25 +119,26 @@ def batch_order(features: Dataset, settings: InferenceSettings) -> list[int]:
     from transformers.trainer_pt_utils import LengthGroupedSampler
 
     # The sampler of the Trainer, so that scores after training come from the same batches as those during training.
-    generator = torch.Generator().manual_seed(settings.seed)
+    generator = torch.Generator().manual_seed(settings.order_seed)
     return list(LengthGroupedSampler(settings.batch_size, lengths=features["length"][:], generator=generator))
 
 
-def in_row_order(batches: Sequence[Any], order: Sequence[int]) -> Any:
+def in_row_order(batches: Sequence[Any], order: Sequence[int], filled_to: int | None = None) -> Any:
     """Outputs of batches to one per feature, in their order.
 
     Args:
         batches: Numpy arrays, or tuples of them, of which the first dimension is that of the features.
         order: Index of the feature of each output.
+        filled_to: Number of outputs where several processes of the Trainer fill the last batch with other rows.
 
     Raises:
         ModelError: There is not one output for each feature.
     """
     if isinstance(batches[0], tuple):
-        return tuple(in_row_order(part, order) for part in zip(*batches, strict=True))
+        return tuple(in_row_order(part, order, filled_to) for part in zip(*batches, strict=True))
     sizes = {batch.shape[1:] for batch in batches}
     number = sum(len(batch) for batch in batches)
-    if number < len(order) or (number > len(order) and not _processes()[1] > 1):
+    if number not in (len(order), filled_to):
         raise ModelError(
             f"the model gave {number} outputs for {len(order)} rows, expected one for each: leave "
             "num_return_sequences of its generation_config at 1"

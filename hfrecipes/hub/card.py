@@ -12,13 +12,12 @@ from typing import Any
 
 from ..config import SPLITS, RunConfig, to_yaml
 from ..evaluation.scoring import GAP, Score, Scores, interval, number
-from ..models.adapters import PROMPTS, method_of
 from ..models.directory import ADAPTER
 from ..recipe import Recipe, Row, input_columns, metric_named, option_types
 from ..recipe import example as example_of
 from ..run_folder import CARD, RunInfo
+from ..settings import AdapterSettings, PushSettings
 from .names import model_path, portable
-from .settings import PushSettings
 
 TEMPLATE = Path(__file__).with_name("card.md")
 LISTED = 12  # labels that are listed by name; of the others only the number is given
@@ -45,7 +44,7 @@ def write_card(path: Path, config: RunConfig, recipe: Recipe, scores: Mapping[st
     from huggingface_hub import ModelCard, ModelCardData
 
     texts, origin, example = recipe.card, info.origin, _example(config, recipe)
-    metadata = facts(config, recipe, origin)
+    metadata = front_matter(recipe, origin, adapter=config.adapter, push=config.push)
     results = _results(config, recipe, scores, origin["dataset"])
     # Without config.json there is an adapter alone, which transformers does not load by this snippet.
     is_adapter = not (path / "config.json").exists()
@@ -77,16 +76,11 @@ def write_card(path: Path, config: RunConfig, recipe: Recipe, scores: Mapping[st
     card.save(path / CARD)
 
 
-def facts(config: RunConfig, recipe: Recipe, origin: Mapping[str, str | None]) -> dict[str, Any]:
-    """Front matter of the card of a run; see `front_matter`."""
-    return front_matter(recipe, origin, lora=config.lora, push=PushSettings.of(config.hub))
-
-
 def front_matter(
     recipe: Recipe,
     origin: Mapping[str, str | None],
     *,
-    lora: bool | Mapping[str, Any],
+    adapter: AdapterSettings | None,
     push: PushSettings | None,
 ) -> dict[str, Any]:
     """Front matter of the card as far as it is known before training: keywords of `ModelCardData`.
@@ -94,16 +88,16 @@ def front_matter(
     Args:
         recipe: The task.
         origin: Hub ids of `model` and `dataset`, None where they have none.
-        lora: Settings of the adapter.
+        adapter: The adapters that are trained.
         push: Settings of the push, if there is one; the keys of its `card` replace the ones here, tags are added.
     """
-    method = method_of(lora) if lora else ""
     metadata: dict[str, Any] = {"pipeline_tag": recipe.card.pipeline_tag or recipe.task, "library_name": "transformers"}
     tags = ["hfrecipes"]
     relation = "finetune"
-    if method:
-        tags.append(method.lower())
-    if method in PROMPTS or (push is not None and push.model == "adapter"):
+    if adapter is not None:
+        tags.append(adapter.method.lower())
+    is_adapter_alone = adapter is not None and adapter.is_prompt_learning
+    if is_adapter_alone or (push is not None and push.model == "adapter"):
         metadata["library_name"] = "peft"
         relation = "adapter"
     if origin["model"]:

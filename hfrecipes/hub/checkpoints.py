@@ -15,10 +15,11 @@ from .. import run_folder
 from ..config import RunConfig, read_recipe_file, to_yaml
 from ..errors import HubError
 from ..log import log
+from ..settings import PushSettings
 from .client import as_hub_error, limit_waiting, reason
 from .names import portable
 from .push import link_files
-from .settings import BRANCH, PushSettings
+from .settings import BRANCH
 
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
@@ -38,9 +39,9 @@ class Checkpoints:
     printed at once and does not stop the training; the next push uploads everything that is missing.
     """
 
-    def __init__(self, path: Path, config: RunConfig, data: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, config: RunConfig, settings: PushSettings, data: Mapping[str, Any]) -> None:
         self.path, self.config, self.data = path, config, data
-        self.repo_id = PushSettings.required(config.hub).repo_id
+        self.repo_id = settings.repo_id
         clean_up(path)
         # The lock guards the next two, which the training and the uploading thread both change.
         self.lock = threading.Lock()
@@ -142,12 +143,13 @@ def clean_up(path: Path) -> None:
         shutil.rmtree(stage, ignore_errors=True)
 
 
-def fetch(path: Path, config: RunConfig, data: Mapping[str, Any]) -> bool:
+def fetch(path: Path, config: RunConfig, settings: PushSettings, data: Mapping[str, Any]) -> bool:
     """Download the checkpoints that another machine pushed, if this folder has none; create the branch if missing.
 
     Args:
         path: Folder of the run.
         config: Settings of the run.
+        settings: Settings of the push.
         data: Fingerprint of each split.
 
     Returns:
@@ -158,7 +160,7 @@ def fetch(path: Path, config: RunConfig, data: Mapping[str, Any]) -> bool:
     """
     from huggingface_hub import HfApi, snapshot_download
 
-    api, name = HfApi(), PushSettings.required(config.hub).repo_id
+    api, name = HfApi(), settings.repo_id
     clean_up(path)
     with as_hub_error(f"hub: cannot look for checkpoints in {name}"):
         if BRANCH not in [branch.name for branch in api.list_repo_refs(name).branches]:

@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..config import RunConfig
 from ..errors import HFRecipesError, HubError
 from ..log import log
-from .settings import PushSettings
+from ..settings import PushSettings
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -22,11 +21,11 @@ RETRY_WAITS = (5.0, 30.0)  # seconds before the second and the third attempt
 PUSH_LATER = "; or leave hub out, and push later with  hfrecipes push"
 
 
-def preflight(config: RunConfig, card: Mapping[str, Any]) -> str:
+def preflight(settings: PushSettings, card: Mapping[str, Any]) -> str:
     """Make sure before training that the push will be allowed: card, token, name, permission, visibility.
 
     Args:
-        config: Settings of the run.
+        settings: Settings of the push.
         card: Front matter of the card, as far as it is known.
 
     Returns:
@@ -37,7 +36,6 @@ def preflight(config: RunConfig, card: Mapping[str, Any]) -> str:
     """
     from huggingface_hub import HfApi, ModelCard, ModelCardData
 
-    settings = PushSettings.required(config.hub)
     require_access(settings.repo_id, PUSH_LATER)
     with as_hub_error(f"hub: cannot push to {settings.repo_id}", PUSH_LATER):
         limit_waiting()

@@ -22,7 +22,7 @@ _PATH_WORDS = re.compile("path|file|checkpoint|dir")
 
 def model_path(config: RunConfig) -> str | None:
     """Hub id or folder of the model, for both forms of the `model` setting."""
-    return config.model["path"] if isinstance(config.model, dict) else config.model
+    return config.base.name if config.model else None
 
 
 def origin(config: RunConfig) -> dict[str, str | None]:

@@ -17,15 +17,15 @@ from .. import run_folder
 from ..config import RunConfig, read_config, to_yaml
 from ..errors import ConfigError, ModelError, NotFoundError
 from ..log import log
-from ..models.adapters import PROMPTS, method_of
 from ..models.directory import ADAPTER, CONFIG
 from ..registry import find
 from ..run_folder import RunInfo
+from ..settings import AdapterSettings, PushSettings, push_keywords
 from ..yaml12 import format_value
 from .card import card_for_hub, front_matter, was_edited
 from .client import as_hub_error, repository, require_access, with_retries
 from .names import clean, model_path, portable
-from .settings import BRANCH, PushSettings, keywords
+from .settings import BRANCH
 from .settings import problems as settings_problems
 
 if TYPE_CHECKING:
@@ -65,11 +65,11 @@ def push(path: str | os.PathLike[str], to: str | Mapping[str, Any], **more: Any)
     """
     folder = Path(path)
     _require_run(folder)
-    config = replace(read_config(folder / run_folder.RECIPE), hub={**keywords(to), **more})
+    config = replace(read_config(folder / run_folder.RECIPE), hub={**push_keywords(to), **more})
     sentences = settings_problems(config, _info(folder).origin["model"])
     if sentences:
         raise ConfigError(sentences)
-    return push_run(folder, config)
+    return push_run(folder, config, PushSettings.required(config.hub))
 
 
 def _require_run(path: Path) -> None:
@@ -101,7 +101,7 @@ def _info(path: Path) -> RunInfo:
     return info
 
 
-def push_run(path: Path, config: RunConfig) -> str:
+def push_run(path: Path, config: RunConfig, settings: PushSettings) -> str:
     """Push the run in a folder as its settings say, and return the address of the commit.
 
     Raises:
@@ -109,7 +109,7 @@ def push_run(path: Path, config: RunConfig) -> str:
     """
     from huggingface_hub import HfApi
 
-    settings, api = PushSettings.required(config.hub), HfApi()
+    api = HfApi()
     later = f". To push it later:  {_command(path, settings)}"
     require_access(settings.repo_id, later)
     with as_hub_error(f"hub: the push of {path} failed, but the run is complete", later):
@@ -160,7 +160,7 @@ def _command(path: Path, settings: PushSettings) -> str:
 def _fill_stage(path: Path, stage: Path, config: RunConfig, settings: PushSettings, name: str) -> None:
     """Put the files to be pushed into one folder: large ones as links, settings without local paths."""
     info = _info(path)
-    what = _what_to_push(path, settings.model, config.lora, info.origin["model"])
+    what = _what_to_push(path, settings.model, config.adapter, info.origin["model"])
     # Recorded by the run: from another folder, relative paths could not be told from Hub ids.
     shared = portable(replace(config, **info.shared))
     if what != "adapter":
@@ -172,16 +172,16 @@ def _fill_stage(path: Path, stage: Path, config: RunConfig, settings: PushSettin
         _add_adapter(path / ADAPTER, target, info.tokenizer, shared)
     link_files([path / run_folder.METRICS, path / run_folder.BASELINE], stage)
     recipe = find(config.task)(**config.options)
-    metadata = front_matter(recipe, info.origin, lora=config.lora, push=replace(settings, model=what))
+    metadata = front_matter(recipe, info.origin, adapter=config.adapter, push=replace(settings, model=what))
     card = card_for_hub(path / run_folder.CARD, name, what, metadata)
     (stage / run_folder.CARD).write_text(card, encoding="utf-8")
 
 
-def _what_to_push(path: Path, wanted: str | None, lora: bool | Mapping[str, Any], base: str | None) -> str:
+def _what_to_push(path: Path, wanted: str | None, adapter: AdapterSettings | None, base: str | None) -> str:
     """`merged`, `adapter`, or `both`; the last one only where others can load the base model, of Hub id `base`."""
     if wanted or not (path / ADAPTER).exists():
         return wanted or "merged"
-    if method_of(lora) in PROMPTS:
+    if adapter is not None and adapter.is_prompt_learning:
         return "adapter"
     return "both" if base else "merged"
 

@@ -10,10 +10,10 @@ from ..config import RunConfig
 from ..errors import ConfigError
 from ..log import log
 from ..recipe import Recipe
+from ..settings import ModelSettings
 from . import adapters, heads, loading, regularization
-from .directory import as_model_error, is_adapter, name_and_keywords, quiet
+from .directory import as_model_error, is_adapter, quiet
 from .hardware import parameters
-from .loading import is_quantized
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -29,7 +29,7 @@ def bind_tokenizer(recipe: Recipe, config: RunConfig) -> None:
     recipe.tokenizer, model_config = loading.load_tokenizer(config, recipe.padding_side)
     if recipe.labels:
         recipe.labels = loading.checkpoint_labels(recipe.labels, model_config)
-    loading.fit_length(recipe, model_config, adapters.virtual_tokens(config.lora))
+    loading.fit_length(recipe, model_config, _virtual_tokens(config))
     for sentence in recipe.adapt_to_model(model_config):
         log(sentence)
 
@@ -42,9 +42,14 @@ def bind_trained_tokenizer(recipe: Recipe, config: RunConfig) -> PretrainedConfi
     """
     recipe.tokenizer, model_config = loading.load_tokenizer(config, recipe.padding_side)
     restore(recipe, model_config)
-    loading.fit_length(recipe, model_config, adapters.virtual_tokens(config.lora))
+    loading.fit_length(recipe, model_config, _virtual_tokens(config))
     recipe.adapt_to_model(model_config)
     return model_config
+
+
+def _virtual_tokens(config: RunConfig) -> int:
+    """Tokens that adapters put before each text, and that take room from it."""
+    return 0 if config.adapter is None else config.adapter.virtual_tokens
 
 
 # --- what is saved with the model --------------------------------------------------------------------------------
@@ -93,13 +98,13 @@ def model_to_train(recipe: Recipe, config: RunConfig, seed: int) -> Any:
         recipe.number_scale = heads.learn_numbers(model, mean, heads.unit_of(deviation), loaded.fresh)
     if recipe.freeze is not None:
         regularization.freeze(model, recipe.freeze, loaded.fresh)
-    if config.lora:
-        model = adapters.add(loaded, recipe, config.lora)
+    if config.adapter is not None:
+        model = adapters.add(loaded, recipe, config.adapter)
     _log_size(model, config)
     return pass_loss_inputs(recipe, model)
 
 
-def trained_model(recipe: Recipe, config: RunConfig, base: str | dict[str, Any] | None, folder: Path) -> Any:
+def trained_model(recipe: Recipe, config: RunConfig, base: ModelSettings, folder: Path) -> Any:
     """The model of a run that was saved, an adapter merged into its base.
 
     Args:
@@ -112,22 +117,22 @@ def trained_model(recipe: Recipe, config: RunConfig, base: str | dict[str, Any] 
         ModelError: It could not be loaded.
     """
     with as_model_error(str(folder)), quiet():
-        model = adapters.load(base or "", recipe, folder) if is_adapter(folder) else _whole_model(recipe, config, base)
+        model = adapters.load(base, recipe, folder) if is_adapter(folder) else _whole_model(recipe, config, base)
     model.config.pad_token_id = recipe.tokenizer.pad_token_id
     heads.compute_in_float32(model)
     return pass_loss_inputs(recipe, model)
 
 
-def _whole_model(recipe: Recipe, config: RunConfig, base: Any) -> Any:
+def _whole_model(recipe: Recipe, config: RunConfig, base: ModelSettings) -> Any:
     import torch
     import transformers
 
     # What was too large for float32 in training stays in 16 bits.
-    dtype = torch.bfloat16 if is_quantized(base) else torch.float32
-    name, keywords = name_and_keywords(config)
+    dtype = torch.bfloat16 if base.is_quantized else torch.float32
+    name, keywords = config.base.path, config.base.keywords
     model = getattr(transformers, recipe.auto_model).from_pretrained(name, dtype=dtype, **keywords)
     # The weights of the body were saved in the precision of training.
-    if isinstance(base, Mapping) and "dtype" in base:
+    if "dtype" in base.keywords:
         saved = transformers.AutoConfig.from_pretrained(name, **keywords)
         heads.bring_body_to(model, saved.dtype)
     return model
@@ -137,7 +142,7 @@ def _refuse_half_precision(model: Any, config: RunConfig) -> None:
     """Refuse weights that would round numbers: plain transformers loads all of them in the precision of the body."""
     import torch
 
-    if is_quantized(config.model) or model.dtype in (torch.float16, torch.bfloat16):
+    if config.base.is_quantized or model.dtype in (torch.float16, torch.bfloat16):
         raise ConfigError(
             "model: weights in half precision or less would round the numbers that are learnt: leave dtype "
             "and quantization_config out"
@@ -149,8 +154,9 @@ def _refuse_half_precision(model: Any, config: RunConfig) -> None:
 
 def _log_size(model: Any, config: RunConfig) -> None:
     number = parameters(model)
-    name, _ = name_and_keywords(config)
-    log(f"model: {name}, {number['total']:,} parameters, {number['trained']:,} of them trained ({number['share']:.1%})")
+    log(
+        f"model: {config.base.path}, {number['total']:,} parameters, {number['trained']:,} of them trained ({number['share']:.1%})"
+    )
 
 
 # --- what the loss needs beside the outputs ----------------------------------------------------------------------

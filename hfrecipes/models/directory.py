@@ -5,88 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import _upstream
-from ..config import RunConfig, local_path
-from ..errors import ConfigError, ModelError
+from ..errors import ModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Keywords of `from_pretrained` that tokenizer, config and model all take.
-SHARED_KEYWORDS = ("revision", "subfolder", "trust_remote_code", "code_revision", "cache_dir", "local_files_only")
 ADAPTER = "adapter"  # subfolder of a run's folder
 CONFIG = "config"  # subfolder of that: a config.json beside the adapter would be taken for that of a whole model
 _MODEL_FILES = ("config.json", "generation_config.json", "model*.safetensors", "model*.safetensors.index.json")
 _WEIGHT_FILES = ("*.safetensors", "*.bin", "*.safetensors.index.json")
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """The model that a run starts from.
-
-    Attributes:
-        name: Hub id, folder, or `pkg://` name.
-        keywords: Keywords of `from_pretrained` that were given with it.
-    """
-
-    name: str
-    keywords: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, model: str | Mapping[str, Any] | None) -> ModelSettings:
-        """The typed form of `RunConfig.model`.
-
-        Raises:
-            ConfigError: No model is given, or keywords without its name.
-
-        Example:
-            >>> ModelSettings.of({"path": "me/model", "revision": "v1"})
-            ModelSettings(name='me/model', keywords={'revision': 'v1'})
-        """
-        if not model:
-            raise ConfigError("no model: add model=<hub id or folder>")
-        if isinstance(model, str):
-            return cls(model, {})
-        keywords = dict(model)
-        name = keywords.pop("path", None)
-        if not isinstance(name, str):
-            raise ConfigError("model: found keywords without a name; add model.path=<hub id or folder>")
-        return cls(name, keywords)
-
-    @property
-    def path(self) -> str:
-        """Hub id or folder; a `pkg://` name is resolved, and its checksum verified, each time this is read."""
-        return local_path(self.name)
-
-    @property
-    def shared_keywords(self) -> dict[str, Any]:
-        """Those of the keywords that also apply to the tokenizer and the config."""
-        return {name: value for name, value in self.keywords.items() if name in SHARED_KEYWORDS}
-
-    @property
-    def is_quantized(self) -> bool:
-        """Whether the weights are loaded in 4 or 8 bits."""
-        return bool(self.keywords.get("quantization_config"))
-
-    @property
-    def trust_remote_code(self) -> bool:
-        """Whether code from the model's repository may be run."""
-        return bool(self.keywords.get("trust_remote_code"))
-
-
-def name_and_keywords(config: RunConfig) -> tuple[str, dict[str, Any]]:
-    """Folder or Hub id of the run's model, and the keywords of `from_pretrained` that were given with it.
-
-    Raises:
-        ConfigError: No model is given.
-    """
-    settings = ModelSettings.of(config.model)
-    return settings.path, dict(settings.keywords)
 
 
 # --- checks before anything is read ------------------------------------------------------------------------------

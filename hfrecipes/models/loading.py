@@ -12,7 +12,8 @@ from ..config import RunConfig
 from ..errors import ConfigError, MissingPackageError, ModelError, nearest
 from ..log import log
 from ..recipe import SHORTEST, Recipe
-from .directory import CONFIG, ModelSettings, as_model_error, check_folder, is_adapter, quiet
+from ..settings import ModelSettings
+from .directory import CONFIG, as_model_error, check_folder, is_adapter, quiet
 from .regularization import dropout_settings
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def load_tokenizer(
     """
     from transformers import AutoConfig, AutoTokenizer
 
-    settings = ModelSettings.of(config.model)
+    settings = config.base
     path, keywords = settings.path, settings.shared_keywords
     check_folder(path)
     config_path = os.path.join(path, CONFIG) if is_adapter(path) else path
@@ -152,7 +153,7 @@ def load_model(config: RunConfig, recipe: Recipe) -> LoadedModel:
     """
     import transformers
 
-    settings = ModelSettings.of(config.model)
+    settings = config.base
     path = settings.path
     auto_class = getattr(transformers, recipe.auto_model)
     keywords = _loading_keywords(settings, path, recipe)
@@ -257,17 +258,12 @@ def label_problems(config: RunConfig) -> list[str]:
     """Sentences on keywords of the model that would give labels other names, or another number, than the data."""
     if not config.model:
         return []
-    keywords = ModelSettings.of(config.model).keywords
+    keywords = config.base.keywords
     problems = []
     for key, instead in _LABEL_KEYWORDS.items():
         if key in keywords:
             problems.append(f"model.{key}: leave it out, labels come from the data: {instead}")
     return problems
-
-
-def is_quantized(model: str | Mapping[str, Any] | None) -> bool:
-    """Whether the weights of `RunConfig.model` are loaded in 4 or 8 bits."""
-    return bool(model) and ModelSettings.of(model).is_quantized
 
 
 def quantization_problems(config: RunConfig) -> list[str]:
@@ -277,13 +273,13 @@ def quantization_problems(config: RunConfig) -> list[str]:
         ConfigError: A keyword of the quantization is wrong.
         MissingPackageError: Only a package is missing.
     """
-    if not is_quantized(config.model):
+    if not config.model or not config.base.is_quantized:
         return []
     import torch
 
-    _quantization(ModelSettings.of(config.model).keywords["quantization_config"])
+    _quantization(config.base.keywords["quantization_config"])
     problems = []
-    if not config.lora:
+    if config.adapter is None:
         problems.append("model.quantization_config: quantized weights cannot be trained themselves: add lora=true")
     if not (torch.cuda.is_available() or torch.xpu.is_available()):
         problems.append(

@@ -22,7 +22,7 @@ from ..hub.names import origin, portable
 from ..hub.settings import problems as push_problems
 from ..models import adapters
 from ..models.binding import bind_tokenizer
-from ..models.directory import check_start, name_and_keywords
+from ..models.directory import check_start
 from ..models.loading import label_problems, quantization_problems
 from ..models.tokenizing import show_labels
 from ..recipe import DEFAULTS, Recipe, arguments_name, option_types, undefined
@@ -76,7 +76,7 @@ def make_plan(config: RunConfig, recipe: Recipe, path: Path) -> Plan:
     Raises:
         HFRecipesError: The data, the folder of the model or the output folder cannot be used.
     """
-    check_start(name_and_keywords(config)[0])
+    check_start(config.base.path)
     run_folder.check_place(path)
     data, config = load_data(config, recipe)
     references = {split: checks.references(recipe, rows) for split, rows in data.splits.items()}
@@ -126,7 +126,7 @@ def check(what: str | Mapping[str, Any], **settings: Any) -> dict[str, Any]:
     report: dict[str, Any] = {"task": config.task, "rows": {split: len(rows) for split, rows in data.splits.items()}}
     report |= {"labels": recipe.labels, "columns": dict(data.columns), "config": config}
     if config.model:
-        check_start(name_and_keywords(config)[0])
+        check_start(config.base.path)
         bind_tokenizer(recipe, config)
         encoded = encode_splits(recipe, data, references)
         log_lengths(encoded, data, recipe)
@@ -213,7 +213,7 @@ def _check_keywords(config: RunConfig, kind: type[Recipe]) -> None:
     if config.lora and config.options.get("freeze"):
         problems.append("freeze: leave it out, lora freezes all but the adapters and the head")
     problems += repeats.problems(config) + push_problems(config, origin(config)["model"])
-    problems += adapters.problems(config.lora, kind) + quantization_problems(config) + label_problems(config)
+    problems += adapters.problems(config.adapter, kind) + quantization_problems(config) + label_problems(config)
     if problems:
         raise ConfigError(problems)
 
@@ -270,7 +270,7 @@ def default_folder(what: str | Mapping[str, Any], config: RunConfig) -> Path:
 
 def _model_name(config: RunConfig) -> str:
     """Last part of the model's name; of a model inside a package, the package."""
-    name = str(config.model["path"] if isinstance(config.model, dict) else config.model).partition("#")[0]
+    name = config.base.name.partition("#")[0] if config.model else "None"
     if name.startswith("pkg://"):
         return name.removeprefix("pkg://").partition("/")[0]
     return PurePath(name).name

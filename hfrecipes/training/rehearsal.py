@@ -23,7 +23,6 @@ from ..models import adapters
 from ..models.directory import quiet
 from ..models.hardware import parameters
 from ..models.heads import outputs
-from ..models.loading import is_quantized
 from .trainer import Job, assemble
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def rehearse(job: Job, finish: Callable[..., Any]) -> None:
     trainer = job.trainer
     if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:  # they wrap a model for good
         return
-    is_large = parameters(trainer.model)["total"] > LARGE or is_quantized(job.plan.config.model)
+    is_large = parameters(trainer.model)["total"] > LARGE or job.plan.config.base.is_quantized
     try:
         with _as_before(job), tempfile.TemporaryDirectory() as path:
             model = trainer.model if is_large else _copy_of(trainer.model)

@@ -192,7 +192,10 @@ class _Scorer:
         if not _upstream.are_same_rows(evaluated, self.trainer.eval_dataset):
             log("these are not the validation rows of this Trainer: only the loss is computed")
             return values
-        outputs = in_row_order(result.predictions, batch_order(evaluated, self.settings))
+        # Several processes share batches, of which the last one is filled with rows of the first.
+        together = self.trainer.args.eval_batch_size * self.trainer.args.world_size
+        filled_to = -(-len(evaluated) // together) * together if self.trainer.args.world_size > 1 else None
+        outputs = in_row_order(result.predictions, batch_order(evaluated, self.settings), filled_to)
         predictions = self.recipe.decode(outputs, self.rows, self.encoded)
         calibration, _ = self.recipe.calibrate(predictions, self.references)
         predictions = self.recipe.calibrated(predictions, calibration)

@@ -6,7 +6,8 @@ import pytest
 
 from hfrecipes.config import RunConfig
 from hfrecipes.errors import ConfigError
-from hfrecipes.hub.settings import PushSettings, problems
+from hfrecipes.hub.settings import problems
+from hfrecipes.settings import PushSettings
 
 
 def test_a_bare_name_and_a_block_make_the_same_settings():

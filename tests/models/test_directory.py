@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hfrecipes.errors import ConfigError
-from hfrecipes.models.directory import ModelSettings
+from hfrecipes.settings import ModelSettings
 
 
 def test_a_name_and_keywords_with_a_name_are_the_same_thing():

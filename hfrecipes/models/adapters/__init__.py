@@ -5,11 +5,9 @@
 
 from .adding import add
 from .saving import check_saved, is_adapted, load, logits, merge, merge_trained, save, tolerance
-from .settings import PROMPTS, AdapterSettings, method_of, problems, virtual_tokens
+from .settings import problems
 
 __all__ = [
-    "PROMPTS",
-    "AdapterSettings",
     "add",
     "check_saved",
     "is_adapted",
@@ -17,9 +15,7 @@ __all__ = [
     "logits",
     "merge",
     "merge_trained",
-    "method_of",
     "problems",
     "save",
     "tolerance",
-    "virtual_tokens",
 ]

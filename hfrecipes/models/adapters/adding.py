@@ -11,17 +11,18 @@ from ... import _upstream
 from ...errors import ConfigError, nearest
 from ...log import log
 from ...recipe import Recipe, writes_in_evaluation
+from ...settings import VIRTUAL_TOKENS, AdapterSettings
 from ..directory import quiet
 from ..heads import heads as heads_of
 from ..heads import modules_below_base
 from ..loading import LoadedModel
-from .settings import VIRTUAL_TOKENS, AdapterSettings, task_type
+from .settings import task_type
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def add(loaded: LoadedModel, recipe: Recipe, lora: bool | Mapping[str, Any]) -> PreTrainedModel:
+def add(loaded: LoadedModel, recipe: Recipe, settings: AdapterSettings) -> PreTrainedModel:
     """Freeze the model except for adapters, its head, and the modules that were not in the checkpoint.
 
     PEFT's table of heads does not contain most architectures: a head that it does not know stays frozen and random,
@@ -30,16 +31,14 @@ def add(loaded: LoadedModel, recipe: Recipe, lora: bool | Mapping[str, Any]) -> 
     Args:
         loaded: The model with its head, and what of it is new.
         recipe: The task.
-        lora: As in `RunConfig.lora`; the model is returned as it is where this is false.
+        settings: The method of PEFT, and keywords of its config.
 
     Raises:
         ConfigError: The settings contradict each other, or do not fit the model.
     """
     from peft import get_peft_config, get_peft_model
 
-    settings, model = AdapterSettings.of(lora), loaded.model
-    if settings is None:
-        return model
+    model = loaded.model
     given = copy.deepcopy(dict(settings.keywords))  # PEFT changes the lists in it
     wanted = _modules_called(model, given.pop("modules_to_save", None) or [])
     trained_whole = without_shared(model, sorted({*loaded.fresh, *heads_of(model), *wanted}))

@@ -13,11 +13,11 @@ from ...errors import ModelError
 from ...log import log
 from ...recipe import Recipe
 from ...run_folder import CARD, write_recipe
-from ..directory import ADAPTER, CONFIG, ModelSettings, as_model_error, quiet, save_tokenizer
+from ...settings import ModelSettings
+from ..directory import ADAPTER, CONFIG, as_model_error, quiet, save_tokenizer
 from ..hardware import rounding
 from ..heads import bring_body_to, compute_in_float32, outputs, scale_of
 from ..loading import fit_vocabulary
-from .settings import AdapterSettings
 
 if TYPE_CHECKING:
     import torch
@@ -75,13 +75,13 @@ def save(model: Any, recipe: Recipe, config: RunConfig, path: Path) -> list[str]
     return names
 
 
-def load(base: str | Mapping[str, Any], recipe: Recipe, path: Path) -> PreTrainedModel:
+def load(base: ModelSettings, recipe: Recipe, path: Path) -> PreTrainedModel:
     """The model that an adapter was trained on, with the adapter merged into it.
 
     A base that was quantized in training is loaded in 16 bits: merging into 4 or 8 bits would cost accuracy.
 
     Args:
-        base: As in `RunConfig.model`.
+        base: What the training started from.
         recipe: The task, with its tokenizer.
         path: Folder of the adapter.
 
@@ -92,10 +92,9 @@ def load(base: str | Mapping[str, Any], recipe: Recipe, path: Path) -> PreTraine
     import transformers
     from peft import PeftConfig, PeftModel
 
-    settings = ModelSettings.of(base)
-    name, shared = settings.path, settings.shared_keywords
+    name, shared = base.path, base.shared_keywords
     auto_class = getattr(transformers, recipe.auto_model)
-    dtype = torch.bfloat16 if settings.is_quantized else torch.float32
+    dtype = torch.bfloat16 if base.is_quantized else torch.float32
     with as_model_error(name), quiet():
         # The commit of the training, even if the user named a branch: its author may have uploaded another base since.
         shared["revision"] = PeftConfig.from_pretrained(path).revision or shared.get("revision", "main")
@@ -106,7 +105,7 @@ def load(base: str | Mapping[str, Any], recipe: Recipe, path: Path) -> PreTraine
         fit_vocabulary(model, recipe.tokenizer)
         if model.can_generate():
             model.generation_config = transformers.GenerationConfig.from_pretrained(path / CONFIG)
-        if "dtype" in settings.keywords and not settings.is_quantized:
+        if "dtype" in base.keywords and not base.is_quantized:
             bring_body_to(model, config.dtype)
             compute_in_float32(model)
         return merge(PeftModel.from_pretrained(model, path))
@@ -128,10 +127,10 @@ def merge_trained(
         The merged model, and the logits that it must have for `batch` after it is saved and loaded.
     """
     trained = logits(model, batch)
-    if not ModelSettings.of(config.model).is_quantized:
+    if not config.base.is_quantized:
         return merge(model), trained
     # Merging rounds to the few bits of the weights, so the adapter is put onto the base in 16 bits.
-    whole = load(config.model or "", recipe, path / ADAPTER).to(model.device)
+    whole = load(config.base, recipe, path / ADAPTER).to(model.device)
     compute_in_float32(whole)
     expected = logits(whole, batch)
     difference = float((expected - trained).abs().max())
@@ -182,8 +181,7 @@ def check_saved(
         ModelError: Logits differ by more than rounding explains.
     """
     kinds = ["merged model", "adapter"]
-    settings = AdapterSettings.of(config.lora)
-    if settings is not None and settings.is_prompt_learning:
+    if config.adapter is not None and config.adapter.is_prompt_learning:
         kinds.remove("merged model")  # there is nothing to merge
     worst = 0.0
     for kind in kinds:
@@ -206,5 +204,5 @@ def _load_saved(kind: str, config: RunConfig, recipe: Recipe, path: Path) -> Any
     import transformers
 
     if kind == "adapter":
-        return load(config.model or "", recipe, path / ADAPTER)
+        return load(config.base, recipe, path / ADAPTER)
     return getattr(transformers, recipe.auto_model).from_pretrained(path, dtype="auto")

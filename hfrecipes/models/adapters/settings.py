@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from ...config import misfit
 from ...errors import nearest
 from ...recipe import Recipe
+from ...settings import PROMPTS, AdapterSettings
 
-VIRTUAL_TOKENS = 20  # number of trained tokens before each text, for methods that train these
-# Methods that train virtual tokens before each text. They change no weights, so there is nothing to merge.
-PROMPTS = ("PROMPT_TUNING", "PREFIX_TUNING")
 # Task types for which PEFT implements these methods.
 _PROMPT_TASK_TYPES = ("SEQ_CLS", "CAUSAL_LM", "SEQ_2_SEQ_LM")
 _UNSUPPORTED = {
@@ -56,45 +51,6 @@ _TASK_TYPES = {
 }
 
 
-@dataclass(frozen=True)
-class AdapterSettings:
-    """The adapters that a run trains.
-
-    Attributes:
-        method: Name of the method in upper case, as in `peft.PeftType`.
-        keywords: Keywords of the method's config that the user gave.
-    """
-
-    method: str
-    keywords: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, lora: bool | Mapping[str, Any]) -> AdapterSettings | None:
-        """The typed form of `RunConfig.lora`; None where no adapters are trained.
-
-        Example:
-            >>> AdapterSettings.of({"peft_type": "vera", "r": 64})
-            AdapterSettings(method='VERA', keywords={'r': 64})
-        """
-        if not lora:
-            return None
-        keywords = dict(lora) if isinstance(lora, Mapping) else {}
-        method = str(keywords.pop("peft_type", "LORA")).upper()
-        return cls(method, keywords)
-
-    @property
-    def is_prompt_learning(self) -> bool:
-        """Whether virtual tokens are trained, so that the model itself stays as it is."""
-        return self.method in PROMPTS
-
-    @property
-    def virtual_tokens(self) -> int:
-        """Number of tokens that the method puts before each text."""
-        if not self.is_prompt_learning:
-            return 0
-        return int(self.keywords.get("num_virtual_tokens", VIRTUAL_TOKENS))
-
-
 def task_type(recipe: type[Recipe] | Recipe) -> str | None:
     """Task type that PEFT knows a task by; None for tasks without one, and for those that its classes break.
 
@@ -103,25 +59,8 @@ def task_type(recipe: type[Recipe] | Recipe) -> str | None:
     return _TASK_TYPES.get(recipe.auto_model)
 
 
-def method_of(lora: bool | Mapping[str, Any]) -> str:
-    """Name of the PEFT method in `RunConfig.lora`."""
-    settings = AdapterSettings.of(lora)
-    if settings is None:
-        return "LORA"
-    return settings.method
-
-
-def virtual_tokens(lora: bool | Mapping[str, Any]) -> int:
-    """Number of virtual tokens that the method in `RunConfig.lora` puts before each text."""
-    settings = AdapterSettings.of(lora)
-    if settings is None:
-        return 0
-    return settings.virtual_tokens
-
-
-def problems(lora: bool | Mapping[str, Any], recipe: type[Recipe]) -> list[str]:
+def problems(settings: AdapterSettings | None, recipe: type[Recipe]) -> list[str]:
     """Sentences on a method that does not suit the task, and on keywords that its config does not accept."""
-    settings = AdapterSettings.of(lora)
     # Importing PEFT takes seconds, and with the defaults there is nothing to check.
     if settings is None or settings == AdapterSettings.of(True):
         return []

