@@ -95,7 +95,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, narrow: str) -> Pa
         return narrow if name.startswith(ENCODER) else local_path(name)
 
     # Both modules import the function by name, so it is replaced in each of them.
-    for module in (directory, sources):
+    for module in (settings, sources):
         monkeypatch.setattr(module, "local_path", shrunk)
     shutil.copytree(ROOT / "examples" / "data", tmp_path / "examples" / "data")
     for file in (tmp_path / "examples" / "data").glob("*/*.*"):
