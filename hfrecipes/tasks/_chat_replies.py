@@ -58,16 +58,16 @@ def measure(predictions: list[Row], references: list[str], *, characters: bool) 
     from ..metrics import _text
 
     texts: list[str] = []
-    wanted: list[list[str]] = []  # the scorers take several references per row
+    reference_lists: list[list[str]] = []  # the scorers take several references per row
     for prediction, reference in zip(predictions, references, strict=True):
         texts.append(prediction["generated_text"])
-        wanted.append([reference])
-    values = {"rougeL": _text.rouge(texts, wanted, letters=characters)["rougeL"]}
+        reference_lists.append([reference])
+    values = {"rougeL": _text.rouge(texts, reference_lists, letters=characters)["rougeL"]}
     if "at_limit" in predictions[0]:  # the baseline does not tell it
         values["generated_tokens"], values["at_limit"] = _tokens.columns_of(
             predictions, ("generated_tokens", "at_limit")
         )
-    corpus = _text.Corpus(texts, wanted, names=["chrf"])
+    corpus = _text.Corpus(texts, reference_lists, names=["chrf"])
     return partial(_measure, values, corpus), corpus.signatures
 
 

@@ -50,24 +50,24 @@ def matching_code(code: str | None, known: Sequence[str], *, any_script: bool = 
         return code
     import langcodes
 
-    wanted = parse(code)
-    if wanted is None:
+    requested = parse(code)
+    if requested is None:
         return None
     candidates: dict[str, str] = {}
     for name in known:
         language = parse(name)
-        if language is None or langcodes.tag_distance(wanted.language, language.language) > SAME_LANGUAGE:
+        if language is None or langcodes.tag_distance(requested.language, language.language) > SAME_LANGUAGE:
             continue
-        if any_script or _same_script(wanted, language):
+        if any_script or _same_script(requested, language):
             candidates.setdefault(language.to_tag(), name)
-    nearest, _ = langcodes.closest_match(wanted.to_tag(), list(candidates), max_distance=SIMILAR)
+    nearest, _ = langcodes.closest_match(requested.to_tag(), list(candidates), max_distance=SIMILAR)
     if nearest in candidates:
         return candidates[nearest]
     # A single candidate is meant even where it is of a remote country or in another script.
     return next(iter(candidates.values())) if len(candidates) == 1 else None
 
 
-def _same_script(wanted: Any, language: Any) -> bool:
-    """Whether both languages are written in one script; `wanted` accepts any where it leaves the script open."""
-    is_open = wanted.script is None and wanted.territory is None
-    return is_open or wanted.maximize().script == language.maximize().script
+def _same_script(requested: Any, language: Any) -> bool:
+    """Whether both languages are written in one script; `requested` accepts any where it leaves the script open."""
+    is_open = requested.script is None and requested.territory is None
+    return is_open or requested.maximize().script == language.maximize().script

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import random
@@ -15,6 +16,8 @@ from conftest import make_pieces, make_tokenizer, opinions, save_llama
 
 import hfrecipes
 from hfrecipes.errors import ConfigError, ModelError
+from hfrecipes.evaluation.generation import add_texts
+from hfrecipes.evaluation.inference import predict_rows
 from hfrecipes.recipe import file_formats
 from hfrecipes.tasks._causal import pack
 from hfrecipes.tasks.text_generation import TextGeneration
@@ -303,7 +306,7 @@ def test_a_model_that_reads_padding_writes_a_text_as_if_it_were_alone(bf16, tmp_
     with caplog.at_level("INFO", "hfrecipes"):
         together = result.predict(texts)
         again = result.predict(texts)
-    assert caplog.text.count("this model reads padding, so texts are written one at a time") == 1
+    assert caplog.text.count("this model reads padding, so texts are generated one at a time") == 1
     assert together == again
     assert [one["generated_text"] for one in together] == [result.predict(text)["generated_text"] for text in texts]
 
@@ -326,16 +329,16 @@ def test_a_model_that_does_not_read_padding_writes_many_texts_at_once(name, tmp_
 
 
 def test_more_texts_than_prompts_are_an_error_with_both_numbers(run):
-    trainer = hfrecipes.load(run.path).trainer
-    trainer.model.generation_config.update(do_sample=True, num_return_sequences=3)
+    inference = hfrecipes.load(run.path)._inference()
+    inference.model.generation_config.update(do_sample=True, num_return_sequences=3)
     with pytest.raises(ModelError, match=r"wrote 6 texts for 2 prompts, expected one for each: leave num_return_seq"):
-        hfrecipes.evaluation.generation.generate(trainer, [[5, 6], [7, 8]])
+        hfrecipes.evaluation.generation.generate(inference, [[5, 6], [7, 8]])
 
 
-def test_a_text_is_streamed_in_the_precision_that_rows_are_predicted_in(run, monkeypatch):
-    machine = {"bf16": True, "use_cpu": True}
-    monkeypatch.setattr(hfrecipes.predictor, "machine_arguments", lambda training: (machine, ""))
+def test_a_text_is_streamed_in_the_precision_that_rows_are_predicted_in(run):
     predictor = hfrecipes.load(run.path)
+    training = {**predictor.config.training, "bf16": True, "use_cpu": True}
+    predictor.config = dataclasses.replace(predictor.config, training=training)
     kinds = []
     layer = predictor.trainer.model.model.layers[0].mlp.gate_proj
     layer.register_forward_hook(lambda module, inputs, output: kinds.append(output.dtype))
@@ -361,15 +364,17 @@ def test_what_is_drawn_for_scores_is_the_same_each_time(llama, tmp_path):
     about = {"model": llama, "dataset": rows, "max_steps": 1, "temperature": 1.5, "max_new_tokens": 8, "bf16": False}
     result = hfrecipes.run("text-generation", output_dir=tmp_path / "run", seed=7, **about)
     predictor = hfrecipes.load(result.path)
+
+    def predict_as_scored() -> list[dict]:
+        some, inference = datasets.Dataset.from_list(rows[:5]), predictor._inference()
+        return add_texts(inference, some, predict_rows(inference, some), scored=True)
+
     torch.rand(3)
-    again = hfrecipes.evaluation.inference.predict_rows(
-        predictor.trainer, predictor.recipe, datasets.Dataset.from_list(rows[:5]), scored=True
-    )
+    again = predict_as_scored()
     torch.rand(1)
-    once_more = hfrecipes.evaluation.inference.predict_rows(
-        predictor.trainer, predictor.recipe, datasets.Dataset.from_list(rows[:5]), scored=True
-    )
+    once_more = predict_as_scored()
     assert again == once_more
+    assert "generated_text" in again[0]
     assert predictor.trainer.args.seed == 7
     free = [predictor.predict("the film")["generated_text"] for _ in range(6)]
     assert len(set(free)) > 1
