@@ -371,13 +371,13 @@ def overfitting(recipe: Recipe, scored: Mapping[str, Scores], *, lora: bool) -> 
     edits += ["weight_decay=0.1"] if recipe.freeze or lora else ["freeze=embeddings", "lora=true"]
     return [
         f"overfitting: {name} is {train:.3f} on train and {validation:.3f} on validation (baseline {baseline:.3f}), so "
-        f"{100 * lost / gained:.0f} % of the gain over the baseline does not carry over to new rows. More rows help most; "
-        f"else {', '.join(edits)}; see docs/overfitting.md"
+        f"{100 * lost / gained:.0f} % of the gain over the baseline does not carry over to new rows. More rows help "
+        f"most; else {', '.join(edits)}; see docs/overfitting.md"
     ]
 
 
 def no_better_than_baseline(recipe: Recipe, scored: Scores) -> list[str]:
-    """A sentence where the model is not significantly better than the baseline, by the metric that picks the checkpoint.
+    """A sentence where the model is not significantly better than the baseline, by the metric of the checkpoint.
 
     Where the baseline has no value, as a constant has no correlation, the next metric of the tables decides.
     """
@@ -399,7 +399,10 @@ def no_better_than_baseline(recipe: Recipe, scored: Scores) -> list[str]:
 
 def to_json(scored: Mapping[str, Scores]) -> dict[str, Any]:
     """Scores by split and metric as metrics.json has them; what is not known of a score is left out."""
-    return {split: {name: _entry(entry) for name, entry in found.items()} for split, found in scored.items()}
+    written = {}
+    for split, entries in scored.items():
+        written[split] = {name: _entry(entry) for name, entry in entries.items()}
+    return written
 
 
 def _entry(entry: Score) -> dict[str, Any]:
