@@ -74,7 +74,7 @@ def check_class_weights(recipe: Any, counts: Mapping[str, int]) -> list[str]:
     Raises:
         ConfigError: A weight is for an unknown label.
     """
-    recipe.counts = {name: counts.get(name, 0) for name in recipe.labels}
+    recipe.label_counts = {name: counts.get(name, 0) for name in recipe.labels}
     if isinstance(recipe.class_weights, dict):
         # YAML reads the label in `1: 5.0` as a number.
         recipe.class_weights = {str(name): value for name, value in recipe.class_weights.items()}
@@ -107,7 +107,7 @@ def weights(recipe: Any) -> list[float] | None:
     """
     if isinstance(recipe.class_weights, dict):
         return [float(recipe.class_weights.get(name, 1.0)) for name in recipe.labels]
-    if not recipe.class_weights or not recipe.counts:
+    if not recipe.class_weights or not recipe.label_counts:
         return None
     counts = _label_counts(recipe)
     # A label without rows in train, which the dataset or the checkpoint may know, has no weight to balance.
@@ -121,7 +121,7 @@ def weights(recipe: Any) -> list[float] | None:
 def _label_counts(recipe: Any) -> list[int]:
     """How often each label occurs in train, in the order of the model's head."""
     # A checkpoint with the same labels may have put them in another order since they were counted.
-    return [recipe.counts[name] for name in recipe.labels]
+    return [recipe.label_counts[name] for name in recipe.labels]
 
 
 # --- loss of each item -----------------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def cross_entropy(logits: Any, labels: Any, label_smoothing: float = 0.0, among:
 def item_loss(recipe: Any, label_smoothing: float) -> ItemLoss:
     """Cross entropy of an item with one label, by the recipe's options."""
     priors = None
-    if recipe.logit_adjustment and recipe.counts:
+    if recipe.logit_adjustment and recipe.label_counts:
         counts, priors = _label_counts(recipe), []
         for count in counts:
             # At least 1: the logarithm of a label without rows would be minus infinity.
@@ -214,7 +214,7 @@ def binary_loss(recipe: Any, rows: int, label_smoothing: float) -> ItemLoss:
     yes = no = None
     if isinstance(recipe.class_weights, dict):
         yes, no = weights(recipe), [1.0] * len(recipe.labels)
-    elif recipe.class_weights and recipe.counts:
+    elif recipe.class_weights and recipe.label_counts:
         yes, no = [], []
         for count in _label_counts(recipe):
             # A label of no row, or of all, has only one side: half the rows give it a weight of 1.

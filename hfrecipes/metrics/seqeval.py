@@ -46,10 +46,16 @@ class Seqeval(evaluate.Metric):
 
 def _canonical_sides(predictions: list[list[str]], references: list[list[str]]) -> tuple[Any, Any]:
     """Predictions and references in the letters of BIOES, which is what the default mode of seqeval reads."""
-    sentences = [*predictions, *references]
-    scheme = scheme_of(Counter(chain.from_iterable(sentences)), sentences)
+    scheme = _scheme([*predictions, *references])
+    if scheme == "none":
+        # References may have tags of another form than the model learnt.
+        scheme = _scheme(predictions)
     canonical_predictions, canonical_references = [], []
     for predicted, reference in zip(predictions, references, strict=True):
         canonical_predictions.append(canonical_tags(predicted, scheme))
         canonical_references.append(canonical_tags(fit_length(reference, predicted), scheme))
     return canonical_predictions, canonical_references
+
+
+def _scheme(sentences: list[list[str]]) -> str:
+    return scheme_of(Counter(chain.from_iterable(sentences)), sentences)
