@@ -29,7 +29,7 @@ def center(accuracy: float) -> float:
 
 def coverage(rows: int, accuracy: float, draws: int, *, in_texts: bool) -> float:
     """Share of test splits whose interval holds the accuracy."""
-    recipe, held = MultipleChoice(), 0
+    recipe, covered = MultipleChoice(), 0
     groups = np.arange(rows) // ROWS_PER_TEXT if in_texts else None
     mean = center(accuracy) if in_texts else accuracy
     for seed in range(draws):
@@ -39,9 +39,9 @@ def coverage(rows: int, accuracy: float, draws: int, *, in_texts: bool) -> float
             chances = np.clip(generator.normal(mean, SPREAD, rows // ROWS_PER_TEXT), 0, 1)[groups]
         predictions = [{"label": int(right)} for right in generator.random(rows) < chances]
         found = scoring.scores(recipe, predictions, [1] * rows, seed=seed, groups=groups)
-        low, high = found["accuracy"]["ci95"]
-        held += low <= accuracy <= high
-    return held / draws
+        low, high = found["accuracy"].ci95
+        covered += low <= accuracy <= high
+    return covered / draws
 
 
 def main(draws: str = "400") -> None:

@@ -1,8 +1,8 @@
 """The contract of a task: what a Recipe may say and do, and nothing of how it is run.
 
-Class attributes are facts, dataclass fields are the options of the task, methods are its behaviour. A recipe never touches
-the disk, the network, the command line or the Trainer; the rooms of the package do, and call the recipe. The order of the
-methods below is the order in which a run calls them. docs/write-a-task.md builds one.
+Class attributes are facts, dataclass fields are the options of the task, methods are its behaviour. A recipe never
+touches the disk, the network, the command line or the Trainer; the rooms of the package do, and call the recipe. The
+order of the methods below is the order in which a run calls them. docs/write-a-task.md builds one.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Finding:
     sentence: str
     """What is wrong, to be followed by the number of rows and the indices of the first ones."""
     rows: Sequence[int] = ()
-    """Indices of the rows; one index several times where several of its labels are wrong; empty for all rows together."""
+    """Indices of the rows, several times where several labels of a row are wrong; empty for all rows together."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class CardTexts:
     scores: str
     """Range of the metrics, and how they are computed."""
     usage: str
-    """Snippet of plain transformers; `{path}` stands for the model, `{text}` and names of columns for cells of a row."""
+    """Snippet of plain transformers; `{path}` is the model, `{text}` and names of columns are cells of a row."""
     example: Row | None = None
     """Row to predict, where that is not the first sample; `{mask}` stands for the mask token."""
     pipeline_tag: str | None = None
@@ -175,8 +175,8 @@ class Recipe:
     layouts: ClassVar[tuple[dict[str, str], ...]] = ()
     """Column names that real datasets use together, tried before single names."""
     formats: ClassVar[tuple[str, ...]] = ()
-    """How files that are no tables are read: `conll`, `parallel`, a row for each `file`, `paragraph` or non-empty `line`;
-    `{name}` for what the option of that name says. By default each line is a row."""
+    """How files that are no tables are read: `conll`, `parallel`, a row for each `file`, `paragraph` or non-empty
+    `line`; `{name}` for what the option of that name says. By default each line is a row."""
     defaults: ClassVar[dict[str, Any]] = {}
     """TrainingArguments keywords that differ from DEFAULTS."""
     prediction: ClassVar[str | None] = None
@@ -184,7 +184,7 @@ class Recipe:
     batch_features: ClassVar[tuple[str, ...]] = ("labels",)
     """Features that batches have beside the inputs that the tokenizer makes."""
     loss_inputs: ClassVar[tuple[str, ...]] = ()
-    """Those of them that go past the model, and come to `loss` and `preprocess_logits` by name; `labels` always does."""
+    """Those of them that go past the model, to `loss` and `preprocess_logits` by name; `labels` always do."""
     padding_side: ClassVar[str | None] = None
     """Side of the padding where outputs are looked up by the index of a token; None for the model's usual side."""
     packages: ClassVar[tuple[str, ...]] = ()
@@ -293,7 +293,7 @@ class Recipe:
         """Rows to features.
 
         Returns:
-            `input_ids`; `length`, the number of tokens; what `batch_features` names, as far as the rows have references.
+            `input_ids`; `length`, the number of tokens; what `batch_features` names, as far as rows have references.
             `row`, the index of the row in the batch, where a row may make several features, as windows of a long text.
             `over_<option>` for features that were truncated at that option; `hidden` for rows that are shown in part.
         """
@@ -313,9 +313,9 @@ class Recipe:
     def loss(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
         """`compute_loss_func` of the Trainer: a function of `outputs`, `labels` and `num_items_in_batch`.
 
-        The loss is a sum over the items of this part, divided by the number of items of the whole batch. A mean over the
-        part, as many heads compute it, would make what is learnt depend on how batches are split. `outputs` also has what
-        `loss_inputs` names.
+        The loss is a sum over the items of this part, divided by the number of items of the whole batch. A mean over
+        the part, as many heads compute it, would make what is learnt depend on how batches are split. `outputs` also
+        has what `loss_inputs` names.
 
         Args:
             label_smoothing: Share of each target that is spread evenly over all classes.
@@ -364,7 +364,7 @@ class Recipe:
         raise NotImplementedError
 
     def baseline(self, train: Dataset) -> dict[str, Any]:
-        """What a prediction without any model needs to know of the training rows, as JSON values; saved with the run."""
+        """What a prediction without any model needs to know of the training rows, as JSON values saved with the run."""
         raise NotImplementedError
 
     def baseline_predictions(self, rows: Dataset, baseline: Mapping[str, Any]) -> list[Row]:

@@ -37,11 +37,8 @@ MODULE_NAMES = set(map(name_of, MODULES))
 
 
 def room_of(module: str) -> str:
-    """The innermost package that holds a module; a module at the top of the package is a room of its own."""
-    if (PACKAGE.parent / module.replace(".", "/") / "__init__.py").exists():
-        return module
-    package = module.rpartition(".")[0]
-    return module if package == "hfrecipes" else package
+    """The package at the top that holds a module; a module at the top is a room of its own."""
+    return ".".join(module.split(".")[:2])
 
 
 def imported(file: Path) -> set[str]:

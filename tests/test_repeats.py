@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections import Counter
 
@@ -97,6 +98,7 @@ def test_folds_are_the_same_in_every_process(tmp_path):
     (tmp_path / "rows.json").write_text(json.dumps(rows))
     code = """
 import json
+import math
 from hfrecipes.data.prepare import load_data
 from hfrecipes.training.plan import configure
 for task, rows in json.load(open("rows.json")).items():
@@ -121,7 +123,7 @@ for task, rows in json.load(open("rows.json")).items():
 
 def test_too_few_rows_of_each_label_are_named():
     rows = [{"text": f"t{place}", "label": f"l{place % 6}"} for place in range(12)]
-    with pytest.raises(DataError, match="folds: no label has more than 2 rows, expected 5: fewer folds"):
+    with pytest.raises(DataError, match="folds: no label has more than 2 rows, expected 5: use fewer folds"):
         folds_of({"train": rows})
     config, recipe = configure("text-classification", {"dataset": {"train": rows}, "folds": 999})
     with pytest.raises(DataError, match="folds: found 12 rows, expected 999 or more"):
@@ -130,11 +132,12 @@ def test_too_few_rows_of_each_label_are_named():
 
 def test_scores_that_are_no_numbers_have_a_mean_that_is_none():
     from hfrecipes import repeats
+    from hfrecipes.evaluation.scoring import Score
 
-    found = repeats._over_runs([{"value": None, "baseline": None}, {"value": 1.0, "baseline": 0.5}])
-    assert found["value"] != found["value"]
-    assert found["sd"] != found["sd"]
-    assert "baseline" not in found
+    mean = repeats._over_runs([Score(math.nan), Score(1.0, baseline=0.5)])
+    assert math.isnan(mean.value)
+    assert math.isnan(mean.deviation)
+    assert mean.baseline is None
 
 
 def test_building_one_trainer_for_several_runs_is_refused():
@@ -166,8 +169,8 @@ def test_out_of_fold_predictions_hold_every_row_once(folded):
     assert set(Counter(line["fold"] for line in lines)) == {1, 2, 3}
     right = [line["prediction"]["label"] == line["label"] for line in lines]
     entry = folded.scores["out_of_fold"]["accuracy"]
-    assert entry["value"] == pytest.approx(sum(right) / 90)
-    assert entry["ci95"][0] <= entry["value"] <= entry["ci95"][1]
+    assert entry.value == pytest.approx(sum(right) / 90)
+    assert entry.low <= entry.value <= entry.high
 
 
 def test_groups_of_the_folds_are_resampled_together(tiny_bert, tmp_path, monkeypatch):
@@ -246,7 +249,7 @@ def test_folds_that_were_run_one_by_one_become_the_whole(tiny_bert, tmp_path, ca
     assert second.path == tmp_path / "run" / "fold-2"
     assert "fold-1 are still to be run" in caplog.text
     both = hfrecipes.run("text-classification", folds=2, **run)
-    assert both.scores["test"]["accuracy"]["runs"][1] == second.metrics["test"]["accuracy"]
+    assert both.scores["test"]["accuracy"].runs[1] == second.metrics["test"]["accuracy"]
     again = hfrecipes.run("text-classification", folds={"n_splits": 2, "fold": 1}, **run)
     assert again.scores == both.scores, "all that was asked for is there"
 
@@ -269,8 +272,8 @@ def test_several_seeds_are_the_runs_of_each_seed(quick, tmp_path):
     several = hfrecipes.run("text-classification", output_dir=tmp_path / "run", seeds=[1, 2], **settings)
     assert [path.name for path in several.runs] == ["seed-1", "seed-2"]
     alone = hfrecipes.run("text-classification", output_dir=tmp_path / "alone", seed=2, **settings)
-    assert several.scores["test"]["accuracy"]["runs"][1] == alone.metrics["test"]["accuracy"]
-    assert several.scores["test"]["ece"]["runs"][0] != several.scores["test"]["ece"]["runs"][1]
+    assert several.scores["test"]["accuracy"].runs[1] == alone.metrics["test"]["accuracy"]
+    assert several.scores["test"]["ece"].runs[0] != several.scores["test"]["ece"].runs[1]
     assert read_recipe_file(tmp_path / "run" / "recipe.yaml")["seeds"] == [1, 2]
 
 
@@ -283,7 +286,7 @@ def test_several_seeds_are_the_runs_of_each_seed(quick, tmp_path):
         ({"folds": 3, "seeds": [1, 2]}, "folds and seeds: give one of them"),
         ({"seeds": [1]}, r"seeds: found \[1\], expected two or more that differ; for one, seed=1"),
         ({"seeds": [1, -1]}, "seeds: found -1, expected 0 or more"),
-        ({"seeds": [1, 2], "hub": "me/model"}, "several runs leave no one model to push"),
+        ({"seeds": [1, 2], "hub": "me/model"}, "several runs do not make one model to push"),
     ],
 )
 def test_settings_that_make_no_runs_are_refused(settings, said):

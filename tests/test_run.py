@@ -115,7 +115,7 @@ def test_evaluate_gives_the_numbers_of_the_run(done, tmp_path):
     (tmp_path / "more.jsonl").write_text(lines)
     found = hfrecipes.load(done.path).evaluate(str(tmp_path / "more.jsonl"))
     assert found.metrics == pytest.approx(done.metrics["test"])
-    assert found.scores["accuracy"]["ci95"] == pytest.approx(done.scores["test"]["accuracy"].ci95)
+    assert found.scores["accuracy"].ci95 == pytest.approx(done.scores["test"]["accuracy"].ci95)
 
 
 def test_the_same_call_returns_a_complete_run_as_it_is(done, caplog, tiny_bert):
@@ -371,7 +371,7 @@ def test_long_texts_are_cut_and_the_share_is_said(quick, tmp_path, caplog):
         "text-classification", dataset={"train": rows, "validation": rows}, output_dir=tmp_path / "a", **quick
     )
     assert "max_length: 64, the most that the model reads" in caplog.text
-    assert "20 (25.0%) cut at max_length=64" in caplog.text
+    assert "20 (25.0%) truncated at max_length=64" in caplog.text
     assert max(trainer.train_dataset["length"]) == 64
 
 
@@ -534,7 +534,7 @@ def test_two_processes_leave_one_run_with_its_rows_in_order(tiny_bert, tmp_path)
     words += ["text-classification", *settings, "per_device_train_batch_size=4"]
     made = subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=tmp_path, timeout=240)
     assert made.returncode == 0, made.stderr[-2000:]
-    assert made.stderr.count("labels: one label a text") == 1, "one process speaks"
+    assert made.stderr.count("labels: one label per text") == 1, "one process speaks"
     lines = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
     test = [line for line in lines if line["split"] == "test"]
     assert [line["text"] for line in test] == [row["text"] for row in ROWS["test"]]

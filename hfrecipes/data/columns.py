@@ -53,7 +53,7 @@ def normalize_columns(rows: Dataset, recipe: Recipe, given: Given) -> tuple[Data
 
 
 def _feature_of(name: str, cells: list[Any], sample: Batch, rows: Dataset, recipe: type[Recipe]) -> Any:
-    """Type of a column after the change: its old one where nothing changed, else what the task says, or what it holds."""
+    """Type of a column after the change: the old one where nothing changed, else that of the task, or of its cells."""
     # Compared by spelling: 8.0 equals 8, and is of another type.
     if name in rows.features and repr(sample[name]) == repr(cells):
         return rows.features[name]

@@ -216,9 +216,8 @@ def _folds(rows: Dataset, recipe: Recipe, groups: list[int] | None, number: int,
         raise DataError(f"folds: no label has more than {most} rows, expected {number}: use fewer folds")
     rare = [name for name, times in counts.items() if times < number]
     if rare:
-        log(
-            f"folds: too few rows to be in each of {number} folds: {', '.join(rare[:SHOWN])}{', …' * (len(rare) > SHOWN)}"
-        )
+        shown = ", ".join(rare[:SHOWN]) + (", …" if len(rare) > SHOWN else "")
+        log(f"folds: too few rows to be in each of {number} folds: {shown}")
     return _parts(len(rows), strata, groups, number, seed)
 
 

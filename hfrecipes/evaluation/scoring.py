@@ -371,13 +371,13 @@ def overfitting(recipe: Recipe, scored: Mapping[str, Scores], *, lora: bool) -> 
     edits += ["weight_decay=0.1"] if recipe.freeze or lora else ["freeze=embeddings", "lora=true"]
     return [
         f"overfitting: {name} is {train:.3f} on train and {validation:.3f} on validation (baseline {baseline:.3f}), so "
-        f"{100 * lost / gained:.0f} % of the gain over the baseline does not carry over to new rows. More rows help most; "
-        f"else {', '.join(edits)}; see docs/overfitting.md"
+        f"{100 * lost / gained:.0f} % of the gain over the baseline does not carry over to new rows. More rows help "
+        f"most; else {', '.join(edits)}; see docs/overfitting.md"
     ]
 
 
 def no_better_than_baseline(recipe: Recipe, scored: Scores) -> list[str]:
-    """A sentence where the model is not significantly better than the baseline, by the metric that picks the checkpoint.
+    """A sentence where the model is not significantly better than the baseline, by the metric of the checkpoint.
 
     Where the baseline has no value, as a constant has no correlation, the next metric of the tables decides.
     """

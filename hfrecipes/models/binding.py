@@ -1,4 +1,4 @@
-"""Where a recipe meets its model: tokenizer, lengths, labels and what was learned, for training and for loading alike."""
+"""Where a recipe meets its model, for training and for loading: tokenizer, lengths, labels and what was learned."""
 
 from __future__ import annotations
 
@@ -159,8 +159,8 @@ def _log_size(model: Any, config: RunConfig) -> None:
 def pass_loss_inputs(recipe: Recipe, model: Any) -> Any:
     """Have the model take what `loss_inputs` names in a batch, and give it back among its outputs.
 
-    The Trainer gives a batch to the model and the outputs to the loss. With this, the loss finds a mask by its name, and
-    the model itself never sees it.
+    The Trainer gives a batch to the model and the outputs to the loss. With this, the loss finds a mask by its name,
+    and the model itself never sees it.
     """
     if recipe.loss_inputs:
         passed = _PassedBy(recipe.loss_inputs)

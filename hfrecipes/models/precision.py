@@ -48,5 +48,5 @@ def autocast(kind: str | None, device: torch.device) -> AbstractContextManager[A
 
 
 def for_checks(model: Any, kind: str | None) -> AbstractContextManager[Any]:
-    """Context to compare outputs of a model in: float32, except for flash attention, which takes half precision alone."""
+    """Context to compare outputs of a model in: float32, except for flash attention, which needs half precision."""
     return autocast(kind, model.device) if _upstream.uses_flash_attention(model) else nullcontext()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from .. import calibration, losses
-from ..data.shapes.labels import as_number, in_order, is_missing, label_name
+from ..data.shapes.labels import as_number, is_missing, label_name, ordered
 from ..recipe import Finding, Row
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class NamedLabels:
                     names.add(label_name(cell))
         self.recipe.labels_in_train = names
         # A dataset that names its classes may have more of them than the training rows.
-        self.labels = self.recipe.labels = self.recipe.labels or in_order(names)
+        self.labels = self.recipe.labels = self.recipe.labels or ordered(names)
         shown = ", ".join(self.labels[:SHOWN]) + (", …" if len(self.labels) > SHOWN else "")
         return f"{self.described}, {len(self.labels)} labels: {shown}"
 

@@ -27,6 +27,7 @@ class NumberLabels:
 
     purpose: ClassVar[str] = "Gives each text, or pair of texts, a number."
     metrics: ClassVar[dict[str, Metric]] = {
+        # Correlations do not see an offset or a scale; the errors do.
         "pearsonr": HIGHER,
         "spearmanr": HIGHER,
         "mae": LOWER,
@@ -39,11 +40,14 @@ class NumberLabels:
 
     def infer_labels(self, values: list[Any]) -> str:
         """Describe the numbers, and refuse options for labels."""
-        self.recipe.labels = []
+        self.recipe.labels = []  # a dataset may name classes, and be used for regression
         options = [*losses.OPTIONS, "threshold", "temperature_scaling"]
         losses.refuse(self.recipe, "a number is no label", options)
+        # What is no number is named when rows are checked.
         numbers = [number for number in map(as_number, values) if number is not None]
-        return f"regression, labels from {min(numbers):g} to {max(numbers):g}" if numbers else ""
+        if not numbers:
+            return ""
+        return f"regression, labels from {min(numbers):g} to {max(numbers):g}"
 
     def use_label_counts(self, counts: Mapping[str, int], rows: int) -> list[str]:
         """Nothing depends on how often a number occurs."""
@@ -58,7 +62,8 @@ class NumberLabels:
         malformed: dict[str, list[int]] = defaultdict(list)
         for index, value in enumerate(values):
             if not is_missing(value) and as_number(value) is None:
-                malformed[f"label {str(value)[:40]!r} is no number"].append(index)
+                shown = str(value)[:40]  # a text in the wrong column may be long
+                malformed[f"label {shown!r} is no number"].append(index)
         for sentence, indices in malformed.items():
             yield Finding("label", sentence, indices)
 
@@ -78,7 +83,10 @@ class NumberLabels:
 
     def decode(self, logits: np.ndarray) -> list[Row]:
         """The only output of the model is the number."""
-        return [{"label": float(value)} for value in logits[:, 0]]
+        predictions: list[Row] = []
+        for number in logits[:, 0]:
+            predictions.append({"label": float(number)})  # json cannot write the numbers of numpy
+        return predictions
 
     def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
         """Nothing is tuned on validation."""

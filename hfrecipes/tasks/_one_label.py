@@ -41,18 +41,24 @@ class OneLabel(NamedLabels):
     def reference(self, value: Any) -> str | None:
         """Name of the label; None for -1 too, which many datasets write for a hidden label."""
         name = self.known(label_name(value))
-        return None if name == "-1" and name not in self.labels else name
+        # Where train has it, -1 is a label like others, as in sentiment from -1 to 1.
+        is_hidden = name == "-1" and name not in self.labels
+        return None if is_hidden else name
 
     def names(self, value: Any) -> list[str]:
         """The label, unless it is missing or a list."""
         if isinstance(value, list) or is_missing(value):
             return []
         name = self.reference(value)
-        return [] if name is None else [name]
+        if name is None:
+            return []
+        return [name]
 
     def malformed(self, value: Any) -> str:
         """A list is no label."""
-        return "label is a list in some rows and one value in others" if isinstance(value, list) else ""
+        if isinstance(value, list):
+            return "label is a list in some rows and one value in others"
+        return ""
 
     def target(self, reference: str) -> int:
         """Label id, or the id that the loss ignores for a label that does not occur in train."""
@@ -97,12 +103,14 @@ class OneLabel(NamedLabels):
         from ..metrics import _weighted
 
         labels, number = self.scored_labels(references), len(self.labels)
-        ids = {name: index for index, name in enumerate(labels)}
+        ids = dict(zip(labels, range(len(labels)), strict=True))
         predicted = np.asarray([ids[prediction["label"]] for prediction in predictions])
         actual = np.asarray([ids[reference] for reference in references])
         shares = self.shares(predictions, labels)
         # As in scikit-learn, the Brier score is summed over the labels, and halved where there are two.
-        squared = ((shares - np.eye(len(labels))[actual]) ** 2).sum(1) / (2 if number == 2 else 1)
+        squared = ((shares - np.eye(len(labels))[actual]) ** 2).sum(1)
+        if number == 2:
+            squared = squared / 2
         is_right = shares.argmax(1) == actual
         counted = partial(_weighted.single_label, predicted, actual, labels=len(labels))
         # The calibration error is of the label that is predicted.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import compress
 from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import calibration, losses
-from ..data.shapes.labels import are_vectors, is_missing, label_name
+from ..data.shapes.labels import are_indicators, is_missing, label_name
 from ..recipe import HIGHER, LOWER, Finding, Measure, Metric, Row, detail
 from ._named_labels import NamedLabels
 
@@ -46,24 +47,31 @@ class SeveralLabels(NamedLabels):
         """Names of the labels, each once: those of the model in its order, as predictions have them, then others."""
         if not isinstance(value, list):
             return [f"no list: {value}"]  # which is no label, and so counts as wrong
-        names = list(dict.fromkeys(self.known(label_name(cell)) for cell in value))
+        names = {}
+        for cell in value:
+            names[self.known(label_name(cell))] = True
+        # Unknown labels stay, so that they count as wrong wherever the row is scored.
         in_model = [name for name in self.labels if name in names]
-        return in_model + [name for name in names if name not in self.labels]
+        return list(dict.fromkeys([*in_model, *names]))
 
     def names(self, value: Any) -> list[str]:
         """The labels, with duplicates; none where there is no list."""
-        if not isinstance(value, list):
-            return []
-        return [self.known(label_name(cell)) for cell in value if not is_missing(cell)]
+        names = []
+        for cell in value if isinstance(value, list) else []:
+            if not is_missing(cell):
+                names.append(self.known(label_name(cell)))
+        return names
 
     def malformed(self, value: Any) -> str:
         """A single value is no list of labels, and an empty cell is no label."""
         if not isinstance(value, list):
             return "label is a list in some rows and one value in others, or no list of labels"
-        return "a list of labels has an empty cell" if any(map(is_missing, value)) else ""
+        if any(map(is_missing, value)):
+            return "a list of labels has an empty cell"
+        return ""
 
     def _check_all(self, values: list[Any]) -> Iterator[Finding]:
-        if are_vectors(values):
+        if are_indicators(values):
             yield Finding("error", "label is a vector of 0 and 1; give lists of names", range(len(values)))
         else:
             yield from super()._check_all(values)
@@ -74,6 +82,7 @@ class SeveralLabels(NamedLabels):
 
     def loss(self, label_smoothing: float) -> Callable[..., Any]:
         """Binary cross entropy of each label by itself."""
+        # The number of rows, since balanced weights also depend on how many rows do not have a label.
         item_loss = losses.binary_loss(self.recipe, self.recipe.trained_rows, label_smoothing)
         return partial(_loss_of_cells, item_loss=item_loss)
 
@@ -83,11 +92,12 @@ class SeveralLabels(NamedLabels):
 
     def _predictions(self, shares: np.ndarray, thresholds: Mapping[str, float]) -> list[Row]:
         usual = THRESHOLD if self.recipe.threshold is None else self.recipe.threshold
+        limits = [thresholds.get(f"threshold[{name}]", usual) for name in self.labels]
         predictions: list[Row] = []
-        for probabilities in shares.tolist():
+        # Compared in numpy, since there may be thousands of labels.
+        for probabilities, is_above in zip(shares.tolist(), shares > np.array(limits), strict=True):
             scores = dict(zip(self.labels, probabilities, strict=True))
-            above = [name for name, share in scores.items() if share > thresholds.get(f"threshold[{name}]", usual)]
-            predictions.append({"label": above, "scores": scores})
+            predictions.append({"label": list(compress(self.labels, is_above)), "scores": scores})
         return predictions
 
     def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
@@ -124,10 +134,12 @@ class SeveralLabels(NamedLabels):
 
     def _table(self, label_sets: list[list[str]], labels: list[str]) -> np.ndarray:
         """1 where a row has a label, else 0, (rows, labels); without what is not among the labels."""
-        columns = {name: index for index, name in enumerate(labels)}
+        columns = dict(zip(labels, range(len(labels)), strict=True))
         table = np.zeros((len(label_sets), len(labels)), dtype=np.int64)
         for row, names in enumerate(label_sets):
-            table[row, [columns[name] for name in names if name in columns]] = 1
+            for name in names:
+                if name in columns:
+                    table[row, columns[name]] = 1
         return table
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:

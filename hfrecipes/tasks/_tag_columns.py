@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -31,30 +31,49 @@ def reader_of(columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
     Args:
         columns: Columns of the rows, with their types of `datasets`.
     """
-    spelled = {name.strip().lower(): name for name in columns}
-    tokens = [spelled[name] for name in ("tokens", *TOKEN_NAMES) if name in spelled]
-    tags = [spelled[name] for name in ("tags", *TAG_NAMES) if name in spelled]
+    tokens, tags = _named(["tokens", *TOKEN_NAMES], columns), _named(["tags", *TAG_NAMES], columns)
     if tokens:
         # A csv file has no lists: its cells spell them, or have spaces between the entries.
-        written = [name for name in (*tokens, *tags) if _is_text(columns[name])]
+        written = _texts([*tokens, *tags], columns)
         return partial(from_cells, lists=written) if written else None
-    text = _first_known(TEXT_NAMES, spelled)
-    if text is None or not _is_text(columns[text]):
+    texts, spans = _named(TEXT_NAMES, columns), next(iter(_named(SPAN_NAMES, columns)), None)
+    if not _texts(texts[:1], columns):
         return None
-    spans = _first_known(SPAN_NAMES, spelled)
-    if spans is not None and hasattr(columns[spans], "feature") and not _is_text(columns[spans].feature):
-        return partial(from_texts, text=text, spans=spans)
+    if spans is not None and _is_list_of_spans(columns[spans]):
+        return partial(from_texts, text=texts[0], spans=spans)
+    # A column of tags that is called `label` would be a label of the whole text.
     word_tags = [name for name in tags if name.lower() not in SPAN_NAMES]
     if word_tags:  # a tag for each word between spaces
-        written = [text, *(name for name in word_tags if _is_text(columns[name]))]
-        return partial(from_cells, lists=written, text=text)
+        return partial(from_cells, lists=[texts[0], *_texts(word_tags, columns)], text=texts[0])
     # A column that has no spans stays as it is, and an error names it later.
-    return partial(from_texts, text=text, beside=spans)
+    return partial(from_texts, text=texts[0], beside=spans)
 
 
-def _first_known(names: tuple[str, ...], spelled: Mapping[str, str]) -> str | None:
-    return next((spelled[name] for name in names if name in spelled), None)
+def _named(names: Iterable[str], columns: Iterable[str]) -> list[str]:
+    """Columns with one of these names, in any case, in the order of the names."""
+    spelled = {}
+    for column in columns:
+        spelled[column.strip().lower()] = column
+    present = []
+    for name in names:
+        if name in spelled:
+            present.append(spelled[name])
+    return present
+
+
+def _texts(names: list[str], columns: Mapping[str, Any]) -> list[str]:
+    """Those of the columns that hold text."""
+    texts = []
+    for name in names:
+        if _is_text(columns[name]):
+            texts.append(name)
+    return texts
 
 
 def _is_text(column_type: Any) -> bool:
     return getattr(column_type, "dtype", None) in ("string", "large_string")
+
+
+def _is_list_of_spans(column_type: Any) -> bool:
+    # Only lists have a `feature`, the type of their entries; a list of texts has tags.
+    return hasattr(column_type, "feature") and not _is_text(column_type.feature)

@@ -30,14 +30,16 @@ def tokenize_words(recipe: Recipe, sentences: list[list[str]], stride: int) -> t
         What the tokenizer gives; and for each token of each window the index of the word that is tagged by it, or -1.
     """
     tokens, owned = _windows(recipe, sentences, stride)
-    if any(len(known) < len(words) for known, words in zip(owned, sentences, strict=True)):
+    if list(map(len, owned)) != list(map(len, sentences)):
         # A word of nothing but unusual characters can leave no token; the unknown one is there to tag it by.
         unknown = recipe.tokenizer.unk_token or recipe.tokenizer.mask_token or "?"
         visible = []
         for known, words in zip(owned, sentences, strict=True):
             visible.append([word if index in known else unknown for index, word in enumerate(words)])
         tokens, owned = _windows(recipe, visible, stride)
-    tagged_words = [[-1] * len(ids) for ids in tokens["input_ids"]]
+    tagged_words = []
+    for ids in tokens["input_ids"]:
+        tagged_words.append([-1] * len(ids))
     for known in owned:
         for word, (window, token) in known.items():
             tagged_words[window][token] = word
@@ -48,18 +50,16 @@ def _windows(recipe: Recipe, sentences: list[list[str]], stride: int) -> tuple[A
     """Tokens of all windows, and for each sentence the token that each word is tagged by."""
     size = recipe.max_length - recipe.tokenizer.num_special_tokens_to_add()
     stride = max(0, min(stride, size // 2))
-    tokens = windows(recipe, [" ".join(words) for words in sentences], stride=stride)
+    tokens = windows(recipe, list(map(" ".join, sentences)), stride=stride)
     return tokens, _choose_tokens(tokens, sentences)
 
 
 def _choose_tokens(tokens: Any, sentences: list[list[str]]) -> list[Owned]:
     """The first token of each word, in the window where it has most context on both sides."""
-    word_starts = []
-    for words in sentences:
-        lengths = [len(word) + 1 for word in words[:-1]]  # with the space after the word
-        word_starts.append(np.cumsum([0, *lengths]))
+    word_starts = list(map(_word_starts, sentences))
     rows = tokens["overflow_to_sample_mapping"]
     owned: list[Owned] = [{} for _ in sentences]
+    # By row and word: tokens of context, and the character that the token begins with.
     best: dict[tuple[int, int], tuple[float, int]] = {}
     for window, (row, offsets) in enumerate(zip(rows, tokens["offset_mapping"], strict=True)):
         is_first = window == 0 or rows[window - 1] != row
@@ -75,6 +75,14 @@ def _choose_tokens(tokens: Any, sentences: list[list[str]]) -> list[Owned]:
                 best[row, word] = (context, start)
                 owned[row][word] = (window, token)
     return owned
+
+
+def _word_starts(words: list[str]) -> np.ndarray:
+    """First character of each word of a sentence, with a space after each."""
+    starts = [0]
+    for word in words[:-1]:
+        starts.append(starts[-1] + len(word) + 1)
+    return np.array(starts)
 
 
 def _first_tokens(offsets: np.ndarray, word_starts: np.ndarray) -> Iterator[tuple[int, int, int]]:
@@ -103,10 +111,11 @@ def entities_of_text(row: Row, prediction: Row, scheme: str | None) -> list[Row]
 
     text, tags, scores = row["text"], prediction["tags"], prediction["scores"]
     spans = find_words(text, row["tokens"])
-    if not spans:
+    if not spans:  # rows to predict may have tokens that are not of their text
         return []
     if scheme == "none":
-        chunks = [(tag, word, word) for word, tag in enumerate(tags)]
+        words = range(len(tags))
+        chunks = list(zip(tags, words, words, strict=True))
     else:
         chunks = _entities.entities_in(canonical_tags(tags, scheme))
     entities: list[Row] = []

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from .. import losses
-from ..data.shapes.labels import any_list, are_decimals, is_missing
+from ..data.shapes.labels import MULTI, REGRESSION, SINGLE, ProblemType, any_list, is_missing, problem_type_of
 from ..errors import ConfigError
 from ..models.tokenizing import tokenize
 from ..recipe import Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row
@@ -23,10 +23,6 @@ from ._several_labels import SeveralLabels
 if TYPE_CHECKING:
     from datasets import Dataset
 
-ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
-SINGLE: ProblemType = "single_label_classification"
-MULTI: ProblemType = "multi_label_classification"
-REGRESSION: ProblemType = "regression"
 LabelKind = OneLabel | SeveralLabels | NumberLabels
 LABEL_KINDS: dict[str, type[LabelKind]] = {SINGLE: OneLabel, MULTI: SeveralLabels, REGRESSION: NumberLabels}
 
@@ -37,10 +33,12 @@ TEXT_NAMES = (
 LABEL_NAMES = "labels category class target intent sentiment emotion topic score stars rating gold_label 标签 类别"
 # Columns of pairs of texts in well-known datasets.
 PAIRS = (
+    # GLUE
     ("sentence1", "sentence2"),
     ("premise", "hypothesis"),
     ("question1", "question2"),
     ("question", "sentence"),
+    # BoolQ
     ("question", "passage"),
     ("text_a", "text_b"),
     ("text1", "text2"),
@@ -126,19 +124,16 @@ print(classify("{text}", top_k=None))
         values = [value for value in train["label"] if not is_missing(value)]
         is_guess = self.problem_type is None
         if self.problem_type is None:
-            self.problem_type = self._guess_problem_type(values)
+            # Where the dataset names its classes, cells are names even if they look like numbers.
+            has_class_names = bool(self.labels) and not any_list(values)
+            self.problem_type = SINGLE if has_class_names else problem_type_of(values)
         described = self.label_kind.infer_labels(values)
+        # A fact of the class for all tasks but this one, where the labels decide what the model does.
         self.card = replace(self.card, purpose=self.label_kind.purpose)  # type: ignore[misc]
         if not described:
             return []
-        return [f"labels: {described}" + ("; options.problem_type changes that" if is_guess else "")]
-
-    def _guess_problem_type(self, values: list[Any]) -> ProblemType:
-        """Lists are several labels, numbers that are not all whole are numbers, everything else is one label."""
-        if any_list(values):
-            return MULTI
-        # Where the dataset names its classes, cells are names even if they look like numbers.
-        return REGRESSION if not self.labels and are_decimals(values) else SINGLE
+        hint = "; options.problem_type changes that" if is_guess else ""
+        return [f"labels: {described}{hint}"]
 
     def use_label_counts(self, counts: Mapping[str, int], rows: int) -> list[str]:
         """Check the class weights, and describe them."""
@@ -147,7 +142,9 @@ print(classify("{text}", top_k=None))
     def reference(self, row: Row) -> Any:
         """Name of the label, list of names in the order of predictions, or number; None for a missing label."""
         value = row.get("label")
-        return None if is_missing(value) else self.label_kind.reference(value)
+        if is_missing(value):
+            return None
+        return self.label_kind.reference(value)
 
     def check(self, rows: Dataset) -> Iterable[Finding]:
         """Labels that are of another kind, or that do not occur in train."""
@@ -155,13 +152,13 @@ print(classify("{text}", top_k=None))
 
     def model_settings(self) -> dict[str, Any]:
         """Names of the labels, and the problem type."""
-        outputs = {"num_labels": 1} if self.problem_type == REGRESSION else super().model_settings()
-        return {**outputs, "problem_type": self.problem_type}
+        settings = super().model_settings() or {"num_labels": 1}  # a number is the only output of its model
+        return {**settings, "problem_type": self.problem_type}
 
     def encode(self, batch: Batch) -> Batch:
         """Tokens of the text, or of both texts, of which the longer one is truncated first."""
         features = tokenize(self, batch["text"], batch.get("text_pair"))
-        if "label" in batch:
+        if "label" in batch:  # rows to predict have none
             kind = self.label_kind
             features["labels"] = [kind.target(self.reference({"label": value})) for value in batch["label"]]
         return features
@@ -172,15 +169,20 @@ print(classify("{text}", top_k=None))
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
         """Logits (rows, labels) to `label`, and `scores`, the probability of each label."""
+        # In float32, probabilities near 1 would be equal, and ranks by them too.
         return self.label_kind.decode(np.asarray(outputs, dtype=np.float64))
 
     def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
         """A temperature, with the lowest log loss; for several labels a threshold for each one, with the best F1."""
-        return self.label_kind.calibrate(predictions, references) if predictions else ({}, [])
+        if not predictions:
+            return {}, []
+        return self.label_kind.calibrate(predictions, references)
 
     def calibrated(self, predictions: list[Row], calibration: Mapping[str, float]) -> list[Row]:
         """Predictions after temperature and thresholds."""
-        return self.label_kind.calibrated(predictions, calibration) if predictions else predictions
+        if not predictions:
+            return []
+        return self.label_kind.calibrated(predictions, calibration)
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """Shares and F1 from 0 to 1, correlations from -1 to 1, R2 up to 1, errors in the label's units."""

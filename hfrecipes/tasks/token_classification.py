@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import losses
@@ -69,13 +70,13 @@ class TokenClassification(Recipe):
             reference=True,
             optional=True,
             passthrough=True,
-            kind=[{"start": "int64", "end": "int64", "label": "string"}],
+            kind=[{"start": "int64", "end": "int64", "label": "string"}],  # characters, end exclusive
         ),
     }
     layouts: ClassVar[tuple[dict[str, str], ...]] = tuple(unnamed_columns())
     formats: ClassVar[tuple[str, ...]] = ("conll",)
     prediction: ClassVar[str | None] = "tags"
-    padding_side: ClassVar[str | None] = "right"
+    padding_side: ClassVar[str | None] = "right"  # words are counted from the left
     samples: ClassVar[list[Row]] = [
         {
             "tokens": ["Ask", "Amina", "Hassan", "at", "the", "boat", "club", "."],
@@ -132,19 +133,20 @@ print(tag("{text}"))
     def infer_labels(self, train: Dataset) -> list[str]:
         """Guess the scheme from the training tags, and collect these."""
         sentences = [tags for tags in self.references(train) if tags is not None]
-        counts: Counter[str] = Counter()
-        for tags in sentences:
-            counts.update(tag for tag in tags if tag not in MISSING)
+        counts = Counter(chain.from_iterable(sentences))
+        for tag in MISSING:
+            counts.pop(tag, None)
         is_guess = self.scheme is None
         self.scheme = self.scheme or scheme_of(counts, sentences)
         # A dataset that names its tags may have more of them than the training rows.
         self.labels = self.labels or ordered(set(counts), self.scheme)
         types = self.entity_types
         shown = ", ".join(types[:SHOWN]) + (", …" if len(types) > SHOWN else "")
-        described = (
-            f"one per word, {len(types)} tags" if self.scheme == "none" else f"{self.scheme}, {len(types)} types"
-        )
-        sentence = f"tags: {described}: {shown}" + ("; options.scheme changes that" if is_guess else "")
+        kind, what = ("one per word", "tags") if self.scheme == "none" else (self.scheme, "types")
+        sentence = f"tags: {kind}, {len(types)} {what}: {shown}"
+        if is_guess:
+            sentence += "; options.scheme changes that"
+        # Ids whose names the dataset keeps elsewhere.
         if counts and all(map(str.isdigit, counts)):
             sentence += "; they are numbers: only names such as B-person can be read as entities"
         return [sentence]
@@ -158,12 +160,18 @@ print(tag("{text}"))
         """Types of entity in the order of the labels; the tags themselves where they stand alone."""
         if self.scheme == "none":
             return self.labels
-        types = (split(tag)[1] for tag in self.labels if tag != OUTSIDE)
-        return list(dict.fromkeys(types))
+        types = {}  # a dict keeps their order
+        for tag in self.labels:
+            if tag != OUTSIDE:
+                types[split(tag)[1]] = True
+        return list(types)
 
     def reference(self, row: Row) -> Any:
         """Tags of the words, None where the row has none; a missing tag is empty."""
-        return None if row.get("tags") is None else ["" if tag is None else str(tag) for tag in row["tags"]]
+        tags = row.get("tags")
+        if tags is None:
+            return None
+        return ["" if tag is None else str(tag) for tag in tags]
 
     def references(self, rows: Dataset) -> Iterator[list[str] | None]:
         """Tags of the words of each row, None where it has none."""
@@ -180,20 +188,22 @@ print(tag("{text}"))
         """Windows over the tokens of each sentence; `words` has a word's index at the token that it is tagged by."""
         tokens, words = tokenize_words(self, batch["tokens"], self.stride)
         rows = tokens["overflow_to_sample_mapping"]
-        lengths = [len(ids) for ids in tokens["input_ids"]]
+        lengths = list(map(len, tokens["input_ids"]))
         features = {"input_ids": tokens["input_ids"], "row": rows, "words": words, "length": lengths}
         if "tags" in batch:
             targets = list(map(self._targets, batch["tokens"], batch["tags"]))
             features["labels"] = []
             for window_words, row in zip(words, rows, strict=True):
-                features["labels"].append([targets[row][word] if word >= 0 else IGNORED for word in window_words])
+                # Other tokens, such as the second one of a word, are neither learnt nor scored.
+                labels = [targets[row][word] if word >= 0 else IGNORED for word in window_words]
+                features["labels"].append(labels)
         return features
 
     def _targets(self, words: list[str], tags: list[Any]) -> list[int]:
         """Label id of each word; the id that the loss ignores for a tag that is unknown, or is of no word."""
         if len(words) != len(tags):
             return [IGNORED] * len(words)
-        ids = {tag: index for index, tag in enumerate(self.labels)}
+        ids = dict(zip(self.labels, range(len(self.labels)), strict=True))
         return [ids.get(str(tag), IGNORED) for tag in tags]
 
     def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
@@ -213,13 +223,15 @@ print(tag("{text}"))
         """Most probable label of each token, and its probability."""
         import torch
 
-        logits = logits[0] if isinstance(logits, tuple) else logits
+        logits = super().preprocess_logits(logits, labels)
+        # Two numbers per token, whatever the number of tags.
         score, best = torch.softmax(logits.float(), dim=-1).max(dim=-1)
         return best.int(), score
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
         """`tags` and their `scores`, one per word; for rows with a text also `entities`, in characters."""
         best, score = outputs
+        # The windows of a long sentence come together again, each word from the one that it is tagged by.
         tagged: list[dict[int, tuple[str, float]]] = [{} for _ in range(len(rows))]
         for window, (row, words) in enumerate(zip(encoded["row"], encoded["words"], strict=True)):
             for token, word in enumerate(words):
@@ -227,8 +239,12 @@ print(tag("{text}"))
                     tagged[row][word] = (self.labels[best[window][token]], float(score[window][token]))
         predictions: list[Row] = []
         for row, by_word in zip(rows, tagged, strict=True):
-            pairs = [by_word[word] for word in sorted(by_word)]
-            prediction: Row = {"tags": [tag for tag, _ in pairs], "scores": [value for _, value in pairs]}
+            prediction: Row = {"tags": [], "scores": []}
+            for word in sorted(by_word):
+                tag, value = by_word[word]
+                prediction["tags"].append(tag)
+                prediction["scores"].append(value)
+            # Rows of words alone have no text in which an entity could be located.
             if row.get("text") is not None:
                 prediction["entities"] = entities_of_text(row, prediction, self.scheme)
             predictions.append(prediction)
@@ -255,7 +271,7 @@ print(tag("{text}"))
         counts: dict[str, Counter[str]] = defaultdict(Counter)
         overall: Counter[str] = Counter()
         for words, tags in zip(train["tokens"], self.references(train), strict=True):
-            for word, tag in zip(words, tags or (), strict=False):
+            for word, tag in zip(words, tags or (), strict=False):  # a row may have too few tags
                 counts[word][tag] += 1
                 overall[tag] += 1
         by_word = {word: _most_frequent(tag_counts) for word, tag_counts in counts.items()}

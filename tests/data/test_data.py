@@ -304,8 +304,8 @@ def test_inputs_that_stand_in_train_and_test_are_counted(caplog):
         dataset={"train": [*ROWS, ROWS[0]], "validation": ROWS[:4], "test": [{"text": "new", "label": "a"}]}
     )
     notes = duplicate_inputs(data, recipe)
-    assert any("train: 1 of 41 rows repeat" in note for note in notes)
-    assert any("validation: 4 of 4 inputs also stand in train" in note for note in notes)
+    assert any("train: 1 of 41 rows duplicate" in note for note in notes)
+    assert any("validation: 4 of 4 inputs also occur in train" in note for note in notes)
     assert not any("test" in note for note in notes)
 
 

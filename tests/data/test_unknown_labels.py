@@ -324,7 +324,8 @@ def test_what_is_no_label_is_an_error_and_with_drop_invalid_counts_as_wrong(case
 def test_what_cannot_be_scored_stays_an_error(drop_invalid):
     numbers = [text(f"{place / 4}", place) for place in range(20)]
     settings = {"dataset": {"train": numbers, "test": [*numbers[:3], text("high")]}, "drop_invalid": drop_invalid}
-    with pytest.raises(DataError, match=r"test: label 'high' is no number in 1 row \(3, counted from 0\). Fix these rows$"):
+    expected = r"test: label 'high' is no number in 1 row \(3, counted from 0\). Fix these rows$"
+    with pytest.raises(DataError, match=expected):
         hfrecipes.check("text-classification", **settings)
 
 

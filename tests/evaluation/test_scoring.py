@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -13,6 +14,7 @@ from conftest import opinions
 
 import hfrecipes
 from hfrecipes.evaluation import scoring
+from hfrecipes.evaluation.scoring import Score
 from hfrecipes.metrics import _uncertainty
 from hfrecipes.registry import find, tasks
 
@@ -24,7 +26,7 @@ def answers(right: list[bool]) -> tuple[list[dict], list[int]]:
     return [{"label": int(is_right)} for is_right in right], [1] * len(right)
 
 
-def accuracy(right: list[bool], **more) -> dict:
+def accuracy(right: list[bool], **more) -> Score:
     return scoring.scores(find("multiple-choice")(), *answers(right), seed=0, **more)["accuracy"]
 
 
@@ -40,11 +42,11 @@ def test_an_interval_holds_the_true_accuracy_as_often_as_it_says(rows, share, in
 def test_a_share_of_rows_has_the_interval_of_clopper_and_pearson():
     from scipy.stats import beta
 
-    assert accuracy([True] * 20)["ci95"] == pytest.approx([beta.ppf(0.025, 20, 1), 1])
-    assert accuracy([False] * 20)["ci95"] == pytest.approx([0, beta.ppf(0.975, 1, 20)])
+    assert accuracy([True] * 20).ci95 == pytest.approx([beta.ppf(0.025, 20, 1), 1])
+    assert accuracy([False] * 20).ci95 == pytest.approx([0, beta.ppf(0.975, 1, 20)])
     for right in (19, 12, 5):
         expected = beta.ppf([0.025, 0.975], [right, right + 1], [21 - right, 20 - right])
-        assert accuracy([place < right for place in range(20)])["ci95"] == pytest.approx(expected, abs=0.02)
+        assert accuracy([place < right for place in range(20)]).ci95 == pytest.approx(expected, abs=0.02)
 
 
 def test_rows_of_one_group_each_have_the_interval_of_rows():
@@ -55,12 +57,12 @@ def test_rows_of_one_group_each_have_the_interval_of_rows():
 def test_rows_that_share_a_group_tell_less_than_others():
     right = [place // 10 % 2 == 0 for place in range(100)]
     groups = [place // 10 for place in range(100)]
-    low, high = accuracy(right, groups=groups)["ci95"]
+    low, high = accuracy(right, groups=groups).ci95
     assert (low, high) == pytest.approx(_uncertainty.of_share(0.5, 10), abs=0.02)
-    low, high = accuracy([True] * 100, groups=groups)["ci95"]
+    low, high = accuracy([True] * 100, groups=groups).ci95
     assert (low, high) == pytest.approx(_uncertainty.of_share(1.0, 10)), "they may all be right together"
     one_large = [0] * 90 + list(range(1, 11))
-    assert accuracy([True] * 100, groups=one_large)["ci95"][0] < 0.3, "most rows are of one group"
+    assert accuracy([True] * 100, groups=one_large).ci95[0] < 0.3, "most rows are of one group"
 
 
 def test_groups_are_those_of_the_rows_that_are_scored():
@@ -69,7 +71,7 @@ def test_groups_are_those_of_the_rows_that_are_scored():
     references[:20] = [None] * 20
     recipe = find("multiple-choice")()
     found = scoring.scores(recipe, predictions, references, seed=0, groups=groups)["accuracy"]
-    assert found["ci95"] == pytest.approx(_uncertainty.of_share(1.0, 1))
+    assert found.ci95 == pytest.approx(_uncertainty.of_share(1.0, 1))
 
 
 def perfect(task: str, rows: int) -> tuple[hfrecipes.Recipe, list[dict], list]:
@@ -116,31 +118,31 @@ def perfect(task: str, rows: int) -> tuple[hfrecipes.Recipe, list[dict], list]:
 def test_scores_of_rows_that_are_all_right_are_not_certain(task, names, best):
     found = scoring.scores(*perfect(task, 20), seed=0)
     for name in names:
-        assert found[name]["ci95"] == pytest.approx([0.832 * best, best], abs=0.001 * best), name
+        assert found[name].ci95 == pytest.approx([0.832 * best, best], abs=0.001 * best), name
 
 
 def test_a_correlation_that_is_perfect_in_few_rows_is_not_certain():
     entry = scoring.scores(*perfect("text-classification", 20), seed=0)["matthews_correlation"]
-    assert entry["ci95"] == pytest.approx([2 * 0.832 - 1, 1], abs=0.001)
+    assert entry.ci95 == pytest.approx([2 * 0.832 - 1, 1], abs=0.001)
 
 
 def test_a_score_of_some_of_the_rows_has_the_interval_of_those():
     recipe = find("question-answering")(version_2_with_negative=True, characters=False)
     references = [["the mill"]] * 95 + [[]] * 5
     found = scoring.scores(recipe, [{"answer": "the mill"}] * 95 + [{"answer": ""}] * 5, references, seed=0)
-    assert found["NoAns_exact"]["ci95"] == pytest.approx([100 * edge for edge in _uncertainty.of_share(1, 5)])
-    assert found["HasAns_f1"]["ci95"] == pytest.approx([100 * edge for edge in _uncertainty.of_share(1, 95)])
+    assert found["NoAns_exact"].ci95 == pytest.approx([100 * edge for edge in _uncertainty.of_share(1, 5)])
+    assert found["HasAns_f1"].ci95 == pytest.approx([100 * edge for edge in _uncertainty.of_share(1, 95)])
     recipe, predictions, references = perfect("token-classification", 6)
     nothing = ["O", "O"]
     found = scoring.scores(recipe, [*predictions, *[{"tags": nothing}] * 60], [*references, *[nothing] * 60], seed=0)
-    assert found["f1"]["ci95"] == pytest.approx(_uncertainty.of_share(1, 6)), "60 sentences have no entity"
-    assert found["accuracy"]["ci95"][0] > 0.9
+    assert found["f1"].ci95 == pytest.approx(_uncertainty.of_share(1, 6)), "60 sentences have no entity"
+    assert found["accuracy"].ci95[0] > 0.9
 
 
 def test_words_of_one_sentence_are_resampled_together():
     recipe, _, references = perfect("token-classification", 40)
     predictions = [{"tags": tags if row % 2 else ["I-x", "O", "O", "B-x"]} for row, tags in enumerate(references)]
-    low, high = scoring.scores(recipe, predictions, references, seed=0)["accuracy"]["ci95"]
+    low, high = scoring.scores(recipe, predictions, references, seed=0)["accuracy"].ci95
     assert (low, high) == pytest.approx(_uncertainty.of_share(0.5, 40), abs=0.01)
 
 
@@ -150,12 +152,13 @@ def test_every_interval_holds_its_score_and_stays_within_what_the_score_can_be(t
     rows = datasets.Dataset.from_list([recipe.samples[place % len(recipe.samples)] for place in range(12)])
     recipe.infer_labels(rows)
     references = [recipe.reference(row) for row in rows]
-    found = scoring.scores(recipe, recipe.baseline(rows)(rows), references, seed=0, groups=[0, 1, 2] * 4)
+    predictions = recipe.baseline_predictions(rows, recipe.baseline(rows))
+    found = scoring.scores(recipe, predictions, references, seed=0, groups=[0, 1, 2] * 4)
     for name, entry in found.items():
-        if np.isfinite(entry["value"]):
-            low, high = entry["ci95"]
+        if np.isfinite(entry.value):
+            low, high = entry.ci95
             least, most = scoring._bounds(recipe, name)
-            assert least <= low <= entry["value"] <= high <= most, name
+            assert least <= low <= entry.value <= high <= most, name
 
 
 def test_scores_without_a_greatest_value_widen_with_fewer_rows():
@@ -164,36 +167,35 @@ def test_scores_without_a_greatest_value_widen_with_fewer_rows():
         losses = np.random.default_rng(0).gamma(4, 0.75, rows)
         predictions = [{"tokens": 20, "correct": 5, "loss": loss, "bytes": 80} for loss in losses]
         entry = scoring.scores(recipe, predictions, [True] * rows, seed=0)["perplexity"]
-        assert 0 < entry["ci95"][0] < entry["value"] < entry["ci95"][1]
-        widths.append(entry["ci95"][1] / entry["ci95"][0])
+        assert 0 < entry.ci95[0] < entry.value < entry.ci95[1]
+        widths.append(entry.ci95[1] / entry.ci95[0])
     assert widths[1] < widths[0] / 3
 
 
 def test_an_interval_that_cannot_be_known_is_a_dash():
     one = [{"tokens": 20, "correct": 5, "loss": 2.0, "bytes": 80}]
     entry = scoring.scores(find("text-generation")(), one, [True], seed=0)["perplexity"]
-    assert scoring.shown(entry) == "7.389 (–)"
-    assert scoring.interval([None, None]) == "–"
+    assert str(entry) == "7.389 (–)"
+    assert scoring.interval(None, None) == "–"
 
 
 def test_a_metric_that_the_user_names_is_resampled_by_group_too():
     recipe, predictions, references = perfect("text-classification", 40)
     recipe.measure = lambda *_: lambda weights: {}
-    recipe.score = lambda *_: {}
     groups = [place // 10 for place in range(40)]
     found = scoring.scores(recipe, predictions, references, seed=0, others=["accuracy"], groups=groups)["accuracy"]
-    assert found["ci95"] == pytest.approx(_uncertainty.of_share(1.0, 4))
+    assert found.ci95 == pytest.approx(_uncertainty.of_share(1.0, 4))
 
 
 @pytest.mark.parametrize(("rows", "is_better"), [(4, False), (8, True)])
 def test_few_right_answers_are_not_better_than_chance_for_sure(rows, is_better):
-    entry = {**accuracy([True] * rows), "baseline": 0.5}
-    assert bool(scoring.no_better(find("multiple-choice")(), {"accuracy": entry})) != is_better
+    entry = replace(accuracy([True] * rows), baseline=0.5)
+    assert bool(scoring.no_better_than_baseline(find("multiple-choice")(), {"accuracy": entry})) != is_better
 
 
 def test_a_perfect_score_on_train_leaves_the_gap_in_doubt():
     train, validation = ({"accuracy": accuracy([place < 18 for place in range(rows)])} for rows in (18, 20))
-    low, high = scoring.gap(train, validation)["accuracy"]["ci95"]
+    low, high = scoring.gap(train, validation)["accuracy"].ci95
     assert low < 0 < 0.1 < high, "2 wrong answers of 20 are no sign of overfitting after 18 of 18"
 
 
@@ -202,8 +204,8 @@ def test_a_perfect_score_on_train_leaves_the_gap_in_doubt():
 
 def entries(train: float, held: float, baseline: float, half: float = 0.02, name: str = "accuracy") -> dict:
     found = {
-        "train": {name: {"value": train, "ci95": [train - half, train + half], "baseline": baseline}},
-        "validation": {name: {"value": held, "ci95": [held - half, held + half]}},
+        "train": {name: Score(train, train - half, train + half, baseline)},
+        "validation": {name: Score(held, held - half, held + half)},
     }
     return {**found, scoring.GAP: scoring.gap(found["train"], found["validation"])}
 
@@ -215,12 +217,12 @@ def test_the_gap_has_the_interval_of_a_difference():
     draws = [np.array([generator.choice(rows, len(rows)).mean() for _ in range(2000)]) for rows in (one, other)]
     found = scoring.gap(
         *(
-            {"a": {"value": rows.mean(), "ci95": list(np.percentile(draw, [2.5, 97.5]))}}
+            {"a": Score(rows.mean(), *np.percentile(draw, [2.5, 97.5]))}
             for rows, draw in zip((one, other), draws, strict=True)
         )
     )["a"]
-    assert found["value"] == pytest.approx(one.mean() - other.mean())
-    assert found["ci95"] == pytest.approx(np.percentile(draws[0] - draws[1], [2.5, 97.5]), abs=0.01)
+    assert found.value == pytest.approx(one.mean() - other.mean())
+    assert found.ci95 == pytest.approx(np.percentile(draws[0] - draws[1], [2.5, 97.5]), abs=0.01)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ if early := [name for name in LIBRARIES if name in sys.modules]:
 HOME = Path(tempfile.mkdtemp(prefix="hub-tests-"))
 atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 SERVER = HubProcess(free_port(), HOME / "state")
+# Settings and tokens of whoever runs the tests must not reach them.
 for name in [
     name for name in os.environ if name.startswith(("HF_", "HUGGINGFACE_")) or name.lower().endswith("_proxy")
 ]:
@@ -40,12 +41,12 @@ os.environ.update(
     HF_HUB_OFFLINE="0",
     HF_HUB_DISABLE_TELEMETRY="1",
     HF_HUB_DISABLE_PROGRESS_BARS="1",
-    HF_UPDATE_DOWNLOAD_COUNTS="0",  # else load_dataset counts at a storage elsewhere
+    HF_UPDATE_DOWNLOAD_COUNTS="0",  # otherwise load_dataset sends a request to another host
     NO_PROXY="*",
 )
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1", None}
-HURRY = 0.1  # Part of each wait between tries that is really waited.
+HURRY = 0.1  # share of each wait between attempts that the tests really wait
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -64,7 +65,7 @@ def server() -> Iterator[HubProcess]:
 
 @pytest.fixture
 def hub(server: HubProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubProcess]:
-    """The stand-in with an empty log, and the writer logged in; at the end nothing unknown may have been asked."""
+    """The stand-in with an empty log, and the writer logged in; a request that it does not know fails the test."""
     if not server.alive():
         server.restart()
     server.clear()
@@ -83,7 +84,7 @@ def xet_works(tmp_path_factory: pytest.TempPathFactory) -> bool:
 
 @pytest.fixture(params=["lfs", "xet"])
 def transport(request: pytest.FixtureRequest, xet_works: bool, monkeypatch: pytest.MonkeyPatch) -> str:
-    """How large files travel; the client chooses, xet wherever it is installed."""
+    """How large files are uploaded; the client itself always takes xet where it is installed."""
     from huggingface_hub import constants
 
     if request.param == "xet" and not xet_works:
@@ -94,10 +95,11 @@ def transport(request: pytest.FixtureRequest, xet_works: bool, monkeypatch: pyte
 
 @pytest.fixture(autouse=True)
 def hub_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test finds what another one downloaded, looked up or left in a queue of uploads."""
+    """No test sees what another one downloaded, looked up or left in a queue of uploads."""
     import datasets
     from huggingface_hub import HfFileSystem, constants
 
+    # These two live as long as the process, and remember files and tokens.
     HfFileSystem.clear_instance_cache()
     if (transformers_hub := sys.modules.get("transformers.utils.hub")) is not None:
         monkeypatch.setattr(transformers_hub, "_hf_api", None)
@@ -105,12 +107,12 @@ def hub_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "datasets-cache"))
     monkeypatch.setattr(datasets.config, "DOWNLOADED_DATASETS_PATH", tmp_path / "downloads")
-    monkeypatch.setattr(datasets.config, "USE_PARQUET_EXPORT", False)  # asks a server beside the Hub, with the token
+    monkeypatch.setattr(datasets.config, "USE_PARQUET_EXPORT", False)  # sends the token to a server next to the Hub
 
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds that the client wanted to wait between tries; it is hurried, for which it has no setting."""
+    """Seconds that the client wanted to wait between attempts; it has no setting to shorten them."""
     from huggingface_hub import file_download
     from huggingface_hub.utils import _http
 

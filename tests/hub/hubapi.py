@@ -1,4 +1,4 @@
-"""What the Hub answers: one function for each route, from a call to an answer; `ROUTES` at the end lists them."""
+"""Answers of the Hub: a function for each route, from a call to an answer; `ROUTES` at the end lists them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from hubcards import front_matter, validate
 from hubstate import TOKENS, Repo, Store, User, listing, pointer, write
 from hubxet import Xet
 
-PAGE = 10  # Entries on a page, so that ordinary folders need a second one.
-PART = 2 * 1024 * 1024  # Bytes in a part of an upload; what is larger is sent in parts.
-LARGE_TEXT = 10 * 1024 * 1024  # Bytes above which even a text file is a large file.
+PAGE = 10  # entries on a page: few, so that ordinary folders need a second one
+PART = 2 * 1024 * 1024  # bytes in a part of an upload; larger files are sent in parts
+LARGE_TEXT = 10 * 1024 * 1024  # bytes above which even a text file is a large file
 
 
 @dataclass
@@ -37,7 +37,7 @@ def reply(value: Any, status: int = 200, **headers: str) -> Answer:
 
 
 class RefusedError(Exception):
-    """An error of the Hub: the text goes into header and body, the code decides which class the client raises."""
+    """An error of the Hub: the text is sent in header and body, the code decides which class the client raises."""
 
     def __init__(self, status: int, message: str, code: str | None = None, **extra: Any):
         super().__init__(message)
@@ -47,7 +47,7 @@ class RefusedError(Exception):
 
 
 class UnroutedError(Exception):
-    """Nothing answers here; the tests must not pass over it."""
+    """No route for this address; it must fail the test."""
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Hub:
     storage: str
 
     def sign(self, method: str, path: str) -> str:
-        """Signature of an address in the storage, where no token may be sent."""
+        """Signature of an address in the storage, which is used there in place of a token."""
         return hmac.new(self.store.secret, f"{method} {path}".encode(), "sha256").hexdigest()[:16]
 
     def signed(self, method: str, path: str, origin: str | None = None) -> str:
@@ -95,11 +95,11 @@ class Call:
         return self.repo.commit(self.sha())["files"]
 
 
-# Who may do what
+# Permissions
 
 
 def identify(call: Call) -> None:
-    """Find out whose token came along; a wrong one is refused even where none is needed."""
+    """Find the user of the token; a wrong token is refused even where none is needed."""
     token = (call.headers.get("Authorization") or "").removeprefix("Bearer ")
     if token and token not in TOKENS:
         raise RefusedError(401, "Invalid credentials in Authorization header")
@@ -109,7 +109,8 @@ def identify(call: Call) -> None:
 def admit(call: Call, right: str) -> None:
     """Find the repository and make sure that the user may read or write it.
 
-    Without a token the answer is 401 whether the repository is missing, private or only to be read.
+    Without a token the answer is 401 whether the repository is missing, private or read-only, as on the Hub: it does
+    not reveal which private repositories exist.
     """
     repo = call.hub.store.find(call.args["kind"], call.args["id"])
     seen = repo is not None and (not repo.facts["private"] or (call.user is not None and call.user.reads(repo.owner)))
@@ -222,13 +223,14 @@ def paged(call: Call, items: list[Any]) -> Answer:
 def tree(call: Call) -> Answer:
     folder = call.args.get("path", "").strip("/")
     recursive = call.query.get("recursive", "").lower() in ("true", "1")
-    found = listing(call.files(), folder, recursive)
-    if folder and not found:
+    entries = listing(call.files(), folder, recursive)
+    if folder and not entries:
         raise RefusedError(404, f'{folder} does not exist on "{call.args["rev"]}"', "EntryNotFound")
-    return paged(call, [tree_item(path, entry) for path, entry in found])
+    return paged(call, [tree_item(path, entry) for path, entry in entries])
 
 
 def paths_info(call: Call) -> Answer:
+    # The client sends a form; other clients send JSON.
     in_json = "json" in (call.headers.get("Content-Type") or "")
     paths = call.json()["paths"] if in_json else parse_qs(call.body.decode()).get("paths", [])
     everything = dict(listing(call.files(), "", recursive=True))
@@ -236,19 +238,22 @@ def paths_info(call: Call) -> Answer:
 
 
 def refs(call: Call) -> Answer:
-    found = call.repo.refs()
-    kinds = {"branches": "refs/heads", "tags": "refs/tags"}
-    lists = {
-        sort: [{"name": name, "ref": f"{start}/{name}", "targetCommit": sha} for name, sha in found[sort].items()]
-        for sort, start in kinds.items()
-    }
-    return reply({**lists, "converts": []})
+    answers: dict[str, list[Any]] = {"converts": []}
+    for sort, prefix in (("branches", "refs/heads"), ("tags", "refs/tags")):
+        answers[sort] = []
+        for name, sha in call.repo.refs()[sort].items():
+            answers[sort].append({"name": name, "ref": f"{prefix}/{name}", "targetCommit": sha})
+    return reply(answers)
 
 
 def commits(call: Call) -> Answer:
-    keys = ("id", "title", "message", "date")
-    found = call.repo.history(call.sha())
-    return paged(call, [{**{key: one[key] for key in keys}, "authors": [{"user": one["author"]}]} for one in found])
+    entries = []
+    for commit in call.repo.history(call.sha()):
+        entry: dict[str, Any] = {"authors": [{"user": commit["author"]}]}
+        for key in ("id", "title", "message", "date"):
+            entry[key] = commit[key]
+        entries.append(entry)
+    return paged(call, entries)
 
 
 def create_branch(call: Call) -> Answer:
@@ -278,22 +283,26 @@ def delete_ref(call: Call) -> Answer:
 
 
 def validate_yaml(call: Call) -> Answer:
-    """Judge a card; `RepoCard.validate` asks for text and shows it as it is, all others ask for JSON."""
+    """Check a card; `RepoCard.validate` asks for text and shows it unchanged, all others ask for JSON."""
     errors, warnings = validate(call.json()["content"])
     status = 400 if errors else 200
     if "text/plain" in (call.headers.get("Accept") or ""):
         lines = [f"- Error: {text}" for text in errors] + [f"- Warning: {text}" for text in warnings]
         return Answer(status, "\n".join(lines).encode(), {"Content-Type": "text/plain; charset=utf-8"})
-    both = {"errors": errors, "warnings": warnings}
-    return reply({key: [{"message": text} for text in texts] for key, texts in both.items()}, status)
+    return reply({"errors": messages(errors), "warnings": messages(warnings)}, status)
+
+
+def messages(texts: list[str]) -> list[dict[str, str]]:
+    return [{"message": text} for text in texts]
 
 
 # Uploads
 
 
 def preupload(call: Call) -> Answer:
-    """Say of each file how it is to be sent, and what the repository has in its place."""
+    """Tell for each file how to send it, and the hash of the one that the repository has."""
     asked, sha, files = call.json(), call.sha(), call.files()
+    # A .gitignore in the same upload counts already.
     ignored = (asked.get("gitIgnore") or call.repo.text(sha, ".gitignore")).splitlines()
     attributes = call.repo.text(sha, ".gitattributes").splitlines()
     large = [line.split()[0] for line in attributes if "filter=lfs" in line]
@@ -319,20 +328,24 @@ def is_large(file: dict[str, Any], patterns: list[str]) -> bool:
 
 
 def lfs_batch(call: Call) -> Answer:
-    """Tell where to put each large file; none of what the repository has."""
+    """Tell where to upload each large file; a file that the repository has gets no address."""
     asked = call.json()["objects"]
-    objects = [{**one, **({} if call.repo.large(one["oid"]).exists() else lfs_actions(call, one))} for one in asked]
+    objects = []
+    for wanted in asked:
+        is_new = not call.repo.large(wanted["oid"]).exists()
+        objects.append({**wanted, **lfs_actions(call, wanted)} if is_new else wanted)
     return reply({"transfer": "basic", "objects": objects})
 
 
 def lfs_actions(call: Call, wanted: dict[str, Any]) -> dict[str, Any]:
-    place, parts = f"{call.repo.kind}/{call.repo.id}/{wanted['oid']}", -(-wanted["size"] // PART)
+    path = f"{call.repo.kind}/{call.repo.id}/{wanted['oid']}"
+    parts = -(-wanted["size"] // PART)  # rounded up
     if wanted["size"] <= PART:
-        upload = {"href": call.hub.signed("PUT", f"/storage/{place}")}
+        upload = {"href": call.hub.signed("PUT", f"/storage/{path}")}
     else:
-        urls = {f"{n:05}": call.hub.signed("PUT", f"/storage/{place}.{n}") for n in range(1, parts + 1)}
+        urls = {f"{n:05}": call.hub.signed("PUT", f"/storage/{path}.{n}") for n in range(1, parts + 1)}
         header = {"chunk_size": str(PART), **urls}
-        upload = {"href": call.hub.signed("POST", f"/complete/{place}", call.hub.url), "header": header}
+        upload = {"href": call.hub.signed("POST", f"/complete/{path}", call.hub.url), "header": header}
     verify = {"href": f"{call.hub.url}/{call.repo.page}.git/info/lfs/objects/verify"}
     return {"actions": {"upload": upload, "verify": verify}}
 
@@ -340,7 +353,7 @@ def lfs_actions(call: Call, wanted: dict[str, Any]) -> dict[str, Any]:
 def stored(call: Call) -> Repo:
     """Repository of a signed address.
 
-    As at a real storage a token beside the signature is refused: it must never get there.
+    As by a real storage, a token next to the signature is refused: a token must never be sent there.
     """
     if call.headers.get("Authorization"):
         raise RefusedError(400, "Only one auth mechanism allowed")
@@ -365,7 +378,7 @@ def storage_get(call: Call) -> Answer:
 
 
 def complete(call: Call) -> Answer:
-    """Join the parts of a large file, once: a client whose answer got lost asks again."""
+    """Join the parts of a large file, if not done before: a client whose answer was lost asks again."""
     repo, oid = stored(call), call.args["oid"]
     if not repo.large(oid).exists():
         parts = [repo.large(f"{oid}.{part['partNumber']}") for part in call.json()["parts"]]
@@ -452,15 +465,19 @@ def xet_read(call: Call) -> Answer:
 
 def xet_token(token: dict[str, Any]) -> Answer:
     """Uploads in Rust read the body, downloads in Python the headers."""
-    headers = {"Cas-Url": token["casUrl"], "Access-Token": token["accessToken"], "Token-Expiration": str(token["exp"])}
-    return reply(token, **{f"X-Xet-{name}": value for name, value in headers.items()})
+    headers = {
+        "X-Xet-Cas-Url": token["casUrl"],
+        "X-Xet-Access-Token": token["accessToken"],
+        "X-Xet-Token-Expiration": str(token["exp"]),
+    }
+    return reply(token, **headers)
 
 
 # Downloads
 
 
 def resolve(call: Call) -> Answer:
-    """A regular file, or the way to a large one; what is missing must be said cleanly, since clients probe."""
+    """A regular file, or the address of a large one; clients probe for files, so a missing one must be a clean 404."""
     sha, path, repo = call.sha(), call.args["path"], call.repo
     if (entry := repo.commit(sha)["files"].get(path)) is None:
         refusal = RefusedError(404, "Entry not found", "EntryNotFound")
@@ -469,9 +486,9 @@ def resolve(call: Call) -> Answer:
     headers = {"X-Repo-Commit": sha, "ETag": f'"{entry["oid"]}"'}
     if "lfs" not in entry:
         return ranged(call, repo.content(entry), headers)
-    place = f"/storage/{repo.kind}/{repo.id}/{entry['lfs']}"
+    stored_path = f"/storage/{repo.kind}/{repo.id}/{entry['lfs']}"
     headers |= {"X-Linked-Size": str(entry["size"]), "X-Linked-Etag": f'"{entry["lfs"]}"'}
-    headers |= {"Location": call.hub.signed("GET", place)}
+    headers |= {"Location": call.hub.signed("GET", stored_path)}
     if entry.get("xet"):
         token = f"{call.hub.url}/api/{repo.kind}/{repo.id}/xet-read-token/{sha}"
         headers |= {"X-Xet-Hash": entry["xet"], "Link": f'<{token}>; rel="xet-auth"'}
@@ -479,7 +496,7 @@ def resolve(call: Call) -> Answer:
 
 
 def ranged(call: Call, content: bytes, headers: dict[str, str]) -> Answer:
-    """The content, or the part of it that was asked for."""
+    """The content, or the range of it that was asked for."""
     headers = {"Accept-Ranges": "bytes", "Content-Type": "application/octet-stream", **headers}
     asked = re.fullmatch(r"bytes=(\d*)-(\d*)", call.headers.get("Range") or "")
     if asked is None:
@@ -496,7 +513,7 @@ def ranged(call: Call, content: bytes, headers: dict[str, str]) -> Answer:
 
 
 def harnesses(call: Call) -> Answer:
-    """The client asks once a day which programs to look for around it; none."""
+    """The client asks once a day which programs to look for around it: none."""
     return reply({"standardEnvVars": [], "harnesses": {}})
 
 
@@ -505,7 +522,7 @@ REPO = f"/api/{KIND}/{ID}"
 PAGES = f"/(?:(?P<kind>datasets)/)?{ID}"
 STORED = f"{KIND}/{ID}/(?P<oid>[^/]+)"
 REV, NAME = "(?P<rev>[^/]+)", "(?P<name>[^/]+)"
-# Method, path, right in the repository (None: none is named), what answers. The first one that matches.
+# Method, path, right that is needed in the repository (None: the path names none), function. The first match answers.
 ROUTES: list[tuple[str, str, str | None, Callable[[Call], Answer]]] = [
     ("GET", "/api/whoami-v2", None, whoami),
     ("GET", "/api/agent-harnesses", None, harnesses),
@@ -540,7 +557,7 @@ def answer(call: Call) -> Answer:
     """Answer a call.
 
     Raises:
-        UnroutedError: Nothing is known at this address.
+        UnroutedError: There is no route for this address.
     """
     right, respond = route(call)
     try:
@@ -554,7 +571,7 @@ def answer(call: Call) -> Answer:
 
 
 def route(call: Call) -> tuple[str | None, Callable[[Call], Answer]]:
-    """What answers a call, with the right it takes; fills in the parts of the path."""
+    """The function that answers a call, with the right it needs; fills in the parts of the path."""
     for method, pattern, right, respond in ROUTES:
         match = re.fullmatch(pattern, call.path) if method == call.method.replace("HEAD", "GET") else None
         if match:

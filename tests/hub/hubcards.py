@@ -1,4 +1,4 @@
-"""Rules for the front matter of a README.md, in the words of the Hub as far as they are known."""
+"""Rules for the front matter of a README.md, with the sentences of the Hub as far as they are known."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ TASK_NAMES = """
     visual-document-retrieval visual-question-answering voice-activity-detection zero-shot-classification
     zero-shot-image-classification zero-shot-object-detection
 """
+# As texts, since lists of these would fill pages.
 LICENSES, TASKS = LICENSE_IDS.split(), TASK_NAMES.split()
 LANGUAGE = "It must be an ISO 639-1, 639-2 or 639-3 code (two/three letters), or a special value like"
 NO_METADATA = "empty or missing yaml metadata in repo card"
@@ -77,14 +78,14 @@ def validate(text: str) -> tuple[list[str], list[str]]:
 
 
 def strings(key: str, rule: Callable[[str], str | None], single: bool = True) -> Callable[[Any], Iterator[str]]:
-    """Rule for a list of strings, or for a string alone; `rule` says what is wrong with one."""
+    """Rule for a list of strings, or for a single string; `rule` tells what is wrong with a string."""
 
     def check(value: Any) -> Iterator[str]:
         if not isinstance(value, list) and not single:
             yield f'"{key}" must be an array'
             return
-        for place, item in enumerate(value if isinstance(value, list) else [value]):
-            name = f'"{key}[{place}]"' if isinstance(value, list) else f'"{key}"'
+        for index, item in enumerate(value if isinstance(value, list) else [value]):
+            name = f'"{key}[{index}]"' if isinstance(value, list) else f'"{key}"'
             if not isinstance(item, str):
                 yield f"{name} must be a string"
             elif not item:
@@ -119,12 +120,12 @@ def task(value: Any) -> Iterator[str]:
 
 
 def model_index(value: Any) -> Iterator[str]:
-    """Each model has a name and results; each result says on which task, which data and how well."""
+    """Each model has a name and results; each result has a task, a dataset and metrics."""
     if not isinstance(value, list):
         yield '"model-index" must be an array'
         return
-    for place, model in enumerate(value):
-        here = f"model-index[{place}]"
+    for index, model in enumerate(value):
+        here = f"model-index[{index}]"
         yield from missing(model, here, "name", "results")
         for number, result in enumerate(model.get("results") or [] if isinstance(model, dict) else []):
             yield from result_errors(result, f"{here}.results[{number}]")
@@ -140,7 +141,7 @@ def result_errors(result: Any, here: str) -> Iterator[str]:
 
 
 def missing(value: Any, here: str, *keys: str) -> Iterator[str]:
-    """What a mapping lacks."""
+    """Required keys that a mapping does not have."""
     if not isinstance(value, dict):
         yield f'"{here}" must be of type object'
         return

@@ -1,4 +1,4 @@
-"""The stand-in as a test sees it: a process to start, kill and ask what happened."""
+"""The stand-in as a test uses it: a process to start and to kill, with a log of its requests."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ STARTS_WITHIN = 20  # seconds
 def free_port() -> int:
     """A port below those that the system gives to clients.
 
-    While the server is dead a client that tries again could else be given the very port as its own, and would then
-    talk to itself.
+    Otherwise, while the server is dead, a client that tries again could get this port for its side of the connection,
+    and would then talk to itself.
     """
     while True:
         port = random.SystemRandom().randrange(20_000, 32_000)
@@ -34,9 +34,9 @@ def free_port() -> int:
 class HubProcess:
     """The server on a fixed port, with its state in a folder; both stay the same when it is killed and restarted."""
 
-    # What HF_TOKEN may be; `hubstate.TOKENS` says who they are.
+    # Values for HF_TOKEN; `hubstate.TOKENS` has the users.
     writer, reader, stranger, member, guest = "hf_writer", "hf_reader", "hf_stranger", "hf_member", "hf_guest"
-    # A user's own namespace, and an organisation where `member` may write and `guest` may read.
+    # Namespace of the writer, and an organisation where `member` may write and `guest` may read.
     owner, organisation = "writer", "guild"
 
     def __init__(self, port: int, state: Path):
@@ -46,7 +46,7 @@ class HubProcess:
         self.over = False
 
     def start(self) -> None:
-        """Start and wait until it answers."""
+        """Start the server and wait until it answers."""
         if self.over:
             return
         command = [sys.executable, str(Path(__file__).with_name("hubserver.py"))]
@@ -73,12 +73,12 @@ class HubProcess:
         self.process.wait()
 
     def stop(self) -> None:
-        """End for good, whatever restart a failed test has left waiting."""
+        """Stop for good, even if a failed test has left a restart waiting."""
         self.over = True
         self.kill()
 
     def restart(self, after: float = 0.0) -> threading.Thread:
-        """Start again, at once or in the background some seconds after it died."""
+        """Start again: at once, or in the background some seconds after it died."""
 
         def wait_and_start() -> None:
             self.process.wait()
@@ -92,30 +92,30 @@ class HubProcess:
         return thread
 
     def fault(self, kind: str, path: str, *, method: str | None = None, times: int = 1, **details: Any) -> None:
-        """Let something go wrong with the next calls whose path matches.
+        """Make the next calls whose path matches fail.
 
         Examples:
             fault("status", "/commit/", status=503, headers={"Retry-After": "1"}, body="busy")
-            fault("reset", "/commit/")              the call is read, nothing is done, the connection breaks
-            fault("drop", "/commit/")               it is done, and the connection breaks without an answer
+            fault("reset", "/commit/")              the call is read, nothing is done, the connection is closed
+            fault("drop", "/commit/")               it is done, and the connection is closed without an answer
             fault("exit", "/storage/", bytes=1000)  the server dies after that many bytes of the body
             fault("hang", "/resolve/", seconds=3)   the answer takes that long
-            fault("truncate", "/storage/", method="GET", bytes=1000)  the body of the answer breaks off
+            fault("truncate", "/storage/", method="GET", bytes=1000)  the body of the answer is truncated
         """
         self._ask("POST", "fault", {"kind": kind, "path": path, "method": method, "times": times, **details})
 
     def log(self, path: str = "", method: str | None = None) -> list[dict[str, Any]]:
         """Calls since the test began whose path matches.
 
-        Each has `method`, `path`, `query`, `storage` (whether it went to that origin), `token` (whether one came
-        along), `bytes` of its body and `status` of the answer, None where there was none; also `fault`, `unrouted`
-        and `crash` where they apply.
+        Each has `method`, `path`, `query`, `storage` (whether it was sent to that origin), `token` (whether it had
+        one), `bytes` of its body and `status` of the answer, None where there was none; also `fault`, `unrouted` and
+        `crash` where they apply.
         """
         calls = self._ask("GET", "log")
         return [call for call in calls if re.search(path, call["path"]) and method in (None, call["method"])]
 
     def check(self) -> None:
-        """Fail if a client asked for what the stand-in does not know, or sent its token to the storage."""
+        """Fail if a client asked for an unknown address, or sent its token to the storage."""
         strange = [call for call in self.log() if "unrouted" in call or "crash" in call]
         assert not strange, strange
         assert not [call for call in self.log() if call["storage"] and call["token"]], "a token reached the storage"

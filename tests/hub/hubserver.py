@@ -1,8 +1,8 @@
 """A stand-in for the Hugging Face Hub on the loopback: `python hubserver.py --state DIR --port N`.
 
-It runs in a process of its own so that a test can kill it, and keeps all it knows in the folder so that it can be
-started again. The API answers at http://127.0.0.1:N and the storage at http://localhost:N, which for a client is
-another origin: there it must not send its token. `/_test/` below the API is for the tests alone.
+It runs in a separate process so that a test can kill it, and keeps its state in the folder so that it can be started
+again. The API is at http://127.0.0.1:N and the storage at http://localhost:N, which is another origin for a client:
+it must not send its token there. `/_test/` below the API is for the tests alone.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from hubapi import Answer, Call, Hub, UnroutedError, answer, reply
 from hubstate import Store
 from hubxet import Xet
 
-BLOCK = 64 * 1024
+BLOCK = 64 * 1024  # bytes
 
 
 class Faults:
-    """What is to go wrong, in the order given; each fault is used up after `times` calls that match it."""
+    """Faults in the order given; each is over after `times` calls that match it."""
 
     def __init__(self):
         self.lock = threading.Lock()
@@ -50,19 +50,19 @@ class Faults:
         return {}
 
     def clear(self) -> None:
-        """Forget all, and end what hangs: it must not reach into the next test."""
+        """Forget all faults, and end calls that hang: they must not last into the next test."""
         with self.lock:
             self.waiting.clear()
             self.over.set()
             self.over = threading.Event()
 
     def hang(self, seconds: float) -> bool:
-        """Wait; whether the test was over before."""
+        """Wait, and return whether the test was over before the end."""
         return self.over.wait(seconds)
 
 
 class Log:
-    """One line for each call, written before its answer is sent, so that a client that has it finds the line."""
+    """A line for each call, written before the answer is sent, so that a test that has the answer finds the line."""
 
     def __init__(self, file: Path):
         self.file = file
@@ -93,14 +93,14 @@ class Server(ThreadingHTTPServer):
         self.log = Log(state / "log.jsonl")
 
     def handle_error(self, request, client_address) -> None:
-        """A client that hangs up is no news."""
+        """Print nothing: clients close connections all the time."""
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection: takes the fault for each call, if any, and else lets the API answer."""
+    """A connection: takes the fault for each call, if there is one, or lets the API answer."""
 
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # Else each answer waits 40 ms.
+    disable_nagle_algorithm = True  # otherwise each answer takes 40 ms longer
     wbufsize = -1
     server: Server
 
@@ -123,7 +123,7 @@ class Handler(BaseHTTPRequestHandler):
         kind = fault.get("kind")
         if kind == "exit":
             self.exit(fault.get("bytes", 0))
-        body = self.read_body()  # Even before an error: an answer amid the body would break the connection.
+        body = self.read_body()  # even before an error: an answer during the body would break the connection
         self.line["bytes"] = len(body)
         if kind == "hang" and self.server.faults.hang(fault["seconds"]):
             self.line, kind = {}, "reset"
@@ -139,7 +139,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send(self.answer(address, at_storage, body), fault.get("bytes") if kind == "truncate" else None)
 
     def answer(self, address: Any, at_storage: bool, body: bytes) -> Answer:
-        """Let the API answer; what it does not know and where it fails is for the tests to see in the log."""
+        """Let the API answer; unknown addresses and crashes are written to the log, where the tests see them."""
         query = dict(parse_qsl(address.query, keep_blank_values=True))
         call = Call(self.server.hub, self.command, address.path, query, self.headers, body)
         try:
@@ -154,7 +154,7 @@ class Handler(BaseHTTPRequestHandler):
             return reply({"error": self.line["crash"]}, 500)
 
     def control(self, what: str, body: bytes) -> Answer:
-        """The tests set faults, read the log and clear both."""
+        """Calls of the tests: set a fault, read the log, clear both."""
         if what == "fault":
             self.server.faults.add(json.loads(body))
         elif what == "clear":
@@ -166,7 +166,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
     def send(self, answer: Answer, cut: int | None = None) -> None:
-        """Send an answer; with `cut` its body breaks off after that many bytes."""
+        """Send an answer; with `cut` its body ends after that many bytes."""
         if self.line:
             self.server.log.add({**self.line, "status": answer.status})
         self.send_response(answer.status)
@@ -180,15 +180,16 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def hang_up(self) -> None:
-        """Break the connection without an answer; the client sees a reset."""
+        """Close the connection without an answer; the client sees a reset."""
         if self.line:
             self.server.log.add(self.line)
         self.close_connection = True
+        # Without waiting for unsent data, the system sends a reset in place of a regular end.
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         os.close(self.connection.detach())
 
     def exit(self, after: int) -> None:
-        """Die amid the body, as a machine does."""
+        """Die during the body, as a machine does."""
         after = min(after, int(self.headers.get("Content-Length") or 0))
         while after > 0:
             after -= len(self.rfile.read1(min(after, BLOCK))) or after

@@ -1,6 +1,6 @@
-"""What the stand-in remembers: users, repositories, commits.
+"""State of the stand-in: users, repositories, commits.
 
-Everything lies on disk and is written whole or not at all, so a server that was killed comes back as it was.
+Everything is on disk and each file is written atomically, so a killed server comes back unchanged.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GITATTRIBUTES = "".join(f"*.{ending} filter=lfs diff=lfs merge=lfs -text\n" for 
 
 @dataclass(frozen=True)
 class User:
-    """Whoever a token stands for; `role` is the token's, `orgs` names the user's role in each organisation."""
+    """User of a token; `role` is that of the token, `orgs` has the user's role in each organisation."""
 
     name: str
     role: str = "write"
@@ -46,7 +46,7 @@ TOKENS = {
 
 
 def write(file: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file completely or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f"{file.name}.{uuid.uuid4().hex}")
     draft.write_bytes(content)
@@ -58,17 +58,17 @@ def now() -> str:
 
 
 def git_sha1(content: bytes) -> str:
-    """Name that git gives a file of this content."""
+    """Hash that git gives a file with this content."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def pointer(sha256: str, size: int) -> bytes:
-    """The text that git stores in place of a large file; its name and size are part of every listing."""
+    """The text that git stores instead of a large file; its hash and size are part of every listing."""
     return f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
 
 
 class Repo:
-    """One repository. Large files belong to it alone: with a common store later tests would upload nothing."""
+    """A repository. It shares no large files with others: if it did, later tests would upload nothing."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -86,7 +86,7 @@ class Repo:
         return json.loads((self.folder / "refs.json").read_bytes())
 
     def set_ref(self, sort: str, name: str, sha: str | None) -> None:
-        """Point a branch or a tag at a commit, or forget it."""
+        """Point a branch or a tag to a commit, or delete it."""
         refs = self.refs()
         refs[sort].pop(name, None)
         if sha is not None:
@@ -94,13 +94,16 @@ class Repo:
         write(self.folder / "refs.json", json.dumps(refs).encode())
 
     def resolve(self, revision: str) -> str | None:
-        """Commit that a branch, a tag or the first letters of a commit stand for."""
+        """Commit of a branch or a tag, or the commit that begins with these characters."""
         refs = self.refs()
         for sort, prefix in (("branches", "refs/heads/"), ("tags", "refs/tags/")):
             if (sha := refs[sort].get(revision.removeprefix(prefix))) is not None:
                 return sha
-        found = [file.stem for file in (self.folder / "commits").glob(f"{revision}*.json")] if len(revision) > 6 else []
-        return found[0] if len(found) == 1 else None
+        # As git does, a few characters are enough, but not so few that names of branches could match.
+        if len(revision) <= 6:
+            return None
+        matching = list((self.folder / "commits").glob(f"{revision}*.json"))
+        return matching[0].stem if len(matching) == 1 else None
 
     def commit(self, sha: str) -> dict[str, Any]:
         return json.loads((self.folder / "commits" / f"{sha}.json").read_bytes())
@@ -113,7 +116,7 @@ class Repo:
             sha = commit["parent"]
 
     def add_commit(self, branch: str, files: dict[str, Any], author: str, title: str, message: str = "") -> str:
-        """Store a commit before the branch names it: whatever is cut off in between is not missed."""
+        """Store a commit, and only then point the branch to it: an interruption in between does no harm."""
         parent = self.refs()["branches"].get(branch)
         sha = hashlib.sha1(uuid.uuid4().bytes).hexdigest()
         commit = {"id": sha, "parent": parent, "title": title, "message": message, "date": now(), "author": author}
@@ -155,32 +158,34 @@ class Store:
         self.secret = (folder / "secret").read_bytes()
 
     def find(self, kind: str, name: str) -> Repo | None:
-        """The repository, or None; a bare name never has one, since all ours have an owner."""
+        """The repository, or None; there is none for a name without owner, as for `csv` in load_dataset."""
         folder = self.folder / kind / name
         return Repo(folder) if "/" in name and (folder / "facts.json").exists() else None
 
     def create(self, kind: str, name: str, private: bool) -> Repo:
-        """Make a repository that holds what the Hub puts into each: a `.gitattributes`, in a first commit."""
+        """Create a repository with the first commit that the Hub makes in each: a `.gitattributes`."""
         repo = Repo(self.folder / kind / name)
         write(repo.folder / "refs.json", json.dumps({"branches": {}, "tags": {}}).encode())
         repo.add_commit("main", {".gitattributes": repo.keep(GITATTRIBUTES.encode())}, repo.owner, "initial commit")
+        # Last, since a repository exists from the moment that this file does.
         write(repo.folder / "facts.json", json.dumps({"private": private, "created": now()}).encode())
         return repo
 
     def delete(self, repo: Repo) -> None:
+        # First, so that a kill in between leaves no repository with half of its files.
         (repo.folder / "facts.json").unlink()
         shutil.rmtree(repo.folder)
 
 
 def listing(files: dict[str, Any], folder: str, recursive: bool) -> list[tuple[str, dict[str, Any] | None]]:
-    """Paths below a folder in order, with the entry of each file and None for each folder."""
+    """Sorted paths below a folder, with the entry of each file and None for each folder."""
     start = f"{folder}/" if folder else ""
-    found: dict[str, dict[str, Any] | None] = {}
+    entries: dict[str, dict[str, Any] | None] = {}
     for path, entry in files.items():
         if path.startswith(start):
             parts = path.removeprefix(start).split("/")
             depths = range(1, len(parts)) if recursive else range(1, min(len(parts), 2))
-            found |= {start + "/".join(parts[:depth]): None for depth in depths}
+            entries |= {start + "/".join(parts[:depth]): None for depth in depths}
             if recursive or len(parts) == 1:
-                found[path] = entry
-    return sorted(found.items())
+                entries[path] = entry
+    return sorted(entries.items())

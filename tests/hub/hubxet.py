@@ -1,4 +1,4 @@
-"""The xet store, played by hf_xet itself on folders.
+"""The xet store: hf_xet itself, on folders.
 
 A real client is told the address of a chunk server together with its token. hf_xet also takes `local://FOLDER` for an
 address and then reads and writes that folder, which is not documented; `works` finds out whether it still does.
@@ -26,25 +26,25 @@ SPAN = 48  # bytes of each record in a shard
 
 
 def words(raw: bytes) -> str:
-    """Hash as xet writes it out: four numbers of eight bytes, each stored with its last byte first."""
-    return "".join(raw[place : place + 8][::-1].hex() for place in range(0, 32, 8))
+    """Hash as xet writes it: four numbers of eight bytes, each stored with its last byte first."""
+    return "".join(raw[start : start + 8][::-1].hex() for start in range(0, 32, 8))
 
 
 def hashes(shard: bytes) -> dict[str, str]:
     """Xet hash of each file in a shard, by its sha256.
 
-    After a record that starts the shard comes for each file a head, a record per piece, as many checks where bit 31 of
-    the flags is set, and the sha256 where bit 30 is. A head of ones ends the list.
+    A shard begins with a record of its own. For each file follow a header, a record per piece, as many checksums if
+    bit 31 of the flags is set, and the sha256 if bit 30 is. A header of ones ends the list.
     """
-    found, place = {}, SPAN
+    by_sha256, position = {}, SPAN
     while True:
-        name, flags, pieces = struct.unpack_from("<32sII", shard, place)
+        name, flags, pieces = struct.unpack_from("<32sII", shard, position)
         if name == b"\xff" * 32:
-            return found
-        place += SPAN * (1 + pieces * (2 if flags >> 31 else 1))
+            return by_sha256
+        position += SPAN * (1 + pieces * (2 if flags >> 31 else 1))
         if flags >> 30 & 1:
-            found[words(shard[place : place + 32])] = words(name)
-            place += SPAN
+            by_sha256[words(shard[position : position + 32])] = words(name)
+            position += SPAN
 
 
 class Xet:
@@ -65,7 +65,7 @@ class Xet:
         with self.lock, self.session.new_upload_commit(**self._keywords(token["casUrl"])) as upload:
             for sha256 in {entry["lfs"] for entry in files.values() if "lfs" in entry}:
                 upload.start_upload_file(str(repo.large(sha256)), sha256=sha256)
-        del upload  # lets go of the folder, which the client is about to open
+        del upload  # frees the folder, which the client is about to open
         return token
 
     def collect(self, repo: Repo, sha256: str) -> bool:
@@ -103,10 +103,10 @@ class Xet:
 
 
 def works(folder: Path) -> bool:
-    """Whether hf_xet is there and writes into a folder what can be read again."""
+    """Whether hf_xet is installed, and what it writes into a folder can be read."""
     try:
         with hf_xet.XetSession().new_upload_commit(**Xet._keywords(f"local://{folder}")) as upload:
             upload.start_upload_bytes(b"probe" * 99, sha256=hf_xet.COMPUTE_SHA256)
         return any(hashes(shard.read_bytes()) for shard in folder.glob("xet/xorbs/shards/*.mdb"))
-    except Exception:
+    except Exception:  # undocumented, so a new version may fail in any way
         return False

@@ -1,4 +1,4 @@
-"""When the Hub fails at the end of a run: what is read, what is left, and that the same push works later."""
+"""The Hub fails at the end of a run: what the user reads, that the run is unchanged, that the push works later."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def status(number: int, **headers: str) -> dict:
     return {"kind": "status", "status": number, "body": '{"error": "not today"}', "headers": headers}
 
 
-# Fault, where, how often (99: for good), and what is read: nothing where it works after all.
-LASTS = 99
+# Fault, path of the request, how often, and the sentence: empty where a retry succeeds.
+LASTS = 99  # more often than any retry
 FAULTS = {
     "401": (status(401), "/commit/", LASTS, "it does not know this token, or needs one"),
     "403": (status(403), "/commit/", LASTS, "this token may not do that"),
@@ -71,15 +71,15 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_push_that_fails_leaves_the_run_whole_and_works_later(hub, name, done, transport, fault):
-    details, path, times, said = FAULTS[fault]
+def test_a_failed_push_leaves_the_run_unchanged_and_works_later(hub, name, done, transport, fault):
+    details, path, times, sentence = FAULTS[fault]
     before = content(done)
     details = dict(details)
     hub.fault(details.pop("kind"), path, times=times, **details)
-    if said:
+    if sentence:
         with pytest.raises(HubError) as error:
             hfrecipes.push(done, name)
-        assert said in str(error.value)
+        assert sentence in str(error.value)
         assert f"hub: the push of {done} failed, but the run is complete" in str(error.value)
         assert f"To push it later:  hfrecipes push {done} {name}" in str(error.value)
         hub.clear()
@@ -89,7 +89,7 @@ def test_a_push_that_fails_leaves_the_run_whole_and_works_later(hub, name, done,
 
 
 @pytest.mark.parametrize("fault", ["exit", "gone"])
-def test_a_hub_that_dies_amid_the_push(hub, name, done, transport, fault, monkeypatch):
+def test_a_hub_that_dies_during_the_push(hub, name, done, transport, fault, monkeypatch):
     monkeypatch.setattr(client, "RETRY_WAITS", (1.0, 1.0))
     if fault == "gone":
         hub.kill()
@@ -119,7 +119,7 @@ def test_a_run_whose_push_failed_is_complete_and_the_same_command_pushes_it(hub,
     assert "model.safetensors" in HfApi().list_repo_files(name)
 
 
-def test_a_command_whose_push_failed_does_not_end_with_0(hub, name, tiny_bert, tmp_path):
+def test_a_command_whose_push_failed_has_exit_code_2(hub, name, tiny_bert, tmp_path):
     import json
 
     from click.testing import CliRunner

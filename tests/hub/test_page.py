@@ -1,4 +1,4 @@
-"""What docs/hub.md shows runs, against the stand-in; and its table says what is said."""
+"""The examples in docs/hub.md run against the stand-in, and its table quotes the sentences that are printed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_page_runs_from_top_to_bottom(hub, checkout, capsys):  # noqa: F811
         (503, "it does not answer as it should"),
     ],
 )
-def test_what_the_table_quotes_is_what_is_said(status, column):
+def test_the_table_quotes_the_sentences_that_are_printed(status, column):
     from types import SimpleNamespace
 
     from hfrecipes.hub.client import reason

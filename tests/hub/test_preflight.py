@@ -1,4 +1,4 @@
-"""Whatever would make a push fail is said before the first step, with the edit; and nothing is written until then."""
+"""What would make a push fail is an error before the first step, and nothing is written until then."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def name(hub) -> str:
 
 
 def refused(tiny_bert: str, path: Path, hub) -> str:
-    """What a run says that was not begun."""
+    """The error of a run that did not begin."""
     import hfrecipes
 
     with pytest.raises(HubError) as error:
@@ -29,7 +29,7 @@ def refused(tiny_bert: str, path: Path, hub) -> str:
 
 
 @pytest.mark.parametrize(
-    ("who", "said"),
+    ("token", "sentence"),
     [
         ("", "no token found: log in with  hf auth login  or set HF_TOKEN"),
         ("hf_wrong", "it does not know this token"),
@@ -40,23 +40,25 @@ def refused(tiny_bert: str, path: Path, hub) -> str:
         ("hf_stranger", "this token may not do that"),
     ],
 )
-@pytest.mark.parametrize("is_there", [False, True], ids=["new", "there"])
-def test_who_may_not_write_is_told_before_training(hub, name, tiny_bert, tmp_path, monkeypatch, who, said, is_there):
-    if is_there:
+@pytest.mark.parametrize("exists", [False, True], ids=["new", "existing"])
+def test_a_token_that_may_not_write_is_refused_before_training(
+    hub, name, tiny_bert, tmp_path, monkeypatch, token, sentence, exists
+):
+    if exists:
         HfApi().create_repo(name)
-    monkeypatch.setenv("HF_TOKEN", who)
-    assert said in refused(tiny_bert, tmp_path / "run", name)
+    monkeypatch.setenv("HF_TOKEN", token)
+    assert sentence in refused(tiny_bert, tmp_path / "run", name)
     assert not hub.log("/commit/")
 
 
 @pytest.mark.parametrize("asked", [{"private": True}, {"visibility": "private"}])
-def test_a_public_repository_is_not_taken_for_a_private_one(hub, name, tiny_bert, tmp_path, asked):
+def test_a_public_repository_is_refused_where_a_private_one_was_asked_for(hub, name, tiny_bert, tmp_path, asked):
     HfApi().create_repo(name)
-    said = refused(tiny_bert, tmp_path / "run", {"repo_id": name, **asked})
-    assert f"{name} already exists and is public, and a private repository was asked for" in said
+    message = refused(tiny_bert, tmp_path / "run", {"repo_id": name, **asked})
+    assert f"{name} already exists and is public, and a private repository was asked for" in message
 
 
-def test_where_it_goes_and_what_it_replaces_is_said_before_training(hub, name, tiny_bert, tmp_path, caplog):
+def test_the_full_name_and_a_replaced_model_are_printed_before_training(hub, name, tiny_bert, tmp_path, caplog):
     import hfrecipes
 
     run = {"model": tiny_bert, "dataset": opinions(40), "max_steps": 1, "bf16": False}
@@ -69,36 +71,36 @@ def test_where_it_goes_and_what_it_replaces_is_said_before_training(hub, name, t
 
 
 @pytest.mark.parametrize(
-    ("card", "said"),
+    ("card", "sentence"),
     [
         ({"license": "mine"}, '"license" must be one of'),
         ({"language": "English"}, '"language" with value "English" is not valid'),
     ],
 )
-def test_what_the_hub_would_not_take_on_the_card_is_said_before_training(hub, name, tiny_bert, tmp_path, card, said):
+def test_a_card_that_the_hub_refuses_is_an_error_before_training(hub, name, tiny_bert, tmp_path, card, sentence):
     message = refused(tiny_bert, tmp_path / "run", {"repo_id": name, "card": card})
-    assert said in message
+    assert sentence in message
     assert "try again later" not in message
     assert not HfApi().repo_exists(name), "no empty repository is left behind"
 
 
-def test_a_hub_that_is_away_is_said_before_training(hub, name, tiny_bert, tmp_path):
+def test_a_hub_that_does_not_answer_is_an_error_before_training(hub, name, tiny_bert, tmp_path):
     hub.kill()
     try:
-        said = refused(tiny_bert, tmp_path / "run", name)
+        message = refused(tiny_bert, tmp_path / "run", name)
     finally:
         hub.restart()
-    assert "it does not answer as it should: try again later" in said
-    assert "or leave hub out, and push later with  hfrecipes push" in said
+    assert "it does not answer as it should: try again later" in message
+    assert "or leave hub out, and push later with  hfrecipes push" in message
 
 
-def test_working_offline_is_said_before_training(hub, name, tiny_bert, tmp_path, monkeypatch):
+def test_offline_mode_is_an_error_before_training(hub, name, tiny_bert, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert "HF_HUB_OFFLINE is set" in refused(tiny_bert, tmp_path / "run", name)
     assert not hub.log()
 
 
-def test_rows_that_cannot_be_used_leave_no_empty_repository(hub, name, tiny_bert, tmp_path):
+def test_unusable_rows_leave_no_empty_repository(hub, name, tiny_bert, tmp_path):
     import hfrecipes
     from hfrecipes.errors import DataError
 

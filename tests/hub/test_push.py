@@ -1,4 +1,4 @@
-"""What a run leaves on the Hub: what others need of it, and nothing else; pushed again, nothing travels."""
+"""A push uploads what others need of a run and nothing else; a second push uploads nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def api() -> HfApi:
 
 @pytest.fixture
 def name(hub) -> str:
-    """A name that is free."""
+    """A name of a repository that does not exist."""
     return f"{hub.owner}/{uuid.uuid4().hex}"
 
 
@@ -56,8 +56,8 @@ def done(tiny_bert, tmp_path_factory) -> Path:
     return path
 
 
-def travelled(hub) -> list[str]:
-    """Calls that carry content: commits, large files, and tokens to write some."""
+def uploads(hub) -> list[str]:
+    """Requests that upload content: commits, large files, and tokens to write them."""
     calls = hub.log(r"/commit/|/storage/|/xet-write-token/|/objects/batch")
     return [f"{call['method']} {call['path']}" for call in calls if call["method"] != "GET" or "xet" in call["path"]]
 
@@ -81,19 +81,19 @@ def test_what_is_pushed_is_what_others_need(hub, api, name, tiny_bert, transport
     assert close(result.predict(["the film was great"]), hfrecipes.load(name).predict(["the film was great"]))
 
 
-def test_a_second_push_moves_nothing(hub, api, name, done, transport):
+def test_a_second_push_uploads_nothing(hub, api, name, done, transport):
     import hfrecipes
 
     hfrecipes.push(done, name)
-    assert [call for call in travelled(hub) if "/commit/" in call]
+    assert [call for call in uploads(hub) if "/commit/" in call]
     first = api.repo_info(name).sha
     hub.clear()
     hfrecipes.push(done, name)
-    assert not [call for call in travelled(hub) if "commit" in call or "PUT" in call]
+    assert not [call for call in uploads(hub) if "commit" in call or "PUT" in call]
     assert api.repo_info(name).sha == first
 
 
-def test_only_what_changed_travels(hub, api, name, done, transport, tmp_path):
+def test_only_changed_files_are_uploaded(hub, api, name, done, transport, tmp_path):
     import shutil
 
     import hfrecipes
@@ -114,9 +114,9 @@ def test_a_branch_and_a_tag_are_loaded_by_name(hub, api, name, done):
     import hfrecipes
 
     hfrecipes.push(done, name, revision="trial", tag="v1", commit_message="First try")
-    assert set(api.list_repo_files(name)) == {".gitattributes"}, "main is left alone"
+    assert set(api.list_repo_files(name)) == {".gitattributes"}, "main is unchanged"
     assert set(api.list_repo_files(name, revision="trial")) == WANTED
-    assert next(one.title for one in api.list_repo_commits(name, revision="trial")) == "First try"
+    assert next(commit.title for commit in api.list_repo_commits(name, revision="trial")) == "First try"
     hfrecipes.push(done, name, revision="trial", tag="v1")
     texts = ["the film was great"]
     expected = hfrecipes.load(done).predict(texts)
@@ -126,7 +126,7 @@ def test_a_branch_and_a_tag_are_loaded_by_name(hub, api, name, done):
     assert close(expected, hfrecipes.load(f"{name}@trials/two").predict(texts))
 
 
-def test_a_branch_that_is_not_there_is_told_from_a_model_that_is_not(hub, name, done):
+def test_a_missing_branch_and_a_missing_model_have_different_errors(hub, name, done):
     import hfrecipes
     from hfrecipes.errors import NotFoundError
 
@@ -137,7 +137,7 @@ def test_a_branch_that_is_not_there_is_told_from_a_model_that_is_not(hub, name, 
         hfrecipes.load(f"{name}x")
 
 
-def test_an_organisation_and_a_private_model_are_for_those_who_may(hub, api, done, monkeypatch):
+def test_a_private_model_of_an_organisation_is_hidden_from_others(hub, api, done, monkeypatch):
     import hfrecipes
     from hfrecipes.errors import NotFoundError
 
@@ -145,10 +145,10 @@ def test_an_organisation_and_a_private_model_are_for_those_who_may(hub, api, don
     name = f"{hub.organisation}/{uuid.uuid4().hex}"
     hfrecipes.push(done, name, private=True)
     assert hfrecipes.load(name).predict("the film was great")["label"]
-    for who, said in (("stranger", "may not see it"), (None, "log in with")):
+    for who, sentence in (("stranger", "may not see it"), (None, "log in with")):
         monkeypatch.setenv("HF_TOKEN", getattr(hub, who) if who else "")
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", f"cache-of-{who}")
-        with pytest.raises(NotFoundError, match=said):
+        with pytest.raises(NotFoundError, match=sentence):
             hfrecipes.load(name)
 
 
@@ -169,7 +169,7 @@ def test_adapter_merged_or_both(hub, api, name, tiny_bert, transport, tmp_path):
     card = front_matter(text)
     assert (card["base_model"], card["base_model_relation"]) == (base, "finetune")
     assert card["model-index"][0]["name"] == name.rpartition("/")[2]
-    assert f"# {name.rpartition('/')[2]}\n" in text, "it is called as it is on the Hub"
+    assert f"# {name.rpartition('/')[2]}\n" in text, "it has the name of the repository"
     (adapter,) = re.findall(r'hfrecipes.load\("([^"]+/adapter)"\)', text)
     assert close(expected, hfrecipes.load(adapter).predict(["the film was great"]))
     hfrecipes.push(tmp_path / "run", name, model="adapter")
@@ -191,7 +191,7 @@ def test_adapter_merged_or_both(hub, api, name, tiny_bert, transport, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "sentence"),
     [
         ({"model": "adapter"}, "found adapter, but this run trains no adapter: add lora=true, or remove hub.model"),
         ({"model": "all"}, "hub.model: found all, expected merged, adapter, both"),
@@ -207,19 +207,19 @@ def test_adapter_merged_or_both(hub, api, name, tiny_bert, transport, tmp_path):
         ({"every": "save", "repo_id": "a/b c"}, "expected <user or organisation>.<name>"),
     ],
 )
-def test_settings_of_a_push_are_checked_without_the_hub(hub, done, settings, said):
+def test_settings_of_a_push_are_checked_without_the_hub(hub, done, settings, sentence):
     import hfrecipes
     from hfrecipes.errors import ConfigError
 
     where = {"repo_id": "me/model", **settings}
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=sentence):
         hfrecipes.push(done, where)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=sentence):
         hfrecipes.check("text-classification", hub=where)
     assert not hub.log()
 
 
-def test_an_adapter_whose_base_nobody_else_has_is_not_pushed_alone(hub, name, tiny_bert, tmp_path):
+def test_an_adapter_is_not_pushed_alone_if_its_base_is_a_local_folder(hub, name, tiny_bert, tmp_path):
     from hfrecipes.errors import ConfigError
 
     with pytest.raises(
@@ -230,7 +230,7 @@ def test_an_adapter_whose_base_nobody_else_has_is_not_pushed_alone(hub, name, ti
     assert set(HfApi().list_repo_files(name)) == WANTED, "merged alone"
 
 
-def test_the_command_pushes_and_says_in_one_sentence_why_not(hub, name, done, monkeypatch):
+def test_the_command_pushes_or_prints_one_sentence(hub, name, done, monkeypatch):
     from click.testing import CliRunner
 
     from hfrecipes.cli import main
@@ -250,7 +250,7 @@ def test_the_command_pushes_and_says_in_one_sentence_why_not(hub, name, done, mo
     assert (made.exit_code, "there is no folder nowhere" in made.output) == (2, True)
 
 
-def test_rows_and_models_of_the_hub_are_taken_by_id_and_named_on_the_card(
+def test_rows_and_models_of_the_hub_are_loaded_by_id_and_named_on_the_card(
     hub, api, name, tiny_bert, tmp_path, monkeypatch
 ):
     from datasets import Dataset, DatasetDict
@@ -266,13 +266,13 @@ def test_rows_and_models_of_the_hub_are_taken_by_id_and_named_on_the_card(
     text = Path(hf_hub_download(name, "README.md")).read_text()
     card = front_matter(text)
     assert (card["base_model"], card["datasets"]) == (f"{name}-base", [f"{name}-rows"])
-    tested = [one for one in card["model-index"][0]["results"] if one["dataset"]["split"] == "test"]
-    assert {one["dataset"]["type"] for one in tested} == {f"{name}-rows"}
-    accuracy = next(metric for one in tested for metric in one["metrics"] if metric["type"] == "accuracy")
+    tested = [entry for entry in card["model-index"][0]["results"] if entry["dataset"]["split"] == "test"]
+    assert {entry["dataset"]["type"] for entry in tested} == {f"{name}-rows"}
+    accuracy = next(metric for entry in tested for metric in entry["metrics"] if metric["type"] == "accuracy")
     assert accuracy["value"] == round(result.metrics["test"]["accuracy"], 4)
     low, high = result.scores["test"]["accuracy"].ci95
     assert accuracy["name"] == f"accuracy (95 % interval {low:.3f}–{high:.3f})"
-    # A cache that is warm is enough.
+    # Everything is in the cache now, so the same run needs no request.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     before = len(hub.log())
@@ -281,12 +281,17 @@ def test_rows_and_models_of_the_hub_are_taken_by_id_and_named_on_the_card(
     assert len(hub.log()) == before
 
 
-def test_a_csv_of_the_hub_is_read_too(hub, api, name, tiny_bert, tmp_path):
+def test_a_csv_file_of_the_hub_is_read(hub, api, name, tiny_bert, tmp_path):
     api.create_repo(name, repo_type="dataset")
     lines = "\n".join(["text,label", *(f"{row['text']},{row['label']}" for row in opinions(60))]) + "\n"
     api.upload_file(path_or_fileobj=lines.encode(), path_in_repo="data/train.csv", repo_id=name, repo_type="dataset")
     result = run(tmp_path / "run", tiny_bert, dataset=name)
     assert "validation" in result.metrics
+
+
+def inputs_of(kind, row: dict) -> dict:
+    """The row without its reference."""
+    return {column: row[column] for column in input_columns(kind) if column in row}
 
 
 @pytest.mark.slow
@@ -297,7 +302,7 @@ def test_every_task_is_loaded_by_id_in_a_fresh_process_and_its_card_is_valid(hub
     asked = []
     for task in tasks():
         kind = find(task)
-        rows = [dict(kind.samples[place % len(kind.samples)]) for place in range(24)]
+        rows = [dict(kind.samples[index % len(kind.samples)]) for index in range(24)]
         for lora in (False, True):
             name = f"{hub.owner}/{task}-{'lora' if lora else 'full'}"
             result = hfrecipes.run(
@@ -311,30 +316,31 @@ def test_every_task_is_loaded_by_id_in_a_fresh_process_and_its_card_is_valid(hub
                 lora=lora,
                 hub=name,
             )
-            inputs = [{column: row[column] for column in input_columns(kind) if column in row} for row in rows[:4]]
+            inputs = [inputs_of(kind, row) for row in rows[:4]]
             asked.append((name, inputs, json.loads(json.dumps(result.predict(inputs)))))
             card = Path(hf_hub_download(name, "README.md")).read_text()
             assert validate(card) == ([], []), name
             head = front_matter(card)
-            assert head["pipeline_tag"] == (kind.pipeline_tag or task)
-            assert "base_model" not in head, "a folder means nothing to others"
+            assert head["pipeline_tag"] == (kind.card.pipeline_tag or task)
+            assert "base_model" not in head, "others cannot use a local folder"
             assert "datasets" not in head
             assert head["model-index"][0]["results"]
+    # One process for all tasks: only the imports must be fresh.
     code = "import json, sys, hfrecipes\n"
     code += "print(json.dumps([hfrecipes.load(name).predict(rows) for name, rows, _ in json.load(sys.stdin)]))"
     made = subprocess.run(
         [sys.executable, "-c", code], input=json.dumps(asked), capture_output=True, text=True, cwd=ROOT
     )
     assert made.returncode == 0, made.stderr[-2000:]
-    for (name, _, expected), found in zip(asked, json.loads(made.stdout.splitlines()[-1]), strict=True):
-        assert close(expected, found, 1e-3), name
+    for (name, _, expected), predictions in zip(asked, json.loads(made.stdout.splitlines()[-1]), strict=True):
+        assert close(expected, predictions, 1e-3), name
 
 
 def tree(api: HfApi, name: str) -> set[str]:
     return set(api.list_repo_files(name))
 
 
-def test_files_of_others_in_the_repository_stay(hub, api, name, done):
+def test_other_files_in_the_repository_are_kept(hub, api, name, done):
     import hfrecipes
 
     theirs = ["onnx/model.safetensors", "extras/other.safetensors", "adapter/mine.txt", "config/mine.yaml", "notes.md"]
@@ -345,7 +351,7 @@ def test_files_of_others_in_the_repository_stay(hub, api, name, done):
     assert set(theirs) <= tree(api, name)
 
 
-def test_files_of_another_model_are_taken_away(hub, api, name, done):
+def test_files_of_a_former_model_are_deleted(hub, api, name, done):
     import hfrecipes
 
     api.create_repo(name)
@@ -356,7 +362,7 @@ def test_files_of_another_model_are_taken_away(hub, api, name, done):
     assert tree(api, name) == WANTED
 
 
-def test_files_that_lie_in_the_folder_by_chance_do_not_travel(hub, api, name, done, tmp_path):
+def test_unrelated_files_in_the_folder_are_not_uploaded(hub, api, name, done, tmp_path):
     import shutil
 
     import hfrecipes
@@ -368,7 +374,7 @@ def test_files_that_lie_in_the_folder_by_chance_do_not_travel(hub, api, name, do
     assert tree(api, name) == WANTED
 
 
-def test_a_card_that_was_changed_on_the_hub_stays(hub, api, name, done, caplog):
+def test_a_card_that_was_edited_on_the_hub_is_kept(hub, api, name, done, caplog):
     import hfrecipes
 
     hfrecipes.push(done, name)
@@ -383,7 +389,7 @@ def test_a_card_that_was_changed_on_the_hub_stays(hub, api, name, done, caplog):
 
 
 @pytest.mark.parametrize("asked", [{"private": True}, {"visibility": "private"}])
-def test_a_push_that_is_to_be_private_never_goes_to_a_public_repository(hub, api, name, done, asked):
+def test_a_private_push_never_goes_to_a_public_repository(hub, api, name, done, asked):
     import hfrecipes
     from hfrecipes.errors import HubError
 
@@ -393,15 +399,15 @@ def test_a_push_that_is_to_be_private_never_goes_to_a_public_repository(hub, api
     assert tree(api, name) == {".gitattributes"}
 
 
-def test_a_private_repository_is_not_made_public_by_a_push_and_none_is_said_to_be(hub, api, name, done, waits):
+def test_a_push_does_not_make_a_private_repository_public(hub, api, name, done, waits):
     import hfrecipes
     from hfrecipes.errors import HubError
 
     api.create_repo(name, private=True)
     with pytest.raises(HubError, match="already exists and is private, and a public repository was asked for"):
         hfrecipes.push(done, name, private=False)
-    assert not waits, "a refusal of our own is not tried again"
-    assert hfrecipes.push(done, name), "without a word on it, it stays what it is"
+    assert not waits, "our own refusals are not retried"
+    assert hfrecipes.push(done, name), "without private or visibility, it stays as it is"
     assert api.repo_info(name).private
 
 
@@ -439,7 +445,7 @@ def test_the_command_that_pushes_later_has_the_same_settings(hub, name, done, tm
     api = HfApi()
     assert api.repo_info(name).private
     assert "model.safetensors" in api.list_repo_files(name, revision="trial")
-    assert [one.name for one in api.list_repo_refs(name).tags] == ["1.0"]
+    assert [tag.name for tag in api.list_repo_refs(name).tags] == ["1.0"]
 
 
 def test_snippets_name_the_repository_whatever_the_folder_is_called(hub, name, tiny_bert, tmp_path, monkeypatch):
@@ -456,18 +462,18 @@ def test_snippets_name_the_repository_whatever_the_folder_is_called(hub, name, t
     assert f'hfrecipes.load("{name}")' in text
 
 
-def test_places_of_this_machine_stay_on_it_from_wherever_one_pushes(hub, name, tiny_bert, tmp_path, monkeypatch):
+def test_local_paths_are_not_pushed_from_any_folder(hub, name, tiny_bert, tmp_path, monkeypatch):
     import shutil
 
     from transformers import AutoModel, AutoTokenizer
 
     import hfrecipes
 
-    place = tmp_path / "clients"
-    AutoModel.from_pretrained(tiny_bert).save_pretrained(place / "secret-base")
-    AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(place / "secret-base")
-    (place / "secret-rows").mkdir()
-    (place / "secret-rows" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in opinions(60)))
+    folder = tmp_path / "clients"
+    AutoModel.from_pretrained(tiny_bert).save_pretrained(folder / "secret-base")
+    AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(folder / "secret-base")
+    (folder / "secret-rows").mkdir()
+    (folder / "secret-rows" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in opinions(60)))
     monkeypatch.chdir(tmp_path)
     settings = {"dataset": "clients/secret-rows/*.jsonl", "lora": True, "run_name": str(tmp_path / "secret-name")}
     run(Path("run"), "clients/secret-base", **settings)
@@ -484,7 +490,7 @@ def test_places_of_this_machine_stay_on_it_from_wherever_one_pushes(hub, name, t
     shutil.rmtree(tmp_path / "elsewhere")
 
 
-def test_what_has_no_model_of_its_own_is_not_pushed(hub, api, name, tiny_bert, tmp_path):
+def test_a_folder_of_several_runs_is_not_pushed(hub, api, name, tiny_bert, tmp_path):
     import hfrecipes
     from hfrecipes.errors import ModelError
 
@@ -497,7 +503,7 @@ def test_what_has_no_model_of_its_own_is_not_pushed(hub, api, name, tiny_bert, t
     assert tree(api, name) == WANTED
 
 
-def test_what_was_merged_later_can_be_pushed(hub, api, name, tiny_bert, tmp_path):
+def test_a_model_that_was_merged_later_can_be_pushed(hub, api, name, tiny_bert, tmp_path):
     import hfrecipes
     from hfrecipes.predictor import merge
 
@@ -511,7 +517,7 @@ def test_what_was_merged_later_can_be_pushed(hub, api, name, tiny_bert, tmp_path
 
 
 @pytest.fixture
-def strange(hub, api, name, done):
+def edited_recipe(hub, api, name, done):
     """Pushes a model whose recipe.yaml somebody edited."""
     import hfrecipes
     from hfrecipes.config import read_recipe_file
@@ -528,29 +534,29 @@ def strange(hub, api, name, done):
     return edit
 
 
-def test_a_task_that_others_wrote_is_never_run(strange, api, name, tmp_path, monkeypatch):
+def test_a_task_of_others_is_never_run(edited_recipe, api, name, tmp_path, monkeypatch):
     import hfrecipes
     from hfrecipes.errors import ModelError
 
     monkeypatch.chdir(tmp_path)
     Path("evil.py").write_text("raise SystemExit('it ran')")
     for task in ("evil.py", str(tmp_path / "evil.py"), "../tasks/chat"):
-        strange(task=task)
+        edited_recipe(task=task)
         with pytest.raises(ModelError, match="trained with a task of its author's own"):
             hfrecipes.load(name)
 
 
-def test_a_metric_that_others_name_is_never_run(strange, tmp_path, monkeypatch):
+def test_a_metric_of_others_is_never_run(edited_recipe, tmp_path, monkeypatch):
     import hfrecipes
 
     monkeypatch.chdir(tmp_path)
     Path("evil.py").write_text("raise SystemExit('it ran')")
-    model = hfrecipes.load(strange(metrics=["evil.py", "someone/evil", "accuracy"]))
+    model = hfrecipes.load(edited_recipe(metrics=["evil.py", "someone/evil", "accuracy"]))
     assert model.config.metrics == ["accuracy"]
     assert model.evaluate(opinions(10)).metrics["accuracy"] >= 0
 
 
-def test_code_of_a_base_that_others_name_is_never_run(hub, api, name, tiny_bert, tmp_path):
+def test_code_of_a_base_model_of_others_is_never_run(hub, api, name, tiny_bert, tmp_path):
     from click.testing import CliRunner
     from transformers import AutoModel, AutoTokenizer
 
@@ -596,12 +602,12 @@ def test_code_of_a_base_that_others_name_is_never_run(hub, api, name, tiny_bert,
     ],
     ids=str,
 )
-def test_an_odd_recipe_is_one_sentence(strange, changes):
+def test_a_malformed_recipe_is_one_sentence(edited_recipe, changes):
     from click.testing import CliRunner
 
     from hfrecipes.cli import main
 
-    made = CliRunner().invoke(main, ["predict", strange(**changes), "-"], input="the film was great\n")
+    made = CliRunner().invoke(main, ["predict", edited_recipe(**changes), "-"], input="the film was great\n")
     assert made.exit_code == 2, made.output
     assert "is not as a run leaves it" in made.output
     assert "unexpected" not in made.output

@@ -1,4 +1,4 @@
-"""The stand-in is what the real clients take for the Hub, in peace and when things go wrong; no network."""
+"""The real clients work with the stand-in as with the Hub, also when requests fail; no network."""
 
 from __future__ import annotations
 
@@ -59,14 +59,16 @@ def test_a_repository_is_created_found_and_deleted(hub, api):
         url = api.create_repo("writer/basics", repo_type=kind, private=True)
         assert (url.repo_id, url.repo_type) == ("writer/basics", kind)
         assert api.repo_info("writer/basics", repo_type=kind).private
-        assert api.create_repo("basics", repo_type=kind, exist_ok=True) == url, "a bare name is the user's own"
+        assert api.create_repo("basics", repo_type=kind, exist_ok=True) == url, (
+            "a name without owner belongs to the user"
+        )
         with pytest.raises(HfHubHTTPError, match=r"(?s)409.*already created"):
             api.create_repo("writer/basics", repo_type=kind)
         api.delete_repo("writer/basics", repo_type=kind)
         assert not api.repo_exists("writer/basics", repo_type=kind)
 
 
-def test_the_token_says_who_one_is(hub, api, monkeypatch):
+def test_the_token_identifies_the_user(hub, api, monkeypatch):
     assert api.whoami()["name"] == hub.owner
     monkeypatch.setenv("HF_TOKEN", hub.member)
     assert [org["name"] for org in api.whoami()["orgs"]] == [hub.organisation]
@@ -101,7 +103,7 @@ def test_branches_and_tags_are_made_and_removed(api, name):
 # Uploads and downloads
 
 
-def test_a_folder_arrives_as_it_was(hub, api, name, folder, transport):
+def test_a_folder_is_uploaded_and_downloaded_unchanged(hub, api, name, folder, transport):
     commit = api.upload_folder(repo_id=name, folder_path=folder)
     assert commit.commit_url == f"{hub.url}/{name}/commit/{commit.oid}"
     assert content(Path(snapshot_download(name))) == content(folder)
@@ -114,7 +116,7 @@ def test_a_folder_arrives_as_it_was(hub, api, name, folder, transport):
     assert len(hub.log("/tree/")) == 3, "two pages of files, and one of the top folder"
 
 
-def test_a_second_upload_moves_nothing(hub, api, name, folder, transport):
+def test_a_second_upload_sends_nothing(hub, api, name, folder, transport):
     first = api.upload_folder(repo_id=name, folder_path=folder)
     hub.clear()
     assert api.upload_folder(repo_id=name, folder_path=folder).oid == first.oid
@@ -122,7 +124,7 @@ def test_a_second_upload_moves_nothing(hub, api, name, folder, transport):
     assert not hub.log("/storage/")
 
 
-def test_a_large_file_goes_in_parts(hub, api, name, monkeypatch):
+def test_a_large_file_is_sent_in_parts(hub, api, name, monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
@@ -132,7 +134,7 @@ def test_a_large_file_goes_in_parts(hub, api, name, monkeypatch):
     assert Path(hf_hub_download(name, "model.bin")).read_bytes() == WEIGHTS * 5
 
 
-def test_what_one_transport_brought_the_other_one_fetches(hub, api, name, transport, xet_works, monkeypatch):
+def test_files_of_one_transport_are_downloaded_by_the_other(hub, api, name, transport, xet_works, monkeypatch):
     from huggingface_hub import constants
 
     api.upload_file(path_or_fileobj=WEIGHTS, path_in_repo="model.bin", repo_id=name)
@@ -155,16 +157,15 @@ def test_files_are_replaced_and_deleted_on_top_of_the_right_commit(api, name):
     assert api.list_repo_files(name) == [".gitattributes"]
 
 
-def test_a_commit_of_bytes_that_never_came_or_of_a_bad_path_is_refused(hub, name):
+def test_a_commit_of_missing_bytes_or_of_a_bad_path_is_refused(hub, name):
     lines = {
         "a/../b": (422, {"path": "a/../b", "content": "", "encoding": "base64"}),
         "c.bin": (400, {"path": "c.bin", "algo": "sha256", "oid": "0" * 64, "size": 9}),
     }
     for path, (status, value) in lines.items():
         header = {"key": "header", "value": {"summary": path}}
-        body = "\n".join(
-            json.dumps(one) for one in (header, {"key": "lfsFile" if "oid" in value else "file", "value": value})
-        )
+        operation = {"key": "lfsFile" if "oid" in value else "file", "value": value}
+        body = f"{json.dumps(header)}\n{json.dumps(operation)}"
         answer = httpx2.post(
             f"{hub.url}/api/models/{name}/commit/main", content=body, headers={"Authorization": f"Bearer {hub.writer}"}
         )
@@ -213,14 +214,14 @@ BAD_CARDS = {
 
 
 @pytest.mark.parametrize("head", GOOD_CARDS.values(), ids=GOOD_CARDS)
-def test_a_good_card_is_taken(api, name, head):
+def test_a_good_card_is_accepted(api, name, head):
     card = ModelCard(f"---\n{head}\n---\n# A model\n")
     card.push_to_hub(name)
     assert Path(hf_hub_download(name, "README.md")).read_text() == str(card)
 
 
 @pytest.mark.parametrize("head", BAD_CARDS, ids=lambda head: head[:24])
-def test_a_bad_card_is_refused_before_anything_travels_and_again_at_the_commit(hub, api, name, head):
+def test_a_bad_card_is_refused_before_any_upload_and_again_at_the_commit(hub, api, name, head):
     text = f"---\n{head}\n---\n# A model\n"
     with pytest.raises(ValueError, match=r"Invalid metadata in README\.md") as refused:
         api.upload_file(path_or_fileobj=text.encode(), path_in_repo="README.md", repo_id=name)
@@ -231,7 +232,7 @@ def test_a_bad_card_is_refused_before_anything_travels_and_again_at_the_commit(h
         api.upload_file(path_or_fileobj=text.encode(), path_in_repo="README.md", repo_id=name)
 
 
-def test_a_card_on_its_own_is_judged_in_plain_text(hub, monkeypatch):
+def test_a_card_alone_is_checked_in_plain_text(hub, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(ValueError, match=r'^- Error: "license" must be one of'):
         ModelCard("---\nlicense: mine\n---\n").validate()
@@ -240,7 +241,7 @@ def test_a_card_on_its_own_is_judged_in_plain_text(hub, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "warning"), [("# A", "empty or missing"), ("---\npipeline_tag: a\n---\n", '"a" is not')]
 )
-def test_a_card_that_says_too_little_is_taken_with_a_warning(api, name, text, warning):
+def test_an_incomplete_card_is_accepted_with_a_warning(api, name, text, warning):
     with pytest.warns(UserWarning, match=warning):
         api.upload_file(path_or_fileobj=text.encode(), path_in_repo="README.md", repo_id=name)
     assert api.file_exists(name, "README.md")
@@ -274,7 +275,7 @@ def test_each_role_reads_and_writes_what_it_may(hub, api, who, private, reading,
 
 
 @pytest.mark.parametrize("who", ["reader", "stranger", "nobody"])
-def test_who_may_not_write_is_told_so_by_auth_check_but_not_by_create_repo(hub, api, name, who, monkeypatch):
+def test_missing_permission_is_reported_by_auth_check_but_not_by_create_repo(hub, api, name, who, monkeypatch):
     log_in(hub, monkeypatch, who)
     assert api.create_repo(name, exist_ok=True).repo_id == name
     assert status(lambda: auth_check(name, write=True)) == (401 if who == "nobody" else 403)
@@ -288,7 +289,7 @@ def log_in(hub, monkeypatch, who: str) -> None:
 
 
 def status(do) -> int | None:
-    """Status that a call was refused with; the client wraps some refusals."""
+    """HTTP status of a refused call; the client wraps some refusals in other errors."""
     try:
         do()
     except Exception as error:
@@ -309,7 +310,7 @@ def test_a_private_model_is_pushed_and_loaded_by_its_id(hub, tiny_bert, transpor
     model.push_to_hub(repository, private=True)
     AutoTokenizer.from_pretrained(tiny_bert).push_to_hub(repository)
     again = AutoModel.from_pretrained(repository)
-    assert all((one == other).all() for one, other in zip(model.parameters(), again.parameters(), strict=True))
+    assert all((before == after).all() for before, after in zip(model.parameters(), again.parameters(), strict=True))
     assert AutoTokenizer.from_pretrained(repository)("a film").input_ids
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(OSError, match="private repository, make sure to pass a token"):
@@ -371,11 +372,11 @@ def test_a_private_dataset_is_hidden_from_others(hub, api, who, monkeypatch):
 
 
 def commits(api: HfApi, repository: str) -> int:
-    """Number of commits after the one that the Hub makes."""
+    """Number of commits after the first one, which the Hub makes itself."""
     return len(api.list_repo_commits(repository)) - 1
 
 
-def test_a_busy_hub_is_asked_again(hub, api, name, folder, transport, waits):
+def test_requests_to_a_busy_hub_are_repeated(hub, api, name, folder, transport, waits):
     hub.fault("status", "/preupload/", status=503, times=2)
     hub.fault("status", "/preupload/", status=429, headers={"Retry-After": "3"})
     api.upload_folder(repo_id=name, folder_path=folder)
@@ -383,7 +384,7 @@ def test_a_busy_hub_is_asked_again(hub, api, name, folder, transport, waits):
     assert commits(api, name) == 1
 
 
-def test_only_with_xet_a_commit_that_failed_is_tried_again(hub, api, name, folder, transport):
+def test_a_failed_commit_is_repeated_only_with_xet(hub, api, name, folder, transport):
     hub.fault("status", "/commit/", status=500)
     if transport == "lfs":
         with pytest.raises(HfHubHTTPError, match="500"):
@@ -420,7 +421,7 @@ def test_some_calls_are_made_only_once(hub, api, name, path):
 
 
 @pytest.mark.parametrize("number", [401, 403, 404, 409])
-def test_refusals_come_at_once_with_the_words_of_the_hub(hub, api, name, number):
+def test_refusals_are_not_retried_and_quote_the_hub(hub, api, name, number):
     headers = {"Content-Type": "application/json"}
     hub.fault("status", "/commit/", status=number, headers=headers, body='{"error": "not today"}')
     with pytest.raises(HfHubHTTPError, match=f"(?s){number}.*not today"):
@@ -428,13 +429,13 @@ def test_refusals_come_at_once_with_the_words_of_the_hub(hub, api, name, number)
 
 
 @pytest.mark.parametrize("body", ["[]", "<html>busy</html>"])
-def test_a_check_of_the_card_that_answers_something_else_breaks_the_client(hub, api, name, body):
+def test_an_unreadable_answer_to_the_check_of_the_card_breaks_the_client(hub, api, name, body):
     hub.fault("status", "/validate-yaml", status=503, body=body)
     with pytest.raises((AttributeError, json.JSONDecodeError)):
         api.upload_file(path_or_fileobj=CARD.encode(), path_in_repo="README.md", repo_id=name)
 
 
-def test_a_download_that_breaks_off_goes_on_where_it_was(hub, api, name, monkeypatch):
+def test_an_interrupted_download_continues_where_it_was(hub, api, name, monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
@@ -445,25 +446,25 @@ def test_a_download_that_breaks_off_goes_on_where_it_was(hub, api, name, monkeyp
     assert [call["status"] for call in hub.log("/storage/", "GET")] == [200, 206]
 
 
-def test_a_question_that_hangs_is_asked_again(hub, name):
+def test_a_request_that_hangs_is_repeated(hub, name):
     hub.fault("hang", "/resolve/", method="HEAD", seconds=9)
     assert Path(hf_hub_download(name, ".gitattributes", etag_timeout=0.2)).exists()
     assert [call["status"] for call in hub.log("/resolve/", "HEAD")] == [200]
 
 
-def test_an_upload_outlives_a_hub_that_dies_amid_it(hub, api, name, folder, transport):
+def test_an_upload_survives_a_hub_that_dies_during_it(hub, api, name, folder, transport):
     commit = api.upload_file(path_or_fileobj=b"1", path_in_repo="before.txt", repo_id=name).oid
     path = {"lfs": "/storage/", "xet": "/xet-write-token/"}[transport]
-    (folder / "part" / "model.bin").unlink()  # of two uploads side by side one may close the client of the other
+    (folder / "part" / "model.bin").unlink()  # with two parallel uploads, one may close the client of the other
     hub.fault("exit", path, bytes=300_000 if transport == "lfs" else 0)
     restart = hub.restart(after=0.3)
     api.upload_folder(repo_id=name, folder_path=folder)
     restart.join()
     assert content(Path(snapshot_download(name))) == content(folder) | {"before.txt": b"1"}
-    assert api.list_repo_commits(name)[1].commit_id == commit, "what was there before is there still"
+    assert api.list_repo_commits(name)[1].commit_id == commit, "earlier commits are kept"
 
 
-def test_a_dead_hub_is_given_up_and_the_same_upload_works_later(hub, api, name, folder, waits):
+def test_a_dead_hub_is_an_error_and_the_same_upload_works_later(hub, api, name, folder, waits):
     hub.kill()
     with pytest.raises(httpx2.ConnectError):
         api.create_repo(name, exist_ok=True)
@@ -479,7 +480,7 @@ def test_a_dead_hub_is_given_up_and_the_same_upload_works_later(hub, api, name, 
 # The stand-in itself
 
 
-def test_unknown_addresses_are_remembered(hub):
+def test_unknown_addresses_are_recorded(hub):
     assert httpx2.get(f"{hub.url}/api/spaces/a/b").status_code == 404
     assert [call["unrouted"] for call in hub.log()] == ["GET /api/spaces/a/b"]
     with pytest.raises(AssertionError, match="unrouted"):

@@ -101,6 +101,6 @@ def test_every_problem_is_listed():
 )
 def test_an_adapter_is_pushed_only_where_others_can_use_it(lora, wanted, base, sentence):
     hub = {"repo_id": "me/x", "model": wanted}
-    found = problems(RunConfig(task="chat", model=base or "/data/base", lora=lora, hub=hub), base)
-    assert len(found) == bool(sentence)
-    assert sentence in "".join(found)
+    sentences = problems(RunConfig(task="chat", model=base or "/data/base", lora=lora, hub=hub), base)
+    assert len(sentences) == bool(sentence)
+    assert sentence in "".join(sentences)

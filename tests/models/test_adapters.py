@@ -21,6 +21,11 @@ from hfrecipes.training.plan import configure
 pytestmark = pytest.mark.rehearsed
 
 
+def texts_alone(rows: list[dict]) -> list[dict]:
+    """The rows without their labels, for models that learn to write or to fill gaps."""
+    return [{"text": row["text"]} for row in rows]
+
+
 @pytest.fixture(scope="module")
 def adapted(tiny_bert: str, tmp_path_factory: pytest.TempPathFactory) -> hfrecipes.Result:
     rows = {"train": opinions(80), "test": opinions(20, 1)}
@@ -114,7 +119,7 @@ def test_a_head_that_the_checkpoint_has_is_trained_too(task, tiny_bert, quick, t
 def test_transformers_itself_loads_the_adapter_of_a_model_that_writes(tiny_llama, quick, tmp_path):
     from transformers import AutoModelForCausalLM
 
-    rows = [{"text": row["text"]} for row in opinions(40)]
+    rows = texts_alone(opinions(40))
     settings = {**quick, "model": tiny_llama, "lora": True}
     result = hfrecipes.run("text-generation", dataset=rows, output_dir=tmp_path / "run", **settings)
     ids = torch.tensor([[5, 6, 7, 8]])
@@ -322,7 +327,7 @@ def test_an_adapter_that_does_not_fit_the_model_is_refused_before_training(lora,
 
 
 def test_weights_in_two_places_are_not_adapted_in_one(tiny_bert, quick, tmp_path):
-    rows = [{"text": row["text"]} for row in opinions(40)]
+    rows = texts_alone(opinions(40))
     lora = {"target_modules": ["word_embeddings", "query"]}
     with pytest.raises(ConfigError, match="word_embeddings shares its weights with another layer"):
         hfrecipes.build("fill-mask", dataset=rows, lora=lora, output_dir=tmp_path / "run", **quick)
@@ -396,7 +401,7 @@ def test_what_was_trained_on_four_bits_is_merged_into_the_sixteen_bit_base(tmp_p
     from hfrecipes.models import loading
 
     monkeypatch.setattr(loading, "quantization_problems", lambda config: [])
-    rows = [{"text": row["text"]} for row in opinions(40)]
+    rows = texts_alone(opinions(40))
     base = save_llama(make_pieces([row["text"] for row in rows]), tmp_path / "base", size=64)
     settings = {**quick, "model": {"path": base, "quantization_config": FOUR_BITS}, "lora": True, "max_steps": 3}
     result = hfrecipes.run("text-generation", dataset=rows, output_dir=tmp_path / "run", **settings)

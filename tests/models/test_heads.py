@@ -76,11 +76,11 @@ def prices(tiny_bert, tmp_path_factory):
 def test_large_numbers_are_learnt_with_the_usual_rate(prices):
     result, _ = prices
     scores = result.scores["test"]
-    assert scores["mae"]["value"] < 0.5 * scores["mae"]["baseline"]
-    assert scores["r2"]["value"] > 0.5
-    assert not np.isfinite(scores["pearsonr"]["baseline"]), "one and the same number has no correlation"
+    assert scores["mae"].value < 0.5 * scores["mae"].baseline
+    assert scores["r2"].value > 0.5
+    assert not np.isfinite(scores["pearsonr"].baseline), "one and the same number has no correlation"
     assert list(result.headline) == ["pearsonr", "spearmanr", "mae", "r2"]
-    assert -1 < scores["r2"]["ci95"][0] < scores["r2"]["value"] < scores["r2"]["ci95"][1] <= 1
+    assert -1 < scores["r2"].ci95[0] < scores["r2"].value < scores["r2"].ci95[1] <= 1
 
 
 def test_transformers_alone_give_the_same_numbers(prices):
@@ -187,9 +187,9 @@ def test_a_head_without_bias_learns_in_units_of_the_numbers_themselves(tiny_llam
     settings = {**quick, "model": tiny_llama, "num_train_epochs": 6}
     rows = {"train": priced(80, 3000.5, 1000), "validation": priced(8, 3000.5, 1000)}
     result = hfrecipes.run("text-classification", dataset=rows, output_dir=tmp_path / "run", **settings)
-    assert result.scores["validation"]["mae"]["value"] < 1500
+    assert result.scores["validation"]["mae"].value < 1500
     again = hfrecipes.load(tmp_path / "run").evaluate(rows["validation"]).metrics["mae"]
-    assert again == pytest.approx(result.scores["validation"]["mae"]["value"], rel=1e-4)
+    assert again == pytest.approx(result.scores["validation"]["mae"].value, rel=1e-4)
 
 
 @pytest.mark.parametrize("more", [{"bf16_full_eval": True}, {"model": {"dtype": "bfloat16"}}], ids=["eval", "dtype"])

@@ -34,6 +34,18 @@ def trained(model) -> set[str]:
     return {name for name, weights in model.named_parameters() if weights.requires_grad}
 
 
+def ids(parameters) -> set[int]:
+    return {id(weights) for weights in parameters}
+
+
+def all_trained(parameters) -> bool:
+    return all(weights.requires_grad for weights in parameters)
+
+
+def none_trained(parameters) -> bool:
+    return not any(weights.requires_grad for weights in parameters)
+
+
 def by_parameter(optimizer, setting: str) -> dict[int, float]:
     """A setting of the optimizer's groups, by the id of each parameter."""
     values = {}
@@ -66,8 +78,9 @@ def test_lower_layers_are_frozen_with_the_embeddings(name):
     assert len(stacks) == (2 if group_of(name) == "writers" else 1)
     regularization.freeze(model, 1, [])
     for blocks in stacks:
-        assert not any(weights.requires_grad for weights in blocks[0])
-        assert all(weights.requires_grad for block in blocks[1:] for weights in block)
+        assert none_trained(blocks[0])
+        for block in blocks[1:]:
+            assert all_trained(block)
     assert not model.get_input_embeddings().weight.requires_grad
     with pytest.raises(ConfigError, match=r"freeze: 9, but the model has \d layers with separate weights"):
         regularization.freeze(model, 9, [])
@@ -78,8 +91,8 @@ def test_with_a_frozen_backbone_the_head_and_what_is_new_are_trained(name):
     model = model_of(name)
     new, _ = next(model.base_model.named_children())
     regularization.freeze(model, "backbone", [new])
-    inside = {id(weights) for weights in model.base_model.parameters()}
-    fresh = {id(weights) for weights in getattr(model.base_model, new).parameters()}
+    inside = ids(model.base_model.parameters())
+    fresh = ids(getattr(model.base_model, new).parameters())
     for _, weights in model.named_parameters():
         assert weights.requires_grad == (id(weights) not in inside or id(weights) in fresh)
 
@@ -282,10 +295,10 @@ def test_embeddings_of_other_names_are_frozen_and_learn_slowest(name):
     for weights in tables:
         assert depths[id(weights)] == max(depths.values())
     heads = [weights for part, weights in model.named_parameters() if part.startswith("classifier")]
-    assert all(depths.get(id(weights), 0) == 0 for weights in heads)
+    assert not ids(heads) & set(depths)
     regularization.freeze(model, "embeddings", fresh=["classifier"])
-    assert not any(weights.requires_grad for weights in tables)
-    assert all(weights.requires_grad for weights in heads)
+    assert none_trained(tables)
+    assert all_trained(heads)
 
 
 def test_freezing_embeddings_that_are_not_there_is_refused(monkeypatch):

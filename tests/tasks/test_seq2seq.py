@@ -174,7 +174,7 @@ def test_chrf_picks_the_checkpoint_of_texts_to_texts(tiny_t5, quick, tmp_path):
     result = hfrecipes.run("text2text-generation", dataset=rows, output_dir=tmp_path / "run", **settings)
     assert result.trainer.args.metric_for_best_model == "chrf"
     assert result.trainer.args.greater_is_better
-    assert "version:" in result.scores["validation"]["chrf"]["signature"]
+    assert "version:" in result.scores["validation"]["chrf"].signature
 
 
 def test_a_resample_scores_as_its_rows_do():
@@ -805,8 +805,8 @@ def test_a_text_that_was_cut_is_learnt_without_an_end_and_said(tiny_t5, quick, t
         trainer = hfrecipes.build("text2text-generation", dataset=rows, output_dir=tmp_path / "run", **settings)
     labels = trainer.train_dataset["labels"][:]
     assert all(len(ids) < 7 and trainer.processing_class.eos_token_id not in ids for ids in labels)
-    assert "27 (100.0%) cut at max_target_length=6" in caplog.text
-    assert "cut at max_length" not in caplog.text
+    assert "27 (100.0%) truncated at max_target_length=6" in caplog.text
+    assert "truncated at max_length" not in caplog.text
     assert trainer.model.generation_config.forced_eos_token_id is None
 
 

@@ -230,7 +230,7 @@ def test_one_stray_tag_is_named_and_does_not_turn_entities_into_bare_tags(stray)
 
 def test_tokens_that_each_make_a_row_are_refused():
     rows = [{"tokens": ["EU"], "tags": ["B-x"]}, {"tokens": ["sat"], "tags": ["O"]}] * 5
-    with pytest.raises(DataError, match="every row has one token: expected a sentence a row"):
+    with pytest.raises(DataError, match="every row has one token: expected a sentence per row"):
         hfrecipes.check("token-classification", dataset={"train": rows, "validation": rows})
 
 
@@ -284,11 +284,11 @@ def test_a_test_file_with_fewer_columns_is_scored_by_its_own(tmp_path, caplog):
     (tmp_path / "test.txt").write_text("EU B-ORG\nsat O\n\n" * 5)
     from hfrecipes.config import RunConfig
     from hfrecipes.data.checks import references
-    from hfrecipes.data.prepare import load
+    from hfrecipes.data.prepare import read_splits
 
     recipe = TokenClassification()
     with caplog.at_level("INFO", "hfrecipes"):
-        data = load(RunConfig(task=recipe.task, dataset=str(tmp_path)), recipe)
+        data = read_splits(RunConfig(task=recipe.task, dataset=str(tmp_path)), recipe)
     assert references(recipe, data.splits["test"]) == [["B-ORG", "O"]] * 5
     assert "columns of another split: tags is '1'" in caplog.text
 
@@ -310,7 +310,7 @@ def test_a_tokenizer_that_pads_on_the_left_gives_the_same_tags(tiny_bert, quick,
 
 def test_labels_of_whole_texts_are_no_tags():
     rows = [{"text": "a film", "label": "good"}, {"text": "a book", "label": "bad"}] * 5
-    with pytest.raises(DataError, match="column 'label' holds string, expected a list a row"):
+    with pytest.raises(DataError, match="column 'label' holds string, expected a list in each row"):
         hfrecipes.check("token-classification", dataset=rows)
 
 
@@ -576,4 +576,4 @@ def test_a_sentence_beyond_the_model_is_scored_to_its_last_word(quick, tmp_path)
         if '"split": "test"' in line
     ]
     assert len(line["prediction"]["tags"]) == 300
-    assert result.scores["test"]["recall"]["value"] > 0.9
+    assert result.scores["test"]["recall"].value > 0.9

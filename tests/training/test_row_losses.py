@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import hfrecipes
+from hfrecipes.recipe import input_columns, option_types, reference_columns
 from hfrecipes.registry import find, tasks
 
 TASKS = list(tasks())
@@ -31,6 +32,7 @@ SETTINGS = {
 SCRIPT = """
 import json, torch
 import hfrecipes
+from hfrecipes.recipe import input_columns, option_types, reference_columns
 from hfrecipes.recipe import input_columns, option_types, reference_columns
 
 

@@ -22,6 +22,7 @@ def canonical_tags(tags: Iterable[str], scheme: str | None) -> list[str]:
     """
     if scheme == "none":
         return list(tags)
+    # Before the scheme is known, no tag is one of it.
     letters = LETTERS.get(scheme or "", {})
     canonical = []
     for tag in tags:

@@ -53,7 +53,7 @@ def reshaper(columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
     by_name = {name.strip().lower(): name for name in columns}
     if {"role", "content"} <= set(by_name):
         raise DataError(
-            'each row holds one turn, expected a dialogue a row: {"messages": [{"role": …, "content": …}, …]}'
+            'each row holds one turn, expected a dialogue per row: {"messages": [{"role": …, "content": …}, …]}'
         )
     turns = _first_column(by_name, ("messages", *TURNS))
     if turns is not None:
