@@ -49,6 +49,8 @@ WITH_TYPES = {"bert", "electra", "albert", "deberta-v2"}
 # transformers has a class for these, and they are left out: (models, task) -> why.
 SEES_ALL, HALF = "sees what it is to guess", "its decoder alone; take a model that only decodes"
 LOST = "transformers looks for the weights under other names, and would start from nothing"
+
+
 def tasks_with(auto_model: str) -> list[str]:
     """Tasks whose models are of that class."""
     return [task for task in tasks() if find(task).auto_model == auto_model]

@@ -127,15 +127,15 @@ def card_has_its_texts(trial: Trial) -> Problems:
 def metrics_have_a_direction(trial: Trial) -> Problems:
     """Each metric that `measure` gives has a direction, and the one that picks the checkpoint is among them."""
     recipe, predictions, references = _baseline(trial)
-    values = score(recipe, predictions, references)
-    for name in values:
+    names = list(recipe.measure(predictions, references)(np.ones((1, len(references)), dtype=np.float32)))
+    for name in names:
         if metric_named(recipe, name) is None:
             yield f'metrics: nothing is known of {name}, which measure gives: add "{name}": HIGHER, or LOWER'
     best = best_metric(recipe)
-    if best not in values:
+    if best not in names:
         yield (
             f"metrics: the first one, {best}, picks the checkpoint, and measure does not give it: "
-            f"expected one of {', '.join(values)}"
+            f"expected one of {', '.join(names)}"
         )
 
 
@@ -147,13 +147,16 @@ def weights_count_rows(trial: Trial) -> Problems:
     counts = np.array([(1, 0, 2, 1, 3)[index % 5] for index in range(number)])
     weights = np.stack([np.ones(number), counts]).astype(np.float32)
     measured = recipe.measure(predictions, references)(weights)
+    shapes = {name: np.shape(values) for name, values in measured.items()}
+    for name, shape in shapes.items():
+        if shape != (2,):
+            yield f"measure: {name} has the shape {shape} for 2 resamples, expected (2,): one value for each"
+    if set(shapes.values()) != {(2,)}:
+        return
     repeated = np.repeat(np.arange(number), counts)
     resample = [predictions[index] for index in repeated], [references[index] for index in repeated]
     expected = [score(recipe, predictions, references), score(recipe, *resample)]
     for name, values in measured.items():
-        if np.shape(values) != (2,):
-            yield f"measure: {name} has the shape {np.shape(values)} for 2 resamples, expected (2,): one value for each"
-            continue
         for value, scores in zip(values.tolist(), expected, strict=True):
             # A score of a label is left out where no row has that label.
             if name in scores and not _same_number(value, scores[name], 1e-5):

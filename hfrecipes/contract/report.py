@@ -41,14 +41,14 @@ def check_task(task: str) -> Iterator[Outcome]:
         trial = Trial(task, Path(folder))
         reported: list[Exception] = []
         for check in CHECKS:
-            outcome = _outcome(check, trial, reported)
+            outcome = outcome_of(check, trial, reported)
             yield outcome
             # Without its facts and methods, a task cannot be run at all.
             if check is facts_are_complete and outcome.problems:
                 return
 
 
-def _outcome(check: Callable[[Trial], Problems], trial: Trial, reported: list[Exception]) -> Outcome:
+def outcome_of(check: Callable[[Trial], Problems], trial: Trial, reported: list[Exception]) -> Outcome:
     """What a check found; an error that it ended with is a problem too, which is explained once.
 
     Args:

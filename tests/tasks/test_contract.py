@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
 
 import pytest
 
@@ -21,10 +22,10 @@ pytestmark = pytest.mark.rehearsed
 TASKS = list(tasks())
 
 
-@functools.cache
-def trial_of(task: str, folders: pytest.TempPathFactory) -> Trial:
-    """Shared by all checks of a task in this process."""
-    return Trial(task, folders.mktemp(task))
+@pytest.fixture(scope="session")
+def trial_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trial]:
+    """The trial of a task, which its checks share."""
+    return functools.cache(lambda task: Trial(task, tmp_path_factory.mktemp(task)))
 
 
 def test_tasks_were_found():
@@ -34,8 +35,8 @@ def test_tasks_were_found():
 # The task is the outer parameter: its checks follow each other, and can share runs.
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("task", TASKS)
-def test_a_task_keeps_the_rules(task, check, tmp_path_factory):
-    assert not list(check(trial_of(task, tmp_path_factory)))
+def test_a_task_keeps_the_rules(task, check, trial_of):
+    assert not list(check(trial_of(task)))
 
 
 @pytest.mark.parametrize("task", TASKS)
