@@ -399,7 +399,10 @@ def no_better_than_baseline(recipe: Recipe, scored: Scores) -> list[str]:
 
 def to_json(scored: Mapping[str, Scores]) -> dict[str, Any]:
     """Scores by split and metric as metrics.json has them; what is not known of a score is left out."""
-    return {split: {name: _entry(entry) for name, entry in found.items()} for split, found in scored.items()}
+    written = {}
+    for split, entries in scored.items():
+        written[split] = {name: _entry(entry) for name, entry in entries.items()}
+    return written
 
 
 def _entry(entry: Score) -> dict[str, Any]:
