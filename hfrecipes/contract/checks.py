@@ -11,7 +11,6 @@ import io
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -32,6 +31,7 @@ from ..recipe import (
     reference_columns,
     undefined,
 )
+from ..recipe import options as option_values
 from ..registry import options
 from ..results import Result
 from ..run_folder import CARD, PREDICTIONS
@@ -54,8 +54,7 @@ def facts_are_complete(trial: Trial) -> Problems:
         yield f"{kind.__name__} does not define {name}: add it, docs/write-a-task.md shows how"
     auto_model = getattr(kind, "auto_model", "")
     if auto_model and not hasattr(transformers, auto_model):
-        close = nearest(auto_model, [name for name in dir(transformers) if name.startswith("AutoModel")])
-        yield f"auto_model: transformers has no {auto_model}{close}"
+        yield f"auto_model: transformers has no {auto_model}{nearest(auto_model, dir(transformers))}"
     known = training_types(arguments_name(kind)) if auto_model else {}
     for name in kind.defaults:
         if name not in known:
@@ -68,14 +67,16 @@ def columns_are_consistent(trial: Trial) -> Problems:
     if not input_columns(kind):
         yield "columns: each one is a reference or passed through, so there is nothing to predict from: add an input"
     for layout in kind.layouts:
-        for name in set(layout) - set(kind.columns):
-            yield f"layouts: {name} is no column{nearest(name, kind.columns)}"
+        for name in layout:
+            if name not in kind.columns:
+                yield f"layouts: {name} is no column{nearest(name, kind.columns)}"
     if len(kind.samples) < 2:
         yield f"samples: found {len(kind.samples)}, expected two rows or more, which differ in their references"
     needed = [name for name, column in kind.columns.items() if not (column.optional or column.passthrough)]
     for index, row in enumerate(kind.samples):
-        for name in set(row) - set(kind.columns):
-            yield f"samples: row {index} has {name}, which is no column{nearest(name, kind.columns)}"
+        for name in row:
+            if name not in kind.columns:
+                yield f"samples: row {index} has {name}, which is no column{nearest(name, kind.columns)}"
         for name in needed:
             if name not in row:
                 yield f"samples: row {index} has no {name}: add it, or make the column optional"
@@ -84,8 +85,10 @@ def columns_are_consistent(trial: Trial) -> Problems:
 def options_are_explained(trial: Trial) -> Problems:
     """Each option is explained by a sentence under it, and is called like no other setting."""
     kind = trial.kind
+    # Without the decorator, Python takes annotated attributes for nothing but hints.
     if "__dataclass_fields__" not in vars(kind) and vars(kind).get("__annotations__"):
         yield f"the options of {kind.__name__} are none yet: put @dataclass(kw_only=True) above the class"
+    # On the command line, options and settings are given without their block.
     settings = {**training_types(arguments_name(kind)), **FIELDS}
     for name, _, _, explanation in options(kind):
         if name in settings:
@@ -99,7 +102,7 @@ def options_are_explained(trial: Trial) -> Problems:
 def options_survive_the_recipe_file(trial: Trial) -> Problems:
     """Options are the same after they were written into a recipe file and read again."""
     recipe = trial.kind()
-    before = {field.name: getattr(recipe, field.name) for field in fields(recipe)}
+    before = option_values(recipe)
     after = load(dump(before))
     for name, value in before.items():
         if after[name] != value:
@@ -144,7 +147,7 @@ def weights_count_rows(trial: Trial) -> Problems:
     recipe, predictions, references = _baseline(trial)
     number = len(references)
     # Some rows are left out, others are drawn several times, as in a resample.
-    counts = np.array([(1, 0, 2, 1, 3)[index % 5] for index in range(number)])
+    counts = np.resize([1, 0, 2, 1, 3], number)
     weights = np.stack([np.ones(number), counts]).astype(np.float32)
     measured = recipe.measure(predictions, references)(weights)
     shapes = {name: np.shape(values) for name, values in measured.items()}
@@ -203,7 +206,8 @@ def a_lora_run_reloads(trial: Trial) -> Problems:
 def _differences(trial: Trial, result: Result, loaded: Predictor, tolerance: float = 1e-6) -> Problems:
     """How a model after loading differs from the one that was trained."""
     for name in ("labels", "learned", "calibration"):
-        before, after = (getattr(each.recipe, name) for each in (result.predictor, loaded))
+        before, after = getattr(result.predictor.recipe, name), getattr(loaded.recipe, name)
+        # A tuple becomes a list, and a number as key a text.
         if before != after:
             yield (
                 f"self.{name} is {_short(before)} after training and {_short(after)} after load: "
@@ -217,6 +221,7 @@ def _differences(trial: Trial, result: Result, loaded: Predictor, tolerance: flo
                 f"row {index} is predicted as {_short(pair[0])} after training and as {_short(pair[1])} after load: "
                 "keep what encode and decode need in self.learned, other attributes are not saved"
             )
+            # The other rows differ for the same reason.
             break
     for name, before, after in _changed(result.metrics["test"], loaded.evaluate(rows).metrics, tolerance):
         yield f"{name} of test is {before} after training and {after} after load"
@@ -240,20 +245,23 @@ def _wrong_files(trial: Trial, result: Result, *, lora: bool) -> Problems:
 def scores_are_of_written_predictions(trial: Trial) -> Problems:
     """The scores are those of the predictions that predictions.jsonl has, row by row."""
     result = trial.run(lora=False)
+    rows, recipe = trial.splits["test"], result.predictor.recipe
     lines = []
-    for line in (result.path / PREDICTIONS).read_text(encoding="utf-8").splitlines():
-        written = json.loads(line)
-        if written["split"] == "test":
-            lines.append(written)
-    rows = trial.splits["test"]
-    if [line["row"] for line in lines] != list(range(len(rows))):
-        yield f"the rows {[line['row'] for line in lines]} are written, expected {len(rows)} in their order"
+    for text in (result.path / PREDICTIONS).read_text(encoding="utf-8").splitlines():
+        line = json.loads(text)
+        if line["split"] == "test":
+            lines.append(line)
+    numbers = [line["row"] for line in lines]
+    if numbers != list(range(len(rows))):
+        yield f"the rows {numbers} are written, expected {len(rows)} in their order"
         return
-    recipe = result.predictor.recipe
+    predictions, references = [], []
     for line, row in zip(lines, rows, strict=True):
         yield from _wrong_line(recipe, line, row)
-    references = [recipe.reference(line) for line in lines]
-    scores = score(recipe, [line["prediction"] for line in lines], references)
+        predictions.append(line["prediction"])
+        # As somebody reads it who has the file alone.
+        references.append(recipe.reference(line))
+    scores = score(recipe, predictions, references)
     for name, before, after in _changed(result.metrics["test"], scores, 1e-6):
         yield (
             f"{name} is {before}, and {after} of the predictions in {PREDICTIONS}: let decode give JSON values, and "
@@ -271,7 +279,9 @@ def _wrong_line(recipe: Recipe, line: Row, row: Row) -> Problems:
             f"row {line['row']}: the reference is {_short(recipe.reference(line))} as written, and was "
             f"{_short(recipe.reference(row))}: reference must understand what it gives"
         )
-    for name in set(reference_columns(recipe)) & set(line["prediction"]):
+    for name in reference_columns(recipe):
+        if name not in line["prediction"]:
+            continue
         reference, prediction = line[name], line["prediction"][name]
         if type(reference) is not type(prediction):
             yield (
@@ -291,6 +301,7 @@ def card_snippets_run(trial: Trial) -> Problems:
         for snippet in snippets:
             code = snippet.partition("```")[0]
             try:
+                # In a namespace of its own, as in a new script.
                 exec(code, {})
             except Exception as error:
                 yield f"card: usage raises {type(error).__name__}: {error}, in: {_short(code)}"
@@ -304,6 +315,7 @@ def accumulation_changes_nothing(trial: Trial) -> Problems:
     start, whole = trial.weights(8)
     _, parts = trial.weights(2)
     learnt = float((whole - start).norm())
+    # Weights that stay as they are would be equal however the batch is split.
     if learnt < 1e-3:
         yield "nothing is learnt: the weights hardly change, so the loss does not depend on them"
         return
@@ -320,6 +332,7 @@ def eight_rows_are_eight_times_one(trial: Trial) -> Problems:
     import torch
 
     _, whole = trial.weights(8)
+    # A row alone has no padding.
     _, single = trial.weights(1)
     if not torch.allclose(whole, single, atol=1e-5):
         difference = float((whole - single).abs().max())

@@ -92,7 +92,10 @@ class Trial:
     def inputs(self, rows: list[Row]) -> list[Row]:
         """The rows without their references, as somebody who predicts has them."""
         names = input_columns(self.kind)
-        return [{name: row[name] for name in names if name in row} for row in rows]
+        inputs = []
+        for row in rows:
+            inputs.append({name: row[name] for name in names if name in row})
+        return inputs
 
     # --- runs ----------------------------------------------------------------------------------------------------
 
@@ -155,8 +158,12 @@ class Trial:
         return start, weights()
 
     def _short_texts(self) -> dict[str, int]:
-        known = option_types(self.kind)
-        return {name: tokens for name, tokens in _SHORT.items() if name in known}
+        """The options that limit what is written, as far as the task has them."""
+        settings = dict(_SHORT)
+        for name in _SHORT:
+            if name not in option_types(self.kind):
+                del settings[name]
+        return settings
 
     def _rows_of_many_lengths(self) -> list[Row]:
         """Rows whose texts differ in length; what is aligned with other cells, such as a list of words, stays."""
