@@ -183,8 +183,11 @@ def copy(file: str, dest: Path) -> None:
 @click.argument("what", metavar="FILE|TASK")
 @click.argument("words", nargs=-1, metavar="key=value...")
 def check(what: str, words: tuple[str, ...]) -> None:
-    """Check settings and read every row, without training."""
+    """Check settings and read every row, without training; of a task file alone, check the task itself."""
     settings = _settings(words)
+    if registry.is_task_file(what) and not settings:
+        _check_task(what)
+        return
     from .training.plan import check as check_all
 
     report = check_all(what, **settings)
@@ -194,6 +197,23 @@ def check(what: str, words: tuple[str, ...]) -> None:
     from .config import to_yaml
 
     click.echo(to_yaml(report["config"]).rstrip())
+
+
+def _check_task(file: str) -> None:
+    """Print a line for each rule that a task must keep, as soon as it is checked; exit with code 2 if one is broken."""
+    from .contract.report import check_task
+
+    checked = broken = 0
+    for outcome in check_task(file):
+        checked += 1
+        if outcome.problems:
+            broken += 1
+            click.echo(f"wrong  {outcome.rule}: {'; '.join(outcome.problems)}")
+        else:
+            click.echo(f"ok     {outcome.rule}")
+    if broken:
+        fail(f"{file}: {broken} of {checked} rules are broken: make the edits above, and check it again")
+    click.echo(f"no problem found; with your rows:  hfrecipes check {file} dataset=<hub id, file or folder>")
 
 
 @main.command(context_settings=_WORDS)

@@ -49,11 +49,25 @@ WITH_TYPES = {"bert", "electra", "albert", "deberta-v2"}
 # transformers has a class for these, and they are left out: (models, task) -> why.
 SEES_ALL, HALF = "sees what it is to guess", "its decoder alone; take a model that only decodes"
 LOST = "transformers looks for the weights under other names, and would start from nothing"
-HOLES = {
-    **{(name, task): SEES_ALL for name in ENCODERS for task in ("chat", "text-generation")},
-    **{(name, task): HALF for name in WRITERS for task in ("chat", "text-generation")},
-    **{(name, "question-answering"): LOST for name in ("llama", "qwen2")},
-}
+
+
+def tasks_with(auto_model: str) -> list[str]:
+    """Tasks whose models are of that class."""
+    return [task for task in tasks() if find(task).auto_model == auto_model]
+
+
+def holes() -> dict[tuple[str, str], str]:
+    """Models and tasks that are left out, each with the reason."""
+    left_out = {}
+    for task in tasks_with("AutoModelForCausalLM"):
+        left_out |= {(name, task): SEES_ALL for name in ENCODERS}
+        left_out |= {(name, task): HALF for name in WRITERS}
+    for task in tasks_with("AutoModelForQuestionAnswering"):
+        left_out |= {(name, task): LOST for name in ("llama", "qwen2")}
+    return left_out
+
+
+HOLES = holes()
 
 
 def tokenizer_for(name: str):

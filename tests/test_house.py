@@ -15,6 +15,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from shipped import SHIPPED
 
 import hfrecipes
 from hfrecipes import registry
@@ -197,12 +198,19 @@ def test_examples_are_short_and_use_public_names_only(file):
     assert (ROOT / "hfrecipes" / "tasks" / file.name).exists()
 
 
-def test_every_task_has_an_example_recipe_files_and_docs():
-    readme = (ROOT / "README.md").read_text()
-    for task in registry.tasks():
+def test_every_task_that_ships_has_an_example_recipe_files_and_docs():
+    assert set(SHIPPED) <= set(registry.tasks())
+    for task in SHIPPED:
         assert (ROOT / "examples" / f"{task.replace('-', '_')}.py").exists()
         assert any(name.startswith(f"{task}/") for name in RECIPES)
-        assert task in readme
+        assert (ROOT / "docs" / f"{task}.md").exists()
+
+
+def test_a_task_that_has_one_of_these_is_in_the_table_of_the_readme():
+    described = {file.stem.replace("_", "-") for file in (ROOT / "examples").glob("*.py")}
+    described |= {name.partition("/")[0] for name in RECIPES}
+    described |= {file.stem for file in (ROOT / "docs").glob("*.md")} & set(registry.tasks())
+    assert described == set(SHIPPED)
 
 
 def test_nothing_in_the_text_points_at_a_machine():
