@@ -18,10 +18,10 @@ import pytest
 from click.testing import CliRunner
 from shipped import SHIPPED
 
+from hfrecipes import settings
 from hfrecipes.cli import main
 from hfrecipes.data import sources
 from hfrecipes.evaluation import scoring
-from hfrecipes.models import directory
 from hfrecipes.registry import find, tasks
 from hfrecipes.settings import local_path
 from hfrecipes.training import plan

@@ -181,7 +181,9 @@ def methods() -> list[str]:
 def fit(task: str) -> list[str]:
     from hfrecipes.registry import find
 
-    return [method for method in methods() if not adapters.problems(AdapterSettings.of({"peft_type": method}), find(task))]
+    return [
+        method for method in methods() if not adapters.problems(AdapterSettings.of({"peft_type": method}), find(task))
+    ]
 
 
 def test_every_method_is_taken_or_refused_with_a_reason():
