@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import calibration, losses
 from ..data.shapes.labels import as_number, is_missing, label_name, ordered
 from ..recipe import Finding, Row
-
-if TYPE_CHECKING:
-    from .text_classification import TextClassification
 
 SHOWN = 6  # labels that a sentence names
 
@@ -28,7 +25,7 @@ class NamedLabels:
     described: ClassVar[str]
     """How many labels a text has, for a sentence."""
 
-    def __init__(self, recipe: TextClassification) -> None:
+    def __init__(self, recipe: Any) -> None:
         self.recipe = recipe
         self.labels = recipe.labels
 

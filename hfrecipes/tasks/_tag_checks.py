@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..data.shapes.tags import OUTSIDE, cuts_words, span_problems, split, violations
 from ..recipe import Finding
@@ -12,12 +12,10 @@ from ..recipe import Finding
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from .token_classification import TokenClassification
-
 MISSING = {"", "nan", "-100"}  # how files write that there is no tag
 
 
-def check_tags(recipe: TokenClassification, rows: Dataset) -> Iterator[Finding]:
+def check_tags(recipe: Any, rows: Dataset) -> Iterator[Finding]:
     """Tags that are missing, unknown, or break the scheme, and spans of characters that cannot become tags."""
     if len(recipe.labels) < 2:
         yield Finding("error", f"only one tag, {', '.join(recipe.labels) or 'none'}: expected two or more")
@@ -35,7 +33,7 @@ def check_tags(recipe: TokenClassification, rows: Dataset) -> Iterator[Finding]:
             yield Finding("note", "a span begins or ends within a word and was widened to it", widened)
 
 
-def _check_form(recipe: TokenClassification, rows: Dataset) -> Iterator[Finding]:
+def _check_form(recipe: Any, rows: Dataset) -> Iterator[Finding]:
     """Spans that no tags can express, and words without a tag."""
     problems: dict[str, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
@@ -53,7 +51,7 @@ def _check_form(recipe: TokenClassification, rows: Dataset) -> Iterator[Finding]
         yield Finding("label", sentence, indices)
 
 
-def _check_known(recipe: TokenClassification, rows: Dataset) -> Iterator[Finding]:
+def _check_known(recipe: Any, rows: Dataset) -> Iterator[Finding]:
     """Tags that do not occur in train, or that have another form than most; a row once for each such tag."""
     known = set(MISSING)  # which are another problem
     for tag in recipe.labels:
@@ -74,7 +72,7 @@ def _check_known(recipe: TokenClassification, rows: Dataset) -> Iterator[Finding
         yield Finding("unknown", sentence, indices)
 
 
-def _check_scheme(recipe: TokenClassification, rows: Dataset) -> Iterator[Finding]:
+def _check_scheme(recipe: Any, rows: Dataset) -> Iterator[Finding]:
     """Tags that may not follow the one before them."""
     broken, total, indices = 0, 0, []
     for index, tags in enumerate(recipe.references(rows)):
