@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-from ..recipe import Recipe
+from ..losses import choice_loss
+from ..recipe import Recipe, Row
 from ._shorten import shorten
 
 # A gap to be filled with the choice: underscores that are no part of a word such as `snake_case`.
@@ -48,3 +50,58 @@ def choice_texts(recipe: Recipe, context: str | None, question: str, choice: str
     else:
         second = f"{kept_question} {kept_choice}".lstrip()
     return ChoiceTexts(context or question, second, is_shortened)
+
+
+def split_by_row(values: list[Any], sizes: list[int]) -> list[list[Any]]:
+    """The values of all choices as one list per row."""
+    parts, start = [], 0
+    for size in sizes:
+        parts.append(values[start : start + size])
+        start += size
+    return parts
+
+
+def collate(features: list[Row], names: Sequence[str], pad: Callable[[list[Row]], Any]) -> Any:
+    """A batch of rows with the same number of choices.
+
+    Args:
+        features: One per row, `input_ids` a list per choice.
+        names: Features that are one number per row.
+        pad: Makes a batch of texts.
+    """
+    import torch
+
+    rows, most = len(features), max(len(row["input_ids"]) for row in features)
+    texts = []
+    for row in features:
+        inputs = {name: values for name, values in row.items() if name not in names}
+        for choice in range(most):
+            # A row with fewer choices repeats its first one, which loss and predictions leave out.
+            index = choice if choice < len(row["input_ids"]) else 0
+            texts.append({name: values[index] for name, values in inputs.items()})
+    batch = {name: values.view(rows, most, -1) for name, values in pad(texts).items()}
+    for name in names:
+        # Rows to predict have no labels.
+        if name in features[0]:
+            batch[name] = torch.tensor([row[name] for row in features])
+    return batch
+
+
+def sized_choice_loss(
+    outputs: Any, labels: Any, num_items_in_batch: Any = None, *, label_smoothing: float = 0.0
+) -> Any:
+    """Cross entropy over the choices that a row has.
+
+    Args:
+        outputs: With `logits`, (rows, choices), and `sizes`, the number of choices of each row, (rows,).
+        labels: Index of the right choice, (rows,), -100 where it is not known.
+        num_items_in_batch: Labels in the whole batch, of which this may be a part.
+        label_smoothing: Share of the target that is spread evenly over the choices of the row.
+    """
+    import torch
+
+    logits, sizes = outputs["logits"], outputs["sizes"]
+    is_choice = torch.arange(logits.shape[1], device=logits.device) < sizes[:, None]
+    return choice_loss(
+        logits, labels, is_choice, num_items_in_batch=num_items_in_batch, label_smoothing=label_smoothing
+    )

@@ -183,3 +183,23 @@ def nearest_sentence(question: str, context: str) -> Row:
             (start, end), most = sentence.span(), shared
     start += len(context[start:end]) - len(context[start:end].lstrip())
     return {"answer": context[start:end], "score": 1.0, "start": start, "end": end}
+
+
+def tuned_threshold(predictions: list[Row], references: list[Any], *, characters: bool) -> float:
+    """The threshold of no answer with the best F1.
+
+    Args:
+        predictions: With `null_odds` and `best_span`.
+        references: Texts of the answers, none for a question without answer.
+        characters: Whether F1 counts characters.
+    """
+    from ..metrics import _squad
+
+    odds = np.array([prediction["null_odds"] for prediction in predictions])
+    spans = [prediction["best_span"] for prediction in predictions]
+    _, gains = _squad.agreement(spans, references, version_2_with_negative=True, characters=characters)
+    for index, reference in enumerate(references):
+        # Where there is no answer, a span gains nothing, and loses what no answer would score.
+        if not reference:
+            gains[index] = -float(bool(spans[index]))
+    return best_threshold(odds, gains)

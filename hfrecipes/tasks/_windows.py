@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..data.shapes import answers as answer_shapes
+from ..errors import ConfigError
+from ..models.heads import outputs
 from ..models.tokenizing import windows
 from ..recipe import IGNORED, Recipe
 from ._shorten import shorten
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
 
 LONGEST_QUESTION = 64  # tokens that are kept of a question, as in the baselines of SQuAD
 NO_ANSWER: tuple[()] = ()  # span of a question without answer
@@ -109,3 +114,22 @@ def tokens_after_context(recipe: Recipe) -> int:
         return 1
     texts: list[int | None] = recipe.tokenizer("a", "a").sequence_ids()
     return texts[::-1].index(1)
+
+
+def require_reading_ahead(model: PreTrainedModel, config: PretrainedConfig) -> None:
+    """Refuse a model of which the first token sees nothing of the text after it.
+
+    Raises:
+        ConfigError: It reads from left to right.
+    """
+    import torch
+
+    # A model that reads from left to right gives the first token the same score whatever the last one is.
+    first = outputs(model, {"input_ids": torch.tensor([[5, 6, 7, 8]])})["start_logits"]
+    second = outputs(model, {"input_ids": torch.tensor([[5, 6, 7, 9]])})["start_logits"]
+    if torch.equal(first[0, 0], second[0, 0]):
+        raise ConfigError(
+            f"version_2_with_negative: a model of type {config.model_type} reads from left to right, so its "
+            "first token, which stands for no answer, sees nothing of the context: use an encoder such as BERT, or "
+            "rows that all have an answer"
+        )

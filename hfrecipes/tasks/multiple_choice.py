@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..data.shapes import choices as choice_shapes
-from ..losses import choice_loss
 from ..models.tokenizing import tokenize
 from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, padding
-from ._choice_texts import choice_texts
+from ._choice_texts import choice_texts, collate, sized_choice_loss, split_by_row
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -114,7 +113,7 @@ class MultipleChoice(Recipe):
             few, many = min(sizes), max(sizes)
             sentences.append(f"choices: {few} per row" if few == many else f"choices: {few} to {many} per row")
         if self.label_form is None:
-            self.label_form, doubt = _form_of(labelled)
+            self.label_form, doubt = choice_shapes.infer_form(labelled)
             known_as = choice_shapes.FORMS[self.label_form]
             sentences.append(f"label: {known_as}{doubt}; options.label_form changes that")
         return sentences
@@ -166,7 +165,7 @@ class MultipleChoice(Recipe):
         # The choice is in the second text, which must stay whole.
         tokens = tokenize(self, firsts, seconds, truncation="only_first")
         tokens["over_max_length"] = np.logical_or(tokens["over_max_length"], shortened).tolist()
-        features: Batch = {name: _split_by_row(values, sizes) for name, values in tokens.items()}
+        features: Batch = {name: split_by_row(values, sizes) for name, values in tokens.items()}
         # A row is as long as its longest choice, and truncated if one of its choices is.
         features["length"] = list(map(max, features["length"]))
         features["over_max_length"] = list(map(any, features["over_max_length"]))
@@ -179,11 +178,11 @@ class MultipleChoice(Recipe):
         """Pads texts to the same length, and rows to the same number of choices."""
         from transformers import DataCollatorWithPadding
 
-        return partial(_collate, pad=DataCollatorWithPadding(self.tokenizer, **padding(self)))
+        return partial(collate, names=self.batch_features, pad=DataCollatorWithPadding(self.tokenizer, **padding(self)))
 
     def loss(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
         """Cross entropy over the choices that a row has."""
-        return partial(_loss, label_smoothing=label_smoothing)
+        return partial(sized_choice_loss, label_smoothing=label_smoothing)
 
     # --- predictions and scores ----------------------------------------------------------------------------------
 
@@ -233,72 +232,6 @@ def _row_by_row(columns: Any) -> Iterator[Row]:
         yield {"choices": choices, "label": label}
 
 
-def _form_of(labelled: list[tuple[Any, list[str]]]) -> tuple[choice_shapes.Form, str]:
-    """The form that fits most labels, and what makes that doubtful, to be added to the sentence about it.
-
-    Args:
-        labelled: Label and choices of each row.
-    """
-    counts: Counter[choice_shapes.Form] = Counter()
-    first_is_right = False
-    for label, choices in labelled:
-        for form in choice_shapes.FORMS:
-            counts[form] += choice_shapes.place_of(label, choices, form) is not None
-        first_is_right |= choice_shapes.place_of(label, choices, "from_0") == 0
-    # Of several forms that fit equally well, the first one is taken.
-    best = max(choice_shapes.FORMS, key=counts.__getitem__)
-    # Labels that count from 1 look like this too, if the last choice is never the right one.
-    if best == "from_0" and not first_is_right:
-        return best, "; none of them is the first choice"
-    return best, ""
-
-
 def _label(reference: Any) -> int:
     """Index of the choice; a label that matches none of them is ignored by the loss, and counts as wrong."""
     return reference if isinstance(reference, int) else IGNORED
-
-
-def _split_by_row(values: list[Any], sizes: list[int]) -> list[list[Any]]:
-    """The values of all choices as one list per row."""
-    parts, start = [], 0
-    for size in sizes:
-        parts.append(values[start : start + size])
-        start += size
-    return parts
-
-
-def _collate(features: list[Row], pad: Callable[[list[Row]], Any]) -> Any:
-    import torch
-
-    rows, most = len(features), max(len(row["input_ids"]) for row in features)
-    texts = []
-    for row in features:
-        inputs = {name: values for name, values in row.items() if name not in MultipleChoice.batch_features}
-        for choice in range(most):
-            # A row with fewer choices repeats its first one, which loss and predictions leave out.
-            index = choice if choice < len(row["input_ids"]) else 0
-            texts.append({name: values[index] for name, values in inputs.items()})
-    batch = {name: values.view(rows, most, -1) for name, values in pad(texts).items()}
-    for name in MultipleChoice.batch_features:
-        # Rows to predict have no labels.
-        if name in features[0]:
-            batch[name] = torch.tensor([row[name] for row in features])
-    return batch
-
-
-def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None, *, label_smoothing: float = 0.0) -> Any:
-    """Cross entropy over the choices that a row has.
-
-    Args:
-        outputs: With `logits`, (rows, choices), and `sizes`, the number of choices of each row, (rows,).
-        labels: Index of the right choice, (rows,), -100 where it is not known.
-        num_items_in_batch: Labels in the whole batch, of which this may be a part.
-        label_smoothing: Share of the target that is spread evenly over the choices of the row.
-    """
-    import torch
-
-    logits, sizes = outputs["logits"], outputs["sizes"]
-    is_choice = torch.arange(logits.shape[1], device=logits.device) < sizes[:, None]
-    return choice_loss(
-        logits, labels, is_choice, num_items_in_batch=num_items_in_batch, label_smoothing=label_smoothing
-    )

@@ -11,16 +11,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from ..data.shapes import answers as answer_shapes
 from ..errors import ConfigError
 from ..metrics._squad import NO_TEXT
-from ..models.heads import outputs
 from ..recipe import IGNORED, PERCENT, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail
 from . import _spans
 from ._answer_checks import LEVELS, check_answers
-from ._windows import NO_ANSWER, AnswerSpan, context_windows, question_windows, tokens_after_context
+from ._windows import (
+    NO_ANSWER,
+    AnswerSpan,
+    context_windows,
+    question_windows,
+    require_reading_ahead,
+    tokens_after_context,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -124,17 +128,7 @@ class QuestionAnswering(Recipe):
 
     def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """Articles as SQuAD publishes them become one row per question; answers of other shapes become lists."""
-        names = {name.strip().lower(): name for name in columns}
-        if "paragraphs" in names:
-            return partial(answer_shapes.from_articles, paragraphs=names["paragraphs"])
-        if "qas" in names:
-            return partial(answer_shapes.from_paragraphs, qas=names["qas"])
-        answers = _first_column(names, ("answers", *answer_shapes.TEXTS))
-        impossible = names.get("is_impossible")
-        if answers is None or (answer_shapes.are_lists(columns[answers]) and impossible is None):
-            return None
-        start = _first_column(names, answer_shapes.STARTS)
-        return partial(answer_shapes.from_flat, answers=answers, start=start, impossible=impossible)
+        return answer_shapes.column_normalizer(columns)
 
     def infer_labels(self, train: Dataset) -> list[str]:
         """Infer whether questions may have no answer, and whether F1 counts words or characters."""
@@ -193,19 +187,8 @@ class QuestionAnswering(Recipe):
 
     def adapt_to_model(self, config: PretrainedConfig, model: PreTrainedModel | None = None) -> list[str]:
         """Refuse a model that reads from left to right where questions may have no answer."""
-        import torch
-
-        if model is None or not self.version_2_with_negative:
-            return []
-        # A model that reads from left to right gives the first token the same score whatever the last one is.
-        first = outputs(model, {"input_ids": torch.tensor([[5, 6, 7, 8]])})["start_logits"]
-        second = outputs(model, {"input_ids": torch.tensor([[5, 6, 7, 9]])})["start_logits"]
-        if torch.equal(first[0, 0], second[0, 0]):
-            raise ConfigError(
-                f"version_2_with_negative: a model of type {config.model_type} reads from left to right, so its "
-                "first token, which stands for no answer, sees nothing of the context: use an encoder such as BERT, or "
-                "rows that all have an answer"
-            )
+        if model is not None and self.version_2_with_negative:
+            require_reading_ahead(model, config)
         return []
 
     def encode(self, batch: Batch) -> Batch:
@@ -274,18 +257,9 @@ class QuestionAnswering(Recipe):
 
     def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
         """The threshold of no answer that gives the best F1 on validation."""
-        from ..metrics import _squad
-
         if not self.version_2_with_negative or not predictions:
             return {}, []
-        odds = np.array([prediction["null_odds"] for prediction in predictions])
-        spans = [prediction["best_span"] for prediction in predictions]
-        _, gains = _squad.agreement(spans, references, version_2_with_negative=True, characters=self.characters)
-        for index, reference in enumerate(references):
-            # Where there is no answer, a span gains nothing, and loses what no answer would score.
-            if not reference:
-                gains[index] = -float(bool(spans[index]))
-        threshold = _spans.best_threshold(odds, gains)
+        threshold = _spans.tuned_threshold(predictions, references, characters=bool(self.characters))
         sentence = (
             f"no answer: predicted where its score exceeds that of the best span by more than {threshold:.2f}, "
             f"which gives the best F1 on {len(references)} validation rows"
@@ -327,11 +301,3 @@ class QuestionAnswering(Recipe):
             nothing = {"answer": "", "score": 1.0, "start": None, "end": None, "null_odds": 0.0, "best_span": ""}
             return [nothing] * len(rows)
         return list(map(_spans.nearest_sentence, rows["question"], rows["context"]))
-
-
-def _first_column(columns: Mapping[str, str], names: Iterable[str]) -> str | None:
-    """The column with the first of the names that there is."""
-    for name in names:
-        if name in columns:
-            return columns[name]
-    return None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -289,3 +290,30 @@ def _start(start: Any) -> int:
 
 def _is_true(cell: Any) -> bool:
     return cell is not None and str(cell).strip().lower() in ("true", "1", "1.0", "yes", "y")
+
+
+def column_normalizer(columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
+    """What brings published rows into `question`, `context` and `answers`; None where they have that form.
+
+    Args:
+        columns: Columns of the rows, with their types of `datasets`.
+    """
+    names = {name.strip().lower(): name for name in columns}
+    if "paragraphs" in names:
+        return partial(from_articles, paragraphs=names["paragraphs"])
+    if "qas" in names:
+        return partial(from_paragraphs, qas=names["qas"])
+    answers = _first_column(names, ("answers", *TEXTS))
+    impossible = names.get("is_impossible")
+    if answers is None or (are_lists(columns[answers]) and impossible is None):
+        return None
+    start = _first_column(names, STARTS)
+    return partial(from_flat, answers=answers, start=start, impossible=impossible)
+
+
+def _first_column(columns: Mapping[str, str], names: Iterable[str]) -> str | None:
+    """The column with the first of the names that there is."""
+    for name in names:
+        if name in columns:
+            return columns[name]
+    return None

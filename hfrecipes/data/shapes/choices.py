@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -235,3 +235,23 @@ def from_stem(batch: Batch) -> Batch:
         if label in batch:
             return from_choices(rows, "choices", label)
     return from_choices(rows, "choices", None)
+
+
+def infer_form(labelled: list[tuple[Any, list[str]]]) -> tuple[Form, str]:
+    """The form that fits most labels, and what makes that doubtful, to be added to the sentence about it.
+
+    Args:
+        labelled: Label and choices of each row.
+    """
+    counts: Counter[Form] = Counter()
+    first_is_right = False
+    for label, choices in labelled:
+        for form in FORMS:
+            counts[form] += place_of(label, choices, form) is not None
+        first_is_right |= place_of(label, choices, "from_0") == 0
+    # Of several forms that fit equally well, the first one is taken.
+    best = max(FORMS, key=counts.__getitem__)
+    # Labels that count from 1 look like this too, if the last choice is never the right one.
+    if best == "from_0" and not first_is_right:
+        return best, "; none of them is the first choice"
+    return best, ""
