@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-FEWEST = 100  # validation rows without which no temperature is searched
+MIN_ROWS = 100  # validation rows without which no temperature is searched
 MAX_TEMPERATURE = 10  # at it, and at its inverse, the search has met its end and no minimum
 MIN_LABEL_ROWS = 10  # validation rows with a label, without which it gets the threshold that suits all labels together
 MAX_PASSES = 20  # over the labels
@@ -34,7 +34,7 @@ def temperature(shares: np.ndarray, reference: np.ndarray) -> float | None:
     return float(np.exp(minimum.x))
 
 
-def sharpened(shares: np.ndarray, temperature: float, *, several: bool) -> np.ndarray:
+def apply_temperature(shares: np.ndarray, temperature: float, *, several: bool) -> np.ndarray:
     """The probabilities after their logits were divided by the temperature, (rows, labels).
 
     Args:

@@ -157,7 +157,7 @@ def training_types(arguments: str = "TrainingArguments") -> dict[str, Any]:
     return {argument.name: hints[argument.name] for argument in dataclasses.fields(cls) if argument.init}
 
 
-def place_bare_keys(
+def move_bare_keys_into_blocks(
     layer: Mapping[str, Any], *, options: Mapping[str, Any], training: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Move each bare key into the block that knows it; unknown keys stay, and `resolve` reports them.
@@ -206,7 +206,7 @@ def resolve(settings: Mapping[str, Any], *, option_types: Mapping[str, Any], tra
         elif value is not None:
             blocks[key] = value
     for key, value in blocks.items():
-        problems += misfit(key, value, FIELDS[key])
+        problems += type_problems(key, value, FIELDS[key])
     problems += _check_block("options", blocks.get("options"), option_types)
     problems += _check_block("training", blocks.get("training"), training)
     problems += _check_tokens(blocks)
@@ -244,7 +244,7 @@ def _check_block(block: str, values: Any, known: Mapping[str, Any]) -> list[str]
             sentence = _unknown(key, value, known)
             # The sentence on a bare key becomes one on a key in this block.
             problems.append(sentence.replace("unknown setting ", f"unknown setting {block}."))
-        elif wrong_type := misfit(key, value, known[key]):
+        elif wrong_type := type_problems(key, value, known[key]):
             problems += wrong_type
         # Not `value <= bound`: NaN is not above the bound either.
         elif key in _LOWER_BOUNDS and isinstance(value, int | float) and not value > _LOWER_BOUNDS[key]:
@@ -311,7 +311,7 @@ def _fits(value: Any, kind: Any) -> bool:
     return not isinstance(kind, type) or isinstance(value, kind)
 
 
-def misfit(key: str, value: Any, kind: Any) -> list[str]:
+def type_problems(key: str, value: Any, kind: Any) -> list[str]:
     """The problem with a value that is not of the type; empty where it is."""
     if _fits(value, kind):
         return []

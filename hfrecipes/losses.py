@@ -27,7 +27,7 @@ _SHOWN = 6  # class weights in a log line
 # --- options ---------------------------------------------------------------------------------------------------------
 
 
-def check(recipe: Any) -> None:
+def check_options(recipe: Any) -> None:
     """Refuse values of the options that no loss can use.
 
     Raises:
@@ -45,7 +45,7 @@ def check(recipe: Any) -> None:
         raise ConfigError("class_weights and logit_adjustment correct the same imbalance: use only one of them")
 
 
-def refuse(recipe: Any, why: str, names: Sequence[str] = OPTIONS) -> None:
+def refuse_options(recipe: Any, why: str, names: Sequence[str] = OPTIONS) -> None:
     """Refuse options that have no meaning for this recipe.
 
     Args:
@@ -254,7 +254,7 @@ def weighted_binary_cross_entropy(
 # --- loss of a batch -------------------------------------------------------------------------------------------------
 
 
-def over_batch(total: Any, counted: Any, num_items_in_batch: Any) -> Any:
+def mean_over_batch(total: Any, counted: Any, num_items_in_batch: Any) -> Any:
     """A summed loss as a mean over the whole batch.
 
     Args:
@@ -290,7 +290,7 @@ def token_loss(
     known = labels >= 0
     losses = item_loss(outputs["logits"][known].float(), labels[known])
     # At least 1: a part of a batch may have no label, and its loss is 0, not NaN.
-    return over_batch(losses.sum(), known.sum().clamp(min=1), num_items_in_batch)
+    return mean_over_batch(losses.sum(), known.sum().clamp(min=1), num_items_in_batch)
 
 
 def span_loss(
@@ -329,7 +329,7 @@ def span_loss(
     for logits, target in zip((start_logits, end_logits), positions[known].T, strict=True):
         masked = logits[known].float().masked_fill(is_padding, -torch.inf)
         total = total + cross_entropy(masked, target, label_smoothing, candidates).sum() / 2
-    return over_batch(total, known.sum().clamp(min=1), windows_in_batch)
+    return mean_over_batch(total, known.sum().clamp(min=1), windows_in_batch)
 
 
 def choice_loss(
@@ -351,4 +351,4 @@ def choice_loss(
     # How many copies a row has depends on the rows of the same batch.
     masked = logits[known].float().masked_fill(~is_choice, -torch.inf)
     losses = cross_entropy(masked, labels, label_smoothing, is_choice)
-    return over_batch(losses.sum(), max(len(labels), 1), num_items_in_batch)
+    return mean_over_batch(losses.sum(), max(len(labels), 1), num_items_in_batch)

@@ -21,7 +21,7 @@ from .evaluation.holder import trainer_for_prediction
 from .evaluation.inference import Inference, InferenceSettings
 from .evaluation.scoring import Scores
 from .hub.client import reason
-from .hub.names import hub_name, model_path
+from .hub.names import hub_id_or_none, model_path
 from .log import log
 from .models import adapters
 from .models.binding import bind_trained_tokenizer, trained_model
@@ -177,8 +177,8 @@ class Predictor:
 
     def _prepared(self, rows: Any) -> Dataset:
         """Rows to predict from any source, under the column names of the task, checked."""
-        header = not sources.by_position(self.config.columns)
-        raw = sources.one_part(rows, header=header, formats=file_formats(self.recipe))
+        header = not sources.are_positions(self.config.columns)
+        raw = sources.read_single_split(rows, header=header, formats=file_formats(self.recipe))
         prepared = self._in_columns(raw, self._known_columns(raw), needs_reference=False)
         empty = checks.empty_texts(prepared, self.recipe)
         if empty:
@@ -231,8 +231,8 @@ class Predictor:
         Raises:
             DataError: The rows cannot be scored.
         """
-        header = not sources.by_position(columns or self.config.columns)
-        parts = sources.read(dataset, header=header, formats=file_formats(self.recipe))
+        header = not sources.are_positions(columns or self.config.columns)
+        parts = sources.read_source(dataset, header=header, formats=file_formats(self.recipe))
         chosen = choose_splits(list(parts), splits or {})
         name = chosen.get("test") or chosen.get("validation") or next(iter(parts))
         data = self._checked(parts[name], name, dict(columns or {}))
@@ -304,7 +304,7 @@ def merge(path: str | os.PathLike[str], destination: Path) -> None:
         ModelError: There is no adapter, or it is of a method that cannot be merged.
         OutputError: The destination is not empty.
     """
-    run_folder.check_place(destination)
+    run_folder.check_writable(destination)
     if destination.exists() and any(destination.iterdir()):
         raise OutputError(f"{destination} is not empty: choose another folder")
     run, is_foreign = _find(os.fspath(path))
@@ -339,7 +339,7 @@ def _load(folder: Path, is_foreign: bool) -> Predictor:
         folder = folder / ADAPTER
     config, recipe = _settings(folder, is_foreign)
     name = model_path(config) or ""
-    if is_foreign and is_adapter(folder) and not (hub_name(name) or name.startswith("pkg://")):
+    if is_foreign and is_adapter(folder) and not (hub_id_or_none(name) or name.startswith("pkg://")):
         raise ModelError(f"this adapter names the base {name}, which is none that others can load")
     base = config.base if config.model else ModelSettings("", {})
     here = replace(config, model={"path": str(folder), "trust_remote_code": base.trust_remote_code})
@@ -360,7 +360,7 @@ def _find(name: str) -> tuple[Path, bool]:
     is_part = repository.count("/") == 2 and repository.endswith(f"/{ADAPTER}")
     if is_part:
         repository = repository.removesuffix(f"/{ADAPTER}")
-    if hub_name(repository) is None or "/" not in repository:
+    if hub_id_or_none(repository) is None or "/" not in repository:
         raise NotFoundError(f"there is no run {name}: give the folder of a run, or a Hub id such as me/model")
     return _from_hub(repository, revision, ADAPTER if is_part else ""), True
 

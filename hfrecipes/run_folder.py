@@ -33,7 +33,7 @@ def is_complete(path: Path) -> bool:
     return (path / METRICS).exists()
 
 
-def check_place(path: Path) -> None:
+def check_writable(path: Path) -> None:
     """Check before any work that the folder can be written.
 
     Raises:
@@ -129,7 +129,7 @@ def _comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def begin(path: Path, config: RunConfig, info: RunInfo) -> None:
+def write_start(path: Path, config: RunConfig, info: RunInfo) -> None:
     """Write what identifies the run before the first step."""
     write_recipe(path, config)
     info.write(path)
@@ -141,7 +141,7 @@ def write_recipe(path: Path, config: RunConfig) -> None:
     write_recipe_file(config, path / RECIPE)
 
 
-def finish(path: Path, scores: Mapping[str, Any], info: RunInfo, notes: Mapping[str, str]) -> None:
+def mark_complete(path: Path, scores: Mapping[str, Any], info: RunInfo, notes: Mapping[str, str]) -> None:
     """Mark the run as complete, and delete its checkpoints."""
     info.write(path)
     write_scores(path, scores, notes)
@@ -178,10 +178,10 @@ def read_trained_on(path: Path) -> set[int] | None:
 
 def last_checkpoint(path: Path) -> Path | None:
     """The newest checkpoint that was written completely."""
-    return next(whole_checkpoints(path), None)
+    return next(complete_checkpoints(path), None)
 
 
-def whole_checkpoints(path: Path) -> Iterator[Path]:
+def complete_checkpoints(path: Path) -> Iterator[Path]:
     """Checkpoints that were written completely, the newest first."""
     for checkpoint in sorted(path.glob(f"{_CHECKPOINT}*"), key=_step, reverse=True):
         if _is_whole(checkpoint):

@@ -201,15 +201,19 @@ def _carry_out(plan: Plan) -> Result:
     """Train, score and save."""
     start = time.perf_counter()
     push = plan.config.push
-    if push is not None and push.every and is_main():
-        if checkpoints.fetch(plan.path, plan.config, push, plan.info.data):
-            run_folder.begin(plan.path, plan.config, plan.info)
+    if (
+        push is not None
+        and push.every
+        and is_main()
+        and checkpoints.download(plan.path, plan.config, push, plan.info.data)
+    ):
+        run_folder.write_start(plan.path, plan.config, plan.info)
     job = make_job(plan)
     # A run that was interrupted has been rehearsed before.
     if run_folder.last_checkpoint(plan.path) is None:
         rehearse(job, partial(_finish, start=start))
     if is_main():
-        run_folder.begin(plan.path, job.plan.config, job.plan.info)
+        run_folder.write_start(plan.path, job.plan.config, job.plan.info)
     _train(job)
     return _finish(job, start)
 
@@ -231,7 +235,7 @@ def _pushed_meanwhile(job: Job) -> Iterator[None]:
         yield
         return
     pushed = checkpoints.Checkpoints(plan.path, plan.config, push, plan.info.data)
-    job.trainer.add_callback(checkpoints.callback(pushed, job.trainer))
+    job.trainer.add_callback(checkpoints.push_callback(pushed, job.trainer))
     try:
         yield
     except Exception:
@@ -263,7 +267,7 @@ def _finish(job: Job, start: float, *, saves: bool = True) -> Result:
     """
     plan, trainer, recipe = job.plan, job.trainer, job.plan.recipe
     is_writer = trainer.is_world_process_zero()
-    info = replace(plan.info, parameters=hardware.parameters(trainer.model))
+    info = replace(plan.info, parameters=hardware.count_parameters(trainer.model))
     if saves:
         trainer.model, info = _save(job, info, write=is_writer)
         trainer.model_wrapped = trainer.model
@@ -288,7 +292,7 @@ def _finish(job: Job, start: float, *, saves: bool = True) -> Result:
         run_folder.write_predictions(plan.path, _lines(plan, predicted))
         run_folder.write_training_data(plan.path, baseline, input_keys(plan.data.splits["train"], recipe))
         write_card(plan.path, plan.config, recipe, scored.scores, info)
-        run_folder.finish(plan.path, scoring.to_json(scored.scores), info, plan.data.notes)
+        run_folder.mark_complete(plan.path, scoring.to_json(scored.scores), info, plan.data.notes)
     return _result(plan, Predictor(recipe, trainer, plan.config, plan.path), scored.scores)
 
 

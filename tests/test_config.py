@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hfrecipes.config import (
     RunConfig,
     merge,
+    move_bare_keys_into_blocks,
     parse_overrides,
-    place_bare_keys,
     read_recipe_file,
     resolve,
     to_yaml,
@@ -30,7 +30,7 @@ TRAINING = training_types()
 
 
 def resolved(**settings) -> RunConfig:
-    placed = place_bare_keys({"task": "text-classification", **settings}, options=OPTIONS, training=TRAINING)
+    placed = move_bare_keys_into_blocks({"task": "text-classification", **settings}, options=OPTIONS, training=TRAINING)
     return resolve(placed, option_types=OPTIONS, training=TRAINING)
 
 

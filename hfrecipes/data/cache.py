@@ -27,7 +27,7 @@ _NOT_IN_KEY = _upstream.tokenizer_bookkeeping()
 
 
 @contextlib.contextmanager
-def cached(rows: Dataset, recipe: Any, *about: Any) -> Iterator[str]:
+def cache_fingerprint(rows: Dataset, recipe: Any, *about: Any) -> Iterator[str]:
     """Fingerprint of what a recipe makes of rows, to be given to `Dataset.map` inside the block.
 
     Where a key cannot cover everything that the recipe reads, the fingerprint is random, and what is written inside the

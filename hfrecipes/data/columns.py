@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DataError, nearest
 from ..log import log
 from ..recipe import Batch, Recipe
-from .cache import cached
-from .sources import quiet_bars
+from .cache import cache_fingerprint
+from .sources import hide_progress_bars
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -39,7 +39,7 @@ def normalize_columns(rows: Dataset, recipe: Recipe, given: Given) -> tuple[Data
     features = {}
     for name, cells in changed.items():
         features[name] = _feature_of(name, cells, sample, rows, type(recipe))
-    with quiet_bars(len(rows)), cached(rows, recipe, "normalize_columns") as key:
+    with hide_progress_bars(len(rows)), cache_fingerprint(rows, recipe, "normalize_columns") as key:
         rows = rows.map(
             change,
             batched=True,

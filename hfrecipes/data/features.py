@@ -10,9 +10,9 @@ import numpy as np
 from ..errors import DataError
 from ..log import log
 from ..recipe import Batch, Recipe, reference_columns
-from .cache import cached
+from .cache import cache_fingerprint
 from .rows import Data
-from .sources import quiet_bars
+from .sources import hide_progress_bars
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -48,7 +48,7 @@ def encode_splits(recipe: Recipe, data: Data, references: Mapping[str, list[Any]
 def encode(recipe: Recipe, rows: Dataset, *, training: bool = False) -> Dataset:
     """Features of all rows; cached beside the rows where those come from a file."""
     is_long = rows.data.nbytes > LONG * max(1, rows.data.num_rows)
-    with quiet_bars(len(rows)), cached(rows, recipe, "encode", training) as key:
+    with hide_progress_bars(len(rows)), cache_fingerprint(rows, recipe, "encode", training) as key:
         return rows.map(
             _encode_batch,
             batched=True,

@@ -17,7 +17,7 @@ from ..recipe import Recipe, file_formats, options
 from .checks import check_rows, references, scored_as_wrong
 from .columns import check_lists, columns_of_split, find_columns, further_references, normalize_columns, rename
 from .rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows, with_groups
-from .sources import by_position, read
+from .sources import are_positions, read_source
 from .splits import choose_splits, draw_validation, limit, log_splits, take_fold
 
 FROM_PYTHON = "(rows given from Python)"
@@ -61,7 +61,7 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
         HFRecipesError: The data is not there, or not of a form that the task can use.
     """
     kind = type(recipe)
-    parts = read(config.dataset, header=not by_position(config.columns), formats=file_formats(recipe))
+    parts = read_source(config.dataset, header=not are_positions(config.columns), formats=file_formats(recipe))
     chosen = choose_splits(list(parts), config.splits)
     if "train" not in chosen:
         raise DataError(f"found the splits {', '.join(parts)}, expected one to train on: splits.train=<one of them>")

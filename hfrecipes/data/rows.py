@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import DataError, nearest
 from ..log import log
 from ..recipe import Recipe, reference_columns
-from .sources import quiet_bars
+from .sources import hide_progress_bars
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -50,7 +50,7 @@ class Data:
 def number_rows(data: Data) -> Data:
     """Add the column with the number of each row in its split, whatever is dropped, drawn or moved from now on."""
     for split, rows in data.splits.items():
-        with quiet_bars(len(rows)):
+        with hide_progress_bars(len(rows)):
             data = data.with_split(split, rows.add_column(ROW, np.arange(len(rows))))
     return data
 
@@ -139,7 +139,7 @@ def _with_names(rows: Dataset, column: str, names: list[str]) -> Dataset:
     is_list = hasattr(rows.features[column], "feature")
     features[column] = List(Value("string")) if is_list else Value("string")
     arguments = {"column": column, "names": names}
-    with quiet_bars(len(rows)):
+    with hide_progress_bars(len(rows)):
         return rows.map(_name_batch, batched=True, fn_kwargs=arguments, features=features, desc=f"Naming {column}")
 
 

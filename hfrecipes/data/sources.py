@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 # Words in the name of a file or of a split that tell which split it is.
-USUAL_NAMES = {
+SPLIT_NAMES = {
     "train": ("train", "training", "trn"),
     "validation": ("validation", "valid", "val", "dev", "devel", "development"),
     "test": ("test", "testing", "tst"),
@@ -49,7 +49,7 @@ class _FileReader:
         return read_file(path, header=self.header, formats=self.formats)
 
 
-def read(source: Any, *, header: bool = True, formats: tuple[str, ...] = ()) -> dict[str, Dataset]:
+def read_source(source: Any, *, header: bool = True, formats: tuple[str, ...] = ()) -> dict[str, Dataset]:
     """Read a source into rows by split; a source without splits becomes `train`.
 
     Args:
@@ -78,7 +78,7 @@ def read(source: Any, *, header: bool = True, formats: tuple[str, ...] = ()) -> 
     if isinstance(source, Mapping) and source and not is_column(next(iter(source.values()))):
         splits = {}
         for split, part in source.items():
-            splits[str(split)] = one_part(part, header=header, formats=formats)
+            splits[str(split)] = read_single_split(part, header=header, formats=formats)
         return splits
     if isinstance(source, str | os.PathLike):
         return _from_path(local_path(os.fspath(source)), reader)
@@ -90,25 +90,25 @@ def is_column(value: Any) -> bool:
     return isinstance(value, list | np.ndarray) and (not len(value) or not isinstance(value[0], Mapping))
 
 
-def by_position(columns: Mapping[str, Any]) -> bool:
+def are_positions(columns: Mapping[str, Any]) -> bool:
     """Whether `columns` names columns by their position, which means that the file has no header."""
     return any(isinstance(name, int) for name in columns.values())
 
 
-def one_part(source: Any, *, header: bool = True, formats: tuple[str, ...] = ()) -> Dataset:
+def read_single_split(source: Any, *, header: bool = True, formats: tuple[str, ...] = ()) -> Dataset:
     """Read a source that has no splits.
 
     Raises:
         DataError: It has several.
     """
-    splits = read(source, header=header, formats=formats)
+    splits = read_source(source, header=header, formats=formats)
     if len(splits) != 1:
         raise DataError(f"found the splits {', '.join(splits)}, expected a source without splits: name a single file")
     return next(iter(splits.values()))
 
 
 @contextlib.contextmanager
-def quiet_bars(rows: int) -> Iterator[None]:
+def hide_progress_bars(rows: int) -> Iterator[None]:
     """Hide the progress bars of `datasets` while work on a small number of rows is done."""
     from datasets.utils import logging
 
@@ -168,7 +168,7 @@ def _from_path(path: str, reader: _FileReader) -> dict[str, Dataset]:
         return {"train": reader.read(path)}
     if os.path.isdir(path):
         if any(Path(path, name).exists() for name in _SAVED_DATASET_FILES):
-            return read(datasets.load_from_disk(path))
+            return read_source(datasets.load_from_disk(path))
         return _from_files(sorted(_data_files(path, reader.formats)), path, reader)
     if os.path.isfile(path):
         return {"train": reader.read(path)}
@@ -190,7 +190,7 @@ def _data_files(folder: str, formats: Iterable[str]) -> Iterator[str]:
     """
     split_words: set[str] = set()
     if {"conll", "parallel"} & set(formats):
-        split_words.update(*USUAL_NAMES.values())
+        split_words.update(*SPLIT_NAMES.values())
     for parent, subfolders, names in os.walk(folder):
         # os.walk goes only into the folders that are left in this list.
         subfolders[:] = [name for name in subfolders if not name.startswith((".", "_"))]
@@ -230,7 +230,7 @@ def _files_by_split(files: Sequence[str]) -> dict[str, list[str]]:
     """
     root = os.path.commonpath(list(map(os.path.dirname, files)))
     files_of: dict[str, list[str]] = {}
-    for split, words in USUAL_NAMES.items():
+    for split, words in SPLIT_NAMES.items():
         # train.csv wins over train-old.csv, which is then not used.
         matches = _files_called(words, files)
         if not matches:
@@ -267,7 +267,7 @@ def _mentions(name: str, words: Iterable[str]) -> bool:
 def _check_same_kind(split: str, files: Sequence[str], source: str) -> None:
     """Refuse the files of a split that may hold the same rows twice: train.csv and train.jsonl, train and training."""
     several_suffixes = any(PurePath(file).suffix != PurePath(files[0]).suffix for file in files)
-    if several_suffixes or len(_files_called(USUAL_NAMES[split], files)) > 1:
+    if several_suffixes or len(_files_called(SPLIT_NAMES[split], files)) > 1:
         raise DataError(
             f"{source} has several files for {split}: {', '.join(map(os.path.basename, files))}; "
             f"name one of them: dataset.{split}=<file>"
@@ -330,7 +330,7 @@ def _from_hub(keywords: dict[str, Any], reader: _FileReader) -> dict[str, Datase
         if files:
             # `datasets` looks only at modification times, and would give the rows of before for a file copied over.
             keywords.setdefault("cache_dir", str(cache_folder(*files, content_key(*files))))
-        return read(datasets.load_dataset(**keywords))
+        return read_source(datasets.load_dataset(**keywords))
     except HFRecipesError:
         raise
     except Exception as error:

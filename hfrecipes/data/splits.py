@@ -13,11 +13,11 @@ import numpy as np
 from ..config import SPLITS, RunConfig
 from ..errors import ConfigError, DataError, nearest
 from ..log import log
-from ..metrics._uncertainty import numbered
+from ..metrics._uncertainty import group_indices
 from ..recipe import Recipe
 from .checks import duplicate_rows, input_keys, references
 from .rows import GROUP, ROW, Data
-from .sources import USUAL_NAMES
+from .sources import SPLIT_NAMES
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -48,7 +48,7 @@ def choose_splits(known: list[str], wanted: Mapping[str, str | None]) -> dict[st
         there_are = f"the dataset has {', '.join(known)}"
         raise ConfigError([f"splits: no split {name}{nearest(name, known)}; {there_are}" for name in missing])
     chosen = {split: name for split, name in wanted.items() if name is not None}
-    for split, usual in USUAL_NAMES.items():
+    for split, usual in SPLIT_NAMES.items():
         if split in wanted:
             continue
         for name in known:
@@ -187,7 +187,7 @@ def _folds(rows: Dataset, recipe: Recipe, groups: list[int] | None, number: int,
     """Indices of the rows of each fold, in their order."""
     strata = _strata(rows, recipe)
     if groups is None and duplicate_rows(rows, recipe):
-        groups = numbered(input_keys(rows, recipe))
+        groups = group_indices(input_keys(rows, recipe))
     units = len(rows) if groups is None else len(set(groups))
     if units < number:
         raise DataError(f"folds: found {units} {'rows' if groups is None else 'groups'}, expected {number} or more")
@@ -223,7 +223,7 @@ def _groups(rows: Dataset, recipe: Recipe) -> list[int] | None:
     names = [GROUP, *(name for name, column in recipe.columns.items() if column.grouped)]
     for name in names:
         if name in rows.column_names:
-            return numbered(rows[name][:])
+            return group_indices(rows[name][:])
     return None
 
 

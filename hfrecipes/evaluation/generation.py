@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import ModelError
 from ..log import log
-from ..models.hardware import rounding
+from ..models.hardware import rounding_tolerance
 from ..models.precision import for_checks
 from ..recipe import Prompt, Row, Writer
 from .inference import Inference
@@ -144,7 +144,7 @@ def _reads_padding(inference: Inference, short: list[int], long: list[int]) -> b
     with torch.inference_mode(), for_checks(model, inference.settings.precision):
         alone = _next_logits(model, _padded(inference, [short]))
         beside = _next_logits(model, _padded(inference, [short, long]))
-        return float((alone - beside).abs().max()) > rounding(model) * float(alone.abs().max())
+        return float((alone - beside).abs().max()) > rounding_tolerance(model) * float(alone.abs().max())
 
 
 def _next_logits(model: Any, batch: dict[str, Any]) -> torch.Tensor:

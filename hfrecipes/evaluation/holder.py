@@ -48,7 +48,7 @@ def _arguments(config: RunConfig, recipe: Recipe, path: Path) -> TrainingArgumen
     arguments: TrainingArguments = _upstream.arguments_class(trainer_name(recipe))(
         train_sampling_strategy="group_by_length", **chosen
     )
-    return hardware.one_gpu(arguments)
+    return hardware.limit_to_one_gpu(arguments)
 
 
 def fixed_arguments(recipe: Recipe, path: Path) -> dict[str, Any]:

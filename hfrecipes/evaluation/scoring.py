@@ -116,7 +116,7 @@ def scores(
         return {}
     units = np.arange(len(indices))
     if groups is not None:
-        units = np.array(_uncertainty.numbered([groups[index] for index in indices]))
+        units = np.array(_uncertainty.group_indices([groups[index] for index in indices]))
     measure = recipe.measure(predictions, references)
     values = _once(measure, len(references))
     intervals = _intervals(recipe, measure, values, units, seed)

@@ -17,7 +17,7 @@ from ..recipe import Recipe, Row, input_columns, metric_named, option_types
 from ..recipe import example as example_of
 from ..run_folder import CARD, RunInfo
 from ..settings import AdapterSettings, PushSettings
-from .names import model_path, portable
+from .names import model_path, shareable
 
 TEMPLATE = Path(__file__).with_name("card.md")
 LISTED = 12  # labels that are listed by name; of the others only the number is given
@@ -55,7 +55,7 @@ def write_card(path: Path, config: RunConfig, recipe: Recipe, scores: Mapping[st
         purpose=texts.purpose.replace("{labels}", str(len(recipe.labels))),
         version=info.hfrecipes,
         base=origin["model"],
-        folder=str(model_path(portable(config))).partition("#")[0],
+        folder=str(model_path(shareable(config))).partition("#")[0],
         labels=_listed(recipe.labels),
         usage="" if is_adapter else _usage(recipe, texts.usage, path.name, example),
         path=json.dumps(path.name, ensure_ascii=False),
@@ -71,7 +71,7 @@ def write_card(path: Path, config: RunConfig, recipe: Recipe, scores: Mapping[st
         limits=info.limits,
         info=info,
         versions=", ".join(f"{name} {version}" for name, version in info.versions.items()),
-        recipe=to_yaml(portable(config)),
+        recipe=to_yaml(shareable(config)),
     )
     card.save(path / CARD)
 
@@ -119,7 +119,7 @@ def _as_list(value: Any) -> list[Any]:
 
 def dataset_name(config: RunConfig) -> str:
     """Name of a dataset that is not on the Hub, as others may see it."""
-    dataset = portable(config).dataset
+    dataset = shareable(config).dataset
     name = dataset.get("path") if isinstance(dataset, Mapping) else dataset
     return str(name or "local files")
 

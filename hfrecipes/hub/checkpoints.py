@@ -17,7 +17,7 @@ from ..errors import HubError
 from ..log import log
 from ..settings import PushSettings
 from .client import as_hub_error, limit_waiting, reason
-from .names import portable
+from .names import shareable
 from .push import link_files
 from .settings import BRANCH
 
@@ -69,11 +69,11 @@ class Checkpoints:
         """A new folder with links to the files of all complete checkpoints, and what identifies the run."""
         stage = Path(tempfile.mkdtemp(prefix=_STAGE, dir=self.path))
         try:
-            for checkpoint in run_folder.whole_checkpoints(self.path):
+            for checkpoint in run_folder.complete_checkpoints(self.path):
                 files = [file for file in checkpoint.iterdir() if file.name not in _LEFT_OUT]
                 link_files(files, stage / checkpoint.name)
                 _name_best(stage / checkpoint.name / STATE, None)
-            (stage / run_folder.RECIPE).write_text(to_yaml(portable(self.config)), encoding="utf-8")
+            (stage / run_folder.RECIPE).write_text(to_yaml(shareable(self.config)), encoding="utf-8")
             run_folder.write_json(stage / run_folder.RUN, {"data": dict(self.data), "step": step})
         except BaseException:  # an interrupt from the keyboard must not leave the folder either
             shutil.rmtree(stage)
@@ -124,7 +124,7 @@ class Checkpoints:
             shutil.rmtree(stage)
 
 
-def callback(checkpoints: Checkpoints, trainer: Trainer) -> TrainerCallback:
+def push_callback(checkpoints: Checkpoints, trainer: Trainer) -> TrainerCallback:
     """Callback of the Trainer that pushes each checkpoint that was saved."""
     import transformers
 
@@ -143,7 +143,7 @@ def clean_up(path: Path) -> None:
         shutil.rmtree(stage, ignore_errors=True)
 
 
-def fetch(path: Path, config: RunConfig, settings: PushSettings, data: Mapping[str, Any]) -> bool:
+def download(path: Path, config: RunConfig, settings: PushSettings, data: Mapping[str, Any]) -> bool:
     """Download the checkpoints that another machine pushed, if this folder has none; create the branch if missing.
 
     Args:
@@ -168,7 +168,7 @@ def fetch(path: Path, config: RunConfig, settings: PushSettings, data: Mapping[s
             return False
         files = api.list_repo_files(name, revision=BRANCH)
     # Checkpoints of this folder are newer than what was pushed of them, or the same.
-    if run_folder.RUN not in files or any(run_folder.whole_checkpoints(path)):
+    if run_folder.RUN not in files or any(run_folder.complete_checkpoints(path)):
         return False
     path.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=_STAGE, dir=path) as folder:
@@ -182,7 +182,7 @@ def fetch(path: Path, config: RunConfig, settings: PushSettings, data: Mapping[s
 
 def _take_over(stage: Path, path: Path, name: str) -> bool:
     """Move the downloaded checkpoints into the folder of the run; whether there were some."""
-    downloaded = list(run_folder.whole_checkpoints(stage))
+    downloaded = list(run_folder.complete_checkpoints(stage))
     if not downloaded:
         return False
     for checkpoint in downloaded:
@@ -197,7 +197,7 @@ def _take_over(stage: Path, path: Path, name: str) -> bool:
 def _refuse_other_run(stage: Path, config: RunConfig, data: Mapping[str, Any], name: str) -> None:
     """Compare settings and rows: with other ones, the weights would not be those of this run."""
     settings = read_recipe_file(stage / run_folder.RECIPE)
-    difference = run_folder.differences(settings, asdict(portable(config)))
+    difference = run_folder.differences(settings, asdict(shareable(config)))
     if not difference and run_folder.read_json(stage / run_folder.RUN)["data"] != dict(data):
         difference = "the rows differ"
     if difference:

@@ -25,20 +25,20 @@ def model_path(config: RunConfig) -> str | None:
     return config.base.name if config.model else None
 
 
-def origin(config: RunConfig) -> dict[str, str | None]:
+def hub_ids(config: RunConfig) -> dict[str, str | None]:
     """Hub ids of `model` and `dataset`; None for what does not come from the Hub.
 
     Call it in the folder where the run is started: in another one, a relative path would look like a Hub id.
     """
     dataset = config.dataset.get("path") if isinstance(config.dataset, Mapping) else config.dataset
-    dataset_id = hub_name(dataset)
+    dataset_id = hub_id_or_none(dataset)
     # A dataset without an owner is a file format such as csv, or a folder.
     if dataset_id is not None and "/" not in dataset_id:
         dataset_id = None
-    return {"model": hub_name(model_path(config)), "dataset": dataset_id}
+    return {"model": hub_id_or_none(model_path(config)), "dataset": dataset_id}
 
 
-def hub_name(name: Any) -> str | None:
+def hub_id_or_none(name: Any) -> str | None:
     """The name itself if it is a Hub id, else None: nobody else can use a local folder.
 
     Example:
@@ -60,7 +60,7 @@ def _is_absolute(name: str) -> bool:
     return os.path.isabs(name) or re.match(r"[A-Za-z]:[\\/]|\\\\", name) is not None
 
 
-def portable(config: RunConfig) -> RunConfig:
+def shareable(config: RunConfig) -> RunConfig:
     """The settings as others may see them: without local paths, output folder and push.
 
     Example:
@@ -123,7 +123,7 @@ def last_name(path: str) -> str:
     return PureWindowsPath(path).name
 
 
-def clean(value: Any, key: str = "") -> Any:
+def without_local_paths(value: Any, key: str = "") -> Any:
     """Content of a JSON file of a model as others may see it: paths are reduced to their last part.
 
     Only values under keys such as `path` or `file` are changed: labels and tokens may look like paths.
@@ -131,10 +131,10 @@ def clean(value: Any, key: str = "") -> Any:
     if isinstance(value, dict):
         cleaned = {}
         for inner_key, item in value.items():
-            cleaned[inner_key] = clean(item, inner_key)
+            cleaned[inner_key] = without_local_paths(item, inner_key)
         return cleaned
     if isinstance(value, list):
-        return [clean(item, key) for item in value]
+        return [without_local_paths(item, key) for item in value]
     if isinstance(value, str) and _PATH_WORDS.search(key) and is_local(value):
         return last_name(value)
     return value

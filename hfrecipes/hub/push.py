@@ -24,7 +24,7 @@ from ..settings import AdapterSettings, PushSettings, push_keywords
 from ..yaml12 import format_value
 from .card import card_for_hub, front_matter, was_edited
 from .client import as_hub_error, repository, require_access, with_retries
-from .names import clean, model_path, portable
+from .names import model_path, shareable, without_local_paths
 from .settings import BRANCH
 from .settings import problems as settings_problems
 
@@ -162,7 +162,7 @@ def _fill_stage(path: Path, stage: Path, config: RunConfig, settings: PushSettin
     info = _info(path)
     what = _what_to_push(path, settings.model, config.adapter, info.origin["model"])
     # Recorded by the run: from another folder, relative paths could not be told from Hub ids.
-    shared = portable(replace(config, **info.shared))
+    shared = shareable(replace(config, **info.shared))
     if what != "adapter":
         link_files((path / file for file in info.files), stage)
         (stage / run_folder.RECIPE).write_text(to_yaml(shared), encoding="utf-8")
@@ -203,8 +203,8 @@ def link_files(files: Iterable[Path], target: Path) -> None:
         # These two are large and hold no paths, only tokens that may look like paths.
         if file.suffix == ".json" and file.name not in ("tokenizer.json", "vocab.json"):
             content = json.loads(file.read_text(encoding="utf-8"))
-            if clean(content) != content:
-                (target / file.name).write_text(json.dumps(clean(content), indent=2), encoding="utf-8")
+            if without_local_paths(content) != content:
+                (target / file.name).write_text(json.dumps(without_local_paths(content), indent=2), encoding="utf-8")
                 continue
         try:
             os.link(file, target / file.name)

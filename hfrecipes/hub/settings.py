@@ -83,9 +83,8 @@ def _adapter_problems(config: RunConfig, wanted: str | None, base: str | None) -
     # Prompts are inputs, not weights, so a base model cannot take them in.
     only_adapter = adapter is not None and adapter.is_prompt_learning
     if wanted in ("merged", "both") and adapter is not None and only_adapter:
-        return [
-            f"hub.model: found {wanted}, but {adapter.method} cannot be merged into its base model: use hub.model=adapter"
-        ]
+        why = f"{adapter.method} cannot be merged into its base model"
+        return [f"hub.model: found {wanted}, but {why}: use hub.model=adapter"]
     # `hfrecipes check` needs no model, and then nothing is known of the base.
     is_shared = base or path is None or path.startswith("pkg://")
     if (wanted in ("adapter", "both") or only_adapter) and not is_shared:

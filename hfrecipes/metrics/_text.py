@@ -41,7 +41,7 @@ _TOKENS = rf"{_NUMBER}|[\p{{L}}\p{{M}}]+|\S"
 _TOKENS_BY_CHARACTER = rf"[{CJK}]|{_NUMBER}|[[\p{{L}}\p{{M}}]--[{CJK}]]+|\S"
 
 SAMPLED_TEXTS = 2000  # texts that are read at most to find out their script
-SCRIPTS = "ROUGE counts words of any script, Chinese and Japanese by character; options.characters changes that"
+ANY_SCRIPT_NOTE = "ROUGE counts words of any script, Chinese and Japanese by character; options.characters changes that"
 
 
 # --- scripts and languages -------------------------------------------------------------------------------------------
@@ -96,14 +96,14 @@ def bleu_tokenizer(language: str, texts: list[str]) -> str:
 # --- exact match and F1 ----------------------------------------------------------------------------------------------
 
 
-def as_written(text: str) -> str:
+def compose(text: str) -> str:
     """The text without outer blanks, and composed (NFC): é is the same however it is encoded, and ² is still not 2."""
     return unicodedata.normalize("NFC", text).strip()
 
 
 def exact(text: str, reference: str) -> float:
     """1 if both are the same text as written, else 0."""
-    return float(as_written(text) == as_written(reference))
+    return float(compose(text) == compose(reference))
 
 
 def tokens(text: str, *, characters: bool) -> list[str]:
@@ -120,7 +120,7 @@ def tokens(text: str, *, characters: bool) -> list[str]:
     import regex
 
     pattern = _TOKENS_BY_CHARACTER if characters else _TOKENS
-    matches: list[str] = regex.findall(pattern, as_written(text), regex.V1)
+    matches: list[str] = regex.findall(pattern, compose(text), regex.V1)
     return matches
 
 

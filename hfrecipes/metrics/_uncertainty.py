@@ -26,7 +26,7 @@ _ROUNDING = 1e-9
 _MAX_EXPONENT = 700.0  # beyond it, `math.exp` overflows
 
 
-def numbered(groups: Sequence[Hashable]) -> list[int]:
+def group_indices(groups: Sequence[Hashable]) -> list[int]:
     """A number for each group, by first appearance."""
     # Not the hash: that of a text differs from process to process.
     known: dict[Hashable, int] = {}
@@ -76,7 +76,7 @@ def interval(
     # From here on as a share, 0 to 1.
     share = float(np.clip((value - low) / scale, 0, 1))
     variance = 0.0 if at_end else float(draws.var()) / scale**2 * _for_few_groups(units)
-    edges = of_share(share, effective_size(share, variance, size))
+    edges = share_interval(share, effective_size(share, variance, size))
     # An interval contains its value whatever the rounding.
     return [min(value, low + scale * edges[0]), max(value, low + scale * edges[1])]
 
@@ -103,7 +103,7 @@ def effective_size(share: float, variance: float, units: float) -> float:
     return max(1.0, mean * (1 - mean) * total**2 / squares - 2 * PSEUDO_UNITS)
 
 
-def of_share(share: float, size: float) -> tuple[float, float]:
+def share_interval(share: float, size: float) -> tuple[float, float]:
     """The 95 % interval of a share of `size` independent answers (Clopper and Pearson 1934), 0 to 1.
 
     Example:

@@ -13,7 +13,7 @@ from ..recipe import Recipe
 from ..settings import ModelSettings
 from . import adapters, heads, loading, regularization
 from .directory import as_model_error, is_adapter, quiet
-from .hardware import parameters
+from .hardware import count_parameters
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -28,8 +28,8 @@ def bind_tokenizer(recipe: Recipe, config: RunConfig) -> None:
     """Give the recipe the tokenizer of the model that it is to train, and let it adapt to that model."""
     recipe.tokenizer, model_config = loading.load_tokenizer(config, recipe.padding_side)
     if recipe.labels:
-        recipe.labels = loading.checkpoint_labels(recipe.labels, model_config)
-    loading.fit_length(recipe, model_config, _virtual_tokens(config))
+        recipe.labels = loading.in_checkpoint_order(recipe.labels, model_config)
+    loading.limit_max_length(recipe, model_config, _virtual_tokens(config))
     for sentence in recipe.adapt_to_model(model_config):
         log(sentence)
 
@@ -42,7 +42,7 @@ def bind_trained_tokenizer(recipe: Recipe, config: RunConfig) -> PretrainedConfi
     """
     recipe.tokenizer, model_config = loading.load_tokenizer(config, recipe.padding_side)
     restore(recipe, model_config)
-    loading.fit_length(recipe, model_config, _virtual_tokens(config))
+    loading.limit_max_length(recipe, model_config, _virtual_tokens(config))
     recipe.adapt_to_model(model_config)
     return model_config
 
@@ -134,7 +134,7 @@ def _whole_model(recipe: Recipe, config: RunConfig, base: ModelSettings) -> Any:
     # The weights of the body were saved in the precision of training.
     if "dtype" in base.keywords:
         saved = transformers.AutoConfig.from_pretrained(name, **keywords)
-        heads.bring_body_to(model, saved.dtype)
+        heads.convert_body(model, saved.dtype)
     return model
 
 
@@ -153,10 +153,9 @@ def _refuse_half_precision(model: Any, config: RunConfig) -> None:
 
 
 def _log_size(model: Any, config: RunConfig) -> None:
-    number = parameters(model)
-    log(
-        f"model: {config.base.path}, {number['total']:,} parameters, {number['trained']:,} of them trained ({number['share']:.1%})"
-    )
+    number = count_parameters(model)
+    trained = f"{number['trained']:,} of them trained ({number['share']:.1%})"
+    log(f"model: {config.base.path}, {number['total']:,} parameters, {trained}")
 
 
 # --- what the loss needs beside the outputs ----------------------------------------------------------------------

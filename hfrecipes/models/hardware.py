@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, TrainingArguments
 
 
-def parameters(model: torch.nn.Module) -> dict[str, float]:
+def count_parameters(model: torch.nn.Module) -> dict[str, float]:
     """Number of all weights as `total`, number of trained ones as `trained`, and their `share`."""
     total = trained = 0
     for weights in model.parameters():
@@ -27,7 +27,7 @@ def parameters(model: torch.nn.Module) -> dict[str, float]:
     return {"total": total, "trained": trained, "share": float(f"{trained / total:.3g}")}
 
 
-def rounding(model: PreTrainedModel) -> float:
+def rounding_tolerance(model: PreTrainedModel) -> float:
     """How much rounding may change an output in the precision that the model computes in now.
 
     Returns:
@@ -75,7 +75,7 @@ def machine_arguments(training: Mapping[str, Any]) -> tuple[dict[str, Any], str]
     return arguments, "precision: float32 on the CPU"
 
 
-def one_gpu(arguments: TrainingArguments) -> TrainingArguments:
+def limit_to_one_gpu(arguments: TrainingArguments) -> TrainingArguments:
     """The arguments, changed to use one GPU where several are visible.
 
     With several, the Trainer splits each batch over all of them in one process, slower than one process for each.
@@ -86,7 +86,7 @@ def one_gpu(arguments: TrainingArguments) -> TrainingArguments:
     return arguments
 
 
-def machine() -> str:
+def describe_machine() -> str:
     """Name of the GPU or CPU that the run uses, and how many there are."""
     import torch
 

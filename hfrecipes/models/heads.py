@@ -58,7 +58,7 @@ def compute_in_float32(model: PreTrainedModel) -> None:
             _upstream.set_forward(head, partial(_in_float32, head, head.forward))
 
 
-def bring_body_to(model: PreTrainedModel, dtype: torch.dtype) -> None:
+def convert_body(model: PreTrainedModel, dtype: torch.dtype) -> None:
     """Convert all weights except those of the heads to the precision that the model was trained in."""
     kept = set()
     for head in heads(model).values():
@@ -93,7 +93,7 @@ def _upcast(value: Any) -> Any:
     return value
 
 
-def outputs(model: Any, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+def compute_logits(model: Any, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """Logits of a batch by their names, without dropout, in float32 on the CPU.
 
     Raises:
@@ -178,14 +178,14 @@ def learn_numbers(model: PreTrainedModel, mean: float, unit: float, fresh: list[
     return mean, unit
 
 
-def in_units(loss: Callable[..., Any], unit: float) -> Callable[..., Any]:
+def loss_in_units(loss: Callable[..., Any], unit: float) -> Callable[..., Any]:
     """The loss of numbers in units of `unit`; a squared error is then about 1 for a model that only knows the mean."""
     return partial(_loss_in_units, loss, unit)
 
 
-def _loss_in_units(loss: Callable[..., Any], unit: float, outputs: Any, labels: Any, **keywords: Any) -> Any:
+def _loss_in_units(loss: Callable[..., Any], unit: float, compute_logits: Any, labels: Any, **keywords: Any) -> Any:
     # Divided before the loss squares them: the square of 1e23 does not fit into float32, that of 1e-23 becomes 0.
-    return loss({"logits": outputs["logits"].float() / unit}, labels / unit, **keywords)
+    return loss({"logits": compute_logits["logits"].float() / unit}, labels / unit, **keywords)
 
 
 def scale_of(values: torch.Tensor, numbers: tuple[float, float] | None) -> float:

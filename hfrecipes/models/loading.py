@@ -108,7 +108,7 @@ def longest_input(tokenizer: PreTrainedTokenizerBase, model_config: PretrainedCo
     return min(limits, default=None)
 
 
-def fit_length(recipe: Recipe, model_config: PretrainedConfig, taken: int = 0) -> None:
+def limit_max_length(recipe: Recipe, model_config: PretrainedConfig, taken: int = 0) -> None:
     """Lower the recipe's `max_length` to what the model reads.
 
     Args:
@@ -133,7 +133,7 @@ def fit_length(recipe: Recipe, model_config: PretrainedConfig, taken: int = 0) -
         recipe.max_length = limit - taken
 
 
-def checkpoint_labels(labels: list[str], model_config: PretrainedConfig) -> list[str]:
+def in_checkpoint_order(labels: list[str], model_config: PretrainedConfig) -> list[str]:
     """The labels, in the order of the checkpoint's head if it has the same ones: its weights keep their meaning."""
     known = getattr(model_config, "id2label", None) or {}
     if set(known.values()) != set(labels):
@@ -164,7 +164,7 @@ def load_model(config: RunConfig, recipe: Recipe) -> LoadedModel:
     commit = _upstream.commit_of(path, settings.keywords.get("revision"), settings.keywords.get("cache_dir"))
     model.config.pad_token_id = recipe.tokenizer.pad_token_id
     _set_generation(model, recipe)
-    fresh_tokens = fit_vocabulary(model, recipe.tokenizer)
+    fresh_tokens = add_token_embeddings(model, recipe.tokenizer)
     if fresh_tokens:
         log(f"embeddings: {len(fresh_tokens)} tokens are not in the model, their embeddings start at random")
     fresh = fresh_modules(model, report)
@@ -220,7 +220,7 @@ def input_embeddings(model: PreTrainedModel) -> Any:
         return None
 
 
-def fit_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def add_token_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Add embeddings for tokens that only the tokenizer knows.
 
     Returns:

@@ -10,8 +10,8 @@ from .. import _upstream
 from ..errors import ModelError
 from ..log import log
 from ..recipe import Recipe, Row
-from .hardware import rounding
-from .heads import outputs, scale_of
+from .hardware import rounding_tolerance
+from .heads import compute_logits, scale_of
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +31,9 @@ def precision_of(trainer: Trainer) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
-def check(model: PreTrainedModel, recipe: Recipe, collator: Callable[[], Collate], encoded: list[Dataset]) -> Collate:
+def choose_collator(
+    model: PreTrainedModel, recipe: Recipe, collator: Callable[[], Collate], encoded: list[Dataset]
+) -> Collate:
     """The collator with which the output for a row does not depend on the rows beside it.
 
     Heads that read the last token, and models that mix all tokens or ignore the attention mask, read the padding that
@@ -50,7 +52,7 @@ def check(model: PreTrainedModel, recipe: Recipe, collator: Callable[[], Collate
     collate = collator()
     if pair is None:
         return collate
-    limit = rounding(model)
+    limit = rounding_tolerance(model)
     difference = _difference(model, recipe, collate, *pair)
     if difference <= limit:
         return collate
@@ -108,8 +110,8 @@ def _difference(model: PreTrainedModel, recipe: Recipe, collate: Collate, short:
     Raises:
         ModelError: The outputs are not finite.
     """
-    alone = outputs(model, collate([short]))
-    together = outputs(model, collate([short, long]))
+    alone = compute_logits(model, collate([short]))
+    together = compute_logits(model, collate([short, long]))
     worst = 0.0  # the worst of several outputs, such as start and end of an answer
     for name, values in alone.items():
         if not bool(values.isfinite().all()):

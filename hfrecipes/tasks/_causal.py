@@ -12,7 +12,7 @@ from .. import _upstream
 from ..errors import ConfigError, ModelError
 from ..losses import ItemLoss, cross_entropy, token_loss
 from ..recipe import IGNORED, Recipe, Row, Writer
-from ._tokens import NEUTRAL_GENERATION, sums
+from ._tokens import NEUTRAL_GENERATION, token_sums
 
 if TYPE_CHECKING:
     import torch
@@ -192,7 +192,7 @@ def _shifted(logits: Any, labels: Any) -> Any:
 def preprocess_logits(logits: Any, labels: Any) -> Any:
     """Summed loss, number of tokens and number of correct ones of each row, (rows, 3), as `_tokens.sums` gives them."""
     logits = logits[0] if isinstance(logits, tuple) else logits
-    return sums(_shifted(logits, labels), labels[:, 1:])
+    return token_sums(_shifted(logits, labels), labels[:, 1:])
 
 
 def illustrate(recipe: Recipe, features: Row) -> str:

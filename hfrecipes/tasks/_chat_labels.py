@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..data.shapes.dialogues import Messages, replies
+from ..data.shapes.dialogues import Messages, reply_indices
 from ..recipe import IGNORED
 from ._chat_template import OTHER, Template
 from ._rendered import shared_length, shorten_to_fit
@@ -53,7 +53,7 @@ def pieces(template: Template, dialogue: Messages, max_tokens: int, train_on: st
         max_tokens: Tokens of a piece at most.
         train_on: What is learnt: `assistant`, `last` or `all`.
     """
-    turns = replies(dialogue)
+    turns = reply_indices(dialogue)
     everything = train_on == "all"
     if not turns:
         ids = template.ids(template.render(dialogue))
@@ -196,7 +196,7 @@ def _tokens_after(template: Template, before: str, text: str) -> tuple[list[int]
 def _prompt_labels(template: Template, dialogue: Messages, before: str) -> list[int]:
     """Labels of a prompt where everything is learnt: its turns after the reply before, which has a piece by itself."""
     ids, offsets = template.tokens(before)
-    earlier = replies(dialogue)[:-1]
+    earlier = reply_indices(dialogue)[:-1]
     if not earlier:
         return ids
     new = earlier[-1] + 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..data.shapes.dialogues import Messages, replies
+from ..data.shapes.dialogues import Messages, reply_indices
 from ..errors import DataError, ModelError
 from ._rendered import index_after, shared_length, shorten_to_fit
 
@@ -90,7 +90,7 @@ class Template:
 
     def shows_all(self, dialogue: Messages) -> bool:
         """Whether the model is shown every turn in full, a reply at least where it is the last turn."""
-        last = max(replies(dialogue), default=len(dialogue))
+        last = max(reply_indices(dialogue), default=len(dialogue))
         # Templates trim and add spaces, so these are not compared.
         full = _SPACES.sub("", self.render(dialogue[:last], prompt=True) + self.render(dialogue))
         for index, turn in enumerate(dialogue):

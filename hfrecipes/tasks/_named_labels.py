@@ -129,8 +129,8 @@ class NamedLabels:
     def temperature(self, shares: np.ndarray, references: np.ndarray) -> tuple[dict[str, float], str]:
         """The temperature with the lowest log loss, and a sentence on it."""
         rows = f"{len(references)} validation rows"
-        if len(references) < calibration.FEWEST:
-            return {}, f"temperature: left at 1, {rows} are too few to find it; expected {calibration.FEWEST} or more"
+        if len(references) < calibration.MIN_ROWS:
+            return {}, f"temperature: left at 1, {rows} are too few to find it; expected {calibration.MIN_ROWS} or more"
         divisor = calibration.temperature(shares, references)
         if divisor is None:
             return {}, f"temperature: left at 1, {rows} leave it open: nearly all of them are predicted right, or wrong"

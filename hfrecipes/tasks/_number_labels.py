@@ -39,7 +39,7 @@ class NumberLabels:
         """Describe the numbers, and refuse options for labels."""
         self.recipe.labels = []  # a dataset may name classes, and be used for regression
         options = [*losses.OPTIONS, "threshold", "temperature_scaling"]
-        losses.refuse(self.recipe, "a number is no label", options)
+        losses.refuse_options(self.recipe, "a number is no label", options)
         # What is no number is named when rows are checked.
         numbers = [number for number in map(as_number, values) if number is not None]
         if not numbers:
@@ -107,4 +107,4 @@ class NumberLabels:
 
 def _squared_error(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
     squared = (outputs["logits"].float()[:, 0] - labels.float()) ** 2
-    return losses.over_batch(squared.sum(), squared.numel(), num_items_in_batch)
+    return losses.mean_over_batch(squared.sum(), squared.numel(), num_items_in_batch)

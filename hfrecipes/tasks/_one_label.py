@@ -35,7 +35,7 @@ class OneLabel(NamedLabels):
     def infer_labels(self, values: list[Any]) -> str:
         """Collect the labels, and refuse options for several of them."""
         sentence = super().infer_labels(values)
-        losses.refuse(self.recipe, "it is for texts that may have several labels", ["threshold"])
+        losses.refuse_options(self.recipe, "it is for texts that may have several labels", ["threshold"])
         return sentence
 
     def reference(self, value: Any) -> str | None:

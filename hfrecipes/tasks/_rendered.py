@@ -6,7 +6,7 @@ import bisect
 import re
 from collections.abc import Callable
 
-from ..data.shapes.dialogues import Messages, shortened
+from ..data.shapes.dialogues import Messages, shortened_dialogues
 
 # A tag, or a pair of tags with nothing between them, as of a thought that is closed at once.
 _TAG = re.compile(r"<(\w+)>\s*</\1>|[<\[][^<>\[\]\s]*[>\]]")
@@ -51,7 +51,7 @@ def shorten_to_fit(
     if len(tokens[0]) <= max_tokens:
         return dialogue, tokens
     # Reading takes long and the candidates get shorter, so the first one that fits is found by bisection.
-    candidates = shortened(dialogue)
+    candidates = shortened_dialogues(dialogue)
     first = bisect.bisect_left(candidates, True, key=lambda shown: len(read(shown)[0]) <= max_tokens)
     chosen = candidates[min(first, len(candidates) - 1)]
     return chosen, read(chosen)

@@ -40,7 +40,7 @@ class SeveralLabels(NamedLabels):
     def infer_labels(self, values: list[Any]) -> str:
         """Collect the labels, and refuse options for one label."""
         sentence = super().infer_labels(values)
-        losses.refuse(self.recipe, "it is for texts that have one label", ["logit_adjustment"])
+        losses.refuse_options(self.recipe, "it is for texts that have one label", ["logit_adjustment"])
         return sentence
 
     def reference(self, value: Any) -> list[str]:
@@ -110,7 +110,7 @@ class SeveralLabels(NamedLabels):
             numbers, sentence = self.temperature(shares, actual)
             sentences.append(sentence)
             # Thresholds are compared with the probabilities after the temperature.
-            shares = calibration.sharpened(shares, numbers.get("temperature", 1.0), several=True)
+            shares = calibration.apply_temperature(shares, numbers.get("temperature", 1.0), several=True)
         if self.recipe.threshold is None:
             thresholds = calibration.thresholds(shares, actual)
             for name, threshold in zip(self.labels, thresholds, strict=True):
@@ -169,4 +169,4 @@ def logistic(logits: np.ndarray) -> np.ndarray:
 
 def _loss_of_cells(outputs: Any, labels: Any, num_items_in_batch: Any = None, *, item_loss: losses.ItemLoss) -> Any:
     each = item_loss(outputs["logits"].float(), labels)  # (rows, labels)
-    return losses.over_batch(each.sum(), each.numel(), num_items_in_batch)
+    return losses.mean_over_batch(each.sum(), each.numel(), num_items_in_batch)

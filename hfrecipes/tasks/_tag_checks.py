@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..data.shapes.tags import OUTSIDE, cuts_words, span_problems, split, violations
+from ..data.shapes.tags import OUTSIDE, cuts_words, span_problems, split_tag, violations
 from ..recipe import Finding
 
 if TYPE_CHECKING:
@@ -56,14 +56,14 @@ def _check_known(recipe: Any, rows: Dataset) -> Iterator[Finding]:
     known = set(MISSING)  # which are another problem
     for tag in recipe.labels:
         # In train too, a tag without a prefix among others with one is a mistake.
-        if recipe.scheme == "none" or tag == OUTSIDE or split(tag)[0]:
+        if recipe.scheme == "none" or tag == OUTSIDE or split_tag(tag)[0]:
             known.add(tag)
     unknown: dict[str, list[int]] = defaultdict(list)
     for index, tags in enumerate(recipe.references(rows)):
         for tag in tags or ():
             if tag in known:
                 continue
-            if recipe.scheme == "none" or split(tag)[0]:
+            if recipe.scheme == "none" or split_tag(tag)[0]:
                 sentence = f"tag {tag!r} is unknown to the training rows"
             else:
                 sentence = f"tag {tag!r} has no prefix, as other tags do (options.scheme=none takes tags as they are)"

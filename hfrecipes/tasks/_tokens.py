@@ -39,11 +39,11 @@ NEUTRAL_GENERATION: dict[str, Any] = {
 
 def ids_of(recipe: Recipe, texts: list[str]) -> list[list[int]]:
     """Ids of whole texts, without special tokens and without truncation."""
-    ids: list[list[int]] = alone(recipe, texts)["input_ids"]
+    ids: list[list[int]] = tokenize_bare(recipe, texts)["input_ids"]
     return ids
 
 
-def alone(recipe: Recipe, texts: list[str]) -> Any:
+def tokenize_bare(recipe: Recipe, texts: list[str]) -> Any:
     """Tokens of whole texts, as the tokenizer returns them, without special tokens and without truncation."""
     if not texts:
         # Tokenizers of transformers 5.23 raise an IndexError for an empty list.
@@ -60,7 +60,7 @@ def text_of(recipe: Recipe, ids: Sequence[int]) -> str:
     return text
 
 
-def frame(recipe: Recipe) -> tuple[list[int], list[int]]:
+def special_tokens_around(recipe: Recipe) -> tuple[list[int], list[int]]:
     """Special tokens that the model expects before and after a text."""
     # Tokenizers do not tell them, so they are what is left of an encoded text around its ids without special tokens.
     (bare,) = ids_of(recipe, ["a"])
@@ -91,7 +91,7 @@ def sample_rows(train: Dataset) -> Dataset:
 # --- how well tokens are predicted -------------------------------------------------------------------------------
 
 
-def sums(logits: Any, labels: Any) -> Any:
+def token_sums(logits: Any, labels: Any) -> Any:
     """Summed loss, number of tokens and number of correct ones of each row of a batch, (rows, 3).
 
     Args:
@@ -111,7 +111,7 @@ def sums(logits: Any, labels: Any) -> Any:
     return totals
 
 
-def by_row(outputs: np.ndarray, row_of_piece: Sequence[int], rows: int) -> np.ndarray:
+def sum_by_row(outputs: np.ndarray, row_of_piece: Sequence[int], rows: int) -> np.ndarray:
     """Sums of pieces of rows, added up for each row, (rows, 3).
 
     Args:
@@ -125,9 +125,9 @@ def by_row(outputs: np.ndarray, row_of_piece: Sequence[int], rows: int) -> np.nd
     return totals
 
 
-def as_prediction(sums: np.ndarray) -> Row:
+def as_prediction(token_sums: np.ndarray) -> Row:
     """Sums of a row as a prediction: number of `tokens`, number of `correct` ones, and mean `loss` in nats."""
-    loss, tokens, correct = sums
+    loss, tokens, correct = token_sums
     return {"tokens": int(tokens), "correct": int(correct), "loss": float(loss / max(tokens, 1))}
 
 
@@ -191,7 +191,7 @@ class Frequencies:
         self.losses = -np.log(counts / counts.sum())
         self.most_frequent = int(counts.argmax())
 
-    def sums(self, labels: Sequence[Any]) -> np.ndarray:
+    def token_sums(self, labels: Sequence[Any]) -> np.ndarray:
         """As the function `sums`, for labels of pieces, (pieces, 3)."""
         totals = np.zeros((len(labels), 3))
         for index, piece in enumerate(labels):

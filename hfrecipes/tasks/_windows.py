@@ -10,7 +10,7 @@ import numpy as np
 
 from ..data.shapes import answers as answer_shapes
 from ..errors import ConfigError
-from ..models.heads import outputs
+from ..models.heads import compute_logits
 from ..models.tokenizing import windows
 from ..recipe import IGNORED, Recipe
 from ._shorten import shorten
@@ -54,11 +54,13 @@ class Window:
         if span is None:
             return [IGNORED, IGNORED]
         # Characters without a token, such as a zero width space, may be outside of the first and the last window.
-        answer = answer_shapes.target(span or None, self.starts, self.ends, opens=self.is_first, closes=self.is_last)
+        answer = answer_shapes.token_span(
+            span or None, self.starts, self.ends, opens=self.is_first, closes=self.is_last
+        )
         if answer is None:
             return [0, 0]
         first, last = answer
-        if first == answer_shapes.UNKNOWN:
+        if first == answer_shapes.UNKNOWN_TOKEN:
             return [IGNORED, IGNORED]
         return [self.first_token + first, self.first_token + last]
 
@@ -125,8 +127,8 @@ def require_reading_ahead(model: PreTrainedModel, config: PretrainedConfig) -> N
     import torch
 
     # A model that reads from left to right gives the first token the same score whatever the last one is.
-    first = outputs(model, {"input_ids": torch.tensor([[5, 6, 7, 8]])})["start_logits"]
-    second = outputs(model, {"input_ids": torch.tensor([[5, 6, 7, 9]])})["start_logits"]
+    first = compute_logits(model, {"input_ids": torch.tensor([[5, 6, 7, 8]])})["start_logits"]
+    second = compute_logits(model, {"input_ids": torch.tensor([[5, 6, 7, 9]])})["start_logits"]
     if torch.equal(first[0, 0], second[0, 0]):
         raise ConfigError(
             f"version_2_with_negative: a model of type {config.model_type} reads from left to right, so its "

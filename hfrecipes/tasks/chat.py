@@ -45,9 +45,9 @@ class Chat(Recipe):
     task: ClassVar[str] = "chat"
     auto_model: ClassVar[str] = "AutoModelForCausalLM"
     columns: ClassVar[dict[str, Column]] = {
-        "messages": Column(dialogues.TURNS, kind=[{"role": "string", "content": "string"}]),
-        "prompt": Column(dialogues.ASKED, optional=True, passthrough=True, kind=None),
-        "completion": Column(dialogues.REPLY, optional=True, passthrough=True, kind=None),
+        "messages": Column(dialogues.TURN_COLUMNS, kind=[{"role": "string", "content": "string"}]),
+        "prompt": Column(dialogues.REQUEST_COLUMNS, optional=True, passthrough=True, kind=None),
+        "completion": Column(dialogues.REPLY_COLUMNS, optional=True, passthrough=True, kind=None),
     }
     # Dialogues are long and vocabularies large: the logits of eight of them at once would not fit on many GPUs.
     defaults: ClassVar[dict[str, Any]] = {
@@ -122,20 +122,20 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
 
     def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """Published shapes of dialogues become messages."""
-        return dialogues.reshaper(columns)
+        return dialogues.column_normalizer(columns)
 
     def infer_labels(self, train: Dataset) -> list[str]:
         """Infer `characters` from the scripts of the replies."""
         if self.characters is not None:
             return []
-        from ..metrics._text import SCRIPTS, is_foreign
+        from ..metrics._text import ANY_SCRIPT_NOTE, is_foreign
 
         self.characters = is_foreign(list(self._last_replies(_tokens.sample_rows(train))))
-        return [SCRIPTS] if self.characters else []
+        return [ANY_SCRIPT_NOTE] if self.characters else []
 
     def reference(self, row: Row) -> Any:
         """The last reply of the assistant; None where it says nothing."""
-        turns = dialogues.replies(row["messages"] or [])
+        turns = dialogues.reply_indices(row["messages"] or [])
         return row["messages"][turns[-1]]["content"] if turns else None
 
     def _last_replies(self, rows: Dataset) -> Iterator[str]:
@@ -152,7 +152,7 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
                 continue
             if sentence := dialogues.wrong_order(dialogue):
                 wrong.setdefault(sentence, []).append(index)
-            if not dialogues.replies(dialogue):
+            if not dialogues.reply_indices(dialogue):
                 silent.append(index)
         for sentence, indices in wrong.items():
             yield Finding("error", sentence, indices)
@@ -175,7 +175,7 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
         sentences = _causal.fit_new_tokens(self)
         tokenizer, end = self.tokenizer, _tokens.end_of(self)
         if not tokenizer.chat_template:
-            prefix, _ = _tokens.frame(self)
+            prefix, _ = _tokens.special_tokens_around(self)
             start = "".join(tokenizer.convert_ids_to_tokens(prefix))
             tokenizer.chat_template = start + PLAIN.replace("{{ END }}", tokenizer.convert_ids_to_tokens(end))
             sentences.append("chat template: the tokenizer has none; a plain one is set, and saved with the model")
@@ -232,7 +232,7 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
         """How well the replies of each dialogue are predicted: `tokens`, `correct` ones, mean `loss` in nats."""
-        sums = _tokens.by_row(outputs, encoded["row"][:], len(rows))
+        sums = _tokens.sum_by_row(outputs, encoded["row"][:], len(rows))
         return [_prediction(row_sums) for row_sums in sums]
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
@@ -274,7 +274,9 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
         predictions: list[Row] = []
         for batch in rows.select_columns("messages").iter(100):
             features = self.encode(batch)
-            sums = _tokens.by_row(frequencies.sums(features["labels"]), features["row"], len(batch["messages"]))
+            sums = _tokens.sum_by_row(
+                frequencies.token_sums(features["labels"]), features["row"], len(batch["messages"])
+            )
             for row_sums in sums:
                 predictions.append({**_prediction(row_sums), **reply})
         return predictions

@@ -113,7 +113,7 @@ class FillMask(Recipe):
 
     def encode_for_training(self, batch: Batch) -> Batch:
         """Texts one after another in full blocks; the collator hides words anew whenever a block is read."""
-        tokens = _tokens.alone(self, batch["text"])
+        tokens = _tokens.tokenize_bare(self, batch["text"])
         separator = self.tokenizer.sep_token_id
         ids: list[int] = []
         words: list[int] = []
@@ -123,7 +123,7 @@ class FillMask(Recipe):
             if separator is not None:
                 ids.append(separator)
                 words.append(-1)
-        before, after = _tokens.frame(self)
+        before, after = _tokens.special_tokens_around(self)
         room = self.max_length - len(before) - len(after)
         features: Batch = {"input_ids": [], "length": []}
         if self.whole_word_mask:
@@ -192,7 +192,7 @@ class FillMask(Recipe):
             number_of_gaps = len(best.values)
             scores[row, :number_of_gaps] = best.values
             tokens[row, :number_of_gaps] = best.indices.float()
-        return _tokens.sums(logits, labels), scores.flatten(1), tokens.flatten(1)
+        return _tokens.token_sums(logits, labels), scores.flatten(1), tokens.flatten(1)
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
         """How well the hidden tokens of each row are predicted, and what fits the gaps that it has itself.
@@ -209,7 +209,7 @@ class FillMask(Recipe):
                 # Blocks with fewer gaps than the others are filled up with -100.
                 if scores[0] >= 0:
                     fills[row].append(self._suggestions(scores, tokens))
-        sums = _tokens.by_row(sums, row_of_block, len(rows))
+        sums = _tokens.sum_by_row(sums, row_of_block, len(rows))
         return list(map(_prediction, sums, fills))
 
     def _suggestions(self, scores: np.ndarray, tokens: np.ndarray) -> list[Row]:
@@ -247,7 +247,7 @@ class FillMask(Recipe):
         predictions = []
         for batch in rows.select_columns("text").iter(1000):
             features = self.encode(batch)
-            sums = _tokens.by_row(frequencies.sums(features["labels"]), features["row"], len(batch["text"]))
+            sums = _tokens.sum_by_row(frequencies.token_sums(features["labels"]), features["row"], len(batch["text"]))
             predictions += [_prediction(row_sums, []) for row_sums in sums]
         return predictions
 

@@ -97,7 +97,7 @@ class MultipleChoice(Recipe):
     def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """Choices in separate columns, with letters, or of another type than text become a list of texts."""
         choices, labels = ([name, *self.columns[name].names] for name in ("choices", "label"))
-        return choice_shapes.reshaper(columns, choices, labels)
+        return choice_shapes.column_normalizer(columns, choices, labels)
 
     def infer_labels(self, train: Dataset) -> list[str]:
         """Infer what the labels are: the form that fits most rows."""
@@ -125,10 +125,10 @@ class MultipleChoice(Recipe):
             return None
         forms: list[choice_shapes.Form] = [self.label_form or "from_0"]
         # A letter or a text among numbers can only be that; a number is always read in the form of the other labels.
-        if choice_shapes.number_of(label) is None:
+        if choice_shapes.whole_number_of(label) is None:
             forms += ["letter", "text"]
         for form in forms:
-            index = choice_shapes.place_of(label, choices, form)
+            index = choice_shapes.index_of(label, choices, form)
             if index is not None:
                 return index
         return str(label)

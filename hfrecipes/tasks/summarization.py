@@ -119,10 +119,10 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
         """Infer `characters` from the scripts of the summaries."""
         if self.characters is not None:
             return []
-        from ..metrics._text import SCRIPTS, is_foreign
+        from ..metrics._text import ANY_SCRIPT_NOTE, is_foreign
 
         self.characters = is_foreign(_seq2seq.all_references(train, "summary"))
-        return [SCRIPTS] if self.characters else []
+        return [ANY_SCRIPT_NOTE] if self.characters else []
 
     def reference(self, row: Row) -> Any:
         """All reference summaries; None where there is none."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from ..data.shapes import answers as answer_shapes
-from ..data.shapes.cells import below
+from ..data.shapes.cells import join_request
 from ..errors import DataError
 from ..recipe import PERCENT, Batch, CardTexts, Column, Measure, Metric, Recipe, Row, Writer
 from . import _seq2seq, _tokens
@@ -95,7 +95,7 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
             about = next((name for name in ("input", "context") if name in columns), None)
             return partial(_from_instructions, about=about)
         if "question" in columns and "input" not in columns:
-            answers = next((name for name in ("answers", *answer_shapes.TEXTS) if name in columns), None)
+            answers = next((name for name in ("answers", *answer_shapes.TEXT_COLUMNS) if name in columns), None)
             return partial(_from_questions, answers=answers)
         return None
 
@@ -183,7 +183,7 @@ def _from_instructions(batch: Batch, about: str | None) -> Batch:
     columns = dict(batch)
     instructions = columns.pop("instruction")
     texts = columns.pop(about) if about else [None] * len(instructions)
-    columns["input"] = [below(instruction, text) for instruction, text in zip(instructions, texts, strict=True)]
+    columns["input"] = [join_request(instruction, text) for instruction, text in zip(instructions, texts, strict=True)]
     return columns
 
 

@@ -105,7 +105,7 @@ print(classify("{text}", top_k=None))
         super().__post_init__()
         self.labels_in_train: set[str] = set()  # the dataset may know more labels
         self.trained_rows = 0
-        losses.check(self)
+        losses.check_options(self)
         if self.threshold is not None and not 0 < self.threshold < 1:
             raise ConfigError(f"threshold: {self.threshold}, expected a probability between 0 and 1")
 

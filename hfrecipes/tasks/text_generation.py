@@ -100,7 +100,7 @@ print(write("The cat looks up")[0]["generated_text"])
 
     def documents(self, texts: list[str]) -> Iterator[tuple[list[int], list[int]]]:
         """For each text the tokens that it starts from, and its tokens with the end."""
-        prefix, _ = _tokens.frame(self)
+        prefix, _ = _tokens.special_tokens_around(self)
         end = _tokens.end_of(self)
         for ids in _tokens.ids_of(self, texts):
             # Without a token that begins texts, a text starts from the end of another one.
@@ -171,7 +171,7 @@ print(write("The cat looks up")[0]["generated_text"])
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
         """Of each text: number of `tokens`, the end included, `correct` ones, mean `loss` in nats, `bytes` in UTF-8."""
-        sums = _tokens.by_row(outputs, encoded["row"][:], len(rows))
+        sums = _tokens.sum_by_row(outputs, encoded["row"][:], len(rows))
         return [_prediction(row_sums, row["text"]) for row_sums, row in zip(sums, rows, strict=True)]
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
@@ -194,7 +194,7 @@ print(write("The cat looks up")[0]["generated_text"])
         predictions = []
         # Row by row, because all tokens of a large split may not fit into memory.
         for text, (_, tokens) in zip(rows["text"], self._documents_of(rows), strict=True):
-            predictions.append(_prediction(frequencies.sums([tokens])[0], text))
+            predictions.append(_prediction(frequencies.token_sums([tokens])[0], text))
         return predictions
 
     def _documents_of(self, rows: Dataset) -> Iterator[tuple[list[int], list[int]]]:

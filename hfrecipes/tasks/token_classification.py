@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import losses
 from ..data.shapes.canonical_tags import canonical_tags, fit_length
-from ..data.shapes.tags import OUTSIDE, Scheme, ordered, scheme_of, split
+from ..data.shapes.tags import OUTSIDE, Scheme, ordered_tags, scheme_of, split_tag
 from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail, padding
 from ._tag_checks import MISSING, check_tags
 from ._tag_columns import TAG_NAMES, TOKEN_NAMES, reader_of, unnamed_columns
@@ -110,7 +110,7 @@ print(tag("{text}"))
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        losses.check(self)
+        losses.check_options(self)
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
@@ -139,7 +139,7 @@ print(tag("{text}"))
         is_guess = self.scheme is None
         self.scheme = self.scheme or scheme_of(counts, sentences)
         # A dataset that names its tags may have more of them than the training rows.
-        self.labels = self.labels or ordered(set(counts), self.scheme)
+        self.labels = self.labels or ordered_tags(set(counts), self.scheme)
         types = self.entity_types
         shown = ", ".join(types[:SHOWN]) + (", …" if len(types) > SHOWN else "")
         kind, what = ("one per word", "tags") if self.scheme == "none" else (self.scheme, "types")
@@ -163,7 +163,7 @@ print(tag("{text}"))
         types = {}  # a dict keeps their order
         for tag in self.labels:
             if tag != OUTSIDE:
-                types[split(tag)[1]] = True
+                types[split_tag(tag)[1]] = True
         return list(types)
 
     def reference(self, row: Row) -> Any:

@@ -46,7 +46,7 @@ def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validat
         arguments: TrainingArguments = getattr(transformers, arguments_name(recipe))(**chosen)
     except (TypeError, ValueError, KeyError) as error:
         raise ConfigError(f"training: {' '.join(str(error).split())}") from error
-    hardware.one_gpu(arguments)
+    hardware.limit_to_one_gpu(arguments)
     _tell_scheduler_which_is_better(arguments)
     _warn_of_rare_checkpoints(arguments)
     processes = int(os.environ.get("WORLD_SIZE", "1"))

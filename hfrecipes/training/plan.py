@@ -11,14 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 from .. import repeats, run_folder
 from .._version import __version__
-from ..config import RunConfig, merge, misfit, place_bare_keys, read_recipe_file, resolve, training_types
+from ..config import (
+    RunConfig,
+    merge,
+    move_bare_keys_into_blocks,
+    read_recipe_file,
+    resolve,
+    training_types,
+    type_problems,
+)
 from ..data import checks
 from ..data.features import encode_splits, log_lengths, truncated_share
 from ..data.prepare import FROM_PYTHON, load_data, log_all
 from ..data.rows import Data
 from ..errors import ConfigError, MissingPackageError, NotFoundError, nearest
 from ..evaluation import scoring
-from ..hub.names import origin, portable
+from ..hub.names import hub_ids, shareable
 from ..hub.settings import problems as push_problems
 from ..models import adapters
 from ..models.binding import bind_tokenizer
@@ -77,7 +85,7 @@ def make_plan(config: RunConfig, recipe: Recipe, path: Path) -> Plan:
         HFRecipesError: The data, the folder of the model or the output folder cannot be used.
     """
     check_start(config.base.path)
-    run_folder.check_place(path)
+    run_folder.check_writable(path)
     data, config = load_data(config, recipe)
     references = {split: checks.references(recipe, rows) for split, rows in data.splits.items()}
     check_metrics(config, recipe, data.splits["train"])
@@ -91,12 +99,12 @@ def _identify(config: RunConfig, data: Data) -> RunInfo:
 
     Asked here, in the folder where the run was started: elsewhere a relative path would look like a Hub id.
     """
-    shown = portable(config)
+    shown = shareable(config)
     return RunInfo(
         hfrecipes=__version__,
         versions={name: version(name) for name in _LIBRARIES},
         data=checks.fingerprints(data.splits),
-        origin=origin(config),
+        origin=hub_ids(config),
         shared={name: getattr(shown, name) for name in ("task", "model", "dataset", "metrics", "training", "lora")},
     )
 
@@ -154,7 +162,7 @@ def configure(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> tup
     kind = find(named[-1])
     _check_task(kind, named[-1])
     options, training = option_types(kind), training_types(arguments_name(kind))
-    placed = [place_bare_keys(layer, options=options, training=training) for layer in layers]
+    placed = [move_bare_keys_into_blocks(layer, options=options, training=training) for layer in layers]
     config = resolve(merge(*placed), option_types=options, training=training)
     _check_keywords(config, kind)
     defaults = {**RUN_DEFAULTS, **DEFAULTS, **kind.defaults}
@@ -212,7 +220,7 @@ def _check_keywords(config: RunConfig, kind: type[Recipe]) -> None:
         problems.append("lora: found an empty block, expected true, false or keywords of LoraConfig")
     if config.lora and config.options.get("freeze"):
         problems.append("freeze: leave it out, lora freezes all but the adapters and the head")
-    problems += repeats.problems(config) + push_problems(config, origin(config)["model"])
+    problems += repeats.problems(config) + push_problems(config, hub_ids(config)["model"])
     problems += adapters.problems(config.adapter, kind) + quantization_problems(config) + label_problems(config)
     if problems:
         raise ConfigError(problems)
@@ -222,7 +230,7 @@ def _early_stopping_problems(given: bool | dict[str, Any]) -> list[str]:
     problems = []
     for key, value in given.items() if isinstance(given, dict) else ():
         if key in _EARLY_STOPPING:
-            problems += misfit(f"early_stopping.{key}", value, _EARLY_STOPPING[key])
+            problems += type_problems(f"early_stopping.{key}", value, _EARLY_STOPPING[key])
         else:
             hint = nearest(key, _EARLY_STOPPING) or f"; it takes {' and '.join(_EARLY_STOPPING)}"
             problems.append(f"unknown setting early_stopping.{key}{hint}")

@@ -21,8 +21,8 @@ from ..errors import HFRecipesError, ModelError
 from ..log import is_main, log, logger
 from ..models import adapters
 from ..models.directory import quiet
-from ..models.hardware import parameters
-from ..models.heads import outputs
+from ..models.hardware import count_parameters
+from ..models.heads import compute_logits
 from .trainer import Job, assemble
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def rehearse(job: Job, finish: Callable[..., Any]) -> None:
     trainer = job.trainer
     if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:  # they wrap a model for good
         return
-    is_large = parameters(trainer.model)["total"] > LARGE or job.plan.config.base.is_quantized
+    is_large = count_parameters(trainer.model)["total"] > LARGE or job.plan.config.base.is_quantized
     try:
         with _as_before(job), tempfile.TemporaryDirectory() as path:
             model = trainer.model if is_large else _copy_of(trainer.model)
@@ -83,10 +83,10 @@ def _load(small: Job, trained: Any) -> None:
     # Adapters that cannot be merged leave no whole model; they were compared when they were saved.
     if not (plan.path / "config.json").exists():
         return
-    run_folder.begin(plan.path, plan.config, plan.info)
+    run_folder.write_start(plan.path, plan.config, plan.info)
     batch = small.trainer.data_collator([small.trainer.train_dataset[0]])
-    expected, model = outputs(trained, batch), predictor.load(plan.path).trainer.model
-    for name, values in outputs(model, batch).items():
+    expected, model = compute_logits(trained, batch), predictor.load(plan.path).trainer.model
+    for name, values in compute_logits(model, batch).items():
         difference = float((values - expected[name]).abs().max())
         if not difference <= adapters.tolerance(model, expected[name], plan.recipe):
             raise ModelError(

@@ -19,7 +19,7 @@ from ..evaluation.inference import Inference, InferenceSettings, batch_order, co
 from ..log import log
 from ..models import heads, padding, regularization
 from ..models.binding import bind_tokenizer, model_to_train, remember
-from ..models.hardware import machine
+from ..models.hardware import describe_machine
 from ..models.precision import for_checks
 from ..recipe import Recipe, trainer_name
 from . import divergence, order
@@ -59,7 +59,7 @@ def make_job(plan: Plan) -> Job:
         encoded = encode_splits(recipe, data, plan.references)
     lengths = log_lengths(encoded, data, recipe)
     limits = [*duplicates, *data.notes.values(), *no_test_split(data), *lengths, *rare_labels(recipe)]
-    plan = replace(plan, info=replace(plan.info, machine=machine(), limits=limits))
+    plan = replace(plan, info=replace(plan.info, machine=describe_machine(), limits=limits))
     return Job(plan, encoded, make_trainer(plan, arguments, encoded))
 
 
@@ -82,7 +82,7 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
     inference = Inference(trainer.model, recipe, InferenceSettings.of(plan.config.training, recipe))
     with for_checks(trainer.model, inference.settings.precision):
         make_collator = partial(collator, recipe, trainer.model)
-        trainer.data_collator = padding.check(trainer.model, recipe, make_collator, features)
+        trainer.data_collator = padding.choose_collator(trainer.model, recipe, make_collator, features)
         log_all(recipe.adapt_to_model(trainer.model.config, trainer.model))
     remember(recipe, trainer.model)
     generation.check_padding(inference, plan.data.splits["train"])
@@ -129,7 +129,7 @@ def _loss(recipe: Recipe, arguments: TrainingArguments) -> Callable[..., Any]:
     if recipe.number_scale is None:
         return loss
     _, unit = recipe.number_scale
-    return heads.in_units(loss, unit)
+    return heads.loss_in_units(loss, unit)
 
 
 def _early_stopping(config: RunConfig, arguments: TrainingArguments) -> list[TrainerCallback]:

@@ -14,7 +14,7 @@ from conftest import make_tokenizer
 
 from hfrecipes.data import cache
 from hfrecipes.data.features import encode_rows as encode
-from hfrecipes.data.sources import read
+from hfrecipes.data.sources import read_source
 from hfrecipes.registry import find, tasks
 
 TASK = """\
@@ -41,7 +41,7 @@ def _nothing_was_logged() -> None:
 def rows(tmp_path: Path) -> datasets.Dataset:
     """Rows of a file, which are cached beside it."""
     (tmp_path / "rows.csv").write_text("text,label\nabc,x\nxyz,y\n")
-    return read(str(tmp_path / "rows.csv"))["train"]
+    return read_source(str(tmp_path / "rows.csv"))["train"]
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def recipe_of(task: str = "text-classification"):
 
 
 def key_of(rows: datasets.Dataset, recipe) -> str:
-    with cache.cached(rows, recipe, "encode") as key:
+    with cache.cache_fingerprint(rows, recipe, "encode") as key:
         return key
 
 
@@ -220,9 +220,9 @@ def test_a_file_rewritten_with_the_same_size_and_time_is_read_anew(tmp_path, mon
     monkeypatch.setattr(cache, "SMALL", small)
     path = tmp_path / name
     path.write_bytes(content)
-    assert read(str(path))["train"]["text"][0] == "abc"
+    assert read_source(str(path))["train"]["text"][0] == "abc"
     rewrite(path, content.replace(b"abc", b"xyz"))
-    assert read(str(path))["train"]["text"][0] == "xyz"
+    assert read_source(str(path))["train"]["text"][0] == "xyz"
 
 
 def test_files_named_in_keywords_of_load_dataset_are_read_anew_too(tmp_path):
@@ -236,14 +236,14 @@ def test_files_named_in_keywords_of_load_dataset_are_read_anew_too(tmp_path):
         {"path": folder, "data_files": "train.csv"},
     ]
     path.write_bytes(b"text\nabc\n")
-    assert {read(source)["train"]["text"][0] for source in sources} == {"abc"}
+    assert {read_source(source)["train"]["text"][0] for source in sources} == {"abc"}
     rewrite(path, b"text\nxyz\n")
-    assert {read(source)["train"]["text"][0] for source in sources} == {"xyz"}
+    assert {read_source(source)["train"]["text"][0] for source in sources} == {"xyz"}
 
 
 def test_an_unchanged_file_is_read_from_the_cache(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("text,label\nabc,x\n")
-    first = read(str(path))["train"].cache_files
+    first = read_source(str(path))["train"].cache_files
     os.utime(path)  # only touched
-    assert read(str(path))["train"].cache_files == first
+    assert read_source(str(path))["train"].cache_files == first

@@ -13,7 +13,7 @@ import pytest
 from hfrecipes.data.checks import fingerprint
 from hfrecipes.data.columns import find_columns
 from hfrecipes.data.prepare import load_data
-from hfrecipes.data.sources import read
+from hfrecipes.data.sources import read_source
 from hfrecipes.data.splits import choose_splits, hold_out
 from hfrecipes.errors import ConfigError, DataError, NotFoundError
 from hfrecipes.tasks.text_classification import TextClassification
@@ -43,25 +43,25 @@ def test_rows_from_python_in_every_form():
     columns = {"text": [row["text"] for row in ROWS], "label": [row["label"] for row in ROWS]}
     dataset = datasets.Dataset.from_list(ROWS)
     for source in (ROWS, frame, columns, dataset, datasets.DatasetDict(train=dataset), {"train": frame}):
-        assert read(source)["train"].to_list() == ROWS
+        assert read_source(source)["train"].to_list() == ROWS
     parts = {"train": ROWS, "dev": frame, "test": dataset}
-    assert {name: len(rows) for name, rows in read(parts).items()} == {"train": 40, "dev": 40, "test": 40}
+    assert {name: len(rows) for name, rows in read_source(parts).items()} == {"train": 40, "dev": 40, "test": 40}
 
 
 def test_a_frame_with_gaps_gives_missing_cells_not_nan():
-    rows = read(pd.DataFrame({"text": ["a", None], "label": ["x", float("nan")]}))["train"]
+    rows = read_source(pd.DataFrame({"text": ["a", None], "label": ["x", float("nan")]}))["train"]
     assert rows.to_list() == [{"text": "a", "label": "x"}, {"text": None, "label": None}]
 
 
 @pytest.mark.parametrize("source", [3, [], ["a"], iter(ROWS)])
 def test_what_is_no_dataset_is_refused_with_what_would_be(source):
     with pytest.raises(DataError, match="expected a Hub id, a file"):
-        read(source)
+        read_source(source)
 
 
 def test_a_streamed_dataset_is_refused():
     with pytest.raises(DataError, match="streaming"):
-        read(datasets.Dataset.from_list(ROWS).to_iterable_dataset())
+        read_source(datasets.Dataset.from_list(ROWS).to_iterable_dataset())
 
 
 def test_a_folder_of_splits_under_their_usual_names(tmp_path: Path):
@@ -73,7 +73,7 @@ def test_a_folder_of_splits_under_their_usual_names(tmp_path: Path):
             (tmp_path / name).write_text(
                 "\n".join(separator.join(row.values()) for row in [{"text": "text", "label": "label"}, *ROWS])
             )
-    assert {name: len(rows) for name, rows in read(str(tmp_path)).items()} == {
+    assert {name: len(rows) for name, rows in read_source(str(tmp_path)).items()} == {
         "train": 40,
         "validation": 40,
         "test": 40,
@@ -85,24 +85,26 @@ def test_globs_urls_saved_datasets_and_files_by_split(tmp_path: Path):
     frame.to_parquet(tmp_path / "train-00000-of-00002.parquet")
     frame.to_parquet(tmp_path / "train-00001-of-00002.parquet")
     frame.to_csv(tmp_path / "held.csv", index=False)
-    assert len(read(str(tmp_path / "train-*.parquet"))["train"]) == 80
-    assert len(read({"train": str(tmp_path / "held.csv"), "test": str(tmp_path / "train-*.parquet")})["test"]) == 80
-    assert len(read(f"file://{tmp_path}/held.csv")["train"]) == 40
+    assert len(read_source(str(tmp_path / "train-*.parquet"))["train"]) == 80
+    assert (
+        len(read_source({"train": str(tmp_path / "held.csv"), "test": str(tmp_path / "train-*.parquet")})["test"]) == 80
+    )
+    assert len(read_source(f"file://{tmp_path}/held.csv")["train"]) == 40
     datasets.DatasetDict(train=datasets.Dataset.from_list(ROWS)).save_to_disk(str(tmp_path / "saved"))
-    assert len(read(str(tmp_path / "saved"))["train"]) == 40
-    assert len(read({"path": "csv", "data_files": str(tmp_path / "held.csv")})["train"]) == 40
+    assert len(read_source(str(tmp_path / "saved"))["train"]) == 40
+    assert len(read_source({"path": "csv", "data_files": str(tmp_path / "held.csv")})["train"]) == 40
 
 
 def test_sources_that_are_not_there_are_named(tmp_path: Path):
     for source in ("data/none.csv", "./folder", str(tmp_path / "none")):
         with pytest.raises(NotFoundError, match="no file or folder"):
-            read(source)
+            read_source(source)
     with pytest.raises(NotFoundError, match="no data file"):
-        read(str(tmp_path))
+        read_source(str(tmp_path))
     with pytest.raises(NotFoundError, match="loading it from the Hub failed"):
-        read("nobody/nothing")
+        read_source("nobody/nothing")
     with pytest.raises(ConfigError, match="did you mean revision"):
-        read({"path": "nobody/nothing", "revison": "x"})
+        read_source({"path": "nobody/nothing", "revison": "x"})
 
 
 # --- splits ------------------------------------------------------------------------------------------------------

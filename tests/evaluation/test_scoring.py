@@ -58,9 +58,9 @@ def test_rows_that_share_a_group_tell_less_than_others():
     right = [place // 10 % 2 == 0 for place in range(100)]
     groups = [place // 10 for place in range(100)]
     low, high = accuracy(right, groups=groups).ci95
-    assert (low, high) == pytest.approx(_uncertainty.of_share(0.5, 10), abs=0.02)
+    assert (low, high) == pytest.approx(_uncertainty.share_interval(0.5, 10), abs=0.02)
     low, high = accuracy([True] * 100, groups=groups).ci95
-    assert (low, high) == pytest.approx(_uncertainty.of_share(1.0, 10)), "they may all be right together"
+    assert (low, high) == pytest.approx(_uncertainty.share_interval(1.0, 10)), "they may all be right together"
     one_large = [0] * 90 + list(range(1, 11))
     assert accuracy([True] * 100, groups=one_large).ci95[0] < 0.3, "most rows are of one group"
 
@@ -71,7 +71,7 @@ def test_groups_are_those_of_the_rows_that_are_scored():
     references[:20] = [None] * 20
     recipe = find("multiple-choice")()
     found = scoring.scores(recipe, predictions, references, seed=0, groups=groups)["accuracy"]
-    assert found.ci95 == pytest.approx(_uncertainty.of_share(1.0, 1))
+    assert found.ci95 == pytest.approx(_uncertainty.share_interval(1.0, 1))
 
 
 def perfect(task: str, rows: int) -> tuple[hfrecipes.Recipe, list[dict], list]:
@@ -130,12 +130,12 @@ def test_a_score_of_some_of_the_rows_has_the_interval_of_those():
     recipe = find("question-answering")(version_2_with_negative=True, characters=False)
     references = [["the mill"]] * 95 + [[]] * 5
     found = scoring.scores(recipe, [{"answer": "the mill"}] * 95 + [{"answer": ""}] * 5, references, seed=0)
-    assert found["NoAns_exact"].ci95 == pytest.approx([100 * edge for edge in _uncertainty.of_share(1, 5)])
-    assert found["HasAns_f1"].ci95 == pytest.approx([100 * edge for edge in _uncertainty.of_share(1, 95)])
+    assert found["NoAns_exact"].ci95 == pytest.approx([100 * edge for edge in _uncertainty.share_interval(1, 5)])
+    assert found["HasAns_f1"].ci95 == pytest.approx([100 * edge for edge in _uncertainty.share_interval(1, 95)])
     recipe, predictions, references = perfect("token-classification", 6)
     nothing = ["O", "O"]
     found = scoring.scores(recipe, [*predictions, *[{"tags": nothing}] * 60], [*references, *[nothing] * 60], seed=0)
-    assert found["f1"].ci95 == pytest.approx(_uncertainty.of_share(1, 6)), "60 sentences have no entity"
+    assert found["f1"].ci95 == pytest.approx(_uncertainty.share_interval(1, 6)), "60 sentences have no entity"
     assert found["accuracy"].ci95[0] > 0.9
 
 
@@ -143,7 +143,7 @@ def test_words_of_one_sentence_are_resampled_together():
     recipe, _, references = perfect("token-classification", 40)
     predictions = [{"tags": tags if row % 2 else ["I-x", "O", "O", "B-x"]} for row, tags in enumerate(references)]
     low, high = scoring.scores(recipe, predictions, references, seed=0)["accuracy"].ci95
-    assert (low, high) == pytest.approx(_uncertainty.of_share(0.5, 40), abs=0.01)
+    assert (low, high) == pytest.approx(_uncertainty.share_interval(0.5, 40), abs=0.01)
 
 
 @pytest.mark.parametrize("task", tasks())
@@ -184,7 +184,7 @@ def test_a_metric_that_the_user_names_is_resampled_by_group_too():
     recipe.measure = lambda *_: lambda weights: {}
     groups = [place // 10 for place in range(40)]
     found = scoring.scores(recipe, predictions, references, seed=0, others=["accuracy"], groups=groups)["accuracy"]
-    assert found.ci95 == pytest.approx(_uncertainty.of_share(1.0, 4))
+    assert found.ci95 == pytest.approx(_uncertainty.share_interval(1.0, 4))
 
 
 @pytest.mark.parametrize(("rows", "is_better"), [(4, False), (8, True)])

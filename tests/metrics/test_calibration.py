@@ -81,8 +81,8 @@ def test_the_temperature_that_made_the_logits_is_found(true, is_multi_label):
         reference = (generator.random(logits.shape) < 1 / (1 + np.exp(-logits))).astype(int)
     else:
         reference = (logits + generator.gumbel(size=logits.shape)).argmax(1)
-    shares = calibration.sharpened(
-        calibration.sharpened(np.full((1, 4), 0.25), 1.0, several=is_multi_label), 1.0, several=is_multi_label
+    shares = calibration.apply_temperature(
+        calibration.apply_temperature(np.full((1, 4), 0.25), 1.0, several=is_multi_label), 1.0, several=is_multi_label
     )
     assert shares == pytest.approx(0.25)
     stretched = logits * true

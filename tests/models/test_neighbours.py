@@ -114,7 +114,7 @@ def test_a_model_that_gives_another_output_each_time_is_refused(quick, tmp_path)
     recipe.tokenizer = trainer.processing_class
     trainer.model.classifier.register_forward_hook(lambda module, inputs, output: output + torch.rand_like(output))
     with pytest.raises(ModelError, match=r"gives a row a different output beside a longer row .* of another type"):
-        padding.check(trainer.model, recipe, lambda: trainer.data_collator, [trainer.train_dataset])
+        padding.choose_collator(trainer.model, recipe, lambda: trainer.data_collator, [trainer.train_dataset])
 
 
 @pytest.mark.parametrize("family", ["ibert", "lilt", "markuplm", "roberta"])

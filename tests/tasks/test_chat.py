@@ -14,7 +14,7 @@ from conftest import make_pieces, save_llama
 
 import hfrecipes
 from hfrecipes.cli import main
-from hfrecipes.data.shapes.dialogues import messages, shortened, wrong_order
+from hfrecipes.data.shapes.dialogues import messages, shortened_dialogues, wrong_order
 from hfrecipes.errors import ConfigError, DataError
 from hfrecipes.tasks.chat import Chat
 
@@ -331,11 +331,11 @@ def test_a_dialogue_of_which_nothing_fits_is_left_out_of_training_and_said(tiny_
 
 
 def test_exchanges_are_dropped_from_the_front():
-    left = shortened(said("a", "b", "c", "d", "e", system="s"))
+    left = shortened_dialogues(said("a", "b", "c", "d", "e", system="s"))
     assert ["".join(turn["content"] for turn in one) for one in left] == ["sabcde", "scde", "se"]
-    assert shortened(said("a", "b")) == [said("a", "b")]
+    assert shortened_dialogues(said("a", "b")) == [said("a", "b")]
     tools = [{"role": role, "content": role[0]} for role in ("user", "assistant", "tool", "assistant", "user")]
-    assert [[turn["role"] for turn in one] for one in shortened(tools)][1:] == [["user"]]
+    assert [[turn["role"] for turn in one] for one in shortened_dialogues(tools)][1:] == [["user"]]
 
 
 # --- packing ---------------------------------------------------------------------------------------------------------

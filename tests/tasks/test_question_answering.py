@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hfrecipes
-from hfrecipes.data.shapes.answers import locate
+from hfrecipes.data.shapes.answers import find_answer
 from hfrecipes.errors import ConfigError, DataError
 from hfrecipes.evaluation.scoring import score
 from hfrecipes.metrics import _squad
@@ -222,7 +222,7 @@ def test_calibrated_predictions_are_those_of_the_threshold_whatever_was_decided_
     ],
 )
 def test_a_wrong_start_is_corrected_only_where_the_answer_is_certain(context, text, start, found):
-    assert locate(context, text, start) == found
+    assert find_answer(context, text, start) == found
 
 
 def fault(rows: list[dict], **settings) -> str:

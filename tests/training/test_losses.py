@@ -179,7 +179,7 @@ def loss_of_bounds(logits, positions, opens, closes, whole, smoothing, tokens_af
     for side, target in zip(logits, positions[known].T, strict=True):
         masked = side[known].float().masked_fill(padding, -torch.inf)
         total = total + losses.cross_entropy(masked, target, smoothing, among).sum() / 2
-    return losses.over_batch(total, known.sum().clamp(min=1), whole)
+    return losses.mean_over_batch(total, known.sum().clamp(min=1), whole)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -262,7 +262,7 @@ def test_the_loss_of_choices_equals_that_of_labels_which_carry_the_number_of_cho
         is_choice = torch.arange(5) < most[:, None]
         each = losses.cross_entropy(logits[known].masked_fill(~is_choice, -torch.inf), right, smoothing, is_choice)
         for whole in (None, torch.tensor(9)):
-            expected = losses.over_batch(each.sum(), max(int(known.sum()), 1), whole)
+            expected = losses.mean_over_batch(each.sum(), max(int(known.sum()), 1), whole)
             result = losses.choice_loss(
                 logits,
                 labels,

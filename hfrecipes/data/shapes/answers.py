@@ -12,14 +12,17 @@ import numpy as np
 from ...errors import DataError
 from ...metrics._squad import CJK
 from ...recipe import Batch, Row
-from .cells import spelled, whole
+from .cells import parse_list, whole_number
 
 NEAR = 20  # characters by which answer_start may be wrong and still tells which of several occurrences is meant
-TEXTS, STARTS = ("answer", "answer_text", "答案"), ("answer_start", "start", "start_position", "span_start")
+TEXT_COLUMNS, START_COLUMNS = (
+    ("answer", "answer_text", "答案"),
+    ("answer_start", "start", "start_position", "span_start"),
+)
 _CONTEXTS, _QUESTIONS = ("context", "context_text", "passage", "paragraph"), ("question", "query_text", "query")
 _IDS = ("id", "query_id", "qid", "question_id")
 _LETTER = rf"[^\W{CJK}]"
-UNKNOWN = -1  # token index of an answer that the loss ignores
+UNKNOWN_TOKEN = -1  # token index of an answer that the loss ignores
 
 
 # --- where an answer is ----------------------------------------------------------------------------------------------
@@ -38,13 +41,13 @@ def pairs(cell: Row) -> list[tuple[str, int]]:
 def first_span(context: str, cell: Row) -> tuple[int, int] | None:
     """Characters of the first answer that is found in the context."""
     for text, start in pairs(cell):
-        span = locate(context, text or "", start)
+        span = find_answer(context, text or "", start)
         if span is not None:
             return span
     return None
 
 
-def locate(context: str, text: str, start: int) -> tuple[int, int] | None:
+def find_answer(context: str, text: str, start: int) -> tuple[int, int] | None:
     """Characters of an answer in its context: at `start`, near it, or at its only occurrence.
 
     Elsewhere than at `start` its blanks may differ in number, and it must be whole words unless it is near.
@@ -84,7 +87,7 @@ def _spans(pattern: str, text: str) -> list[tuple[int, int]]:
     return [match.span() for match in re.finditer(pattern, text)]
 
 
-def target(
+def token_span(
     span: tuple[int, int] | None, starts: np.ndarray, ends: np.ndarray, *, opens: bool, closes: bool
 ) -> tuple[int, int] | None:
     """First and last of the window's tokens that the answer covers.
@@ -107,7 +110,7 @@ def target(
     first = int(np.searchsorted(ends, span[0], side="right"))
     last = int(np.searchsorted(starts, span[1], side="left")) - 1
     if first > last:
-        return UNKNOWN, UNKNOWN
+        return UNKNOWN_TOKEN, UNKNOWN_TOKEN
     return first, last
 
 
@@ -165,11 +168,11 @@ def _question_rows(paragraphs: Iterable[Row]) -> Batch:
             rows["id"].append(str(_first_cell(question, _IDS) or ""))
             rows["question"].append(_required(question, _QUESTIONS))
             rows["context"].append(context)
-            answers = _first_cell(question, ("answers", *TEXTS))
+            answers = _first_cell(question, ("answers", *TEXT_COLUMNS))
             # SQuAD 2.0 may give plausible answers beside `is_impossible`.
             if question.get("is_impossible"):
                 answers = []
-            rows["answers"].append(as_lists(answers, _first_cell(question, STARTS)))
+            rows["answers"].append(as_lists(answers, _first_cell(question, START_COLUMNS)))
     return rows
 
 
@@ -225,7 +228,7 @@ def as_lists(cell: Any, start: Any = None) -> Row | None:
 def _unquoted(text: str) -> Any:
     """The answers that a text spells; the text itself if it is a plain answer."""
     try:
-        value = spelled(text)
+        value = parse_list(text)
     except DataError:
         # A plain answer may well start with a bracket, and hardly with a brace.
         if text.lstrip().startswith("["):
@@ -239,7 +242,7 @@ def _unquoted(text: str) -> Any:
 def _texts_and_starts(cell: Any, start: Any) -> Iterator[tuple[Any, Any]]:
     """Text and start of each answer, as they are in the data."""
     if isinstance(cell, dict):
-        texts, starts = _required(cell, ("text",), none=True), _first_cell(cell, STARTS)
+        texts, starts = _required(cell, ("text",), none=True), _first_cell(cell, START_COLUMNS)
         if not isinstance(texts, list):
             texts, starts = [texts] if str(texts or "").strip() else [], [starts]
         starts = list(starts or [])
@@ -282,7 +285,7 @@ def _text(text: Any) -> str | None:
 def _start(start: Any) -> int:
     """Index of the first character; -1 if it is unknown."""
     try:
-        number = whole(start)
+        number = whole_number(start)
     except (TypeError, ValueError):
         raise DataError(f"answer_start is {str(start)[:40]!r}, expected a number of characters") from None
     return -1 if number is None else max(-1, number)
@@ -303,11 +306,11 @@ def column_normalizer(columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | 
         return partial(from_articles, paragraphs=names["paragraphs"])
     if "qas" in names:
         return partial(from_paragraphs, qas=names["qas"])
-    answers = _first_column(names, ("answers", *TEXTS))
+    answers = _first_column(names, ("answers", *TEXT_COLUMNS))
     impossible = names.get("is_impossible")
     if answers is None or (are_lists(columns[answers]) and impossible is None):
         return None
-    start = _first_column(names, STARTS)
+    start = _first_column(names, START_COLUMNS)
     return partial(from_flat, answers=answers, start=start, impossible=impossible)
 
 

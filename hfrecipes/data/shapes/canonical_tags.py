@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .tags import LETTERS, OUTSIDE, split
+from .tags import LETTERS, OUTSIDE, split_tag
 
 # Letter of an entity of one word, in the schemes that have no S for it.
 SINGLE_WORD = {"BIO": "B", "IOB1": "I"}
@@ -26,7 +26,7 @@ def canonical_tags(tags: Iterable[str], scheme: str | None) -> list[str]:
     letters = LETTERS.get(scheme or "", {})
     canonical = []
     for tag in tags:
-        prefix, entity_type = split(tag)
+        prefix, entity_type = split_tag(tag)
         if tag == OUTSIDE:
             canonical.append(tag)
         elif prefix in letters:

@@ -14,7 +14,7 @@ _LOOKS_LIKE_A_LIST = re.compile(r"""\s*(\[\S|array\(|\{\s*["'])""")
 _NO_COMMA = re.compile(r"""["']\s+["']""")
 
 
-def spelled(text: str) -> Any:
+def parse_list(text: str) -> Any:
     """The list or dict that a text spells in JSON or Python, as in a csv file made from a DataFrame; else None.
 
     Raises:
@@ -36,7 +36,7 @@ def spelled(text: str) -> Any:
     raise DataError(f"a cell holds {text[:60]!r}, which is not a list: save the rows as jsonl or parquet")
 
 
-def whole(cell: Any) -> int | None:
+def whole_number(cell: Any) -> int | None:
     """The whole number in a cell; None for an empty cell.
 
     Raises:
@@ -55,7 +55,7 @@ def whole(cell: Any) -> int | None:
     return int(number)
 
 
-def below(asked: Any, about: Any) -> str | None:
+def join_request(asked: Any, about: Any) -> str | None:
     """A request and, if there is one, the text that it is about, as one text; None for no request."""
     if asked is None or not str(asked).strip():
         return None

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ...errors import DataError
 from ...recipe import Batch, Row
-from .cells import spelled, whole
+from .cells import parse_list, whole_number
 
 LETTERS = "ABCDEFGHIJ"
 Form = Literal["from_0", "from_1", "letter", "text"]
@@ -36,7 +36,7 @@ def is_missing(label: Any) -> bool:
     return label is None or str(label).strip() in ("", "-1", "-1.0", "nan")
 
 
-def place_of(label: Any, choices: list[str], form: str) -> int | None:
+def index_of(label: Any, choices: list[str], form: str) -> int | None:
     """Index of the choice that a label of this form means; None if it means none, or more than one.
 
     Example:
@@ -45,7 +45,7 @@ def place_of(label: Any, choices: list[str], form: str) -> int | None:
     """
     if form == "text":
         return _index_of_text(str(label).strip(), choices)
-    index = number_of(label)
+    index = whole_number_of(label)
     if form == "letter":
         letter = str(label).strip().strip("(). ").upper()
         # An empty text would be found at index 0.
@@ -63,10 +63,10 @@ def _index_of_text(text: str, choices: list[str]) -> int | None:
     return texts.index(text) if texts.count(text) == 1 else None
 
 
-def number_of(value: Any) -> int | None:
+def whole_number_of(value: Any) -> int | None:
     """Whole number in a cell, as 2, 2.0 or "2"; None for anything else."""
     try:
-        return whole(value)
+        return whole_number(value)
     except (TypeError, ValueError):
         return None
 
@@ -74,7 +74,7 @@ def number_of(value: Any) -> int | None:
 # --- published shapes ------------------------------------------------------------------------------------------------
 
 
-def reshaper(
+def column_normalizer(
     columns: Mapping[str, Any], choices: Sequence[str], labels: Sequence[str]
 ) -> Callable[[Batch], Batch] | None:
     """Function that makes a list of texts of the choices; None if they are such a list already, or none are found.
@@ -171,7 +171,7 @@ def _name_and_text(choice: Any) -> tuple[str, Any]:
 
 
 def _spelled_choices(text: str) -> Any:
-    choices = spelled(text)
+    choices = parse_list(text)
     if choices is None:
         raise DataError(f"choices holds {text[:60]!r}, expected a list of choices")
     return choices
@@ -247,8 +247,8 @@ def infer_form(labelled: list[tuple[Any, list[str]]]) -> tuple[Form, str]:
     first_is_right = False
     for label, choices in labelled:
         for form in FORMS:
-            counts[form] += place_of(label, choices, form) is not None
-        first_is_right |= place_of(label, choices, "from_0") == 0
+            counts[form] += index_of(label, choices, form) is not None
+        first_is_right |= index_of(label, choices, "from_0") == 0
     # Of several forms that fit equally well, the first one is taken.
     best = max(FORMS, key=counts.__getitem__)
     # Labels that count from 1 look like this too, if the last choice is never the right one.

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...errors import DataError
 from ...recipe import Batch, Row
-from .cells import below, spelled
+from .cells import join_request, parse_list
 
 Messages = list[Row]
 # The role of each name that data uses, as chat templates know it.
@@ -36,12 +36,12 @@ NOBODY = "nobody"  # role of a turn whose role is unknown; no template has it, s
 # Keys of a turn.
 _ROLE, _CONTENT = ("role", "from", "speaker", "author"), ("content", "value", "text", "message", "utterance")
 # Columns of turns, of requests and of replies.
-TURNS = ("conversations", "conversation", "dialogue", "dialog", "dialogs", "turns", "chat", "对话")
-ASKED = ("instruction", "question", "query", "input", "user", "human", "text", "问题", "提问", "指令")
-REPLY = ("response", "output", "answer", "reply", "assistant", "gpt", "chosen", "回答", "回复", "输出")
+TURN_COLUMNS = ("conversations", "conversation", "dialogue", "dialog", "dialogs", "turns", "chat", "对话")
+REQUEST_COLUMNS = ("instruction", "question", "query", "input", "user", "human", "text", "问题", "提问", "指令")
+REPLY_COLUMNS = ("response", "output", "answer", "reply", "assistant", "gpt", "chosen", "回答", "回复", "输出")
 
 
-def reshaper(columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
+def column_normalizer(columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
     """Function that makes `messages` of the columns; None if no column could be turns.
 
     A column of turns (`messages`, ShareGPT's `conversations`, a list of texts), or one of requests and one of replies
@@ -55,10 +55,10 @@ def reshaper(columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         raise DataError(
             'each row holds one turn, expected a dialogue per row: {"messages": [{"role": …, "content": …}, …]}'
         )
-    turns = _first_column(by_name, ("messages", *TURNS))
+    turns = _first_column(by_name, ("messages", *TURN_COLUMNS))
     if turns is not None:
         return partial(_from_turns, turns=turns, system=by_name.get("system"))
-    asked = _first_column(by_name, ("prompt", *ASKED))
+    asked = _first_column(by_name, ("prompt", *REQUEST_COLUMNS))
     if asked is None:
         return None
     # Alpaca's `input` is the text that the instruction is about; without an instruction it is the request itself.
@@ -66,7 +66,7 @@ def reshaper(columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
     return partial(
         _from_pairs,
         asked=asked,
-        reply=_first_column(by_name, ("completion", *REPLY)),
+        reply=_first_column(by_name, ("completion", *REPLY_COLUMNS)),
         more=_first_column(others, ("input", "context")),
         system=by_name.get("system"),
         history=by_name.get("history"),
@@ -96,7 +96,7 @@ def _listed(cell: Any) -> Any:
     if not isinstance(cell, str):
         return cell
     try:
-        turns = spelled(cell)
+        turns = parse_list(cell)
     except DataError:
         # A plain request may look like a list.
         return cell
@@ -121,7 +121,7 @@ def _from_pairs(
 def _dialogue(asked: Any, reply: Any, more: Any, system: Any, history: Any) -> Messages:
     """Messages of a row: the system message, earlier turns, the request and its reply."""
     # A list holds the turns up to the request, and leaves nothing for `more` to be about.
-    request = asked if isinstance(asked, list) else below(asked, more)
+    request = asked if isinstance(asked, list) else join_request(asked, more)
     turns = [*_earlier_turns(_listed(history)), *messages(request), *messages(reply, "assistant")]
     return _with_system(system, turns)
 
@@ -233,7 +233,7 @@ def _wrong_pair(pairs: list[tuple[str, str]]) -> str | None:
     return None
 
 
-def replies(dialogue: Messages) -> list[int]:
+def reply_indices(dialogue: Messages) -> list[int]:
     """Indices of the assistant's turns."""
     return [index for index, turn in enumerate(dialogue) if turn["role"] == "assistant"]
 
@@ -245,13 +245,13 @@ def before_last_reply(dialogue: Messages, *, scored: bool) -> Messages:
         dialogue: With or without a reply to the last request.
         scored: Whether the answer is compared with the last reply: what the user says after it is left out.
     """
-    indices = replies(dialogue)
+    indices = reply_indices(dialogue)
     if indices and (scored or indices[-1] == len(dialogue) - 1):
         return dialogue[: indices[-1]]
     return dialogue
 
 
-def shortened(dialogue: Messages) -> list[Messages]:
+def shortened_dialogues(dialogue: Messages) -> list[Messages]:
     """The dialogue, then the dialogue without its first exchange, without its first two, and so on.
 
     The system message stays in all of them.

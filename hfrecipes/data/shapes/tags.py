@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ...errors import DataError
 from ...recipe import Batch, Row
-from .cells import spelled, whole
+from .cells import parse_list, whole_number
 
 Scheme = Literal["BIO", "IOB1", "BIOES", "BILOU", "BMES", "none"]
 OUTSIDE = "O"
@@ -29,7 +29,7 @@ _START, _END, _LABEL = ("start", "start_offset", "begin"), ("end", "end_offset")
 # --- tags and schemes ------------------------------------------------------------------------------------------------
 
 
-def split(tag: str) -> tuple[str, str]:
+def split_tag(tag: str) -> tuple[str, str]:
     """Prefix and type; an empty prefix for O and for tags without a scheme.
 
     Example:
@@ -53,7 +53,7 @@ def scheme_of(counts: Mapping[str, int], sentences: list[list[str]]) -> Scheme:
         return "none"
     prefixes = set()
     for tag in inside:
-        prefixes.add(split(tag)[0])
+        prefixes.add(split_tag(tag)[0])
     # Letters that a single scheme has decide; B and I alone are both BIO and IOB1.
     if "M" in prefixes:
         return "BMES"
@@ -69,14 +69,14 @@ def scheme_of(counts: Mapping[str, int], sentences: list[list[str]]) -> Scheme:
 def _are_bare_prefixes(tags: Mapping[str, int]) -> bool:
     """Whether all tags are prefixes without a type, one of them B."""
     # Without a B, tags such as S and E may well be something else.
-    return "B" in tags and all(split(tag) == (tag, ANY) for tag in tags)
+    return "B" in tags and all(split_tag(tag) == (tag, ANY) for tag in tags)
 
 
 def _typed_words(counts: Mapping[str, int]) -> int:
     """Number of words whose tag has a prefix and a type."""
     words = 0
     for tag, count in counts.items():
-        prefix, entity_type = split(tag)
+        prefix, entity_type = split_tag(tag)
         if prefix and entity_type != ANY:
             words += count
     return words
@@ -92,7 +92,7 @@ def violations(tags: Sequence[str], scheme: str) -> int:
     letters, broken, before = LETTERS[scheme], 0, ("", OUTSIDE)
     # The end of the sentence is a tag outside, which may leave an entity of BIOES without its end.
     for tag in [*tags, OUTSIDE]:
-        prefix, entity_type = split(tag)
+        prefix, entity_type = split_tag(tag)
         now = (letters.get(prefix, prefix), entity_type)
         is_open, continues = before[0] in ("B", "I"), now[0] in ("I", "E")
         fits = is_open and before[1] == entity_type
@@ -111,13 +111,13 @@ def _all_violations(sentences: list[list[str]], scheme: str) -> int:
     return sum(violations(tags, scheme) for tags in sentences)
 
 
-def ordered(tags: set[str], scheme: str) -> list[str]:
+def ordered_tags(tags: set[str], scheme: str) -> list[str]:
     """O first, then type by type; each type with all the prefixes that any type has, for rows yet unseen."""
     if scheme == "none":
         return sorted(tags)
     prefixes, types, all_underscores = set(), set(), True
     for tag in tags - {OUTSIDE}:
-        prefix, entity_type = split(tag)
+        prefix, entity_type = split_tag(tag)
         if prefix:
             prefixes.add(prefix)
             types.add(entity_type)
@@ -206,7 +206,7 @@ def from_cells(batch: Batch, lists: list[str], text: str | None = None) -> Batch
 
 
 def _listed(cell: Any) -> list[Any] | None:
-    value = spelled(cell) if isinstance(cell, str) else cell
+    value = parse_list(cell) if isinstance(cell, str) else cell
     if isinstance(value, list):
         return [None if item is None else str(item) for item in value]
     return None if cell is None else cell.split()
@@ -216,7 +216,7 @@ def _entity(span: Any) -> Row:
     """Start, end and label of a span as published: under one of their usual names each, or as a list of the three."""
     start_cell, end_cell, label = _span_cells(span)
     try:
-        start, end = whole(start_cell), whole(end_cell)
+        start, end = whole_number(start_cell), whole_number(end_cell)
     except (TypeError, ValueError):
         start = end = None
     if start is None or end is None:

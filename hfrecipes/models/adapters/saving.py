@@ -15,9 +15,9 @@ from ...recipe import Recipe
 from ...run_folder import CARD, write_recipe
 from ...settings import ModelSettings
 from ..directory import ADAPTER, CONFIG, as_model_error, quiet, save_tokenizer
-from ..hardware import rounding
-from ..heads import bring_body_to, compute_in_float32, outputs, scale_of
-from ..loading import fit_vocabulary
+from ..hardware import rounding_tolerance
+from ..heads import compute_in_float32, compute_logits, convert_body, scale_of
+from ..loading import add_token_embeddings
 
 if TYPE_CHECKING:
     import torch
@@ -102,11 +102,11 @@ def load(base: ModelSettings, recipe: Recipe, path: Path) -> PreTrainedModel:
         config = transformers.AutoConfig.from_pretrained(path / CONFIG)
         config.vocab_size = transformers.AutoConfig.from_pretrained(name, **shared).vocab_size
         model = auto_class.from_pretrained(name, config=config, dtype=dtype, ignore_mismatched_sizes=True, **shared)
-        fit_vocabulary(model, recipe.tokenizer)
+        add_token_embeddings(model, recipe.tokenizer)
         if model.can_generate():
             model.generation_config = transformers.GenerationConfig.from_pretrained(path / CONFIG)
         if "dtype" in base.keywords and not base.is_quantized:
-            bring_body_to(model, config.dtype)
+            convert_body(model, config.dtype)
             compute_in_float32(model)
         return merge(PeftModel.from_pretrained(model, path))
 
@@ -148,7 +148,7 @@ def logits(model: Any, batch: Mapping[str, Any]) -> torch.Tensor:
     """All logits of a batch as one flat tensor, without dropout, on the CPU."""
     import torch
 
-    return torch.cat([values.flatten() for values in outputs(model, batch).values()])
+    return torch.cat([values.flatten() for values in compute_logits(model, batch).values()])
 
 
 def tolerance(model: Any, expected: torch.Tensor, recipe: Recipe) -> float:
@@ -162,7 +162,7 @@ def tolerance(model: Any, expected: torch.Tensor, recipe: Recipe) -> float:
     largest = scale_of(expected, recipe.number_scale)
     if recipe.number_scale is None:
         largest = max(FLOOR, largest)
-    return rounding(model) * largest
+    return rounding_tolerance(model) * largest
 
 
 def check_saved(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 
-from ...config import misfit
+from ...config import type_problems
 from ...errors import nearest
 from ...recipe import Recipe
 from ...settings import PROMPTS, AdapterSettings
@@ -80,7 +80,7 @@ def problems(settings: AdapterSettings | None, recipe: type[Recipe]) -> list[str
             sentences.append(f"lora.{key}: leave it out, it is filled in or does not go with what is saved")
         # Types with Literal are unions with values that PEFT itself checks, and names best.
         elif "Literal" not in str(types[key]):
-            sentences += misfit(f"lora.{key}", value, types[key])
+            sentences += type_problems(f"lora.{key}", value, types[key])
     return sentences
 
 
