@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,9 +13,7 @@ from .. import losses
 from ..data.shapes.labels import as_number, is_missing
 from ..errors import ConfigError
 from ..recipe import HIGHER, LOWER, Finding, Measure, Metric, Row, detail
-
-if TYPE_CHECKING:
-    from .text_classification import TextClassification
+from ._named_labels import LabelOptions
 
 
 class NumberLabels:
@@ -35,7 +33,7 @@ class NumberLabels:
         "mse": detail(LOWER),
     }
 
-    def __init__(self, recipe: TextClassification) -> None:
+    def __init__(self, recipe: LabelOptions) -> None:
         self.recipe = recipe
 
     def infer_labels(self, values: list[Any]) -> str:
