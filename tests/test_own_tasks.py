@@ -231,8 +231,8 @@ FAULTS = {
         checks.card_snippets_run,
         "card: usage raises AttributeError",
     ),
-    "a mean": ([MEAN], checks.accumulation_changes_nothing, "let the loss be losses.over_batch("),
-    "a mean of one row": ([MEAN], checks.eight_rows_are_eight_times_one, "as losses.over_batch does"),
+    "a mean": ([MEAN], checks.accumulation_changes_nothing, "let the loss be losses.mean_over_batch("),
+    "a mean of one row": ([MEAN], checks.eight_rows_are_eight_times_one, "as losses.mean_over_batch does"),
     "a count of steps": (
         [COUNTER, USES_COUNTER],
         checks.resuming_changes_nothing,

@@ -323,7 +323,7 @@ def accumulation_changes_nothing(trial: Trial) -> Problems:
     if not difference < 1e-3:
         yield (
             f"8 rows at once and 4 times 2 rows learn otherwise, by {difference:.2%} of what is learnt: let the loss "
-            "be losses.over_batch(sum of the losses, number of items, num_items_in_batch), not a mean"
+            "be losses.mean_over_batch(sum of the losses, number of items, num_items_in_batch), not a mean"
         )
 
 
@@ -338,7 +338,7 @@ def eight_rows_are_eight_times_one(trial: Trial) -> Problems:
         difference = float((whole - single).abs().max())
         yield (
             f"8 rows at once and 8 times 1 row learn otherwise, a weight differs by {difference:.2g}: leave padding "
-            "out of the loss, and divide by num_items_in_batch as losses.over_batch does"
+            "out of the loss, and divide by num_items_in_batch as losses.mean_over_batch does"
         )
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 SHOWN, WIDTH = 3, 200  # texts that are printed after training, and characters of each
-FEWEST = 100  # rows of train that are scored, where it has as many
+MIN_ROWS = 100  # rows of train that are scored, where it has as many
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,10 @@ def _calibrated(recipe: Recipe, predicted: Predicted) -> Predicted:
 
 
 def _predict_some_of_train(inference: Inference, data: Data) -> Predicted:
-    """Predictions of as many training rows as validation has, `FEWEST` at least, drawn with the seed."""
+    """Predictions of as many training rows as validation has, `MIN_ROWS` at least, drawn with the seed."""
     recipe, rows = inference.recipe, data.splits["train"]
     groups = _groups(data, "train", recipe)
-    size = max(len(data.splits.get("validation", rows)), FEWEST)
+    size = max(len(data.splits.get("validation", rows)), MIN_ROWS)
     if len(rows) > size:
         drawn = sorted(np.random.default_rng(inference.settings.seed).permutation(len(rows))[:size].tolist())
         log(f"train scores are over {size} rows drawn with the seed")

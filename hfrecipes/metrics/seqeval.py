@@ -8,9 +8,8 @@ import datasets
 import evaluate
 from seqeval.metrics import accuracy_score, classification_report
 
-# Absolute imports, since `evaluate.load` runs a copy of this file outside the package.
-from hfrecipes.data.shapes.canonical_tags import canonical_tags, fit_length
-from hfrecipes.data.shapes.tags import scheme_of
+# An absolute import, since `evaluate.load` runs a copy of this file outside the package.
+from hfrecipes.metrics._schemes import canonical_tags, fit_length, scheme_of
 
 # Name of each score in the public module, and in seqeval's report.
 _REPORTED = {"precision": "precision", "recall": "recall", "f1": "f1-score", "number": "support"}

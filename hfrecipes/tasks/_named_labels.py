@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -13,6 +13,21 @@ from ..data.shapes.labels import as_number, is_missing, label_name, ordered
 from ..recipe import Finding, Row
 
 SHOWN = 6  # labels that a sentence names
+
+
+class LabelOptions(Protocol):
+    """What a kind of labels reads of the task, and writes into it."""
+
+    labels: list[str]
+    """Labels that the model learns."""
+    labels_in_train: set[str]
+    """Labels that occur in the training rows."""
+    trained_rows: int
+    """Number of rows with a label that are trained on."""
+    threshold: float | None
+    """The option of that name."""
+    temperature_scaling: bool
+    """The option of that name."""
 
 
 class NamedLabels:
@@ -25,7 +40,7 @@ class NamedLabels:
     described: ClassVar[str]
     """How many labels a text has, for a sentence."""
 
-    def __init__(self, recipe: Any) -> None:
+    def __init__(self, recipe: LabelOptions) -> None:
         self.recipe = recipe
         self.labels = recipe.labels
 

@@ -13,6 +13,7 @@ from .. import losses
 from ..data.shapes.labels import as_number, is_missing
 from ..errors import ConfigError
 from ..recipe import HIGHER, LOWER, Finding, Measure, Metric, Row, detail
+from ._named_labels import LabelOptions
 
 
 class NumberLabels:
@@ -32,7 +33,7 @@ class NumberLabels:
         "mse": detail(LOWER),
     }
 
-    def __init__(self, recipe: Any) -> None:
+    def __init__(self, recipe: LabelOptions) -> None:
         self.recipe = recipe
 
     def infer_labels(self, values: list[Any]) -> str:

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..data.shapes.tags import OUTSIDE, cuts_words, span_problems, split_tag, violations
+from ..data.shapes.tags import cuts_words, span_problems
+from ..metrics._schemes import OUTSIDE, split_tag, violations
 from ..recipe import Finding
 
 if TYPE_CHECKING:
@@ -15,17 +16,30 @@ if TYPE_CHECKING:
 MISSING = {"", "nan", "-100"}  # how files write that there is no tag
 
 
-def check_tags(recipe: Any, rows: Dataset) -> Iterator[Finding]:
-    """Tags that are missing, unknown, or break the scheme, and spans of characters that cannot become tags."""
-    if len(recipe.labels) < 2:
-        yield Finding("error", f"only one tag, {', '.join(recipe.labels) or 'none'}: expected two or more")
+def tags_in(cell: Any) -> list[str] | None:
+    """Tags of a row, of which a missing one is empty; None where the row has none."""
+    if cell is None:
+        return None
+    return ["" if tag is None else str(tag) for tag in cell]
+
+
+def check_tags(rows: Dataset, labels: list[str], scheme: str) -> Iterator[Finding]:
+    """Tags that are missing, unknown, or break the scheme, and spans of characters that cannot become tags.
+
+    Args:
+        rows: With tags.
+        labels: Tags that the model learns.
+        scheme: How they mark entities.
+    """
+    if len(labels) < 2:
+        yield Finding("error", f"only one tag, {', '.join(labels) or 'none'}: expected two or more")
     if len(rows) > 1 and {len(tokens or ()) for tokens in rows["tokens"]} == {1}:
         sentence = "every row has one token: expected a sentence per row, or blank lines between sentences"
         yield Finding("error", sentence)
-    yield from _check_form(recipe, rows)
-    yield from _check_known(recipe, rows)
-    if recipe.scheme != "none":
-        yield from _check_scheme(recipe, rows)
+    yield from _check_form(rows)
+    yield from _check_known(rows, labels, scheme)
+    if scheme != "none":
+        yield from _check_scheme(rows, scheme)
     if "entities" in rows.column_names:
         cells = zip(rows["text"], rows["entities"], strict=True)
         widened = [index for index, (text, spans) in enumerate(cells) if cuts_words(text or "", spans or [])]
@@ -33,12 +47,12 @@ def check_tags(recipe: Any, rows: Dataset) -> Iterator[Finding]:
             yield Finding("note", "a span begins or ends within a word and was widened to it", widened)
 
 
-def _check_form(recipe: Any, rows: Dataset) -> Iterator[Finding]:
+def _check_form(rows: Dataset) -> Iterator[Finding]:
     """Spans that no tags can express, and words without a tag."""
     problems: dict[str, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
         sentences = list(span_problems(row.get("text") or "", row.get("entities") or []))
-        tags = recipe.reference(row)
+        tags = tags_in(row["tags"])
         # Spans that are wrong have become no tags at all, which is not one more problem.
         if tags is not None and not sentences:
             if len(tags) != len(row["tokens"] or ()):
@@ -51,19 +65,19 @@ def _check_form(recipe: Any, rows: Dataset) -> Iterator[Finding]:
         yield Finding("label", sentence, indices)
 
 
-def _check_known(recipe: Any, rows: Dataset) -> Iterator[Finding]:
+def _check_known(rows: Dataset, labels: list[str], scheme: str) -> Iterator[Finding]:
     """Tags that do not occur in train, or that have another form than most; a row once for each such tag."""
     known = set(MISSING)  # which are another problem
-    for tag in recipe.labels:
+    for tag in labels:
         # In train too, a tag without a prefix among others with one is a mistake.
-        if recipe.scheme == "none" or tag == OUTSIDE or split_tag(tag)[0]:
+        if scheme == "none" or tag == OUTSIDE or split_tag(tag)[0]:
             known.add(tag)
     unknown: dict[str, list[int]] = defaultdict(list)
-    for index, tags in enumerate(recipe.references(rows)):
+    for index, tags in enumerate(map(tags_in, rows["tags"])):
         for tag in tags or ():
             if tag in known:
                 continue
-            if recipe.scheme == "none" or split_tag(tag)[0]:
+            if scheme == "none" or split_tag(tag)[0]:
                 sentence = f"tag {tag!r} is unknown to the training rows"
             else:
                 sentence = f"tag {tag!r} has no prefix, as other tags do (options.scheme=none takes tags as they are)"
@@ -72,13 +86,13 @@ def _check_known(recipe: Any, rows: Dataset) -> Iterator[Finding]:
         yield Finding("unknown", sentence, indices)
 
 
-def _check_scheme(recipe: Any, rows: Dataset) -> Iterator[Finding]:
+def _check_scheme(rows: Dataset, scheme: str) -> Iterator[Finding]:
     """Tags that may not follow the one before them."""
     broken, total, indices = 0, 0, []
-    for index, tags in enumerate(recipe.references(rows)):
-        number = violations(tags or [], recipe.scheme or "BIO")
+    for index, tags in enumerate(map(tags_in, rows["tags"])):
+        number = violations(tags or [], scheme)
         broken, total = broken + number, total + len(tags or ())
         if number:
             indices.append(index)
     if indices:
-        yield Finding("note", f"{broken} of {total} tags break {recipe.scheme}", indices)
+        yield Finding("note", f"{broken} of {total} tags break {scheme}", indices)

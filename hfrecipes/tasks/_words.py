@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..data.shapes.canonical_tags import canonical_tags
 from ..data.shapes.tags import find_words
+from ..metrics._schemes import canonical_tags
 from ..models.tokenizing import windows
 from ..recipe import Recipe, Row
 

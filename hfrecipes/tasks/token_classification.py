@@ -6,17 +6,16 @@ Named entities and chunks (tags mark where each begins and ends), parts of speec
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import losses
-from ..data.shapes.canonical_tags import canonical_tags, fit_length
-from ..data.shapes.tags import OUTSIDE, Scheme, ordered_tags, scheme_of, split_tag
+from ..metrics._schemes import OUTSIDE, Scheme, canonical_tags, fit_length, ordered_tags, scheme_of, split_tag
 from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail, padding
-from ._tag_checks import MISSING, check_tags
+from ._tag_checks import MISSING, check_tags, tags_in
 from ._tag_columns import TAG_NAMES, TOKEN_NAMES, reader_of, unnamed_columns
 from ._words import entities_of_text, tokenize_words
 
@@ -132,7 +131,7 @@ print(tag("{text}"))
 
     def infer_labels(self, train: Dataset) -> list[str]:
         """Guess the scheme from the training tags, and collect these."""
-        sentences = [tags for tags in self.references(train) if tags is not None]
+        sentences = [tags for tags in map(tags_in, train["tags"]) if tags is not None]
         counts = Counter(chain.from_iterable(sentences))
         for tag in MISSING:
             counts.pop(tag, None)
@@ -168,19 +167,11 @@ print(tag("{text}"))
 
     def reference(self, row: Row) -> Any:
         """Tags of the words, None where the row has none; a missing tag is empty."""
-        tags = row.get("tags")
-        if tags is None:
-            return None
-        return ["" if tag is None else str(tag) for tag in tags]
-
-    def references(self, rows: Dataset) -> Iterator[list[str] | None]:
-        """Tags of the words of each row, None where it has none."""
-        for tags in rows["tags"]:
-            yield self.reference({"tags": tags})
+        return tags_in(row.get("tags"))
 
     def check(self, rows: Dataset) -> Iterable[Finding]:
         """Tags that are missing, unknown, or break the scheme, and spans of characters that cannot become tags."""
-        return check_tags(self, rows)
+        return check_tags(rows, self.labels, self.scheme or "BIO")
 
     # --- batches and loss ----------------------------------------------------------------------------------------
 
@@ -270,7 +261,7 @@ print(tag("{text}"))
         """The most frequent tag of each word of the training rows, and of all words."""
         counts: dict[str, Counter[str]] = defaultdict(Counter)
         overall: Counter[str] = Counter()
-        for words, tags in zip(train["tokens"], self.references(train), strict=True):
+        for words, tags in zip(train["tokens"], map(tags_in, train["tags"]), strict=True):
             for word, tag in zip(words, tags or (), strict=False):  # a row may have too few tags
                 counts[word][tag] += 1
                 overall[tag] += 1

@@ -17,9 +17,10 @@ from seqeval.scheme import IOB1, IOB2, IOBES
 
 import hfrecipes
 from hfrecipes.data.files import read_file
-from hfrecipes.data.shapes.tags import find_words, scheme_of, split_words, violations
+from hfrecipes.data.shapes.tags import find_words, split_words
 from hfrecipes.errors import DataError
 from hfrecipes.evaluation.scoring import score
+from hfrecipes.metrics._schemes import scheme_of, violations
 from hfrecipes.tasks.token_classification import TokenClassification
 
 CASES = settings(max_examples=300, deadline=None)
@@ -569,7 +570,8 @@ def test_a_run_learns_and_gives_entities_with_their_place_in_the_text(quick, tmp
 def test_a_sentence_beyond_the_model_is_scored_to_its_last_word(quick, tmp_path):
     long = {"tokens": ["the", "film"] * 150, "tags": ["O", "B-thing"] * 150}
     rows = {"train": notices(80), "test": [long]}
-    result = hfrecipes.run("token-classification", dataset=rows, output_dir=tmp_path / "run", **quick)
+    settings = {**quick, "num_train_epochs": 4}
+    result = hfrecipes.run("token-classification", dataset=rows, output_dir=tmp_path / "run", **settings)
     (line,) = [
         json.loads(line)
         for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()

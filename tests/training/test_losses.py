@@ -13,6 +13,8 @@ from torch.nn import functional
 
 import hfrecipes
 from hfrecipes import losses
+from hfrecipes.data.prepare import _count_labels
+from hfrecipes.data.rows import Data
 from hfrecipes.errors import ConfigError
 from hfrecipes.registry import find
 from hfrecipes.tasks.text_classification import TextClassification
@@ -24,7 +26,8 @@ SKEWED = ["a"] * 70 + ["b"] * 25 + ["c"] * 5
 def recipe_for(labels: list, kind=TextClassification, column: str = "label", **options):
     recipe = kind(**options)
     rows = datasets.Dataset.from_dict({column: labels})
-    return recipe, [*recipe.infer_labels(rows), *recipe.label_counts(rows)]
+    sentences = recipe.infer_labels(rows)
+    return recipe, [*sentences, *_count_labels(Data({"train": rows}, {}, {}), recipe)]
 
 
 def logits_and_labels(rows: int = 30, classes: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -340,7 +343,7 @@ def test_weights_count_only_the_rows_that_are_trained_on(tmp_path):
     about = {"dataset": {"train": rows}, "limit": {"train": 24}}
     config, recipe = configure("text-classification", about)
     data, _ = load_data(config, recipe)
-    assert sum(recipe.counts.values()) == len(data.splits["train"]) < 24
+    assert sum(recipe.label_counts.values()) == len(data.splits["train"]) < 24
 
 
 @pytest.mark.slow
