@@ -14,7 +14,7 @@ result = hfrecipes.run("chat/library", model=model, output_dir="runs/library")
 
 # 2. Scores on dialogues that were not used for training. The baseline gives the same reply to everybody.
 rouge = result.scores["test"]["rougeL"]
-print(f"test ROUGE-L {rouge['value']:.1f}, baseline {rouge['baseline']:.1f}")
+print(f"test ROUGE-L {rouge.value:.1f}, baseline {rouge.baseline:.1f}")
 
 # 3. Chat, with the saved model; `hfrecipes chat runs/library` does the same in the terminal.
 dialogue = [{"role": "user", "content": "When do you open on Saturday?"}]

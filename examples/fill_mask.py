@@ -8,7 +8,7 @@ import hfrecipes
 # 1. Adapt. Plain text is enough: one document per line, paragraph or file.
 adapted = hfrecipes.run("fill-mask/help_articles", output_dir="runs/adapted")
 perplexity = adapted.scores["test"]["perplexity"]
-print(f"test perplexity {perplexity['value']:.0f}, token frequencies alone give {perplexity['baseline']:.0f}")
+print(f"test perplexity {perplexity.value:.0f}, token frequencies alone give {perplexity.baseline:.0f}")
 
 # 2. The most likely words for a gap.
 (candidates,) = adapted.predict("Your [MASK] will be paid back within five days.")["fills"]

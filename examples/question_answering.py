@@ -12,7 +12,7 @@ result = hfrecipes.run("question-answering/manuals", output_dir="runs/answers")
 # baseline never gives an answer.
 for name in ("f1", "HasAns_f1", "NoAns_f1"):
     score = result.scores["test"][name]
-    print(f"test {name} {score['value']:.1f} {score['ci95']}, baseline {score['baseline']:.1f}")
+    print(f"test {name} {score.value:.1f} {score.ci95}, baseline {score.baseline:.1f}")
 
 # 3. Predict. In another process: hfrecipes.load(path).predict(...)
 context = "The hut opens at seven. Breakfast costs eight euros; dogs must stay on the porch."

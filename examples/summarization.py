@@ -14,7 +14,7 @@ result = hfrecipes.run("summarization/minutes", model=model, output_dir="runs/mi
 
 # 2. Score on the test split. The baseline is the first three sentences of each document.
 rouge = result.scores["test"]["rougeL"]
-print(f"test ROUGE-L {rouge['value']:.1f} {rouge['ci95']}, baseline {rouge['baseline']:.1f}")
+print(f"test ROUGE-L {rouge.value:.1f} {rouge.ci95}, baseline {rouge.baseline:.1f}")
 
 # 3. Predict. In another process: hfrecipes.load(path).predict(...)
 print(result.predict("The heating failed on Monday. It will be mended by Thursday.")["summary_text"])

@@ -14,7 +14,7 @@ result = hfrecipes.run("text2text-generation/polite", model=model, output_dir="r
 
 # 2. Score on the test split.
 f1 = result.scores["test"]["f1"]
-print(f"test F1 of the words {f1['value']:.1f} {f1['ci95']}")
+print(f"test F1 of the words {f1.value:.1f} {f1.ci95}")
 
 # 3. Predict. In another process: hfrecipes.load(path).predict(...)
 print(result.predict("train late, start w/o me")["generated_text"])

@@ -15,7 +15,7 @@ result = hfrecipes.run(
 
 # 2. Score on the test split, with its 95 % interval. The baseline always predicts the most frequent label.
 accuracy = result.scores["test"]["accuracy"]
-print(f"test accuracy {accuracy['value']:.2f} {accuracy['ci95']}, baseline {accuracy['baseline']:.2f}")
+print(f"test accuracy {accuracy.value:.2f} {accuracy.ci95}, baseline {accuracy.baseline:.2f}")
 
 # 3. Predict. In another process: hfrecipes.load(path).predict(...)
 print(result.predict("The zip was broken when I opened the bag.")["label"])

@@ -14,7 +14,7 @@ result = hfrecipes.run("text-generation/bedtime", model=model, output_dir="runs/
 
 # 2. Score on the test split.
 perplexity = result.scores["test"]["perplexity"]
-print(f"test perplexity {perplexity['value']:.1f}, token frequencies alone give {perplexity['baseline']:.0f}")
+print(f"test perplexity {perplexity.value:.1f}, token frequencies alone give {perplexity.baseline:.0f}")
 
 # 3. Generate, with the saved model.
 story = hfrecipes.load(result.path).predict("The little owl could not find her hat.")

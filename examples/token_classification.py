@@ -15,7 +15,7 @@ result = hfrecipes.run(
 
 # 2. Score on the test split, over whole entities. The baseline gives each word its most frequent tag.
 f1 = result.scores["test"]["f1"]
-print(f"test F1 {f1['value']:.2f} {f1['ci95']}, baseline {f1['baseline']:.2f}")
+print(f"test F1 {f1.value:.2f} {f1.ci95}, baseline {f1.baseline:.2f}")
 
 # 3. Predict. In another process: hfrecipes.load(path).predict(...)
 for entity in result.predict("Ask Amina at the boat club, or come to Mill Lane on Sunday at noon.")["entities"]:

@@ -14,7 +14,7 @@ result = hfrecipes.run("translation/neighbours", model=model, output_dir="runs/n
 
 # 2. Score on the test split, with the signature that should be reported with BLEU.
 bleu = result.scores["test"]["bleu"]
-print(f"test BLEU {bleu['value']:.1f} {bleu['ci95']}, {bleu['signature']}")
+print(f"test BLEU {bleu.value:.1f} {bleu.ci95}, {bleu.signature}")
 
 # 3. Predict. In another process: hfrecipes.load(path).predict(...)
 print(result.predict("The baker opens at seven on weekdays.")["translation_text"])

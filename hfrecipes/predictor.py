@@ -389,7 +389,9 @@ def _from_hub(name: str, revision: str, part: str) -> Path:
     try:
         folder = Path(snapshot_download(name, revision=revision or None, **patterns)) / part
     except Exception as error:
-        raise NotFoundError(f"{name} is no folder here, and the Hub did not give it: {reason(error)}") from error
+        raise NotFoundError(
+            f"{name} is not a local folder, and loading it from the Hub failed: {reason(error)}"
+        ) from error
     if not (folder / run_folder.RECIPE).exists():
         raise ModelError(f"{name} has no {run_folder.RECIPE}: expected a model that a run of hfrecipes pushed")
     return folder

@@ -22,6 +22,13 @@ from hfrecipes.contract.tiny_models import save_decoder as save_llama
 from hfrecipes.contract.tiny_models import save_encoder_decoder as save_t5
 
 
+def plan_of(task: str, settings: dict):
+    """The plan of a run, which neither encodes rows nor loads a model."""
+    from hfrecipes.training.plan import configure, make_plan
+
+    return make_plan(*configure(task, settings), Path(settings["output_dir"]))
+
+
 def make_tokenizer(extra: str = ""):
     """A WordPiece tokenizer of characters and the words above."""
     characters = [*string.ascii_lowercase, *string.digits, *string.punctuation, *extra]

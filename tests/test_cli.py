@@ -178,9 +178,10 @@ ODD_NAMES = ["[person]", "/arts/music", "[/b]", "[red]x", ":smile:", "a b", "%s 
 def test_names_from_the_data_are_printed_as_they_are(name, capsys):
     """Rich would read `[red]` as a colour, `[/b]` as the end of bold, and `:smile:` as a picture."""
     from hfrecipes.cli import _print, fail, score_table
+    from hfrecipes.evaluation.scoring import Score
     from hfrecipes.log import log
 
-    entry = {"value": 0.5, "ci95": [0.25, 0.75], "baseline": 0.125}
+    entry = Score(0.5, 0.25, 0.75, baseline=0.125)
     _print(score_table({name: {f"f1[{name}]": entry}}, [f"f1[{name}]"]))
     log(f"label {name}")
     with pytest.raises(SystemExit):
@@ -194,8 +195,9 @@ def test_names_from_the_data_are_printed_as_they_are(name, capsys):
 
 def test_a_long_name_is_printed_whole(capsys):
     from hfrecipes.cli import _print, score_table
+    from hfrecipes.evaluation.scoring import Score
 
-    _print(score_table({"test": {"n" * 130: {"value": 0.5, "ci95": [0.25, 0.75]}}}, ["n" * 130]))
+    _print(score_table({"test": {"n" * 130: Score(0.5, 0.25, 0.75)}}, ["n" * 130]))
     assert capsys.readouterr().out.count("n") == 130
 
 
@@ -246,7 +248,10 @@ BAD = {
     ),
     "one class": (["run", "text-classification", "model={model}", "dataset={one}"], "only one label"),
     "no weights": (["run", "text-classification", "model={weightless}", "dataset={rows}"], "no weights"),
-    "no such model": (["run", "text-classification", "model=nobody/nothing", "dataset={rows}"], "no folder here"),
+    "no such model": (
+        ["run", "text-classification", "model=nobody/nothing", "dataset={rows}"],
+        "is not a local folder",
+    ),
     "no model": (["run", "text-classification", "dataset={rows}"], "add model="),
     "no run": (["predict", "nowhere/at/all", "-"], "no run"),
     "no run 2": (["evaluate", "./nowhere", "dataset=x"], "no run"),

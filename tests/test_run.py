@@ -12,14 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import BAD, GOOD, opinions
+from conftest import BAD, GOOD, opinions, plan_of
 from safetensors.torch import load_file
 
 import hfrecipes
 from hfrecipes import run_folder
 from hfrecipes.errors import ConfigError, ModelError, NotFoundError, OutputError
 from hfrecipes.recipe import best_metric
-from hfrecipes.training.plan import make_plan
 
 ROWS = {"train": opinions(160), "validation": opinions(40, 1), "test": opinions(40, 2)}
 FILES = {
@@ -193,10 +192,9 @@ def interrupted(path: Path, step: int, settings: dict) -> None:
             if state.global_step == step:
                 raise KeyboardInterrupt
 
-    from hfrecipes import runner
     from hfrecipes.training import trainer as trainer_module
 
-    plan = runner.make_plan("text-classification", {"output_dir": path, **settings})
+    plan = plan_of("text-classification", {"output_dir": path, **settings})
     job = trainer_module.make_job(plan)
     job.trainer.add_callback(Stop())
     run_folder.write_start(plan.path, plan.config, plan.about)
@@ -341,14 +339,14 @@ def test_a_plain_frame_is_a_dataset(quick, tmp_path):
     rows = pd.DataFrame(ROWS["train"])
     assert hfrecipes.check("text-classification", dataset=rows)["labels"] == ["bad", "good"]
     trainer = hfrecipes.build("text-classification", dataset=rows, output_dir=tmp_path / "a", **quick)
-    assert len(trainer.train_dataset) == 144
+    assert len(trainer.train_dataset) + len(trainer.eval_dataset) == 160
 
 
 def test_a_run_that_never_took_a_step_does_not_block_its_correction(quick, tmp_path):
-    made = make_plan("text-classification", {**quick, "dataset": ROWS, "output_dir": tmp_path / "run"})
+    made = plan_of("text-classification", {**quick, "dataset": ROWS, "output_dir": tmp_path / "run"})
     run_folder.write_start(made.path, made.config, made.about)
     settings = {**quick, "dataset": ROWS, "output_dir": tmp_path / "run", "learning_rate": 1e-3}
-    assert make_plan("text-classification", settings).path == tmp_path / "run"
+    assert plan_of("text-classification", settings).path == tmp_path / "run"
 
 
 def test_a_test_split_without_labels_is_predicted_and_not_scored(quick, tmp_path, caplog):
@@ -356,7 +354,7 @@ def test_a_test_split_without_labels_is_predicted_and_not_scored(quick, tmp_path
     blind = [{"text": row["text"]} for row in ROWS["test"]]
     result = hfrecipes.run("text-classification", dataset={**ROWS, "test": blind}, output_dir=tmp_path / "a", **quick)
     assert "test" not in result.metrics
-    assert "40 of 40 rows have no answer" in caplog.text
+    assert "40 of 40 rows have no reference" in caplog.text
     lines = [json.loads(line) for line in (tmp_path / "a" / "predictions.jsonl").read_text().splitlines()]
     assert sum(line["split"] == "test" for line in lines) == 40
 

@@ -124,8 +124,8 @@ def hold_out(
     """
     units = len(rows) if groups is None else len(set(groups))
     held_out: list[int] = []
-    # Ten rows make one; a handful of groups can still be told apart.
-    if units >= (HELD_OUT if groups is None else 2):
+    # From five rows none can be spared; a handful of groups can still be told apart.
+    if units > (5 if groups is None else 1):
         parts = _parts(len(rows), strata, groups, min(HELD_OUT, units), seed)
         held_out = _part_of_right_size(parts, len(rows)).tolist()
     if groups is None:

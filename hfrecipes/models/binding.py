@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import make_dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -196,7 +198,14 @@ class _PassedBy:
 
     def give_back(self, model: Any, args: tuple[Any, ...], outputs: Any) -> Any:
         """Forward hook: add it to the outputs."""
-        for name, values in self.held.items():
-            outputs[name] = values
+        if not self.held:
+            return outputs
+        wider = _with_fields(outputs.__class__, tuple(self.held))(**outputs, **self.held)
         self.held = {}
-        return outputs
+        return wider
+
+
+@cache
+def _with_fields(kind: type, names: tuple[str, ...]) -> type:
+    """Outputs of a model with these fields too, which several processes take apart and build again by their names."""
+    return make_dataclass(kind.__name__, [(name, Any, None) for name in names], bases=(kind,))

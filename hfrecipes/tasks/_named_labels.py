@@ -81,7 +81,7 @@ class NamedLabels:
 
     def check(self, values: list[Any]) -> Iterator[Finding]:
         """Labels of a wrong form, labels that do not occur in train, and duplicates within a row."""
-        yield from self._check_all(values)
+        yield from self.check_values(values)
         malformed: dict[str, list[int]] = defaultdict(list)
         unknown: dict[str, list[int]] = defaultdict(list)
         duplicates = []
@@ -104,7 +104,7 @@ class NamedLabels:
         if duplicates:
             yield Finding("untrainable", "a label occurs twice in one row", duplicates)
 
-    def _check_all(self, values: list[Any]) -> Iterator[Finding]:
+    def check_values(self, values: list[Any]) -> Iterator[Finding]:
         """Labels between which nothing can be learnt, or that all differ from those of train."""
         if len(self.labels_in_train) < 2:
             yield Finding("error", f"only one label, {', '.join(self.labels_in_train) or 'none'}: expected two or more")

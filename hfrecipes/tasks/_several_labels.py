@@ -70,11 +70,11 @@ class SeveralLabels(NamedLabels):
             return "a list of labels has an empty cell"
         return ""
 
-    def _check_all(self, values: list[Any]) -> Iterator[Finding]:
+    def check_values(self, values: list[Any]) -> Iterator[Finding]:
         if are_indicators(values):
             yield Finding("error", "label is a vector of 0 and 1; give lists of names", range(len(values)))
         else:
-            yield from super()._check_all(values)
+            yield from super().check_values(values)
 
     def target(self, reference: list[str]) -> list[float]:
         """1 for each label that the text has, 0 for the others."""

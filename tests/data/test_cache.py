@@ -13,7 +13,7 @@ import pytest
 from conftest import make_tokenizer
 
 from hfrecipes.data import cache
-from hfrecipes.data.features import encode_rows as encode
+from hfrecipes.data.features import encode
 from hfrecipes.data.sources import read_source
 from hfrecipes.registry import find, tasks
 

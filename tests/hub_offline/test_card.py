@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from hfrecipes.config import RunConfig
-from hfrecipes.hub.card import card_for_hub, few_examples, was_edited, write_card
+from hfrecipes.data.prepare import rare_labels
+from hfrecipes.hub.card import card_for_hub, was_edited, write_card
 from hfrecipes.registry import find
 
 TEXTS = {
@@ -87,12 +88,12 @@ def test_no_package_index_is_named(card_text):
 
 def test_labels_with_few_rows_are_named():
     recipe = find("text-classification")()
-    recipe.counts = {"often": 20, "rare `x`": 3, "never": 0}
-    assert few_examples(recipe) == ["labels with fewer than 20 training rows: never (0), rare 'x' (3)"]
-    recipe.counts = {f"label {number:02}": 1 for number in range(13)}
-    assert few_examples(recipe)[0].endswith("label 11 (1), …")
-    recipe.counts = {"often": 20}
-    assert few_examples(recipe) == []
+    recipe.label_counts = {"often": 20, "rare `x`": 3, "never": 0}
+    assert rare_labels(recipe) == ["labels with fewer than 20 training rows: never (0), rare 'x' (3)"]
+    recipe.label_counts = {f"label {number:02}": 1 for number in range(13)}
+    assert rare_labels(recipe)[0].endswith("label 11 (1), …")
+    recipe.label_counts = {"often": 20}
+    assert rare_labels(recipe) == []
 
 
 @pytest.mark.parametrize("what", ["merged", "adapter", "both"])

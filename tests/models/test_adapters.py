@@ -144,7 +144,7 @@ def test_an_adapter_can_be_merged_later(adapted, tmp_path):
         )
     merged = tmp_path / "whole"
     for source, dest, said in (
-        (merged, tmp_path / "other", "there is nothing to merge, its model is whole as it stands"),
+        (merged, tmp_path / "other", "there is nothing to merge, it holds a whole model"),
         (alone, merged, "is not empty: choose another folder"),
         (tmp_path / "no", tmp_path / "other", "there is no run"),
     ):
@@ -249,12 +249,12 @@ def test_what_any_method_trained_predicts_the_same_after_reload(method, bases, q
         (tmp_path / name / "adapter").rename(alone)
         assert close(before, again)
         assert close(before, hfrecipes.load(alone).predict(texts))
-        assert (tmp_path / name / "model.safetensors").exists() == (method not in adapters.PROMPTS)
+        assert (tmp_path / name / "model.safetensors").exists() == (method not in adapter_settings.PROMPTS)
         number = json.loads((tmp_path / name / "run.json").read_text())["parameters"]
         assert 0 < number["trained"] < number["total"]
 
 
-@pytest.mark.parametrize("method", adapters.PROMPTS)
+@pytest.mark.parametrize("method", adapter_settings.PROMPTS)
 @pytest.mark.parametrize("task", ["text-generation", "text2text-generation"])
 def test_models_that_write_can_be_given_virtual_tokens(method, task, quick, model_for, tmp_path):
     from hfrecipes.registry import find

@@ -587,9 +587,6 @@ def test_more_texts_than_rows_are_an_error_with_both_numbers(tiny_t5, quick, tmp
         result.predict([row["input"] for row in rows[:4]])
 
 
-TOO_MANY = pytest.mark.xfail(strict=True, reason="several processes may give any number of outputs beyond the rows")
-
-
 @pytest.mark.parametrize(
     ("processes", "outputs", "fits"),
     [
@@ -598,8 +595,8 @@ TOO_MANY = pytest.mark.xfail(strict=True, reason="several processes may give any
         (1, 6, False),
         (2, 8, True),
         (2, 7, True),
-        pytest.param(2, 9, False, marks=TOO_MANY),
-        pytest.param(2, 16, False, marks=TOO_MANY),
+        (2, 9, False),
+        (2, 16, False),
     ],
 )
 def test_outputs_beyond_the_rows_are_what_fills_the_last_batch_of_several_processes(

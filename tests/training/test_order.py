@@ -114,5 +114,5 @@ def test_dropping_the_last_batch_is_refused_since_evaluation_would_lose_rows(qui
 
 @pytest.mark.parametrize("setting", ["batch_eval_metrics", "prediction_loss_only"])
 def test_settings_that_leave_no_predictions_to_score_are_refused(setting, quick, tmp_path):
-    with pytest.raises(ConfigError, match=f"{setting}: leave it out, scores are of all predictions"):
+    with pytest.raises(ConfigError, match=f"{setting}: leave it out, scores are over all predictions of a split"):
         hfrecipes.build("text-classification", dataset=ROWS, output_dir=tmp_path / "run", **{**quick, setting: True})

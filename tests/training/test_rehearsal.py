@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from conftest import opinions, rows_of
+from conftest import opinions, plan_of, rows_of
 
 import hfrecipes
 from hfrecipes import predictor, run_folder, runner
@@ -96,14 +96,14 @@ def test_it_writes_nothing_that_stays_and_prints_nothing(task, quick, model_for,
     (tmp_path / "temporary").mkdir()
     kind = find(task)
     job = job_of(task, {**quick, "model": model_for(kind)}, tmp_path / "run")
-    before = dict(vars(job.recipe)), torch.get_rng_state(), np.random.get_state()[1].tolist()
+    before = dict(vars(job.plan.recipe)), torch.get_rng_state(), np.random.get_state()[1].tolist()
     weights = [one.detach().clone() for one in job.trainer.model.parameters()]
     caplog.clear()
     capsys.readouterr()
-    rehearsal.rehearse(job, partial(runner._evaluate_and_save, start=0.0))
+    rehearsal.rehearse(job, partial(runner._finish, start=0.0))
     assert not caplog.text
     assert capsys.readouterr() == ("", "")
-    assert vars(job.recipe) == before[0]
+    assert vars(job.plan.recipe) == before[0]
     assert torch.equal(torch.get_rng_state(), before[1])
     assert np.random.get_state()[1].tolist() == before[2]
     assert all(map(torch.equal, weights, job.trainer.model.parameters()))
@@ -112,12 +112,11 @@ def test_it_writes_nothing_that_stays_and_prints_nothing(task, quick, model_for,
 
 
 def job_of(task: str, settings: dict, path):
-    from hfrecipes.training.plan import make_plan
     from hfrecipes.training.trainer import make_job
 
     kind = find(task)
     dataset = {"train": rows_of(kind), "validation": rows_of(kind, 8), "test": rows_of(kind, 8)}
-    return make_job(make_plan(task, {**settings, "dataset": dataset, "output_dir": str(path)}))
+    return make_job(plan_of(task, {**settings, "dataset": dataset, "output_dir": path}))
 
 
 @pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
@@ -128,7 +127,7 @@ def test_a_large_model_is_neither_copied_nor_saved(lora, quick, tmp_path, monkey
     monkeypatch.setattr(predictor, "load", fail)
     job = job_of("text-classification", {**quick, "lora": lora}, tmp_path / "run")
     weights = [one.detach().clone() for one in job.trainer.model.parameters()]
-    rehearsal.rehearse(job, partial(runner._evaluate_and_save, start=0.0))
+    rehearsal.rehearse(job, partial(runner._finish, start=0.0))
     assert all(map(torch.equal, weights, job.trainer.model.parameters()))
 
 
@@ -144,14 +143,14 @@ def test_a_full_temporary_folder_stops_no_run(quick, tmp_path, monkeypatch, capl
 
 def test_a_resumed_run_is_not_rehearsed_again(quick, tmp_path, monkeypatch):
     settings = {**quick, "dataset": ROWS, "output_dir": tmp_path / "run", "save_total_limit": 2}
-    times, rehearse, finish = [], runner.rehearse, runner._evaluate_and_save
+    times, rehearse, finish = [], runner.rehearse, runner._finish
 
     def broken(job, *given, **keywords):
         return fail() if job.path == tmp_path / "run" else finish(job, *given, **keywords)
 
     monkeypatch.setattr(runner, "rehearse", lambda *given: (times.append(1), rehearse(*given)))
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "_evaluate_and_save", broken)
+        patch.setattr(runner, "_finish", broken)
         with pytest.raises(KeyError):
             hfrecipes.run("text-classification", **settings)
     assert run_folder.last_checkpoint(tmp_path / "run")

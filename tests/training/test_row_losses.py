@@ -32,9 +32,6 @@ SETTINGS = {
 SCRIPT = """
 import json, torch
 import hfrecipes
-from hfrecipes.recipe import input_columns, option_types, reference_columns
-from hfrecipes.recipe import input_columns, option_types, reference_columns
-
 
 for task, settings in json.load(open("settings.json")).items():
     trainer = hfrecipes.build(task, **settings)
