@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import bisect
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from .. import _upstream
 from ..errors import ConfigError, ModelError
 from ..losses import ItemLoss, cross_entropy, token_loss
 from ..recipe import IGNORED, Recipe, Row, Writer
+from ._blocks import concatenate, pack
 from ._tokens import NEUTRAL_GENERATION, token_sums
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _collate(features: list[Row], padding: int, max_length: int, single_row: boo
     if packed:
         rows = pack(features, max_length)
     if packed and single_row:
-        rows = [_joined(rows)]
+        rows = [concatenate(rows)]
     batch = {}
     for name, filler in (("input_ids", padding), ("labels", IGNORED), ("position_ids", 0)):
         if name in rows[0]:
@@ -71,42 +71,6 @@ def _collate(features: list[Row], padding: int, max_length: int, single_row: boo
         lengths = torch.tensor([len(row["input_ids"]) for row in rows])
         batch["attention_mask"] = (torch.arange(int(lengths.max())) < lengths[:, None]).long()
     return batch
-
-
-def pack(features: Sequence[Row], max_length: int) -> list[Row]:
-    """Features one after another in rows of at most `max_length` tokens, so that little padding is needed.
-
-    Their `position_ids` start at 0 again with each feature, which is how models tell packed texts apart.
-
-    Example:
-        >>> feature = {"input_ids": [5, 6], "position_ids": [0, 1]}
-        >>> pack([feature, feature, feature], 4)[0]
-        {'input_ids': [5, 6, 5, 6], 'position_ids': [0, 1, 0, 1]}
-    """
-    rows: list[list[Row]] = []
-    # Tokens left and index of each row that is not full, the fullest row first.
-    open_rows: list[tuple[int, int]] = []
-    # Best fit decreasing: the longest feature first, each into the fullest row that it fits into.
-    for feature in sorted(features, key=lambda row: len(row["input_ids"]), reverse=True):
-        size = len(feature["input_ids"])
-        fit = bisect.bisect_left(open_rows, (size, 0))
-        if fit < len(open_rows):
-            left, index = open_rows.pop(fit)
-        else:
-            left, index = max_length, len(rows)
-            rows.append([])
-        rows[index].append(feature)
-        if left > size:
-            bisect.insort(open_rows, (left - size, index))
-    return [_joined(row) for row in rows]
-
-
-def _joined(features: Sequence[Row]) -> Row:
-    joined: Row = {name: [] for name in features[0]}
-    for feature in features:
-        for name, tokens in joined.items():
-            tokens += feature[name]
-    return joined
 
 
 # --- model and loss ----------------------------------------------------------------------------------------------

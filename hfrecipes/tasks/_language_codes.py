@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ..metrics._languages import parse
+from ..errors import ConfigError
+from ..metrics._languages import language, parse
 
 # Distances of langcodes: between languages, 0 for zh and cmn, 1 for no and nb, 8 for hr and bs, 20 for uk and ru.
 SAME_LANGUAGE = 1
@@ -55,11 +56,11 @@ def matching_code(code: str | None, known: Sequence[str], *, any_script: bool = 
         return None
     candidates: dict[str, str] = {}
     for name in known:
-        language = parse(name)
-        if language is None or langcodes.tag_distance(requested.language, language.language) > SAME_LANGUAGE:
+        parsed = parse(name)
+        if parsed is None or langcodes.tag_distance(requested.language, parsed.language) > SAME_LANGUAGE:
             continue
-        if any_script or _same_script(requested, language):
-            candidates.setdefault(language.to_tag(), name)
+        if any_script or _same_script(requested, parsed):
+            candidates.setdefault(parsed.to_tag(), name)
     nearest, _ = langcodes.closest_match(requested.to_tag(), list(candidates), max_distance=SIMILAR)
     if nearest in candidates:
         return candidates[nearest]
@@ -67,7 +68,48 @@ def matching_code(code: str | None, known: Sequence[str], *, any_script: bool = 
     return next(iter(candidates.values())) if len(candidates) == 1 else None
 
 
-def _same_script(requested: Any, language: Any) -> bool:
+def _same_script(requested: Any, other: Any) -> bool:
     """Whether both languages are written in one script; `requested` accepts any where it leaves the script open."""
     is_open = requested.script is None and requested.territory is None
-    return is_open or requested.maximize().script == language.maximize().script
+    return is_open or requested.maximize().script == other.maximize().script
+
+
+def code_of_model(option: str, code: str | None, known: Sequence[str]) -> str:
+    """The code of the model for a language.
+
+    Args:
+        option: Name of the option, for the error.
+        code: Code or name of the language.
+        known: Codes of the model.
+
+    Raises:
+        ConfigError: The model has no code for it.
+    """
+    matching = matching_code(code, known)
+    if matching is None:
+        other = matching_code(code, known, any_script=True)
+        edit = f", which it knows in another script only ({option}={other} takes that)" if other else ""
+        raise ConfigError(f"{option}: the model needs a language code, found {code}{edit}; it has {', '.join(known)}")
+    return matching
+
+
+def check_language(side: str, code: str, texts: list[str]) -> list[str]:
+    """What is odd about a language and its texts.
+
+    Args:
+        side: `source` or `target`.
+        code: Code or name of its language.
+        texts: Texts of that side.
+
+    Raises:
+        ConfigError: It is no known language, and the texts do not show which one it is.
+    """
+    from ..metrics._text import bleu_tokenizer, language_of
+
+    shown = language_of(texts)
+    if not language(code) and not shown:
+        raise ConfigError(f"{side}_lang: {code} is not a known language: give its code, as {side}_lang=de for German")
+    # BLEU must not split such texts at spaces, as it would by the code alone.
+    if shown and bleu_tokenizer(code, []) == "13a":
+        return [f"{side}_lang: {code}, but its texts look like {shown}, so BLEU splits them as {shown}"]
+    return []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from ..recipe import HIGHER, IGNORED, LOWER, Batch, CardTexts, Column, Measure, Metric, Prompt, Recipe, Row, detail
-from . import _causal, _tokens
+from . import _blocks, _causal, _tokens
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -98,7 +98,7 @@ print(write("The cat looks up")[0]["generated_text"])
 
     # --- features ------------------------------------------------------------------------------------------------
 
-    def documents(self, texts: list[str]) -> Iterator[tuple[list[int], list[int]]]:
+    def documents(self, texts: list[str]) -> Iterator[_blocks.Document]:
         """For each text the tokens that it starts from, and its tokens with the end."""
         prefix, _ = _tokens.special_tokens_around(self)
         end = _tokens.end_of(self)
@@ -110,7 +110,7 @@ print(write("The cat looks up")[0]["generated_text"])
         """Each text by itself, in windows."""
         features: Batch = {"input_ids": [], "labels": [], "row": [], "length": []}
         for row, (start, ids) in enumerate(self.documents(batch["text"])):
-            for window in self._windows([*start, *ids]):
+            for window in _blocks.windows([*start, *ids], self.max_length):
                 features["input_ids"].append(window)
                 features["labels"].append([IGNORED, *window[1:]])
                 features["row"].append(row)
@@ -120,45 +120,16 @@ print(write("The cat looks up")[0]["generated_text"])
     def encode_for_training(self, batch: Batch) -> Batch:
         """Full blocks: all texts as one stream, or whole texts that do not see each other."""
         documents = list(self.documents(batch["text"]))
-        blocks = self._stream(documents) if self.across_documents else self._packed(documents)
+        if self.across_documents:
+            blocks = _blocks.stream(documents, _tokens.end_of(self), self.max_length)
+        else:
+            blocks = _blocks.packed(documents, self.max_length)
         features: Batch = {name: [] for name in [*blocks[0], "length"]}
         for block in blocks:
             for name, tokens in block.items():
                 features[name].append(tokens)
             features["length"].append(len(block["input_ids"]))
         return features
-
-    def _windows(self, ids: list[int]) -> list[list[int]]:
-        """Parts of at most `max_length` tokens, each of which starts with the last token of the part before."""
-        # The first token of a part has no label, so that each token but the first is predicted exactly once.
-        last = max(len(ids) - 1, 1)
-        return [ids[start : start + self.max_length] for start in range(0, last, self.max_length - 1)]
-
-    def _stream(self, documents: list[tuple[list[int], list[int]]]) -> list[Row]:
-        """All texts one after another, in blocks of `max_length`."""
-        end = [_tokens.end_of(self)]
-        ids: list[int] = []
-        labels: list[int] = []
-        for index, (start, tokens) in enumerate(documents):
-            # A text that starts from an end starts from that of the text before.
-            if index == 0 or start != end:
-                ids += start
-                labels += [IGNORED] * len(start)
-            ids += tokens
-            labels += tokens
-        blocks = []
-        for block, targets in zip(self._windows(ids), self._windows(labels), strict=True):
-            blocks.append({"input_ids": block, "labels": [IGNORED, *targets[1:]]})
-        return blocks
-
-    def _packed(self, documents: list[tuple[list[int], list[int]]]) -> list[Row]:
-        """Texts in as few blocks of `max_length` as possible, with position ids that tell them apart."""
-        pieces = []
-        for start, tokens in documents:
-            for ids in self._windows([*start, *tokens]):
-                position_ids = list(range(len(ids)))
-                pieces.append({"input_ids": ids, "labels": [IGNORED, *ids[1:]], "position_ids": position_ids})
-        return _causal.pack(pieces, self.max_length)
 
     collator = _causal.collator
     loss = _causal.loss
@@ -197,7 +168,7 @@ print(write("The cat looks up")[0]["generated_text"])
             predictions.append(_prediction(frequencies.token_sums([tokens])[0], text))
         return predictions
 
-    def _documents_of(self, rows: Dataset) -> Iterator[tuple[list[int], list[int]]]:
+    def _documents_of(self, rows: Dataset) -> Iterator[_blocks.Document]:
         """As `documents`, of the texts of all rows."""
         for batch in rows.select_columns("text").iter(1000):
             yield from self.documents(batch["text"])

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..errors import ConfigError
 from ..metrics._languages import language
 from ..recipe import PERCENT, Batch, CardTexts, Column, Measure, Metric, Recipe, Row
 from . import _parallel_columns, _seq2seq, _tokens
-from ._language_codes import language_codes, matching_code
+from ._language_codes import check_language, code_of_model, language_codes
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -105,7 +104,7 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
         sample = _tokens.sample_rows(train)
         for name, code in (("source", self.source_lang), ("target", self.target_lang)):
             if code:
-                sentences += _check_language(name, code, _seq2seq.all_references(sample, name))
+                sentences += check_language(name, code, _seq2seq.all_references(sample, name))
         if self.source_lang and self.target_lang:
             sentences.append(f"from {self.source_lang} to {self.target_lang}; options.source_lang changes that")
         return sentences
@@ -134,16 +133,8 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
         Raises:
             ConfigError: There is no code for a language.
         """
-        for name in ("source_lang", "target_lang"):
-            given = getattr(self, name)
-            code = matching_code(given, codes)
-            if code is None:
-                other = matching_code(given, codes, any_script=True)
-                edit = f", which it knows in another script only ({name}={other} takes that)" if other else ""
-                raise ConfigError(
-                    f"{name}: the model needs a language code, found {given}{edit}; it has {', '.join(codes)}"
-                )
-            setattr(self, name, code)
+        self.source_lang = code_of_model("source_lang", self.source_lang, codes)
+        self.target_lang = code_of_model("target_lang", self.target_lang, codes)
         self.tokenizer.src_lang, self.tokenizer.tgt_lang = self.source_lang, self.target_lang
         return [f"language codes of the model: {self.source_lang} to {self.target_lang}"]
 
@@ -212,25 +203,3 @@ class TranslationWriter(_seq2seq.Seq2SeqWriter):
 
 def _measure(corpus: Any, values: dict[str, np.ndarray], weights: np.ndarray) -> dict[str, np.ndarray]:
     return {**corpus.measure(weights), **_seq2seq.means(values, weights)}
-
-
-def _check_language(side: str, code: str, texts: list[str]) -> list[str]:
-    """What is odd about a language and its texts.
-
-    Args:
-        side: `source` or `target`.
-        code: Code or name of its language.
-        texts: Texts of that side.
-
-    Raises:
-        ConfigError: It is no known language, and the texts do not show which one it is.
-    """
-    from ..metrics._text import bleu_tokenizer, language_of
-
-    shown = language_of(texts)
-    if not language(code) and not shown:
-        raise ConfigError(f"{side}_lang: {code} is not a known language: give its code, as {side}_lang=de for German")
-    # BLEU must not split such texts at spaces, as it would by the code alone.
-    if shown and bleu_tokenizer(code, []) == "13a":
-        return [f"{side}_lang: {code}, but its texts look like {shown}, so BLEU splits them as {shown}"]
-    return []

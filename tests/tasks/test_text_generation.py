@@ -19,7 +19,7 @@ from hfrecipes.errors import ConfigError, ModelError
 from hfrecipes.evaluation.generation import add_texts
 from hfrecipes.evaluation.inference import predict_rows
 from hfrecipes.recipe import file_formats
-from hfrecipes.tasks._causal import pack
+from hfrecipes.tasks._blocks import pack
 from hfrecipes.tasks.text_generation import TextGeneration
 
 TEXTS = [row["text"] for row in opinions(60)]
