@@ -1,4 +1,4 @@
-"""Look at every row before anything is trained: what cannot be used, what is duplicated, and what the content is."""
+"""Check every row before training: rows that cannot be used, duplicates, and a fingerprint of the content."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def check_rows(data: Data, recipe: Recipe, *, in_training: bool = True) -> Data:
 
 
 def _check_split(data: Data, split: str, recipe: Recipe) -> tuple[Data, list[Finding], bool]:
-    """Drop the rows that the options allow to drop, and find what is left.
+    """Drop the rows that the options allow to be dropped, and list the remaining findings.
 
     Returns:
         The data, the findings, and whether `drop_invalid` would help against some of them.
@@ -175,7 +175,7 @@ def scored_as_wrong(data: Data, recipe: Recipe) -> dict[str, str]:
         more = [f"and {len(named) - FEW} more"] if len(named) > FEW else []
         notes[split] = (
             f"{split}: no prediction can match the label of {len(_rows_of(findings))} of {len(rows)} rows; "
-            f"it counts as wrong: {'; '.join([*named[:FEW], *more])}"
+            f"these rows count as wrong: {'; '.join([*named[:FEW], *more])}"
         )
     return notes
 

@@ -206,7 +206,7 @@ def _check_json_document(content: Any, path: str) -> str | None:
         return None
     if not isinstance(content, dict):
         raise DataError(
-            f"{path} holds a single {type(content).__name__}: expected one JSON object a line, or a list of them"
+            f"{path} holds a single {type(content).__name__}: expected one JSON object per line, or a list of them"
         )
     row_keys = []
     for key, value in content.items():
@@ -214,7 +214,9 @@ def _check_json_document(content: Any, path: str) -> str | None:
             row_keys.append(str(key))
     if len(row_keys) == 1:
         return row_keys[0]
-    raise DataError(f"{path} is one JSON object: expected one object a line, a list of objects, or one key with a list")
+    raise DataError(
+        f"{path} is one JSON object: expected one object per line, a list of objects, or one key with a list"
+    )
 
 
 # --- tables ------------------------------------------------------------------------------------------------------
@@ -319,7 +321,7 @@ def _ragged(path: str, number: int, cells: list[str], names: list[str]) -> str:
     start = " ".join(cells)[:60]
     return (
         f"{path} record {number} has {len(cells)} cells, expected {len(names)} ({', '.join(names)}): "
-        f'"{start}…"; put quotes around cells that hold the separator'
+        f'"{start}…"; put quotes around cells that contain the separator'
     )
 
 
@@ -330,7 +332,7 @@ def _column_names(cells: list[str], path: str) -> list[str]:
         names.append(cell.strip().strip('"').strip() or f"column {index}")
     for name in names:
         if names.count(name) > 1:
-            raise DataError(f"{path} names the column {name!r} twice: rename one of them in its first line")
+            raise DataError(f"{path} has two columns named {name!r}: rename one of them in its first line")
     return names
 
 

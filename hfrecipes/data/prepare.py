@@ -70,7 +70,7 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
         before = parts[name].column_names
         parts[name], given[split] = normalize_columns(parts[name], recipe, config.columns)
         if split == "train" and parts[name].column_names != before:
-            log(f"columns {', '.join(before)} were brought into the form {', '.join(parts[name].column_names)}")
+            log(f"columns {', '.join(before)} were converted to {', '.join(parts[name].column_names)}")
     log_splits(chosen, parts)
     train = parts[chosen["train"]]
     columns = find_columns(train.column_names, kind, given["train"])

@@ -168,7 +168,7 @@ def score_split(
     references = predicted.references
     unknown = sum(reference is None for reference in references)
     if unknown:
-        log(f"{split}: {unknown} of {len(references)} rows have no reference; they are predicted and not scored")
+        log(f"{split}: {unknown} of {len(references)} rows have no reference; they are predicted but not scored")
     scored = scoring.scores(
         recipe, predicted.predictions, references, seed=seed, others=metrics, groups=predicted.groups
     )

@@ -28,8 +28,8 @@ GAP = "gap"  # beside the splits: how far train is above validation
 MUCH = 0.2
 # Metrics that scikit-learn computes for one label of two unless told otherwise.
 AVERAGED = ("f1", "precision", "recall")
-TEXT = "generated_text"  # in predictions of models that write
-_CELLS = 4_000_000  # of the table of weights that is in memory at once
+TEXT = "generated_text"  # in predictions of models that generate text
+_CELLS = 4_000_000  # size of the table of weights that is in memory at once
 
 
 @dataclass(frozen=True)
@@ -277,7 +277,7 @@ def try_metrics(names: Sequence[str], recipe: Recipe, train: Dataset) -> None:
 
 
 def without_text(prediction: Row) -> Row:
-    """The prediction as it is where the model writes no text for its row."""
+    """The prediction unchanged if the model generates no text for its row."""
     return {name: value for name, value in prediction.items() if name != TEXT}
 
 

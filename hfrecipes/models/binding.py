@@ -1,4 +1,4 @@
-"""Where a recipe meets its model, for training and for loading: tokenizer, lengths, labels and what was learned."""
+"""Connects a recipe and its model, for training and for loading: tokenizer, lengths, labels and what was learned."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _virtual_tokens(config: RunConfig) -> int:
 
 
 def remember(recipe: Recipe, model: Any) -> None:
-    """Put what the recipe learned into the config of the model, with which it is saved from then on."""
+    """Put what the recipe learned into the config of the model, so that it is saved with the model."""
     learned = {
         "labels": recipe.labels,
         "calibration": recipe.calibration,
@@ -81,7 +81,7 @@ def restore(recipe: Recipe, model_config: PretrainedConfig) -> None:
 
 
 def model_to_train(recipe: Recipe, config: RunConfig, seed: int) -> Any:
-    """The model with its head, what is not trained frozen, adapters added.
+    """The model with its head, with frozen parts and adapters as the settings ask.
 
     Raises:
         ConfigError: Settings that do not fit the model.
@@ -164,7 +164,7 @@ def _log_size(model: Any, config: RunConfig) -> None:
 
 
 def pass_loss_inputs(recipe: Recipe, model: Any) -> Any:
-    """Have the model take what `loss_inputs` names in a batch, and give it back among its outputs.
+    """Make the model accept what `loss_inputs` names in a batch, and return it among its outputs.
 
     The Trainer gives a batch to the model and the outputs to the loss. With this, the loss finds a mask by its name,
     and the model itself never sees it.

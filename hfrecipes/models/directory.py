@@ -58,7 +58,7 @@ def check_start(path: str) -> None:
     """
     check_folder(path)
     if is_adapter(path):
-        raise ModelError(f"{path} is an adapter: start from a whole model made of it:  hfrecipes merge {path} <folder>")
+        raise ModelError(f"{path} is an adapter: start from the merged model:  hfrecipes merge {path} <folder>")
 
 
 def is_adapter(path: str | Path) -> bool:

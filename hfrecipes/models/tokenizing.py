@@ -92,7 +92,7 @@ def require_fast_tokenizer(recipe: Recipe) -> None:
     """
     if not recipe.tokenizer.is_fast:
         raise ModelError(
-            f"{type(recipe.tokenizer).__name__} does not tell which characters its tokens come from: "
+            f"{type(recipe.tokenizer).__name__} does not give the characters of its tokens (no offset mapping): "
             "use a model with a fast tokenizer (tokenizer.json)"
         )
 

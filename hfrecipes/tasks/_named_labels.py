@@ -94,7 +94,7 @@ class NamedLabels:
             # Of a duplicate label that is unknown, the row is named once.
             for name in dict.fromkeys(names):
                 if name not in labels_in_train:
-                    unknown[f"label {name!r} is unknown to the training rows"].append(index)
+                    unknown[f"label {name!r} does not occur in train"].append(index)
             if len(set(names)) < len(names):
                 duplicates.append(index)
         for sentence, indices in malformed.items():
@@ -148,7 +148,11 @@ class NamedLabels:
             return {}, f"temperature: left at 1, {rows} are too few to find it; expected {calibration.MIN_ROWS} or more"
         divisor = calibration.temperature(shares, references)
         if divisor is None:
-            return {}, f"temperature: left at 1, {rows} leave it open: nearly all of them are predicted right, or wrong"
+            return (
+                {},
+                f"temperature: left at 1, {rows} do not determine it: nearly all of them are predicted right, "
+                "or nearly all wrong",
+            )
         return {"temperature": divisor}, f"temperature: {divisor:.3g}, with the lowest log loss on {rows}"
 
     def _frequencies(self, references: list[Any]) -> tuple[str, dict[str, float]]:

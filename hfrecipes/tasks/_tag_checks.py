@@ -1,4 +1,4 @@
-"""What may be wrong or odd about tagged sentences."""
+"""Checks of tagged sentences: what may be wrong or odd."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _check_known(rows: Dataset, labels: list[str], scheme: str) -> Iterator[Find
             if tag in known:
                 continue
             if scheme == "none" or split_tag(tag)[0]:
-                sentence = f"tag {tag!r} is unknown to the training rows"
+                sentence = f"tag {tag!r} does not occur in train"
             else:
                 sentence = f"tag {tag!r} has no prefix, as other tags do (options.scheme=none takes tags as they are)"
             unknown[sentence].append(index)

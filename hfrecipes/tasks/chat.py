@@ -28,19 +28,19 @@ class Chat(Recipe):
     """Dialogue in, the assistant's next turn out."""
 
     max_length: int = 1024
-    """Tokens of a dialogue at most; a longer one is truncated between turns."""
+    """Maximum number of tokens of a dialogue; a longer one is truncated between turns."""
     train_on: Literal["assistant", "last", "all"] = "assistant"
-    """What is learnt: every turn of the assistant, the last one alone, or all turns."""
+    """What is trained on: every turn of the assistant, only the last one, or all turns."""
     packing: bool = False
-    """Whether the dialogues of a batch are packed into rows without padding, where each sees itself alone."""
+    """Whether the dialogues of a batch are packed into rows, without padding and without attention between them."""
     max_new_tokens: int = 256
-    """Tokens of a reply at most."""
+    """Maximum number of tokens of a reply."""
     temperature: float = 0.0
     """Temperature of sampling: 0 takes the most likely token each time, 1 samples with the model's probabilities."""
     generated_rows: int = 50
     """Rows of each split for which the model generates the last reply, to be scored after training; 0 for none."""
     characters: bool | None = None
-    """Whether ROUGE counts words of any script, Chinese and Japanese by character; null reads it off the replies."""
+    """Whether ROUGE counts words of any script, Chinese and Japanese by character; inferred if null."""
 
     task: ClassVar[str] = "chat"
     auto_model: ClassVar[str] = "AutoModelForCausalLM"

@@ -22,15 +22,15 @@ class Summarization(Recipe):
     """Document in, summary out."""
 
     max_length: int = 512
-    """Tokens kept of each document, special ones included; at most what the model reads."""
+    """Maximum number of tokens of a document, including special tokens; limited by the model."""
     max_target_length: int = 128
-    """Tokens of a summary at most, learnt or generated."""
+    """Maximum number of tokens of a summary, in training and generation."""
     num_beams: int = 1
-    """Beams of the search for a summary; 4 takes longer and often reads better."""
+    """Number of beams; 4 takes longer and often gives better summaries."""
     prefix: str | None = None
-    """Text before each document, as T5 was trained with; read from the model where null."""
+    """Prefix before each document, as T5 expects; taken from the config of the model if null."""
     characters: bool | None = None
-    """Whether ROUGE counts words of any script, Chinese and Japanese by character; null reads it off the summaries."""
+    """Whether ROUGE counts words of any script, Chinese and Japanese by character; inferred if null."""
 
     task: ClassVar[str] = "summarization"
     auto_model: ClassVar[str] = "AutoModelForSeq2SeqLM"

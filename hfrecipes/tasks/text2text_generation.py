@@ -29,15 +29,15 @@ class Text2TextGeneration(Recipe):
     """Text in, text out."""
 
     max_length: int = 512
-    """Tokens kept of each input, special ones included; at most what the model reads."""
+    """Maximum number of tokens of an input, including special tokens; limited by the model."""
     max_target_length: int = 128
-    """Tokens of an output at most, learnt or generated."""
+    """Maximum number of tokens of an output, in training and generation."""
     num_beams: int = 1
-    """Beams of the search for an output; 4 takes longer and often reads better."""
+    """Number of beams; 4 takes longer and often gives better outputs."""
     prefix: str = ""
-    """Text before each input."""
+    """Prefix before each input."""
     characters: bool | None = None
-    """Whether F1 counts Chinese and Japanese by character and not by word; inferred from the outputs where null."""
+    """Whether F1 counts Chinese and Japanese characters, not words; inferred from the outputs if null."""
     normalize: Literal["squad"] | None = None
     """Whether exact match and F1 compare texts as SQuAD does, without case, punctuation and articles."""
 

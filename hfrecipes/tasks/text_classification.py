@@ -65,13 +65,13 @@ class TextClassification(Recipe):
     class_weights: losses.ClassWeights | None = None
     """Weight of each label in the loss: `balanced` by how rare it is, or a number by label, 1 for the others."""
     focal_gamma: float = 0.0
-    """Gamma of the focal loss, which weighs rows less that are already classified well; 2 is usual, 0 is off."""
+    """Gamma of the focal loss, which gives less weight to rows already classified well; 2 is usual, 0 is off."""
     logit_adjustment: float = 0.0
-    """How far predictions are made independent of the labels' frequency in train; 1 wholly, 0 not at all."""
+    """Strength of logit adjustment: 1 predicts as if labels were equally frequent in train, 0 is off."""
     threshold: float | None = None
     """Probability above which one of several labels is predicted; null tunes one for each label on validation."""
     temperature_scaling: bool = False
-    """Whether probabilities are calibrated on validation, by one temperature that their logits are divided by."""
+    """Whether probabilities are calibrated by temperature scaling, fitted on validation."""
 
     task: ClassVar[str] = "text-classification"
     auto_model: ClassVar[str] = "AutoModelForSequenceClassification"

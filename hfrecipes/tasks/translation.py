@@ -25,17 +25,17 @@ class Translation(Recipe):
     """Text in one language in, text in another out."""
 
     max_length: int = 256
-    """Tokens kept of each text, special ones included; at most what the model reads."""
+    """Maximum number of tokens of a text, including special tokens; limited by the model."""
     max_target_length: int = 256
-    """Tokens of a translation at most, learnt or generated."""
+    """Maximum number of tokens of a translation, in training and generation."""
     num_beams: int = 1
-    """Beams of the search for a translation; 4 takes longer and often reads better."""
+    """Number of beams; 4 takes longer and often gives better translations."""
     source_lang: str | None = None
-    """Language to translate from: a key of the data, and the code of models that need one; the first one where null."""
+    """Language to translate from: a key of the data, and the code of models that need one; the first one if null."""
     target_lang: str | None = None
-    """Language to translate to, likewise; the second one where null."""
+    """Language to translate to, in the same form; the second one if null."""
     prefix: str | None = None
-    """Text before each source, as T5 was trained with; read from the model where null."""
+    """Prefix before each source, as T5 expects; taken from the config of the model if null."""
 
     task: ClassVar[str] = "translation"
     auto_model: ClassVar[str] = "AutoModelForSeq2SeqLM"

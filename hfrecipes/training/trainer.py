@@ -64,7 +64,7 @@ def make_job(plan: Plan) -> Job:
 
 
 def wait_for_all() -> None:
-    """Wait until the slowest of several processes has come here."""
+    """Wait until all processes have reached this point."""
     import torch
 
     if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -98,7 +98,7 @@ def _rows_of_features(plan: Plan, features: Dataset) -> list[int]:
 
 
 def assemble(plan: Plan, model: Any, arguments: TrainingArguments, encoded: Mapping[str, Dataset]) -> Trainer:
-    """A Trainer of a model and of rows, that scores validation as everything else is scored."""
+    """A Trainer for a model and rows; it scores validation in the same way as all other splits."""
     import transformers
 
     recipe = plan.recipe
@@ -140,13 +140,16 @@ def _early_stopping(config: RunConfig, arguments: TrainingArguments) -> list[Tra
         keywords = wanted if isinstance(wanted, dict) else {"early_stopping_patience": PATIENCE}
         return [transformers.EarlyStoppingCallback(**keywords)]
     if isinstance(wanted, dict):
-        log("early stopping: off, as load_best_model_at_end is, or nothing is evaluated or saved during training")
+        log(
+            "early stopping: off, because load_best_model_at_end is off, or nothing is evaluated or saved during "
+            "training"
+        )
     return []
 
 
 @contextlib.contextmanager
 def _as_missing_package() -> Iterator[None]:
-    """Say which package is missing, such as one that `report_to` names."""
+    """Raise an error that names the missing package, such as one that `report_to` needs."""
     try:
         yield
     except (ImportError, RuntimeError) as error:
@@ -156,7 +159,7 @@ def _as_missing_package() -> Iterator[None]:
 
 
 def _epoch_teller(recipe: Recipe) -> TrainerCallback:
-    """Tells recipe and sampler the epoch before its first batch is made, after a resume too."""
+    """Gives recipe and sampler the number of the epoch before its first batch, after a resume too."""
     import transformers
 
     class TellEpoch(transformers.TrainerCallback):  # type: ignore[misc]
