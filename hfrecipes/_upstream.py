@@ -31,7 +31,7 @@ def arguments_class(trainer_name: str) -> type[TrainingArguments]:
     """The TrainingArguments class that goes with a Trainer class.
 
     Relies on: the names of the two Trainers of transformers and of their arguments, as transformers 5.23.0 has them.
-    If it changes: correct `_ARGUMENTS_CLASSES`. If the Seq2SeqTrainer is gone, put its successor into `Recipe.trainer`.
+    If it changes: correct `_ARGUMENTS_CLASSES`. If Seq2SeqTrainer is removed, put its successor in `Recipe.trainer`.
 
     Raises:
         ConfigError: The Trainer is not one of the known ones.
@@ -92,7 +92,7 @@ def _is_worth_logging(record: logging.LogRecord) -> bool:
 
 
 def is_about_missing_package(error: Exception) -> bool:
-    """Whether the Trainer raised because an optional package is not installed, as for a tracker in `report_to`.
+    """Whether the Trainer raised this error because an optional package, such as a tracker in `report_to`, is missing.
 
     Relies on: callbacks that raise RuntimeError("<name>Callback requires <package> to be installed. ..."), and
         ImportError elsewhere, as in transformers 5.23.0.
@@ -153,7 +153,7 @@ def commit_of(name: str, revision: str | None = None, cache_dir: str | None = No
         cache_dir: Cache that it was loaded into.
 
     Relies on: `transformers.utils.hub.resolve_revision`, which finds the commit in the cache and returns it in the
-        attribute `resolved`, as in transformers 5.23.0. Models no longer have it: `config._commit_hash` is gone.
+        attribute `resolved`, as in transformers 5.23.0. Models no longer have it: `config._commit_hash` was removed.
     If it changes: read the commit from the folder `snapshots/<commit>` that `huggingface_hub.try_to_load_from_cache`
         names. Without it, an adapter may be loaded on a later version of its base.
     """

@@ -30,7 +30,7 @@ class RunConfig:
     """All settings of one run. Each block is the keyword arguments of one public Hugging Face call."""
 
     task: str
-    """Task name, as the Hub spells it, or path to a .py file that defines a Recipe."""
+    """Task name, as on the Hub, or path to a .py file that defines a Recipe."""
     model: str | dict[str, Any] | None = None
     """Hub id or folder, or keywords of `from_pretrained` with the name under `path`."""
     dataset: Any = None
@@ -266,7 +266,7 @@ def _check_tokens(blocks: Mapping[str, Any]) -> list[str]:
 
 
 def _check_shapes(blocks: Mapping[str, Any]) -> list[str]:
-    """Rules about the keys of a block that its type alone does not express."""
+    """Problems in the keys of a block that its type alone does not show."""
     problems = []
     model = blocks.get("model")
     if isinstance(model, dict) and not isinstance(model.get("path"), str):

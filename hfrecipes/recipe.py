@@ -25,7 +25,7 @@ Row = dict[str, Any]
 Batch = dict[str, list[Any]]
 Measure = Callable[["np.ndarray"], dict[str, "np.ndarray"]]
 
-# Most tasks train with these; a task names what it does differently.
+# Most tasks train with these; a task declares only what differs.
 DEFAULTS: dict[str, Any] = {
     "learning_rate": 5e-5,
     "num_train_epochs": 3,
@@ -167,7 +167,7 @@ class Recipe:
     """Factor of the learning rate from each layer to the next one below; 0.9 is usual, null for one rate."""
 
     task: ClassVar[str]
-    """Name of the task, as the Hub spells it where it has one."""
+    """Name of the task, as on the Hub if it has one."""
     auto_model: ClassVar[str]
     """Name of the class in transformers that loads the model with its head."""
     columns: ClassVar[dict[str, Column]]
@@ -468,7 +468,7 @@ def arguments_name(recipe: type[Recipe] | Recipe) -> str:
 def padding(recipe: Recipe) -> dict[str, Any]:
     """Keywords of a data collator: rows are padded to the longest of their batch, or all to `max_length`.
 
-    The latter is for models that read padding, of which the output of a row would depend on the other rows.
+    The latter is for models whose output depends on padding, and so on the other rows of the batch.
     """
     return {"padding": "max_length", "max_length": recipe.max_length} if recipe.pads_to_max_length else {}
 

@@ -135,7 +135,7 @@ def _over_runs(entries: Sequence[Score]) -> Score:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """Mean of numbers that all runs have."""
+    """Mean of a number that all runs have."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if len(known) == len(values) else None
 

@@ -337,7 +337,7 @@ def _check_saved(job: Job, expected: Any, batch: Any) -> None:
 
 
 def _lines(plan: Plan, predicted: Mapping[str, Predicted]) -> Iterator[dict[str, Any]]:
-    """Each validation and test row with its number in the data, its prediction, and its label in the same spelling."""
+    """Each validation and test row with its number in the data, its prediction, and its label in the same form."""
     for split, entry in predicted.items():
         if split == "train":
             continue

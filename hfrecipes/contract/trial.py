@@ -191,7 +191,7 @@ class Trial:
 
 
 def are_close(value: Any, other: Any, tolerance: float = TOLERANCE) -> bool:
-    """Whether two predictions are the same, but for the last digits of their numbers.
+    """Whether two predictions are the same, except for the last digits of their numbers.
 
     Example:
         >>> are_close({"label": "a", "scores": [0.5]}, {"label": "a", "scores": [0.500001]})

@@ -31,7 +31,7 @@ def check_rows(data: Data, recipe: Recipe, *, in_training: bool = True) -> Data:
     Args:
         data: Rows by split.
         recipe: The task.
-        in_training: Whether the rows are for a run that has not started, of which the settings can still change.
+        in_training: Whether the rows are for a run that has not started, so its settings can still be changed.
 
     Returns:
         The data without the rows that were dropped.
@@ -211,7 +211,7 @@ def empty_texts(rows: Dataset, recipe: Recipe) -> dict[str, list[int]]:
 
 
 def _as_text(cells: Any, column: str, kind: Any) -> Any:
-    """The cells, of which the type is seen to be text, or lists of text."""
+    """The cells, after checking that they are text, or lists of text."""
     import pyarrow as pa
 
     if isinstance(kind, list) and isinstance(kind[0], dict):  # `Recipe.check` looks at the blocks of a list
@@ -301,12 +301,12 @@ def iterate(rows: Dataset) -> Iterator[Row]:
 
 
 def has_same_spelling(recipe: Recipe, prediction: Row) -> bool:
-    """Whether the reference of a row is written beside its prediction in the prediction's spelling."""
+    """Whether the reference of a row is written next to its prediction, in the form of the prediction."""
     return recipe.prediction in prediction and recipe.prediction in reference_columns(recipe)
 
 
 def written_label(recipe: Recipe, reference: Any, prediction: Row) -> Row:
-    """The label of a row in the spelling of its prediction; empty where predictions have none, or the row."""
+    """The label of a row in the form of its prediction; empty where predictions have none, or the row."""
     if reference is None or recipe.prediction is None or not has_same_spelling(recipe, prediction):
         return {}
     return {recipe.prediction: reference}

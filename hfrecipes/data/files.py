@@ -47,7 +47,7 @@ def read_file(path: str, *, header: bool = True, formats: tuple[str, ...] = ()) 
         DataError: The file is empty, unreadable, not UTF-8, or its rows have different numbers of cells.
     """
     head = _checked_head(path)
-    # The content decides, because files are often renamed; each test below is surer than those after it.
+    # The content decides, because files are often renamed; the most reliable tests come first.
     if head.startswith(b"PAR1"):
         return _load("parquet", path)
     if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
@@ -140,7 +140,7 @@ def _load(kind: str, path: str, **keywords: Any) -> Dataset:
     is_remote = "://" in path
     is_small = not is_remote and os.path.getsize(path) < 20_000_000
     if not is_remote:
-        # `datasets` looks only at the modification time, and would give the rows of before for a file copied over.
+        # `datasets` looks only at the modification time, and would return the old rows after a file is replaced.
         keywords["cache_dir"] = str(cache_folder(_stamp(path)))
     try:
         with contextlib.ExitStack() as stack:

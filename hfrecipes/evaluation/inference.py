@@ -127,7 +127,7 @@ def in_row_order(batches: Sequence[Any], order: Sequence[int], filled_to: int | 
     """Outputs of batches to one per feature, in their order.
 
     Args:
-        batches: Numpy arrays, or tuples of them, of which the first dimension is that of the features.
+        batches: Numpy arrays, or tuples of them, whose first dimension counts the features.
         order: Index of the feature of each output.
         filled_to: Number of outputs where several processes of the Trainer fill the last batch with other rows.
 

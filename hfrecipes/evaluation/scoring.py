@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 DRAWS = 1000  # resamples for the interval of a metric
-FEWER_DRAWS = 100  # the same for metrics that the user named, which are computed anew for each resample
+FEWER_DRAWS = 100  # the same for metrics that the user named, which are computed again for each resample
 PROBES = 200  # units that are looked at alone
 GAP = "gap"  # beside the splits: how far train is above validation
 # Share of the gain over the baseline that may be lost on validation before it is called overfitting.

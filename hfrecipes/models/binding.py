@@ -20,14 +20,14 @@ from .hardware import count_parameters
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-LEARNED = "hfrecipes"  # key in config.json of what the recipe learned, so that it goes where the model goes
+LEARNED = "hfrecipes"  # key in config.json of what the recipe learned, so that it is copied with the model
 
 
 # --- the tokenizer, before rows are encoded ----------------------------------------------------------------------
 
 
 def bind_tokenizer(recipe: Recipe, config: RunConfig) -> None:
-    """Give the recipe the tokenizer of the model that it is to train, and let it adapt to that model."""
+    """Give the recipe the tokenizer of the model to train, and let it adapt to that model."""
     recipe.tokenizer, model_config = loading.load_tokenizer(config, recipe.padding_side)
     if recipe.labels:
         recipe.labels = loading.in_checkpoint_order(recipe.labels, model_config)
@@ -50,7 +50,7 @@ def bind_trained_tokenizer(recipe: Recipe, config: RunConfig) -> PretrainedConfi
 
 
 def _virtual_tokens(config: RunConfig) -> int:
-    """Tokens that adapters put before each text, and that take room from it."""
+    """Number of virtual tokens that adapters put before each text, which leave less room for it."""
     return 0 if config.adapter is None else config.adapter.virtual_tokens
 
 
@@ -192,7 +192,7 @@ class _PassedBy:
     def take(self, model: Any, args: tuple[Any, ...], batch: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Forward pre-hook: keep what is not for the model."""
         taken = {name: batch[name] for name in self.names if name in batch}
-        if taken:  # a model that was copied with its hooks has several of them, of which the first one takes all
+        if taken:  # a model copied with its hooks has several of them; the first one takes everything
             self.held = taken
         return args, {name: values for name, values in batch.items() if name not in taken}
 

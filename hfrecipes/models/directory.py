@@ -131,7 +131,7 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, path: Path) -> list[str]:
 
 
 def save_config(model: Any, path: Path) -> None:
-    """Write the config of the model anew, also beside its adapter, after what the recipe learned has changed."""
+    """Write the config of the model again, also next to its adapter, after what the recipe learned has changed."""
     with quiet():
         for folder in (path, path / ADAPTER / CONFIG):
             if (folder / "config.json").exists():

@@ -1,4 +1,4 @@
-"""What is learnt of a dialogue: its tokens in pieces, with labels for the assistant's turns."""
+"""What is trained on in a dialogue: its tokens in pieces, with labels for the assistant's turns."""
 
 from __future__ import annotations
 

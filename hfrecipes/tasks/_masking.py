@@ -1,4 +1,4 @@
-"""Words of a text hidden from the model, as BERT was pretrained (Devlin et al. 2019)."""
+"""Masking of words, as BERT was pretrained (Devlin et al. 2019)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What texts with one label and texts with several labels have in common."""
+"""Shared by texts with one label and texts with several labels."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .. import calibration, losses
 from ..data.shapes.labels import as_number, is_missing, label_name, ordered
 from ..recipe import Finding, Row
 
-SHOWN = 6  # labels that a sentence names
+SHOWN = 6  # number of labels that a sentence names
 
 
 class LabelOptions(Protocol):
-    """What a kind of labels reads of the task, and writes into it."""
+    """What a kind of labels reads from the task and sets on it."""
 
     labels: list[str]
     """Labels that the model learns."""
@@ -112,7 +112,7 @@ class NamedLabels:
         names: set[str] = set()
         for value in values:
             names.update(self.names(value))
-        # The same classes may be spelled in two ways, as 0 and 1 for bad and good.
+        # The same classes may be written in two ways, as 0 and 1 for bad and good.
         if len(names) > 1 and not names & self.labels_in_train:
             shown, expected = ", ".join(sorted(names)[:SHOWN]), ", ".join(self.labels[:SHOWN])
             yield Finding("error", f"none of the labels {shown} occurs in train, which has {expected}")

@@ -109,7 +109,7 @@ from transformers import pipeline
 chat = pipeline("text-generation", "{path}")
 print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_text"][-1]["content"])
 """,
-        example={"messages": samples[0]["messages"][:-1]},  # so that the assistant is to speak
+        example={"messages": samples[0]["messages"][:-1]},  # so that the assistant speaks next
         pipeline_tag="text-generation",
     )
 
@@ -168,7 +168,7 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
             ModelError: The tokenizer or its template cannot be used, or the model sees the tokens it is to predict.
             ConfigError: The model lets packed dialogues see each other.
         """
-        if model is not None:  # the tokenizer, before, decided the rest
+        if model is not None:  # the tokenizer decided the rest in the first call
             _causal.check_model(model, packs=self.packing)
             return []
         require_fast_tokenizer(self)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 BEST = 5  # tokens that are suggested for each gap
-GAP = -1  # label of a gap that the text itself has: it is filled, and is not part of the loss
+GAP = -1  # label of a gap in the text itself: it is filled, and is not part of the loss
 _USAGE = """\
 from transformers import pipeline
 
@@ -112,7 +112,7 @@ class FillMask(Recipe):
         return features
 
     def encode_for_training(self, batch: Batch) -> Batch:
-        """Texts one after another in full blocks; the collator hides words anew whenever a block is read."""
+        """Texts one after another in full blocks; the collator masks other words each time a block is read."""
         tokens = _tokens.tokenize_bare(self, batch["text"])
         separator = self.tokenizer.sep_token_id
         ids: list[int] = []

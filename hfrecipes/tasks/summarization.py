@@ -132,7 +132,7 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
 
     def adapt_to_model(self, config: PretrainedConfig, model: PreTrainedModel | None = None) -> list[str]:
         """The prefix that the model knows, and how much it can write."""
-        if model is not None:  # its config, before, decided everything
+        if model is not None:  # the config of the model decided everything in the first call
             return []
         sentences = _seq2seq.infer_prefix(self, config, self.task)
         return sentences + _seq2seq.fit_target_length(self, config)

@@ -116,7 +116,7 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
 
     def adapt_to_model(self, config: PretrainedConfig, model: PreTrainedModel | None = None) -> list[str]:
         """How much the model can write."""
-        if model is not None:  # its config, before, decided everything
+        if model is not None:  # the config of the model decided everything in the first call
             return []
         return _seq2seq.fit_target_length(self, config)
 

@@ -61,7 +61,7 @@ class TextClassification(Recipe):
     """
 
     problem_type: ProblemType | None = None
-    """Kind of label, as `config.problem_type` of transformers spells it; guessed from the labels where null."""
+    """Kind of labels: a value of `config.problem_type` of transformers; inferred from the labels if null."""
     class_weights: losses.ClassWeights | None = None
     """Weight of each label in the loss: `balanced` by how rare it is, or a number by label, 1 for the others."""
     focal_gamma: float = 0.0
@@ -111,7 +111,7 @@ print(classify("{text}", top_k=None))
 
     @property
     def label_kind(self) -> LabelKind:
-        """What the problem type decides."""
+        """The behaviour for the inferred problem type."""
         return LABEL_KINDS[self.problem_type or SINGLE](self)
 
     @property
@@ -156,7 +156,7 @@ print(classify("{text}", top_k=None))
         return {**settings, "problem_type": self.problem_type}
 
     def encode(self, batch: Batch) -> Batch:
-        """Tokens of the text, or of both texts, of which the longer one is truncated first."""
+        """Tokens of the text, or of both texts; the longer one is truncated first."""
         features = tokenize(self, batch["text"], batch.get("text_pair"))
         if "label" in batch:  # rows to predict have none
             kind = self.label_kind

@@ -84,7 +84,7 @@ print(write("The cat looks up")[0]["generated_text"])
         """How many tokens it generates at most.
 
         Raises:
-            ModelError: The model sees the tokens that it is to predict.
+            ModelError: The model sees the tokens that it should predict.
             ConfigError: It lets packed texts see each other.
         """
         if model is not None:

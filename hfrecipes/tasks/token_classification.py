@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
 
-SHOWN = 8  # types that a sentence names
+SHOWN = 8  # number of types that a sentence names
 ENTITY_METRICS = {
     "f1": HIGHER,
     "precision": HIGHER,
@@ -49,7 +49,7 @@ class TokenClassification(Recipe):
     """Words in, a tag for each out; a long sentence is read in windows, and no word is left out."""
 
     scheme: Scheme | None = None
-    """How tags mark entities; `none` for tags without prefix, as parts of speech; guessed from the tags where null."""
+    """How tags mark entities; `none` for tags without prefix, as parts of speech; inferred from the tags if null."""
     stride: int = 64
     """Number of tokens that neighbouring windows of a long sentence share; at most half a window."""
     class_weights: losses.ClassWeights | None = None

@@ -118,7 +118,7 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
         Raises:
             ConfigError: It needs a language code that is not given.
         """
-        if model is not None:  # its config, before, decided everything
+        if model is not None:  # the config of the model decided everything in the first call
             return []
         codes = language_codes(self.tokenizer)
         sentences = self._use_codes(codes) if codes else []
@@ -200,7 +200,7 @@ class TranslationWriter(_seq2seq.Seq2SeqWriter):
         settings, tokenizer = super().generation(), self.recipe.tokenizer
         if not language_codes(tokenizer):
             return settings
-        # M2M100 spells the tokens of its codes in another way than the codes themselves.
+        # M2M100 writes the tokens of its codes differently from the codes themselves.
         lookup = getattr(tokenizer, "get_lang_id", tokenizer.convert_tokens_to_ids)
         code = lookup(self.recipe.target_lang)
         # The first mBART has the code at the end of a text, and its decoder was trained to start from it.

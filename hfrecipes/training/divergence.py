@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
 
 
-SHOWN = 8  # rows that are named
+SHOWN = 8  # number of rows that are named
 
 
 class WatchedLoss:

@@ -142,7 +142,7 @@ def _chosen(features: Dataset, rows: int) -> list[int]:
 
 
 def _features_of(features: Dataset, chosen: list[int]) -> Dataset:
-    """The features of some rows, numbered anew; the first ones where features hold several rows."""
+    """The features of some rows, numbered from 0; the first ones where features hold several rows."""
     if "row" not in features.column_names:
         return features.select([index for index in chosen if index < len(features)])
     numbers = np.asarray(features["row"])

@@ -164,7 +164,7 @@ def _epoch_teller(recipe: Recipe) -> TrainerCallback:
 
     class TellEpoch(transformers.TrainerCallback):  # type: ignore[misc]
         def on_epoch_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
-            # The Trainer counts epochs in fractions, of which the sum may be a little too small.
+            # The Trainer adds up fractions of epochs, whose sum may be a little too small.
             recipe.epoch = int((state.epoch or 0) + 1e-6)
             order.start_epoch(keywords["train_dataloader"].batch_sampler, args, recipe.epoch)
 
@@ -195,7 +195,7 @@ class _Scorer:
         if not _upstream.are_same_rows(evaluated, self.trainer.eval_dataset):
             log("these are not the validation rows of this Trainer: only the loss is computed")
             return values
-        # Several processes share batches, of which the last one is filled with rows of the first.
+        # Several processes share batches, and the last batch is filled with rows of the first.
         together = self.trainer.args.eval_batch_size * self.trainer.args.world_size
         filled_to = -(-len(evaluated) // together) * together if self.trainer.args.world_size > 1 else None
         outputs = in_row_order(result.predictions, batch_order(evaluated, self.settings), filled_to)

@@ -100,7 +100,7 @@ def token_span(
         closes: Whether the window is the last one of its context.
 
     Returns:
-        None if the answer is not wholly in the window; `UNKNOWN` twice if it has no token.
+        None if the answer is not completely in the window; `UNKNOWN` twice if it has no token.
     """
     if span is None or not len(starts):
         return None
@@ -226,7 +226,7 @@ def as_lists(cell: Any, start: Any = None) -> Row | None:
 
 
 def _unquoted(text: str) -> Any:
-    """The answers that a text spells; the text itself if it is a plain answer."""
+    """The answers that a text contains as a list or dict; the text itself if it is a plain answer."""
     try:
         value = parse_list(text)
     except DataError:

@@ -15,7 +15,7 @@ _NO_COMMA = re.compile(r"""["']\s+["']""")
 
 
 def parse_list(text: str) -> Any:
-    """The list or dict that a text spells in JSON or Python, as in a csv file made from a DataFrame; else None.
+    """The list or dict that a text contains as JSON or Python, as in a csv file made from a DataFrame; else None.
 
     Raises:
         DataError: The text looks like a list or a dict but is none, such as a printed array.

@@ -92,7 +92,7 @@ def _from_turns(batch: Batch, turns: str, system: str | None) -> Batch:
 
 
 def _listed(cell: Any) -> Any:
-    """The turns that a text spells, as in a csv file; else the cell as it is."""
+    """The turns that a text contains as a list, as in a csv file; else the cell as it is."""
     if not isinstance(cell, str):
         return cell
     try:

@@ -127,7 +127,7 @@ def _shared_weights(model: Any) -> set[int]:
 
 
 def _new_token_keywords(new_tokens: list[int], settings: AdapterSettings) -> dict[str, Any]:
-    """Keywords that train the embeddings of new tokens, for methods that can."""
+    """Keywords that train the embeddings of new tokens, for methods that support it."""
     from peft import PEFT_TYPE_TO_CONFIG_MAPPING
 
     if "trainable_token_indices" in settings.keywords:
