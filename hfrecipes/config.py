@@ -230,7 +230,7 @@ def _unknown(key: str, value: Any, known: Iterable[str]) -> str:
     if key in _OLD_NAMES:
         return f"{key} is not a setting; write {_OLD_NAMES[key].format(value=format_value(value))}"
     if key == "output_dir":
-        return f"training.output_dir: write output_dir={format_value(value)} beside the task, not under training"
+        return f"training.output_dir: write output_dir={format_value(value)} at the top level, not under training"
     return f"unknown setting {key}{nearest(key, known)}"
 
 

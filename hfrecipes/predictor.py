@@ -94,7 +94,7 @@ class Predictor:
             One prediction for a single text, else a list with one per row.
 
         Raises:
-            DataError: The rows do not have the columns that the model reads.
+            DataError: The rows do not have the input columns of the model.
 
         Example:
             >>> hfrecipes.load("runs/quickstart").predict("Where is my parcel?")["label"]  # doctest: +SKIP
@@ -127,7 +127,7 @@ class Predictor:
         writer = self.recipe.writer
         prompts = writer.prompts(self._prepared([dict(row)]), scored=False) if writer is not None else [None]
         if writer is None or prompts[0] is None:
-            raise DataError("found nothing to continue, expected a turn of the user")
+            raise DataError("found nothing to continue, expected a row that ends with a turn of the user")
         streamer = generation.Streamer(writer, prompts[0], show)
         (generated,) = generation.generate(self._inference(), [prompts[0].input_ids], streamer=streamer)
         return str(writer.decode(prompts[0], generated)["generated_text"])
@@ -152,7 +152,7 @@ class Predictor:
             return rows
         column = text_column(self.recipe)
         if column is None:
-            raise DataError(f"found a bare text, expected rows with {' and '.join(self.reads)}")
+            raise DataError(f"found a text, expected rows with {' and '.join(self.reads)}")
         if not all(isinstance(row, str) for row in rows):
             return rows
         return [{column: text} for text in rows]

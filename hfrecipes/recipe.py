@@ -182,7 +182,7 @@ class Recipe:
     prediction: ClassVar[str | None] = None
     """Key of a prediction that is scored against the reference; None where tokens are scored and no answer."""
     batch_features: ClassVar[tuple[str, ...]] = ("labels",)
-    """Features that batches have beside the inputs that the tokenizer makes."""
+    """Features that batches have in addition to the outputs of the tokenizer."""
     loss_inputs: ClassVar[tuple[str, ...]] = ()
     """Those of them that go past the model, to `loss` and `preprocess_logits` by name; `labels` always do."""
     padding_side: ClassVar[str | None] = None
@@ -488,7 +488,7 @@ def undefined(recipe: type[Recipe]) -> list[str]:
 
 
 def example(recipe: Recipe, columns: Sequence[str]) -> Row:
-    """A row to predict, of the columns that the model reads, for the card and the command line."""
+    """A sample row to predict, with the input columns of the model, for the card and the command line."""
     row = recipe.samples[0] if recipe.card.example is None else recipe.card.example
     cells = {name: row.get(name, "…") for name in columns}
     for name, cell in cells.items():

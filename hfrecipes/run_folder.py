@@ -291,7 +291,7 @@ class RunInfo:
     files: Sequence[str] = ()
     """Files of the model."""
     tokenizer: Sequence[str] = ()
-    """Files of the tokenizer beside an adapter."""
+    """Files of the tokenizer next to an adapter."""
     parameters: Mapping[str, float] = field(default_factory=dict)
     """Number of weights, `total` and `trained`, and the `share` of the latter."""
     seconds: float = 0.0

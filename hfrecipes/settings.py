@@ -1,4 +1,4 @@
-"""Typed values of the blocks of settings of a run: the model it starts from, adapters, folds, and the push to the Hub."""
+"""Typed values of the blocks of settings of a run: its base model, adapters, folds, and the push to the Hub."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ def a_lora_run_reloads(trial: Trial) -> Problems:
     yield from _differences(trial, result, predictor.load(result.path))
     yield from _wrong_files(trial, result, lora=True)
     if (result.path / ADAPTER).exists():
-        # Elsewhere, the model of the run is not beside it.
+        # In another folder, the model of the run is not next to the adapter.
         elsewhere = (result.path / ADAPTER).rename(trial.folder / "adapter-alone")
         yield from _differences(trial, result, predictor.load(elsewhere), tolerance=1e-3)
         elsewhere.rename(result.path / ADAPTER)
@@ -318,7 +318,7 @@ def accumulation_changes_nothing(trial: Trial) -> Problems:
     start, whole = trial.weights(8)
     _, parts = trial.weights(2)
     learnt = float((whole - start).norm())
-    # Weights that stay as they are would be equal however the batch is split.
+    # Weights that do not change would be equal however the batch is split.
     if learnt < 1e-3:
         yield "the weights hardly change in training: make the loss depend on the outputs of the model"
         return

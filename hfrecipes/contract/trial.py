@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 TOLERANCE = 1e-4  # between numbers of predictions before saving and after loading
-# What a model writes and learns to write is long by default, and each token takes time.
+# Generated texts are long by default, and each token takes time.
 _SHORT = {"max_target_length": 32, "max_new_tokens": 8}
 # A run of a few steps.
 _RUN: dict[str, Any] = {

@@ -243,5 +243,5 @@ def check_lists(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe])
         if holds != "null":  # a column that is empty throughout is named by the checks of rows
             raise DataError(
                 f"column {columns[column]!r} holds {holds}, expected a list in each row: "
-                f"choose another, columns.{column}=<one of them>"
+                f"choose another column, columns.{column}=<one of them>"
             )

@@ -46,7 +46,7 @@ def encode_splits(recipe: Recipe, data: Data, references: Mapping[str, list[Any]
 
 
 def encode(recipe: Recipe, rows: Dataset, *, training: bool = False) -> Dataset:
-    """Features of all rows; cached beside the rows where those come from a file."""
+    """Features of all rows; cached next to the rows if those come from a file."""
     is_long = rows.data.nbytes > LONG * max(1, rows.data.num_rows)
     with hide_progress_bars(len(rows)), cache_fingerprint(rows, recipe, "encode", training) as key:
         return rows.map(

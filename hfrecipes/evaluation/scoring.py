@@ -281,7 +281,7 @@ def without_text(prediction: Row) -> Row:
     return {name: value for name, value in prediction.items() if name != TEXT}
 
 
-# --- beside each score -------------------------------------------------------------------------------------------
+# --- added to each score -----------------------------------------------------------------------------------------
 
 
 def with_baseline(
@@ -292,7 +292,7 @@ def with_baseline(
     references: list[Any],
     baseline: Mapping[str, Any],
 ) -> Scores:
-    """Put what the baseline reaches beside each score; its texts count for rows for which the model wrote one."""
+    """Add the score of the baseline to each score; its texts count for rows for which the model wrote one."""
     indices = [index for index, reference in enumerate(references) if reference is not None]
     if not indices:
         return scored
@@ -305,7 +305,7 @@ def with_baseline(
 
 
 def with_uncalibrated(recipe: Recipe, scored: Scores, predictions: list[Row], references: list[Any]) -> Scores:
-    """Put beside each score what it would be without calibration, where that differs."""
+    """Add to each score its value without calibration, if that differs."""
     values = score(recipe, predictions, references)
     changed = dict(scored)
     for name, entry in scored.items():

@@ -160,7 +160,7 @@ def _log_size(model: Any, config: RunConfig) -> None:
     log(f"model: {config.base.path}, {number['total']:,} parameters, {trained}")
 
 
-# --- what the loss needs beside the outputs ----------------------------------------------------------------------
+# --- what the loss needs in addition -----------------------------------------------------------------------------
 
 
 def pass_loss_inputs(recipe: Recipe, model: Any) -> Any:

@@ -95,7 +95,7 @@ def load_tokenizer(
 
 
 def longest_input(tokenizer: PreTrainedTokenizerBase, model_config: PretrainedConfig) -> int | None:
-    """Maximum number of tokens that the model reads, special tokens included; None where it has no limit."""
+    """Maximum number of tokens of the model, including special tokens; None if it has no limit."""
     limits = []
     # Without a limit in its files, a tokenizer gives 1e30.
     if tokenizer.model_max_length < 1e9:
@@ -109,7 +109,7 @@ def longest_input(tokenizer: PreTrainedTokenizerBase, model_config: PretrainedCo
 
 
 def limit_max_length(recipe: Recipe, model_config: PretrainedConfig, taken: int = 0) -> None:
-    """Lower the recipe's `max_length` to what the model reads.
+    """Lower the recipe's `max_length` to the maximum of the model.
 
     Args:
         recipe: The task, with its tokenizer.
@@ -128,7 +128,7 @@ def limit_max_length(recipe: Recipe, model_config: PretrainedConfig, taken: int 
             "of the model: use fewer"
         )
     if recipe.max_length > limit - taken:
-        beside = f" beside {taken} virtual tokens" if taken else ""
+        beside = f" with {taken} virtual tokens" if taken else ""
         log(f"max_length: {limit - taken}, the maximum of the model{beside} ({recipe.max_length} was requested)")
         recipe.max_length = limit - taken
 

@@ -185,7 +185,7 @@ class _Scorer:
         )
 
     def __call__(self, result: EvalPrediction) -> dict[str, float]:
-        """The scores, calibrated as after training; the right loss beside them."""
+        """The scores, calibrated as after training; with the correct loss."""
         values = {}
         mean = self.trainer.compute_loss_func.take_mean()
         if mean is not None:

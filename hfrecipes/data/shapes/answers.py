@@ -169,7 +169,7 @@ def _question_rows(paragraphs: Iterable[Row]) -> Batch:
             rows["question"].append(_required(question, _QUESTIONS))
             rows["context"].append(context)
             answers = _first_cell(question, ("answers", *TEXT_COLUMNS))
-            # SQuAD 2.0 may give plausible answers beside `is_impossible`.
+            # SQuAD 2.0 may give plausible answers together with `is_impossible`.
             if question.get("is_impossible"):
                 answers = []
             rows["answers"].append(as_lists(answers, _first_cell(question, START_COLUMNS)))

@@ -113,7 +113,7 @@ def _numbered_columns(by_name: Mapping[str, str]) -> list[str]:
         if match := _NUMBERED.fullmatch(name):
             stem, number = match.groups()
             stems[stem].append((int(number) if number.isdigit() else ord(number), column))
-    # Data may have a single `answer1` beside its choices: the name with the most columns wins.
+    # Data may have a single `answer1` in addition to its choices: the name with the most columns wins.
     most = max(stems.values(), key=len, default=[])
     numbered = [column for _, column in sorted(most)]
     if len(numbered) < 2:
