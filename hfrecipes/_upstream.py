@@ -31,7 +31,7 @@ def arguments_class(trainer_name: str) -> type[TrainingArguments]:
     """The TrainingArguments class that goes with a Trainer class.
 
     Relies on: the names of the two Trainers of transformers and of their arguments, as transformers 5.23.0 has them.
-    If it changes: correct `_ARGUMENTS_CLASSES`. If Seq2SeqTrainer is removed, put its successor in `Recipe.trainer`.
+    If it changes: correct `_ARGUMENTS_CLASSES`. If Seq2SeqTrainer is removed, name its successor in `recipe.trainer_name`.
 
     Raises:
         ConfigError: The Trainer is not one of the known ones.
@@ -40,7 +40,7 @@ def arguments_class(trainer_name: str) -> type[TrainingArguments]:
 
     if trainer_name not in _ARGUMENTS_CLASSES:
         known = " or ".join(_ARGUMENTS_CLASSES)
-        raise ConfigError(f"Recipe.trainer: found {trainer_name}, expected {known}")
+        raise ConfigError(f"no TrainingArguments are known for {trainer_name}: expected {known}")
     arguments: type[TrainingArguments] = getattr(transformers, _ARGUMENTS_CLASSES[trainer_name])
     return arguments
 

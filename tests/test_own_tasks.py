@@ -137,7 +137,7 @@ def test_card_texts_are_facts_and_need_no_docstring(tiny_bert, tmp_path):
 
 LEARNED = ("self.learned", "self.scale")
 TUPLE = ('"highest": max(known)}', '"highest": max(known), "both": (min(known), max(known))}')
-MEAN = ("over_batch(total, known.sum().clamp(min=1), num_items_in_batch)", "total / known.sum()")
+MEAN = ("mean_over_batch(total, known.sum().clamp(min=1), num_items_in_batch)", "total / known.sum()")
 COUNTER = (
     "            known = labels >= 0\n",
     "            known = labels >= 0\n            self.calls = getattr(self, 'calls', 0) + 1\n",
@@ -236,7 +236,7 @@ FAULTS = {
     "a count of steps": (
         [COUNTER, USES_COUNTER],
         checks.resuming_changes_nothing,
-        "let what is random depend on self.seed, self.epoch and the row alone",
+        "let random numbers depend only on self.seed, self.epoch and the row",
     ),
 }
 

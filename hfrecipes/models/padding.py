@@ -87,7 +87,7 @@ def choose_collator(
 def _shortest_and_longest(encoded: list[Dataset]) -> tuple[Row, Row] | None:
     """The shortest and the longest features; None where all have the same length, or are packed into blocks.
 
-    Whether packed texts see each other is tested by `Recipe.check_model`.
+    Whether packed texts see each other is tested by `Recipe.adapt_to_model`.
     """
     import numpy as np
 

@@ -408,7 +408,7 @@ def test_a_run_scores_keeps_and_names_them_wherever_scores_are_shown(tiny_bert, 
     assert metrics["test"]["accuracy"]["value"] == pytest.approx(right / 12)
     as_file([{"text": "", "label": "good"}, *parts["test"]], "more.jsonl")
     again = call("evaluate", "run", "dataset=more.jsonl")
-    assert f"{sentence} to the training rows in 4 rows (9, 10, 11, 12, counted from 0)" in again.stdout
+    assert f"{sentence} in train in 4 rows (9, 10, 11, 12, counted from 0)" in again.stdout
     assert f"{right / 12:.3f} (" in again.stdout
     reread = hfrecipes.run("text-classification", output_dir="run", **parse_overrides(settings))
     assert reread.notes["test"] == metrics["notes"]["test"]

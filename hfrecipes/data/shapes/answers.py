@@ -100,7 +100,7 @@ def token_span(
         closes: Whether the window is the last one of its context.
 
     Returns:
-        None if the answer is not completely in the window; `UNKNOWN` twice if it has no token.
+        None if the answer is not completely in the window; `UNKNOWN_TOKEN` twice if it has no token.
     """
     if span is None or not len(starts):
         return None
