@@ -31,7 +31,7 @@ def arguments_class(trainer_name: str) -> type[TrainingArguments]:
     """The TrainingArguments class that goes with a Trainer class.
 
     Relies on: the names of the two Trainers of transformers and of their arguments, as transformers 5.23.0 has them.
-    If it changes: correct `_ARGUMENTS_CLASSES`. If Seq2SeqTrainer is removed, name its successor in `recipe.trainer_name`.
+    If it changes: correct `_ARGUMENTS_CLASSES`; if Seq2SeqTrainer is removed, also `trainer_name` in recipe.py.
 
     Raises:
         ConfigError: The Trainer is not one of the known ones.

@@ -168,7 +168,7 @@ def move_bare_keys_into_blocks(
         training: Keywords of TrainingArguments, by name.
 
     Example:
-        >>> place_bare_keys({"seed": 1, "x": 2}, options={}, training={"seed": int})
+        >>> move_bare_keys_into_blocks({"seed": 1, "x": 2}, options={}, training={"seed": int})
         {'x': 2, 'training': {'seed': 1}}
     """
     settings = {key: _paths_as_text(value) for key, value in layer.items()}

@@ -1,7 +1,7 @@
 """95 % intervals from how a metric varies over bootstrap resamples of its units: rows, or groups of rows.
 
 Percentiles of the resamples have no width if all rows are right, and too little width if there are few rows. Metrics
-between two bounds get the interval of a share instead (`effective_size`, `share_interval`), the others one of Student's t.
+between two bounds get the interval of a share instead (`effective_size`, `share_interval`), the others a t interval.
 The script benchmarks/coverage.py measures how often the intervals contain the true value.
 """
 

@@ -40,7 +40,7 @@ def index_of(label: Any, choices: list[str], form: str) -> int | None:
     """Index of the choice that a label of this form means; None if it means none, or more than one.
 
     Example:
-        >>> place_of("B", ["yes", "no"], "letter"), place_of("2", ["yes", "no"], "from_1"), place_of(2, ["a"], "from_0")
+        >>> index_of("B", ["yes", "no"], "letter"), index_of("2", ["yes", "no"], "from_1"), index_of(2, ["a"], "from_0")
         (1, 1, None)
     """
     if form == "text":
