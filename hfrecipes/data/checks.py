@@ -103,22 +103,22 @@ def _without(rows: Dataset, split: str, problems: list[Finding]) -> Dataset:
 
 def _findings(rows: Dataset, recipe: Recipe, split: str) -> list[Finding]:
     """What is wrong with rows of a split, with the levels that it has there: `error`, `label` or `note`."""
-    found = list(recipe.check(rows)) if has_references(rows, recipe) else []
-    wrong = [finding for finding in found if finding.level == "error"]
-    labels = [finding for finding in found if finding.level == "label"]
+    findings = list(recipe.check(rows)) if has_references(rows, recipe) else []
+    wrong = [finding for finding in findings if finding.level == "error"]
+    labels = [finding for finding in findings if finding.level == "label"]
     if split == "train":
-        wrong += labels + [finding for finding in found if finding.level == "unknown"]
+        wrong += labels + [finding for finding in findings if finding.level == "unknown"]
         labels = []
         known = set(_rows_of(wrong))
         # A row is named once: what cannot be learnt from it does not matter where it cannot be used at all.
-        for finding in found:
+        for finding in findings:
             if finding.level == "untrainable":
                 rest = [row for row in finding.rows if row not in known]
                 wrong += [Finding("error", finding.sentence, rest)] if rest else []
     empty = [Finding("error", sentence, indices) for sentence, indices in empty_texts(rows, recipe).items()]
     missing = _missing_references(rows, recipe, split, [*empty, *wrong, *labels])
     errors = [Finding("error", finding.sentence, finding.rows) for finding in [*empty, *missing, *wrong]]
-    return [*errors, *labels, *_notes(found)]
+    return [*errors, *labels, *_notes(findings)]
 
 
 def _rows_of(findings: list[Finding]) -> list[int]:

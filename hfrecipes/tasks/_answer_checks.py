@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from ..data.shapes import answers as answer_shapes
 from ..metrics._squad import NO_TEXT
+from ..recipe import Finding
 
 Level = Literal["unknown", "untrainable", "note"]
 LEVELS: tuple[Level, ...] = ("unknown", "untrainable", "note")
 
 
-def check_answers(context: str, cell: Any, reference: list[Any] | None) -> Iterator[tuple[Level, str]]:
-    """Level and sentence of each finding.
+def check_answers(
+    contexts: Sequence[str | None], cells: Sequence[Any], references: Sequence[list[Any] | None]
+) -> Iterator[Finding]:
+    """What is wrong with answers, each sentence once with all of its rows.
 
     Args:
-        context: Text that the answers are in.
-        cell: Answers as the row has them.
-        reference: Texts of the answers, as the task reads them.
+        contexts: Text of each row that its answers are in.
+        cells: Answers as the rows have them.
+        references: Texts of the answers, as the task reads them.
     """
+    indices_of: dict[tuple[Level, str], list[int]] = defaultdict(list)
+    for index, (context, cell, reference) in enumerate(zip(contexts, cells, references, strict=True)):
+        for problem in _problems(context or "", cell, reference):
+            indices_of[problem].append(index)
+    for level in LEVELS:
+        for (of_level, sentence), indices in indices_of.items():
+            if of_level == level:
+                yield Finding(level, sentence, indices)
+
+
+def _problems(context: str, cell: Any, reference: list[Any] | None) -> Iterator[tuple[Level, str]]:
+    """Level and sentence of each problem of a row."""
     # A question without answer, or one whose answers are not known.
     if not reference:
         return

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,6 +74,23 @@ def best_spans(starts: Any, ends: Any, context: Any, max_answer_length: int) -> 
     scores, best = spans.flatten(1).topk(BEST)
     firsts = (best // max_answer_length - first).int()
     return scores, firsts, firsts + (best % max_answer_length).int()
+
+
+def best_answers(rows: Iterable[Row], windows: Iterable[Sequence[Any]], *, may_have_none: bool) -> list[Row]:
+    """A prediction per row, from the windows of its context.
+
+    Args:
+        rows: With the context.
+        windows: Index of the row of each window, and the arguments of `Candidates.add`.
+        may_have_none: Whether a question may have no answer.
+    """
+    candidates: dict[int, Candidates] = defaultdict(Candidates)
+    for row, *window in windows:
+        candidates[row].add(*window)
+    predictions = []
+    for index, row in enumerate(rows):
+        predictions.append(candidates[index].prediction(row["context"], may_have_none=may_have_none))
+    return predictions
 
 
 class Candidates:

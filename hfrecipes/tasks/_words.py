@@ -5,7 +5,7 @@ Long sentences are read in overlapping windows, so that most words have tokens i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,25 @@ def tokenize_words(recipe: Recipe, sentences: list[list[str]], stride: int) -> t
         for word, (window, token) in known.items():
             tagged_words[window][token] = word
     return tokens, tagged_words
+
+
+def join_windows(windows: Iterable[Sequence[Any]], rows: int) -> list[list[tuple[int, float]]]:
+    """Label and score of each word of each row, from the windows of its tokens.
+
+    Args:
+        windows: Index of the row of each window, the words of its tokens as `tokenize_words` gives them, and label and
+            score of each token.
+        rows: Number of rows.
+    """
+    tagged: list[dict[int, tuple[int, float]]] = [{} for _ in range(rows)]
+    for row, words, labels, scores in windows:
+        for token, word in enumerate(words):
+            if word >= 0:
+                tagged[row][word] = (labels[token], scores[token])
+    joined = []
+    for words in tagged:
+        joined.append([words[word] for word in sorted(words)])
+    return joined
 
 
 def _windows(recipe: Recipe, sentences: list[list[str]], stride: int) -> tuple[Any, list[Owned]]:

@@ -5,7 +5,6 @@ The answer is a span of the text (extractive): SQuAD, SQuAD 2.0, CMRC 2018 and d
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +15,7 @@ from ..errors import ConfigError
 from ..metrics._squad import NO_TEXT
 from ..recipe import IGNORED, PERCENT, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail
 from . import _spans
-from ._answer_checks import LEVELS, check_answers
+from ._answer_checks import check_answers
 from ._windows import (
     NO_ANSWER,
     AnswerSpan,
@@ -173,15 +172,8 @@ class QuestionAnswering(Recipe):
 
     def check(self, rows: Dataset) -> Iterable[Finding]:
         """Answers without a text, questions without the answer that they must have, and answers not found as given."""
-        indices_of: dict[tuple[str, str], list[int]] = defaultdict(list)
-        for index, (context, cell) in enumerate(zip(rows["context"], rows["answers"], strict=True)):
-            reference = self.reference({"answers": cell})
-            for finding in check_answers(context or "", cell, reference):
-                indices_of[finding].append(index)
-        for level in LEVELS:
-            for (found_level, sentence), indices in indices_of.items():
-                if found_level == level:
-                    yield Finding(level, sentence, indices)
+        references = [self.reference({"answers": cell}) for cell in rows["answers"]]
+        return check_answers(rows["context"], rows["answers"], references)
 
     # --- rows to features ----------------------------------------------------------------------------------------
 
@@ -244,16 +236,9 @@ class QuestionAnswering(Recipe):
         Where questions may have none, also `null_odds`, the score of no answer minus that of the best span, and
         `best_span`; the answer is empty where `null_odds` exceeds the threshold, 0 before it is calibrated.
         """
-        candidates = [_spans.Candidates() for _ in range(len(rows))]
         # What is known of each window: its row, the characters of its tokens, and its best spans.
         windows = zip(encoded["row"], encoded["starts"], encoded["ends"], *outputs, strict=True)
-        for row, *window in windows:
-            candidates[row].add(*window)
-        predictions = []
-        for row, spans in zip(rows, candidates, strict=True):
-            may_have_none = bool(self.version_2_with_negative)
-            predictions.append(spans.prediction(row["context"], may_have_none=may_have_none))
-        return predictions
+        return _spans.best_answers(rows, windows, may_have_none=bool(self.version_2_with_negative))
 
     def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
         """The threshold of no answer that gives the best F1 on validation."""

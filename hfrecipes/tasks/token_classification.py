@@ -17,7 +17,7 @@ from ..metrics._schemes import OUTSIDE, Scheme, canonical_tags, fit_length, orde
 from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail, padding
 from ._tag_checks import MISSING, check_tags, tags_in
 from ._tag_columns import TAG_NAMES, TOKEN_NAMES, reader_of, unnamed_columns
-from ._words import entities_of_text, tokenize_words
+from ._words import entities_of_text, join_windows, tokenize_words
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -221,20 +221,13 @@ print(tag("{text}"))
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
         """`tags` and their `scores`, one per word; for rows with a text also `entities`, in characters."""
-        best, score = outputs
-        # The windows of a long sentence come together again, each word from the one that it is tagged by.
-        tagged: list[dict[int, tuple[str, float]]] = [{} for _ in range(len(rows))]
-        for window, (row, words) in enumerate(zip(encoded["row"], encoded["words"], strict=True)):
-            for token, word in enumerate(words):
-                if word >= 0:
-                    tagged[row][word] = (self.labels[best[window][token]], float(score[window][token]))
         predictions: list[Row] = []
-        for row, by_word in zip(rows, tagged, strict=True):
+        windows = zip(encoded["row"], encoded["words"], *outputs, strict=True)
+        for row, words in zip(rows, join_windows(windows, len(rows)), strict=True):
             prediction: Row = {"tags": [], "scores": []}
-            for word in sorted(by_word):
-                tag, value = by_word[word]
-                prediction["tags"].append(tag)
-                prediction["scores"].append(value)
+            for label, score in words:
+                prediction["tags"].append(self.labels[label])
+                prediction["scores"].append(float(score))
             # Rows of words alone have no text in which an entity could be located.
             if row.get("text") is not None:
                 prediction["entities"] = entities_of_text(row, prediction, self.scheme)

@@ -34,7 +34,7 @@ from ..models.directory import check_start
 from ..models.loading import label_problems, quantization_problems
 from ..models.tokenizing import show_labels
 from ..recipe import DEFAULTS, Recipe, arguments_name, option_types, undefined
-from ..registry import find, find_recipe_file, recipe_files, tasks
+from ..registry import find, find_recipe_file, is_task_file, recipe_files, tasks
 from ..run_folder import RunInfo
 from .arguments import is_greater_better
 
@@ -176,13 +176,13 @@ def _settings_of(what: str | Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a recipe file, of a dict, or of a task's name alone."""
     if isinstance(what, Mapping):
         return dict(what)
-    file = None if what.endswith(".py") else find_recipe_file(what)
+    file = None if is_task_file(what) else find_recipe_file(what)
     if file is not None:
         return read_recipe_file(file)
     try:
         find(what)
     except NotFoundError as error:
-        if "/" in what:
+        if "/" in what and not is_task_file(what):
             raise NotFoundError(
                 f"{what} is not a recipe file; the shipped ones are {', '.join(recipe_files())}"
             ) from error

@@ -291,5 +291,6 @@ def test_the_card_of_a_model_that_reads_a_context_shows_one(quick, tmp_path, mon
     hfrecipes.run("multiple-choice", dataset=rows, output_dir=tmp_path / "run", **quick)
     monkeypatch.chdir(tmp_path)
     snippets = (tmp_path / "run" / "README.md").read_text().split("```python\n")[1:]
+    assert len(snippets) == 2, "one for transformers, one for hfrecipes"
     for snippet in snippets:
         exec(snippet.partition("```")[0], {})
