@@ -76,7 +76,7 @@ def _settings(words: Sequence[str]) -> dict[str, Any]:
     from .config import parse_overrides
 
     if any(word.startswith("-") for word in words):
-        fail(f"settings are written as key=value: {' '.join(_as_settings(list(words)))}")
+        fail(f"settings are written as key=value; write: {' '.join(_as_settings(list(words)))}")
     return parse_overrides(words)
 
 
