@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from . import errors as errors
 from ._version import __version__ as __version__
 
-# Type checkers read no mapping, so the public names are here a second time; a test compares the two.
+# Type checkers do not read the mapping below, so the public names are imported here too; a test compares the two.
 if TYPE_CHECKING:
     from .config import RunConfig as RunConfig
     from .errors import HFRecipesError as HFRecipesError
@@ -60,10 +60,10 @@ def __dir__() -> list[str]:
 
 
 class _ToStderr(logging.StreamHandler):  # type: ignore[type-arg]
-    """Writes to what sys.stderr is at that moment: notebooks, pytest and click replace it."""
+    """Writes to the current `sys.stderr`, which notebooks, pytest and click replace."""
 
     def __init__(self) -> None:
-        # StreamHandler would set its stream, which is a property here.
+        # StreamHandler would assign to `stream`, which is a property here.
         logging.Handler.__init__(self)
 
     @property

@@ -1,6 +1,6 @@
 """Run the command as `python -m hfrecipes`."""
 
-# torchrun and accelerate launch start a module, and need no launcher of our own.
+# torchrun and accelerate launch can start a module, so no launcher of our own is needed.
 from .cli import main
 
 if __name__ == "__main__":

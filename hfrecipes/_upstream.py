@@ -1,7 +1,7 @@
-"""Every private or fragile spot of the libraries underneath that hfrecipes relies on.
+"""Every private or fragile part of the underlying libraries that hfrecipes relies on.
 
 Nothing here is promised by its library, so any release may change it. Each function names what it relies on, the
-release in which that was seen, and what to do when it moves; `tests/test_upstream.py` has one test for each function,
+release in which that was seen, and what to do if it changes; `tests/test_upstream.py` has one test for each function,
 which fails with its docstring. Other modules call these functions and touch no private name of a library themselves.
 """
 
@@ -31,7 +31,7 @@ def arguments_class(trainer_name: str) -> type[TrainingArguments]:
     """The TrainingArguments class that goes with a Trainer class.
 
     Relies on: the names of the two Trainers of transformers and of their arguments, as transformers 5.23.0 has them.
-    When it moves: correct `_ARGUMENTS_CLASSES`. If the Seq2SeqTrainer is gone, put its successor into `Recipe.trainer`.
+    If it changes: correct `_ARGUMENTS_CLASSES`; if Seq2SeqTrainer is removed, also `trainer_name` in recipe.py.
 
     Raises:
         ConfigError: The Trainer is not one of the known ones.
@@ -40,16 +40,16 @@ def arguments_class(trainer_name: str) -> type[TrainingArguments]:
 
     if trainer_name not in _ARGUMENTS_CLASSES:
         known = " or ".join(_ARGUMENTS_CLASSES)
-        raise ConfigError(f"Recipe.trainer: found {trainer_name}, expected {known}")
+        raise ConfigError(f"no TrainingArguments are known for {trainer_name}: expected {known}")
     arguments: type[TrainingArguments] = getattr(transformers, _ARGUMENTS_CLASSES[trainer_name])
     return arguments
 
 
 def use_one_gpu(arguments: TrainingArguments) -> None:
-    """Have the Trainer use one GPU when several are visible.
+    """Make the Trainer use only one GPU when several are visible.
 
     Relies on: `TrainingArguments._n_gpu`, which `TrainingArguments.n_gpu` returns, as in transformers 5.23.0.
-    When it moves: see what `n_gpu` returns now and set that. Without it, the Trainer wraps the model in DataParallel.
+    If it changes: see what `n_gpu` returns now and set that. Without it, the Trainer wraps the model in DataParallel.
     """
     arguments._n_gpu = 1
 
@@ -59,7 +59,7 @@ def evaluated_rows(trainer: Trainer) -> Dataset:
 
     Relies on: `trainer.callback_handler.eval_dataloader`, set at the start of each evaluation loop, as in
         transformers 5.23.0. `compute_metrics` itself is only given outputs and labels.
-    When it moves: override `Trainer.evaluate` and remember the dataset that it is called with.
+    If it changes: override `Trainer.evaluate` and remember the dataset that it is called with.
     """
     return trainer.callback_handler.eval_dataloader.dataset
 
@@ -68,7 +68,7 @@ def is_length_grouped(sampler: Any) -> bool:
     """Whether a sampler groups rows by length and draws their order from its attribute `generator`.
 
     Relies on: `transformers.trainer_pt_utils.LengthGroupedSampler` and its `generator`, as in transformers 5.23.0.
-    When it moves: see what `Trainer._get_train_sampler` returns for `train_sampling_strategy="group_by_length"`, and
+    If it changes: see what `Trainer._get_train_sampler` returns for `train_sampling_strategy="group_by_length"`, and
         how its order is seeded. Without it, a resumed run no longer finds the order of its rows again.
     """
     import transformers
@@ -80,8 +80,8 @@ def silence_missing_keys_warning() -> None:
     """Drop the Trainer's warning about missing keys in a checkpoint: shared weights, stored once, look missing to it.
 
     Relies on: the logger "transformers.trainer" and the first words of the message, as in transformers 5.23.0.
-    When it moves: copy the new words from `Trainer._issue_warnings_after_load` into `_is_worth_logging`. Until then
-        users read a warning about weights that are all there.
+    If it changes: copy the new words from `Trainer._issue_warnings_after_load` into `_is_worth_logging`. Until then
+        users see a warning about weights that are not missing.
     """
     # A filter that is already there is not added again, so this may be called for every Trainer.
     logging.getLogger("transformers.trainer").addFilter(_is_worth_logging)
@@ -92,11 +92,11 @@ def _is_worth_logging(record: logging.LogRecord) -> bool:
 
 
 def is_about_missing_package(error: Exception) -> bool:
-    """Whether the Trainer raised because an optional package is not installed, as for a tracker in `report_to`.
+    """Whether the Trainer raised this error because an optional package, such as a tracker in `report_to`, is missing.
 
     Relies on: callbacks that raise RuntimeError("<name>Callback requires <package> to be installed. ..."), and
         ImportError elsewhere, as in transformers 5.23.0.
-    When it moves: see what `transformers.integrations.WandbCallback()` raises without wandb. Until then users get a
+    If it changes: see what `transformers.integrations.WandbCallback()` raises without wandb. Until then users get a
         traceback instead of the name of the package.
     """
     return isinstance(error, ImportError) or (isinstance(error, RuntimeError) and "installed" in str(error))
@@ -107,7 +107,7 @@ def emissions_of(trainer: Trainer) -> Any | None:
 
     Relies on: `CodeCarbonCallback.tracker` of transformers 5.23.0, and `EmissionsTracker.final_emissions_data` of
         codecarbon, with `energy_consumed` in kWh and `emissions` in kg.
-    When it moves: see how `CodeCarbonCallback.on_train_end` stops its tracker. Until then the card names no energy.
+    If it changes: see how `CodeCarbonCallback.on_train_end` stops its tracker. Until then the card shows no energy.
     """
     for callback in trainer.callback_handler.callbacks:
         emissions = getattr(getattr(callback, "tracker", None), "final_emissions_data", None)
@@ -124,7 +124,7 @@ def default_generation_settings() -> dict[str, Any]:
 
     Relies on: the static method `GenerationConfig._get_default_generation_params`, as in transformers 5.23.0. The
         attributes of a new GenerationConfig are None for most of them.
-    When it moves: see where `generate` fills in values that are None. Without it, the log lists settings of the base
+    If it changes: see where `generate` fills in values that are None. Without it, the log lists settings of the base
         model as left out that are the defaults of transformers anyway.
     """
     from transformers import GenerationConfig
@@ -138,7 +138,7 @@ def uses_flash_attention(model: Any) -> bool:
 
     Relies on: `config._attn_implementation`, whose value contains "flash" for each of these kernels, as in
         transformers 5.23.0.
-    When it moves: see what `from_pretrained(attn_implementation=...)` sets. Without it, flash attention is given
+    If it changes: see what `from_pretrained(attn_implementation=...)` sets. Without it, flash attention is given
         float32 and refuses it, and packed texts are not put into one row, so that they see each other.
     """
     return "flash" in str(getattr(model.config, "_attn_implementation", ""))
@@ -153,9 +153,9 @@ def commit_of(name: str, revision: str | None = None, cache_dir: str | None = No
         cache_dir: Cache that it was loaded into.
 
     Relies on: `transformers.utils.hub.resolve_revision`, which finds the commit in the cache and returns it in the
-        attribute `resolved`, as in transformers 5.23.0. Models no longer have it: `config._commit_hash` is gone.
-    When it moves: read the commit from the folder `snapshots/<commit>` that `huggingface_hub.try_to_load_from_cache`
-        names. Without it, an adapter is put onto what its base has become since.
+        attribute `resolved`, as in transformers 5.23.0. Models no longer have it: `config._commit_hash` was removed.
+    If it changes: read the commit from the folder `snapshots/<commit>` that `huggingface_hub.try_to_load_from_cache`
+        names. Without it, an adapter may be loaded on a later version of its base.
     """
     from transformers.utils.hub import resolve_revision
 
@@ -164,11 +164,11 @@ def commit_of(name: str, revision: str | None = None, cache_dir: str | None = No
 
 
 def remember_padding_side(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Have `save_pretrained` write the padding side that the tokenizer has now.
+    """Make `save_pretrained` write the current padding side of the tokenizer.
 
     Relies on: `tokenizer.init_kwargs`, from which `save_pretrained` takes the side, and not from
         `tokenizer.padding_side`, as in transformers 5.23.0.
-    When it moves: delete this function if the attribute is saved by itself. Otherwise a reloaded model pads on the
+    If it changes: delete this function if the attribute is saved by itself. Otherwise a reloaded model pads on the
         other side and predicts differently.
     """
     tokenizer.init_kwargs["padding_side"] = tokenizer.padding_side
@@ -179,7 +179,7 @@ def tokenizer_bookkeeping() -> frozenset[str]:
 
     Relies on: the names of these attributes in transformers 5.23.0. `_tokenizer` is the backend, whose content the
         caller reads through `backend_tokenizer`.
-    When it moves: compare `vars(tokenizer)` before and after encoding a batch. An attribute that changes and is not
+    If it changes: compare `vars(tokenizer)` before and after encoding a batch. An attribute that changes and is not
         listed here only costs time: rows are then encoded again in each run.
     """
     names = ("_tokenizer", "_commit_hash", "deprecation_warnings", "files_loaded", "name_or_path", "verbose")
@@ -193,7 +193,7 @@ def cpu_has_bf16() -> bool:
     """Whether the CPU multiplies bfloat16 matrices in hardware.
 
     Relies on: `torch.cpu._is_avx512_bf16_supported` and `torch.cpu._is_amx_tile_supported`, as in torch 2.13.0.
-    When it moves: read `torch.cpu.get_capabilities()`. Without it, training on such a CPU is about half as fast.
+    If it changes: read `torch.cpu.get_capabilities()`. Without it, training on such a CPU is about half as fast.
     """
     import torch
 
@@ -208,7 +208,7 @@ def set_forward(module: nn.Module, forward: Callable[..., Any]) -> None:
     Relies on: `Module.__call__`, which calls the `forward` that the instance has; `copy.deepcopy`, by which PEFT makes
         the trained copy of a head, and which binds a `functools.partial` in it to the copy; and `state_dict`, which
         leaves it out. Seen in torch 2.13.0 and peft 0.21.2.
-    When it moves: give the module a subclass, by `module.__class__`, whose forward does the same.
+    If it changes: give the module a subclass, by `module.__class__`, whose forward does the same.
     """
     module.forward = forward
 
@@ -223,18 +223,18 @@ def without_autocast(accelerator: Accelerator, model: Any) -> Any:
 
     Relies on: accelerate replacing `model.forward` with one that runs under autocast, keeping the old one in
         `model._original_forward`, and `unwrap_model(keep_fp32_wrapper=False)` putting it back; accelerate 1.15.0.
-    When it moves: see `Accelerator.prepare_model`. Without it, logits before and after saving differ by what half
+    If it changes: see `Accelerator.prepare_model`. Without it, logits before and after saving differ by what half
         precision rounds, so that damaged files are not noticed.
     """
     return accelerator.unwrap_model(model, keep_fp32_wrapper=False)
 
 
 def forget_prepared_models(accelerator: Accelerator) -> None:
-    """Have accelerate prepare the Trainer's next model, which otherwise runs without autocast.
+    """Make accelerate prepare the Trainer's next model, which otherwise runs without autocast.
 
     Relies on: `Trainer.evaluation_loop` preparing a model only where `accelerator._models` is empty, and
         `Accelerator.free_memory` emptying it, as in transformers 5.23.0 and accelerate 1.15.0.
-    When it moves: see the condition around `prepare_model` in `Trainer.evaluation_loop`.
+    If it changes: see the condition around `prepare_model` in `Trainer.evaluation_loop`.
     """
     accelerator.free_memory()
 
@@ -243,7 +243,7 @@ def adds_epoch_to_seed(sampler: Any) -> bool:
     """Whether a sampler draws each epoch from the sum of its attribute `initial_seed` and the epoch.
 
     Relies on: `accelerate.data_loader.SeedableRandomSampler`, by its attribute `initial_seed`, as in accelerate 1.15.0.
-    When it moves: see how the sampler of `trainer.get_train_dataloader()` is seeded. Without it, runs with the seeds 1
+    If it changes: see how the sampler of `trainer.get_train_dataloader()` is seeded. Without it, runs with the seeds 1
         and 2 share the order of all epochs but one.
     """
     return hasattr(sampler, "initial_seed")
@@ -256,7 +256,7 @@ def fingerprint(rows: Dataset) -> str:
     """Hash of the rows and of all that was done to them, which `Dataset.map` uses as the key of its cache.
 
     Relies on: `Dataset._fingerprint`, as in datasets 5.2.0.
-    When it moves: see what `Dataset.map` hands to `datasets.fingerprint.Hasher`.
+    If it changes: see what `Dataset.map` hands to `datasets.fingerprint.Hasher`.
     """
     text: str = rows._fingerprint
     return text
@@ -266,7 +266,7 @@ def are_same_rows(first: Any, second: Any) -> bool:
     """Whether both are the same rows, unchanged; False where one of them is not a `datasets.Dataset`.
 
     Relies on: `Dataset._fingerprint`, which is equal for equal rows with equal history, as in datasets 5.2.0.
-    When it moves: as for `fingerprint`. Without it, a Trainer that is asked to evaluate other rows than its validation
+    If it changes: as for `fingerprint`. Without it, a Trainer that is asked to evaluate other rows than its validation
         split is given scores against the wrong labels.
     """
     known = getattr(first, "_fingerprint", None)
@@ -277,7 +277,7 @@ def is_file_format(name: str) -> bool:
     """Whether `load_dataset(name, data_files=...)` reads files of this format, such as csv or json.
 
     Relies on: `datasets.packaged_modules._PACKAGED_DATASETS_MODULES`, a dict by format, as in datasets 5.2.0.
-    When it moves: see where `load_dataset` looks for "csv". Without it, `dataset=csv` is looked for on the Hub.
+    If it changes: see where `load_dataset` looks for "csv". Without it, `dataset=csv` is looked for on the Hub.
     """
     import datasets
 
@@ -295,7 +295,7 @@ def known_targets(method: str) -> Collection[str]:
 
     Relies on: the attribute `target_module_mapping` of the tuner classes; IA3 has none, and uses a separate table.
         Seen in peft 0.21.2.
-    When it moves: see where PEFT raises "Please specify `target_modules`" and which table it reads before that.
+    If it changes: see where PEFT raises "Please specify `target_modules`" and which table it reads before that.
     """
     from peft import PEFT_TYPE_TO_TUNER_MAPPING
     from peft.utils import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING as TARGETS_OF_IA3
@@ -311,7 +311,7 @@ def trained_copies(model: nn.Module) -> dict[str, nn.Module]:
         model: The model below the adapters, from `get_base_model()`.
 
     Relies on: `peft.utils.ModulesToSaveWrapper` with `modules_to_save` and `active_adapters`, as in peft 0.21.2.
-    When it moves: see what `modules_to_save` of a PEFT config turns a module into. Without it, a merged model has
+    If it changes: see what `modules_to_save` of a PEFT config turns a module into. Without it, a merged model has
         wrappers in it, and does not load with transformers alone.
     """
     from peft.utils import ModulesToSaveWrapper
@@ -328,7 +328,7 @@ def silence_renamed_checkpointing() -> None:
 
     Relies on: PEFT 0.21.2 reading `model.is_gradient_checkpointing`, the old name of `is_activation_checkpointing`,
         about which transformers 5.23.0 warns in these words.
-    When it moves: delete this function once PEFT reads the new name; correct the words if only these have changed.
+    If it changes: delete this function once PEFT reads the new name; correct the words if only these have changed.
     """
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
@@ -345,7 +345,7 @@ def corpus_counts(metric: Any, texts: Sequence[str], references: Sequence[Sequen
         references: Streams of references; each stream has a reference, or None, for each row.
 
     Relies on: `sacrebleu.metrics.base.Metric._extract_corpus_statistics`, as in sacrebleu 2.6.0.
-    When it moves: see what `Metric.corpus_score` does first; the bootstrap of sacrebleu needs the same counts.
+    If it changes: see what `Metric.corpus_score` does first; the bootstrap of sacrebleu needs the same counts.
     """
     counts: list[list[float]] = metric._extract_corpus_statistics(texts, references)
     return counts
@@ -355,7 +355,7 @@ def score_of_counts(metric: Any, counts: Iterable[float]) -> float:
     """BLEU or chrF of a corpus, 0 to 100, from the sums of `corpus_counts` over its rows.
 
     Relies on: `sacrebleu.metrics.base.Metric._compute_score_from_stats`, as in sacrebleu 2.6.0.
-    When it moves: see what `Metric.corpus_score` does last.
+    If it changes: see what `Metric.corpus_score` does last.
     """
     return float(metric._compute_score_from_stats(list(counts)).score)
 
@@ -364,7 +364,7 @@ def number_of_weights(weights: torch.nn.Parameter) -> int:
     """Number of weights in a parameter, also where bitsandbytes packs two of them into a byte.
 
     Relies on: `quant_state.shape` of the 4-bit parameters of bitsandbytes 0.46, the shape before packing.
-    When it moves: see how `PreTrainedModel.num_parameters` counts weights in 4 bits. Without it, the share of trained
+    If it changes: see how `PreTrainedModel.num_parameters` counts weights in 4 bits. Without it, the share of trained
         weights is printed too large.
     """
     packed = getattr(weights, "quant_state", None)

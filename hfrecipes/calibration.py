@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-MIN_ROWS = 100  # validation rows without which no temperature is searched
-MAX_TEMPERATURE = 10  # at it, and at its inverse, the search has met its end and no minimum
-MIN_LABEL_ROWS = 10  # validation rows with a label, without which it gets the threshold that suits all labels together
+MIN_ROWS = 100  # validation rows needed to fit a temperature
+MAX_TEMPERATURE = 10  # a result at this bound, or at its inverse, is the end of the search range and no minimum
+MIN_LABEL_ROWS = 10  # validation rows needed to tune a label's threshold; rarer labels share one
 MAX_PASSES = 20  # over the labels
 _TINY = 1e-12  # keeps logarithms finite
 
@@ -15,7 +15,7 @@ _TINY = 1e-12  # keeps logarithms finite
 
 
 def temperature(shares: np.ndarray, reference: np.ndarray) -> float | None:
-    """The number that logits are divided by for the least log loss (Guo et al. 2017); None if there is no minimum.
+    """The temperature with the lowest log loss (Guo et al. 2017), by which logits are divided; None without a minimum.
 
     Args:
         shares: Probabilities, (rows, labels).
@@ -49,7 +49,7 @@ def apply_temperature(shares: np.ndarray, temperature: float, *, several: bool) 
 
 
 def _logits(shares: np.ndarray, *, several: bool) -> np.ndarray:
-    """Logits that have these probabilities; those of a softmax are known but for a constant, which changes nothing."""
+    """Logits that give these probabilities; for a softmax, up to a constant that has no effect."""
     clipped = np.clip(shares, _TINY, 1 - _TINY)
     return np.asarray(np.log(clipped) - np.log1p(-clipped) if several else np.log(clipped))
 
@@ -83,7 +83,7 @@ def thresholds(shares: np.ndarray, reference: np.ndarray) -> np.ndarray:
     cuts = [_Cuts(shares[:, label], reference[:, label]) for label in range(labels)]
     all_cells = _Cuts(shares.ravel(), reference.ravel())
     best = np.full(labels, all_cells.threshold(int(np.argmax(all_cells.f1(0, 0)))))
-    # What micro F1 needs of each label: right cells, and predicted plus reference cells.
+    # Counts for micro F1 of each label: true positives, and predicted plus reference positives.
     hits = ((shares > best) & (reference > 0)).sum(axis=0)
     both = (shares > best).sum(axis=0) + reference.sum(axis=0)
     for _ in range(MAX_PASSES):
@@ -91,7 +91,7 @@ def thresholds(shares: np.ndarray, reference: np.ndarray) -> np.ndarray:
         for label in np.flatnonzero(reference.sum(axis=0) >= MIN_LABEL_ROWS):
             label_cuts = cuts[label]
             micro = label_cuts.f1(hits.sum() - hits[label], both.sum() - both[label])
-            # Of macro F1, only the share of this label moves with its threshold.
+            # In macro F1, only the F1 of this label changes with its threshold.
             cut = int(np.argmax(micro + label_cuts.f1(0, 0) / labels))
             best[label] = label_cuts.threshold(cut)
             hits[label], both[label] = label_cuts.hits[cut], label_cuts.both[cut]
@@ -117,10 +117,10 @@ class _Cuts:
         self.is_possible = self.ranked[:-1] > self.ranked[1:]
 
     def f1(self, hits: int, both: int) -> np.ndarray:
-        """F1 of each cut, together with the right cells (`hits`) and all cells (`both`) of the other labels."""
+        """F1 at each threshold, together with the right cells (`hits`) and all cells (`both`) of the other labels."""
         f1 = 2 * (self.hits + hits) / np.maximum(self.both + both, 1)
         return np.where(self.is_possible, f1, -np.inf)
 
     def threshold(self, cut: int) -> float:
-        """The mean of the last probability above the cut and the first below it."""
+        """The mean of the last probability above the threshold and the first below it."""
         return float((self.ranked[cut] + self.ranked[cut + 1]) / 2)

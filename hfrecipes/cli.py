@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .recipe import Column, Recipe
 
 DEBUG = "HFRECIPES_DEBUG"
-# `--key value` then arrives as words, and the answer can show the form that is meant.
+# `--key value` then arrives as plain words, so the error can show the key=value form.
 _WORDS = {"ignore_unknown_options": True}
 
 
@@ -36,7 +36,7 @@ def fail(message: object) -> NoReturn:
 
 
 class Group(click.Group):
-    """Turns each error into one line; with HFRECIPES_DEBUG=1 the traceback is shown."""
+    """Prints each error as one line; with HFRECIPES_DEBUG=1, the traceback is shown."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -51,14 +51,14 @@ class Group(click.Group):
         # `hfrecipes predict … | head` closes the pipe early, which is not a failure.
         except BrokenPipeError:
             sys.exit(0)
-        # click has its own words and exit codes for unknown commands and for --help.
+        # click has its own messages and exit codes for unknown commands and for --help.
         except (click.exceptions.Exit, click.ClickException, click.Abort):
             raise
         except Exception as error:
             if os.environ.get(DEBUG):
                 raise
             message = " ".join(str(error).split())[:500]
-            fail(f"unexpected {type(error).__name__}: {message} ({DEBUG}=1 shows where; please report it)")
+            fail(f"unexpected {type(error).__name__}: {message} ({DEBUG}=1 shows the traceback; please report it)")
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -66,7 +66,7 @@ class Group(click.Group):
 def main() -> None:
     """Fine-tune a pretrained language model on your own data.
 
-    Settings are key=value words: model=<hub id> dataset=<file> learning_rate=3e-5 columns.text=review
+    Settings are written as key=value: model=<hub id> dataset=<file> learning_rate=3e-5 columns.text=review
     """
 
 
@@ -76,7 +76,7 @@ def _settings(words: Sequence[str]) -> dict[str, Any]:
     from .config import parse_overrides
 
     if any(word.startswith("-") for word in words):
-        fail(f"settings are key=value words; write: {' '.join(_as_settings(list(words)))}")
+        fail(f"settings are written as key=value; write: {' '.join(_as_settings(list(words)))}")
     return parse_overrides(words)
 
 
@@ -128,7 +128,7 @@ def show(what: str) -> None:
 
 
 def _show_task(recipe: type[Recipe]) -> None:
-    """Print what a task reads and takes; each part can be copied into a command or a file."""
+    """Print the columns, options and defaults of a task; each part can be copied into a command or a file."""
     from .config import describe_type
     from .yaml12 import format_value
 
@@ -168,7 +168,7 @@ def copy(file: str, dest: Path) -> None:
     """Copy a shipped recipe file, to edit it."""
     source = registry.find_recipe_file(file)
     if source is None:
-        fail(f"there is no recipe file {file}; there are {', '.join(registry.recipe_files())}")
+        fail(f"there is no recipe file {file}; the shipped ones are {', '.join(registry.recipe_files())}")
     target = dest / source.name if dest.is_dir() else dest
     # A file that was edited is worth more than a copy that can be made again.
     if target.exists():
@@ -183,7 +183,7 @@ def copy(file: str, dest: Path) -> None:
 @click.argument("what", metavar="FILE|TASK")
 @click.argument("words", nargs=-1, metavar="key=value...")
 def check(what: str, words: tuple[str, ...]) -> None:
-    """Check settings and read every row, without training; of a task file alone, check the task itself."""
+    """Check the settings and every row, without training; given only a task file, check the task itself."""
     settings = _settings(words)
     if registry.is_task_file(what) and not settings:
         _check_task(what)
@@ -200,7 +200,7 @@ def check(what: str, words: tuple[str, ...]) -> None:
 
 
 def _check_task(file: str) -> None:
-    """Print a line for each rule that a task must keep, as soon as it is checked; exit with code 2 if one is broken."""
+    """Print one line for each rule as soon as it is checked; exit with code 2 if a rule is broken."""
     from .contract.report import check_task
 
     checked = broken = 0
@@ -213,14 +213,14 @@ def _check_task(file: str) -> None:
             click.echo(f"ok     {outcome.rule}")
     if broken:
         fail(f"{file}: {broken} of {checked} rules are broken: make the edits above, and check it again")
-    click.echo(f"no problem found; with your rows:  hfrecipes check {file} dataset=<hub id, file or folder>")
+    click.echo(f"no problem found; to check your data too:  hfrecipes check {file} dataset=<hub id, file or folder>")
 
 
 @main.command(context_settings=_WORDS)
 @click.argument("what", metavar="FILE|TASK")
 @click.argument("words", nargs=-1, metavar="key=value...")
 def run(what: str, words: tuple[str, ...]) -> None:
-    """Fine-tune, evaluate and save; the same command again resumes."""
+    """Fine-tune, evaluate and save; run the same command again to resume."""
     settings = _settings(words)
     from . import results, runner
 
@@ -368,13 +368,13 @@ def _next_line() -> str | None:
 
 
 def _stdin() -> list[Any]:
-    """Read rows from standard input: one JSON object a line, else one text a line."""
+    """Read rows from standard input: one JSON object per line, else one text per line."""
     try:
         content = sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError:
         fail("standard input is not UTF-8 text")
     if not content.strip():
-        fail("standard input is empty: expected one text a line")
+        fail("standard input is empty: expected one text per line")
     # Not splitlines(), which also splits at "\u2028" and other characters inside a text.
     lines = [line.rstrip("\r") for line in content.rstrip().split("\n")]
     rows = []

@@ -30,7 +30,7 @@ class RunConfig:
     """All settings of one run. Each block is the keyword arguments of one public Hugging Face call."""
 
     task: str
-    """Task name, as the Hub spells it, or path to a .py file that defines a Recipe."""
+    """Task name, as on the Hub, or path to a .py file that defines a Recipe."""
     model: str | dict[str, Any] | None = None
     """Hub id or folder, or keywords of `from_pretrained` with the name under `path`."""
     dataset: Any = None
@@ -168,7 +168,7 @@ def move_bare_keys_into_blocks(
         training: Keywords of TrainingArguments, by name.
 
     Example:
-        >>> place_bare_keys({"seed": 1, "x": 2}, options={}, training={"seed": int})
+        >>> move_bare_keys_into_blocks({"seed": 1, "x": 2}, options={}, training={"seed": int})
         {'x': 2, 'training': {'seed': 1}}
     """
     settings = {key: _paths_as_text(value) for key, value in layer.items()}
@@ -230,7 +230,7 @@ def _unknown(key: str, value: Any, known: Iterable[str]) -> str:
     if key in _OLD_NAMES:
         return f"{key} is not a setting; write {_OLD_NAMES[key].format(value=format_value(value))}"
     if key == "output_dir":
-        return f"training.output_dir: write output_dir={format_value(value)} beside the task, not under training"
+        return f"training.output_dir: write output_dir={format_value(value)} at the top level, not under training"
     return f"unknown setting {key}{nearest(key, known)}"
 
 
@@ -266,7 +266,7 @@ def _check_tokens(blocks: Mapping[str, Any]) -> list[str]:
 
 
 def _check_shapes(blocks: Mapping[str, Any]) -> list[str]:
-    """Rules about the keys of a block that its type alone does not express."""
+    """Problems in the keys of a block that its type alone does not show."""
     problems = []
     model = blocks.get("model")
     if isinstance(model, dict) and not isinstance(model.get("path"), str):

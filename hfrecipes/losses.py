@@ -1,8 +1,8 @@
-"""Losses that do not depend on how a batch is split, and options against rare labels.
+"""Losses that do not depend on how a batch is split, and options for rare labels.
 
 Most heads average the loss over each part of a batch, and so give the items of small parts more weight: what is learnt
 depends on `gradient_accumulation_steps` and on the number of processes. The losses here are sums, divided by the number
-of items in the whole batch (`over_batch`).
+of items in the whole batch (`mean_over_batch`).
 
 `item_loss` and `binary_loss` make the loss of each item from a recipe's options (`class_weights`, `focal_gamma`,
 `logit_adjustment`); `token_loss`, `span_loss` and `choice_loss` add up the items of a batch.
@@ -284,7 +284,7 @@ def token_loss(
     Args:
         outputs: With `logits`, (rows, tokens, labels) or (rows, labels).
         labels: (rows, tokens) or (rows,), below 0 where there is nothing to learn.
-        num_items_in_batch: Labels in the whole batch, as `over_batch` takes it.
+        num_items_in_batch: Labels in the whole batch, as `mean_over_batch` takes it.
         item_loss: Loss of each item, from its logits and label.
     """
     known = labels >= 0
@@ -310,7 +310,7 @@ def span_loss(
         end_logits: Logits of the last token, (windows, tokens).
         positions: First and last token of the answer, (windows, 2): 0 for no answer, below 0 for an unknown one.
         readable: Whether a token belongs to the context, where answers are, (windows, tokens).
-        windows_in_batch: Windows in the whole batch, as `over_batch` takes the number of items.
+        windows_in_batch: Windows in the whole batch, as `mean_over_batch` takes the number of items.
         tokens_after: Special tokens after the context; all tokens after them are padding.
         label_smoothing: Share of the target that is spread evenly over the context and token 0.
     """
@@ -341,7 +341,7 @@ def choice_loss(
         logits: (rows, choices).
         labels: Index of the right choice, (rows,), below 0 where there is nothing to learn.
         is_choice: False for the copies that pad rows of fewer choices, (rows, choices).
-        num_items_in_batch: Labels in the whole batch, as `over_batch` takes it.
+        num_items_in_batch: Labels in the whole batch, as `mean_over_batch` takes it.
         label_smoothing: Share of the target that is spread evenly over the choices of the row.
     """
     import torch

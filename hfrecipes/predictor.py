@@ -1,4 +1,4 @@
-"""A saved run, of this machine or of the Hub: loaded, ready to predict and to evaluate, or merged."""
+"""A saved run, on this machine or on the Hub: loaded to predict and to evaluate, or merged."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from transformers import Trainer
 
 _KNOWN = set(RunConfig.__dataclass_fields__)
-# Keywords of a model that a run of somebody else may have: the others run code, or name places of this machine.
+# Keywords of a model that a run of somebody else may have: the others run code, or name paths on this machine.
 _HARMLESS = ("path", "revision", "subfolder", "quantization_config", "dtype")
 
 
@@ -94,7 +94,7 @@ class Predictor:
             One prediction for a single text, else a list with one per row.
 
         Raises:
-            DataError: The rows do not have the columns that the model reads.
+            DataError: The rows do not have the input columns of the model.
 
         Example:
             >>> hfrecipes.load("runs/quickstart").predict("Where is my parcel?")["label"]  # doctest: +SKIP
@@ -112,7 +112,7 @@ class Predictor:
         return generation.add_texts(self._inference(), prepared, predictions, scored=False)
 
     def stream(self, row: Mapping[str, Any], show: Callable[[str], None]) -> str:
-        """What the model writes after one row, shown piece by piece while it is generated.
+        """The text that the model generates for one row, shown piece by piece.
 
         Args:
             row: As for `predict`.
@@ -127,7 +127,7 @@ class Predictor:
         writer = self.recipe.writer
         prompts = writer.prompts(self._prepared([dict(row)]), scored=False) if writer is not None else [None]
         if writer is None or prompts[0] is None:
-            raise DataError("found nothing to continue, expected a turn of the user")
+            raise DataError("found nothing to continue, expected a row that ends with a turn of the user")
         streamer = generation.Streamer(writer, prompts[0], show)
         (generated,) = generation.generate(self._inference(), [prompts[0].input_ids], streamer=streamer)
         return str(writer.decode(prompts[0], generated)["generated_text"])
@@ -152,7 +152,7 @@ class Predictor:
             return rows
         column = text_column(self.recipe)
         if column is None:
-            raise DataError(f"found a bare text, expected rows with {' and '.join(self.reads)}")
+            raise DataError(f"found a text, expected rows with {' and '.join(self.reads)}")
         if not all(isinstance(row, str) for row in rows):
             return rows
         return [{column: text} for text in rows]
@@ -205,7 +205,7 @@ class Predictor:
             wanted = " and ".join(name for name in kind.columns if name in inputs & trained)
             present = " and ".join(repr(columns[name]) for name in kind.columns if name in inputs & set(columns))
             raise DataError(
-                f"this model reads {wanted}; found {present}: give rows with those columns, or columns.<name>="
+                f"this model needs {wanted}; found {present}: give rows with those columns, or columns.<name>="
             )
         rows = rename(rows, columns, kind, "train" if needs_reference else "test")
         if needs_reference:
@@ -285,7 +285,7 @@ def load(path: str | os.PathLike[str]) -> Predictor:
 
     Raises:
         NotFoundError: There is no such run.
-        ModelError: The folder is no run of hfrecipes, or its model is damaged.
+        ModelError: The folder is not a run of hfrecipes, or its model is damaged.
 
     Example:
         >>> hfrecipes.load("runs/quickstart").predict(["Where is my parcel?"])  # doctest: +SKIP
@@ -294,7 +294,7 @@ def load(path: str | os.PathLike[str]) -> Predictor:
 
 
 def merge(path: str | os.PathLike[str], destination: Path) -> None:
-    """Leave an ordinary model directory, made of an adapter and the base that it was trained on.
+    """Merge an adapter into the base model it was trained on, and save an ordinary model directory.
 
     Args:
         path: Folder of a run, or of an adapter, or Hub id.
@@ -310,7 +310,7 @@ def merge(path: str | os.PathLike[str], destination: Path) -> None:
     run, is_foreign = _find(os.fspath(path))
     folder = run / ADAPTER if is_adapter(run / ADAPTER) else run
     if not is_adapter(folder):
-        raise ModelError(f"{path}: there is nothing to merge, it holds a whole model")
+        raise ModelError(f"{path}: there is nothing to merge, it is a complete model already")
     predictor = _load(folder, is_foreign)
     if adapters.is_adapted(predictor.trainer.model):
         raise ModelError(f"{path} was trained with {_method(predictor.config)}, which cannot be merged")
@@ -340,7 +340,9 @@ def _load(folder: Path, is_foreign: bool) -> Predictor:
     config, recipe = _settings(folder, is_foreign)
     name = model_path(config) or ""
     if is_foreign and is_adapter(folder) and not (hub_id_or_none(name) or name.startswith("pkg://")):
-        raise ModelError(f"this adapter names the base {name}, which is none that others can load")
+        raise ModelError(
+            f"this adapter names the base {name}, which cannot be loaded from another machine: it is not a Hub id"
+        )
     base = config.base if config.model else ModelSettings("", {})
     here = replace(config, model={"path": str(folder), "trust_remote_code": base.trust_remote_code})
     bind_trained_tokenizer(recipe, here)
@@ -366,18 +368,18 @@ def _find(name: str) -> tuple[Path, bool]:
 
 
 def _local(folder: Path) -> Path:
-    """The folder, which is seen to hold one complete run.
+    """The folder, after checking that it contains one complete run.
 
     Raises:
         ModelError: It does not.
     """
     if not (folder / run_folder.RECIPE).exists():
-        raise ModelError(f"{folder} has no {run_folder.RECIPE}: expected the folder that a run of hfrecipes left")
+        raise ModelError(f"{folder} has no {run_folder.RECIPE}: expected the folder of a run of hfrecipes")
     parts = sorted(part.name for part in folder.iterdir() if (part / run_folder.RUN).exists())
     if parts and not (folder / run_folder.RUN).exists():
-        raise ModelError(f"{folder} holds several runs: choose one of {', '.join(parts)}")
+        raise ModelError(f"{folder} contains several runs: choose one of {', '.join(parts)}")
     if not (run_folder.is_complete(folder) or is_adapter(folder)):
-        raise ModelError(f"the run in {folder} is not complete: the command that started it resumes it")
+        raise ModelError(f"the run in {folder} is not complete: run the command that started it again, to resume it")
     return folder
 
 
@@ -398,10 +400,10 @@ def _from_hub(name: str, revision: str, part: str) -> Path:
 
 
 def _settings(folder: Path, is_foreign: bool) -> tuple[RunConfig, Recipe]:
-    """Settings and task of a saved run, checked as those of a new one are.
+    """Settings and task of a saved run, checked like those of a new one.
 
     Raises:
-        ModelError: They are not what a run leaves, or ask to run what others wrote.
+        ModelError: They were not written by a run, or would run code that others wrote.
     """
     file = folder / run_folder.RECIPE
     try:
@@ -416,12 +418,12 @@ def _settings(folder: Path, is_foreign: bool) -> tuple[RunConfig, Recipe]:
         config = resolve(settings, option_types=option_types(kind), training=training)
         recipe = kind(**config.options)
     except ConfigError as error:
-        raise ModelError(f"{file} is not as a run leaves it: {error}") from error
+        raise ModelError(f"{file} was changed or damaged after the run: {error}") from error
     return (_harmless(config) if is_foreign else config), recipe
 
 
 def _harmless(config: RunConfig) -> RunConfig:
-    """Settings that others wrote, without what would run their code, or write files to places they choose."""
+    """Settings that others wrote, without what would run their code, or write files to paths they choose."""
     shipped = [name for name in config.metrics if name in metrics.names()]
     model = config.model
     if isinstance(model, dict):

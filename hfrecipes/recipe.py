@@ -1,8 +1,8 @@
-"""The contract of a task: what a Recipe may say and do, and nothing of how it is run.
+"""The contract of a task: what a Recipe may declare and do, but not how it is run.
 
 Class attributes are facts, dataclass fields are the options of the task, methods are its behaviour. A recipe never
-touches the disk, the network, the command line or the Trainer; the rooms of the package do, and call the recipe. The
-order of the methods below is the order in which a run calls them. docs/write-a-task.md builds one.
+touches the disk, the network, the command line or the Trainer; the packages of hfrecipes do, and call the recipe. The
+order of the methods below is the order in which a run calls them. docs/write-a-task.md writes one step by step.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-SHORTEST = 8  # tokens of a text at least, special ones included
+SHORTEST = 8  # minimum number of tokens of a text, including special tokens
 IGNORED = -100  # label that no loss and no count looks at, as in transformers
 Row = dict[str, Any]
 Batch = dict[str, list[Any]]
 Measure = Callable[["np.ndarray"], dict[str, "np.ndarray"]]
 
-# Most tasks train with these; a task names what it does differently.
+# Most tasks train with these; a task declares only what differs.
 DEFAULTS: dict[str, Any] = {
     "learning_rate": 5e-5,
     "num_train_epochs": 3,
@@ -41,7 +41,7 @@ class Column:
     """A column that rows have once they are in the shape of the task."""
 
     names: tuple[str, ...] = ()
-    """Names that real datasets give it."""
+    """Names that datasets use for it."""
     optional: bool = False
     """Whether a row can do without it."""
     reference: bool = False
@@ -58,7 +58,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Metric:
-    """Which way a metric is better, and where it is shown."""
+    """Whether higher or lower values of a metric are better, and where it is shown."""
 
     greater_is_better: bool
     maximum: float = 1.0
@@ -93,7 +93,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class CardTexts:
-    """What the model card says about the task; `{labels}` stands for the number of labels."""
+    """Texts of the model card about the task; `{labels}` stands for the number of labels."""
 
     purpose: str
     """What the model does, in a sentence."""
@@ -113,12 +113,12 @@ class Prompt(NamedTuple):
     """What a model continues."""
 
     text: str
-    """As a person reads it."""
+    """As shown to people."""
     input_ids: list[int]
 
 
 class Writer:
-    """How a task lets its model write: prompts, generation settings, and texts from generated ids."""
+    """How the model of a task generates texts: prompts, generation settings, and texts from generated ids."""
 
     refused: Mapping[str, str] = {}
     """TrainingArguments keywords that the task has options for, each with what to use instead."""
@@ -147,8 +147,8 @@ class Writer:
 
 @dataclass(kw_only=True)
 class Recipe:
-    """Base of all tasks: defaults, and no flow. A task overrides what it needs; it must have `reference`, `encode`,
-    `loss`, `decode`, `measure`, `baseline` and `baseline_predictions`.
+    """Base of all tasks: defaults, without control flow. A task overrides what it needs; it must have `reference`,
+    `encode`, `loss`, `decode`, `measure`, `baseline` and `baseline_predictions`.
 
     Set before the methods are called: `labels` from `infer_labels` on, `tokenizer` from `adapt_to_model` on, `seed` and
     `epoch` while the model is trained. `learned` holds what else a task learns from its training rows, as JSON values;
@@ -156,18 +156,18 @@ class Recipe:
     """
 
     max_length: int = 512
-    """Tokens kept of each text or pair, special ones included; at most what the model reads."""
+    """Maximum number of tokens of a text or pair, including special tokens; limited by the model."""
     drop_invalid: bool = False
     """Whether rows that cannot be used are dropped instead of being an error."""
     dropout: float | dict[str, float] | None = None
     """Probability of all dropouts of the model, or by their names in its config; null leaves them as they are."""
     freeze: Literal["embeddings", "backbone"] | int | None = None
-    """What is not trained: embeddings, a number of lower layers with them, or backbone for all but the head."""
+    """What to freeze: embeddings; a number of lower layers, with the embeddings; or backbone, all but the head."""
     layerwise_lr_decay: float | None = None
     """Factor of the learning rate from each layer to the next one below; 0.9 is usual, null for one rate."""
 
     task: ClassVar[str]
-    """Name of the task, as the Hub spells it where it has one."""
+    """Name of the task, as on the Hub if it has one."""
     auto_model: ClassVar[str]
     """Name of the class in transformers that loads the model with its head."""
     columns: ClassVar[dict[str, Column]]
@@ -182,7 +182,7 @@ class Recipe:
     prediction: ClassVar[str | None] = None
     """Key of a prediction that is scored against the reference; None where tokens are scored and no answer."""
     batch_features: ClassVar[tuple[str, ...]] = ("labels",)
-    """Features that batches have beside the inputs that the tokenizer makes."""
+    """Features that batches have in addition to the outputs of the tokenizer."""
     loss_inputs: ClassVar[tuple[str, ...]] = ()
     """Those of them that go past the model, to `loss` and `preprocess_logits` by name; `labels` always do."""
     padding_side: ClassVar[str | None] = None
@@ -218,7 +218,7 @@ class Recipe:
         raise NotImplementedError
 
     def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
-        """Function that brings batches of another published shape into the columns of the task; None for no change.
+        """Function that converts batches of another published shape to the columns of the task; None for no change.
 
         Args:
             columns: Columns of the rows, with their types of `datasets`.
@@ -244,7 +244,7 @@ class Recipe:
         return []
 
     def use_label_counts(self, counts: Mapping[str, int], rows: int) -> list[str]:
-        """Settle what depends on how often each label occurs in the rows that are trained on in the end.
+        """Set what depends on how often each label occurs in the rows that are trained on in the end.
 
         `infer_labels` sees all training rows, before a limit, a fold or a validation split takes rows away.
 
@@ -284,7 +284,7 @@ class Recipe:
 
     @property
     def writer(self) -> Writer | None:
-        """How the model writes texts; None for a task that writes none."""
+        """How the model generates texts; None for a task without generation."""
         return None
 
     # --- batches and loss ----------------------------------------------------------------------------------------
@@ -364,7 +364,7 @@ class Recipe:
         raise NotImplementedError
 
     def baseline(self, train: Dataset) -> dict[str, Any]:
-        """What a prediction without any model needs to know of the training rows, as JSON values saved with the run."""
+        """What the baseline needs to know about the training rows, as JSON values that are saved with the run."""
         raise NotImplementedError
 
     def baseline_predictions(self, rows: Dataset, baseline: Mapping[str, Any]) -> list[Row]:
@@ -437,7 +437,7 @@ def table_metrics(recipe: Recipe) -> list[str]:
 
 
 def metric_named(recipe: Recipe, name: str) -> Metric | None:
-    """What is known of a metric; None for one that the recipe does not name.
+    """The entry of `metrics` for a metric; None if the recipe does not name it.
 
     Example:
         >>> class Toy(Recipe):
@@ -468,7 +468,7 @@ def arguments_name(recipe: type[Recipe] | Recipe) -> str:
 def padding(recipe: Recipe) -> dict[str, Any]:
     """Keywords of a data collator: rows are padded to the longest of their batch, or all to `max_length`.
 
-    The latter is for models that read padding, of which the output of a row would depend on the other rows.
+    The latter is for models whose output depends on padding, and so on the other rows of the batch.
     """
     return {"padding": "max_length", "max_length": recipe.max_length} if recipe.pads_to_max_length else {}
 
@@ -488,7 +488,7 @@ def undefined(recipe: type[Recipe]) -> list[str]:
 
 
 def example(recipe: Recipe, columns: Sequence[str]) -> Row:
-    """A row to predict, of the columns that the model reads, for the card and the command line."""
+    """A sample row to predict, with the input columns of the model, for the card and the command line."""
     row = recipe.samples[0] if recipe.card.example is None else recipe.card.example
     cells = {name: row.get(name, "…") for name in columns}
     for name, cell in cells.items():

@@ -151,7 +151,7 @@ def options(recipe: type[Recipe]) -> list[tuple[str, Any, Any, str]]:
     from .recipe import option_types
 
     explanations: dict[str, str] = {}
-    # From the base class down, so that a task may explain an option anew.
+    # From the base class down, so that a task may explain an option in other words.
     for cls in reversed(recipe.__mro__[:-1]):
         explanations |= _explanations_in(cls)
     types = option_types(recipe)

@@ -1,4 +1,4 @@
-"""Several runs for one answer: k folds, each row scored once by a model that did not see it, or several seeds."""
+"""Several runs that are summarized: k folds, each row scored once by a model that did not see it, or several seeds."""
 
 from __future__ import annotations
 
@@ -32,14 +32,16 @@ def are_wanted(config: RunConfig) -> bool:
 
 
 def problems(config: RunConfig) -> list[str]:
-    """Sentences on settings that describe no runs."""
+    """Problems in `folds` and `seeds`, a sentence for each."""
     sentences = _seed_problems(config.seeds)
     if config.folds is not None:
         sentences = _fold_problems(config.folds) + sentences
     if config.seeds and config.folds is not None:
-        sentences.append("folds and seeds: give one of them")
+        sentences.append("folds and seeds: give only one of them")
     if config.hub and are_wanted(config):
-        sentences.append("hub: several runs do not make one model to push; push the one you choose:  hfrecipes push")
+        sentences.append(
+            "hub: leave it out, several runs give several models; push the one you choose:  hfrecipes push"
+        )
     return sentences
 
 
@@ -133,7 +135,7 @@ def _over_runs(entries: Sequence[Score]) -> Score:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """Mean of numbers that all runs have."""
+    """Mean of a number that all runs have."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if len(known) == len(values) else None
 

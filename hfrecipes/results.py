@@ -1,4 +1,4 @@
-"""What a run, or several runs, give back."""
+"""What a run, or several runs, return."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Result:
-    """What a run gives back.
+    """What a run returns.
 
     Attributes:
         path: Folder with the model, its scores and its predictions.
@@ -63,7 +63,7 @@ class Result:
 
 @dataclass
 class Results:
-    """What several runs give back, over folds or seeds.
+    """What several runs return, over folds or seeds.
 
     Attributes:
         path: Folder of all runs, with their scores and, for folds, the out-of-fold predictions.

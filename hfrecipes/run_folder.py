@@ -34,7 +34,7 @@ def is_complete(path: Path) -> bool:
 
 
 def check_writable(path: Path) -> None:
-    """Check before any work that the folder can be written.
+    """Check before any work that the folder is writable.
 
     Raises:
         OutputError: It is a file, or cannot be made.
@@ -58,7 +58,7 @@ def claim(path: Path, config: RunConfig, data: Mapping[str, Any]) -> None:
         data: Fingerprint of each split.
 
     Raises:
-        OutputError: The folder holds another run, or files that are not a run.
+        OutputError: The folder contains another run, or files that are not a run.
     """
     # Folders named .hub-… are copies of checkpoints on their way to the Hub, which can be made again.
     names = [entry.name for entry in _entries(path) if not entry.name.startswith(".hub-")]
@@ -66,18 +66,18 @@ def claim(path: Path, config: RunConfig, data: Mapping[str, Any]) -> None:
         return
     elsewhere = "choose another output_dir, or delete that folder"
     if not (path / RECIPE).exists():
-        raise OutputError(f"{path} holds files and no run ({names[0]}, …): {elsewhere}")
+        raise OutputError(f"{path} contains files that are not a run ({names[0]}, …): {elsewhere}")
     differing = differences(read_recipe_file(path / RECIPE), asdict(config))
     # A run that stopped before its first checkpoint has nothing to lose.
     if not _has_work(path):
         return
     if differing:
-        raise OutputError(f"{path} holds another run ({differing}): {elsewhere}")
+        raise OutputError(f"{path} contains another run ({differing}): {elsewhere}")
     before = read_json(path / RUN).get("data")
     if before and before != dict(data):
         changed = [split for split in {**before, **data} if before.get(split) != data.get(split)]
         raise OutputError(
-            f"{path} holds a run on other rows (the content of {', '.join(changed)} has changed): {elsewhere}"
+            f"{path} contains a run on other rows (the content of {', '.join(changed)} has changed): {elsewhere}"
         )
 
 
@@ -273,7 +273,7 @@ def _finite(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a run says of itself: the content of run.json."""
+    """Facts about a run: the content of run.json."""
 
     hfrecipes: str
     """Version."""
@@ -291,7 +291,7 @@ class RunInfo:
     files: Sequence[str] = ()
     """Files of the model."""
     tokenizer: Sequence[str] = ()
-    """Files of the tokenizer beside an adapter."""
+    """Files of the tokenizer next to an adapter."""
     parameters: Mapping[str, float] = field(default_factory=dict)
     """Number of weights, `total` and `trained`, and the `share` of the latter."""
     seconds: float = 0.0

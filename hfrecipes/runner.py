@@ -67,7 +67,7 @@ def run(
         model: Hub id or folder, or keywords of `from_pretrained` with the name under `path`.
         dataset: Hub id, file, folder, glob, URL, split -> any of these, keywords of `load_dataset`, or rows: a
             DataFrame, a list of dicts, a `Dataset`, a `DatasetDict`.
-        output_dir: Folder that the run leaves; `runs/<task>-<dataset>-<model>` where not given.
+        output_dir: Folder that the run writes; `runs/<task>-<dataset>-<model>` where not given.
         splits: Split of the dataset that serves as `train`, `validation`, `test`; None for none.
         columns: Column of the dataset for each column of the task; a position in a file without header.
         limit: Rows kept of each split, drawn with the seed.
@@ -76,7 +76,8 @@ def run(
         training: Keywords of `TrainingArguments`.
         early_stopping: Keywords of `EarlyStoppingCallback`; False for none.
         lora: Keywords of `LoraConfig`, or of the config of the PEFT method named under `peft_type`; True for defaults.
-        folds: Number of folds for cross-validation, or `n_splits`, and `groups`, a column whose equals stay together.
+        folds: Number of folds for cross-validation, or `n_splits`, and `groups`, a column whose equal
+            values stay together.
         seeds: Seeds of several runs.
         hub: Hub repository to push to, or keywords of `create_repo` and `upload_folder`; see docs/hub.md.
         **bare_keys: Keys of `options` or `training`, without the block: `learning_rate=3e-5`.
@@ -167,7 +168,7 @@ def _run_each(config: RunConfig, path: Path) -> Result | Results:
     paths = [path / name for name in repeats.names(config)]
     waiting = [part.name for part in paths if not run_folder.is_complete(part)]
     if waiting:
-        log(f"{path.name}: {', '.join(waiting)} are still to be run")
+        log(f"{path.name}: {', '.join(waiting)} have not been run yet")
         return _reload(plan)
     if is_main():
         _summarize(path, paths, plan, config)
@@ -189,7 +190,7 @@ def _summarize(path: Path, paths: list[Path], plan: Plan, config: RunConfig) -> 
 
 
 def _checked_push(plan: Plan) -> Plan:
-    """The plan with the full name of the repository, after it is seen that the push will be allowed."""
+    """The plan with the full name of the repository, after checking that the push will be allowed."""
     push = plan.config.push
     if push is None or not is_main():
         return plan
@@ -258,7 +259,7 @@ def _result(plan: Plan, loaded: Predictor, scores: dict[str, Scores]) -> Result:
 
 
 def _finish(job: Job, start: float, *, saves: bool = True) -> Result:
-    """Save first, then score what was saved.
+    """Save first, then score the saved model.
 
     Args:
         job: The run, trained.
@@ -297,7 +298,7 @@ def _finish(job: Job, start: float, *, saves: bool = True) -> Result:
 
 
 def _save(job: Job, info: RunInfo, *, write: bool) -> tuple[Any, RunInfo]:
-    """Save the model; with adapters, see that what was saved predicts as what was trained.
+    """Save the model; with adapters, check that the saved model predicts the same as the trained one.
 
     Returns:
         The model as saved, adapters merged into it, and the information with the names of its files.
@@ -325,7 +326,7 @@ def _save(job: Job, info: RunInfo, *, write: bool) -> tuple[Any, RunInfo]:
 
 
 def _check_saved(job: Job, expected: Any, batch: Any) -> None:
-    """Compare what was saved with what was trained; what a trained run has is kept, whatever the comparison shows."""
+    """Compare the saved with the trained model; after training, all files are kept whatever the comparison shows."""
     plan = job.plan
     try:
         adapters.check_saved(expected, batch, plan.config, plan.recipe, plan.path)
@@ -336,7 +337,7 @@ def _check_saved(job: Job, expected: Any, batch: Any) -> None:
 
 
 def _lines(plan: Plan, predicted: Mapping[str, Predicted]) -> Iterator[dict[str, Any]]:
-    """Each validation and test row with its number in the data, its prediction, and its label in the same spelling."""
+    """Each validation and test row with its number in the data, its prediction, and its label in the same form."""
     for split, entry in predicted.items():
         if split == "train":
             continue

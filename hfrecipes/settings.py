@@ -1,4 +1,4 @@
-"""Typed values of the blocks of a run's settings: what it starts from, which adapters, folds and pushes it makes."""
+"""Typed values of the blocks of settings of a run: its base model, adapters, folds, and the push to the Hub."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class AdapterSettings:
 
     @property
     def is_prompt_learning(self) -> bool:
-        """Whether virtual tokens are trained, so that the model itself stays as it is."""
+        """Whether virtual tokens are trained, so that the weights of the model do not change."""
         return self.method in PROMPTS
 
     @property
@@ -256,7 +256,7 @@ class PushSettings:
         return given
 
     def wants_private(self) -> bool | None:
-        """Whether a private repository was asked for, in either spelling; None where nothing was said."""
+        """Whether a private repository was asked for, in either spelling; None if neither is given."""
         if self.private is not None:
             return self.private
         return {"private": True, "public": False}.get(self.visibility or "")
@@ -281,7 +281,7 @@ def push_keywords(hub: str | Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def push_key_problems(given: Mapping[str, Any]) -> list[str]:
-    """Unknown keys, values of the wrong type, and a missing name: what would make no `PushSettings`."""
+    """Unknown keys, values of the wrong type, and a missing name: all that prevents a `PushSettings`."""
     unknown, mistyped = [], []
     for key, value in given.items():
         if key not in _PUSH_TYPES:

@@ -42,7 +42,7 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def make_letters():
-    """A tokenizer of single characters that ends each text, for models that write."""
+    """A tokenizer of single characters that ends each text, for models that generate text."""
     return character_tokenizer([*ASCII, *"äöüßÄÖÜ"])
 
 

@@ -137,7 +137,7 @@ def test_card_texts_are_facts_and_need_no_docstring(tiny_bert, tmp_path):
 
 LEARNED = ("self.learned", "self.scale")
 TUPLE = ('"highest": max(known)}', '"highest": max(known), "both": (min(known), max(known))}')
-MEAN = ("over_batch(total, known.sum().clamp(min=1), num_items_in_batch)", "total / known.sum()")
+MEAN = ("mean_over_batch(total, known.sum().clamp(min=1), num_items_in_batch)", "total / known.sum()")
 COUNTER = (
     "            known = labels >= 0\n",
     "            known = labels >= 0\n            self.calls = getattr(self, 'calls', 0) + 1\n",
@@ -153,12 +153,12 @@ FAULTS = {
     "unknown default": (
         [('    prediction = "rating"\n', '    prediction = "rating"\n    defaults = {"learning_rat": 1e-4}\n')],
         checks.facts_are_complete,
-        "defaults: learning_rat is no keyword of TrainingArguments (did you mean learning_rate?)",
+        "defaults: learning_rat is not a keyword of TrainingArguments (did you mean learning_rate?)",
     ),
     "unknown column in a layout": (
         [('    prediction = "rating"\n', '    prediction = "rating"\n    layouts = ({"texts": "body"},)\n')],
         checks.columns_are_consistent,
-        "layouts: texts is no column (did you mean text?)",
+        "layouts: texts is not a column (did you mean text?)",
     ),
     "sample without a reference": (
         [(', "rating": 3}', "}")],
@@ -173,7 +173,7 @@ FAULTS = {
     "option like a setting": (
         [("    cut: float | None = None\n", '    seed: int = 1\n    """A number."""\n    cut: float | None = None\n')],
         checks.options_are_explained,
-        "option seed: there is a setting of that name",
+        "option seed: a setting has the same name",
     ),
     "no dataclass": (
         [("@dataclass(kw_only=True)\n", "")],
@@ -198,12 +198,12 @@ FAULTS = {
     "metric without a direction": (
         [(', "within_one": HIGHER}', "}")],
         checks.metrics_have_a_direction,
-        'nothing is known of within_one, which measure gives: add "within_one": HIGHER, or LOWER',
+        'measure returns within_one, whose direction is unknown: add "within_one": HIGHER, or LOWER',
     ),
     "first metric that is not measured": (
         [('metrics = {"mae"', 'metrics = {"mean_error"')],
         checks.metrics_have_a_direction,
-        "metrics: the first one, mean_error, picks the checkpoint, and measure does not give it",
+        "metrics: the first one, mean_error, picks the checkpoint, but measure does not return it",
     ),
     "weights without effect": (
         [("weights / weights.sum(1, keepdims=True)", "np.ones_like(weights) / weights.shape[1]")],
@@ -224,7 +224,7 @@ FAULTS = {
     "another spelling": (
         [('return self.learned["lowest"] + sum(', 'return float(self.learned["lowest"]) + sum(')],
         checks.scores_are_of_written_predictions,
-        "decode and reference must spell it alike",
+        "decode and reference must write it in the same way",
     ),
     "a snippet that does not run": (
         [(").logits\n", ").logit\n")],
@@ -236,7 +236,7 @@ FAULTS = {
     "a count of steps": (
         [COUNTER, USES_COUNTER],
         checks.resuming_changes_nothing,
-        "let what is random depend on self.seed, self.epoch and the row alone",
+        "let random numbers depend only on self.seed, self.epoch and the row",
     ),
 }
 
@@ -254,7 +254,7 @@ def test_an_error_that_checks_share_is_explained_once_with_its_line(tmp_path):
     outcomes = {outcome.rule: outcome.problems for outcome in check_task(str(task))}
     explained = f"ZeroDivisionError: division by zero (ordinal_rating.py, line {line}, in encode)"
     assert next(filter(None, outcomes.values())) == [explained]
-    assert ["not checked, since the run failed as said above"] in outcomes.values()
+    assert ["not checked, because the run failed (see above)"] in outcomes.values()
     assert len(outcomes) == len(checks.CHECKS)
 
 

@@ -225,7 +225,7 @@ def test_the_same_command_goes_on_where_runs_lack_and_leaves_the_others(folded, 
     assert again.metrics == folded.metrics
     after = {path: (path / "model.safetensors").stat().st_mtime_ns for path in folded.runs}
     assert [before[path] == after[path] for path in folded.runs] == [True, True, False]
-    with pytest.raises(OutputError, match="holds another run"):
+    with pytest.raises(OutputError, match="contains another run"):
         hfrecipes.run("text-classification", dataset=opinions(90), output_dir=folded.path, folds=4, **settings)
 
 
@@ -234,9 +234,9 @@ def test_unfinished_folds_are_not_written_over(tiny_bert, tmp_path):
     hfrecipes.run("text-classification", folds={"n_splits": 3, "fold": 2}, **run)
     before = (tmp_path / "run" / "recipe.yaml").read_text()
     for other in ({}, {"folds": 4}, {"seeds": [1, 2]}):
-        with pytest.raises(OutputError, match="holds another run"):
+        with pytest.raises(OutputError, match="contains another run"):
             hfrecipes.run("text-classification", **run, **other)
-    with pytest.raises(ModelError, match="holds several runs: choose one of fold-2"):
+    with pytest.raises(ModelError, match="contains several runs: choose one of fold-2"):
         hfrecipes.load(tmp_path / "run")
     assert (tmp_path / "run" / "recipe.yaml").read_text() == before
 
@@ -247,7 +247,7 @@ def test_folds_that_were_run_one_by_one_become_the_whole(tiny_bert, tmp_path, ca
     second = hfrecipes.run("text-classification", folds={"n_splits": 2, "fold": 2}, **run)
     assert isinstance(second, hfrecipes.Result)
     assert second.path == tmp_path / "run" / "fold-2"
-    assert "fold-1 are still to be run" in caplog.text
+    assert "fold-1 have not been run yet" in caplog.text
     both = hfrecipes.run("text-classification", folds=2, **run)
     assert both.scores["test"]["accuracy"].runs[1] == second.metrics["test"]["accuracy"]
     again = hfrecipes.run("text-classification", folds={"n_splits": 2, "fold": 1}, **run)
@@ -283,10 +283,10 @@ def test_several_seeds_are_the_runs_of_each_seed(quick, tmp_path):
         ({"folds": 1}, "folds: found 1, expected 2 or more"),
         ({"folds": {"n_splits": 3, "fold": 4}}, "folds.fold: found 4, expected a number from 1 to 3"),
         ({"folds": {"splits": 3}}, r"unknown setting folds.splits \(did you mean n_splits\?\)"),
-        ({"folds": 3, "seeds": [1, 2]}, "folds and seeds: give one of them"),
+        ({"folds": 3, "seeds": [1, 2]}, "folds and seeds: give only one of them"),
         ({"seeds": [1]}, r"seeds: found \[1\], expected two or more that differ; for one, seed=1"),
         ({"seeds": [1, -1]}, "seeds: found -1, expected 0 or more"),
-        ({"seeds": [1, 2], "hub": "me/model"}, "several runs do not make one model to push"),
+        ({"seeds": [1, 2], "hub": "me/model"}, "leave it out, several runs give several models"),
     ],
 )
 def test_settings_that_make_no_runs_are_refused(settings, said):

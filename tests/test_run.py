@@ -163,7 +163,7 @@ def test_a_folder_with_another_run_is_not_written_over(done, tiny_bert, change, 
 def test_a_folder_with_other_files_is_not_written_into(quick, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.tex").write_text("x")
-    with pytest.raises(OutputError, match=r"holds files and no run \(chapter1.tex"):
+    with pytest.raises(OutputError, match=r"contains files that are not a run \(chapter1.tex"):
         hfrecipes.run("text-classification", dataset=ROWS, output_dir=tmp_path / "thesis", **quick)
     assert [file.name for file in (tmp_path / "thesis").iterdir()] == ["chapter1.tex"]
 
@@ -329,7 +329,7 @@ def test_a_model_of_pairs_wants_both_texts_and_one_of_single_texts_only_one(done
     for rows in ("one text", [{"premise": "one text"}]):
         with pytest.raises(hfrecipes.errors.DataError, match="reads text and text_pair"):
             result.predict(rows)
-    with pytest.raises(hfrecipes.errors.DataError, match="this model reads text; found"):
+    with pytest.raises(hfrecipes.errors.DataError, match="this model needs text; found"):
         done.predict(pairs[:3])
 
 
@@ -368,7 +368,7 @@ def test_long_texts_are_cut_and_the_share_is_said(quick, tmp_path, caplog):
     trainer = hfrecipes.build(
         "text-classification", dataset={"train": rows, "validation": rows}, output_dir=tmp_path / "a", **quick
     )
-    assert "max_length: 64, the most that the model reads" in caplog.text
+    assert "max_length: 64, the maximum of the model" in caplog.text
     assert "20 (25.0%) truncated at max_length=64" in caplog.text
     assert max(trainer.train_dataset["length"]) == 64
 

@@ -46,7 +46,7 @@ def test_the_commands_and_the_python_of_the_page_run(tiny_bert, tmp_path, capsys
     (quoted,) = blocks("text")
     for line in quoted.splitlines():
         assert line == "…" or line in printed.splitlines(), line
-    assert "no problem found; with your rows:" in printed
+    assert "no problem found; to check your data too:" in printed
     assert "within_one" in printed, "scores are printed"
     exec(USE, {})
     assert capsys.readouterr().out.strip() in "12345"

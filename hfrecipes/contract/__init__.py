@@ -1,1 +1,1 @@
-"""The rules that a task keeps, checked on its sample rows and a tiny model: `hfrecipes check my_task.py`."""
+"""The rules that a task must satisfy, checked on its sample rows and a tiny model: `hfrecipes check my_task.py`."""

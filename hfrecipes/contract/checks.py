@@ -1,4 +1,4 @@
-"""The rules themselves: each is a function, and the first line of its docstring says what holds for every task.
+"""The rules: each is a function, and the first line of its docstring is the rule that every task must satisfy.
 
 A check yields a sentence for each thing that is wrong, with the edit that corrects it. tests/tasks/test_contract.py
 runs all of them over every task of the package, and `hfrecipes check my_task.py` over one outside of it.
@@ -58,7 +58,7 @@ def facts_are_complete(trial: Trial) -> Problems:
     known = training_types(arguments_name(kind)) if auto_model else {}
     for name in kind.defaults:
         if name not in known:
-            yield f"defaults: {name} is no keyword of TrainingArguments{nearest(name, known)}"
+            yield f"defaults: {name} is not a keyword of TrainingArguments{nearest(name, known)}"
 
 
 def columns_are_consistent(trial: Trial) -> Problems:
@@ -69,30 +69,30 @@ def columns_are_consistent(trial: Trial) -> Problems:
     for layout in kind.layouts:
         for name in layout:
             if name not in kind.columns:
-                yield f"layouts: {name} is no column{nearest(name, kind.columns)}"
+                yield f"layouts: {name} is not a column{nearest(name, kind.columns)}"
     if len(kind.samples) < 2:
-        yield f"samples: found {len(kind.samples)}, expected two rows or more, which differ in their references"
+        yield f"samples: found {len(kind.samples)}, expected at least two rows with different references"
     needed = [name for name, column in kind.columns.items() if not (column.optional or column.passthrough)]
     for index, row in enumerate(kind.samples):
         for name in row:
             if name not in kind.columns:
-                yield f"samples: row {index} has {name}, which is no column{nearest(name, kind.columns)}"
+                yield f"samples: row {index} has {name}, which is not a column{nearest(name, kind.columns)}"
         for name in needed:
             if name not in row:
                 yield f"samples: row {index} has no {name}: add it, or make the column optional"
 
 
 def options_are_explained(trial: Trial) -> Problems:
-    """Each option is explained by a sentence under it, and is called like no other setting."""
+    """Each option has a sentence below it that explains it, and no setting has the same name."""
     kind = trial.kind
-    # Without the decorator, Python takes annotated attributes for nothing but hints.
+    # Without the decorator, annotated attributes are only type hints to Python.
     if "__dataclass_fields__" not in vars(kind) and vars(kind).get("__annotations__"):
-        yield f"the options of {kind.__name__} are none yet: put @dataclass(kw_only=True) above the class"
+        yield f"{kind.__name__} has options but is not a dataclass: put @dataclass(kw_only=True) above the class"
     # On the command line, options and settings are given without their block.
     settings = {**training_types(arguments_name(kind)), **FIELDS}
     for name, _, _, explanation in options(kind):
         if name in settings:
-            yield f"option {name}: there is a setting of that name, call the option something else"
+            yield f"option {name}: a setting has the same name; rename the option"
         if not explanation:
             yield f'option {name} is not explained: put a sentence in """quotes""" on the line below it'
         elif not explanation.endswith("."):
@@ -100,7 +100,7 @@ def options_are_explained(trial: Trial) -> Problems:
 
 
 def options_survive_the_recipe_file(trial: Trial) -> Problems:
-    """Options are the same after they were written into a recipe file and read again."""
+    """Options do not change when they are written to a recipe file and read again."""
     recipe = trial.kind()
     before = option_values(recipe)
     after = load(dump(before))
@@ -111,7 +111,7 @@ def options_survive_the_recipe_file(trial: Trial) -> Problems:
                 "lists or dicts with names as keys"
             )
     if trial.kind(**before) != recipe:
-        yield f"{trial.kind.__name__} made of its own options is another one: __post_init__ must not change options"
+        yield f"{trial.kind.__name__}: __post_init__ changes the options that it is given: it must not change them"
 
 
 def card_has_its_texts(trial: Trial) -> Problems:
@@ -128,22 +128,22 @@ def card_has_its_texts(trial: Trial) -> Problems:
 
 
 def metrics_have_a_direction(trial: Trial) -> Problems:
-    """Each metric that `measure` gives has a direction, and the one that picks the checkpoint is among them."""
+    """`measure` returns only metrics with a known direction, and among them the one that picks the checkpoint."""
     recipe, predictions, references = _baseline(trial)
     names = list(recipe.measure(predictions, references)(np.ones((1, len(references)), dtype=np.float32)))
     for name in names:
         if metric_named(recipe, name) is None:
-            yield f'metrics: nothing is known of {name}, which measure gives: add "{name}": HIGHER, or LOWER'
+            yield f'metrics: measure returns {name}, whose direction is unknown: add "{name}": HIGHER, or LOWER'
     best = best_metric(recipe)
     if best not in names:
         yield (
-            f"metrics: the first one, {best}, picks the checkpoint, and measure does not give it: "
+            f"metrics: the first one, {best}, picks the checkpoint, but measure does not return it: "
             f"expected one of {', '.join(names)}"
         )
 
 
 def weights_count_rows(trial: Trial) -> Problems:
-    """`measure` follows its weights: ones give the scores, and a weight of 2 is the row twice."""
+    """`measure` uses its weights: weights of 1 give the scores, and a weight of 2 counts the row twice."""
     recipe, predictions, references = _baseline(trial)
     number = len(references)
     # Some rows are left out, others are drawn several times, as in a resample.
@@ -153,7 +153,7 @@ def weights_count_rows(trial: Trial) -> Problems:
     shapes = {name: np.shape(values) for name, values in measured.items()}
     for name, shape in shapes.items():
         if shape != (2,):
-            yield f"measure: {name} has the shape {shape} for 2 resamples, expected (2,): one value for each"
+            yield f"measure: {name} has the shape {shape} for 2 resamples, expected (2,), one value for each resample"
     if set(shapes.values()) != {(2,)}:
         return
     repeated = np.repeat(np.arange(number), counts)
@@ -185,26 +185,26 @@ def _baseline(trial: Trial) -> tuple[Recipe, list[Row], list[Any]]:
 
 
 def a_run_reloads(trial: Trial) -> Problems:
-    """A run leaves a model that predicts the same after `hfrecipes.load`, with all that the task learned."""
+    """A saved model predicts the same after `hfrecipes.load`, and what the task learned is loaded with it."""
     result = trial.run(lora=False)
     yield from _differences(trial, result, predictor.load(result.path))
     yield from _wrong_files(trial, result, lora=False)
 
 
 def a_lora_run_reloads(trial: Trial) -> Problems:
-    """So does a run with LoRA, whose adapter and base alone predict the same."""
+    """The same holds with LoRA, for the merged model and for the adapter on its base model."""
     result = trial.run(lora=True)
     yield from _differences(trial, result, predictor.load(result.path))
     yield from _wrong_files(trial, result, lora=True)
     if (result.path / ADAPTER).exists():
-        # Elsewhere, the model of the run is not beside it.
+        # In another folder, the model of the run is not next to the adapter.
         elsewhere = (result.path / ADAPTER).rename(trial.folder / "adapter-alone")
         yield from _differences(trial, result, predictor.load(elsewhere), tolerance=1e-3)
         elsewhere.rename(result.path / ADAPTER)
 
 
 def _differences(trial: Trial, result: Result, loaded: Predictor, tolerance: float = 1e-6) -> Problems:
-    """How a model after loading differs from the one that was trained."""
+    """How the loaded model differs from the trained one."""
     for name in ("labels", "learned", "calibration"):
         before, after = getattr(result.predictor.recipe, name), getattr(loaded.recipe, name)
         # A tuple becomes a list, and a number as key a text.
@@ -243,7 +243,7 @@ def _wrong_files(trial: Trial, result: Result, *, lora: bool) -> Problems:
 
 
 def scores_are_of_written_predictions(trial: Trial) -> Problems:
-    """The scores are those of the predictions that predictions.jsonl has, row by row."""
+    """The scores are equal to those computed from predictions.jsonl, which has every row in its order."""
     result = trial.run(lora=False)
     rows, recipe = trial.splits["test"], result.predictor.recipe
     lines = []
@@ -253,19 +253,22 @@ def scores_are_of_written_predictions(trial: Trial) -> Problems:
             lines.append(line)
     numbers = [line["row"] for line in lines]
     if numbers != list(range(len(rows))):
-        yield f"the rows {numbers} are written, expected {len(rows)} in their order"
+        yield (
+            f"{PREDICTIONS} has the rows {numbers}, expected {len(rows)} in their order: let decode return one "
+            "prediction for each row"
+        )
         return
     predictions, references = [], []
     for line, row in zip(lines, rows, strict=True):
         yield from _wrong_line(recipe, line, row)
         predictions.append(line["prediction"])
-        # As somebody reads it who has the file alone.
+        # Read from the file alone, as a user would.
         references.append(recipe.reference(line))
     scores = score(recipe, predictions, references)
     for name, before, after in _changed(result.metrics["test"], scores, 1e-6):
         yield (
-            f"{name} is {before}, and {after} of the predictions in {PREDICTIONS}: let decode give JSON values, and "
-            "let measure look at nothing else"
+            f"{name} is {before}, but {after} if computed from {PREDICTIONS}: let decode return JSON values, "
+            "and let measure use nothing else"
         )
 
 
@@ -277,7 +280,7 @@ def _wrong_line(recipe: Recipe, line: Row, row: Row) -> Problems:
     if recipe.reference(line) != recipe.reference(row):
         yield (
             f"row {line['row']}: the reference is {_short(recipe.reference(line))} as written, and was "
-            f"{_short(recipe.reference(row))}: reference must understand what it gives"
+            f"{_short(recipe.reference(row))}: reference must accept what it returns"
         )
     for name in reference_columns(recipe):
         if name not in line["prediction"]:
@@ -286,12 +289,12 @@ def _wrong_line(recipe: Recipe, line: Row, row: Row) -> Problems:
         if type(reference) is not type(prediction):
             yield (
                 f"row {line['row']}: {name} is {reference!r} and its prediction {prediction!r}: decode and reference "
-                "must spell it alike"
+                "must write it in the same way"
             )
 
 
 def card_snippets_run(trial: Trial) -> Problems:
-    """The Python on the model card runs."""
+    """The Python code on the model card runs."""
     result = trial.run(lora=False)
     snippets = (result.path / CARD).read_text(encoding="utf-8").split("```python\n")[1:]
     if len(snippets) != 2:
@@ -311,24 +314,24 @@ def card_snippets_run(trial: Trial) -> Problems:
 
 
 def accumulation_changes_nothing(trial: Trial) -> Problems:
-    """What is learnt does not depend on how a batch is split by gradient accumulation."""
+    """Training does not depend on how gradient accumulation splits a batch."""
     start, whole = trial.weights(8)
     _, parts = trial.weights(2)
     learnt = float((whole - start).norm())
-    # Weights that stay as they are would be equal however the batch is split.
+    # Weights that do not change would be equal however the batch is split.
     if learnt < 1e-3:
-        yield "nothing is learnt: the weights hardly change, so the loss does not depend on them"
+        yield "the weights hardly change in training: make the loss depend on the outputs of the model"
         return
     difference = float((parts - whole).norm()) / learnt
     if not difference < 1e-3:
         yield (
-            f"8 rows at once and 4 times 2 rows learn otherwise, by {difference:.2%} of what is learnt: let the loss "
-            "be losses.mean_over_batch(sum of the losses, number of items, num_items_in_batch), not a mean"
+            f"one batch of 8 rows and 4 batches of 2 change the weights differently, by {difference:.2%}: "
+            "let the loss be losses.mean_over_batch(sum of the losses, number of items, num_items_in_batch), not a mean"
         )
 
 
 def eight_rows_are_eight_times_one(trial: Trial) -> Problems:
-    """No loss depends on the rows beside a row: a batch of eight is eight times one, whatever their lengths."""
+    """The loss of a row does not depend on the other rows of its batch, whatever their lengths."""
     import torch
 
     _, whole = trial.weights(8)
@@ -337,27 +340,27 @@ def eight_rows_are_eight_times_one(trial: Trial) -> Problems:
     if not torch.allclose(whole, single, atol=1e-5):
         difference = float((whole - single).abs().max())
         yield (
-            f"8 rows at once and 8 times 1 row learn otherwise, a weight differs by {difference:.2g}: leave padding "
-            "out of the loss, and divide by num_items_in_batch as losses.mean_over_batch does"
+            f"one batch of 8 rows and 8 batches of 1 change the weights differently, by up to {difference:.2g}: leave "
+            "padding out of the loss, and divide by num_items_in_batch as losses.mean_over_batch does"
         )
 
 
 def resuming_changes_nothing(trial: Trial) -> Problems:
-    """A training that goes on from a checkpoint in the middle of an epoch learns the same."""
+    """A run that resumes from a checkpoint in the middle of an epoch ends with the same weights."""
     import torch
 
     whole, checkpoints = trial.epochs()
     middles = sorted(epoch for epoch in checkpoints if not epoch.is_integer())
     later = [epoch for epoch in middles if epoch > 1]
     if not later:
-        yield f"the samples make {len(checkpoints)} batches in two epochs, too few to try this: add longer ones"
+        yield f"the samples make {len(checkpoints)} batches in two epochs, too few to test this: add longer samples"
         return
     # In the second epoch the order of the rows is another one.
     for epoch in dict.fromkeys([middles[0], later[0]]):
         if not torch.equal(whole, trial.resume(checkpoints[epoch])):
             yield (
-                f"from epoch {epoch:g} on, a resumed training learns otherwise: let what is random depend on "
-                "self.seed, self.epoch and the row alone"
+                f"from epoch {epoch:g} on, a resumed run changes the weights differently: let random numbers depend "
+                "only on self.seed, self.epoch and the row"
             )
 
 
@@ -380,7 +383,7 @@ def _changed(
 
 
 def _short(value: Any) -> str:
-    """The value as Python writes it, of a long one the beginning."""
+    """The value as Python writes it, shortened if it is long."""
     text = value if isinstance(value, str) else repr(value)
     text = " ".join(text.split())
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

@@ -23,9 +23,9 @@ class Outcome(NamedTuple):
     """What a check found."""
 
     rule: str
-    """What holds for every task."""
+    """The rule, as a sentence."""
     problems: list[str]
-    """What is wrong, each with the edit that corrects it; empty where the task keeps the rule."""
+    """What is wrong, each with the edit that corrects it; empty where the task satisfies the rule."""
 
 
 def check_task(task: str) -> Iterator[Outcome]:
@@ -65,7 +65,7 @@ def outcome_of(check: Callable[[Trial], Problems], trial: Trial, reported: list[
     except Exception as error:
         # Checks that share a run share its error.
         if any(error is known for known in reported):
-            problems.append("not checked, since the run failed as said above")
+            problems.append("not checked, because the run failed (see above)")
         else:
             reported.append(error)
             problems.append(_explained(error, trial))
@@ -88,7 +88,7 @@ def _explained(error: Exception, trial: Trial) -> str:
 
 @contextlib.contextmanager
 def _nothing_printed() -> Iterator[None]:
-    """Let a run print nothing: what counts is what the check finds in it."""
+    """Silence a run: only what the check finds is printed."""
     was_disabled = logger.disabled
     logger.disabled = True
     try:

@@ -22,7 +22,7 @@ _TURNS = "<|user|>\n<|assistant|>\n<|system|>\n"
 
 
 def tiny_model(recipe: type[Recipe], folder: Path) -> str:
-    """Leave a model that has a head for the task, with a tokenizer for its samples.
+    """Save a model with a head for the task, and a tokenizer for its samples, in a folder.
 
     Args:
         recipe: The task.
@@ -79,7 +79,7 @@ def word_tokenizer(characters: Collection[str], words: Iterable[str] = ()) -> Pr
 
 
 def save_encoder(tokenizer: PreTrainedTokenizerFast, folder: Path, *, dropout: float = 0.05, **sizes: int) -> str:
-    """Leave a BERT of one layer and no head in the folder, with the tokenizer.
+    """Save a BERT of one layer and without a head in the folder, with the tokenizer.
 
     Args:
         tokenizer: One of `word_tokenizer`.
@@ -110,7 +110,7 @@ def save_encoder(tokenizer: PreTrainedTokenizerFast, folder: Path, *, dropout: f
 
 
 def character_tokenizer(characters: Iterable[str]) -> PreTrainedTokenizerFast:
-    """A tokenizer of single characters that ends each text, for models that write.
+    """A tokenizer of single characters that ends each text, for models that generate text.
 
     Args:
         characters: Characters that texts are made of, in the order of their ids.
@@ -129,7 +129,7 @@ def character_tokenizer(characters: Iterable[str]) -> PreTrainedTokenizerFast:
 
 
 def save_encoder_decoder(tokenizer: PreTrainedTokenizerFast, folder: Path) -> str:
-    """Leave a T5 of two small layers in the folder, with the tokenizer.
+    """Save a T5 of two small layers in the folder, with the tokenizer.
 
     Args:
         tokenizer: One of `character_tokenizer`.
@@ -157,7 +157,7 @@ def save_encoder_decoder(tokenizer: PreTrainedTokenizerFast, folder: Path) -> st
 
 
 def byte_tokenizer(texts: list[str], size: int = 400) -> PreTrainedTokenizerFast:
-    """A tokenizer of pieces of the texts, down to bytes, whose only special token ends texts and fills batches.
+    """A tokenizer of pieces of the texts, down to bytes, whose only special token ends texts and serves as padding.
 
     Args:
         texts: Texts from which the pieces are learnt.
@@ -180,7 +180,7 @@ def byte_tokenizer(texts: list[str], size: int = 400) -> PreTrainedTokenizerFast
 
 
 def save_decoder(tokenizer: PreTrainedTokenizerFast, folder: Path, size: int = 32, layers: int = 1) -> str:
-    """Leave a Llama of a few small layers in the folder, with the tokenizer and without a chat template.
+    """Save a Llama of a few small layers in the folder, with the tokenizer and without a chat template.
 
     Args:
         tokenizer: One of `byte_tokenizer`.
@@ -209,7 +209,7 @@ def _save(model: Any, config: PretrainedConfig, tokenizer: PreTrainedTokenizerFa
     """Draw the weights of a model class, the same ones each time, and save them with the tokenizer."""
     import torch
 
-    # The random numbers of whoever asks for the model stay as they are.
+    # The caller's random state stays unchanged.
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model(config).save_pretrained(folder)

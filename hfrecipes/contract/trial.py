@@ -1,4 +1,4 @@
-"""A task on its own sample rows and a tiny model: runs that several checks look at are made once."""
+"""A task on its sample rows and a tiny model; runs that several checks use are made once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 TOLERANCE = 1e-4  # between numbers of predictions before saving and after loading
-# What a model writes and learns to write is long by default, and each token takes time.
+# Generated texts are long by default, and each token takes time.
 _SHORT = {"max_target_length": 32, "max_new_tokens": 8}
 # A run of a few steps.
 _RUN: dict[str, Any] = {
@@ -80,17 +80,17 @@ class Trial:
         return tiny_model(self.kind, self.folder / "model")
 
     def rows(self, number: int) -> list[Row]:
-        """The sample rows, again and again."""
+        """The sample rows, repeated."""
         samples = self.kind.samples
         return [dict(samples[index % len(samples)]) for index in range(number)]
 
     @cached_property
     def splits(self) -> dict[str, list[Row]]:
-        """The rows of a run, by split."""
+        """The rows of a run by split."""
         return {"train": self.rows(40), "validation": self.rows(8), "test": self.rows(12)}
 
     def inputs(self, rows: list[Row]) -> list[Row]:
-        """The rows without their references, as somebody who predicts has them."""
+        """The rows without their references, as at prediction time."""
         names = input_columns(self.kind)
         inputs = []
         for row in rows:
@@ -100,7 +100,7 @@ class Trial:
     # --- runs ----------------------------------------------------------------------------------------------------
 
     def run(self, *, lora: bool) -> Result:
-        """A whole run of a few steps: trained, saved, scored."""
+        """A complete run of a few steps: trained, saved, scored."""
         name = "lora" if lora else "full"
         return self._once(name, lambda: self._run(self.folder / name, lora))
 
@@ -137,14 +137,14 @@ class Trial:
         return weights, checkpoints
 
     def resume(self, checkpoint: Path) -> Tensor:
-        """Weights after those two epochs, of a training that goes on from a checkpoint."""
+        """Weights after those two epochs, for a run that resumes from a checkpoint."""
         _, weights = self._train(f"after-{checkpoint.name}", self.rows(32), checkpoint=checkpoint, **_EPOCHS)
         return weights
 
     def _train(
         self, name: str, rows: list[Row], *, checkpoint: Path | None = None, **settings: Any
     ) -> tuple[Tensor, Tensor]:
-        """Weights of the model before and after a training."""
+        """Weights of the model before and after training."""
         import torch
 
         settings = {"max_length": 128, **_TRAINING, **self._short_texts(), **settings}
@@ -177,7 +177,7 @@ class Trial:
         return rows
 
     def _once(self, name: str, make: Callable[[], T]) -> T:
-        """What `make` returns or raises, which is called for each name once."""
+        """What `make` returns or raises; it is called once for each name."""
         if name in self._errors:
             raise self._errors[name]
         if name not in self._results:
@@ -191,7 +191,7 @@ class Trial:
 
 
 def are_close(value: Any, other: Any, tolerance: float = TOLERANCE) -> bool:
-    """Whether two predictions are the same, but for the last digits of their numbers.
+    """Whether two predictions are the same, except for the last digits of their numbers.
 
     Example:
         >>> are_close({"label": "a", "scores": [0.5]}, {"label": "a", "scores": [0.500001]})

@@ -1,1 +1,1 @@
-"""Rows: read from any source, brought into the columns of a task, checked, split, encoded."""
+"""Rows: read from any source, converted to the columns of a task, checked, split, encoded."""

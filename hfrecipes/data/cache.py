@@ -1,4 +1,4 @@
-"""Keys of cached work: a key covers everything that the work reads; where that is impossible, nothing is reused."""
+"""Cache keys: a key covers everything that the cached work depends on; where that is impossible, nothing is reused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NOT_IN_KEY = _upstream.tokenizer_bookkeeping()
 
 @contextlib.contextmanager
 def cache_fingerprint(rows: Dataset, recipe: Any, *about: Any) -> Iterator[str]:
-    """Fingerprint of what a recipe makes of rows, to be given to `Dataset.map` inside the block.
+    """Fingerprint of rows that a recipe processes, for `Dataset.map` inside the block.
 
     Where a key cannot cover everything that the recipe reads, the fingerprint is random, and what is written inside the
     block goes to a temporary folder. That is so for a task outside the package, whose code may read anything.
@@ -49,7 +49,7 @@ def cache_fingerprint(rows: Dataset, recipe: Any, *about: Any) -> Iterator[str]:
             recipe_key = (type(recipe).__qualname__, options, recipe.labels, _tokenizer_key(recipe.tokenizer))
             yield Hasher.hash((_upstream.fingerprint(rows), package_key(), *recipe_key, about))
             return
-        _log_once(f"rows are encoded anew in each run: {reason}")
+        _log_once(f"rows are encoded again in each run: {reason}")
     # Rows in memory, and work without a key: `datasets` writes to a temporary folder while its cache is off.
     was_on = datasets.is_caching_enabled()
     datasets.disable_caching()
@@ -63,7 +63,7 @@ def cache_fingerprint(rows: Dataset, recipe: Any, *about: Any) -> Iterator[str]:
 def _why_not_cached(recipe: Any) -> str:
     """Why no key can cover what the recipe reads; empty where one can."""
     if not type(recipe).__module__.startswith("hfrecipes."):
-        return f"the code of {recipe.task} may read more than a key can cover"
+        return f"the code of {recipe.task} may read data that a cache key cannot cover"
     # strftime_now puts today's date into the prompt, so tomorrow's tokens are others.
     if recipe.tokenizer is not None and "strftime" in str(recipe.tokenizer.chat_template):
         return "the chat template of the tokenizer shows the date"
@@ -110,7 +110,7 @@ def package_key() -> str:
 
 
 def content_key(*paths: str) -> str:
-    """A text that changes whenever the content of one of these files does.
+    """A key that changes whenever the content of one of these files does.
 
     Small files are hashed. For larger ones the size, the times and the inode count: the time at which an inode changed
     cannot be set, so a copy that kept the old modification time is noticed too.

@@ -1,4 +1,4 @@
-"""Look at every row before anything is trained: what cannot be used, what is duplicated, and what the content is."""
+"""Check every row before training: rows that cannot be used, duplicates, and a fingerprint of the content."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check_rows(data: Data, recipe: Recipe, *, in_training: bool = True) -> Data:
     Args:
         data: Rows by split.
         recipe: The task.
-        in_training: Whether the rows are for a run that has not started, of which the settings can still change.
+        in_training: Whether the rows are for a run that has not started, so its settings can still be changed.
 
     Returns:
         The data without the rows that were dropped.
@@ -61,7 +61,7 @@ def check_rows(data: Data, recipe: Recipe, *, in_training: bool = True) -> Data:
 
 
 def _check_split(data: Data, split: str, recipe: Recipe) -> tuple[Data, list[Finding], bool]:
-    """Drop the rows that the options allow to drop, and find what is left.
+    """Drop the rows that the options allow to be dropped, and list the remaining findings.
 
     Returns:
         The data, the findings, and whether `drop_invalid` would help against some of them.
@@ -175,7 +175,7 @@ def scored_as_wrong(data: Data, recipe: Recipe) -> dict[str, str]:
         more = [f"and {len(named) - FEW} more"] if len(named) > FEW else []
         notes[split] = (
             f"{split}: no prediction can match the label of {len(_rows_of(findings))} of {len(rows)} rows; "
-            f"it counts as wrong: {'; '.join([*named[:FEW], *more])}"
+            f"these rows count as wrong: {'; '.join([*named[:FEW], *more])}"
         )
     return notes
 
@@ -211,7 +211,7 @@ def empty_texts(rows: Dataset, recipe: Recipe) -> dict[str, list[int]]:
 
 
 def _as_text(cells: Any, column: str, kind: Any) -> Any:
-    """The cells, of which the type is seen to be text, or lists of text."""
+    """The cells, after checking that they are text, or lists of text."""
     import pyarrow as pa
 
     if isinstance(kind, list) and isinstance(kind[0], dict):  # `Recipe.check` looks at the blocks of a list
@@ -221,7 +221,9 @@ def _as_text(cells: Any, column: str, kind: Any) -> Any:
         return cells.cast(pa.list_(pa.string()) if is_list else pa.string())
     if not _is_text(cells.type, is_list=is_list):
         expected = "a list of texts" if is_list else "text"
-        raise DataError(f"column {column} holds {cells.type}, expected {expected}: choose another, columns.{column}=…")
+        raise DataError(
+            f"column {column} holds {cells.type}, expected {expected}: choose another column, columns.{column}=…"
+        )
     return cells
 
 
@@ -301,12 +303,12 @@ def iterate(rows: Dataset) -> Iterator[Row]:
 
 
 def has_same_spelling(recipe: Recipe, prediction: Row) -> bool:
-    """Whether the reference of a row is written beside its prediction in the prediction's spelling."""
+    """Whether the reference of a row is written next to its prediction, in the form of the prediction."""
     return recipe.prediction in prediction and recipe.prediction in reference_columns(recipe)
 
 
 def written_label(recipe: Recipe, reference: Any, prediction: Row) -> Row:
-    """The label of a row in the spelling of its prediction; empty where predictions have none, or the row."""
+    """The label of a row in the form of its prediction; empty where predictions have none, or the row."""
     if reference is None or recipe.prediction is None or not has_same_spelling(recipe, prediction):
         return {}
     return {recipe.prediction: reference}

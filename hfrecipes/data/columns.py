@@ -1,4 +1,4 @@
-"""The column of the dataset for each column of the task, and rows of other shapes brought into those columns."""
+"""The column of the dataset for each column of the task, and conversion of other row shapes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SAMPLE = 100  # rows that tell the types of columns; also a batch, since one ro
 
 
 def normalize_columns(rows: Dataset, recipe: Recipe, given: Given) -> tuple[Dataset, Given]:
-    """Bring rows of another published shape into the columns of the task.
+    """Convert rows of another published shape to the columns of the task.
 
     Returns:
         The rows, and the columns that the user named, by their names in these rows.
@@ -230,7 +230,7 @@ def rename(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe], spli
 
 
 def check_lists(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe]) -> None:
-    """Refuse cells that are no lists where the task reads lists.
+    """Refuse cells that are not lists where the task needs lists.
 
     Raises:
         DataError: With the column and what it holds.
@@ -243,5 +243,5 @@ def check_lists(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe])
         if holds != "null":  # a column that is empty throughout is named by the checks of rows
             raise DataError(
                 f"column {columns[column]!r} holds {holds}, expected a list in each row: "
-                f"choose another, columns.{column}=<one of them>"
+                f"choose another column, columns.{column}=<one of them>"
             )

@@ -108,7 +108,7 @@ def _cells(line: str, separator: str) -> list[str]:
 
 
 def _guess_layout(lines: Iterable[str]) -> _Layout | None:
-    """Find out what most lines have in common; None where they look like plain text, or like a table of sentences."""
+    """Infer the layout of most lines; None if they look like plain text, or like a table of sentences."""
     counts = _LineCounts()
     for line in lines:
         counts.add(line)
@@ -116,7 +116,7 @@ def _guess_layout(lines: Iterable[str]) -> _Layout | None:
     if counts.widths_by_tabs and counts.widths_by_tabs.most_common(1)[0][0] > 1:
         separator, widths = "\t", counts.widths_by_tabs
     (width, matching), *_ = widths.most_common(1) or [(1, 0)]
-    # Every line of prose has spaces, so more is asked of files that seem to be separated by spaces.
+    # Every line of prose has spaces, so files that seem to be separated by spaces must pass more tests.
     if separator == " " and (matching < 0.7 * counts.lines or not counts.are_tokens(width)):
         return None
     if counts.has_header(separator, width):

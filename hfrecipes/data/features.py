@@ -46,7 +46,7 @@ def encode_splits(recipe: Recipe, data: Data, references: Mapping[str, list[Any]
 
 
 def encode(recipe: Recipe, rows: Dataset, *, training: bool = False) -> Dataset:
-    """Features of all rows; cached beside the rows where those come from a file."""
+    """Features of all rows; cached next to the rows if those come from a file."""
     is_long = rows.data.nbytes > LONG * max(1, rows.data.num_rows)
     with hide_progress_bars(len(rows)), cache_fingerprint(rows, recipe, "encode", training) as key:
         return rows.map(
@@ -108,15 +108,15 @@ def _not_shown(split: str, features: Dataset, rows: int, truncated: str, recipe:
     hidden = rows_with(features, HIDDEN)
     if hidden:
         limits.append(
-            f"{split}: {hidden} of {rows} rows are shown only in part, because the chat template leaves out text such "
-            "as thoughts; it is not learnt"
+            f"{split}: in {hidden} of {rows} rows the chat template leaves out text, such as thoughts, which is "
+            "not trained on"
         )
         log(limits[-1])
     if truncated:
         limits.append(f"{split}: of {rows} rows {truncated}")
     left_out = rows - len(np.unique(features["row"])) if "row" in features.column_names else 0
     if left_out:
-        log(f"{split}: nothing of {left_out} rows fits into max_length={recipe.max_length}; they are left out")
+        log(f"{split}: {left_out} rows do not fit into max_length={recipe.max_length} and are left out")
         limits.append(f"{split}: {left_out} rows left out as too long")
     return limits
 
@@ -156,4 +156,4 @@ def _warn_of_unknown_tokens(features: Dataset, recipe: Recipe) -> None:
         return
     share = float(np.mean(np.concatenate(texts) == unknown))
     if share > MANY_UNKNOWN:
-        log(f"train: {share:.0%} of the tokens are unknown to the model: does it know the language of the texts?")
+        log(f"train: {share:.0%} of the tokens are unknown to the model: is it a model for the language of the texts?")

@@ -47,7 +47,7 @@ def read_file(path: str, *, header: bool = True, formats: tuple[str, ...] = ()) 
         DataError: The file is empty, unreadable, not UTF-8, or its rows have different numbers of cells.
     """
     head = _checked_head(path)
-    # The content decides, because files are often renamed; each test below is surer than those after it.
+    # The content decides, because files are often renamed; the most reliable tests come first.
     if head.startswith(b"PAR1"):
         return _load("parquet", path)
     if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
@@ -140,7 +140,7 @@ def _load(kind: str, path: str, **keywords: Any) -> Dataset:
     is_remote = "://" in path
     is_small = not is_remote and os.path.getsize(path) < 20_000_000
     if not is_remote:
-        # `datasets` looks only at the modification time, and would give the rows of before for a file copied over.
+        # `datasets` looks only at the modification time, and would return the old rows after a file is replaced.
         keywords["cache_dir"] = str(cache_folder(_stamp(path)))
     try:
         with contextlib.ExitStack() as stack:
@@ -206,7 +206,7 @@ def _check_json_document(content: Any, path: str) -> str | None:
         return None
     if not isinstance(content, dict):
         raise DataError(
-            f"{path} holds a single {type(content).__name__}: expected one JSON object a line, or a list of them"
+            f"{path} holds a single {type(content).__name__}: expected one JSON object per line, or a list of them"
         )
     row_keys = []
     for key, value in content.items():
@@ -214,7 +214,9 @@ def _check_json_document(content: Any, path: str) -> str | None:
             row_keys.append(str(key))
     if len(row_keys) == 1:
         return row_keys[0]
-    raise DataError(f"{path} is one JSON object: expected one object a line, a list of objects, or one key with a list")
+    raise DataError(
+        f"{path} is one JSON object: expected one object per line, a list of objects, or one key with a list"
+    )
 
 
 # --- tables ------------------------------------------------------------------------------------------------------
@@ -319,7 +321,7 @@ def _ragged(path: str, number: int, cells: list[str], names: list[str]) -> str:
     start = " ".join(cells)[:60]
     return (
         f"{path} record {number} has {len(cells)} cells, expected {len(names)} ({', '.join(names)}): "
-        f'"{start}…"; put quotes around cells that hold the separator'
+        f'"{start}…"; put quotes around cells that contain the separator'
     )
 
 
@@ -330,7 +332,7 @@ def _column_names(cells: list[str], path: str) -> list[str]:
         names.append(cell.strip().strip('"').strip() or f"column {index}")
     for name in names:
         if names.count(name) > 1:
-            raise DataError(f"{path} names the column {name!r} twice: rename one of them in its first line")
+            raise DataError(f"{path} has two columns named {name!r}: rename one of them in its first line")
     return names
 
 

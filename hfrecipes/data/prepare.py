@@ -21,7 +21,7 @@ from .sources import are_positions, read_source
 from .splits import choose_splits, draw_validation, limit, log_splits, take_fold
 
 FROM_PYTHON = "(rows given from Python)"
-FEW, SHOWN = 20, 12  # rows of a label that are few; labels that are listed
+FEW, SHOWN = 20, 12  # rows below which a label is called rare; number of labels that are listed
 
 
 def load_data(config: RunConfig, recipe: Recipe) -> tuple[Data, RunConfig]:
@@ -70,7 +70,7 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
         before = parts[name].column_names
         parts[name], given[split] = normalize_columns(parts[name], recipe, config.columns)
         if split == "train" and parts[name].column_names != before:
-            log(f"columns {', '.join(before)} were brought into the form {', '.join(parts[name].column_names)}")
+            log(f"columns {', '.join(before)} were converted to {', '.join(parts[name].column_names)}")
     log_splits(chosen, parts)
     train = parts[chosen["train"]]
     columns = find_columns(train.column_names, kind, given["train"])
@@ -99,7 +99,7 @@ def _log_columns(columns: Mapping[str, str], known: list[str]) -> None:
 
 
 def _count_labels(data: Data, recipe: Recipe) -> list[str]:
-    """Count the labels of the rows that are trained on, and see how far their numbers spread."""
+    """Count the labels of the training rows, or compute mean and deviation of labels that are numbers."""
     known = [reference for reference in references(recipe, data.splits["train"]) if reference is not None]
     if known and all(isinstance(reference, float) for reference in known):
         recipe.number_scale = (float(np.mean(known)), float(np.std(known)))
@@ -112,7 +112,7 @@ def _count_labels(data: Data, recipe: Recipe) -> list[str]:
 
 
 def no_test_split(data: Data) -> list[str]:
-    """A sentence where no split is left that decided nothing."""
+    """A sentence if there is no test split, so that every score is optimistic."""
     if "test" in data.splits:
         return []
     return ["no test split: validation also chose the checkpoint, so its scores are optimistic"]
@@ -131,7 +131,7 @@ def rare_labels(recipe: Recipe) -> list[str]:
 
 
 def _with_guesses(config: RunConfig, recipe: Recipe, data: Data) -> RunConfig:
-    """The settings with every guess about the data filled in; rows given from Python leave a mark instead."""
+    """The settings with every guess about the data filled in; rows given from Python are replaced by a marker."""
     dataset = config.dataset if _can_be_written(config.dataset) else FROM_PYTHON
     columns: dict[str, str | int] = dict(config.columns)
     for column, name in data.columns.items():

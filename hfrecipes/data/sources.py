@@ -328,7 +328,7 @@ def _from_hub(keywords: dict[str, Any], reader: _FileReader) -> dict[str, Datase
     try:
         files = _local_files(keywords, is_format=is_format)
         if files:
-            # `datasets` looks only at modification times, and would give the rows of before for a file copied over.
+            # `datasets` looks only at modification times, and would return the old rows after a file is replaced.
             keywords.setdefault("cache_dir", str(cache_folder(*files, content_key(*files))))
         return read_source(datasets.load_dataset(**keywords))
     except HFRecipesError:
@@ -341,7 +341,7 @@ def _from_hub(keywords: dict[str, Any], reader: _FileReader) -> dict[str, Datase
 
 
 def _check_keywords(keywords: Iterable[str]) -> None:
-    """Refuse keywords that `load_dataset` does not have; it would pass them on, and fail with less to go by."""
+    """Refuse keywords that `load_dataset` does not have; it would pass them on, and fail with a less clear error."""
     import datasets
 
     known = inspect.signature(datasets.load_dataset).parameters

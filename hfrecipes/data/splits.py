@@ -134,7 +134,9 @@ def hold_out(
         held_out = once if len(once) >= len(held_out) / 4 else held_out
     if not held_out:
         problem = "are too few" if groups is None else "are of too few groups, or share too few texts,"
-        raise DataError(f"{len(rows)} training rows {problem} to draw a validation split from: give one, or more rows")
+        raise DataError(
+            f"{len(rows)} training rows {problem} to draw a validation split from: add a validation split, or more rows"
+        )
     return rows.select(np.setdiff1d(np.arange(len(rows)), held_out)), rows.select(held_out)
 
 
@@ -177,8 +179,8 @@ def take_fold(data: Data, recipe: Recipe, config: RunConfig) -> Data:
     splits["test"] = rows.select(held_out)
     unused = "; the dataset's own test split is not used" if "test" in data.chosen else ""
     log(
-        f"fold {settings.fold} of {settings.n_splits}: {len(splits['train'])} rows of train to learn from, "
-        f"the other {len(held_out)} to score on{unused}"
+        f"fold {settings.fold} of {settings.n_splits}: {len(splits['train'])} rows of train for training, "
+        f"the other {len(held_out)} for scoring{unused}"
     )
     return replace(data, splits=splits, fold_groups=fold_groups)
 

@@ -43,7 +43,7 @@ class Scored:
     """Scores of all splits, and what they mean."""
 
     scores: dict[str, Scores]
-    """Split -> metric -> score; the gap between train and validation beside the splits."""
+    """Split -> metric -> score; the gap between train and validation next to the splits."""
     sentences: list[str]
     """What limits the use of the model, such as overfitting."""
 
@@ -164,11 +164,11 @@ def score_split(
     seed: int,
     metrics: Sequence[str] = (),
 ) -> Scores:
-    """Scores of one split, with intervals, and with the baseline beside them where it is known."""
+    """Scores of one split, with intervals, and with the baseline next to them if it is known."""
     references = predicted.references
     unknown = sum(reference is None for reference in references)
     if unknown:
-        log(f"{split}: {unknown} of {len(references)} rows have no reference; they are predicted and not scored")
+        log(f"{split}: {unknown} of {len(references)} rows have no reference; they are predicted but not scored")
     scored = scoring.scores(
         recipe, predicted.predictions, references, seed=seed, others=metrics, groups=predicted.groups
     )

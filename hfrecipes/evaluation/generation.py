@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from datasets import Dataset
 
-# What was found out about each model, which is tried once.
+# Result of the test for each model, which is tested once.
 _READS_PADDING: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 TRIED = 8  # rows whose prompts are tried before training
 MANY = 200  # texts to generate: below, no progress bar
@@ -54,7 +54,7 @@ def add_texts(inference: Inference, rows: Dataset, predictions: list[Row], *, sc
 
 
 def check_padding(inference: Inference, rows: Dataset) -> None:
-    """Find out before training whether texts can be generated in batches, and print it where they cannot."""
+    """Test before training whether texts can be generated in batches, and print it if they cannot."""
     writer = inference.recipe.writer
     if writer is not None and writer.generated_rows:
         prompts = writer.prompts(rows.select(range(min(TRIED, len(rows)))), scored=True)
@@ -128,7 +128,7 @@ def _batch_size(inference: Inference, prompts: list[list[int]]) -> int:
     if model not in _READS_PADDING:
         _READS_PADDING[model] = _reads_padding(inference, min(prompts, key=len), max(prompts, key=len))
         if _READS_PADDING[model]:
-            log("this model reads padding, so texts are generated one at a time")
+            log("the output of this model depends on padding, so texts are generated one at a time")
     return 1 if _READS_PADDING[model] else size
 
 
@@ -184,11 +184,11 @@ class Streamer:
         self._show_all_but(HELD_BACK)
 
     def end(self) -> None:
-        """Show what was held back."""
+        """Show the characters that were not shown yet."""
         self._show_all_but(0)
 
     def _show_all_but(self, held_back: int) -> None:
-        """Show what is new, except the last characters, which may turn out to be no part of the text."""
+        """Show new text, except the last characters, which may change or not belong to the text."""
         text = str(self.writer.decode(self.prompt, self.ids or [])["generated_text"])
         text = text[: len(text) - held_back] if held_back else text
         if text.startswith(self.shown):

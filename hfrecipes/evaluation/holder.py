@@ -1,4 +1,4 @@
-"""A plain Trainer that holds a trained model for prediction, as `hfrecipes.load` gives it."""
+"""A plain Trainer with a trained model for prediction, as `hfrecipes.load` returns it."""
 
 from __future__ import annotations
 

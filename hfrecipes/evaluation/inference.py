@@ -41,7 +41,7 @@ class InferenceSettings:
     precision: str | None
     """`bf16` or `fp16` for mixed precision, None for the precision of the weights."""
     full_precision: str | None
-    """The same for the weights themselves, which are converted for good."""
+    """The same for the weights themselves, which are converted permanently."""
     workers: Mapping[str, Any]
     """Keywords of the DataLoader about processes that make batches."""
 
@@ -127,7 +127,7 @@ def in_row_order(batches: Sequence[Any], order: Sequence[int], filled_to: int | 
     """Outputs of batches to one per feature, in their order.
 
     Args:
-        batches: Numpy arrays, or tuples of them, of which the first dimension is that of the features.
+        batches: Numpy arrays, or tuples of them, whose first dimension counts the features.
         order: Index of the feature of each output.
         filled_to: Number of outputs where several processes of the Trainer fill the last batch with other rows.
 
@@ -164,7 +164,7 @@ def _loader(inference: Inference, features: Dataset, batches: list[list[int]]) -
 
 
 def _outputs_of_batch(inference: Inference, batch: Mapping[str, Any]) -> Any:
-    """What is kept of a batch, as numpy arrays on the CPU."""
+    """The outputs that are kept of a batch, as numpy arrays on the CPU."""
     import torch
 
     inputs = {name: values.to(inference.model.device) for name, values in batch.items()}
@@ -252,14 +252,14 @@ def _gathered(kept: list[Any], batches: int) -> list[Any]:
 
 
 def collator(recipe: Recipe, model: PreTrainedModel) -> Collator:
-    """The collator of the recipe, which gets only what belongs into a batch; workers of a DataLoader can be sent it."""
+    """The collator of the recipe, which gets only the features of a batch; it can be pickled for DataLoader workers."""
     kept = {*recipe.tokenizer.model_input_names, *recipe.batch_features}
     return Collator(type(recipe).__module__, registry.file_of(type(recipe)), recipe.collator(model), kept)
 
 
 @dataclass
 class Collator:
-    """Makes batches of those features that belong into them."""
+    """Makes batches from the features that belong in them."""
 
     module: str
     """Name of the module of the task."""

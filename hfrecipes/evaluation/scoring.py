@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 DRAWS = 1000  # resamples for the interval of a metric
-FEWER_DRAWS = 100  # the same for metrics that the user named, which are computed anew for each resample
+FEWER_DRAWS = 100  # the same for metrics that the user named, which are computed again for each resample
 PROBES = 200  # units that are looked at alone
 GAP = "gap"  # beside the splits: how far train is above validation
 # Share of the gain over the baseline that may be lost on validation before it is called overfitting.
 MUCH = 0.2
 # Metrics that scikit-learn computes for one label of two unless told otherwise.
 AVERAGED = ("f1", "precision", "recall")
-TEXT = "generated_text"  # in predictions of models that write
-_CELLS = 4_000_000  # of the table of weights that is in memory at once
+TEXT = "generated_text"  # in predictions of models that generate text
+_CELLS = 4_000_000  # size of the table of weights that is in memory at once
 
 
 @dataclass(frozen=True)
@@ -277,11 +277,11 @@ def try_metrics(names: Sequence[str], recipe: Recipe, train: Dataset) -> None:
 
 
 def without_text(prediction: Row) -> Row:
-    """The prediction as it is where the model writes no text for its row."""
+    """The prediction unchanged if the model generates no text for its row."""
     return {name: value for name, value in prediction.items() if name != TEXT}
 
 
-# --- beside each score -------------------------------------------------------------------------------------------
+# --- added to each score -----------------------------------------------------------------------------------------
 
 
 def with_baseline(
@@ -292,7 +292,7 @@ def with_baseline(
     references: list[Any],
     baseline: Mapping[str, Any],
 ) -> Scores:
-    """Put what the baseline reaches beside each score; its texts count for rows for which the model wrote one."""
+    """Add the score of the baseline to each score; its texts count for rows for which the model wrote one."""
     indices = [index for index, reference in enumerate(references) if reference is not None]
     if not indices:
         return scored
@@ -305,7 +305,7 @@ def with_baseline(
 
 
 def with_uncalibrated(recipe: Recipe, scored: Scores, predictions: list[Row], references: list[Any]) -> Scores:
-    """Put beside each score what it would be without calibration, where that differs."""
+    """Add to each score its value without calibration, if that differs."""
     values = score(recipe, predictions, references)
     changed = dict(scored)
     for name, entry in scored.items():

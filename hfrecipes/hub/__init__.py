@@ -1,1 +1,1 @@
-"""Everything about the Hub: settings of a push, the push itself, checkpoints, the model card."""
+"""Everything for the Hub: settings of a push, the push itself, checkpoints, the model card."""

@@ -255,7 +255,7 @@ def card_for_hub(file: Path, name: str, what: str, metadata: Mapping[str, Any]) 
 
 
 def was_edited(text: str) -> bool:
-    """Whether somebody wrote the card by hand, or changed it after the push."""
+    """Whether somebody wrote the card, or changed it after the push."""
     signature = _SIGNATURE.search(text)
     return signature is None or signature[1] != _digest(_SIGNATURE.sub("", text))
 

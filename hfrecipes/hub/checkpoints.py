@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 STATE = "trainer_state.json"
 # What a resumed run does not read: a pickle, and the empty card that PEFT writes.
 _LEFT_OUT = ("training_args.bin", run_folder.CARD)
-# Beginning of temporary folders inside the run's folder, where links to its files are possible.
+# Prefix of temporary folders in the folder of the run, where hard links to its files are possible.
 _STAGE = ".hub-"
 
 

@@ -42,7 +42,7 @@ def hub_id_or_none(name: Any) -> str | None:
     """The name itself if it is a Hub id, else None: nobody else can use a local folder.
 
     Example:
-        >>> hub_name("me/model"), hub_name("./model")
+        >>> hub_id_or_none("me/model"), hub_id_or_none("./model")
         ('me/model', None)
     """
     if isinstance(name, str) and _HUB_ID.fullmatch(name) and not is_local(name):
@@ -64,7 +64,7 @@ def shareable(config: RunConfig) -> RunConfig:
     """The settings as others may see them: without local paths, output folder and push.
 
     Example:
-        >>> portable(RunConfig(task="chat", model="/data/base", dataset={"train": "./a.csv"})).dataset
+        >>> shareable(RunConfig(task="chat", model="/data/base", dataset={"train": "./a.csv"})).dataset
         {'train': 'a.csv'}
     """
     shared: dict[str, Any] = {}

@@ -79,13 +79,13 @@ def _require_run(path: Path) -> None:
     if not (path / run_folder.RECIPE).exists():
         raise ModelError(f"{path} has no {run_folder.RECIPE}: expected the folder of a run of hfrecipes")
     if not run_folder.is_complete(path):
-        raise ModelError(f"the run in {path} is not complete: give the command that started it again, to resume it")
+        raise ModelError(f"the run in {path} is not complete: run the command that started it again, to resume it")
     if RunInfo.read(path) is not None:
         return
     # Cross-validation and runs with several seeds leave a folder for each run, and only scores in the one above them.
     runs = sorted(folder.name for folder in path.iterdir() if (folder / run_folder.RUN).exists())
     if runs:
-        raise ModelError(f"{path} holds several runs, and no single model: push one of {', '.join(runs)}")
+        raise ModelError(f"{path} contains several runs, and no single model: push one of {', '.join(runs)}")
     raise ModelError(f"{path} has no {run_folder.RUN}: push the folder of the run that the model comes from")
 
 

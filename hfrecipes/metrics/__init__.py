@@ -1,7 +1,8 @@
 """Metrics as `evaluate` modules that ship with the package and need no network, and intervals around them.
 
 Each module has the name and the result keys of the public module of that name, and `evaluate.load` can read its file.
-Modules with an underscore are helpers: the arithmetic of resampled metrics, SQuAD, entities, texts, intervals.
+Modules that start with an underscore are helpers: metrics over resamples, intervals, and the scores of SQuAD,
+entities and texts, with the languages and tag schemes that these need.
 """
 
 from __future__ import annotations

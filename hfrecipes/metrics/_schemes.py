@@ -151,5 +151,5 @@ def canonical_tags(tags: Iterable[str], scheme: str | None) -> list[str]:
 
 
 def fit_length(references: list[str], predicted: list[str]) -> list[str]:
-    """The reference tags; empty ones, of which none is right, where there are not as many as words."""
+    """The reference tags; empty tags, which count as wrong, if there are not as many as words."""
     return references if len(references) == len(predicted) else [""] * len(predicted)

@@ -1,7 +1,7 @@
 """95 % intervals from how a metric varies over bootstrap resamples of its units: rows, or groups of rows.
 
 Percentiles of the resamples have no width if all rows are right, and too little width if there are few rows. Metrics
-between two bounds get the interval of a share instead (`effective_size`, `of_share`), the others one of Student's t.
+between two bounds get the interval of a share instead (`effective_size`, `share_interval`), the others a t interval.
 The script benchmarks/coverage.py measures how often the intervals contain the true value.
 """
 
@@ -107,7 +107,7 @@ def share_interval(share: float, size: float) -> tuple[float, float]:
     """The 95 % interval of a share of `size` independent answers (Clopper and Pearson 1934), 0 to 1.
 
     Example:
-        >>> [round(edge, 3) for edge in of_share(1.0, 20)]
+        >>> [round(edge, 3) for edge in share_interval(1.0, 20)]
         [0.832, 1.0]
     """
     from scipy.special import betaincinv

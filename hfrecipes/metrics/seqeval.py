@@ -33,7 +33,7 @@ class Seqeval(evaluate.Metric):
         report = classification_report(references, predictions, output_dict=True, **{"zero_division": 0, **options})
         scores: dict[str, Any] = {}
         for entity_type, reported in report.items():
-            # seqeval puts its averages beside the types of entity.
+            # seqeval puts its averages next to the types of entity.
             if not entity_type.endswith(" avg"):
                 scores[entity_type] = {name: reported[key] for name, key in _REPORTED.items()}
         overall = report["micro avg"]

@@ -1,4 +1,4 @@
-"""Where a recipe meets its model, for training and for loading: tokenizer, lengths, labels and what was learned."""
+"""Connects a recipe and its model, for training and for loading: tokenizer, lengths, labels and what was learned."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .hardware import count_parameters
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-LEARNED = "hfrecipes"  # key in config.json of what the recipe learned, so that it goes where the model goes
+LEARNED = "hfrecipes"  # key in config.json of what the recipe learned, so that it is copied with the model
 
 
 # --- the tokenizer, before rows are encoded ----------------------------------------------------------------------
 
 
 def bind_tokenizer(recipe: Recipe, config: RunConfig) -> None:
-    """Give the recipe the tokenizer of the model that it is to train, and let it adapt to that model."""
+    """Give the recipe the tokenizer of the model to train, and let it adapt to that model."""
     recipe.tokenizer, model_config = loading.load_tokenizer(config, recipe.padding_side)
     if recipe.labels:
         recipe.labels = loading.in_checkpoint_order(recipe.labels, model_config)
@@ -50,7 +50,7 @@ def bind_trained_tokenizer(recipe: Recipe, config: RunConfig) -> PretrainedConfi
 
 
 def _virtual_tokens(config: RunConfig) -> int:
-    """Tokens that adapters put before each text, and that take room from it."""
+    """Number of virtual tokens that adapters put before each text, which leave less room for it."""
     return 0 if config.adapter is None else config.adapter.virtual_tokens
 
 
@@ -58,7 +58,7 @@ def _virtual_tokens(config: RunConfig) -> int:
 
 
 def remember(recipe: Recipe, model: Any) -> None:
-    """Put what the recipe learned into the config of the model, with which it is saved from then on."""
+    """Put what the recipe learned into the config of the model, so that it is saved with the model."""
     learned = {
         "labels": recipe.labels,
         "calibration": recipe.calibration,
@@ -81,7 +81,7 @@ def restore(recipe: Recipe, model_config: PretrainedConfig) -> None:
 
 
 def model_to_train(recipe: Recipe, config: RunConfig, seed: int) -> Any:
-    """The model with its head, what is not trained frozen, adapters added.
+    """The model with its head, with frozen parts and adapters as the settings ask.
 
     Raises:
         ConfigError: Settings that do not fit the model.
@@ -160,11 +160,11 @@ def _log_size(model: Any, config: RunConfig) -> None:
     log(f"model: {config.base.path}, {number['total']:,} parameters, {trained}")
 
 
-# --- what the loss needs beside the outputs ----------------------------------------------------------------------
+# --- what the loss needs in addition -----------------------------------------------------------------------------
 
 
 def pass_loss_inputs(recipe: Recipe, model: Any) -> Any:
-    """Have the model take what `loss_inputs` names in a batch, and give it back among its outputs.
+    """Make the model accept what `loss_inputs` names in a batch, and return it among its outputs.
 
     The Trainer gives a batch to the model and the outputs to the loss. With this, the loss finds a mask by its name,
     and the model itself never sees it.
@@ -192,7 +192,7 @@ class _PassedBy:
     def take(self, model: Any, args: tuple[Any, ...], batch: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Forward pre-hook: keep what is not for the model."""
         taken = {name: batch[name] for name in self.names if name in batch}
-        if taken:  # a model that was copied with its hooks has several of them, of which the first one takes all
+        if taken:  # a model copied with its hooks has several of them; the first one takes everything
             self.held = taken
         return args, {name: values for name, values in batch.items() if name not in taken}
 

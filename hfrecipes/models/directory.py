@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 ADAPTER = "adapter"  # subfolder of a run's folder
-CONFIG = "config"  # subfolder of that: a config.json beside the adapter would be taken for that of a whole model
+CONFIG = "config"  # subfolder of that: a config.json next to the adapter would be taken for that of a complete model
 _MODEL_FILES = ("config.json", "generation_config.json", "model*.safetensors", "model*.safetensors.index.json")
 _WEIGHT_FILES = ("*.safetensors", "*.bin", "*.safetensors.index.json")
 
@@ -44,7 +44,7 @@ def check_folder(path: str) -> None:
     if not (folder / "config.json").exists():
         raise ModelError(f"{path} has no config.json: expected a model directory as save_pretrained leaves it")
     if not any(next(folder.glob(pattern), None) for pattern in _WEIGHT_FILES):
-        raise ModelError(f"{path} has no weights: expected model.safetensors beside its config.json")
+        raise ModelError(f"{path} has no weights: expected model.safetensors next to its config.json")
 
 
 def check_start(path: str) -> None:
@@ -58,7 +58,7 @@ def check_start(path: str) -> None:
     """
     check_folder(path)
     if is_adapter(path):
-        raise ModelError(f"{path} is an adapter: start from a whole model made of it:  hfrecipes merge {path} <folder>")
+        raise ModelError(f"{path} is an adapter: start from the merged model:  hfrecipes merge {path} <folder>")
 
 
 def is_adapter(path: str | Path) -> bool:
@@ -131,7 +131,7 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, path: Path) -> list[str]:
 
 
 def save_config(model: Any, path: Path) -> None:
-    """Write the config of the model anew, also beside its adapter, after what the recipe learned has changed."""
+    """Write the config of the model again, also next to its adapter, after what the recipe learned has changed."""
     with quiet():
         for folder in (path, path / ADAPTER / CONFIG):
             if (folder / "config.json").exists():

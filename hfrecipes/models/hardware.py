@@ -1,4 +1,4 @@
-"""What this machine does well: precision, number of GPUs, and how much its arithmetic rounds."""
+"""What suits this machine: precision, number of GPUs, and how much its arithmetic rounds."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ def learn_numbers(model: PreTrainedModel, mean: float, unit: float, fresh: list[
     layer.register_state_dict_post_hook(partial(_multiply_saved, unit=unit))
     layer.register_load_state_dict_pre_hook(partial(_divide_loaded, unit=unit))
     start = f" around their mean {mean:g}" if is_fresh and layer.bias is not None else ""
-    log(f"labels: learnt in units of {unit:g}{start}; the saved model returns them in their original scale")
+    log(f"labels: trained in units of {unit:g}{start}; the saved model returns them in their original scale")
     return mean, unit
 
 

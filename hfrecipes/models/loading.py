@@ -95,7 +95,7 @@ def load_tokenizer(
 
 
 def longest_input(tokenizer: PreTrainedTokenizerBase, model_config: PretrainedConfig) -> int | None:
-    """Maximum number of tokens that the model reads, special tokens included; None where it has no limit."""
+    """Maximum number of tokens of the model, including special tokens; None if it has no limit."""
     limits = []
     # Without a limit in its files, a tokenizer gives 1e30.
     if tokenizer.model_max_length < 1e9:
@@ -109,7 +109,7 @@ def longest_input(tokenizer: PreTrainedTokenizerBase, model_config: PretrainedCo
 
 
 def limit_max_length(recipe: Recipe, model_config: PretrainedConfig, taken: int = 0) -> None:
-    """Lower the recipe's `max_length` to what the model reads.
+    """Lower the recipe's `max_length` to the maximum of the model.
 
     Args:
         recipe: The task, with its tokenizer.
@@ -124,12 +124,12 @@ def limit_max_length(recipe: Recipe, model_config: PretrainedConfig, taken: int 
         return
     if taken > limit - SHORTEST:
         raise ConfigError(
-            f"lora.num_virtual_tokens: {taken} of {limit} tokens that the model reads leave no room for a text: use "
-            "fewer"
+            f"lora.num_virtual_tokens: {taken} virtual tokens leave no room for a text in the {limit} tokens "
+            "of the model: use fewer"
         )
     if recipe.max_length > limit - taken:
-        beside = f" beside {taken} virtual tokens" if taken else ""
-        log(f"max_length: {limit - taken}, the most that the model reads{beside} ({recipe.max_length} was asked for)")
+        beside = f" with {taken} virtual tokens" if taken else ""
+        log(f"max_length: {limit - taken}, the maximum of the model{beside} ({recipe.max_length} was requested)")
         recipe.max_length = limit - taken
 
 
@@ -342,7 +342,7 @@ def _set_generation(model: PreTrainedModel, recipe: Recipe) -> None:
         raise ConfigError(f"generation: {' '.join(str(error).split())[:300]}") from error
     left_out = _left_out(base, model.generation_config)
     if left_out:
-        log(f"generation: the options decide; the base model's settings {', '.join(left_out)} are not used")
+        log(f"generation: the options of the task apply; the base model's settings {', '.join(left_out)} are not used")
 
 
 def _left_out(base: Any, used: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""Make sure that the output for a row does not depend on the rows that share a batch with it."""
+"""Make the output for a row independent of the other rows in its batch."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def precision_of(trainer: Trainer) -> AbstractContextManager[Any]:
 def choose_collator(
     model: PreTrainedModel, recipe: Recipe, collator: Callable[[], Collate], encoded: list[Dataset]
 ) -> Collate:
-    """The collator with which the output for a row does not depend on the rows beside it.
+    """The collator with which the output for a row does not depend on the other rows of its batch.
 
     Heads that read the last token, and models that mix all tokens or ignore the attention mask, read the padding that
     a longer row brings. For these, padding on the other side is tried, and then the same padding for all rows.
@@ -78,15 +78,16 @@ def choose_collator(
         )
         return collate
     raise ModelError(
-        f"a model of type {model.config.model_type} gives a row a different output beside a longer row (they differ by "
-        f"{difference:.0%} of the largest), so that scores would depend on the batch: use a model of another type"
+        f"a model of type {model.config.model_type} gives a row a different output next to a longer row (they "
+        f"differ by {difference:.0%} of the largest), so scores would depend on the batch: use a model of "
+        "another type"
     )
 
 
 def _shortest_and_longest(encoded: list[Dataset]) -> tuple[Row, Row] | None:
     """The shortest and the longest features; None where all have the same length, or are packed into blocks.
 
-    Whether packed texts see each other is tested by `Recipe.check_model`.
+    Whether packed texts see each other is tested by `Recipe.adapt_to_model`.
     """
     import numpy as np
 
@@ -105,7 +106,7 @@ def _shortest_and_longest(encoded: list[Dataset]) -> tuple[Row, Row] | None:
 
 
 def _difference(model: PreTrainedModel, recipe: Recipe, collate: Collate, short: Row, long: Row) -> float:
-    """How much the outputs for a row change beside a longer one, as a share of the largest output.
+    """How much the outputs for a row change next to a longer row, as a share of the largest output.
 
     Raises:
         ModelError: The outputs are not finite.

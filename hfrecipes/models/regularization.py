@@ -1,4 +1,4 @@
-"""Against overfitting: dropout by name, frozen parts, smaller learning rates for the lower layers."""
+"""Against overfitting: dropout by name, frozen layers, smaller learning rates for the lower layers."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _dropouts(model_config: PretrainedConfig) -> dict[str, float | None]:
 
 
 def freeze(model: PreTrainedModel, what: str | int, fresh: list[str]) -> None:
-    """Exclude parts of the model from training; modules that are new are trained even inside these parts.
+    """Freeze parts of the model; newly initialized modules are trained even inside these parts.
 
     Args:
         model: With its head.
@@ -173,7 +173,7 @@ def layerwise_optimizer(trainer: Trainer, decay: float) -> Optimizer:
         }
         groups.append(group)
     optimizer: Optimizer = optimizer_class(groups, **keywords)
-    log(f"learning rate: {rate:g} at the head, {groups[-1]['lr']:.2g} at the lowest part that is trained")
+    log(f"learning rate: {rate:g} at the head, {groups[-1]['lr']:.2g} in the lowest trained part")
     return optimizer
 
 

@@ -92,7 +92,7 @@ def require_fast_tokenizer(recipe: Recipe) -> None:
     """
     if not recipe.tokenizer.is_fast:
         raise ModelError(
-            f"{type(recipe.tokenizer).__name__} does not tell which characters its tokens come from: "
+            f"{type(recipe.tokenizer).__name__} does not give the characters of its tokens (no offset mapping): "
             "use a model with a fast tokenizer (tokenizer.json)"
         )
 
@@ -102,7 +102,7 @@ def _has_types(recipe: Recipe, pairs: list[str] | None) -> bool:
 
 
 def show_labels(recipe: Recipe, features: Row) -> str:
-    """An encoded text as the model reads it, with what is learnt between ⟦ and ⟧; empty where labels are no tokens."""
+    """An encoded text, with the tokens to train on between ⟦ and ⟧; empty if labels are not tokens."""
     if recipe.auto_model != "AutoModelForCausalLM" or "labels" not in features:
         return ""
     parts = []

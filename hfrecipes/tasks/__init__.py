@@ -1,1 +1,1 @@
-"""One file per task, named after it."""
+"""One file per task, named after it; files that start with "_" are shared by several tasks."""

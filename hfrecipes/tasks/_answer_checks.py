@@ -59,7 +59,7 @@ def _problems(context: str, cell: Any, reference: list[Any] | None) -> Iterator[
     if span is not None:
         starts = []
         for text, start in pairs:
-            # Whitespace at the start of an answer is no part of its span.
+            # Whitespace at the start of an answer is not part of its span.
             starts.append(start + len(text or "") - len((text or "").lstrip()))
         if max(starts) < 0:
             yield "note", "answer_start is not given, and was set to the only occurrence of the answer"

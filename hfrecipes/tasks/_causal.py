@@ -33,7 +33,7 @@ def check_options(recipe: Any) -> None:
 
 
 def fit_new_tokens(recipe: Any) -> list[str]:
-    """Leave at least half of what the model reads to the prompt."""
+    """Leave at least half of the model's maximum length to the prompt."""
     limit = max(1, recipe.max_length // 2)
     if recipe.max_new_tokens <= limit:
         return []
@@ -77,7 +77,7 @@ def _collate(features: list[Row], padding: int, max_length: int, single_row: boo
 
 
 def check_model(model: PreTrainedModel, *, packs: bool) -> None:
-    """Refuse a model that sees the tokens it is to predict, as BERT does, or that lets packed texts see each other.
+    """Refuse a model with bidirectional attention, such as BERT, or one in which packed texts attend to each other.
 
     Most models tell packed texts apart by position ids that start at 0 again; recurrent models and some others do not.
 
@@ -109,7 +109,7 @@ def check_model(model: PreTrainedModel, *, packs: bool) -> None:
     tolerance = 1e-5 if alone.dtype == torch.float32 else 0.05 * spread
     if not torch.allclose(alone[:-1].float(), changed[:-1].float(), atol=tolerance):
         raise ModelError(
-            f"a model of type {kind} sees the tokens that it is to predict: use a model that generates text, such as "
+            f"a model of type {kind} sees the tokens that it should predict: use a model that generates text, such as "
             "Qwen or GPT-2"
         )
     same = torch.allclose(after_first.float(), after_second.float(), atol=tolerance)
@@ -160,7 +160,7 @@ def preprocess_logits(logits: Any, labels: Any) -> Any:
 
 
 def illustrate(recipe: Recipe, features: Row) -> str:
-    """Encoded row as text, with what is learnt of it between ⟦ and ⟧."""
+    """Encoded row as text, with the tokens to train on between ⟦ and ⟧."""
     tokens = zip(features["input_ids"], features["labels"], strict=True)
     parts = []
     for is_learnt, run in itertools.groupby(tokens, key=lambda token: token[1] >= 0):

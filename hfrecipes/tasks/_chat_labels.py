@@ -1,4 +1,4 @@
-"""What is learnt of a dialogue: its tokens in pieces, with labels for the assistant's turns."""
+"""What is trained on in a dialogue: its tokens in pieces, with labels for the assistant's turns."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def notes(template: Template) -> list[str]:
     """Sentences on what the template decides about the labels."""
     sentences = []
     if template.has_marks:
-        sentences.append("chat template: its {% generation %} marks decide what is learnt of a reply")
+        sentences.append("chat template: only the part of a reply inside its {% generation %} marks is trained on")
     opened, lead, _ = template.around
     if opened:
         closing = f"{template.closing!r} and then " if template.closing_of(opened, lead) else ""
         sentences.append(
-            f"chat template: prompts end with {opened!r}, and replies are shown without it: {closing}the reply is "
-            "learnt right after it, because that is where a generated reply starts"
+            f"chat template: prompts end with {opened!r}, which is not rendered before replies: {closing}the reply is "
+            "trained right after it, because a generated reply starts there"
         )
     return sentences
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ChatWriter(CausalWriter):
-    """Generates the assistant's next turn, or its last one anew where that is scored."""
+    """Generates the assistant's next turn, or its last one again if that is scored."""
 
     @property
     def ends(self) -> list[int]:

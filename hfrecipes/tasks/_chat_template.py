@@ -59,7 +59,7 @@ class Template:
     # --- rendering -----------------------------------------------------------------------------------------------
 
     def render(self, dialogue: Messages, *, prompt: bool = False, **options: Any) -> str:
-        """The dialogue as the model reads it; with `prompt`, up to where the assistant is to speak.
+        """The dialogue as the model reads it; with `prompt`, up to where the assistant speaks.
 
         Raises:
             DataError: The template refuses it, as some templates refuse system messages.

@@ -1,4 +1,4 @@
-"""Words of a text hidden from the model, as BERT was pretrained (Devlin et al. 2019)."""
+"""Masking of words, as BERT was pretrained (Devlin et al. 2019)."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def hide_words(
     tokenizer: PreTrainedTokenizerBase,
     generator: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Hide some of the words, at least one.
+    """Mask some of the words, at least one.
 
     Args:
         ids: Tokens of a block.
         words: Number of the word that each token is a piece of.
-        share: Share of the words that are hidden.
+        share: Share of the words that are masked.
         tokenizer: Tokenizer that made the ids.
         generator: Source of the random numbers.
 

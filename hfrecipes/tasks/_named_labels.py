@@ -1,4 +1,4 @@
-"""What texts with one label and texts with several labels have in common."""
+"""Shared by texts with one label and texts with several labels."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .. import calibration, losses
 from ..data.shapes.labels import as_number, is_missing, label_name, ordered
 from ..recipe import Finding, Row
 
-SHOWN = 6  # labels that a sentence names
+SHOWN = 6  # number of labels that a sentence names
 
 
 class LabelOptions(Protocol):
-    """What a kind of labels reads of the task, and writes into it."""
+    """What a kind of labels reads from the task and sets on it."""
 
     labels: list[str]
     """Labels that the model learns."""
@@ -94,7 +94,7 @@ class NamedLabels:
             # Of a duplicate label that is unknown, the row is named once.
             for name in dict.fromkeys(names):
                 if name not in labels_in_train:
-                    unknown[f"label {name!r} is unknown to the training rows"].append(index)
+                    unknown[f"label {name!r} does not occur in train"].append(index)
             if len(set(names)) < len(names):
                 duplicates.append(index)
         for sentence, indices in malformed.items():
@@ -112,7 +112,7 @@ class NamedLabels:
         names: set[str] = set()
         for value in values:
             names.update(self.names(value))
-        # The same classes may be spelled in two ways, as 0 and 1 for bad and good.
+        # The same classes may be written in two ways, as 0 and 1 for bad and good.
         if len(names) > 1 and not names & self.labels_in_train:
             shown, expected = ", ".join(sorted(names)[:SHOWN]), ", ".join(self.labels[:SHOWN])
             yield Finding("error", f"none of the labels {shown} occurs in train, which has {expected}")
@@ -148,7 +148,11 @@ class NamedLabels:
             return {}, f"temperature: left at 1, {rows} are too few to find it; expected {calibration.MIN_ROWS} or more"
         divisor = calibration.temperature(shares, references)
         if divisor is None:
-            return {}, f"temperature: left at 1, {rows} leave it open: nearly all of them are predicted right, or wrong"
+            return (
+                {},
+                f"temperature: left at 1, {rows} do not determine it: nearly all of them are predicted right, "
+                "or nearly all wrong",
+            )
         return {"temperature": divisor}, f"temperature: {divisor:.3g}, with the lowest log loss on {rows}"
 
     def _frequencies(self, references: list[Any]) -> tuple[str, dict[str, float]]:

@@ -40,8 +40,8 @@ class NumberLabels:
         """Describe the numbers, and refuse options for labels."""
         self.recipe.labels = []  # a dataset may name classes, and be used for regression
         options = [*losses.OPTIONS, "threshold", "temperature_scaling"]
-        losses.refuse_options(self.recipe, "a number is no label", options)
-        # What is no number is named when rows are checked.
+        losses.refuse_options(self.recipe, "the labels are numbers", options)
+        # What is not a number is named when rows are checked.
         numbers = [number for number in map(as_number, values) if number is not None]
         if not numbers:
             return ""
@@ -61,7 +61,7 @@ class NumberLabels:
         for index, value in enumerate(values):
             if not is_missing(value) and as_number(value) is None:
                 shown = str(value)[:40]  # a text in the wrong column may be long
-                malformed[f"label {shown!r} is no number"].append(index)
+                malformed[f"label {shown!r} is not a number"].append(index)
         for sentence, indices in malformed.items():
             yield Finding("label", sentence, indices)
 
@@ -76,7 +76,7 @@ class NumberLabels:
             ConfigError: Label smoothing is asked for.
         """
         if label_smoothing:
-            raise ConfigError("label_smoothing_factor: leave it out, a number is no label")
+            raise ConfigError("label_smoothing_factor: leave it out, the labels are numbers")
         return _squared_error
 
     def decode(self, logits: np.ndarray) -> list[Row]:

@@ -55,7 +55,7 @@ class OneLabel(NamedLabels):
         return [name]
 
     def malformed(self, value: Any) -> str:
-        """A list is no label."""
+        """A list is not a label."""
         if isinstance(value, list):
             return "label is a list in some rows and one value in others"
         return ""

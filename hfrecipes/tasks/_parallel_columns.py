@@ -16,7 +16,7 @@ def normalizer(recipe: Any, columns: Mapping[str, Any]) -> Callable[[Batch], Bat
     """Function that makes source and target of texts by language; None where the columns are named so already.
 
     Args:
-        recipe: The task, of which `source_lang` and `target_lang` are filled in where they are guessed.
+        recipe: The task; its `source_lang` and `target_lang` are filled in if they are inferred.
         columns: Columns of the rows, with their types of `datasets`.
 
     Raises:
@@ -72,8 +72,8 @@ def _direction(recipe: Any, keys: list[str], chosen: dict[str, str | None]) -> t
     """Keys of source and target in the data.
 
     Args:
-        recipe: The task, of which `source_lang` and `target_lang` are filled in where they are guessed.
-        keys: Languages of the data, as it spells them.
+        recipe: The task; its `source_lang` and `target_lang` are filled in if they are inferred.
+        keys: Languages, as they are written in the data.
         chosen: Option -> its key in the data, None where the option is not given or the data has no such key.
 
     Raises:

@@ -143,7 +143,7 @@ def fit_target_length(recipe: Any, model_config: PretrainedConfig) -> list[str]:
     if not isinstance(positions, int) or recipe.max_target_length < positions:
         return []
     recipe.max_target_length = positions - 1  # the decoder starts from a token that counts too
-    return [f"max_target_length: {positions - 1}, the longest text that the model can write"]
+    return [f"max_target_length: {positions - 1}, the maximum of the model"]
 
 
 def infer_prefix(recipe: Any, model_config: PretrainedConfig, task: str) -> list[str]:

@@ -46,7 +46,7 @@ class SeveralLabels(NamedLabels):
     def reference(self, value: Any) -> list[str]:
         """Names of the labels, each once: those of the model in its order, as predictions have them, then others."""
         if not isinstance(value, list):
-            return [f"no list: {value}"]  # which is no label, and so counts as wrong
+            return [f"no list: {value}"]  # which is not a label, and so counts as wrong
         names = {}
         for cell in value:
             names[self.known(label_name(cell))] = True
@@ -63,7 +63,7 @@ class SeveralLabels(NamedLabels):
         return names
 
     def malformed(self, value: Any) -> str:
-        """A single value is no list of labels, and an empty cell is no label."""
+        """A single value is not a list of labels, and an empty cell is not a label."""
         if not isinstance(value, list):
             return "label is a list in some rows and one value in others, or no list of labels"
         if any(map(is_missing, value)):

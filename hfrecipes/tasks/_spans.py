@@ -58,7 +58,7 @@ def best_spans(starts: Any, ends: Any, context: Any, max_answer_length: int) -> 
         starts: Score of each token as the first one of the answer, (windows, tokens).
         ends: Score of each token as the last one, (windows, tokens).
         context: First and last token of the context, (windows, 2).
-        max_answer_length: Tokens of an answer at most.
+        max_answer_length: Maximum number of tokens of an answer.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""What may be wrong or odd about tagged sentences."""
+"""Checks of tagged sentences: what may be wrong or odd."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MISSING = {"", "nan", "-100"}  # how files write that there is no tag
 
 
 def tags_in(cell: Any) -> list[str] | None:
-    """Tags of a row, of which a missing one is empty; None where the row has none."""
+    """Tags of a row, with an empty text for a missing tag; None where the row has none."""
     if cell is None:
         return None
     return ["" if tag is None else str(tag) for tag in cell]
@@ -67,7 +67,7 @@ def _check_form(rows: Dataset) -> Iterator[Finding]:
 
 def _check_known(rows: Dataset, labels: list[str], scheme: str) -> Iterator[Finding]:
     """Tags that do not occur in train, or that have another form than most; a row once for each such tag."""
-    known = set(MISSING)  # which are another problem
+    known = set(MISSING)  # those are reported separately
     for tag in labels:
         # In train too, a tag without a prefix among others with one is a mistake.
         if scheme == "none" or tag == OUTSIDE or split_tag(tag)[0]:
@@ -78,7 +78,7 @@ def _check_known(rows: Dataset, labels: list[str], scheme: str) -> Iterator[Find
             if tag in known:
                 continue
             if scheme == "none" or split_tag(tag)[0]:
-                sentence = f"tag {tag!r} is unknown to the training rows"
+                sentence = f"tag {tag!r} does not occur in train"
             else:
                 sentence = f"tag {tag!r} has no prefix, as other tags do (options.scheme=none takes tags as they are)"
             unknown[sentence].append(index)

@@ -33,7 +33,7 @@ def reader_of(columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
     """
     tokens, tags = _named(["tokens", *TOKEN_NAMES], columns), _named(["tags", *TAG_NAMES], columns)
     if tokens:
-        # A csv file has no lists: its cells spell them, or have spaces between the entries.
+        # A csv file has no lists: its cells contain lists as text, or entries separated by spaces.
         written = _texts([*tokens, *tags], columns)
         return partial(from_cells, lists=written) if written else None
     texts, spans = _named(TEXT_NAMES, columns), next(iter(_named(SPAN_NAMES, columns)), None)

@@ -18,7 +18,7 @@ SAMPLE_SIZE = 5000  # training rows that a baseline or a guess about the languag
 TOKEN_METRICS: dict[str, Metric] = {"perplexity": LOWER, "accuracy": HIGHER, "loss": detail(LOWER)}
 # How long a good text is depends on the data, so the direction of these two means nothing.
 LENGTH_METRICS: dict[str, Metric] = {"at_limit": LOWER, "generated_tokens": detail(Metric(True, maximum=math.inf))}
-# Without `verbose`, tokenizers warn about texts that are longer than the model reads; these are split later.
+# Without `verbose`, tokenizers warn about texts that are longer than the model's maximum; these are split later.
 _BARE = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False, "verbose": False}
 # All values are written out, because others fill in what a saved model leaves open: the text-generation pipeline, for
 # one, would sample.

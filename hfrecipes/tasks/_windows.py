@@ -119,7 +119,7 @@ def tokens_after_context(recipe: Recipe) -> int:
 
 
 def require_reading_ahead(model: PreTrainedModel, config: PretrainedConfig) -> None:
-    """Refuse a model of which the first token sees nothing of the text after it.
+    """Refuse a model whose first token cannot attend to the text after it.
 
     Raises:
         ConfigError: It reads from left to right.

@@ -28,19 +28,19 @@ class Chat(Recipe):
     """Dialogue in, the assistant's next turn out."""
 
     max_length: int = 1024
-    """Tokens of a dialogue at most; a longer one is truncated between turns."""
+    """Maximum number of tokens of a dialogue; a longer one is truncated between turns."""
     train_on: Literal["assistant", "last", "all"] = "assistant"
-    """What is learnt: every turn of the assistant, the last one alone, or all turns."""
+    """What is trained on: every turn of the assistant, only the last one, or all turns."""
     packing: bool = False
-    """Whether the dialogues of a batch are packed into rows without padding, where each sees itself alone."""
+    """Whether the dialogues of a batch are packed into rows, without padding and without attention between them."""
     max_new_tokens: int = 256
-    """Tokens of a reply at most."""
+    """Maximum number of tokens of a reply."""
     temperature: float = 0.0
     """Temperature of sampling: 0 takes the most likely token each time, 1 samples with the model's probabilities."""
     generated_rows: int = 50
     """Rows of each split for which the model generates the last reply, to be scored after training; 0 for none."""
     characters: bool | None = None
-    """Whether ROUGE counts words of any script, Chinese and Japanese by character; null reads it off the replies."""
+    """Whether ROUGE counts words of any script, Chinese and Japanese by character; inferred if null."""
 
     task: ClassVar[str] = "chat"
     auto_model: ClassVar[str] = "AutoModelForCausalLM"
@@ -109,7 +109,7 @@ from transformers import pipeline
 chat = pipeline("text-generation", "{path}")
 print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_text"][-1]["content"])
 """,
-        example={"messages": samples[0]["messages"][:-1]},  # so that the assistant is to speak
+        example={"messages": samples[0]["messages"][:-1]},  # so that the assistant speaks next
         pipeline_tag="text-generation",
     )
 
@@ -168,7 +168,7 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
             ModelError: The tokenizer or its template cannot be used, or the model sees the tokens it is to predict.
             ConfigError: The model lets packed dialogues see each other.
         """
-        if model is not None:  # the tokenizer, before, decided the rest
+        if model is not None:  # the tokenizer decided the rest in the first call
             _causal.check_model(model, packs=self.packing)
             return []
         require_fast_tokenizer(self)

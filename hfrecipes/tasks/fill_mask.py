@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 BEST = 5  # tokens that are suggested for each gap
-GAP = -1  # label of a gap that the text itself has: it is filled, and is no part of the loss
+GAP = -1  # label of a gap in the text itself: it is filled, and is not part of the loss
 _USAGE = """\
 from transformers import pipeline
 
@@ -36,14 +36,14 @@ print(fill(f"Keep the jar in a {fill.tokenizer.mask_token} place."))
 
 @dataclass(kw_only=True)
 class FillMask(Recipe):
-    """Text in, tokens for its gaps out; trained and scored on words that are hidden from the model."""
+    """Text in, tokens for its gaps out; trained and scored on masked words."""
 
     max_length: int = 256
-    """Tokens of each block of text, special ones included; at most what the model reads."""
+    """Number of tokens of a block of text, including special tokens; limited by the model."""
     mlm_probability: float = 0.15
-    """Share of the words that are hidden."""
+    """Share of the words that are masked."""
     whole_word_mask: bool = False
-    """Whether all pieces of a word are hidden together."""
+    """Whether all pieces of a word are masked together."""
     document: Literal["line", "paragraph", "file"] = "line"
     """What one text is in a text file; paragraphs have blank lines between them."""
 
@@ -68,7 +68,7 @@ class FillMask(Recipe):
     card: ClassVar[CardTexts] = CardTexts(
         purpose="Fill gaps in texts: masked language modelling.",
         baseline="Every token is as likely as it is frequent in the training rows, whatever the tokens around it.",
-        scores="Perplexity of the hidden tokens, 1 at best, and the share of them that is predicted, from 0 to 1.",
+        scores="Perplexity (1 is best) and accuracy (0 to 1) of the masked tokens.",
         usage=_USAGE,
         example={"text": "Keep the jar in a {mask} place."},
     )
@@ -112,7 +112,7 @@ class FillMask(Recipe):
         return features
 
     def encode_for_training(self, batch: Batch) -> Batch:
-        """Texts one after another in full blocks; the collator hides words anew whenever a block is read."""
+        """Texts one after another in full blocks; the collator masks other words each time a block is read."""
         tokens = _tokens.tokenize_bare(self, batch["text"])
         separator = self.tokenizer.sep_token_id
         ids: list[int] = []
@@ -221,7 +221,7 @@ class FillMask(Recipe):
         return suggestions
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
-        """Perplexity of the hidden tokens, 1 at best, and the share of them that is predicted, from 0 to 1."""
+        """Perplexity (1 is best) and accuracy (0 to 1) of the masked tokens."""
         masked, correct, losses = (np.zeros(len(predictions)) for _ in range(3))
         for index, prediction in enumerate(predictions):
             masked[index], correct[index] = prediction["masked"], prediction["correct"]

@@ -87,7 +87,7 @@ class MultipleChoice(Recipe):
     ]
     card: ClassVar[CardTexts] = CardTexts(
         purpose="Choose the right one of several answers.",
-        baseline="The position at which the right choice is most often in the training rows.",
+        baseline="The position that is most often right in the training rows.",
         scores="Accuracy, from 0 to 1.",
         usage=_USAGE,
     )

@@ -49,11 +49,11 @@ class QuestionAnswering(Recipe):
     """Question and context in, a span of the context out; long contexts are read in overlapping windows."""
 
     max_length: int = 384
-    """Tokens of each window, question and special ones included; at most what the model reads."""
+    """Number of tokens of a window, including question and special tokens; limited by the model."""
     doc_stride: int = 128
-    """Tokens that neighbouring windows of a context share; at most half of those that a window has for it."""
+    """Number of tokens that neighbouring windows share; at most half of a window's context tokens."""
     max_answer_length: int = 30
-    """Tokens of an answer at most."""
+    """Maximum number of tokens of an answer."""
     version_2_with_negative: bool | None = None
     """Whether questions may have no answer; inferred from the training rows if null."""
     characters: bool | None = None

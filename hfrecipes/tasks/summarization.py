@@ -22,15 +22,15 @@ class Summarization(Recipe):
     """Document in, summary out."""
 
     max_length: int = 512
-    """Tokens kept of each document, special ones included; at most what the model reads."""
+    """Maximum number of tokens of a document, including special tokens; limited by the model."""
     max_target_length: int = 128
-    """Tokens of a summary at most, learnt or generated."""
+    """Maximum number of tokens of a summary, in training and generation."""
     num_beams: int = 1
-    """Beams of the search for a summary; 4 takes longer and often reads better."""
+    """Number of beams; 4 takes longer and often gives better summaries."""
     prefix: str | None = None
-    """Text before each document, as T5 was trained with; read from the model where null."""
+    """Prefix before each document, as T5 expects; taken from the config of the model if null."""
     characters: bool | None = None
-    """Whether ROUGE counts words of any script, Chinese and Japanese by character; null reads it off the summaries."""
+    """Whether ROUGE counts words of any script, Chinese and Japanese by character; inferred if null."""
 
     task: ClassVar[str] = "summarization"
     auto_model: ClassVar[str] = "AutoModelForSeq2SeqLM"
@@ -132,7 +132,7 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
 
     def adapt_to_model(self, config: PretrainedConfig, model: PreTrainedModel | None = None) -> list[str]:
         """The prefix that the model knows, and how much it can write."""
-        if model is not None:  # its config, before, decided everything
+        if model is not None:  # the config of the model decided everything in the first call
             return []
         sentences = _seq2seq.infer_prefix(self, config, self.task)
         return sentences + _seq2seq.fit_target_length(self, config)

@@ -29,15 +29,15 @@ class Text2TextGeneration(Recipe):
     """Text in, text out."""
 
     max_length: int = 512
-    """Tokens kept of each input, special ones included; at most what the model reads."""
+    """Maximum number of tokens of an input, including special tokens; limited by the model."""
     max_target_length: int = 128
-    """Tokens of an output at most, learnt or generated."""
+    """Maximum number of tokens of an output, in training and generation."""
     num_beams: int = 1
-    """Beams of the search for an output; 4 takes longer and often reads better."""
+    """Number of beams; 4 takes longer and often gives better outputs."""
     prefix: str = ""
-    """Text before each input."""
+    """Prefix before each input."""
     characters: bool | None = None
-    """Whether F1 counts Chinese and Japanese by character and not by word; inferred from the outputs where null."""
+    """Whether F1 counts Chinese and Japanese characters, not words; inferred from the outputs if null."""
     normalize: Literal["squad"] | None = None
     """Whether exact match and F1 compare texts as SQuAD does, without case, punctuation and articles."""
 
@@ -116,7 +116,7 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
 
     def adapt_to_model(self, config: PretrainedConfig, model: PreTrainedModel | None = None) -> list[str]:
         """How much the model can write."""
-        if model is not None:  # its config, before, decided everything
+        if model is not None:  # the config of the model decided everything in the first call
             return []
         return _seq2seq.fit_target_length(self, config)
 

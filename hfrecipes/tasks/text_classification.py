@@ -61,17 +61,17 @@ class TextClassification(Recipe):
     """
 
     problem_type: ProblemType | None = None
-    """Kind of label, as `config.problem_type` of transformers spells it; guessed from the labels where null."""
+    """Kind of labels: a value of `config.problem_type` of transformers; inferred from the labels if null."""
     class_weights: losses.ClassWeights | None = None
     """Weight of each label in the loss: `balanced` by how rare it is, or a number by label, 1 for the others."""
     focal_gamma: float = 0.0
-    """Gamma of the focal loss, which weighs rows less that are already classified well; 2 is usual, 0 is off."""
+    """Gamma of the focal loss, which gives less weight to rows already classified well; 2 is usual, 0 is off."""
     logit_adjustment: float = 0.0
-    """How far predictions are made independent of the labels' frequency in train; 1 wholly, 0 not at all."""
+    """Strength of logit adjustment: 1 predicts as if labels were equally frequent in train, 0 is off."""
     threshold: float | None = None
     """Probability above which one of several labels is predicted; null tunes one for each label on validation."""
     temperature_scaling: bool = False
-    """Whether probabilities are calibrated on validation, by one temperature that their logits are divided by."""
+    """Whether probabilities are calibrated by temperature scaling, fitted on validation."""
 
     task: ClassVar[str] = "text-classification"
     auto_model: ClassVar[str] = "AutoModelForSequenceClassification"
@@ -111,7 +111,7 @@ print(classify("{text}", top_k=None))
 
     @property
     def label_kind(self) -> LabelKind:
-        """What the problem type decides."""
+        """The behaviour for the inferred problem type."""
         return LABEL_KINDS[self.problem_type or SINGLE](self)
 
     @property
@@ -156,7 +156,7 @@ print(classify("{text}", top_k=None))
         return {**settings, "problem_type": self.problem_type}
 
     def encode(self, batch: Batch) -> Batch:
-        """Tokens of the text, or of both texts, of which the longer one is truncated first."""
+        """Tokens of the text, or of both texts; the longer one is truncated first."""
         features = tokenize(self, batch["text"], batch.get("text_pair"))
         if "label" in batch:  # rows to predict have none
             kind = self.label_kind

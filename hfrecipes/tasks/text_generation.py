@@ -24,13 +24,13 @@ class TextGeneration(Recipe):
     """The beginning of a text in, the rest of it out; trained and scored on each next token."""
 
     max_length: int = 512
-    """Tokens of each block of text, special ones included; at most what the model reads."""
+    """Number of tokens of a block of text, including special tokens; limited by the model."""
     document: Literal["line", "paragraph", "file"] = "line"
     """What one text is in a text file; paragraphs have blank lines between them."""
     across_documents: bool = True
-    """Whether a text in a block sees the texts before it; if not, texts are packed so that each sees itself alone."""
+    """Whether a text can attend to the texts before it in its block; if not, whole texts are packed."""
     max_new_tokens: int = 64
-    """Tokens that are generated at most."""
+    """Maximum number of generated tokens."""
     temperature: float = 0.0
     """Temperature of sampling: 0 takes the most likely token each time, 1 samples with the model's probabilities."""
     generated_rows: int = 4
@@ -84,7 +84,7 @@ print(write("The cat looks up")[0]["generated_text"])
         """How many tokens it generates at most.
 
         Raises:
-            ModelError: The model sees the tokens that it is to predict.
+            ModelError: The model sees the tokens that it should predict.
             ConfigError: It lets packed texts see each other.
         """
         if model is not None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
 
-SHOWN = 8  # types that a sentence names
+SHOWN = 8  # number of types that a sentence names
 ENTITY_METRICS = {
     "f1": HIGHER,
     "precision": HIGHER,
@@ -49,15 +49,15 @@ class TokenClassification(Recipe):
     """Words in, a tag for each out; a long sentence is read in windows, and no word is left out."""
 
     scheme: Scheme | None = None
-    """How tags mark entities; `none` for tags without prefix, as parts of speech; guessed from the tags where null."""
+    """How tags mark entities; `none` for tags without prefix, as parts of speech; inferred from the tags if null."""
     stride: int = 64
-    """Tokens that neighbouring windows of a sentence beyond max_length share; at most half a window."""
+    """Number of tokens that neighbouring windows of a long sentence share; at most half a window."""
     class_weights: losses.ClassWeights | None = None
     """Weight of each tag in the loss: `balanced` by how rare it is, or a number by tag, 1 for the others."""
     focal_gamma: float = 0.0
-    """Gamma of the focal loss, which gives less weight to words that are already tagged well; 2 is usual, 0 is off."""
+    """Gamma of the focal loss, which gives less weight to words already tagged well; 2 is usual, 0 is off."""
     logit_adjustment: float = 0.0
-    """How far predictions are made independent of the tags' frequency in train; 1 wholly, 0 not at all."""
+    """Strength of logit adjustment: 1 predicts as if tags were equally frequent in train, 0 is off."""
 
     task: ClassVar[str] = "token-classification"
     auto_model: ClassVar[str] = "AutoModelForTokenClassification"

@@ -24,17 +24,17 @@ class Translation(Recipe):
     """Text in one language in, text in another out."""
 
     max_length: int = 256
-    """Tokens kept of each text, special ones included; at most what the model reads."""
+    """Maximum number of tokens of a text, including special tokens; limited by the model."""
     max_target_length: int = 256
-    """Tokens of a translation at most, learnt or generated."""
+    """Maximum number of tokens of a translation, in training and generation."""
     num_beams: int = 1
-    """Beams of the search for a translation; 4 takes longer and often reads better."""
+    """Number of beams; 4 takes longer and often gives better translations."""
     source_lang: str | None = None
-    """Language to translate from: a key of the data, and the code of models that need one; the first one where null."""
+    """Language to translate from: a key of the data, and the code of models that need one; the first one if null."""
     target_lang: str | None = None
-    """Language to translate to, likewise; the second one where null."""
+    """Language to translate to, in the same form; the second one if null."""
     prefix: str | None = None
-    """Text before each source, as T5 was trained with; read from the model where null."""
+    """Prefix before each source, as T5 expects; taken from the config of the model if null."""
 
     task: ClassVar[str] = "translation"
     auto_model: ClassVar[str] = "AutoModelForSeq2SeqLM"
@@ -117,7 +117,7 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
         Raises:
             ConfigError: It needs a language code that is not given.
         """
-        if model is not None:  # its config, before, decided everything
+        if model is not None:  # the config of the model decided everything in the first call
             return []
         codes = language_codes(self.tokenizer)
         sentences = self._use_codes(codes) if codes else []
@@ -191,7 +191,7 @@ class TranslationWriter(_seq2seq.Seq2SeqWriter):
         settings, tokenizer = super().generation(), self.recipe.tokenizer
         if not language_codes(tokenizer):
             return settings
-        # M2M100 spells the tokens of its codes in another way than the codes themselves.
+        # M2M100 writes the tokens of its codes differently from the codes themselves.
         lookup = getattr(tokenizer, "get_lang_id", tokenizer.convert_tokens_to_ids)
         code = lookup(self.recipe.target_lang)
         # The first mBART has the code at the end of a text, and its decoder was trained to start from it.

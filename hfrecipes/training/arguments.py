@@ -1,4 +1,4 @@
-"""TrainingArguments from the settings, and what cannot be asked of them."""
+"""TrainingArguments from the settings, and the arguments that are refused."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FOLLOWS_METRIC = ("reduce_lr_on_plateau", "greedy")  # schedulers that look at 
 
 
 def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validation: bool) -> TrainingArguments:
-    """TrainingArguments of the settings, of what this machine is good at, and of what goes together.
+    """TrainingArguments from the settings, with defaults for this machine and values that follow from others.
 
     Raises:
         ConfigError: Values that TrainingArguments refuses, or processes that did not join.
@@ -96,7 +96,7 @@ def _evaluation(chosen: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
 
 
 def is_greater_better(name: str, recipe: Recipe) -> bool:
-    """Which way a metric is better, by the recipe.
+    """Whether higher values of a metric are better, by the recipe.
 
     Raises:
         ConfigError: The recipe does not say.

@@ -1,4 +1,4 @@
-"""Stop a training whose loss or weights are no numbers any more, before such weights are saved or scored."""
+"""Stop training when loss or weights are no longer finite, before such weights are saved or scored."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
 
 
-SHOWN = 8  # rows that are named
+SHOWN = 8  # number of rows that are named
 
 
 class WatchedLoss:
@@ -54,13 +54,13 @@ class WatchedLoss:
         if sums is None:
             return None
         if torch.distributed.is_available() and torch.distributed.is_initialized():
-            sums[0] *= torch.distributed.get_world_size()  # `over_batch` divides by it, for the Trainer
+            sums[0] *= torch.distributed.get_world_size()  # `mean_over_batch` divides by it, for the Trainer
             torch.distributed.all_reduce(sums)
         return float(sums[0] / sums[1])
 
 
 def watch(trainer: Trainer, rows: list[int]) -> None:
-    """Have the Trainer stop where its loss or its weights are not finite.
+    """Make the Trainer stop when its loss or its weights are not finite.
 
     Args:
         trainer: With a `WatchedLoss`.
@@ -70,7 +70,7 @@ def watch(trainer: Trainer, rows: list[int]) -> None:
 
 
 def are_finite(model: torch.nn.Module) -> bool:
-    """Whether all weights that are trained are numbers."""
+    """Whether all trained weights are finite."""
     import torch
 
     flags = [torch.isfinite(weights).all() for weights in model.parameters() if weights.requires_grad]
@@ -132,6 +132,7 @@ def _sentence(what: str, rate: float, rows: list[int]) -> str:
     named = ", ".join(map(str, rows[:SHOWN])) + ", …" * (len(rows) > SHOWN)
     where = f", rows {named} of train, counted from 0" if rows else ""
     return (
-        f"{what} not finite (learning rate {rate:g}{where}): training has diverged and was stopped, nothing was saved "
-        "over the last checkpoint. Lower learning_rate, or raise warmup_steps; if these rows hold odd numbers, fix them"
+        f"{what} not finite (learning rate {rate:g}{where}): training has diverged and was stopped; the last "
+        "checkpoint is unchanged. Lower learning_rate, or raise warmup_steps; if these rows contain extreme values, "
+        "fix them"
     )

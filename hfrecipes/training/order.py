@@ -1,4 +1,4 @@
-"""The order of training rows: it follows from seed and epoch alone, so that a resumed run finds it again."""
+"""The order of training rows: it depends only on seed and epoch, so that a resumed run has the same order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def start_epoch(batches: Any, args: TrainingArguments, epoch: int) -> None:
-    """Have the sampler of an epoch draw as the seed and the number of the epoch say.
+    """Make the order that the sampler draws depend only on the seed and the number of the epoch.
 
     Left alone, the order of rows grouped by length depends on all that was drawn before, and the other samplers add
     seed and epoch, so that seeds 1 and 2 share all orders but one.
@@ -31,7 +31,7 @@ def start_epoch(batches: Any, args: TrainingArguments, epoch: int) -> None:
 
 
 def batches_of(batches: Any, args: TrainingArguments, epoch: int) -> list[list[int]]:
-    """Numbers of the features in each batch of an epoch; nothing where the sampler draws from a state that is gone."""
+    """Numbers of the features in each batch of an epoch; nothing if the sampler's random state is not known."""
     import torch
 
     sampler = _sampler(batches)

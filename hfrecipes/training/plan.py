@@ -41,7 +41,7 @@ from .arguments import is_greater_better
 if TYPE_CHECKING:
     from datasets import Dataset
 
-# What every run does unless told otherwise, whatever its task.
+# Defaults of every run, whatever its task.
 RUN_DEFAULTS: dict[str, Any] = {
     "eval_strategy": "epoch",
     "logging_strategy": "epoch",
@@ -58,7 +58,7 @@ _EARLY_STOPPING = {"early_stopping_patience": int, "early_stopping_threshold": f
 
 @dataclass(frozen=True)
 class Plan:
-    """A run of which settings and rows are final, and whose folder is free or its own."""
+    """A run with final settings and rows, whose folder is free or belongs to this run."""
 
     config: RunConfig
     """Every setting, defaults and guesses filled in."""
@@ -74,7 +74,7 @@ class Plan:
 
 
 def make_plan(config: RunConfig, recipe: Recipe, path: Path) -> Plan:
-    """Read and check the rows, and refuse what cannot be run; cheap steps first.
+    """Read and check the rows, and raise errors for what cannot be run; cheap steps first.
 
     Args:
         config: Settings from `configure`.
@@ -183,7 +183,9 @@ def _settings_of(what: str | Mapping[str, Any]) -> dict[str, Any]:
         find(what)
     except NotFoundError as error:
         if "/" in what and not is_task_file(what):
-            raise NotFoundError(f"{what} is not a recipe file; there are {', '.join(recipe_files())}") from error
+            raise NotFoundError(
+                f"{what} is not a recipe file; the shipped ones are {', '.join(recipe_files())}"
+            ) from error
         raise
     return {"task": what}
 

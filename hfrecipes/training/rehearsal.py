@@ -1,4 +1,4 @@
-"""Before the first step, try on two rows whatever comes after the last one, so that nothing fails there for good."""
+"""Before training, try everything that happens after it on two rows, so that no trained model is lost to an error."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 ROWS = 2  # of each split
 TOKENS = 4  # that are written for a row
-LARGE = 500_000_000  # parameters: a larger model is neither copied, nor saved and loaded, to try it
-NOISE = 0.05  # standard deviation of what is added to untrained adapters, which else change nothing
+LARGE = 500_000_000  # parameters: a larger model is not copied, saved and loaded in the rehearsal
+NOISE = 0.05  # standard deviation of noise for untrained adapters, which otherwise change nothing
 
 
 def rehearse(job: Job, finish: Callable[..., Any]) -> None:
@@ -49,7 +49,7 @@ def rehearse(job: Job, finish: Callable[..., Any]) -> None:
         HFRecipesError: A part of it failed; nothing was trained.
     """
     trainer = job.trainer
-    if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:  # they wrap a model for good
+    if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:  # they wrap the model permanently
         return
     is_large = count_parameters(trainer.model)["total"] > LARGE or job.plan.config.base.is_quantized
     try:
@@ -68,17 +68,17 @@ def rehearse(job: Job, finish: Callable[..., Any]) -> None:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        log(f"not rehearsed: no room in {tempfile.gettempdir()}")
+        log(f"rehearsal skipped: no space left in {tempfile.gettempdir()}")
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise ModelError(
-            f"tried on {ROWS} rows before training, what comes after it failed ({reason}). Nothing was trained; "
+            f"tried on {ROWS} rows before training, the steps after training failed ({reason}). Nothing was trained; "
             "please report it with the settings"
         ) from error
 
 
 def _load(small: Job, trained: Any) -> None:
-    """Load what was saved, and see that it gives the same logits, in float32, where nothing hides a difference."""
+    """Load the saved model, and check that its logits are the same, in float32, where rounding hides nothing."""
     plan = small.plan
     # Adapters that cannot be merged leave no whole model; they were compared when they were saved.
     if not (plan.path / "config.json").exists():
@@ -90,7 +90,7 @@ def _load(small: Job, trained: Any) -> None:
         difference = float((values - expected[name]).abs().max())
         if not difference <= adapters.tolerance(model, expected[name], plan.recipe):
             raise ModelError(
-                f"a model of type {model.config.model_type} predicts otherwise once it was saved and loaded: {name} "
+                f"a model of type {model.config.model_type} predicts differently after it is saved and loaded: {name} "
                 f"differ by {difference:.2g}. Nothing was trained; please report model and settings"
             )
 
@@ -127,7 +127,7 @@ def _small(job: Job, model: Any, path: Path) -> Job:
 
 def _cautious(config: RunConfig) -> RunConfig:
     """The settings without metrics that the user named, which may fail on few rows and were tried on more, and without
-    what would convert the model for good.
+    what would convert the model permanently.
     """
     training = {name: value for name, value in config.training.items() if not name.endswith("_full_eval")}
     return replace(config, metrics=[], training=training)
@@ -142,7 +142,7 @@ def _chosen(features: Dataset, rows: int) -> list[int]:
 
 
 def _features_of(features: Dataset, chosen: list[int]) -> Dataset:
-    """The features of some rows, numbered anew; the first ones where features hold several rows."""
+    """The features of some rows, numbered from 0; the first ones where features hold several rows."""
     if "row" not in features.column_names:
         return features.select([index for index in chosen if index < len(features)])
     numbers = np.asarray(features["row"])
@@ -166,7 +166,7 @@ def _copy_of(model: Any) -> Any:
 
 @contextlib.contextmanager
 def _writing_little(model: Any) -> Iterator[None]:
-    """Have the model write a few tokens at most."""
+    """Limit the model to a few generated tokens."""
     parts = [model, model.get_base_model()] if adapters.is_adapted(model) else [model]
     before = [(part, part.generation_config) for part in parts if getattr(part, "generation_config", None) is not None]
     for part, settings in before:
@@ -184,7 +184,7 @@ def _writing_little(model: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _as_before(job: Job) -> Iterator[None]:
-    """Do something of which nothing is seen, and nothing is left."""
+    """Run a block that prints nothing, and restore all state after it."""
     import torch
     from datasets.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 

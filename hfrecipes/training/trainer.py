@@ -64,7 +64,7 @@ def make_job(plan: Plan) -> Job:
 
 
 def wait_for_all() -> None:
-    """Wait until the slowest of several processes has come here."""
+    """Wait until all processes have reached this point."""
     import torch
 
     if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -98,7 +98,7 @@ def _rows_of_features(plan: Plan, features: Dataset) -> list[int]:
 
 
 def assemble(plan: Plan, model: Any, arguments: TrainingArguments, encoded: Mapping[str, Dataset]) -> Trainer:
-    """A Trainer of a model and of rows, that scores validation as everything else is scored."""
+    """A Trainer for a model and rows; it scores validation in the same way as all other splits."""
     import transformers
 
     recipe = plan.recipe
@@ -140,13 +140,16 @@ def _early_stopping(config: RunConfig, arguments: TrainingArguments) -> list[Tra
         keywords = wanted if isinstance(wanted, dict) else {"early_stopping_patience": PATIENCE}
         return [transformers.EarlyStoppingCallback(**keywords)]
     if isinstance(wanted, dict):
-        log("early stopping: off, as load_best_model_at_end is, or nothing is evaluated or saved during training")
+        log(
+            "early stopping: off, because load_best_model_at_end is off, or nothing is evaluated or saved during "
+            "training"
+        )
     return []
 
 
 @contextlib.contextmanager
 def _as_missing_package() -> Iterator[None]:
-    """Say which package is missing, such as one that `report_to` names."""
+    """Raise an error that names the missing package, such as one that `report_to` needs."""
     try:
         yield
     except (ImportError, RuntimeError) as error:
@@ -156,12 +159,12 @@ def _as_missing_package() -> Iterator[None]:
 
 
 def _epoch_teller(recipe: Recipe) -> TrainerCallback:
-    """Tells recipe and sampler the epoch before its first batch is made, after a resume too."""
+    """Gives recipe and sampler the number of the epoch before its first batch, after a resume too."""
     import transformers
 
     class TellEpoch(transformers.TrainerCallback):  # type: ignore[misc]
         def on_epoch_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
-            # The Trainer counts epochs in fractions, of which the sum may be a little too small.
+            # The Trainer adds up fractions of epochs, whose sum may be a little too small.
             recipe.epoch = int((state.epoch or 0) + 1e-6)
             order.start_epoch(keywords["train_dataloader"].batch_sampler, args, recipe.epoch)
 
@@ -182,7 +185,7 @@ class _Scorer:
         )
 
     def __call__(self, result: EvalPrediction) -> dict[str, float]:
-        """The scores, calibrated as after training; the right loss beside them."""
+        """The scores, calibrated as after training; with the correct loss."""
         values = {}
         mean = self.trainer.compute_loss_func.take_mean()
         if mean is not None:
@@ -192,7 +195,7 @@ class _Scorer:
         if not _upstream.are_same_rows(evaluated, self.trainer.eval_dataset):
             log("these are not the validation rows of this Trainer: only the loss is computed")
             return values
-        # Several processes share batches, of which the last one is filled with rows of the first.
+        # Several processes share batches, and the last batch is filled with rows of the first.
         together = self.trainer.args.eval_batch_size * self.trainer.args.world_size
         filled_to = -(-len(evaluated) // together) * together if self.trainer.args.world_size > 1 else None
         outputs = in_row_order(result.predictions, batch_order(evaluated, self.settings), filled_to)

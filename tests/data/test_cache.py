@@ -93,7 +93,7 @@ def test_rows_are_encoded_anew_once_a_module_that_a_task_imports_has_changed(row
     task = TASK.format(top=top, inside=inside or "pass", call=call)
     modules({"my_task.py": task, "helper.py": UPPER})
     first = encode(recipe_of("my_task.py"), rows)["input_ids"][:]
-    assert "rows are encoded anew in each run" in caplog.text
+    assert "rows are encoded again in each run" in caplog.text
     modules({"my_task.py": task, "helper.py": REVERSED})
     second = encode(recipe_of("my_task.py"), rows)["input_ids"][:]
     assert second == recipe_of("my_task.py").encode(rows[:])["input_ids"] != first

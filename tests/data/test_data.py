@@ -262,7 +262,7 @@ def test_labels_that_train_lacks_are_named_with_their_split(caplog):
     with caplog.at_level("INFO", "hfrecipes"):
         loaded(dataset={"train": ROWS, "test": [*ROWS, {"text": "x", "label": "new"}]})
     assert "test: no prediction can match the label of 1 of 41 rows" in caplog.text
-    assert "label 'new' is unknown to the training rows in 1 row (40" in caplog.text
+    assert "label 'new' does not occur in train in 1 row (40" in caplog.text
 
 
 def test_rows_keep_the_number_that_they_have_in_the_file(tmp_path: Path):

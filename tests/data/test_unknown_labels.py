@@ -324,7 +324,7 @@ def test_what_is_no_label_is_an_error_and_with_drop_invalid_counts_as_wrong(case
 def test_what_cannot_be_scored_stays_an_error(drop_invalid):
     numbers = [text(f"{place / 4}", place) for place in range(20)]
     settings = {"dataset": {"train": numbers, "test": [*numbers[:3], text("high")]}, "drop_invalid": drop_invalid}
-    expected = r"test: label 'high' is no number in 1 row \(3, counted from 0\). Fix these rows$"
+    expected = r"test: label 'high' is not a number in 1 row \(3, counted from 0\). Fix these rows$"
     with pytest.raises(DataError, match=expected):
         hfrecipes.check("text-classification", **settings)
 
@@ -389,7 +389,9 @@ def test_a_run_scores_keeps_and_names_them_wherever_scores_are_shown(tiny_bert, 
     for split, rows in parts.items():
         as_file(rows, f"data/{split}.jsonl")
     settings = [f"model={tiny_bert}", "dataset=data", "bf16=false", "max_steps=2", "drop_invalid=true"]
-    sentence = "test: no prediction can match the label of 4 of 12 rows; it counts as wrong: label 'new' is unknown"
+    sentence = (
+        "test: no prediction can match the label of 4 of 12 rows; these rows count as wrong: label 'new' does not occur"
+    )
     checked = call("check", "text-classification", *settings)
     assert checked.exit_code == 0, checked.output
     assert sentence in checked.output
@@ -406,7 +408,7 @@ def test_a_run_scores_keeps_and_names_them_wherever_scores_are_shown(tiny_bert, 
     assert metrics["test"]["accuracy"]["value"] == pytest.approx(right / 12)
     as_file([{"text": "", "label": "good"}, *parts["test"]], "more.jsonl")
     again = call("evaluate", "run", "dataset=more.jsonl")
-    assert f"{sentence} to the training rows in 4 rows (9, 10, 11, 12, counted from 0)" in again.stdout
+    assert f"{sentence} in train in 4 rows (9, 10, 11, 12, counted from 0)" in again.stdout
     assert f"{right / 12:.3f} (" in again.stdout
     reread = hfrecipes.run("text-classification", output_dir="run", **parse_overrides(settings))
     assert reread.notes["test"] == metrics["notes"]["test"]
@@ -418,7 +420,7 @@ def test_several_seeds_name_them_too(tiny_bert, tmp_path):
     result = hfrecipes.run(
         "text-classification", model=tiny_bert, dataset=parts, seeds=[1, 2], max_steps=1, bf16=False, output_dir="runs"
     )
-    assert "label 'new' is unknown" in result.notes["test"]
+    assert "label 'new' does not occur in train" in result.notes["test"]
     assert set(result.scores) - {"gap"} == {"train", "validation", "test"}
     assert json.loads((tmp_path / "runs" / "metrics.json").read_text())["notes"] == result.notes
 

@@ -496,7 +496,7 @@ def test_a_folder_of_several_runs_is_not_pushed(hub, api, name, tiny_bert, tmp_p
 
     settings = {"model": tiny_bert, "dataset": opinions(60), "max_steps": 1, "bf16": False}
     hfrecipes.run("text-classification", output_dir=tmp_path / "folds", folds=2, **settings)
-    with pytest.raises(ModelError, match="holds several runs, and no single model: push one of fold-1, fold-2"):
+    with pytest.raises(ModelError, match="contains several runs, and no single model: push one of fold-1, fold-2"):
         hfrecipes.push(tmp_path / "folds", name)
     assert not api.repo_exists(name)
     hfrecipes.push(tmp_path / "folds" / "fold-1", name)
@@ -609,5 +609,5 @@ def test_a_malformed_recipe_is_one_sentence(edited_recipe, changes):
 
     made = CliRunner().invoke(main, ["predict", edited_recipe(**changes), "-"], input="the film was great\n")
     assert made.exit_code == 2, made.output
-    assert "is not as a run leaves it" in made.output
+    assert "was changed or damaged after the run" in made.output
     assert "unexpected" not in made.output

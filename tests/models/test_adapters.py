@@ -144,7 +144,7 @@ def test_an_adapter_can_be_merged_later(adapted, tmp_path):
         )
     merged = tmp_path / "whole"
     for source, dest, said in (
-        (merged, tmp_path / "other", "there is nothing to merge, it holds a whole model"),
+        (merged, tmp_path / "other", "there is nothing to merge, it is a complete model already"),
         (alone, merged, "is not empty: choose another folder"),
         (tmp_path / "no", tmp_path / "other", "there is no run"),
     ):
@@ -320,7 +320,10 @@ def test_values_of_an_adapter_are_checked_before_anything_is_read(lora, said):
         ({"modules_to_save": ["poler"]}, "this model has no module poler .did you mean pooler"),
         ({"modules_to_save": ["embeddings"]}, "PEFT cannot save what these settings train, and load it again"),
         ({"target_modules": "query"}, r"linear layers of this model are .*query.*lora.target_modules='\["),
-        ({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 60}, "60 of 64 tokens that the model reads"),
+        (
+            {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 60},
+            "60 virtual tokens leave no room for a text in the 64 tokens of the model",
+        ),
     ],
 )
 def test_an_adapter_that_does_not_fit_the_model_is_refused_before_training(lora, said, quick, tmp_path):
@@ -435,7 +438,7 @@ def test_tokens_that_the_model_lacks_are_trained_or_it_is_printed_that_they_are_
     after = trainer.model.get_input_embeddings()(torch.tensor([len(tokenizer) - 1])).detach()
     is_trained = method == "LORA"
     assert (float((after - before).abs().max()) > 1e-4) == is_trained
-    assert ("embeddings: those of 2 new tokens are trained beside the adapters" in caplog.text) == is_trained
+    assert ("embeddings: those of 2 new tokens are trained along with the adapters" in caplog.text) == is_trained
     assert ("those of new tokens stay random, because IA3 does not train tokens" in caplog.text) != is_trained
     result = hfrecipes.run("text-classification", output_dir=tmp_path / "run", **settings)
     text = rows[0]["text"]

@@ -113,7 +113,7 @@ def test_a_model_that_gives_another_output_each_time_is_refused(quick, tmp_path)
     recipe = TextClassification()
     recipe.tokenizer = trainer.processing_class
     trainer.model.classifier.register_forward_hook(lambda module, inputs, output: output + torch.rand_like(output))
-    with pytest.raises(ModelError, match=r"gives a row a different output beside a longer row .* of another type"):
+    with pytest.raises(ModelError, match=r"gives a row a different output next to a longer row .* of another type"):
         padding.choose_collator(trainer.model, recipe, lambda: trainer.data_collator, [trainer.train_dataset])
 
 
@@ -130,7 +130,7 @@ def test_positions_that_begin_behind_the_padding_token_are_left_free(family, qui
     rows = {"train": [{"text": LONG * 3, "label": label} for label in ("good", "bad")] * 4}
     with caplog.at_level("INFO", "hfrecipes"):
         hfrecipes.run("text-classification", dataset=rows, output_dir=tmp_path / "run", **settings)
-    assert "max_length: 39, the most that the model reads" in caplog.text
+    assert "max_length: 39, the maximum of the model" in caplog.text
 
 
 def test_a_model_that_cannot_read_the_longest_row_is_refused_before_training(quick, tmp_path, monkeypatch):

@@ -94,7 +94,7 @@ def test_what_the_table_leaves_out_is_refused_with_a_reason(name, task, tmp_path
 
     save(name, tmp_path / "model")
     if task in supported(name):
-        with pytest.raises(ModelError, match=r"sees the tokens that it is to predict|does not find the weights"):
+        with pytest.raises(ModelError, match=r"sees the tokens that it should predict|does not find the weights"):
             run(tmp_path / "model", task, tmp_path / "run", lora=False)
 
 

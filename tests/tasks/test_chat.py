@@ -85,7 +85,7 @@ def test_every_published_shape_becomes_messages(shape, tmp_path: Path, caplog):
     with caplog.at_level("INFO", "hfrecipes"):
         data, _ = load_data(config, recipe)
     assert data.splits["train"][0]["messages"] == MEANT.get(shape, MESSAGES)
-    assert ("were brought into the form messages" in caplog.text) == (not shape.startswith(("messages", "json")))
+    assert ("were converted to messages" in caplog.text) == (not shape.startswith(("messages", "json")))
 
 
 def test_columns_of_requests_and_replies_can_be_named(tiny_llama, quick, tmp_path):
@@ -327,7 +327,7 @@ def test_a_dialogue_of_which_nothing_fits_is_left_out_of_training_and_said(tiny_
     settings = {**quick, "model": tiny_llama, "max_length": 64, "max_steps": 1, "generated_rows": 0}
     with caplog.at_level("INFO", "hfrecipes"):
         hfrecipes.run("chat", dataset={"train": rows, "validation": rows[5:9]}, output_dir=tmp_path / "run", **settings)
-    assert "train: nothing of 1 rows fits into max_length=64; they are left out" in caplog.text
+    assert "train: 1 rows do not fit into max_length=64 and are left out" in caplog.text
 
 
 def test_exchanges_are_dropped_from_the_front():

@@ -445,7 +445,7 @@ def test_starts_of_other_types_are_numbers_too(answers):
 
 def test_a_bare_question_is_refused_with_what_is_needed(quick, tmp_path):
     result = hfrecipes.run("question-answering", dataset=sample_rows(20), output_dir=tmp_path / "run", **quick)
-    with pytest.raises(DataError, match="found a bare text, expected rows with question and context"):
+    with pytest.raises(DataError, match="found a text, expected rows with question and context"):
         result.predict("when ?")
 
 

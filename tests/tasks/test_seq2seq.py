@@ -554,7 +554,7 @@ def test_generation_settings_of_the_base_model_are_left_out_and_named(lora, tiny
         saved = [json.loads(file.read_text()) for file in files]
         assert not any(one.get(key) == value for one in saved for key, value in LEAKS.items())
     assert written["plain"] == written["odd"]
-    assert "generation: the options decide; the base model's settings" in caplog.text
+    assert "generation: the options of the task apply; the base model's settings" in caplog.text
     assert all(f"{key}={value}" in caplog.text for key, value in LEAKS.items())
 
 
@@ -841,7 +841,7 @@ def test_what_is_written_is_no_longer_than_the_decoder_has_places(quick, tmp_pat
     from transformers import AutoConfig
 
     assert recipe.adapt_to_model(AutoConfig.from_pretrained(model)) == [
-        "max_target_length: 63, the longest text that the model can write"
+        "max_target_length: 63, the maximum of the model"
     ]
 
 

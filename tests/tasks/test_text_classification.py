@@ -100,12 +100,12 @@ def test_an_unknown_label_a_vector_and_a_word_among_numbers_are_faults():
         rows = datasets.Dataset.from_dict({"label": values})
         return {finding.sentence: list(finding.rows) for finding in recipe.check(rows)}
 
-    assert faults(["a", "b"], ["a", "c", "c"]) == {"label 'c' is unknown to the training rows": [1, 2]}
+    assert faults(["a", "b"], ["a", "c", "c"]) == {"label 'c' does not occur in train": [1, 2]}
     assert "vector of 0 and 1" in str(faults([[0, 1, 0], [1, 0, 0]], [[0, 1, 0]]))
     assert "vector of 0 and 1" in str(faults([[0, 1], [1, 0]], [[0, 1], [1, 0]]))
     assert "twice" in str(faults([["a"], ["b", "a"]], [["a", "a"]]))
     assert "empty cell" in str(faults([["a"], ["b", "a"]], [["a", None]]))
-    assert faults([0.5, 1.5], ["0.5", "high"]) == {"label 'high' is no number": [1]}
+    assert faults([0.5, 1.5], ["0.5", "high"]) == {"label 'high' is not a number": [1]}
     assert "list" in str(faults(["a", "b"], ["a", "b"], problem_type=MULTI))
     assert faults(["a", "b"], ["a", None]) == {}
 

@@ -132,7 +132,7 @@ def test_a_model_that_would_read_packed_texts_together_is_refused():
 
 def test_a_model_that_sees_what_it_is_to_guess_is_refused(tiny_bert, tmp_path):
     rows = [{"text": text} for text in TEXTS]
-    with pytest.raises(ModelError, match="type bert sees the tokens that it is to predict"):
+    with pytest.raises(ModelError, match="type bert sees the tokens that it should predict"):
         hfrecipes.run("text-generation", model=tiny_bert, dataset=rows, output_dir=tmp_path / "run")
     assert not list(tmp_path.glob("run/*"))
 
@@ -175,7 +175,7 @@ def test_a_model_of_half_precision_weights_is_judged_as_one_of_float32(name):
 
 def test_an_encoder_is_refused_in_half_precision_too(tiny_bert, tmp_path):
     about = {"dataset": [{"text": text} for text in TEXTS], "output_dir": tmp_path / "run", "bf16": True}
-    with pytest.raises(ModelError, match="type bert sees the tokens that it is to predict"):
+    with pytest.raises(ModelError, match="type bert sees the tokens that it should predict"):
         hfrecipes.build("text-generation", model=tiny_bert, **about)
 
 
@@ -306,7 +306,7 @@ def test_a_model_that_reads_padding_writes_a_text_as_if_it_were_alone(bf16, tmp_
     with caplog.at_level("INFO", "hfrecipes"):
         together = result.predict(texts)
         again = result.predict(texts)
-    assert caplog.text.count("this model reads padding, so texts are generated one at a time") == 1
+    assert caplog.text.count("the output of this model depends on padding, so texts are generated one at a time") == 1
     assert together == again
     assert [one["generated_text"] for one in together] == [result.predict(text)["generated_text"] for text in texts]
 

@@ -122,8 +122,8 @@ def test_tags_are_weighted_word_by_word():
         (SKEWED, {"focal_gamma": -1.0}, "focal_gamma: -1.0, expected 0 or more"),
         (SKEWED, {"class_weights": {"a": 0}}, "class_weights: found a 0, expected numbers above 0"),
         (SKEWED, {"class_weights": "balanced", "logit_adjustment": 1.0}, "correct the same imbalance: use only one"),
-        ([0.5, 1.5], {"class_weights": "balanced"}, "class_weights: leave it out, a number is no label"),
-        ([0.5, 1.5], {"temperature_scaling": True}, "temperature_scaling: leave it out, a number is no label"),
+        ([0.5, 1.5], {"class_weights": "balanced"}, "class_weights: leave it out, the labels are numbers"),
+        ([0.5, 1.5], {"temperature_scaling": True}, "temperature_scaling: leave it out, the labels are numbers"),
         ([["a"], ["b"]], {"logit_adjustment": 1.0}, "it is for texts that have one label"),
         (SKEWED, {"threshold": 0.3}, "it is for texts that may have several labels"),
         ([["a"], ["b"]], {"threshold": 1.5}, "expected a probability between 0 and 1"),
@@ -135,7 +135,7 @@ def test_options_that_mean_nothing_are_refused(labels, options, sentence):
 
 
 def test_numbers_take_no_label_smoothing():
-    with pytest.raises(ConfigError, match="a number is no label"):
+    with pytest.raises(ConfigError, match="the labels are numbers"):
         recipe_for([0.5, 1.5])[0].loss(0.1)
 
 

@@ -71,7 +71,7 @@ def test_a_model_that_predicts_otherwise_once_loaded_is_refused(quick, tmp_path,
         return save(network, tokenizer, path)
 
     monkeypatch.setattr(directory, "save", forgetful)
-    with pytest.raises(ModelError, match="a model of type bert predicts otherwise once it was saved and loaded"):
+    with pytest.raises(ModelError, match="a model of type bert predicts differently after it is saved and loaded"):
         hfrecipes.run("text-classification", dataset=ROWS, output_dir=tmp_path / "run", **quick)
 
 
@@ -138,7 +138,7 @@ def test_a_full_temporary_folder_stops_no_run(quick, tmp_path, monkeypatch, capl
     monkeypatch.setattr(rehearsal.tempfile, "TemporaryDirectory", full)
     job = job_of("text-classification", quick, tmp_path / "run")
     rehearsal.rehearse(job, fail)
-    assert "not rehearsed: no room in" in caplog.text
+    assert "rehearsal skipped: no space left in" in caplog.text
 
 
 def test_a_resumed_run_is_not_rehearsed_again(quick, tmp_path, monkeypatch):

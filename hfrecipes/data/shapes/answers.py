@@ -100,7 +100,7 @@ def token_span(
         closes: Whether the window is the last one of its context.
 
     Returns:
-        None if the answer is not wholly in the window; `UNKNOWN` twice if it has no token.
+        None if the answer is not completely in the window; `UNKNOWN_TOKEN` twice if it has no token.
     """
     if span is None or not len(starts):
         return None
@@ -169,7 +169,7 @@ def _question_rows(paragraphs: Iterable[Row]) -> Batch:
             rows["question"].append(_required(question, _QUESTIONS))
             rows["context"].append(context)
             answers = _first_cell(question, ("answers", *TEXT_COLUMNS))
-            # SQuAD 2.0 may give plausible answers beside `is_impossible`.
+            # SQuAD 2.0 may give plausible answers together with `is_impossible`.
             if question.get("is_impossible"):
                 answers = []
             rows["answers"].append(as_lists(answers, _first_cell(question, START_COLUMNS)))
@@ -226,7 +226,7 @@ def as_lists(cell: Any, start: Any = None) -> Row | None:
 
 
 def _unquoted(text: str) -> Any:
-    """The answers that a text spells; the text itself if it is a plain answer."""
+    """The answers that a text contains as a list or dict; the text itself if it is a plain answer."""
     try:
         value = parse_list(text)
     except DataError:

@@ -15,13 +15,13 @@ _NO_COMMA = re.compile(r"""["']\s+["']""")
 
 
 def parse_list(text: str) -> Any:
-    """The list or dict that a text spells in JSON or Python, as in a csv file made from a DataFrame; else None.
+    """The list or dict that a text contains as JSON or Python, as in a csv file made from a DataFrame; else None.
 
     Raises:
         DataError: The text looks like a list or a dict but is none, such as a printed array.
 
     Example:
-        >>> spelled("['a', 'b']"), spelled('{"a": 1}'), spelled("a, b")
+        >>> parse_list("['a', 'b']"), parse_list('{"a": 1}'), parse_list("a, b")
         (['a', 'b'], {'a': 1}, None)
     """
     if not _LOOKS_LIKE_A_LIST.match(text):
@@ -43,7 +43,7 @@ def whole_number(cell: Any) -> int | None:
         ValueError: The cell holds something else than a whole number.
 
     Example:
-        >>> whole("25"), whole(25.0), whole("NaN")
+        >>> whole_number("25"), whole_number(25.0), whole_number("NaN")
         (25, 25, None)
     """
     if cell is None or str(cell).strip().lower() in ("", "na", "nan", "none", "null"):

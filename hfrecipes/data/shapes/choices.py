@@ -40,7 +40,7 @@ def index_of(label: Any, choices: list[str], form: str) -> int | None:
     """Index of the choice that a label of this form means; None if it means none, or more than one.
 
     Example:
-        >>> place_of("B", ["yes", "no"], "letter"), place_of("2", ["yes", "no"], "from_1"), place_of(2, ["a"], "from_0")
+        >>> index_of("B", ["yes", "no"], "letter"), index_of("2", ["yes", "no"], "from_1"), index_of(2, ["a"], "from_0")
         (1, 1, None)
     """
     if form == "text":
@@ -113,7 +113,7 @@ def _numbered_columns(by_name: Mapping[str, str]) -> list[str]:
         if match := _NUMBERED.fullmatch(name):
             stem, number = match.groups()
             stems[stem].append((int(number) if number.isdigit() else ord(number), column))
-    # Data may have a single `answer1` beside its choices: the name with the most columns wins.
+    # Data may have a single `answer1` in addition to its choices: the name with the most columns wins.
     most = max(stems.values(), key=len, default=[])
     numbered = [column for _, column in sorted(most)]
     if len(numbered) < 2:

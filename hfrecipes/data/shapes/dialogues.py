@@ -92,7 +92,7 @@ def _from_turns(batch: Batch, turns: str, system: str | None) -> Batch:
 
 
 def _listed(cell: Any) -> Any:
-    """The turns that a text spells, as in a csv file; else the cell as it is."""
+    """The turns that a text contains as a list, as in a csv file; else the cell as it is."""
     if not isinstance(cell, str):
         return cell
     try:
@@ -191,7 +191,7 @@ def _first_value(turn: Mapping[str, Any], names: Iterable[str], default: Any = N
 
 
 def _joined(parts: list[Any]) -> str | None:
-    """Text of a content in parts; None if a part is no text, such as a picture."""
+    """Text of a content in parts; None if a part is not text, such as a picture."""
     text = ""
     for part in parts:
         part_text = part.get("text") if isinstance(part, Mapping) else part
@@ -225,7 +225,7 @@ def wrong_order(dialogue: Messages) -> str | None:
 def _wrong_pair(pairs: list[tuple[str, str]]) -> str | None:
     """What is wrong with the roles of neighbouring turns."""
     if ("user", "tool") in pairs or ("tool", "user") in pairs:
-        return "a tool answers the user, or the user a tool"
+        return "a tool follows the user, or the user follows a tool"
     for role, next_role in pairs:
         # One reply may call several tools, which then answer one after the other.
         if role == next_role != "tool":

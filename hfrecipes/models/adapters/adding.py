@@ -1,4 +1,4 @@
-"""Put adapters into a model: which layers are adapted, which modules are trained whole, and what is refused."""
+"""Add adapters to a model: which layers are adapted, which modules are trained in full, and what is refused."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ def _default_keywords(
     return keywords
 
 
-# --- modules that are trained whole ------------------------------------------------------------------------------
+# --- modules that are trained in full ----------------------------------------------------------------------------
 
 
 def _modules_called(model: PreTrainedModel, wanted: list[str]) -> list[str]:
-    """Full names, below the base model, of the modules that the user wants to train whole.
+    """Full names, below the base model, of the modules that the user wants to train in full.
 
     Raises:
         ConfigError: There is no such module.
@@ -103,7 +103,7 @@ def without_shared(model: PreTrainedModel, names: list[str]) -> list[str]:
     kept = []
     for name in names:
         module = modules.get(name)
-        if module is None:  # a bare parameter; PEFT can only train whole modules
+        if module is None:  # a bare parameter; PEFT can only train modules in full
             continue
         weights = {id(parameter) for parameter in module.parameters()}
         if weights & shared:
@@ -127,7 +127,7 @@ def _shared_weights(model: Any) -> set[int]:
 
 
 def _new_token_keywords(new_tokens: list[int], settings: AdapterSettings) -> dict[str, Any]:
-    """Keywords that train the embeddings of new tokens, for methods that can."""
+    """Keywords that train the embeddings of new tokens, for methods that support it."""
     from peft import PEFT_TYPE_TO_CONFIG_MAPPING
 
     if "trainable_token_indices" in settings.keywords:
@@ -136,7 +136,7 @@ def _new_token_keywords(new_tokens: list[int], settings: AdapterSettings) -> dic
     if "trainable_token_indices" not in typing.get_type_hints(PEFT_TYPE_TO_CONFIG_MAPPING[method]):
         log(f"embeddings: those of new tokens stay random, because {method} does not train tokens; LORA does")
         return {}
-    log(f"embeddings: those of {len(new_tokens)} new tokens are trained beside the adapters")
+    log(f"embeddings: those of {len(new_tokens)} new tokens are trained along with the adapters")
     return {"trainable_token_indices": new_tokens}
 
 
@@ -150,7 +150,7 @@ def _default_targets(model: PreTrainedModel, method: str, trained_whole: list[st
     head = model.get_output_embeddings()
     names = []
     for name, module in model.named_modules():
-        # An adapter inside a module that is trained whole would be saved twice.
+        # An adapter inside a module that is trained in full would be saved twice.
         is_inside = any(f".{outer}." in f".{name}." for outer in trained_whole)
         if _can_be_adapted(module, method) and module is not head and not is_inside:
             names.append(name)
