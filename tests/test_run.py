@@ -196,7 +196,7 @@ def interrupted(path: Path, step: int, settings: dict) -> None:
     plan = plan_of("text-classification", {"output_dir": path, **settings})
     job = trainer_module.make_job(plan)
     job.trainer.add_callback(Stop())
-    run_folder.write_start(plan.path, plan.config, plan.about)
+    run_folder.write_start(plan.path, plan.config, plan.info)
     with pytest.raises(KeyboardInterrupt):
         job.trainer.train()
 
@@ -343,7 +343,7 @@ def test_a_plain_frame_is_a_dataset(quick, tmp_path):
 
 def test_a_run_that_never_took_a_step_does_not_block_its_correction(quick, tmp_path):
     made = plan_of("text-classification", {**quick, "dataset": ROWS, "output_dir": tmp_path / "run"})
-    run_folder.write_start(made.path, made.config, made.about)
+    run_folder.write_start(made.path, made.config, made.info)
     settings = {**quick, "dataset": ROWS, "output_dir": tmp_path / "run", "learning_rate": 1e-3}
     assert plan_of("text-classification", settings).path == tmp_path / "run"
 

@@ -127,7 +127,7 @@ def rare_labels(recipe: Recipe) -> list[str]:
     for times, name in rare[:SHOWN]:
         shown.append(f"{' '.join(name.replace('`', chr(39)).split())} ({times})")
     more = ", …" if len(rare) > SHOWN else ""
-    return [f"labels with fewer than {FEW} examples in train: {', '.join(shown)}{more}"]
+    return [f"labels with fewer than {FEW} training rows: {', '.join(shown)}{more}"]
 
 
 def _with_guesses(config: RunConfig, recipe: Recipe, data: Data) -> RunConfig:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from hfrecipes.config import RunConfig
 from hfrecipes.data.prepare import rare_labels
+from hfrecipes.evaluation.scoring import Score
 from hfrecipes.hub.card import card_for_hub, was_edited, write_card
+from hfrecipes.recipe import CardTexts
 from hfrecipes.registry import find
+from hfrecipes.run_folder import RunInfo
 
 TEXTS = {
     "purpose": "Sorts letters.",
@@ -19,32 +22,32 @@ TEXTS = {
     "scores": "Accuracy from 0 to 1.",
     "usage": 'sort("{path}", "{text}", {{}})\n',
 }
-SCORE = {"value": 0.5, "ci95": [0.4, 0.6], "baseline": 0.1}
-SCORES = {"train": {"accuracy": SCORE}, "validation": {"accuracy": SCORE, "accuracy[a]": SCORE, "loss": {"value": 1.2}}}
-ABOUT = {
-    "hfrecipes": "1.0",
-    "origin": {"model": None, "dataset": None},
-    "versions": {"torch": "2"},
-    "data": {"train": "60 rows, 0123abcd", "validation": "20 rows, 4567cdef"},
-    "steps": 3,
-    "seconds": 1.5,
-    "machine": "CPU",
-    "parameters": {"total": 1000, "trained": 10, "share": 0.01},
-}
+SCORE = Score(0.5, 0.4, 0.6, baseline=0.1)
+SCORES = {"train": {"accuracy": SCORE}, "validation": {"accuracy": SCORE, "accuracy[a]": SCORE, "loss": Score(1.2)}}
+INFO = RunInfo(
+    hfrecipes="1.0",
+    origin={"model": None, "dataset": None},
+    versions={"torch": "2"},
+    data={"train": "60 rows, 0123abcd", "validation": "20 rows, 4567cdef"},
+    steps=3,
+    seconds=1.5,
+    machine="CPU",
+    parameters={"total": 1000, "trained": 10, "share": 0.01},
+)
 
 
 @pytest.fixture
 def card_text(tmp_path: Path):
     """Writes the card of a run and returns its text."""
 
-    def write(scores=SCORES, /, *, tuned=(), **texts: str) -> str:
+    def write(scores=SCORES, /, *, calibration=(), **texts: str) -> str:
         recipe = find("text-classification")()
-        recipe.card = SimpleNamespace(**{**TEXTS, **texts})
-        recipe.tuned = dict(tuned)
-        data = {split: ABOUT["data"].get(split, "9 rows, 89ab") for split in scores if split != "gap"}
+        recipe.card = CardTexts(**{**TEXTS, **texts})
+        recipe.calibration = dict(calibration)
+        data = {split: INFO.data.get(split, "9 rows, 89ab") for split in scores if split != "gap"}
         (tmp_path / "config.json").write_text("{}")
         config = RunConfig(task="text-classification", model="/data/base", dataset="/data/rows.csv")
-        write_card(tmp_path, config, recipe, scores, {**ABOUT, "data": data})
+        write_card(tmp_path, config, recipe, scores, replace(INFO, data=data))
         return (tmp_path / "README.md").read_text(encoding="utf-8")
 
     return write
@@ -78,7 +81,7 @@ def test_the_notes_on_the_scores_speak_only_of_what_there_is(card_text):
 def test_tuned_values_are_named_with_who_applies_them(card_text):
     assert "hfrecipes applies" not in card_text()
     expected = "hfrecipes applies the values tuned on validation (threshold 0.3), also for the scores below; plain"
-    assert f"\n\n{expected} transformers does not.\n\n" in card_text(tuned={"threshold": 0.3})
+    assert f"\n\n{expected} transformers does not.\n\n" in card_text(calibration={"threshold": 0.3})
 
 
 def test_no_package_index_is_named(card_text):

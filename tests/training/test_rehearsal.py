@@ -146,7 +146,7 @@ def test_a_resumed_run_is_not_rehearsed_again(quick, tmp_path, monkeypatch):
     times, rehearse, finish = [], runner.rehearse, runner._finish
 
     def broken(job, *given, **keywords):
-        return fail() if job.path == tmp_path / "run" else finish(job, *given, **keywords)
+        return fail() if job.plan.path == tmp_path / "run" else finish(job, *given, **keywords)
 
     monkeypatch.setattr(runner, "rehearse", lambda *given: (times.append(1), rehearse(*given)))
     with monkeypatch.context() as patch:
