@@ -422,6 +422,7 @@ def test_a_model_folder_without_weights_is_refused(quick, tmp_path, tiny_bert):
         hfrecipes.run("text-classification", **{**quick, "model": tmp_path / "empty", "dataset": ROWS})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["multi", "regression", "pair"])
 def test_the_other_kinds_of_problem_learn_and_reload(quick, tmp_path, kind):
     def row(place: int) -> dict:

@@ -54,6 +54,7 @@ def weights(folder: Path) -> torch.Tensor:
     return torch.cat([tensor.flatten() for tensor in tensors.values()])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lora", ["false", "true"], ids=["full", "lora"])
 def test_another_machine_continues_to_the_same_weights(hub, name, tiny_bert, tmp_path, lora):
     whole, first, second = tmp_path / "whole", tmp_path / "first", tmp_path / "second"

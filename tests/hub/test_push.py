@@ -293,6 +293,7 @@ def inputs_of(kind, row: dict) -> dict:
     return {column: row[column] for column in input_columns(kind) if column in row}
 
 
+@pytest.mark.long
 def test_every_task_is_loaded_by_id_in_a_fresh_process_and_its_card_is_valid(hub, model_for, tmp_path):
     import hfrecipes
     from hfrecipes.registry import find, tasks

@@ -496,8 +496,7 @@ def conlleval_chunks(tags: list[str]) -> set[tuple[str, int, int]]:
     return found
 
 
-@given(pairs_of(BIO))
-@CASES
+@random_cases(300, pairs_of(BIO))
 def test_counts_are_those_of_conlleval(rows):
     reference, predicted = split_pairs(rows)
     found = score(studied([BIO]), [{"tags": one} for one in predicted], reference)
