@@ -3,18 +3,27 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 export HF_HUB_OFFLINE = 1
 
-.PHONY: quickstart test test-long check lint bench clean
+.PHONY: quickstart quick test test-long check lint bench clean
 .DELETE_ON_ERROR:
 
 quickstart: .venv/quickstart  ## Fine-tune a small real encoder on the data in examples/data
 	$(BIN)/hfrecipes run text-classification/quickstart
 
+# What needs no model, and the contract of one task.
+QUICK := tests/data tests/evaluation tests/metrics tests/hub_offline tests/test_cli.py tests/test_config.py tests/test_house.py
+quick: .venv/dev  ## Less than a minute: lint, tests that train nothing, the contract of text-classification
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -n 2 -m "not long and not model" -k "not test_contract or text-classification" \
+		$(QUICK) tests/tasks/test_contract.py
+
 test: check  ## Lint, types and tests; CI runs test-long after it
 	$(BIN)/python -m pytest -n 2 -m "not long"
-	$(BIN)/python -m pytest -n 4 tests/hub
+	$(BIN)/python -m pytest -n 4 -m "not long" tests/hub
 
-test-long: .venv/dev  ## What is slow by nature: every architecture in fresh processes, models that learn to write
+test-long: .venv/dev  ## What is slow by nature: several processes, models that learn for long, pages that show many runs
 	$(BIN)/python -m pytest -n 2 -m long
+	$(BIN)/python -m pytest -n 2 -m long tests/hub
 
 check: .venv/dev
 	$(BIN)/ruff check .

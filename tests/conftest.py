@@ -21,6 +21,16 @@ from hfrecipes.contract.tiny_models import byte_tokenizer as make_pieces
 from hfrecipes.contract.tiny_models import save_decoder as save_llama
 from hfrecipes.contract.tiny_models import save_encoder_decoder as save_t5
 
+# Whoever takes one of these is likely to train it, or to load it at least.
+MODELS = {"tiny_bert", "tiny_t5", "tiny_llama", "model_for"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that take a model, through other fixtures too: `make quick` leaves them out."""
+    for item in items:
+        if MODELS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.model)
+
 
 def plan_of(task: str, settings: dict):
     """The plan of a run, which neither encodes rows nor loads a model."""

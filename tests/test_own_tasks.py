@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ast
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from conftest import close, opinions
 from page_task import FILE, NAME, write_rows, write_task
+from processes import run_python
 
 import hfrecipes
 from hfrecipes.cli import main
@@ -65,9 +64,7 @@ def test_labels_and_learned_are_there_after_load_in_another_process(tiny_bert, t
     rows = opinions(40)
     result = hfrecipes.run("praise.py", dataset=rows, output_dir=tmp_path / "run", **quickly(tiny_bert))
     (tmp_path / "elsewhere").mkdir()
-    command = [sys.executable, "-c", LOAD, str(tmp_path / "run")]
-    made = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert made.returncode == 0, made.stderr[-2000:]
+    made = run_python("-c", LOAD, tmp_path / "run", cwd=tmp_path)
     loaded = json.loads(made.stdout.splitlines()[-1])
     assert loaded["labels"] == ["bad", "good"]
     assert loaded["learned"] == {"longest": max(len(row["text"]) for row in rows)}

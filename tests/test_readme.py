@@ -198,7 +198,16 @@ for elsewhere in ELSEWHERE:
     RUN_HERE.remove(elsewhere)
 
 
-@pytest.mark.parametrize("page", RUN_HERE)
+# Tasks whose pages run within seconds; those that write texts, and pages that show many runs, take tens of them.
+FAST = ("text-classification", "token-classification", "question-answering", "multiple-choice", "text-generation")
+
+
+def unless_fast(value: object, task: str) -> object:
+    """A parameter for a page, which `make test-long` runs if its task is not a fast one."""
+    return pytest.param(value, marks=() if task in FAST else pytest.mark.long)
+
+
+@pytest.mark.parametrize("page", [START, *[unless_fast(page, page) for page in RUN_HERE[1:]]])
 def test_each_guide_runs_from_top_to_bottom(page, checkout, model_for, capsys):
     steps = re.findall(r"```(bash|python)\n(.*?)```", read_guide(page), re.DOTALL)
     # A page without blocks of one kind, for example after a change of its fences, would test nothing.
@@ -213,8 +222,12 @@ def test_each_guide_runs_from_top_to_bottom(page, checkout, model_for, capsys):
                 give(line, instead)
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "examples").glob("*.py")), ids=lambda file: file.name)
-def test_examples_run(checkout, file, model_for, monkeypatch, capsys):
+EXAMPLES = {file.name: file.stem.replace("_", "-") for file in sorted((ROOT / "examples").glob("*.py"))}
+
+
+@pytest.mark.parametrize("name", [unless_fast(name, task) for name, task in EXAMPLES.items()])
+def test_examples_run(checkout, name, model_for, monkeypatch, capsys):
+    file = ROOT / "examples" / name
     needs_hub = re.search(FROM_HUB, file.read_text()) is not None
     monkeypatch.setattr("sys.argv", [file.name, *[model_for(find(file.stem))] * needs_hub])
     exec(file.read_text(), {"__name__": "__main__"})

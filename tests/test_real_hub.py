@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import uuid
 from pathlib import Path
 
 import pytest
 from conftest import close, opinions
+from processes import run_python
 
 import hfrecipes
 
@@ -44,16 +43,8 @@ def test_a_model_is_pushed_to_the_hub_and_loaded_by_its_id(quick, tmp_path):
     texts, name = ["the film was great"], f"hfrecipes-test-{uuid.uuid4().hex[:8]}"
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     environment |= {"HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "home")}
-    made = subprocess.run(
-        [sys.executable, "-c", CODE],
-        input=json.dumps([str(tmp_path / "run"), name, texts]),
-        env=environment,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    )
-    assert made.returncode == 0, made.stderr[-2000:]
+    given = json.dumps([str(tmp_path / "run"), name, texts])
+    made = run_python("-c", CODE, given=given, env=environment, cwd=ROOT)
     predictions, unchanged, files = json.loads(made.stdout.splitlines()[-1])
     assert close(result.predict(texts), predictions)
     assert unchanged, "the second push makes no commit"

@@ -156,9 +156,12 @@ def row_of(name: str, columns: dict, index: int, blind: bool) -> dict:
 def test_a_recipe_file_runs_on_rows_of_the_columns_of_its_dataset(name, model_for, tmp_path):
     rows = local_rows(name.partition("/")[2])
     steps = {"max_steps": 2, "bf16": False, "per_device_train_batch_size": 8}
-    if "max_new_tokens" in option_types(find(name.partition("/")[0])):
-        steps |= {"max_new_tokens": 4}
-    model = model_for(find(name.partition("/")[0]))
+    kind = find(name.partition("/")[0])
+    # A model that has learnt nothing writes until it is stopped.
+    for option, most in {"max_new_tokens": 4, "max_target_length": 16}.items():
+        if option in option_types(kind):
+            steps[option] = most
+    model = model_for(kind)
     result = hfrecipes.run(name, dataset=rows, output_dir=tmp_path / "run", model=model, **steps)
     splits = FORMS[name.partition("/")[2]][1]
     unscored = "-test" in splits or splits in (["train"], ["train", "validation"])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import statistics
 from collections import Counter
 
 import pandas as pd
 import pytest
 from conftest import opinions
+from processes import run_python
 
 import hfrecipes
 from hfrecipes.config import read_recipe_file
@@ -80,12 +82,9 @@ def test_rows_that_stand_twice_do_not_leak_into_the_fold():
         assert not {row["text"] for row in fold["test"]} & {row["text"] for row in fold["train"]}
 
 
+@pytest.mark.long
 def test_folds_are_the_same_in_every_process(tmp_path):
     """Hashes of texts differ from process to process, and folds must not depend on them."""
-    import os
-    import subprocess
-    import sys
-
     from hfrecipes.registry import find
 
     rows = {
@@ -106,17 +105,9 @@ for task, rows in json.load(open("rows.json")).items():
     data, _ = load_data(config, recipe)
     print(data.row_numbers["test"])
 """
-    made = {
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONHASHSEED": seed},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for seed in ("1", "2")
-    }
+    made = set()
+    for seed in ("1", "2"):
+        made.add(run_python("-c", code, env={**os.environ, "PYTHONHASHSEED": seed}, cwd=tmp_path).stdout)
     assert len(made) == 1
     assert made.pop().count("[") == 2
 

@@ -6,13 +6,12 @@ import json
 import logging
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import BAD, GOOD, opinions, plan_of
+from processes import TWO_PROCESSES, run_python
 from safetensors.torch import load_file
 
 import hfrecipes
@@ -423,6 +422,7 @@ def test_a_model_folder_without_weights_is_refused(quick, tmp_path, tiny_bert):
         hfrecipes.run("text-classification", **{**quick, "model": tmp_path / "empty", "dataset": ROWS})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["multi", "regression", "pair"])
 def test_the_other_kinds_of_problem_learn_and_reload(quick, tmp_path, kind):
     def row(place: int) -> dict:
@@ -464,7 +464,7 @@ for out, batch, steps in json.loads(parts):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("family", "options"),
     [("bert", {}), ("roberta", {"label_smoothing_factor": 0.1}), ("distilbert", {"class_weights": {"bad": 5.0}})],
@@ -500,11 +500,10 @@ def test_loss_and_gradient_are_right_under_accumulation_and_several_processes(fa
     tokenizer.save_pretrained(tmp_path / "model")
     (tmp_path / "rows.json").write_text(json.dumps(opinions(64)))
     (tmp_path / "loss.py").write_text(LOSS)
-    two = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    for launcher, parts in (([], [("whole", 16, 1), ("accumulated", 4, 4)]), (two, [("two processes", 8, 1)])):
-        words = [str(tmp_path / "loss.py"), str(tmp_path / "model"), str(tmp_path / "rows.json"), json.dumps(options)]
-        command = [sys.executable, *launcher, *words, json.dumps(parts)]
-        subprocess.run(command, check=True, capture_output=True, cwd=tmp_path, timeout=240)
+    parted = {(): [("whole", 16, 1), ("accumulated", 4, 4)], TWO_PROCESSES: [("two processes", 8, 1)]}
+    for launcher, parts in parted.items():
+        words = [tmp_path / "loss.py", tmp_path / "model", tmp_path / "rows.json", json.dumps(options)]
+        run_python(*launcher, *words, json.dumps(parts), cwd=tmp_path)
     found = {name: torch.load(tmp_path / f"{name}.pt") for name in ("whole", "accumulated", "two processes")}
     assert found["two processes"]["world"] == 2
     start = torch.cat(
@@ -516,11 +515,10 @@ def test_loss_and_gradient_are_right_under_accumulation_and_several_processes(fa
         assert torch.allclose(found[name]["weights"], found["whole"]["weights"], atol=1e-5), name
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_leave_one_run_with_its_rows_in_order(tiny_bert, tmp_path):
     for split, rows in ROWS.items():
         (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    words = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "hfrecipes", "run"]
     settings = [
         f"model={tiny_bert}",
         f"dataset={tmp_path}",
@@ -529,9 +527,8 @@ def test_two_processes_leave_one_run_with_its_rows_in_order(tiny_bert, tmp_path)
         "lora=true",
         "bf16=false",
     ]
-    words += ["text-classification", *settings, "per_device_train_batch_size=4"]
-    made = subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=tmp_path, timeout=240)
-    assert made.returncode == 0, made.stderr[-2000:]
+    words = ["-m", "hfrecipes", "run", "text-classification", *settings, "per_device_train_batch_size=4"]
+    made = run_python(*TWO_PROCESSES, *words, cwd=tmp_path)
     assert made.stderr.count("labels: one label per text") == 1, "one process speaks"
     lines = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
     test = [line for line in lines if line["split"] == "test"]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from page_task import FILE, NAME, PAGE, USE, blocks, write_rows, write_task
+from processes import run_python
 
 import hfrecipes
 from hfrecipes import registry
@@ -129,13 +130,10 @@ def test_to_add_a_task_add_a_file(tmp_path):
     assert "tests/test_house.py" in files
     # By the name of the task, of the file, or of tests on tables and lists.
     chosen = "ordinal or test_house or table or index or list or found or check"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not long", "-k", chosen, *files]
+    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not long", "-k", chosen, *files]
     env = {**os.environ, "PYTHONPATH": str(copy), "PYTEST_ADDOPTS": ""}
-    made = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, check=False)
-    assert made.returncode == 0, made.stdout[-4000:]
-    collected = subprocess.run(
-        [*command, "--collect-only"], cwd=copy, env=env, capture_output=True, text=True, check=True
-    )
+    run_python(*words, cwd=copy, env=env, seconds=3000)
+    collected = run_python(*words, "--collect-only", cwd=copy, env=env)
     for name in ("test_a_task_keeps_the_rules", "test_every_task_is_cached", "test_the_table_in_the_docs"):
         assert name in collected.stdout
     assert "[ordinal-rating-a_run_reloads]" in collected.stdout

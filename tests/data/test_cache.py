@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import datasets
 import pytest
 from conftest import make_tokenizer
+from processes import run_python
 
 from hfrecipes.data import cache
 from hfrecipes.data.features import encode
@@ -185,7 +185,7 @@ def test_every_task_is_cached_and_its_use_changes_no_key(rows, task, model_for):
     assert key_of(rows, recipe) == first
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_another_process_reads_what_was_encoded(tmp_path, tiny_bert):
     lines = [json.dumps({"text": f"a{number}", "label": "xy"[number % 2]}) for number in range(40)]
     (tmp_path / "train.jsonl").write_text("\n".join(lines))
@@ -193,7 +193,7 @@ def test_another_process_reads_what_was_encoded(tmp_path, tiny_bert):
     written = []
     for seed in ("1", "2"):
         env = {**os.environ, "PYTHONHASHSEED": seed, "HF_DATASETS_CACHE": str(tmp_path / "cache")}
-        subprocess.run([sys.executable, "-c", code, tiny_bert], env=env, check=True, capture_output=True)
+        run_python("-c", code, tiny_bert, env=env)
         files = (tmp_path / "cache").rglob("cache-*.arrow")
         written.append({file: file.stat().st_mtime_ns for file in files})
     assert len(written[0]) >= 2, "train and validation"

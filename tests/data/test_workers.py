@@ -54,7 +54,7 @@ def test_labels_are_shifted_as_the_model_with_all_its_weights_does(family):
     assert torch.equal(shifted, model.prepare_decoder_input_ids_from_labels(labels=labels))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("start", ["spawn", "forkserver"])
 def test_workers_that_start_anew_make_the_same_batches(start, tiny_bert, tmp_path):
     # The collator is a method of this task; another module has the name of its file.

@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 from hubprocess import HubProcess, free_port
 
-LIBRARIES = ["huggingface_hub", "datasets", "transformers", "peft", "evaluate", "hfrecipes"]
+# The package itself is not one of them: it reads no address, and imports these inside functions.
+LIBRARIES = ["huggingface_hub", "datasets", "transformers", "peft", "evaluate"]
 if early := [name for name in LIBRARIES if name in sys.modules]:
     raise RuntimeError(
         f"{', '.join(early)} imported before HF_ENDPOINT was set; run `python -m pytest tests/hub` alone"

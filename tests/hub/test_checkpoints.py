@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import HfApi
+from processes import run_python
 from rows import opinions
 from safetensors.torch import load_file
 
@@ -29,7 +30,7 @@ def name(hub) -> str:
     return f"{hub.owner}/{uuid.uuid4().hex}"
 
 
-def command_of(tiny_bert: str, folder: Path, name: str | None, **more: str) -> list[str]:
+def words_of(tiny_bert: str, folder: Path, name: str | None, **more: str) -> list[str]:
     """A run of a few seconds whose best epoch need not be the last one."""
     (folder / "rows").mkdir(parents=True)
     for split, rows in {"train": opinions(120), "validation": opinions(40, 1)}.items():
@@ -45,7 +46,7 @@ def command_of(tiny_bert: str, folder: Path, name: str | None, **more: str) -> l
         **({"hub.repo_id": name, "hub.every": "save"} if name else {}),
         **more,
     }
-    return [sys.executable, "-m", "hfrecipes", "run", "text-classification", *(f"{k}={v}" for k, v in settings.items())]
+    return ["-m", "hfrecipes", "run", "text-classification", *(f"{k}={v}" for k, v in settings.items())]
 
 
 def weights(folder: Path) -> torch.Tensor:
@@ -53,13 +54,14 @@ def weights(folder: Path) -> torch.Tensor:
     return torch.cat([tensor.flatten() for tensor in tensors.values()])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("lora", ["false", "true"], ids=["full", "lora"])
 def test_another_machine_continues_to_the_same_weights(hub, name, tiny_bert, tmp_path, lora):
     whole, first, second = tmp_path / "whole", tmp_path / "first", tmp_path / "second"
     more = {"lora": lora, "learning_rate": "3e-3" if lora == "false" else "1e-2"}
-    subprocess.run(command_of(tiny_bert, whole, None, **more), check=True, capture_output=True, cwd=ROOT)
-    process = subprocess.Popen(command_of(tiny_bert, first, name, **more), stderr=subprocess.PIPE, cwd=ROOT, text=True)
+    run_python(*words_of(tiny_bert, whole, None, **more), cwd=ROOT)
+    command = [sys.executable, *words_of(tiny_bert, first, name, **more)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=ROOT, text=True)
     until = time.monotonic() + 90
     # Killed as soon as a checkpoint has arrived, so that there is something to continue from.
     while not [call for call in hub.log("/commit/hfrecipes-checkpoints") if call["status"] == 200]:
@@ -74,8 +76,7 @@ def test_another_machine_continues_to_the_same_weights(hub, name, tiny_bert, tmp
     assert any(file.endswith("optimizer.pt") for file in files)
     assert not [file for file in files if file.endswith("training_args.bin")]
     assert api.list_repo_files(name) == [".gitattributes"], "none of it on the main branch"
-    made = subprocess.run(command_of(tiny_bert, second, name, **more), capture_output=True, cwd=ROOT, text=True)
-    assert made.returncode == 0, made.stderr[-2000:]
+    made = run_python(*words_of(tiny_bert, second, name, **more), cwd=ROOT)
     assert "hub: downloaded checkpoint-" in made.stderr
     assert "resuming from" in made.stderr
     assert torch.equal(weights(whole), weights(second))

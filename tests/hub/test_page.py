@@ -12,7 +12,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "hub.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
 def test_the_page_runs_from_top_to_bottom(hub, checkout, capsys):  # noqa: F811
     steps = re.findall(r"```(bash|python)\n(.*?)```", PAGE, re.DOTALL)
     assert len(steps) >= 4

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import uuid
 from pathlib import Path
 
 import pytest
 from hubcards import front_matter, validate
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+from processes import run_python
 from rows import close, opinions
 
 from hfrecipes.recipe import input_columns
@@ -294,7 +293,7 @@ def inputs_of(kind, row: dict) -> dict:
     return {column: row[column] for column in input_columns(kind) if column in row}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_task_is_loaded_by_id_in_a_fresh_process_and_its_card_is_valid(hub, model_for, tmp_path):
     import hfrecipes
     from hfrecipes.registry import find, tasks
@@ -328,10 +327,7 @@ def test_every_task_is_loaded_by_id_in_a_fresh_process_and_its_card_is_valid(hub
     # One process for all tasks: only the imports must be fresh.
     code = "import json, sys, hfrecipes\n"
     code += "print(json.dumps([hfrecipes.load(name).predict(rows) for name, rows, _ in json.load(sys.stdin)]))"
-    made = subprocess.run(
-        [sys.executable, "-c", code], input=json.dumps(asked), capture_output=True, text=True, cwd=ROOT
-    )
-    assert made.returncode == 0, made.stderr[-2000:]
+    made = run_python("-c", code, given=json.dumps(asked), cwd=ROOT)
     for (name, _, expected), predictions in zip(asked, json.loads(made.stdout.splitlines()[-1]), strict=True):
         assert close(expected, predictions, 1e-3), name
 

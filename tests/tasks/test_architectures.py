@@ -4,8 +4,6 @@ what the trained model predicted. The table in docs/adapters.md is this one."""
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +20,7 @@ from architectures import (
     tokenizer_for,
 )
 from conftest import close
+from processes import run_python
 from shipped import SHIPPED
 
 import hfrecipes
@@ -44,9 +43,7 @@ def test_what_is_loaded_in_a_fresh_process_predicts_what_was_trained(names, tmp_
     code = "import json, sys; from hfrecipes import load\n"
     code += "print(json.dumps([load(path).predict(rows) for path, rows in json.load(sys.stdin)]))"
     asked = json.dumps([(str(one["path"]), one["rows"]) for one in runs])
-    command = [sys.executable, "-c", code]
-    made = subprocess.run(command, input=asked, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert made.returncode == 0, made.stderr[-2000:]
+    made = run_python("-c", code, given=asked, cwd=ROOT)
     for one, found in zip(runs, json.loads(made.stdout.splitlines()[-1]), strict=True):
         assert close(one["predictions"], found, 1e-3), one["path"]
 

@@ -444,14 +444,14 @@ def exact(result: hfrecipes.Result) -> float:
     return sum(right) / len(right)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_small_model_learns_to_answer_and_to_stop(toy):
     assert exact(toy) > 0.8
     assert toy.metrics["test"]["at_limit"] == 0
     assert toy.metrics["test"]["rougeL"] > 90 > 50 > toy.scores["test"]["rougeL"].baseline
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_adapter_learns_another_answer_and_is_the_same_after_reload(toy, tmp_path):
     lora = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
     other = trained(tmp_path, "lora", sorted, str(toy.path), lora=lora, learning_rate=1e-2, num_train_epochs=3)
@@ -460,7 +460,7 @@ def test_an_adapter_learns_another_answer_and_is_the_same_after_reload(toy, tmp_
     assert hfrecipes.load(other.path).predict(rows) == other.predict(rows)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_replies_are_those_of_the_pipeline_on_the_saved_folder(toy):
     from transformers import pipeline
 
@@ -470,7 +470,7 @@ def test_replies_are_those_of_the_pipeline_on_the_saved_folder(toy):
         assert toy.predict({"messages": asked})["generated_text"] == chat(asked)[0]["generated_text"][-1]["content"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_text_a_dialogue_and_one_with_its_reply_are_all_answered(toy):
     alone = toy.predict("cat dog")
     assert alone["generated_text"] == "dog cat"
@@ -480,7 +480,7 @@ def test_a_text_a_dialogue_and_one_with_its_reply_are_all_answered(toy):
     assert answered["tokens"] > alone.get("tokens", 0) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_terminal_answers_line_by_line(toy):
     made = CliRunner().invoke(main, ["chat", str(toy.path)], input="cat dog\n owl yak \n\nbee fox\n")
     assert made.exit_code == 0
@@ -496,7 +496,7 @@ def test_the_terminal_refuses_a_model_for_another_task(tiny_bert, quick, tmp_pat
     assert "is a model for text-classification, not for chat" in made.output
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_scores_of_replies_are_those_of_the_scorers(toy):
     from rouge_score.rouge_scorer import RougeScorer
     from sacrebleu.metrics import CHRF
@@ -514,7 +514,7 @@ def test_scores_of_replies_are_those_of_the_scorers(toy):
     assert toy.metrics["validation"]["chrf"] == pytest.approx(CHRF().corpus_score(texts, [wanted]).score)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_loss_is_that_of_the_model_on_the_tokens_of_replies(toy):
     from transformers import AutoModelForCausalLM
 
@@ -541,7 +541,7 @@ def test_a_score_of_written_replies_cannot_pick_the_checkpoint():
 # --- what broke once -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     "template", ["thoughts", "opened thought", "asked with a blank", "text at the end", "no header"]
 )

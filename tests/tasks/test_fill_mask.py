@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import datasets
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import GOOD, THINGS, make_tokenizer, opinions
+from processes import TWO_PROCESSES, run_python
 
 import hfrecipes
 from hfrecipes.errors import ConfigError, ModelError
@@ -223,7 +222,7 @@ def test_another_task_starts_from_the_adapted_model(adapted, tmp_path):
     assert set(result.metrics) == {"train", "validation", "test"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_fill_rows_with_gaps_of_different_numbers(tiny_bert, tmp_path):
     """Each process has a batch of its own, and what they give is gathered in one shape."""
     texts = ["the film was [MASK]", "the [MASK] book [MASK] was [MASK]", "the meal was great", "[MASK] [MASK] lamp"]
@@ -232,11 +231,10 @@ def test_two_processes_fill_rows_with_gaps_of_different_numbers(tiny_bert, tmp_p
     settings = [f"model={tiny_bert}", f"dataset={tmp_path}", "bf16=false", "max_steps=1", "max_length=32"]
     sizes = ["per_device_train_batch_size=4", "per_device_eval_batch_size=1"]
     filled = {}
-    for launcher in ([], ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]):
+    for launcher in ((), TWO_PROCESSES):
         folder = tmp_path / f"run-{len(filled)}"
         words = [*launcher, "-m", "hfrecipes", "run", "fill-mask", *settings, *sizes, f"output_dir={folder}"]
-        made = subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=tmp_path, timeout=240)
-        assert made.returncode == 0, made.stderr[-2000:]
+        run_python(*words, cwd=tmp_path)
         lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
         filled[folder] = [len(line["prediction"]["fills"]) for line in lines if line["split"] == "test"]
     assert list(filled.values()) == [[1, 3, 0, 2]] * 2

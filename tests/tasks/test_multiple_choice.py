@@ -11,8 +11,8 @@ import pytest
 import sklearn.metrics
 import torch
 from conftest import BAD, GOOD, THINGS, make_tokenizer
-from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_cases import random_cases
 
 import hfrecipes
 from hfrecipes.config import RunConfig
@@ -196,8 +196,7 @@ def test_a_gap_between_chinese_letters_is_filled():
     assert choice_texts(recipe, None, "他今天___了。", "走").second == "他今天走了。"
 
 
-@given(st.data())
-@settings(max_examples=1000, deadline=None)
+@random_cases(1000, st.data())
 def test_accuracy_is_that_of_scikit_learn(data):
     reference = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=30))
     predicted = data.draw(st.lists(st.integers(0, 3), min_size=len(reference), max_size=len(reference)))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_cases import random_cases
 from test_question_answering import reference_scores
 
 import hfrecipes
@@ -40,8 +41,7 @@ def scored(recipe, predictions: list[dict], references: list) -> dict[str, float
 # --- scores ----------------------------------------------------------------------------------------------------------
 
 
-@given(LINE, REFERENCES)
-@PAIRS
+@random_cases(500, LINE, REFERENCES)
 def test_rouge_is_that_of_rouge_score(text, references):
     from rouge_score.rouge_scorer import RougeScorer
 
@@ -51,8 +51,7 @@ def test_rouge_is_that_of_rouge_score(text, references):
         assert ours[name][0] == pytest.approx(100 * score.fmeasure, abs=1e-6)
 
 
-@given(st.lists(st.tuples(LINE, REFERENCES), min_size=1, max_size=6))
-@PAIRS
+@random_cases(500, st.lists(st.tuples(LINE, REFERENCES), min_size=1, max_size=6))
 def test_bleu_and_chrf_are_those_of_sacrebleu(rows):
     import sacrebleu
 

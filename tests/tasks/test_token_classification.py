@@ -13,6 +13,7 @@ import seqeval.metrics
 from conftest import make_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_cases import random_cases
 from seqeval.scheme import IOB1, IOB2, IOBES
 
 import hfrecipes
@@ -462,20 +463,17 @@ def agrees_with_seqeval(scheme: str, tags: list[str], strict_scheme, rows) -> No
     assert found["accuracy"] == pytest.approx(seqeval.metrics.accuracy_score(reference, predicted))
 
 
-@given(pairs_of(BIO))
-@CASES
+@random_cases(300, pairs_of(BIO))
 def test_scores_are_those_of_seqeval(rows):
     agrees_with_seqeval("BIO", BIO, IOB2, rows)
 
 
-@given(pairs_of(BIO))
-@CASES
+@random_cases(300, pairs_of(BIO))
 def test_scores_are_those_of_seqeval_in_iob1(rows):
     agrees_with_seqeval("IOB1", BIO, IOB1, rows)
 
 
-@given(pairs_of(BIOES))
-@CASES
+@random_cases(300, pairs_of(BIOES))
 def test_scores_are_those_of_seqeval_in_bioes(rows):
     agrees_with_seqeval("BIOES", BIOES, IOBES, rows)
 
@@ -498,8 +496,7 @@ def conlleval_chunks(tags: list[str]) -> set[tuple[str, int, int]]:
     return found
 
 
-@given(pairs_of(BIO))
-@CASES
+@random_cases(300, pairs_of(BIO))
 def test_counts_are_those_of_conlleval(rows):
     reference, predicted = split_pairs(rows)
     found = score(studied([BIO]), [{"tags": one} for one in predicted], reference)
@@ -513,8 +510,7 @@ def test_counts_are_those_of_conlleval(rows):
     assert found["precision"] == pytest.approx(hit / said if said else 0)
 
 
-@given(pairs_of(["NOUN", "VERB", "O"]))
-@CASES
+@random_cases(300, pairs_of(["NOUN", "VERB", "O"]))
 def test_scores_of_bare_tags_are_those_of_scikit_learn(rows):
     import sklearn.metrics
 

@@ -346,7 +346,7 @@ def test_weights_count_only_the_rows_that_are_trained_on(tmp_path):
     assert sum(recipe.label_counts.values()) == len(data.splits["train"]) < 24
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_weights_find_the_rare_label(quick, tmp_path):
     """One row in twenty is bad: without weights hardly any is found; weights and logit adjustment each find more."""
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from processes import TWO_PROCESSES, run_python
 
 import hfrecipes
 from hfrecipes.recipe import input_columns, option_types, reference_columns
@@ -90,16 +89,14 @@ def test_eight_rows_are_eight_times_one(task, model_for, tmp_path):
     assert torch.allclose(weights["whole"], weights["one by one"], atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_eight_rows_are_those_of_two_processes(model_for, tmp_path):
     settings = {}
     for task in TASKS:
         settings[task] = settings_of(task, model_for(find(task)), tmp_path / task, per_device_train_batch_size=4)
     (tmp_path / "script.py").write_text(SCRIPT)
     (tmp_path / "settings.json").write_text(json.dumps(settings))
-    words = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "script.py"]
-    made = subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=tmp_path, timeout=400)
-    assert made.returncode == 0, made.stderr[-3000:]
+    run_python(*TWO_PROCESSES, "script.py", cwd=tmp_path)
     for task, about in settings.items():
         whole = trained(task, {**about, "output_dir": str(tmp_path / "whole" / task), "per_device_train_batch_size": 8})
         assert torch.allclose(whole, torch.load(tmp_path / f"{task}.pt"), atol=1e-5), task
