@@ -20,8 +20,8 @@ from .yaml12 import format_value
 
 RECIPE, RUN, METRICS, PREDICTIONS = "recipe.yaml", "run.json", "metrics.json", "predictions.jsonl"
 CARD = "README.md"
-BASELINE = "baseline.json"  # what the baseline knows of the training rows
-TRAINED_ON = "trained_on.npy"  # a number for the input of each training row; it stays on this machine
+# What the baseline knows of the training rows, and a hash of the input of each; neither is ever pushed.
+BASELINE, TRAINED_ON = "baseline.json", "trained_on.npy"
 NOTES = "notes"  # key in metrics.json beside the splits: split -> what to know about its scores
 _CHECKPOINT = "checkpoint-"
 # Keywords of TrainingArguments that do not change the trained model, so a run may be resumed with other values.

@@ -170,7 +170,8 @@ def _fill_stage(path: Path, stage: Path, config: RunConfig, settings: PushSettin
         # Alone, the adapter is at the top, where PEFT looks for it.
         target = stage if what == "adapter" else stage / ADAPTER
         _add_adapter(path / ADAPTER, target, info.tokenizer, shared)
-    link_files([path / run_folder.METRICS, path / run_folder.BASELINE], stage)
+    # The baseline may hold words of the training rows, so it stays here.
+    link_files([path / run_folder.METRICS], stage)
     recipe = find(config.task)(**config.options)
     metadata = front_matter(recipe, info.origin, adapter=config.adapter, push=replace(settings, model=what))
     card = card_for_hub(path / run_folder.CARD, name, what, metadata)
