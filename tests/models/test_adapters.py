@@ -38,7 +38,7 @@ def test_what_was_saved_is_loaded_and_compared(adapted):
     """Both ways to load it are looked at, and one that predicts otherwise ends the run."""
     recipe, config = adapted.predictor.recipe, adapted.predictor.config
     base = json.loads((adapted.path / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"]
-    config = hfrecipes.RunConfig(**{**vars(config), "model": base})
+    config = replace(config, model=base)
     batch = dict(recipe.tokenizer(["the film was great"], return_tensors="pt"))
     expected = adapters.logits(hfrecipes.load(adapted.path).trainer.model, batch)
     adapters.check_saved(expected, batch, config, recipe, adapted.path)

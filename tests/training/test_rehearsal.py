@@ -47,7 +47,7 @@ def fail(*given, **keywords):
         (directory, "save"),
         (runner, "write_card"),
         (run_folder, "write_predictions"),
-        (run_folder, "finish"),
+        (run_folder, "mark_complete"),
         (scoring, "gap"),
         (predictor, "load"),
     ],
