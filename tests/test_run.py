@@ -326,7 +326,7 @@ def test_a_model_of_pairs_wants_both_texts_and_one_of_single_texts_only_one(done
     )
     assert len(result.predict(pairs[:3])) == 3
     for rows in ("one text", [{"premise": "one text"}]):
-        with pytest.raises(hfrecipes.errors.DataError, match="reads text and text_pair"):
+        with pytest.raises(hfrecipes.errors.DataError, match="this model needs text and text_pair"):
             result.predict(rows)
     with pytest.raises(hfrecipes.errors.DataError, match="this model needs text; found"):
         done.predict(pairs[:3])
