@@ -33,6 +33,7 @@ def check_tags(rows: Dataset, labels: list[str], scheme: str) -> Iterator[Findin
     """
     if len(labels) < 2:
         yield Finding("error", f"only one tag, {', '.join(labels) or 'none'}: expected two or more")
+    # A file of one token per line, read as a table, has a row for each token.
     if len(rows) > 1 and {len(tokens or ()) for tokens in rows["tokens"]} == {1}:
         sentence = "every row has one token: expected a sentence per row, or blank lines between sentences"
         yield Finding("error", sentence)
