@@ -130,7 +130,7 @@ def test_to_add_a_task_add_a_file(tmp_path):
     assert "tests/test_house.py" in files
     # By the name of the task, of the file, or of tests on tables and lists.
     chosen = "ordinal or test_house or table or index or list or found or check"
-    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not long", "-k", chosen, *files]
+    words = ["-m", "pytest", "-p", "no:cacheprovider", "-m", "not long", "-k", chosen, *files]
     env = {**os.environ, "PYTHONPATH": str(copy), "PYTEST_ADDOPTS": ""}
     run_python(*words, cwd=copy, env=env, seconds=3000)
     collected = run_python(*words, "--collect-only", cwd=copy, env=env)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +54,23 @@ def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validat
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if arguments.world_size != processes:
         raise ConfigError(f"{processes} processes were started and {arguments.world_size} joined: start with torchrun")
+    if processes > 1:
+        _leave_group_at_exit()
     return arguments
+
+
+@cache
+def _leave_group_at_exit() -> None:
+    """Have this process leave its group when Python ends.
+
+    Threads of gloo that are still running then have aborted processes whose work was done. Other backends may wait for
+    the other processes when a process leaves, for ever where one of them failed.
+    """
+    import torch
+    from accelerate import PartialState
+
+    if torch.distributed.get_backend() == "gloo":
+        atexit.register(PartialState().destroy_process_group)
 
 
 def _refuse(config: RunConfig, recipe: Recipe) -> None:
