@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from .. import _upstream
@@ -16,19 +15,11 @@ from .heads import compute_logits, scale_of
 if TYPE_CHECKING:
     import torch
     from datasets import Dataset
-    from transformers import PreTrainedModel, Trainer
+    from transformers import PreTrainedModel
 
 
 Collate = Callable[[list[Row]], Any]
 OTHER_SIDE = {"left": "right", "right": "left"}
-
-
-def precision_of(trainer: Trainer) -> AbstractContextManager[Any]:
-    """Context to try a model in: float32, or half precision for flash attention, which accepts nothing else."""
-    if _upstream.uses_flash_attention(trainer.model):
-        context: AbstractContextManager[Any] = trainer.accelerator.autocast()
-        return context
-    return nullcontext()
 
 
 def choose_collator(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -157,16 +156,6 @@ def preprocess_logits(logits: Any, labels: Any) -> Any:
     """Summed loss, number of tokens and number of correct ones of each row, (rows, 3), as `_tokens.sums` gives them."""
     logits = logits[0] if isinstance(logits, tuple) else logits
     return token_sums(_shifted(logits, labels), labels[:, 1:])
-
-
-def illustrate(recipe: Recipe, features: Row) -> str:
-    """Encoded row as text, with the tokens to train on between ⟦ and ⟧."""
-    tokens = zip(features["input_ids"], features["labels"], strict=True)
-    parts = []
-    for is_learnt, run in itertools.groupby(tokens, key=lambda token: token[1] >= 0):
-        text = recipe.tokenizer.decode([token for token, _ in run], clean_up_tokenization_spaces=False)
-        parts.append(f"⟦{text}⟧" if is_learnt else text)
-    return "".join(parts)
 
 
 # --- generation --------------------------------------------------------------------------------------------------

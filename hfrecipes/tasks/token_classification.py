@@ -114,14 +114,7 @@ print(tag("{text}"))
     @property
     def metrics(self) -> Mapping[str, Metric]:
         """F1 of whole entities, or accuracy of tags that stand alone; `_strict` where tags must follow the scheme."""
-        if self.scheme == "none":
-            return {
-                "accuracy": HIGHER,
-                "f1_macro": HIGHER,
-                **dict.fromkeys(("f1", "precision", "recall"), detail(HIGHER)),
-            }
-        others = ("f1_macro", "precision_strict", "recall_strict", "f1_strict", "accuracy")
-        return {"f1": HIGHER, "precision": HIGHER, "recall": HIGHER, **dict.fromkeys(others, detail(HIGHER))}
+        return TAG_METRICS if self.scheme == "none" else ENTITY_METRICS
 
     # --- rows ----------------------------------------------------------------------------------------------------
 

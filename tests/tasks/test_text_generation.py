@@ -18,6 +18,7 @@ import hfrecipes
 from hfrecipes.errors import ConfigError, ModelError
 from hfrecipes.evaluation.generation import add_texts
 from hfrecipes.evaluation.inference import predict_rows
+from hfrecipes.models import precision
 from hfrecipes.recipe import file_formats
 from hfrecipes.tasks._blocks import pack
 from hfrecipes.tasks.text_generation import TextGeneration
@@ -161,7 +162,7 @@ def test_a_model_is_checked_in_float32_unless_its_attention_takes_half_precision
     trainer = hfrecipes.build("text-generation", model=model, across_documents=False, **about)
     assert set(seen) == {False}
     trainer.model.config._attn_implementation = "flash_attention_2"
-    with hfrecipes.models.padding.precision_of(trainer):
+    with precision.for_checks(trainer.model, "bf16"):
         assert torch.is_autocast_enabled("cpu")
 
 
