@@ -12,7 +12,7 @@ import numpy as np
 from ...errors import DataError
 from ...metrics._squad import CJK
 from ...recipe import Batch, Row
-from .cells import parse_list, whole_number
+from .cells import first_column, parse_list, whole_number
 
 NEAR = 20  # characters by which answer_start may be wrong and still tells which of several occurrences is meant
 TEXT_COLUMNS, START_COLUMNS = (
@@ -306,17 +306,9 @@ def column_normalizer(columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | 
         return partial(from_articles, paragraphs=names["paragraphs"])
     if "qas" in names:
         return partial(from_paragraphs, qas=names["qas"])
-    answers = _first_column(names, ("answers", *TEXT_COLUMNS))
+    answers = first_column(names, ("answers", *TEXT_COLUMNS))
     impossible = names.get("is_impossible")
     if answers is None or (are_lists(columns[answers]) and impossible is None):
         return None
-    start = _first_column(names, START_COLUMNS)
+    start = first_column(names, START_COLUMNS)
     return partial(from_flat, answers=answers, start=start, impossible=impossible)
-
-
-def _first_column(columns: Mapping[str, str], names: Iterable[str]) -> str | None:
-    """The column with the first of the names that there is."""
-    for name in names:
-        if name in columns:
-            return columns[name]
-    return None

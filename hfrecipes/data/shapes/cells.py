@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...errors import DataError
@@ -34,6 +35,27 @@ def parse_list(text: str) -> Any:
         if isinstance(value, list | dict) and not (read is ast.literal_eval and _NO_COMMA.search(text)):
             return value
     raise DataError(f"a cell holds {text[:60]!r}, which is not a list: save the rows as jsonl or parquet")
+
+
+def first_column(by_name: Mapping[str, str], names: Iterable[str]) -> str | None:
+    """The column of the data with the first of these names that it has.
+
+    Args:
+        by_name: Columns by their names in lower case.
+        names: Names to look for.
+    """
+    for name in names:
+        if name.lower() in by_name:
+            return by_name[name.lower()]
+    return None
+
+
+def first_value(cell: Mapping[str, Any], names: Iterable[str], default: Any = None) -> Any:
+    """The first value under one of the names that is not None."""
+    for name in names:
+        if cell.get(name) is not None:
+            return cell[name]
+    return default
 
 
 def whole_number(cell: Any) -> int | None:

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any, Literal
 
 from ...errors import DataError
-from ...recipe import Batch, Row
-from .cells import parse_list, whole_number
+from ...recipe import Batch
+from .cells import first_column, first_value, parse_list, whole_number
 
 LETTERS = "ABCDEFGHIJ"
 Form = Literal["from_0", "from_1", "letter", "text"]
@@ -88,7 +88,7 @@ def column_normalizer(
     question = columns.get(by_name.get("question", ""))
     if isinstance(question, dict) and {"stem", "choices"} <= set(question):
         return from_stem
-    choice_column, label_column = _first_column(by_name, choices), _first_column(by_name, labels)
+    choice_column, label_column = first_column(by_name, choices), first_column(by_name, labels)
     if choice_column is not None:
         item_type = getattr(getattr(columns[choice_column], "feature", None), "dtype", None)
         if item_type in ("string", "large_string"):
@@ -96,14 +96,6 @@ def column_normalizer(
         return partial(from_choices, choices=choice_column, label=label_column)
     numbered = _numbered_columns(by_name)
     return partial(from_columns, choices=numbered) if len(numbered) > 1 else None
-
-
-def _first_column(by_name: Mapping[str, str], names: Sequence[str]) -> str | None:
-    """The first of these columns that the data has."""
-    for name in names:
-        if name.lower() in by_name:
-            return by_name[name.lower()]
-    return None
 
 
 def _numbered_columns(by_name: Mapping[str, str]) -> list[str]:
@@ -167,7 +159,7 @@ def _names_and_texts(cell: Any) -> tuple[list[str], list[str | None] | None]:
 def _name_and_text(choice: Any) -> tuple[str, Any]:
     if not isinstance(choice, dict):
         return "", choice
-    return str(_first(choice, _NAMES) or ""), _first(choice, _TEXTS)
+    return str(first_value(choice, _NAMES) or ""), first_value(choice, _TEXTS)
 
 
 def _spelled_choices(text: str) -> Any:
@@ -213,14 +205,6 @@ def _without_empty_end(texts: list[str | None]) -> list[str | None]:
     while end and not (texts[end - 1] or "").strip():
         end -= 1
     return texts[:end]
-
-
-def _first(cell: Row, names: Sequence[str]) -> Any:
-    """The first value under one of the names that is not None."""
-    for name in names:
-        if cell.get(name) is not None:
-            return cell[name]
-    return None
 
 
 def from_stem(batch: Batch) -> Batch:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
 from ...errors import DataError
 from ...recipe import Batch, Row
-from .cells import join_request, parse_list
+from .cells import first_column, first_value, join_request, parse_list
 
 Messages = list[Row]
 # The role of each name that data uses, as chat templates know it.
@@ -55,10 +55,10 @@ def column_normalizer(columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | 
         raise DataError(
             'each row holds one turn, expected a dialogue per row: {"messages": [{"role": …, "content": …}, …]}'
         )
-    turns = _first_column(by_name, ("messages", *TURN_COLUMNS))
+    turns = first_column(by_name, ("messages", *TURN_COLUMNS))
     if turns is not None:
         return partial(_from_turns, turns=turns, system=by_name.get("system"))
-    asked = _first_column(by_name, ("prompt", *REQUEST_COLUMNS))
+    asked = first_column(by_name, ("prompt", *REQUEST_COLUMNS))
     if asked is None:
         return None
     # Alpaca's `input` is the text that the instruction is about; without an instruction it is the request itself.
@@ -66,19 +66,11 @@ def column_normalizer(columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | 
     return partial(
         _from_pairs,
         asked=asked,
-        reply=_first_column(by_name, ("completion", *REPLY_COLUMNS)),
-        more=_first_column(others, ("input", "context")),
+        reply=first_column(by_name, ("completion", *REPLY_COLUMNS)),
+        more=first_column(others, ("input", "context")),
         system=by_name.get("system"),
         history=by_name.get("history"),
     )
-
-
-def _first_column(by_name: Mapping[str, str], names: Iterable[str]) -> str | None:
-    """The first of these columns that the data has."""
-    for name in names:
-        if name in by_name:
-            return by_name[name]
-    return None
 
 
 def _from_turns(batch: Batch, turns: str, system: str | None) -> Batch:
@@ -175,19 +167,11 @@ def _message(turn: Any) -> Row:
     """Role and content of a turn; the role is `NOBODY` if it is unknown."""
     if not isinstance(turn, Mapping):
         return {"role": NOBODY, "content": str(turn)}
-    role, content = _first_value(turn, _ROLE, NOBODY), _first_value(turn, _CONTENT)
+    role, content = first_value(turn, _ROLE, NOBODY), first_value(turn, _CONTENT)
     if isinstance(content, list):
         content = _joined(content)
     known_role = ROLES.get(str(role).strip().lower(), str(role))
     return {"role": known_role, "content": None if content is None else str(content)}
-
-
-def _first_value(turn: Mapping[str, Any], names: Iterable[str], default: Any = None) -> Any:
-    """The first value under one of the names that is not None."""
-    for name in names:
-        if turn.get(name) is not None:
-            return turn[name]
-    return default
 
 
 def _joined(parts: list[Any]) -> str | None:
