@@ -222,16 +222,17 @@ def _parts(
 
 def _groups(rows: Dataset, recipe: Recipe) -> list[int] | None:
     """Number of the group of each row, None where rows share nothing: a column of the user's, or of the task."""
-    names = [GROUP, *(name for name, column in recipe.columns.items() if column.grouped)]
-    for name in names:
-        if name in rows.column_names:
-            return group_indices(rows[name][:])
-    return None
+    if GROUP in rows.column_names:
+        return group_indices(rows[GROUP][:])
+    return task_groups(rows, recipe)
 
 
 def task_groups(rows: Dataset, recipe: Recipe) -> list[int] | None:
     """Number of what each row shares with others by the facts of the task, such as a text; None where rows do not."""
-    return _groups(rows.remove_columns([name for name in (GROUP,) if name in rows.column_names]), recipe)
+    for name, column in recipe.columns.items():
+        if column.grouped and name in rows.column_names:
+            return group_indices(rows[name][:])
+    return None
 
 
 def _strata(rows: Dataset, recipe: Recipe) -> list[Any] | None:
