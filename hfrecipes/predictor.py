@@ -18,7 +18,7 @@ from .errors import ConfigError, DataError, ModelError, NotFoundError, OutputErr
 from .evaluation import generation, inference
 from .evaluation.evaluate import Predicted, score_split
 from .evaluation.holder import trainer_for_prediction
-from .evaluation.inference import Inference, InferenceSettings
+from .evaluation.inference import Inference
 from .evaluation.scoring import Scores
 from .hub.client import reason
 from .hub.names import hub_id_or_none, model_path
@@ -26,7 +26,7 @@ from .log import log
 from .models import adapters
 from .models.binding import bind_trained_tokenizer, trained_model
 from .models.directory import ADAPTER, is_adapter, save
-from .recipe import Finding, Recipe, arguments_name, file_formats, input_columns, option_types, text_column
+from .recipe import Finding, Recipe, Row, arguments_name, file_formats, input_columns, option_types, text_column
 from .registry import find, tasks
 from .run_folder import RunInfo
 from .settings import ModelSettings
@@ -108,8 +108,7 @@ class Predictor:
         if isinstance(rows, list) and not rows:
             return []
         prepared = self._prepared(self._as_rows(rows))
-        predictions = inference.predict_rows(self._inference(), prepared)
-        return generation.add_texts(self._inference(), prepared, predictions, scored=False)
+        return self._predictions(prepared, scored=False)
 
     def stream(self, row: Mapping[str, Any], show: Callable[[str], None]) -> str:
         """The text that the model generates for one row, shown piece by piece.
@@ -138,9 +137,14 @@ class Predictor:
         inputs = input_columns(self.recipe)
         return [name for name in inputs if name in self.config.columns] or inputs
 
+    def _predictions(self, rows: Dataset, *, scored: bool) -> list[Row]:
+        """One prediction per row, with the texts that the model writes for rows, or for those that are scored."""
+        ready = self._inference()
+        predictions = inference.predict_rows(ready, rows)
+        return generation.add_texts(ready, rows, predictions, scored=scored)
+
     def _inference(self) -> Inference:
-        settings = InferenceSettings.of(self.config.training, self.recipe)
-        return Inference(self.trainer.model, self.recipe, settings)
+        return Inference.of(self.trainer.model, self.recipe, self.config.training)
 
     def _as_rows(self, rows: Any) -> Any:
         """Bare texts as rows of the column that they belong to; anything else as it is.
@@ -244,8 +248,7 @@ class Predictor:
         known = sum(reference is not None for reference in references)
         if not known:
             raise DataError(f"none of {len(rows)} rows has a reference to score against")
-        predictions = inference.predict_rows(self._inference(), rows)
-        predictions = generation.add_texts(self._inference(), rows, predictions, scored=True)
+        predictions = self._predictions(rows, scored=True)
         scored = score_split(
             recipe,
             name if len(parts) > 1 else "the data",

@@ -18,6 +18,7 @@ from .data.checks import input_keys, written_label
 from .errors import ConfigError, ModelError
 from .evaluation import scoring
 from .evaluation.evaluate import Predicted, log_samples, predict_splits, score_splits
+from .evaluation.inference import Inference
 from .evaluation.scoring import Scores
 from .hub import checkpoints
 from .hub.card import front_matter, write_card
@@ -273,7 +274,7 @@ def _finish(job: Job, start: float, *, saves: bool = True) -> Result:
         trainer.model, info = _save(job, info, write=is_writer)
         trainer.model_wrapped = trainer.model
         _upstream.forget_prepared_models(trainer.accelerator)  # the merged model is another one
-    inference = job.inference()
+    inference = Inference.of(trainer.model, recipe, plan.config.training)
     predicted = predict_splits(inference, plan.data, job.encoded)
     if saves and is_writer and recipe.calibration:
         remember(recipe, trainer.model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -54,9 +55,9 @@ class ModelSettings:
             raise ConfigError("model: found keywords without a name; add model.path=<hub id or folder>")
         return cls(name, keywords)
 
-    @property
+    @cached_property
     def path(self) -> str:
-        """Hub id or folder; a `pkg://` name is resolved, and its checksum verified, each time this is read."""
+        """Hub id or folder; a `pkg://` name is resolved, and its checksum verified, where this is first read."""
         return local_path(self.name)
 
     @property

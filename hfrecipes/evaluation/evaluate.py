@@ -84,6 +84,7 @@ def _predict(inference: Inference, data: Data, split: str, encoded: Dataset) -> 
     """Predictions of a split before calibration."""
     recipe, rows = inference.recipe, data.splits[split]
     predictions = recipe.decode(outputs(inference, encoded), rows, encoded)
+    # Anew: since the plan, the labels may have come into the order of the checkpoint.
     return Predicted(rows, references_of(recipe, rows), _groups(data, split, recipe), predictions)
 
 

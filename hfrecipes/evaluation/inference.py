@@ -78,6 +78,11 @@ class Inference:
     recipe: Recipe
     settings: InferenceSettings
 
+    @classmethod
+    def of(cls, model: Any, recipe: Recipe, training: Mapping[str, Any]) -> Inference:
+        """The model with the settings that follow from `TrainingArguments` keywords of its run."""
+        return cls(model, recipe, InferenceSettings.of(training, recipe))
+
     def autocast(self) -> AbstractContextManager[Any]:
         """Context in which the model computes in the precision of the settings."""
         return autocast(self.settings.precision, self.model.device)

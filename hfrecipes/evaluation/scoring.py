@@ -334,13 +334,13 @@ def gap(train: Scores, validation: Scores) -> Scores:
             continue
         other = validation[name]
         difference = entry.value - other.value
-        below = np.hypot(entry.value - _number(entry.low), _number(other.high) - other.value)
-        above = np.hypot(_number(entry.high) - entry.value, other.value - _number(other.low))
+        below = np.hypot(entry.value - _or_nan(entry.low), _or_nan(other.high) - other.value)
+        above = np.hypot(_or_nan(entry.high) - entry.value, other.value - _or_nan(other.low))
         gaps[name] = Score(difference, float(difference - below), float(difference + above))
     return gaps
 
 
-def _number(value: float | None) -> float:
+def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
 
 
@@ -355,13 +355,13 @@ def overfitting(recipe: Recipe, scored: Mapping[str, Scores], *, lora: bool) -> 
     if difference is None or known is None:
         return []
     train, validation = (scored[split][name].value for split in ("train", "validation"))
-    baseline = _number(scored["train"][name].baseline)
+    baseline = _or_nan(scored["train"][name].baseline)
     baseline = baseline if math.isfinite(baseline) else 0.0
     if known.greater_is_better:
-        surely_above = _number(difference.low) > 0
+        surely_above = _or_nan(difference.low) > 0
         gained, lost = train - baseline, train - validation
     elif min(train, validation, baseline) > 0:  # perplexity and squared error are compared as ratios
-        surely_above = _number(difference.high) < 0
+        surely_above = _or_nan(difference.high) < 0
         gained, lost = np.log(baseline / train), np.log(validation / train)
     else:
         return []
@@ -385,7 +385,7 @@ def no_better_than_baseline(recipe: Recipe, scored: Scores) -> list[str]:
         entry, known = scored.get(name), metric_named(recipe, name)
         if entry is None or known is None:
             continue
-        baseline, low, high = map(_number, (entry.baseline, entry.low, entry.high))
+        baseline, low, high = map(_or_nan, (entry.baseline, entry.low, entry.high))
         if not np.isfinite([baseline, low, high]).all():
             continue
         if (low > baseline) if known.greater_is_better else (high < baseline):
@@ -427,16 +427,16 @@ def from_json(content: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[st
 
 
 def _from_entry(entry: Mapping[str, Any]) -> Score:
-    low, high = [None, None] if entry.get("ci95") is None else map(_number, entry["ci95"])
+    low, high = [None, None] if entry.get("ci95") is None else map(_or_nan, entry["ci95"])
     return Score(
-        value=_number(entry["value"]),
+        value=_or_nan(entry["value"]),
         low=low,
         high=high,
         baseline=entry.get("baseline"),
         uncalibrated=entry.get("uncalibrated"),
         signature=entry.get("signature"),
-        deviation=_number(entry["sd"]) if "sd" in entry else None,
-        runs=tuple(map(_number, entry.get("runs", ()))),
+        deviation=_or_nan(entry["sd"]) if "sd" in entry else None,
+        runs=tuple(map(_or_nan, entry.get("runs", ()))),
     )
 
 

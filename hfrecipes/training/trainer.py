@@ -42,11 +42,6 @@ class Job:
     """Features by split."""
     trainer: Trainer
 
-    def inference(self, model: Any = None) -> Inference:
-        """The model of the Trainer, or another one, ready to predict."""
-        settings = InferenceSettings.of(self.plan.config.training, self.plan.recipe)
-        return Inference(self.trainer.model if model is None else model, self.plan.recipe, settings)
-
 
 def make_job(plan: Plan) -> Job:
     """Encode the rows, load the model, and make the Trainer."""
@@ -79,7 +74,7 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
         trainer.optimizer = regularization.layerwise_optimizer(trainer, recipe.layerwise_lr_decay)
     divergence.watch(trainer, _rows_of_features(plan, encoded["train"]))
     features = [for_batches(recipe, rows) for rows in encoded.values()]
-    inference = Inference(trainer.model, recipe, InferenceSettings.of(plan.config.training, recipe))
+    inference = Inference.of(trainer.model, recipe, plan.config.training)
     with for_checks(trainer.model, inference.settings.precision):
         make_collator = partial(collator, recipe, trainer.model)
         trainer.data_collator = padding.choose_collator(trainer.model, recipe, make_collator, features)
