@@ -23,6 +23,7 @@ SHORTEST = 8  # minimum number of tokens of a text, including special tokens
 IGNORED = -100  # label that no loss and no count looks at, as in transformers
 Row = dict[str, Any]
 Batch = dict[str, list[Any]]
+Reader = Literal["collator", "model", "loss"]
 Measure = Callable[["np.ndarray"], dict[str, "np.ndarray"]]
 
 # Most tasks train with these; a task declares only what differs.
@@ -181,10 +182,9 @@ class Recipe:
     """TrainingArguments keywords that differ from DEFAULTS."""
     prediction: ClassVar[str | None] = None
     """Key of a prediction that is scored against the reference; None where tokens are scored and no answer."""
-    batch_features: ClassVar[tuple[str, ...]] = ("labels",)
-    """Features that batches have in addition to the outputs of the tokenizer."""
-    loss_inputs: ClassVar[tuple[str, ...]] = ()
-    """Those of them that go past the model, to `loss` and `preprocess_logits` by name; `labels` always do."""
+    batch_features: ClassVar[dict[str, Reader]] = {}
+    """Features that batches have in addition to the outputs of the tokenizer and `labels`, and what reads them. Those
+    for the loss go past the model, to `loss` and `preprocess_logits` by name."""
     padding_side: ClassVar[str | None] = None
     """Side of the padding where outputs are looked up by the index of a token; None for the model's usual side."""
     packages: ClassVar[tuple[str, ...]] = ()
@@ -293,7 +293,7 @@ class Recipe:
         """Rows to features.
 
         Returns:
-            `input_ids`; `length`, the number of tokens; what `batch_features` names, as far as rows have references.
+            `input_ids`; `length`, the number of tokens; `labels` where rows have references; the `batch_features`.
             `row`, the index of the row in the batch, where a row may make several features, as windows of a long text.
             `over_<option>` for features that were truncated at that option; `hidden` for rows that are shown in part.
         """
@@ -304,7 +304,8 @@ class Recipe:
         return self.encode(batch)
 
     def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
-        """Function that makes a batch of features; it gets the inputs of the model and what `batch_features` names."""
+        """Function that makes a batch of features; it gets the outputs of the tokenizer, `labels`
+        and what `batch_features` names."""
         from transformers import DataCollatorWithPadding
 
         collate: Callable[[list[Row]], Any] = DataCollatorWithPadding(self.tokenizer, **padding(self))
@@ -315,7 +316,7 @@ class Recipe:
 
         The loss is a sum over the items of this part, divided by the number of items of the whole batch. A mean over
         the part, as many heads compute it, would make what is learnt depend on how batches are split. `outputs` also
-        has what `loss_inputs` names.
+        has the `batch_features` for the loss.
 
         Args:
             label_smoothing: Share of each target that is spread evenly over all classes.
@@ -328,7 +329,7 @@ class Recipe:
         """What evaluation keeps of a batch of logits, so that its memory grows with the number of rows alone.
 
         Args:
-            logits: Logits of the model; a tuple of all outputs where there are several, what `loss_inputs` names last.
+            logits: Logits of the model; a tuple of all outputs where there are several, features for the loss last.
             labels: The feature of that name, None where rows to predict have none.
         """
         return logits[0] if isinstance(logits, tuple) else logits
@@ -419,6 +420,16 @@ def option_types(recipe: type[Recipe]) -> dict[str, Any]:
 def options(recipe: Recipe) -> dict[str, Any]:
     """Name and value of every option."""
     return {field.name: getattr(recipe, field.name) for field in fields(recipe)}
+
+
+def batch_names(recipe: Recipe) -> set[str]:
+    """Names of all features that batches may have."""
+    return {*recipe.tokenizer.model_input_names, "labels", *recipe.batch_features}
+
+
+def loss_features(recipe: Recipe) -> tuple[str, ...]:
+    """Names of the features that go past the model to the loss, `labels` aside."""
+    return tuple(name for name, reader in recipe.batch_features.items() if reader == "loss")
 
 
 def file_formats(recipe: Recipe) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from .hub.client import preflight
 from .hub.push import push_run
 from .log import is_main, log
 from .models import adapters, directory, hardware
-from .models.binding import model_inputs, pass_loss_inputs, remember
+from .models.binding import model_inputs, pass_loss_features, remember
 from .predictor import Predictor
 from .recipe import table_metrics
 from .registry import find
@@ -318,7 +318,7 @@ def _save(job: Job, info: RunInfo, *, write: bool) -> tuple[Any, RunInfo]:
         info = replace(info, tokenizer=adapters.save(model, recipe, plan.config, plan.path))
     trainer.accelerator.wait_for_everyone()
     saved, expected = adapters.merge_trained(model, batch, plan.config, recipe, plan.path)
-    saved = pass_loss_inputs(recipe, saved)
+    saved = pass_loss_features(recipe, saved)
     if write:
         if not adapters.is_adapted(saved):
             info = replace(info, files=directory.save(saved, recipe.tokenizer, plan.path))

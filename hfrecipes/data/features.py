@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..log import log
-from ..recipe import Batch, Recipe, reference_columns
+from ..recipe import Batch, Recipe, batch_names, reference_columns
 from .cache import cache_fingerprint
 from .rows import Data
 from .sources import hide_progress_bars
@@ -76,7 +76,7 @@ def without_references(rows: Dataset, recipe: Recipe) -> Dataset:
 
 def for_batches(recipe: Recipe, encoded: Dataset) -> Dataset:
     """The features that batches are made of."""
-    kept = {*recipe.tokenizer.model_input_names, *recipe.batch_features, "length"}
+    kept = batch_names(recipe) | {"length"}
     return encoded.select_columns([name for name in encoded.column_names if name in kept])
 
 

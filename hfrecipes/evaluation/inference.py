@@ -18,7 +18,7 @@ from .. import registry
 from ..data.features import encode, for_batches, without_references
 from ..errors import ModelError
 from ..models.precision import autocast, mixed_precision
-from ..recipe import DEFAULTS, Recipe, Row, writes_in_evaluation
+from ..recipe import DEFAULTS, Recipe, Row, batch_names, writes_in_evaluation
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -258,8 +258,9 @@ def _gathered(kept: list[Any], batches: int) -> list[Any]:
 
 def collator(recipe: Recipe, model: PreTrainedModel) -> Collator:
     """The collator of the recipe, which gets only the features of a batch; it can be pickled for DataLoader workers."""
-    kept = {*recipe.tokenizer.model_input_names, *recipe.batch_features}
-    return Collator(type(recipe).__module__, registry.file_of(type(recipe)), recipe.collator(model), kept)
+    return Collator(
+        type(recipe).__module__, registry.file_of(type(recipe)), recipe.collator(model), batch_names(recipe)
+    )
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..config import RunConfig
 from ..errors import ConfigError
 from ..log import log
-from ..recipe import Recipe
+from ..recipe import Recipe, loss_features
 from ..settings import ModelSettings
 from . import adapters, heads, loading, regularization
 from .directory import as_model_error, is_adapter, quiet
@@ -103,7 +103,7 @@ def model_to_train(recipe: Recipe, config: RunConfig, seed: int) -> Any:
     if config.adapter is not None:
         model = adapters.add(loaded, recipe, config.adapter)
     _log_size(model, config)
-    return pass_loss_inputs(recipe, model)
+    return pass_loss_features(recipe, model)
 
 
 def trained_model(recipe: Recipe, config: RunConfig, base: ModelSettings, folder: Path) -> Any:
@@ -122,7 +122,7 @@ def trained_model(recipe: Recipe, config: RunConfig, base: ModelSettings, folder
         model = adapters.load(base, recipe, folder) if is_adapter(folder) else _whole_model(recipe, config, base)
     model.config.pad_token_id = recipe.tokenizer.pad_token_id
     heads.compute_in_float32(model)
-    return pass_loss_inputs(recipe, model)
+    return pass_loss_features(recipe, model)
 
 
 def _whole_model(recipe: Recipe, config: RunConfig, base: ModelSettings) -> Any:
@@ -163,14 +163,15 @@ def _log_size(model: Any, config: RunConfig) -> None:
 # --- what the loss needs in addition -----------------------------------------------------------------------------
 
 
-def pass_loss_inputs(recipe: Recipe, model: Any) -> Any:
-    """Make the model accept what `loss_inputs` names in a batch, and return it among its outputs.
+def pass_loss_features(recipe: Recipe, model: Any) -> Any:
+    """Make the model accept the `batch_features` for the loss in a batch, and return it among its outputs.
 
     The Trainer gives a batch to the model and the outputs to the loss. With this, the loss finds a mask by its name,
     and the model itself never sees it.
     """
-    if recipe.loss_inputs:
-        passed = _PassedBy(recipe.loss_inputs)
+    names = loss_features(recipe)
+    if names:
+        passed = _PassedBy(names)
         model.register_forward_pre_hook(passed.take, with_kwargs=True)
         model.register_forward_hook(passed.give_back)
     return model
@@ -178,7 +179,7 @@ def pass_loss_inputs(recipe: Recipe, model: Any) -> Any:
 
 def model_inputs(recipe: Recipe, batch: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a batch that any model of transformers takes."""
-    left_out = {"labels", *recipe.loss_inputs}
+    left_out = {"labels", *loss_features(recipe)}
     return {name: values for name, values in batch.items() if name not in left_out}
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from ..data.shapes.choices import LETTERS
 from ..losses import choice_loss
-from ..recipe import Recipe, Row
+from ..models.tokenizing import tokenize
+from ..recipe import Batch, Finding, Recipe, Row
 from ._shorten import shorten
 
 # A gap to be filled with the choice: underscores that are no part of a word such as `snake_case`.
@@ -50,6 +55,60 @@ def choice_texts(recipe: Recipe, context: str | None, question: str, choice: str
     else:
         second = f"{kept_question} {kept_choice}".lstrip()
     return ChoiceTexts(context or question, second, is_shortened)
+
+
+def check_choices(choices: list[Any], references: Iterable[Any]) -> Iterator[Finding]:
+    """Rows without at least two choices, and labels that match none of the choices.
+
+    Args:
+        choices: Texts of each row.
+        references: Of each row: index of the right choice, or a label that matches none.
+    """
+    most = len(LETTERS)
+    wrong_sizes: dict[int, list[int]] = defaultdict(list)
+    unknown_labels: dict[str, list[int]] = defaultdict(list)
+    for index, (texts, reference) in enumerate(zip(choices, references, strict=True)):
+        size = len(texts or ())
+        if not 2 <= size <= most:
+            wrong_sizes[size].append(index)
+        if isinstance(reference, str):
+            unknown_labels[reference[:40]].append(index)
+    for size, indices in wrong_sizes.items():
+        yield Finding("error", f"there are {size} choices, expected 2 to {most}", indices)
+    for label, indices in unknown_labels.items():
+        yield Finding("unknown", f"label {label!r} is none of the choices", indices)
+
+
+def encode_choices(
+    recipe: Recipe, contexts: list[str | None] | None, questions: list[str], choices: list[list[str]]
+) -> tuple[Batch, list[int]]:
+    """Tokens of each question with each of its choices, and the number of choices.
+
+    Args:
+        recipe: The task, with its tokenizer.
+        contexts: What each question is about; None where no row has a context.
+        questions: One per row.
+        choices: Texts of each row.
+
+    Returns:
+        Features, a list per choice in each row; the number of choices of each row.
+    """
+    firsts, seconds, shortened, sizes = [], [], [], []
+    for context, question, several in zip(contexts or [None] * len(questions), questions, choices, strict=True):
+        sizes.append(len(several))
+        for choice in several:
+            texts = choice_texts(recipe, context, question, choice)
+            firsts.append(texts.first)
+            seconds.append(texts.second)
+            shortened.append(texts.is_shortened)
+    # The choice is in the second text, which must stay whole.
+    tokens = tokenize(recipe, firsts, seconds, truncation="only_first")
+    tokens["over_max_length"] = np.logical_or(tokens["over_max_length"], shortened).tolist()
+    features: Batch = {name: split_by_row(values, sizes) for name, values in tokens.items()}
+    # A row is as long as its longest choice, and truncated if one of its choices is.
+    features["length"] = list(map(max, features["length"]))
+    features["over_max_length"] = list(map(any, features["over_max_length"]))
+    return features, sizes
 
 
 def split_by_row(values: list[Any], sizes: list[int]) -> list[list[Any]]:

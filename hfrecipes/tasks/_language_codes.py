@@ -113,3 +113,15 @@ def check_language(side: str, code: str, texts: list[str]) -> list[str]:
     if shown and bleu_tokenizer(code, []) == "13a":
         return [f"{side}_lang: {code}, but its texts look like {shown}, so BLEU splits them as {shown}"]
     return []
+
+
+def use_codes(recipe: Any, codes: list[str]) -> list[str]:
+    """Replace the languages of the options by codes of the model, and set them in its tokenizer; a sentence about it.
+
+    Raises:
+        ConfigError: There is no code for a language.
+    """
+    recipe.source_lang = code_of_model("source_lang", recipe.source_lang, codes)
+    recipe.target_lang = code_of_model("target_lang", recipe.target_lang, codes)
+    recipe.tokenizer.src_lang, recipe.tokenizer.tgt_lang = recipe.source_lang, recipe.target_lang
+    return [f"language codes of the model: {recipe.source_lang} to {recipe.target_lang}"]

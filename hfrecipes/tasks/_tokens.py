@@ -139,7 +139,9 @@ def columns_of(predictions: Sequence[Row], names: Sequence[str]) -> list[np.ndar
     return columns
 
 
-def rates(tokens: np.ndarray, correct: np.ndarray, losses: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+def rates(
+    tokens: np.ndarray, correct: np.ndarray, losses: np.ndarray, weights: np.ndarray, *, size: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Mean loss in nats, perplexity and accuracy over all tokens of resamples, (resamples,) each.
 
     Args:
@@ -147,13 +149,21 @@ def rates(tokens: np.ndarray, correct: np.ndarray, losses: np.ndarray, weights: 
         correct: How many of them were predicted correctly, (rows,).
         losses: Their summed loss, (rows,).
         weights: How often each row counts, (resamples, rows).
+        size: Number of bytes of each text, (rows,), for the perplexity per byte.
     """
     weights = weights.astype(np.float64)
-    total = weights @ tokens
     # A resample may consist of rows without any token.
-    total = np.where(total > 0, total, np.nan)
+    total = _or_nan(weights @ tokens)
     loss = weights @ losses / total
-    return {"loss": loss, "perplexity": np.exp(loss), "accuracy": weights @ correct / total}
+    values = {"loss": loss, "perplexity": np.exp(loss), "accuracy": weights @ correct / total}
+    if size is not None:
+        values["byte_perplexity"] = np.exp(weights @ losses / _or_nan(weights @ size))
+    return values
+
+
+def _or_nan(total: np.ndarray) -> np.ndarray:
+    """NaN in place of 0, so that a division by it is no warning."""
+    return np.where(total > 0, total, np.nan)
 
 
 # --- baseline ----------------------------------------------------------------------------------------------------

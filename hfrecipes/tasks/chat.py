@@ -57,7 +57,7 @@ class Chat(Recipe):
         "gradient_accumulation_steps": 2,
     }
     prediction: ClassVar[str | None] = "generated_text"
-    batch_features: ClassVar[tuple[str, ...]] = ("labels", "position_ids")
+    batch_features: ClassVar[dict[str, Any]] = {"position_ids": "model"}
     # Perplexity picks the checkpoint: no replies are generated while the model is trained.
     metrics: ClassVar[Mapping[str, Metric]] = {
         **_tokens.TOKEN_METRICS,

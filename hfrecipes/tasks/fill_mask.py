@@ -57,7 +57,7 @@ class FillMask(Recipe):
     defaults: ClassVar[dict[str, Any]] = {"per_device_train_batch_size": 8, "per_device_eval_batch_size": 8}
     metrics: ClassVar[Mapping[str, Metric]] = {"perplexity": LOWER, "accuracy": HIGHER, "loss": detail(LOWER)}
     # `words`, the word that each token is a piece of, is for the collator, which hides words; no model reads it.
-    batch_features: ClassVar[tuple[str, ...]] = ("labels", "words")
+    batch_features: ClassVar[dict[str, Any]] = {"words": "collator"}
     padding_side: ClassVar[str | None] = "right"
     samples: ClassVar[list[Row]] = [
         {"text": "The lid of the jar turns to the left."},

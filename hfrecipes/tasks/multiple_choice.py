@@ -5,7 +5,7 @@ Endings (SWAG, CODAH), reading comprehension (RACE, DREAM), exam questions (ARC,
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..data.shapes import choices as choice_shapes
-from ..models.tokenizing import tokenize
 from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, padding
-from ._choice_texts import choice_texts, collate, sized_choice_loss, split_by_row
+from ._choice_texts import check_choices, collate, encode_choices, sized_choice_loss
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -65,8 +64,7 @@ class MultipleChoice(Recipe):
     metrics: ClassVar[Mapping[str, Metric]] = {"accuracy": HIGHER}
     prediction: ClassVar[str | None] = "label"
     # `sizes`, the number of choices of each row, tells the loss which scores belong to choices that the row has.
-    batch_features: ClassVar[tuple[str, ...]] = ("labels", "sizes")
-    loss_inputs: ClassVar[tuple[str, ...]] = ("sizes",)
+    batch_features: ClassVar[dict[str, Any]] = {"sizes": "loss"}
     samples: ClassVar[list[Row]] = [
         {
             "question": "Is the kettle still on?",
@@ -120,55 +118,17 @@ class MultipleChoice(Recipe):
 
     def reference(self, row: Row) -> int | str | None:
         """Index of the right choice; the label itself where it matches no choice, None where the row has none."""
-        label, choices = row.get("label"), row.get("choices") or []
-        if choice_shapes.is_missing(label):
-            return None
-        forms: list[choice_shapes.Form] = [self.label_form or "from_0"]
-        # A letter or a text among numbers can only be that; a number is always read in the form of the other labels.
-        if choice_shapes.whole_number_of(label) is None:
-            forms += ["letter", "text"]
-        for form in forms:
-            index = choice_shapes.index_of(label, choices, form)
-            if index is not None:
-                return index
-        return str(label)
+        return choice_shapes.right_choice(row.get("label"), row.get("choices") or [], self.label_form or "from_0")
 
     def check(self, rows: Dataset) -> Iterable[Finding]:
         """Rows without at least two choices, and labels that match none of the choices."""
-        most = len(choice_shapes.LETTERS)
-        wrong_sizes: dict[int, list[int]] = defaultdict(list)
-        unknown_labels: dict[str, list[int]] = defaultdict(list)
-        for index, row in enumerate(_row_by_row(rows)):
-            size = len(row["choices"] or ())
-            if not 2 <= size <= most:
-                wrong_sizes[size].append(index)
-            if isinstance(self.reference(row), str):
-                unknown_labels[str(row["label"])[:40]].append(index)
-        for size, indices in wrong_sizes.items():
-            yield Finding("error", f"there are {size} choices, expected 2 to {most}", indices)
-        for label, indices in unknown_labels.items():
-            yield Finding("unknown", f"label {label!r} is none of the choices", indices)
+        return check_choices(rows["choices"][:], map(self.reference, _row_by_row(rows)))
 
     # --- rows to features ----------------------------------------------------------------------------------------
 
     def encode(self, batch: Batch) -> Batch:
         """Tokens of the question with each choice; a gap `_` in the question is filled with the choice."""
-        contexts = batch.get("context") or [None] * len(batch["question"])
-        firsts, seconds, shortened, sizes = [], [], [], []
-        for context, question, choices in zip(contexts, batch["question"], batch["choices"], strict=True):
-            sizes.append(len(choices))
-            for choice in choices:
-                texts = choice_texts(self, context, question, choice)
-                firsts.append(texts.first)
-                seconds.append(texts.second)
-                shortened.append(texts.is_shortened)
-        # The choice is in the second text, which must stay whole.
-        tokens = tokenize(self, firsts, seconds, truncation="only_first")
-        tokens["over_max_length"] = np.logical_or(tokens["over_max_length"], shortened).tolist()
-        features: Batch = {name: split_by_row(values, sizes) for name, values in tokens.items()}
-        # A row is as long as its longest choice, and truncated if one of its choices is.
-        features["length"] = list(map(max, features["length"]))
-        features["over_max_length"] = list(map(any, features["over_max_length"]))
+        features, sizes = encode_choices(self, batch.get("context"), batch["question"], batch["choices"])
         features["sizes"] = sizes
         if "label" in batch:
             features["labels"] = [_label(self.reference(row)) for row in _row_by_row(batch)]
@@ -178,7 +138,7 @@ class MultipleChoice(Recipe):
         """Pads texts to the same length, and rows to the same number of choices."""
         from transformers import DataCollatorWithPadding
 
-        return partial(collate, names=self.batch_features, pad=DataCollatorWithPadding(self.tokenizer, **padding(self)))
+        return partial(collate, names=("labels", "sizes"), pad=DataCollatorWithPadding(self.tokenizer, **padding(self)))
 
     def loss(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
         """Cross entropy over the choices that a row has."""

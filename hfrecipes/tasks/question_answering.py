@@ -71,8 +71,7 @@ class QuestionAnswering(Recipe):
     defaults: ClassVar[dict[str, Any]] = {"per_device_eval_batch_size": 32}
     prediction: ClassVar[str | None] = "answer"
     # `labels` are first and last token of the answer, `context` first and last token of the context.
-    batch_features: ClassVar[tuple[str, ...]] = ("labels", "context")
-    loss_inputs: ClassVar[tuple[str, ...]] = ("context",)
+    batch_features: ClassVar[dict[str, Any]] = {"context": "loss"}
     padding_side: ClassVar[str | None] = "right"
     samples: ClassVar[list[Row]] = [
         {

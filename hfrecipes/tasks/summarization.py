@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..data.shapes import documents as document_shapes
 from ..recipe import PERCENT, Batch, CardTexts, Column, Measure, Metric, Recipe, Row, Writer
 from . import _seq2seq, _tokens
 
@@ -99,21 +100,8 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
 
     def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """Lists of sentences become a document; of several summaries the first is learnt, and all are references."""
-        document = self._list_column(columns, "document")
-        summary = self._list_column(columns, "summary")
-        if document is None and summary is None:
-            return None
-        return partial(_from_lists, document=document, summary=summary)
-
-    def _list_column(self, columns: Mapping[str, Any], column: str) -> str | None:
-        """Name of the column that means `column`, if its cells are lists."""
-        by_lowercase = {name.strip().lower(): name for name in columns}
-        for usual in (column, *self.columns[column].names):
-            if usual in by_lowercase:
-                name = by_lowercase[usual]
-                # In `datasets`, the type of a list has a `feature`: that of its items.
-                return name if hasattr(columns[name], "feature") else None
-        return None
+        document, summary = ([name, *self.columns[name].names] for name in ("document", "summary"))
+        return document_shapes.column_normalizer(columns, document, summary)
 
     def infer_labels(self, train: Dataset) -> list[str]:
         """Infer `characters` from the scripts of the summaries."""
@@ -177,26 +165,3 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
             separator = " " if " " in text else ""
             predictions.append({"summary_text": separator.join(sentences(text)[:LEAD])})
         return predictions
-
-
-def _from_lists(batch: Batch, document: str | None, summary: str | None) -> Batch:
-    """Documents and summaries from columns of lists.
-
-    Args:
-        batch: Rows.
-        document: Column of lists of sentences; None where documents are texts.
-        summary: Column of lists of summaries; None where there is one summary each.
-    """
-    columns = {name: cells for name, cells in batch.items() if name not in (document, summary)}
-    if document is not None:
-        columns["document"] = [_joined(cell) for cell in batch[document]]
-    if summary is not None:
-        columns["summary"] = [cell[0] if cell else None for cell in batch[summary]]
-        columns["references"] = batch[summary]
-    return columns
-
-
-def _joined(sentences: list[Any] | None) -> str | None:
-    if sentences is None:  # an empty cell, which the checks of the rows report
-        return None
-    return " ".join(str(sentence) for sentence in sentences if sentence is not None)

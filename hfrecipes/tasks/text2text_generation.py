@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from ..data.shapes import answers as answer_shapes
-from ..data.shapes.cells import join_request
-from ..errors import DataError
+from ..data.shapes import requests as request_shapes
 from ..recipe import PERCENT, Batch, CardTexts, Column, Measure, Metric, Recipe, Row, Writer
 from . import _seq2seq, _tokens
 
@@ -90,14 +88,7 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
 
     def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """Instructions with their input, and questions with context and answers, become input and output."""
-        if "instruction" in columns:
-            # Alpaca calls the text that an instruction is about `input`, Dolly calls it `context`.
-            about = next((name for name in ("input", "context") if name in columns), None)
-            return partial(_from_instructions, about=about)
-        if "question" in columns and "input" not in columns:
-            answers = next((name for name in ("answers", *answer_shapes.TEXT_COLUMNS) if name in columns), None)
-            return partial(_from_questions, answers=answers)
-        return None
+        return request_shapes.column_normalizer(columns)
 
     def infer_labels(self, train: Dataset) -> list[str]:
         """Infer `characters`: whether outputs are Chinese or Japanese."""
@@ -176,48 +167,3 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
 
 def _measure(corpus: Any, values: dict[str, np.ndarray], weights: np.ndarray) -> dict[str, np.ndarray]:
     return {**_seq2seq.means(values, weights), **corpus.measure(weights)}
-
-
-def _from_instructions(batch: Batch, about: str | None) -> Batch:
-    """`instruction` and, where there is one, the text that it is about, joined to one input."""
-    columns = dict(batch)
-    instructions = columns.pop("instruction")
-    texts = columns.pop(about) if about else [None] * len(instructions)
-    columns["input"] = [join_request(instruction, text) for instruction, text in zip(instructions, texts, strict=True)]
-    return columns
-
-
-def _from_questions(batch: Batch, answers: str | None) -> Batch:
-    """Question and, where there is one, context become the input; the first answer is learnt, all are references."""
-    columns = dict(batch)
-    questions = columns.pop("question")
-    contexts = columns.pop("context", None) or [None] * len(questions)
-    columns["input"] = [_question(question, context) for question, context in zip(questions, contexts, strict=True)]
-    if answers is None:
-        return columns
-    columns["output"], columns["references"] = [], []
-    for cell in columns.pop(answers):
-        texts = _answers(cell)
-        # A question without an answer stays, so that the checks of the rows can name it.
-        columns["output"].append(texts[0] if texts else None)
-        columns["references"].append(texts)
-    return columns
-
-
-def _question(question: Any, context: Any) -> str | None:
-    if question is None or not str(question).strip():
-        return None
-    # The form in which T5 was trained on SQuAD.
-    return f"question: {question} context: {context}" if context else str(question)
-
-
-def _answers(cell: Any) -> list[str] | None:
-    """Texts of the answers of a row, in any published shape; None where the answers are not known."""
-    try:
-        answers = answer_shapes.as_lists(cell)
-    except DataError:
-        # A text that looks like a list or dict, and is none, is an answer too: a line of code, for one.
-        if isinstance(cell, str):
-            return [cell]
-        raise
-    return None if answers is None else [text for text, _ in answer_shapes.pairs(answers) if text]

@@ -16,6 +16,7 @@ from ..data.shapes.labels import MULTI, REGRESSION, SINGLE, ProblemType, any_lis
 from ..errors import ConfigError
 from ..models.tokenizing import tokenize
 from ..recipe import Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row
+from ._column_names import LABEL_NAMES, PAIRS, TEXT_NAMES
 from ._number_labels import NumberLabels
 from ._one_label import OneLabel
 from ._several_labels import SeveralLabels
@@ -25,32 +26,6 @@ if TYPE_CHECKING:
 
 LabelKind = OneLabel | SeveralLabels | NumberLabels
 LABEL_KINDS: dict[str, type[LabelKind]] = {SINGLE: OneLabel, MULTI: SeveralLabels, REGRESSION: NumberLabels}
-
-TEXT_NAMES = (
-    "sentence review content comment tweet message utterance question document body headline review_text text_a"
-    " 文本 内容 评论 句子"
-)
-LABEL_NAMES = "labels category class target intent sentiment emotion topic score stars rating gold_label 标签 类别"
-# Columns of pairs of texts in well-known datasets.
-PAIRS = (
-    # GLUE
-    ("sentence1", "sentence2"),
-    ("premise", "hypothesis"),
-    ("question1", "question2"),
-    ("question", "sentence"),
-    # BoolQ
-    ("question", "passage"),
-    ("text_a", "text_b"),
-    ("text1", "text2"),
-    ("text", "text2"),
-    ("sentence", "sentence2"),
-    ("question", "context"),
-    ("question", "answer"),
-    ("sentence_a", "sentence_b"),
-    ("sent1", "sent2"),
-    ("query", "passage"),
-    ("query", "document"),
-)
 
 
 @dataclass(kw_only=True)

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from ..recipe import HIGHER, IGNORED, LOWER, Batch, CardTexts, Column, Measure, Metric, Prompt, Recipe, Row, detail
+from ..recipe import HIGHER, IGNORED, LOWER, Batch, CardTexts, Column, Measure, Metric, Recipe, Row, detail
 from . import _blocks, _causal, _tokens
+from ._continuation import ContinuationWriter
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PretrainedConfig, PreTrainedModel
-
-OPENING = 60  # characters of a scored text at most that the model continues
 
 
 @dataclass(kw_only=True)
@@ -43,7 +42,7 @@ class TextGeneration(Recipe):
     }
     formats: ClassVar[tuple[str, ...]] = ("{document}",)
     defaults: ClassVar[dict[str, Any]] = _causal.DEFAULTS
-    batch_features: ClassVar[tuple[str, ...]] = ("labels", "position_ids")
+    batch_features: ClassVar[dict[str, Any]] = {"position_ids": "model"}
     metrics: ClassVar[Mapping[str, Metric]] = {
         "perplexity": LOWER,
         "byte_perplexity": LOWER,
@@ -148,7 +147,7 @@ print(write("The cat looks up")[0]["generated_text"])
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """Loss, perplexity per token and per byte, accuracy."""
         tokens, correct, loss, size = _tokens.columns_of(predictions, ("tokens", "correct", "loss", "bytes"))
-        return partial(_measure, tokens, correct, loss * tokens, size)
+        return partial(_tokens.rates, tokens, correct, loss * tokens, size=size)
 
     def baseline(self, train: Dataset) -> dict[str, Any]:
         """How often each token occurs in the training rows."""
@@ -174,47 +173,5 @@ print(write("The cat looks up")[0]["generated_text"])
             yield from self.documents(batch["text"])
 
 
-class ContinuationWriter(_causal.CausalWriter):
-    """Continues texts, or the beginnings of texts that are scored."""
-
-    @property
-    def ends(self) -> list[int]:
-        """The token that ends a text."""
-        return [_tokens.end_of(self.recipe)]
-
-    def prompts(self, rows: Dataset, *, scored: bool) -> list[Prompt | None]:
-        """The text, or its beginning where it is scored, after the tokens that texts start from in training."""
-        texts = [_opening(text) for text in rows["text"]] if scored else rows["text"][:]
-        # One of the tokens is the one that a text starts from.
-        space = max(1, self.recipe.max_length - self.recipe.max_new_tokens - 1)
-        prompts: list[Prompt | None] = []
-        for text, (start, tokens) in zip(texts, self.recipe.documents(texts), strict=True):
-            prompts.append(Prompt(text, [*start, *tokens[:-1][-space:]]))
-        return prompts
-
-    def decode(self, prompt: Prompt, ids: list[int]) -> Row:
-        """`generated_text` starts where `prompt` ends."""
-        kept, facts = self.until_end(ids)
-        # Decoded after the prompt, because by itself the first word would lose the space before it.
-        given = _tokens.text_of(self.recipe, prompt.input_ids)
-        whole = _tokens.text_of(self.recipe, [*prompt.input_ids, *kept])
-        text = whole[len(given) :] if whole.startswith(given) else _tokens.text_of(self.recipe, kept)
-        return {"prompt": prompt.text, "generated_text": text, **facts}
-
-
 def _prediction(sums: np.ndarray, text: str) -> Row:
     return {**_tokens.as_prediction(sums), "bytes": len(text.encode())}
-
-
-def _measure(
-    tokens: np.ndarray, correct: np.ndarray, losses: np.ndarray, size: np.ndarray, weights: np.ndarray
-) -> dict[str, np.ndarray]:
-    total = weights.astype(np.float64) @ size
-    byte_loss = weights @ losses / np.where(total > 0, total, np.nan)
-    return {**_tokens.rates(tokens, correct, losses, weights), "byte_perplexity": np.exp(byte_loss)}
-
-
-def _opening(text: str) -> str:
-    """The first half of a text, or the start of a long one, in whole words where there are spaces between words."""
-    start = text[: max(1, min(OPENING, len(text) // 2))]
-    return start.rpartition(" ")[0].rstrip() or start

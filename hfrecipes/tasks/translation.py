@@ -12,7 +12,8 @@ import numpy as np
 from ..metrics._languages import language
 from ..recipe import PERCENT, Batch, CardTexts, Column, Measure, Metric, Recipe, Row
 from . import _parallel_columns, _seq2seq, _tokens
-from ._language_codes import check_language, code_of_model, language_codes
+from ._language_codes import check_language, language_codes, use_codes
+from ._translation_writer import TranslationWriter
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -120,23 +121,12 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
         if model is not None:  # the config of the model decided everything in the first call
             return []
         codes = language_codes(self.tokenizer)
-        sentences = self._use_codes(codes) if codes else []
+        sentences = use_codes(self, codes) if codes else []
         # T5 has one entry for each direction, such as translation_en_to_de.
         source = self.source_lang and language(self.source_lang)
         target = self.target_lang and language(self.target_lang)
         sentences += _seq2seq.infer_prefix(self, config, f"translation_{source}_to_{target}")
         return sentences + _seq2seq.fit_target_length(self, config)
-
-    def _use_codes(self, codes: list[str]) -> list[str]:
-        """Replace the languages by codes of the model, and set them in its tokenizer.
-
-        Raises:
-            ConfigError: There is no code for a language.
-        """
-        self.source_lang = code_of_model("source_lang", self.source_lang, codes)
-        self.target_lang = code_of_model("target_lang", self.target_lang, codes)
-        self.tokenizer.src_lang, self.tokenizer.tgt_lang = self.source_lang, self.target_lang
-        return [f"language codes of the model: {self.source_lang} to {self.target_lang}"]
 
     @property
     def writer(self) -> TranslationWriter:
@@ -173,32 +163,6 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
     def baseline_predictions(self, rows: Dataset, baseline: Mapping[str, Any]) -> list[Row]:
         """The source, copied."""
         return [{"translation_text": text} for text in rows["source"]]
-
-
-class TranslationWriter(_seq2seq.Seq2SeqWriter):
-    """Generates translations; models of many languages start from the code of the target language."""
-
-    def __init__(self, recipe: Translation) -> None:
-        super().__init__(recipe)
-        self.languages: list[str] = []
-        for code in (recipe.source_lang, recipe.target_lang):
-            known = language(code) if code else ""
-            if known and known not in self.languages:
-                self.languages.append(known)
-
-    def generation(self) -> dict[str, Any]:
-        """Length, number of beams, and the code of the target language."""
-        settings, tokenizer = super().generation(), self.recipe.tokenizer
-        if not language_codes(tokenizer):
-            return settings
-        # M2M100 writes the tokens of its codes differently from the codes themselves.
-        lookup = getattr(tokenizer, "get_lang_id", tokenizer.convert_tokens_to_ids)
-        code = lookup(self.recipe.target_lang)
-        # The first mBART has the code at the end of a text, and its decoder was trained to start from it.
-        ends_with_code = tokenizer(text_target="a")["input_ids"][-1] == code
-        settings["forced_bos_token_id"] = None
-        settings["decoder_start_token_id" if ends_with_code else "forced_bos_token_id"] = code
-        return settings
 
 
 def _measure(corpus: Any, values: dict[str, np.ndarray], weights: np.ndarray) -> dict[str, np.ndarray]:

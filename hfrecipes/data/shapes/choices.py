@@ -55,6 +55,27 @@ def index_of(label: Any, choices: list[str], form: str) -> int | None:
     return index if index is not None and 0 <= index < len(choices) else None
 
 
+def right_choice(label: Any, choices: list[str], form: Form) -> int | str | None:
+    """Index of the right choice; the label itself where it matches no choice, None where there is none.
+
+    Args:
+        label: As it is in the data.
+        choices: Texts of the row.
+        form: Of the labels of the other rows.
+    """
+    if is_missing(label):
+        return None
+    forms: list[Form] = [form]
+    # A letter or a text among numbers can only be that; a number is always read in the form of the other labels.
+    if whole_number_of(label) is None:
+        forms += ["letter", "text"]
+    for possible in forms:
+        index = index_of(label, choices, possible)
+        if index is not None:
+            return index
+    return str(label)
+
+
 def _index_of_text(text: str, choices: list[str]) -> int | None:
     """Index of the only choice with this text, upper and lower case ignored if no choice has it as it is."""
     texts = [str(choice or "").strip() for choice in choices]

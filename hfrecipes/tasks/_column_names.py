@@ -1,0 +1,27 @@
+"""Names that datasets for text classification use for their columns."""
+
+TEXT_NAMES = (
+    "sentence review content comment tweet message utterance question document body headline review_text text_a"
+    " 文本 内容 评论 句子"
+)
+LABEL_NAMES = "labels category class target intent sentiment emotion topic score stars rating gold_label 标签 类别"
+# Columns of pairs of texts in well-known datasets.
+PAIRS = (
+    # GLUE
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+    # BoolQ
+    ("question", "passage"),
+    ("text_a", "text_b"),
+    ("text1", "text2"),
+    ("text", "text2"),
+    ("sentence", "sentence2"),
+    ("question", "context"),
+    ("question", "answer"),
+    ("sentence_a", "sentence_b"),
+    ("sent1", "sent2"),
+    ("query", "passage"),
+    ("query", "document"),
+)
