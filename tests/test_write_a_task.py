@@ -117,7 +117,7 @@ def test_to_add_a_task_add_a_file(tmp_path):
     subprocess.run(["git", "add", "-A"], cwd=copy, check=True)
     env = {**os.environ, "PYTHONPATH": str(copy), "PYTEST_ADDOPTS": ""}
     suite = ["-m", "pytest", "-p", "no:cacheprovider", "-m", "not long", "-n", "2"]
-    outcome = run_python(*suite, "--ignore", "tests/hub", "-v", cwd=copy, env=env, seconds=3000)
+    outcome = run_python(*suite, "--ignore", "tests/hub", "-vv", cwd=copy, env=env, seconds=3000)
     for name in (
         "test_a_task_keeps_the_rules[ordinal-rating-",
         "test_every_task_is_cached",
