@@ -50,7 +50,8 @@ class Column:
     passthrough: bool = False
     """Whether it is only carried along, as an id; never required, and not checked for duplicates or blanks."""
     kind: Any = "string"
-    """Type of a cell: a type of `datasets`, a list with one, or a dict of them; None for any."""
+    """Type of a cell: a type of `datasets`, a list with one, or a dict of them; `json` for dicts with any keys; None for
+    any."""
     grouped: bool = False
     """Whether rows with equal cells stay in the same split, as questions about the same text do."""
     stratified: bool = False
@@ -203,6 +204,7 @@ class Recipe:
         self.label_counts: dict[str, int] = {}
         self.number_scale: tuple[float, float] | None = None  # mean and deviation of labels that are numbers
         self.pads_to_max_length = False
+        self.checks_again = False  # whether `check` finds more once the tokenizer is known
         self.seed = self.epoch = 0
         self.signatures: dict[str, str] = {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -46,8 +47,8 @@ def check_rows(data: Data, recipe: Recipe, *, in_training: bool = True) -> Data:
     for split in data.splits:
         data, findings, helps = _check_split(data, split, recipe)
         problems = [finding for finding in findings if finding.level != "note"]
-        notes += [about_rows(split, finding) for finding in findings if finding.level == "note"]
-        sentences |= dict.fromkeys(about_rows(split, finding) for finding in problems)
+        notes += [_about_rows_of(data, split, finding) for finding in findings if finding.level == "note"]
+        sentences |= dict.fromkeys(_about_rows_of(data, split, finding) for finding in problems)
         faulty += _rows_of(problems)
         dropping_helps |= helps
     if sentences:
@@ -75,7 +76,7 @@ def _check_split(data: Data, split: str, recipe: Recipe) -> tuple[Data, list[Fin
     unusable = _without_reference(of_labels, rows, recipe, _rows_of(problems))
     if recipe.drop_invalid and all(finding.rows for finding in problems):
         if problems:
-            data = data.with_split(split, _without(rows, split, problems))
+            data = data.with_split(split, _without(data, split, problems))
             findings = _findings(data.splits[split], recipe, split)
         return data, [*unusable, *_notes(findings)], False
     problems += of_labels
@@ -87,14 +88,14 @@ def _notes(findings: list[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.level == "note"]
 
 
-def _without(rows: Dataset, split: str, problems: list[Finding]) -> Dataset:
-    """The rows without those that have a problem.
+def _without(data: Data, split: str, problems: list[Finding]) -> Dataset:
+    """The rows of a split without those that have a problem.
 
     Raises:
         DataError: No row is left.
     """
-    dropped = _rows_of(problems)
-    sentences = "; ".join(about_rows(split, finding) for finding in problems)
+    rows, dropped = data.splits[split], _rows_of(problems)
+    sentences = "; ".join(_about_rows_of(data, split, finding) for finding in problems)
     if len(dropped) == len(rows):
         raise DataError(f"no row of {split} can be used: {sentences}")
     log(f"dropped {len(dropped)} of {len(rows)} rows: {sentences}")
@@ -149,6 +150,14 @@ def about_rows(split: str, finding: Finding) -> str:
     return f"{split}: {_with_indices(finding.sentence, finding.rows)}"
 
 
+def _about_rows_of(data: Data, split: str, finding: Finding) -> str:
+    """The same with the numbers that the rows have in the data as it was read."""
+    numbers = data.row_numbers.get(split)
+    if numbers is None:
+        return about_rows(split, finding)
+    return about_rows(split, replace(finding, rows=[numbers[row] for row in finding.rows]))
+
+
 def _with_indices(sentence: str, indices: Sequence[int]) -> str:
     if not indices:
         return sentence
@@ -200,7 +209,7 @@ def empty_texts(rows: Dataset, recipe: Recipe) -> dict[str, list[int]]:
         for batch in rows.with_format("arrow").iter(_BATCH):
             cells = _as_text(batch[column].combine_chunks(), column, kind)
             empty += (start + np.flatnonzero(_are_empty(cells, kind))).tolist()
-            if isinstance(kind, list) and not isinstance(kind[0], dict):
+            if isinstance(kind, list) and kind[0] == "string":
                 with_gaps += [start + row for row in _lists_with_gaps(cells)]
             start += len(cells)
         if empty:
@@ -214,7 +223,7 @@ def _as_text(cells: Any, column: str, kind: Any) -> Any:
     """The cells, after checking that they are text, or lists of text."""
     import pyarrow as pa
 
-    if isinstance(kind, list) and isinstance(kind[0], dict):  # `Recipe.check` looks at the blocks of a list
+    if isinstance(kind, list) and kind[0] != "string":  # `Recipe.check` looks at the blocks of a list
         return cells
     is_list = isinstance(kind, list)
     if pa.types.is_null(cells.type):

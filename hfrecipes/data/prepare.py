@@ -48,6 +48,24 @@ def load_data(config: RunConfig, recipe: Recipe) -> tuple[Data, RunConfig]:
     return data, _with_guesses(config, recipe, data)
 
 
+def check_again(data: Data, recipe: Recipe) -> Data:
+    """The rows after another check, where the tokenizer decides whether a row can be used.
+
+    Raises:
+        DataError: Some cannot be used, and the options do not drop them.
+    """
+    if not recipe.checks_again:
+        return data
+    checked = drop_helper_columns(check_rows(number_rows(data), recipe))
+    numbers: dict[str, list[int]] = {}
+    groups = {}
+    for split, kept in checked.row_numbers.items():
+        numbers[split] = [data.row_numbers[split][row] for row in kept]
+        if split in data.groups:
+            groups[split] = [data.groups[split][row] for row in kept]
+    return replace(checked, row_numbers=numbers, groups=groups)
+
+
 def log_all(sentences: list[str]) -> None:
     """Print each sentence."""
     for sentence in sentences:

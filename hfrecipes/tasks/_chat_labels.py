@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..data.shapes.dialogues import Messages, reply_indices
+from ..data.shapes.dialogues import Messages, learnt_indices, reply_indices
+from ..errors import DataError
 from ..recipe import IGNORED
 from ._chat_template import OTHER, Template
 from ._rendered import shared_length, shorten_to_fit
@@ -49,11 +50,11 @@ def pieces(template: Template, dialogue: Messages, max_tokens: int, train_on: st
 
     Args:
         template: Of the tokenizer.
-        dialogue: Messages.
+        dialogue: Messages; turns with a `weight` of 0 are not learnt.
         max_tokens: Tokens of a piece at most.
         train_on: What is learnt: `assistant`, `last` or `all`.
     """
-    turns = reply_indices(dialogue)
+    turns = learnt_indices(dialogue)
     everything = train_on == "all"
     if not turns:
         ids = template.ids(template.render(dialogue))
@@ -155,6 +156,11 @@ def _answered(template: Template, dialogue: Messages, *, everything: bool) -> tu
     before = template.render(dialogue[:-1], prompt=True)
     shown = template.up_to_end(template.render(dialogue))
     start, opened = template.start_of_reply(dialogue, before, shown)
+    if start >= len(shown):
+        raise DataError(
+            f"the model's chat template does not end the reply {str(dialogue[-1]['content'])[:60]!r} with "
+            f"{template.end_text!r}, as other replies: leave such replies out"
+        )
     closing = template.closing_of(opened, shown[start:])
     prompt = template.ids(before)
     ids, offsets, begin = _tokens_after(template, before, closing + shown[start:])

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.shapes.dialogues import before_last_reply
+from ..data.shapes.dialogues import before_last_reply, learnt_indices
+from ..data.shapes.tool_calls import are_calls, as_text
 from ..recipe import Measure, Prompt, Row
 from . import _tokens
 from ._causal import CausalWriter
+from ._chat_template import Template, dialogues_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -29,9 +31,10 @@ class ChatWriter(CausalWriter):
         """The dialogue up to the assistant's turn, without the first exchanges where it is too long."""
         space = max(1, self.recipe.max_length - self.recipe.max_new_tokens)
         prompts: list[Prompt | None] = []
-        for dialogue in rows["messages"]:
+        for dialogue, given in dialogues_of(rows):
             shown = before_last_reply(dialogue, scored=scored)
-            prompt = Prompt(shown[-1]["content"], self.recipe.template.prompt(shown, space)) if shown else None
+            template = self.recipe.template.with_given(given)
+            prompt = Prompt(shown[-1]["content"], template.prompt(shown, space)) if shown else None
             prompts.append(prompt)
         return prompts
 
@@ -44,12 +47,40 @@ class ChatWriter(CausalWriter):
         return {"prompt": prompt.text, "generated_text": text, **facts}
 
 
-def measure(predictions: list[Row], references: list[str], *, characters: bool) -> tuple[Measure, dict[str, str]]:
+def reference(row: Row, template: Template | None) -> Any:
+    """The last reply that is learnt, or all of several alternatives; None where there is none.
+
+    Args:
+        row: With `messages`, and `references` where there are several.
+        template: Of the model, which decides how calls of tools are written; None before a model is loaded.
+    """
+    if row.get("references"):
+        return row["references"]
+    turns = learnt_indices(row["messages"] or [])
+    if not turns:
+        return None
+    reply = row["messages"][turns[-1]]
+    calls = reply.get("tool_calls")
+    if not are_calls(calls):
+        return reply["content"]
+    if template is not None:
+        return template.text_of_calls(reply)
+    return "\n".join(filter(None, [reply["content"], as_text(calls)]))
+
+
+def first_reference(row: Row, template: Template | None) -> str | None:
+    """The reply that is learnt, of several the first."""
+    replies = reference(row, template)
+    first: str | None = replies[0] if isinstance(replies, list) else replies
+    return first
+
+
+def measure(predictions: list[Row], references: list[Any], *, characters: bool) -> tuple[Measure, dict[str, str]]:
     """ROUGE-L, chrF and lengths of generated replies.
 
     Args:
         predictions: With `generated_text`.
-        references: One per prediction.
+        references: One per prediction, or a list of alternatives.
         characters: Whether ROUGE counts words of any script.
 
     Returns:
@@ -59,9 +90,9 @@ def measure(predictions: list[Row], references: list[str], *, characters: bool) 
 
     texts: list[str] = []
     reference_lists: list[list[str]] = []  # the scorers take several references per row
-    for prediction, reference in zip(predictions, references, strict=True):
+    for prediction, replies in zip(predictions, references, strict=True):
         texts.append(prediction["generated_text"])
-        reference_lists.append([reference])
+        reference_lists.append(replies if isinstance(replies, list) else [replies])
     values = {"rougeL": _text.rouge(texts, reference_lists, letters=characters)["rougeL"]}
     if "at_limit" in predictions[0]:  # the baseline does not tell it
         values["generated_tokens"], values["at_limit"] = _tokens.columns_of(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..data.shapes.dialogues import Messages, reply_indices
 from ..errors import DataError, ModelError
+from ..recipe import Row
+from ._chat_calls import CallForm, form_of_calls
 from ._rendered import index_after, shared_length, shorten_to_fit
 
 if TYPE_CHECKING:
@@ -33,6 +37,28 @@ _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _SPACES = re.compile(r"\s+")
 
 
+def dialogues_of(rows: Any) -> Iterator[tuple[Messages, Mapping[str, Any]]]:
+    """Each dialogue with what the template gets besides it.
+
+    Args:
+        rows: A batch or a dataset with `messages`; `tools` and `chat_template_kwargs` where there are some.
+    """
+    names = getattr(rows, "column_names", rows)
+    nothing = [None] * len(rows["messages"])
+    tools = rows["tools"] if "tools" in names else nothing
+    keywords = rows["chat_template_kwargs"] if "chat_template_kwargs" in names else nothing
+    for dialogue, row_tools, row_keywords in zip(rows["messages"], tools, keywords, strict=True):
+        given = dict(row_keywords or {})
+        if row_tools and not lists_tools(dialogue):
+            given["tools"] = row_tools
+        yield dialogue, given
+
+
+def lists_tools(dialogue: Messages) -> bool:
+    """Whether the system message describes the tools already, as in the data of Hermes."""
+    return bool(dialogue) and dialogue[0]["role"] == "system" and "<tools>" in str(dialogue[0]["content"])
+
+
 class Surroundings(NamedTuple):
     """What a template puts around a reply."""
 
@@ -51,10 +77,21 @@ class Template:
     Attributes:
         tokenizer: With a chat template.
         end: Token that ends a text.
+        given: What the template gets besides the dialogue: `tools`, and its own keywords.
     """
 
     tokenizer: PreTrainedTokenizerBase
     end: int
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_given(self, given: Mapping[str, Any]) -> Template:
+        """The same template for a dialogue with these tools and keywords."""
+        if not given:
+            return self
+        # What is known of the template without them holds with them too, and is not looked for again.
+        template = copy.copy(self)
+        template.given = given
+        return template
 
     # --- rendering -----------------------------------------------------------------------------------------------
 
@@ -66,12 +103,32 @@ class Template:
         """
         try:
             text: str = self.tokenizer.apply_chat_template(
-                dialogue, tokenize=False, add_generation_prompt=prompt, **options
+                self._as_called(dialogue), tokenize=False, add_generation_prompt=prompt, **{**self.given, **options}
             )
         except Exception as error:  # a template is a program, and may raise anything
             start = next((str(turn["content"])[:60] for turn in dialogue if turn["role"] == "user"), "")
             raise DataError(f"the model's chat template refuses the dialogue that starts {start!r}: {error}") from error
         return text
+
+    @cached_property
+    def calls(self) -> CallForm:
+        """In which form the template takes calls of tools."""
+        return form_of_calls(self.tokenizer)
+
+    def _as_called(self, dialogue: Messages) -> Messages:
+        return self.calls.of(dialogue) if any("tool_calls" in turn for turn in dialogue) else dialogue
+
+    def reads(self, dialogue: Messages, key: str) -> bool:
+        """Whether the rendered dialogue depends on what its last turn has under a key."""
+        last = {name: value for name, value in dialogue[-1].items() if name != key}
+        try:
+            return self.render(dialogue) != self.render([*dialogue[:-1], last])
+        except DataError:  # it cannot do without
+            return True
+
+    def reads_tools(self, dialogue: Messages) -> bool:
+        """Whether the rendered dialogue shows the tools."""
+        return self.render(dialogue) != self.render(dialogue, tools=None)
 
     def tokens(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Ids of a rendered text, and the characters of each."""
@@ -213,6 +270,13 @@ class Template:
             return ""
         return text.removeprefix(lead).removesuffix(after).strip()
 
+    def text_of_calls(self, turn: Row) -> str:
+        """A reply that calls tools as the model generates it, to be compared with a generated text."""
+        dialogue = [*EXAMPLE, {**turn, "role": "assistant"}]
+        before, shown = self.render(EXAMPLE, prompt=True), self.up_to_end(self.render(dialogue))
+        start, _ = self.start_of_reply(dialogue, before, shown)
+        return self.reply(self._without_special(shown[start:]))
+
     @cached_property
     def _generated_around(self) -> tuple[str, str]:
         """What is before and after a reply in a generated text, which has no special tokens."""
@@ -245,9 +309,9 @@ class Template:
 
         marks: list[list[tuple[int, int]]]
         _, marks = render_jinja_template(
-            [dialogue],
+            [self._as_called(dialogue)],
             chat_template=self.tokenizer.get_chat_template(),
             return_assistant_tokens_mask=True,
-            **self.tokenizer.special_tokens_map,
+            **{**self.tokenizer.special_tokens_map, **self.given},
         )
         return marks[0]

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from ..data.shapes import dialogues
-from ..data.shapes.dialogues import Messages
-from ..errors import DataError
+from ..data.shapes.turns import ROLES
+from ..errors import ConfigError, DataError
 from ..models.tokenizing import require_fast_tokenizer
 from ..recipe import PERCENT, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, Writer
-from . import _causal, _chat_labels, _chat_replies, _tokens
-from ._chat_template import PLAIN, Template
+from . import _causal, _chat_checks, _chat_labels, _chat_replies, _tokens
+from ._chat_template import PLAIN, Template, dialogues_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -29,6 +29,10 @@ class Chat(Recipe):
 
     max_length: int = 1024
     """Maximum number of tokens of a dialogue; a longer one is truncated between turns."""
+    roles: dict[str, str] | None = None
+    """Role of each speaker that data calls by another name, such as A: user, B: assistant."""
+    system: Literal["merge", "drop"] | None = None
+    """What is done with system messages: merged into the first turn of the user, or dropped; null keeps them."""
     train_on: Literal["assistant", "last", "all"] = "assistant"
     """What is trained on: every turn of the assistant, only the last one, or all turns."""
     packing: bool = False
@@ -45,9 +49,12 @@ class Chat(Recipe):
     task: ClassVar[str] = "chat"
     auto_model: ClassVar[str] = "AutoModelForCausalLM"
     columns: ClassVar[dict[str, Column]] = {
-        "messages": Column(dialogues.TURN_COLUMNS, kind=[{"role": "string", "content": "string"}]),
+        "messages": Column(dialogues.TURN_COLUMNS, kind=["json"]),
         "prompt": Column(dialogues.REQUEST_COLUMNS, optional=True, passthrough=True, kind=None),
         "completion": Column(dialogues.REPLY_COLUMNS, optional=True, passthrough=True, kind=None),
+        "references": Column(optional=True, passthrough=True, kind=["string"]),
+        "tools": Column(dialogues.TOOL_COLUMNS, optional=True, passthrough=True, kind="json"),
+        "chat_template_kwargs": Column(optional=True, passthrough=True, kind="json"),
     }
     # Dialogues are long and vocabularies large: the logits of eight of them at once would not fit on many GPUs.
     defaults: ClassVar[dict[str, Any]] = {
@@ -116,16 +123,24 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
     def __post_init__(self) -> None:
         super().__post_init__()
         _causal.check_options(self)
+        for speaker, role in (self.roles or {}).items():
+            if role not in ROLES.values():
+                raise ConfigError(f"roles.{speaker}: found {role!r}, expected user, assistant, system or tool")
         self.template: Any = None  # a Template, from `adapt_to_model` on
 
     # --- rows ----------------------------------------------------------------------------------------------------
 
     def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """Published shapes of dialogues become messages."""
-        return dialogues.column_normalizer(columns)
+        return dialogues.column_normalizer(columns, self.roles, self.system)
 
     def infer_labels(self, train: Dataset) -> list[str]:
-        """Infer `characters` from the scripts of the replies."""
+        """Infer `characters` from the scripts of the replies.
+
+        Raises:
+            DataError: It is not known who of the speakers is the assistant.
+        """
+        _chat_checks.refuse_unknown_speakers(train, drop_invalid=self.drop_invalid)
         if self.characters is not None:
             return []
         from ..metrics._text import ANY_SCRIPT_NOTE, is_foreign
@@ -134,30 +149,21 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
         return [ANY_SCRIPT_NOTE] if self.characters else []
 
     def reference(self, row: Row) -> Any:
-        """The last reply of the assistant; None where it says nothing."""
-        turns = dialogues.reply_indices(row["messages"] or [])
-        return row["messages"][turns[-1]]["content"] if turns else None
+        """The last reply that is learnt, or all of several alternatives; None where the assistant says nothing."""
+        return _chat_replies.reference(row, self.template)
 
     def _last_replies(self, rows: Dataset) -> Iterator[str]:
         for row in rows:
-            if reply := self.reference(row):
+            if reply := _chat_replies.first_reference(row, self.template):
                 yield reply
 
     def check(self, rows: Dataset) -> Iterator[Finding]:
-        """Turns that are out of order, blank or of an unknown role; dialogues without a reply."""
-        wrong: dict[str, list[int]] = {}
-        silent = []
-        for index, dialogue in enumerate(rows["messages"]):
-            if not dialogue:  # an empty input, which is found without the task
-                continue
-            if sentence := dialogues.wrong_order(dialogue):
-                wrong.setdefault(sentence, []).append(index)
-            if not dialogues.reply_indices(dialogue):
-                silent.append(index)
-        for sentence, indices in wrong.items():
-            yield Finding("error", sentence, indices)
-        if silent:
-            yield Finding("untrainable", "the assistant says nothing", silent)
+        """Turns that are out of order, blank or of an unknown role; dialogues that the template does not show."""
+        yield from _chat_checks.of_turns(rows, self.train_on)
+        if self.template is None:
+            yield from _chat_checks.notes_on_turns(rows, self.train_on)
+        else:
+            yield from _chat_checks.of_template(self.template, rows)
 
     # --- model ---------------------------------------------------------------------------------------------------
 
@@ -180,6 +186,7 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
             tokenizer.chat_template = start + PLAIN.replace("{{ END }}", tokenizer.convert_ids_to_tokens(end))
             sentences.append("chat template: the tokenizer has none; a plain one is set, and saved with the model")
         self.template = Template(tokenizer, end)
+        self.checks_again = True  # the template may refuse dialogues
         return sentences + _chat_labels.notes(self.template)
 
     @property
@@ -191,11 +198,11 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
 
     def encode(self, batch: Batch) -> Batch:
         """Tokens of each dialogue, with labels where the assistant speaks."""
-        return self._features(batch["messages"], "last" if self.train_on == "last" else "assistant")
+        return self._features(batch, "last" if self.train_on == "last" else "assistant")
 
     def encode_for_training(self, batch: Batch) -> Batch:
         """As `encode`, with labels as `train_on` says, and without pieces that have none."""
-        features = self._features(batch["messages"], self.train_on)
+        features = self._features(batch, self.train_on)
         # A piece has no labels where its prompt alone fills `max_length`.
         kept = [index for index, labels in enumerate(features["labels"]) if max(labels) >= 0]
         for name, cells in features.items():
@@ -204,15 +211,16 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
             features["position_ids"] = [list(range(length)) for length in features["length"]]
         return features
 
-    def _features(self, batch: list[Messages], train_on: str) -> Batch:
+    def _features(self, batch: Batch, train_on: str) -> Batch:
         features: Batch = {"input_ids": [], "labels": [], "over_max_length": [], "hidden": [], "row": [], "length": []}
-        for dialogue in batch:
+        for dialogue in batch["messages"]:
             # Rows with references were checked before, rows to predict were not.
             if wrong := dialogues.wrong_order(dialogue):
                 raise DataError(f"{wrong}: expected turns of user and assistant, one after the other")
-        for row, dialogue in enumerate(batch):
-            hidden = not self.template.shows_all(dialogue)
-            for piece in _chat_labels.pieces(self.template, dialogue, self.max_length, train_on):
+        for row, (dialogue, given) in enumerate(dialogues_of(batch)):
+            template = self.template.with_given(given)
+            hidden = not template.shows_all(dialogue)
+            for piece in _chat_labels.pieces(template, dialogue, self.max_length, train_on):
                 features["input_ids"].append(piece.ids)
                 features["labels"].append(piece.labels)
                 features["over_max_length"].append(piece.truncated)
@@ -272,7 +280,7 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
             return [{**_prediction(np.array([0.0, 1, 0])), **reply} for _ in range(len(rows))]
         frequencies = _tokens.Frequencies(baseline["tokens"])
         predictions: list[Row] = []
-        for batch in rows.select_columns("messages").iter(100):
+        for batch in rows.iter(100):
             features = self.encode(batch)
             sums = _tokens.sum_by_row(
                 frequencies.token_sums(features["labels"]), features["row"], len(batch["messages"])

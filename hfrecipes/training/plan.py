@@ -22,7 +22,7 @@ from ..config import (
 )
 from ..data import checks
 from ..data.features import encode_splits, log_lengths, truncated_share
-from ..data.prepare import FROM_PYTHON, load_data, log_all
+from ..data.prepare import FROM_PYTHON, check_again, load_data, log_all
 from ..data.rows import Data
 from ..errors import ConfigError, MissingPackageError, NotFoundError, nearest
 from ..evaluation import scoring
@@ -131,11 +131,14 @@ def check(what: str | Mapping[str, Any], **settings: Any) -> dict[str, Any]:
     references = {split: checks.references(recipe, rows) for split, rows in data.splits.items()}
     check_metrics(config, recipe, data.splits["train"])
     log_all(checks.duplicate_inputs(data, recipe))
-    report: dict[str, Any] = {"task": config.task, "rows": {split: len(rows) for split, rows in data.splits.items()}}
-    report |= {"labels": recipe.labels, "columns": dict(data.columns), "config": config}
     if config.model:
         check_start(config.base.path)
         bind_tokenizer(recipe, config)
+        data = check_again(data, recipe)
+        references = {split: checks.references(recipe, rows) for split, rows in data.splits.items()}
+    report: dict[str, Any] = {"task": config.task, "rows": {split: len(rows) for split, rows in data.splits.items()}}
+    report |= {"labels": recipe.labels, "columns": dict(data.columns), "config": config}
+    if config.model:
         encoded = encode_splits(recipe, data, references)
         log_lengths(encoded, data, recipe)
         truncated = {}

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _upstream
 from ..config import RunConfig
+from ..data import checks
 from ..data.checks import duplicate_inputs
 from ..data.features import encode_splits, for_batches, log_lengths
-from ..data.prepare import log_all, no_test_split, rare_labels
+from ..data.prepare import check_again, log_all, no_test_split, rare_labels
 from ..errors import MissingPackageError
 from ..evaluation import generation, scoring
 from ..evaluation.inference import Inference, InferenceSettings, batch_order, collator, in_row_order
@@ -50,12 +51,25 @@ def make_job(plan: Plan) -> Job:
     duplicates = duplicate_inputs(data, recipe)
     log_all(duplicates)
     bind_tokenizer(recipe, plan.config)
+    plan = _checked_again(plan)
+    data = plan.data
     with arguments.main_process_first():
         encoded = encode_splits(recipe, data, plan.references)
     lengths = log_lengths(encoded, data, recipe)
     limits = [*duplicates, *data.notes.values(), *no_test_split(data), *lengths, *rare_labels(recipe)]
     plan = replace(plan, info=replace(plan.info, machine=describe_machine(), limits=limits))
     return Job(plan, encoded, make_trainer(plan, arguments, encoded))
+
+
+def _checked_again(plan: Plan) -> Plan:
+    """The plan without rows that the tokenizer of the model cannot take."""
+    data = check_again(plan.data, plan.recipe)
+    if data is plan.data:
+        return plan
+    references = {}
+    for split, rows in data.splits.items():
+        references[split] = checks.references(plan.recipe, rows)
+    return replace(plan, data=data, references=references)
 
 
 def wait_for_all() -> None:

@@ -3,49 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 from ...errors import DataError
 from ...recipe import Batch, Row
-from .cells import first_column, first_value, join_request, parse_list
+from .cells import first_column, join_request, parse_list
+from .tool_calls import schemas, without_gaps
+from .turns import ROLES, is_learnt, message, wrong_turn
 
 Messages = list[Row]
-# The role of each name that data uses, as chat templates know it.
-ROLES = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "human": "user",
-    "prompter": "user",
-    "customer": "user",
-    "用户": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bot": "assistant",
-    "model": "assistant",
-    "agent": "assistant",
-    "助手": "assistant",
-    "tool": "tool",
-    "function": "tool",
-    "observation": "tool",
-}
-NOBODY = "nobody"  # role of a turn whose role is unknown; no template has it, so that the checks report the row
-# Keys of a turn.
-_ROLE, _CONTENT = ("role", "from", "speaker", "author"), ("content", "value", "text", "message", "utterance")
 # Columns of turns, of requests and of replies.
 TURN_COLUMNS = ("conversations", "conversation", "dialogue", "dialog", "dialogs", "turns", "chat", "对话")
 REQUEST_COLUMNS = ("instruction", "question", "query", "input", "user", "human", "text", "问题", "提问", "指令")
 REPLY_COLUMNS = ("response", "output", "answer", "reply", "assistant", "gpt", "chosen", "回答", "回复", "输出")
+TOOL_COLUMNS = ("functions",)
 
 
-def column_normalizer(columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
+def column_normalizer(
+    columns: Mapping[str, Any],
+    roles: Mapping[str, str] | None = None,
+    system: Literal["merge", "drop"] | None = None,
+) -> Callable[[Batch], Batch] | None:
     """Function that makes `messages` of the columns; None if no column could be turns.
 
     A column of turns (`messages`, ShareGPT's `conversations`, a list of texts), or one of requests and one of replies
-    (`instruction, input, output` of Alpaca, `prompt, completion`), with `system` and `history` if the data has them.
+    (`instruction, input, output` of Alpaca, `prompt, completion`), with `system`, `history` and `tools` if the data has
+    them. A reply in a list of texts is one of several to the same request: the first becomes the reply, and all of them
+    `references`.
+
+    Args:
+        columns: Columns of the rows, with their types of `datasets`.
+        roles: Role of each speaker with a name of its own.
+        system: What is done with a system message: `merge` puts it into the first turn of the user.
 
     Raises:
         DataError: Each row holds a single turn.
@@ -55,32 +46,88 @@ def column_normalizer(columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | 
         raise DataError(
             'each row holds one turn, expected a dialogue per row: {"messages": [{"role": …, "content": …}, …]}'
         )
+    parts = {"tools": first_column(by_name, ("tools", *TOOL_COLUMNS)), "system": by_name.get("system")}
     turns = first_column(by_name, ("messages", *TURN_COLUMNS))
-    if turns is not None:
-        return partial(_from_turns, turns=turns, system=by_name.get("system"))
     asked = first_column(by_name, ("prompt", *REQUEST_COLUMNS))
-    if asked is None:
+    if turns is not None:
+        parts["turns"] = turns
+    elif asked is not None:
+        parts["asked"] = asked
+        parts["reply"] = first_column(by_name, ("completion", *REPLY_COLUMNS))
+        # Alpaca's `input` is the text that the instruction is about; without one it is the request itself.
+        others = {name: column for name, column in by_name.items() if column != asked}
+        parts["more"] = first_column(others, ("input", "context"))
+        parts["history"] = by_name.get("history")
+    else:
         return None
-    # Alpaca's `input` is the text that the instruction is about; without an instruction it is the request itself.
-    others = {name: column for name, column in by_name.items() if column != asked}
-    return partial(
-        _from_pairs,
-        asked=asked,
-        reply=first_column(by_name, ("completion", *REPLY_COLUMNS)),
-        more=first_column(others, ("input", "context")),
-        system=by_name.get("system"),
-        history=by_name.get("history"),
-    )
+    known = {part: column for part, column in parts.items() if column is not None}
+    kinds = {part: columns[column] for part, column in known.items()}
+    return _Reader(known, kinds, dict(roles or {}), system)
 
 
-def _from_turns(batch: Batch, turns: str, system: str | None) -> Batch:
-    rows = dict(batch)
-    cells = rows.pop(turns)
-    systems = rows.pop(system) if system else [None] * len(cells)
-    rows["messages"] = []
-    for system_text, cell in zip(systems, cells, strict=True):
-        rows["messages"].append(_with_system(system_text, messages(_listed(cell))))
-    return rows
+@dataclass(frozen=True)
+class _Reader:
+    """Makes `messages` of a batch, and `tools` and `references` where the columns may hold some."""
+
+    columns: Mapping[str, str]
+    """Part of a dialogue -> column that holds it."""
+    kinds: Mapping[str, Any]
+    """Type of each of these columns."""
+    roles: Mapping[str, str]
+    system: Literal["merge", "drop"] | None
+
+    def __call__(self, batch: Batch) -> Batch:
+        rows = dict(batch)
+        cells = {}
+        for part, column in self.columns.items():
+            cells[part] = self._cells(part, rows.pop(column))
+        rows["messages"] = []
+        has_references = _may_hold_alternatives(self.kinds.get("reply"))
+        references: list[list[str] | None] = []
+        for row_cells in zip(*cells.values(), strict=True):
+            row = dict(zip(cells, row_cells, strict=True))
+            replies = _alternatives(row.get("reply"))
+            references.append(replies)
+            if replies is not None:
+                row["reply"] = replies[0] if replies else None
+            rows["messages"].append(_change_system(self._messages(row), self.system))
+        if has_references:
+            rows["references"] = references
+        if "tools" in cells:
+            rows["tools"] = list(map(schemas, cells["tools"]))
+        return rows
+
+    def _cells(self, part: str, cells: list[Any]) -> list[Any]:
+        # JSON keeps the keys of each row; a table fills in those of the others.
+        return cells if "Json(" in repr(self.kinds[part]) else list(map(without_gaps, cells))
+
+    def _messages(self, row: Row) -> Messages:
+        """Messages of a row: the system message, earlier turns, the request and its reply."""
+        if "turns" in row:
+            return _with_system(row.get("system"), messages(_listed(row["turns"]), roles=self.roles))
+        asked = row["asked"]
+        if not isinstance(asked, list):
+            # A list holds the turns up to the request, and leaves nothing for `more` to be about.
+            asked = join_request(asked, row.get("more"))
+        turns = [
+            *_earlier_turns(_listed(row.get("history")), self.roles),
+            *messages(asked, roles=self.roles, last="user"),
+            *messages(row.get("reply"), "assistant", roles=self.roles),
+        ]
+        return _with_system(row.get("system"), turns)
+
+
+def _may_hold_alternatives(kind: Any) -> bool:
+    """Whether the cells of a column may be lists of texts."""
+    dtype = getattr(getattr(kind, "feature", None), "dtype", None)
+    return dtype in ("string", "large_string") or "Json(" in repr(kind)
+
+
+def _alternatives(reply: Any) -> list[str] | None:
+    """The replies that a list of texts holds; None for any other reply."""
+    if isinstance(reply, list) and all(isinstance(text, str) for text in reply):
+        return reply
+    return None
 
 
 def _listed(cell: Any) -> Any:
@@ -96,35 +143,13 @@ def _listed(cell: Any) -> Any:
     return turns if is_dialogue else cell
 
 
-def _from_pairs(
-    batch: Batch, asked: str, reply: str | None, more: str | None, system: str | None, history: str | None
-) -> Batch:
-    rows, columns = dict(batch), []
-    for name in (asked, reply, more, system, history):
-        if name is None:
-            columns.append([None] * len(batch[asked]))
-        else:
-            columns.append(batch[name])
-            rows.pop(name, None)
-    rows["messages"] = list(map(_dialogue, *columns))
-    return rows
-
-
-def _dialogue(asked: Any, reply: Any, more: Any, system: Any, history: Any) -> Messages:
-    """Messages of a row: the system message, earlier turns, the request and its reply."""
-    # A list holds the turns up to the request, and leaves nothing for `more` to be about.
-    request = asked if isinstance(asked, list) else join_request(asked, more)
-    turns = [*_earlier_turns(_listed(history)), *messages(request), *messages(reply, "assistant")]
-    return _with_system(system, turns)
-
-
-def _earlier_turns(history: Any) -> Messages:
-    """Turns before the request, as messages or as pairs of texts."""
-    if not isinstance(history, list):
-        return messages(history or None)
+def _earlier_turns(history: Any, roles: Mapping[str, str]) -> Messages:
+    """Turns before the request, as messages, as pairs of texts, or as texts in turn."""
+    if not isinstance(history, list) or _alternatives(history):
+        return messages(history or None, roles=roles, last="assistant")
     turns: Messages = []
     for exchange in history:
-        turns.extend(messages(exchange))
+        turns.extend(messages(exchange, roles=roles))
     return turns
 
 
@@ -135,16 +160,38 @@ def _with_system(system: Any, dialogue: Messages) -> Messages:
     return [{"role": "system", "content": str(system)}, *dialogue]
 
 
+def _change_system(dialogue: Messages, system: Literal["merge", "drop"] | None) -> Messages:
+    """The dialogue without its system message, whose text may be put before that of the user."""
+    if system is None or not dialogue or dialogue[0]["role"] != "system":
+        return dialogue
+    first, *turns = dialogue
+    if system == "drop":
+        return turns
+    asked = turns[0]["content"] if turns and turns[0]["role"] == "user" else None
+    # What cannot be merged stays, for the checks to name.
+    if not isinstance(asked, str) or not asked.strip():
+        return dialogue
+    return [{**turns[0], "content": join_request(first["content"], asked)}, *turns[1:]]
+
+
 def _roles(dialogue: Messages) -> list[str]:
     return [turn["role"] for turn in dialogue]
 
 
-def messages(cell: Any, role: str = "user") -> Messages:
+def messages(
+    cell: Any,
+    role: str = "user",
+    *,
+    roles: Mapping[str, str] = {},
+    last: Literal["user", "assistant"] | None = None,
+) -> Messages:
     """Messages of a cell: a single text, texts of user and assistant in turn, or dicts with a role each.
 
     Args:
         cell: Text, list of texts, dict or list of dicts.
         role: Role of a single text.
+        roles: Role of each speaker with a name of its own.
+        last: Who says the last one of several texts, which do not name their speakers; by default the user begins.
 
     Example:
         >>> messages(["Hi", "Hello"])
@@ -156,33 +203,25 @@ def messages(cell: Any, role: str = "user") -> Messages:
     if isinstance(cell, str | int | float):
         return [{"role": role, "content": str(cell)}]
     if isinstance(cell, Mapping):
-        return [_message(cell)]
+        return [message(cell, roles)]
     if all(isinstance(turn, str) for turn in cell):
-        # Such lists do not name the speakers: the user is assumed to start.
-        return [{"role": ("user", "assistant")[index % 2], "content": turn} for index, turn in enumerate(cell)]
-    return list(map(_message, cell))
+        return _in_turn(cell, last)
+    return [message(turn, roles) for turn in cell]
 
 
-def _message(turn: Any) -> Row:
-    """Role and content of a turn; the role is `NOBODY` if it is unknown."""
-    if not isinstance(turn, Mapping):
-        return {"role": NOBODY, "content": str(turn)}
-    role, content = first_value(turn, _ROLE, NOBODY), first_value(turn, _CONTENT)
-    if isinstance(content, list):
-        content = _joined(content)
-    known_role = ROLES.get(str(role).strip().lower(), str(role))
-    return {"role": known_role, "content": None if content is None else str(content)}
-
-
-def _joined(parts: list[Any]) -> str | None:
-    """Text of a content in parts; None if a part is not text, such as a picture."""
-    text = ""
-    for part in parts:
-        part_text = part.get("text") if isinstance(part, Mapping) else part
-        if not isinstance(part_text, str):
-            return None
-        text += part_text
-    return text
+def _in_turn(texts: list[str], last: str | None) -> Messages:
+    """Texts of user and assistant one after the other."""
+    speakers = ("user", "assistant")
+    begin = 0
+    if last is not None:
+        begin = (speakers.index(last) - (len(texts) - 1)) % 2
+    turns: Messages = []
+    for index, text in enumerate(texts, begin):
+        turns.append({"role": speakers[index % 2], "content": text})
+    if begin == 1 and turns:
+        # Nothing comes before it that it would answer.
+        turns[0]["weight"] = 0
+    return turns
 
 
 # --- order of turns --------------------------------------------------------------------------------------------------
@@ -190,20 +229,24 @@ def _joined(parts: list[Any]) -> str | None:
 
 def wrong_order(dialogue: Messages) -> str | None:
     """What is wrong with the order or the content of the turns; None if nothing is."""
+    for role in unknown_roles(dialogue):
+        return f"a turn has the role {role!r}, expected user, assistant, system or tool"
+    for turn in dialogue:
+        if wrong := wrong_turn(turn):
+            return wrong
     roles = _roles(dialogue)
-    for turn in dialogue:
-        if turn["role"] not in ROLES.values():
-            return f"a turn has the role {turn['role']!r}, expected user, assistant, system or tool"
-    for turn in dialogue:
-        if turn["content"] is None or not turn["content"].strip():
-            return "a turn is blank"
     if "system" in roles[1:]:
         return "a system message comes after the first turn"
-    if roles[:1] == ["system"]:
-        roles = roles[1:]
-    if roles[:1] == ["assistant"]:
+    turns = dialogue[1:] if roles[:1] == ["system"] else dialogue
+    # A greeting may come first where it is not learnt: nothing would ask for it.
+    if turns and turns[0]["role"] == "assistant" and is_learnt(turns[0]):
         return "the assistant speaks first"
-    return _wrong_pair(list(pairwise(roles)))
+    return _wrong_pair(list(pairwise(_roles(turns))))
+
+
+def unknown_roles(dialogue: Messages) -> list[str]:
+    """Roles that no chat template knows."""
+    return [role for role in _roles(dialogue) if role not in ROLES.values()]
 
 
 def _wrong_pair(pairs: list[tuple[str, str]]) -> str | None:
@@ -222,6 +265,11 @@ def reply_indices(dialogue: Messages) -> list[int]:
     return [index for index, turn in enumerate(dialogue) if turn["role"] == "assistant"]
 
 
+def learnt_indices(dialogue: Messages) -> list[int]:
+    """Indices of the assistant's turns that are to be learnt."""
+    return [index for index in reply_indices(dialogue) if is_learnt(dialogue[index])]
+
+
 def before_last_reply(dialogue: Messages, *, scored: bool) -> Messages:
     """The turns that the assistant is to answer.
 
@@ -229,7 +277,7 @@ def before_last_reply(dialogue: Messages, *, scored: bool) -> Messages:
         dialogue: With or without a reply to the last request.
         scored: Whether the answer is compared with the last reply: what the user says after it is left out.
     """
-    indices = reply_indices(dialogue)
+    indices = learnt_indices(dialogue) if scored else reply_indices(dialogue)
     if indices and (scored or indices[-1] == len(dialogue) - 1):
         return dialogue[: indices[-1]]
     return dialogue

@@ -1,0 +1,110 @@
+"""Calls of tools in the shapes in which data gives them, and the schemas of the tools."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def without_gaps(value: Any) -> Any:
+    """The value without the keys that are None, at any depth.
+
+    A table gives all its dicts the same keys, so that a call has the arguments of all other calls too, as None.
+
+    Example:
+        >>> without_gaps([{"town": "Rome", "day": None}])
+        [{'town': 'Rome'}]
+    """
+    if isinstance(value, Mapping):
+        return {key: without_gaps(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list):
+        return list(map(without_gaps, value))
+    return value
+
+
+def parsed(value: Any) -> Any:
+    """The list or dict that a text contains as JSON; any other value as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        content = json.loads(value)
+    except ValueError:
+        return value
+    return content if isinstance(content, list | dict) else value
+
+
+def tool_calls(value: Any) -> Any:
+    """Calls in the form that chat templates read; what cannot be read stays as it is, for the checks to name.
+
+    Args:
+        value: A call, a list of calls, or either as JSON. The name of a call and its arguments may be in `function`.
+
+    Example:
+        >>> tool_calls('{"name": "look", "arguments": {"town": "Rome"}}')
+        [{'type': 'function', 'function': {'name': 'look', 'arguments': {'town': 'Rome'}}}]
+    """
+    calls = parsed(value)
+    if isinstance(calls, Mapping):
+        calls = [calls]
+    return list(map(_call, calls)) if isinstance(calls, list) else calls
+
+
+def _call(call: Any) -> Any:
+    if not isinstance(call, Mapping):
+        return call
+    function = call.get("function", call)
+    if not isinstance(function, Mapping) or "name" not in function:
+        return call
+    # `parameters` is what Llama 3 calls the arguments.
+    arguments = parsed(function.get("arguments", function.get("parameters")))
+    if arguments is None or arguments == "":
+        arguments = {}
+    others = {key: inner for key, inner in call.items() if key not in ("function", "name", "arguments", "parameters")}
+    return {"type": "function", **others, "function": {"name": function["name"], "arguments": arguments}}
+
+
+def are_calls(value: Any) -> bool:
+    """Whether `tool_calls` could read all of the calls."""
+    if not isinstance(value, list):
+        return False
+    for call in value:
+        function = call.get("function") if isinstance(call, Mapping) else None
+        if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+            return False
+        if not isinstance(function.get("arguments"), Mapping):
+            return False
+    return True
+
+
+def schemas(cell: Any) -> Any:
+    """Schemas of tools as chat templates read them; None for no tools, and what cannot be read as it is.
+
+    Example:
+        >>> schemas('[{"name": "look"}]')
+        [{'type': 'function', 'function': {'name': 'look'}}]
+    """
+    tools = parsed(cell)
+    if isinstance(tools, Mapping):
+        tools = [tools]
+    if isinstance(tools, list):
+        return list(map(_schema, tools)) or None
+    # An empty cell of a DataFrame is NaN, which alone differs from itself.
+    return None if tools is None or tools != tools or not str(tools).strip() else tools
+
+
+def _schema(tool: Any) -> Any:
+    tool = parsed(tool)
+    if isinstance(tool, Mapping) and "name" in tool and "function" not in tool:
+        return {"type": "function", "function": dict(tool)}
+    return tool
+
+
+def are_schemas(tools: Any) -> bool:
+    """Whether `schemas` could read all of the tools."""
+    return isinstance(tools, list) and all(isinstance(tool, Mapping) for tool in tools)
+
+
+def as_text(calls: list[Any]) -> str:
+    """Calls as a model writes them that has no form of its own: a line of JSON for each."""
+    return "\n".join(json.dumps(call["function"], ensure_ascii=False) for call in calls)

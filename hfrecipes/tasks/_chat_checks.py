@@ -1,0 +1,188 @@
+"""What is wrong or odd about dialogues: in their turns, and in how a chat template shows them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..data.shapes import dialogues
+from ..data.shapes.dialogues import Messages
+from ..data.shapes.tool_calls import are_schemas
+from ..data.shapes.turns import NOBODY, is_learnt
+from ..errors import DataError
+from ..recipe import Finding
+from ._chat_template import Template, dialogues_of, lists_tools
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Rows = dict[str, list[int]]  # sentence -> indices of the rows that it is about
+TRIED = 20  # turns that are rendered without a key at most, to see whether the template reads it
+# Keys of a turn that are looked at elsewhere.
+_KNOWN_KEYS = ("role", "content", "weight", "tool_calls", "tool_call_id")
+
+
+def refuse_unknown_speakers(rows: Dataset, *, drop_invalid: bool) -> None:
+    """Refuse rows most of which have speakers that could be anybody.
+
+    Raises:
+        DataError: With the option that says who is who.
+    """
+    speakers: Counter[str] = Counter()
+    known = 0
+    for dialogue in rows["messages"]:
+        unknown = dialogues.unknown_roles(dialogue or [])
+        speakers.update(unknown)
+        known += not unknown
+    # Of a few rows the checks say which they are, so that they can be dropped.
+    if known and (drop_invalid or 2 * known >= len(rows)):
+        return
+    names = sorted(name for name, _ in speakers.most_common(4) if name != NOBODY)
+    if not names:
+        return
+    example = " ".join(f"options.roles.{name}={role}" for name, role in zip(names, ("user", "assistant"), strict=False))
+    raise DataError(
+        f"the speakers are {', '.join(map(repr, names))}, expected user, assistant, system or tool: "
+        f"say who is who, such as {example}"
+    )
+
+
+# --- turns -----------------------------------------------------------------------------------------------------------
+
+
+def of_turns(rows: Dataset, train_on: str) -> Iterator[Finding]:
+    """Turns that are out of order, blank or of an unknown role; dialogues of which nothing is learnt."""
+    wrong: Rows = {}
+    silent: Rows = {}
+    for index, (dialogue, tools) in enumerate(zip(rows["messages"], _tools(rows), strict=True)):
+        if not dialogue:  # an empty input, which is found without the task
+            continue
+        if sentence := dialogues.wrong_order(dialogue) or _wrong_marks(dialogue, train_on):
+            wrong.setdefault(sentence, []).append(index)
+        if tools is not None and not are_schemas(tools):
+            wrong.setdefault("tools cannot be read, expected a list of JSON schemas", []).append(index)
+        if not dialogues.reply_indices(dialogue):
+            silent.setdefault("the assistant says nothing", []).append(index)
+        elif not dialogues.learnt_indices(dialogue):
+            silent.setdefault("all replies are marked as not to be learnt", []).append(index)
+    for sentence, indices in wrong.items():
+        yield Finding("error", sentence, indices)
+    for sentence, indices in silent.items():
+        yield Finding("untrainable", sentence, indices)
+
+
+def _tools(rows: Dataset) -> list[Any]:
+    return list(rows["tools"]) if "tools" in rows.column_names else [None] * len(rows)
+
+
+def _wrong_marks(dialogue: Messages, train_on: str) -> str | None:
+    if train_on == "all" and not all(map(is_learnt, dialogue)):
+        return "a turn is marked as not to be learnt, but train_on=all learns all turns: set train_on=assistant"
+    return None
+
+
+def notes_on_turns(rows: Dataset, train_on: str) -> Iterator[Finding]:
+    """How marks, alternatives and tools are read."""
+    notes: Rows = {}
+    names = rows.column_names
+    references = rows["references"] if "references" in names else [None] * len(rows)
+    for index, (dialogue, tools, replies) in enumerate(zip(rows["messages"], _tools(rows), references, strict=True)):
+        for sentence in _notes_on_row(dialogue or [], tools, replies, train_on):
+            notes.setdefault(sentence, []).append(index)
+    for sentence, indices in notes.items():
+        yield Finding("note", sentence, indices)
+
+
+def _notes_on_row(dialogue: Messages, tools: Any, replies: list[str] | None, train_on: str) -> Iterator[str]:
+    begins = dialogue[1:] if dialogue and dialogue[0]["role"] == "system" else dialogue
+    if begins and begins[0]["role"] == "assistant":
+        yield "the assistant speaks first, which is read and not learnt,"
+        begins = begins[1:]
+    if not all(map(is_learnt, begins)):
+        yield "turns that are marked as not to be learnt (weight 0, train or loss false) are read only,"
+    if train_on != "all" and any(turn.get("weight") == 1 for turn in dialogue):
+        yield "turns of others than the assistant are marked to be learnt, and are not (train_on=all learns all turns),"
+    if replies and len(replies) > 1:
+        yield "of several replies the first is learnt, and all of them are references,"
+    if tools and lists_tools(dialogue):
+        yield "the system message lists the tools, so they are not shown a second time,"
+
+
+# --- what the template shows -----------------------------------------------------------------------------------------
+
+
+def of_template(template: Template, rows: Dataset) -> Iterator[Finding]:
+    """Dialogues that the template refuses, and what it does not show of their turns."""
+    refused: Rows = {}
+    uncalled: list[int] = []
+    hidden = _HiddenKeys()
+    for index, (dialogue, given) in enumerate(dialogues_of(rows)):
+        shown = template.with_given(given)
+        if not template.calls.are_shown and any("tool_calls" in turn for turn in dialogue):
+            uncalled.append(index)
+        elif sentence := _refusal(shown, dialogue):
+            refused.setdefault(sentence, []).append(index)
+        else:
+            hidden.look_at(index, shown, dialogue)
+    for sentence, indices in refused.items():
+        yield Finding("error", sentence, indices)
+    if uncalled:
+        yield Finding(
+            "error", "the chat template does not show tool calls (choose a model whose template does)", uncalled
+        )
+    yield from hidden.findings()
+
+
+def _refusal(template: Template, dialogue: Messages) -> str | None:
+    """Why the template cannot render a dialogue, with the edit; None where it can."""
+    if not dialogue:
+        return None
+    replies = dialogues.reply_indices(dialogue)
+    try:
+        template.render(dialogue[: replies[-1] + 1] if replies else dialogue)
+    except DataError as error:
+        reason = " ".join(str(error.__cause__).split())[:200]
+    else:
+        return None
+    if dialogue[0]["role"] == "system" and _refusal(template, dialogue[1:]) is None:
+        return (
+            f"the chat template allows no system message ({reason}; options.system=merge puts it before the first turn "
+            "of the user, options.system=drop leaves it out)"
+        )
+    return f"the chat template refuses the dialogue ({reason})"
+
+
+class _HiddenKeys:
+    """Keys of turns, and tools, that the template was not seen to read, with the rows that have them."""
+
+    def __init__(self) -> None:
+        self.rows: Rows = {}
+        self.tried: Counter[str] = Counter()
+        self.read: set[str] = set()
+
+    def look_at(self, index: int, template: Template, dialogue: Messages) -> None:
+        """Note the keys of a dialogue, and try whether the template reads them."""
+        for number, turn in enumerate(dialogue, 1):
+            for key in turn:
+                if key not in _KNOWN_KEYS:
+                    self._note(key, index, template, dialogue[:number])
+        if template.given.get("tools"):
+            self._note("tools", index, template, dialogue)
+
+    def _note(self, key: str, index: int, template: Template, dialogue: Messages) -> None:
+        if key in self.read:
+            return
+        indices = self.rows.setdefault(key, [])
+        if not indices or indices[-1] != index:
+            indices.append(index)
+        if self.tried[key] < TRIED:
+            self.tried[key] += 1
+            if template.reads_tools(dialogue) if key == "tools" else template.reads(dialogue, key):
+                self.read.add(key)
+                del self.rows[key]
+
+    def findings(self) -> Iterator[Finding]:
+        """A note for each key that is not shown."""
+        for key, indices in self.rows.items():
+            yield Finding("note", f"the chat template does not show {key!r}, so nothing of it is learnt,", indices)
