@@ -50,8 +50,8 @@ class Column:
     passthrough: bool = False
     """Whether it is only carried along, as an id; never required, and not checked for duplicates or blanks."""
     kind: Any = "string"
-    """Type of a cell: a type of `datasets`, a list with one, or a dict of them; `json` for dicts with any keys; None for
-    any."""
+    """Type of a cell: a type of `datasets`, a list with one, or a dict of them; `json` for values of any form; None for
+    any type."""
     grouped: bool = False
     """Whether rows with equal cells stay in the same split, as questions about the same text do."""
     stratified: bool = False

@@ -55,7 +55,7 @@ def normalize_columns(rows: Dataset, recipe: Recipe, given: Given) -> tuple[Data
 def _feature_of(name: str, cells: list[Any], sample: Batch, rows: Dataset, recipe: type[Recipe]) -> Any:
     """Type of a column after the change: the old one where nothing changed, else that of the task, or of its cells."""
     kind = recipe.columns[name].kind if name in recipe.columns else None
-    if kind in ("json", ["json"]):  # a sample does not tell the keys that other rows have
+    if kind == ["json"]:  # a sample does not tell the keys that other rows have
         return _feature(kind)
     # Compared by spelling: 8.0 equals 8, and is of another type.
     if name in rows.features and repr(sample[name]) == repr(cells):

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ..data.shapes.dialogues import Messages
-from ..data.shapes.tool_calls import are_calls
+from ..data.shapes.tool_calls import are_calls, parsed
 from ..recipe import Row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _NAME = "zQ7call"  # of the function in the example, to see whether calls are shown
+CALL: Row = {
+    "role": "assistant",
+    "content": "",
+    "tool_calls": [{"type": "function", "id": "call_0", "function": {"name": _NAME, "arguments": "{}"}}],
+}
 _EXAMPLE: Messages = [
     {"role": "user", "content": "Question"},
-    {
-        "role": "assistant",
-        "content": "",
-        "tool_calls": [{"type": "function", "id": "call_0", "function": {"name": _NAME, "arguments": {"at": "Rome"}}}],
-    },
+    CALL,
     {"role": "tool", "name": _NAME, "tool_call_id": "call_0", "content": "Answer"},
 ]
 
@@ -39,8 +39,6 @@ class CallForm:
 
     def of(self, dialogue: Messages) -> Messages:
         """The dialogue with its calls in this form."""
-        if not (self.has_text_arguments or self.has_short_ids):
-            return dialogue
         numbers = count(1)
         ids: dict[Any, str] = {}
         waiting: list[str] = []  # ids of calls without an answer, in their order
@@ -63,9 +61,9 @@ class CallForm:
         """The turn with its calls in this form; new ids are added to `ids` and `waiting`."""
         calls = []
         for call in turn["tool_calls"]:
-            if self.has_text_arguments:
-                arguments = json.dumps(call["function"]["arguments"], ensure_ascii=False)
-                call = {**call, "function": {**call["function"], "arguments": arguments}}
+            if not self.has_text_arguments:
+                function = call["function"]
+                call = {**call, "function": {**function, "arguments": parsed(function["arguments"])}}
             if self.has_short_ids:
                 number = f"{next(numbers):09d}"
                 if call.get("id") is not None:

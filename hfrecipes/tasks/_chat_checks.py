@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.shapes import dialogues
 from ..data.shapes.dialogues import Messages
-from ..data.shapes.tool_calls import are_schemas
+from ..data.shapes.tool_calls import are_schemas, parsed
 from ..data.shapes.turns import NOBODY, is_learnt
 from ..errors import DataError
-from ..recipe import Finding
+from ..recipe import Batch, Finding
 from ._chat_template import Template, dialogues_of, lists_tools
 
 if TYPE_CHECKING:
@@ -55,13 +55,12 @@ def of_turns(rows: Dataset, train_on: str) -> Iterator[Finding]:
     """Turns that are out of order, blank or of an unknown role; dialogues of which nothing is learnt."""
     wrong: Rows = {}
     silent: Rows = {}
-    for index, (dialogue, tools) in enumerate(zip(rows["messages"], _tools(rows), strict=True)):
+    cells = (rows["messages"], _cells(rows, "tools"), _cells(rows, dialogues.KEYWORDS))
+    for index, (dialogue, tools, keywords) in enumerate(zip(*cells, strict=True)):
         if not dialogue:  # an empty input, which is found without the task
             continue
-        if sentence := dialogues.wrong_order(dialogue) or _wrong_marks(dialogue, train_on):
+        if sentence := wrong_row(dialogue, tools, keywords) or _wrong_marks(dialogue, train_on):
             wrong.setdefault(sentence, []).append(index)
-        if tools is not None and not are_schemas(tools):
-            wrong.setdefault("tools cannot be read, expected a list of JSON schemas", []).append(index)
         if not dialogues.reply_indices(dialogue):
             silent.setdefault("the assistant says nothing", []).append(index)
         elif not dialogues.learnt_indices(dialogue):
@@ -72,8 +71,39 @@ def of_turns(rows: Dataset, train_on: str) -> Iterator[Finding]:
         yield Finding("untrainable", sentence, indices)
 
 
-def _tools(rows: Dataset) -> list[Any]:
-    return list(rows["tools"]) if "tools" in rows.column_names else [None] * len(rows)
+def wrong_row(dialogue: Messages, tools: str | None, keywords: str | None) -> str | None:
+    """What is wrong with the dialogue of a row, or with what is given besides it; None if nothing is.
+
+    Args:
+        dialogue: Messages.
+        tools: Schemas as JSON.
+        keywords: Of the chat template, as JSON.
+    """
+    if tools is not None and not are_schemas(tools):
+        return "tools cannot be read, expected a list of JSON schemas"
+    if keywords is not None and not isinstance(parsed(keywords), dict):
+        return f"{dialogues.KEYWORDS} cannot be read, expected a JSON object"
+    return dialogues.wrong_order(dialogue)
+
+
+def refuse_wrong_rows(batch: Batch) -> None:
+    """Refuse rows that no template should see. Rows with references were checked before, rows to predict were not.
+
+    Raises:
+        DataError: With the first of them.
+    """
+    nothing = [None] * len(batch["messages"])
+    cells = (batch["messages"], batch.get("tools", nothing), batch.get(dialogues.KEYWORDS, nothing))
+    for dialogue, tools, keywords in zip(*cells, strict=True):
+        if sentence := dialogues.wrong_order(dialogue):
+            raise DataError(f"{sentence}: expected turns of user and assistant, one after the other")
+        if sentence := wrong_row(dialogue, tools, keywords):
+            raise DataError(sentence)
+
+
+def _cells(rows: Dataset, name: str) -> Any:
+    """The cells of a column; None for each row where there is no such column."""
+    return rows[name] if name in rows.column_names else [None] * len(rows)
 
 
 def _wrong_marks(dialogue: Messages, train_on: str) -> str | None:
@@ -85,9 +115,8 @@ def _wrong_marks(dialogue: Messages, train_on: str) -> str | None:
 def notes_on_turns(rows: Dataset, train_on: str) -> Iterator[Finding]:
     """How marks, alternatives and tools are read."""
     notes: Rows = {}
-    names = rows.column_names
-    references = rows["references"] if "references" in names else [None] * len(rows)
-    for index, (dialogue, tools, replies) in enumerate(zip(rows["messages"], _tools(rows), references, strict=True)):
+    cells = (rows["messages"], _cells(rows, "tools"), _cells(rows, "references"))
+    for index, (dialogue, tools, replies) in enumerate(zip(*cells, strict=True)):
         for sentence in _notes_on_row(dialogue or [], tools, replies, train_on):
             notes.setdefault(sentence, []).append(index)
     for sentence, indices in notes.items():
@@ -116,12 +145,17 @@ def of_template(template: Template, rows: Dataset) -> Iterator[Finding]:
     """Dialogues that the template refuses, and what it does not show of their turns."""
     refused: Rows = {}
     uncalled: list[int] = []
+    numbered: list[int] = []
     hidden = _HiddenKeys()
     for index, (dialogue, given) in enumerate(dialogues_of(rows)):
         shown = template.with_given(given)
-        if not template.calls.are_shown and any("tool_calls" in turn for turn in dialogue):
-            uncalled.append(index)
-        elif sentence := _refusal(shown, dialogue):
+        if any("tool_calls" in turn for turn in dialogue or []):
+            if template.calls.has_short_ids:
+                numbered.append(index)
+            if not template.calls.are_shown:
+                uncalled.append(index)
+                continue
+        if sentence := _refusal(shown, dialogue):
             refused.setdefault(sentence, []).append(index)
         else:
             hidden.look_at(index, shown, dialogue)
@@ -131,6 +165,8 @@ def of_template(template: Template, rows: Dataset) -> Iterator[Finding]:
         yield Finding(
             "error", "the chat template does not show tool calls (choose a model whose template does)", uncalled
         )
+    if numbered:
+        yield Finding("note", "tool calls are numbered, because the chat template takes ids of 9 characters,", numbered)
     yield from hidden.findings()
 
 

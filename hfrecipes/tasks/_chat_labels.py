@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 from ..data.shapes.dialogues import Messages, learnt_indices, reply_indices
-from ..errors import DataError
 from ..recipe import IGNORED
 from ._chat_template import OTHER, Template
 from ._rendered import shared_length, shorten_to_fit
@@ -96,7 +95,8 @@ def _all_replies(
     spans: Spans = []
     for turn in turns:
         before = template.render(dialogue[:turn], prompt=True)
-        through = template.up_to_end(full if turn == turns[-1] else template.render(dialogue[: turn + 1]))
+        shown = full if turn == turns[-1] else template.render(dialogue[: turn + 1])
+        through = template.up_to_end(shown, len(before))
         if not (through.startswith(before) and full.startswith(through)):
             return None
         spans.append((len(before), len(through)))
@@ -154,13 +154,9 @@ def _last_reply(template: Template, dialogue: Messages, max_tokens: int, *, ever
 def _answered(template: Template, dialogue: Messages, *, everything: bool) -> tuple[list[int], list[int]]:
     """Tokens and labels of a dialogue: those of the last prompt, and then those of the reply to it."""
     before = template.render(dialogue[:-1], prompt=True)
-    shown = template.up_to_end(template.render(dialogue))
-    start, opened = template.start_of_reply(dialogue, before, shown)
-    if start >= len(shown):
-        raise DataError(
-            f"the model's chat template does not end the reply {str(dialogue[-1]['content'])[:60]!r} with "
-            f"{template.end_text!r}, as other replies: leave such replies out"
-        )
+    rendered = template.render(dialogue)
+    start, opened = template.start_of_reply(dialogue, before, rendered)
+    shown = template.up_to_end(rendered, start)
     closing = template.closing_of(opened, shown[start:])
     prompt = template.ids(before)
     ids, offsets, begin = _tokens_after(template, before, closing + shown[start:])

@@ -52,7 +52,7 @@ def reference(row: Row, template: Template | None) -> Any:
 
     Args:
         row: With `messages`, and `references` where there are several.
-        template: Of the model, which decides how calls of tools are written; None before a model is loaded.
+        template: Of the model, which decides how thoughts and tool calls are written; None before a model is loaded.
     """
     if row.get("references"):
         return row["references"]
@@ -60,12 +60,11 @@ def reference(row: Row, template: Template | None) -> Any:
     if not turns:
         return None
     reply = row["messages"][turns[-1]]
-    calls = reply.get("tool_calls")
-    if not are_calls(calls):
-        return reply["content"]
-    if template is not None:
-        return template.text_of_calls(reply)
-    return "\n".join(filter(None, [reply["content"], as_text(calls)]))
+    is_plain = set(reply) <= {"role", "content", "weight"}
+    shown = None if is_plain or template is None else template.text_of(reply)
+    if shown is None and are_calls(reply.get("tool_calls")):
+        shown = "\n".join(filter(None, [reply["content"], as_text(reply["tool_calls"])]))
+    return reply["content"] if shown is None else shown
 
 
 def first_reference(row: Row, template: Template | None) -> str | None:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..data.shapes.dialogues import Messages, reply_indices
+from ..data.shapes.dialogues import KEYWORDS, Messages, reply_indices
+from ..data.shapes.tool_calls import parsed
 from ..errors import DataError, ModelError
 from ..recipe import Row
-from ._chat_calls import CallForm, form_of_calls
+from ._chat_calls import CALL, CallForm, form_of_calls
 from ._rendered import index_after, shared_length, shorten_to_fit
 
 if TYPE_CHECKING:
@@ -41,16 +42,19 @@ def dialogues_of(rows: Any) -> Iterator[tuple[Messages, Mapping[str, Any]]]:
     """Each dialogue with what the template gets besides it.
 
     Args:
-        rows: A batch or a dataset with `messages`; `tools` and `chat_template_kwargs` where there are some.
+        rows: A batch or a dataset with `messages`; `tools` and `chat_template_kwargs`, as JSON, where there are some.
     """
     names = getattr(rows, "column_names", rows)
     nothing = [None] * len(rows["messages"])
     tools = rows["tools"] if "tools" in names else nothing
-    keywords = rows["chat_template_kwargs"] if "chat_template_kwargs" in names else nothing
+    keywords = rows[KEYWORDS] if KEYWORDS in names else nothing
     for dialogue, row_tools, row_keywords in zip(rows["messages"], tools, keywords, strict=True):
-        given = dict(row_keywords or {})
-        if row_tools and not lists_tools(dialogue):
-            given["tools"] = row_tools
+        # What cannot be read is named by the checks.
+        given: dict[str, Any] = {}
+        if isinstance(parsed(row_keywords), dict):
+            given |= parsed(row_keywords)
+        if isinstance(parsed(row_tools), list) and not lists_tools(dialogue):
+            given["tools"] = parsed(row_tools)
         yield dialogue, given
 
 
@@ -181,15 +185,34 @@ class Template:
     @property
     def ends(self) -> list[int]:
         """Tokens at which a generated reply is complete."""
-        if self.end_of_turn is None or self.end_of_turn == self.end:
-            return [self.end]
-        return [self.end_of_turn, self.end]
+        ends = [self.end_of_turn, self.end_of_call, self.end]
+        return list(dict.fromkeys(end for end in ends if end is not None))
 
-    def up_to_end(self, text: str) -> str:
-        """A rendered text without what comes after the end of its last turn, such as one more end for the text."""
+    @cached_property
+    def end_of_call(self) -> int | None:
+        """Special token after a reply that calls a tool, where that is another; `<|call|>` of gpt-oss is one."""
+        if self.end_of_turn is None or not self.calls.are_shown:
+            return None
+        try:
+            before, shown = self.render(EXAMPLE, prompt=True), self.render([*EXAMPLE, CALL])
+        except DataError:
+            return None
+        last = self.ids(shown.rstrip())[-1]
+        is_end = last in self.tokenizer.all_special_ids or last in self.tokenizer.added_tokens_decoder
+        return last if is_end and self.end_text not in shown[shared_length(before, shown) :] else None
+
+    def up_to_end(self, text: str, start: int = 0) -> str:
+        """A rendered text without what comes after the end of its last turn, such as one more end for the text.
+
+        Args:
+            text: Of a dialogue that ends with a reply.
+            start: Where the reply starts, if that is known.
+        """
         if self.end_of_turn is None:
             return text
-        return text[: text.rfind(self.end_text) + len(self.end_text)]
+        index = text.rfind(self.end_text, start)
+        # A reply that calls a tool may end with another token.
+        return text.rstrip() if index < 0 else text[: index + len(self.end_text)]
 
     # --- what surrounds a reply ----------------------------------------------------------------------------------
 
@@ -270,11 +293,15 @@ class Template:
             return ""
         return text.removeprefix(lead).removesuffix(after).strip()
 
-    def text_of_calls(self, turn: Row) -> str:
-        """A reply that calls tools as the model generates it, to be compared with a generated text."""
-        dialogue = [*EXAMPLE, {**turn, "role": "assistant"}]
-        before, shown = self.render(EXAMPLE, prompt=True), self.up_to_end(self.render(dialogue))
-        start, _ = self.start_of_reply(dialogue, before, shown)
+    def text_of(self, reply: Row) -> str | None:
+        """A reply with its thoughts and calls as the model generates it; None where the template refuses it."""
+        dialogue = [*EXAMPLE, reply]
+        try:
+            before = self.render(EXAMPLE, prompt=True)
+            shown = self.up_to_end(self.render(dialogue), len(before))
+            start, _ = self.start_of_reply(dialogue, before, shown)
+        except DataError:
+            return None
         return self.reply(self._without_special(shown[start:]))
 
     @cached_property

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..data.shapes import dialogues
 from ..data.shapes.turns import ROLES
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError
 from ..models.tokenizing import require_fast_tokenizer
 from ..recipe import PERCENT, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, Writer
 from . import _causal, _chat_checks, _chat_labels, _chat_replies, _tokens
@@ -53,8 +53,8 @@ class Chat(Recipe):
         "prompt": Column(dialogues.REQUEST_COLUMNS, optional=True, passthrough=True, kind=None),
         "completion": Column(dialogues.REPLY_COLUMNS, optional=True, passthrough=True, kind=None),
         "references": Column(optional=True, passthrough=True, kind=["string"]),
-        "tools": Column(dialogues.TOOL_COLUMNS, optional=True, passthrough=True, kind="json"),
-        "chat_template_kwargs": Column(optional=True, passthrough=True, kind="json"),
+        "tools": Column(dialogues.TOOL_COLUMNS, optional=True, passthrough=True),
+        dialogues.KEYWORDS: Column(optional=True, passthrough=True),
     }
     # Dialogues are long and vocabularies large: the logits of eight of them at once would not fit on many GPUs.
     defaults: ClassVar[dict[str, Any]] = {
@@ -213,10 +213,7 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
 
     def _features(self, batch: Batch, train_on: str) -> Batch:
         features: Batch = {"input_ids": [], "labels": [], "over_max_length": [], "hidden": [], "row": [], "length": []}
-        for dialogue in batch["messages"]:
-            # Rows with references were checked before, rows to predict were not.
-            if wrong := dialogues.wrong_order(dialogue):
-                raise DataError(f"{wrong}: expected turns of user and assistant, one after the other")
+        _chat_checks.refuse_wrong_rows(batch)
         for row, (dialogue, given) in enumerate(dialogues_of(batch)):
             template = self.template.with_given(given)
             hidden = not template.shows_all(dialogue)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from ...errors import DataError
 from ...recipe import Batch, Row
 from .cells import first_column, join_request, parse_list
-from .tool_calls import schemas, without_gaps
+from .tool_calls import schemas, to_json, without_gaps
 from .turns import ROLES, is_learnt, message, wrong_turn
 
 Messages = list[Row]
@@ -19,6 +19,7 @@ TURN_COLUMNS = ("conversations", "conversation", "dialogue", "dialog", "dialogs"
 REQUEST_COLUMNS = ("instruction", "question", "query", "input", "user", "human", "text", "问题", "提问", "指令")
 REPLY_COLUMNS = ("response", "output", "answer", "reply", "assistant", "gpt", "chosen", "回答", "回复", "输出")
 TOOL_COLUMNS = ("functions",)
+KEYWORDS = "chat_template_kwargs"  # column of what a chat template gets besides, as TRL calls it
 
 
 def column_normalizer(
@@ -46,7 +47,11 @@ def column_normalizer(
         raise DataError(
             'each row holds one turn, expected a dialogue per row: {"messages": [{"role": …, "content": …}, …]}'
         )
-    parts = {"tools": first_column(by_name, ("tools", *TOOL_COLUMNS)), "system": by_name.get("system")}
+    parts = {
+        "tools": first_column(by_name, ("tools", *TOOL_COLUMNS)),
+        "keywords": by_name.get(KEYWORDS),
+        "system": by_name.get("system"),
+    }
     turns = first_column(by_name, ("messages", *TURN_COLUMNS))
     asked = first_column(by_name, ("prompt", *REQUEST_COLUMNS))
     if turns is not None:
@@ -95,6 +100,10 @@ class _Reader:
             rows["references"] = references
         if "tools" in cells:
             rows["tools"] = list(map(schemas, cells["tools"]))
+        if "keywords" in cells:
+            rows[KEYWORDS] = [
+                cell if cell is None or isinstance(cell, str) else to_json(cell) for cell in cells["keywords"]
+            ]
         return rows
 
     def _cells(self, part: str, cells: list[Any]) -> list[Any]:

@@ -35,14 +35,16 @@ def parsed(value: Any) -> Any:
 
 
 def tool_calls(value: Any) -> Any:
-    """Calls in the form that chat templates read; what cannot be read stays as it is, for the checks to name.
+    """Calls in the form of OpenAI; what cannot be read stays as it is, for the checks to name.
+
+    Arguments are JSON, as they are there, because tables would fill in missing keys and round numbers.
 
     Args:
         value: A call, a list of calls, or either as JSON. The name of a call and its arguments may be in `function`.
 
     Example:
-        >>> tool_calls('{"name": "look", "arguments": {"town": "Rome"}}')
-        [{'type': 'function', 'function': {'name': 'look', 'arguments': {'town': 'Rome'}}}]
+        >>> tool_calls({"name": "look", "arguments": {"town": "Rome"}})
+        [{'type': 'function', 'function': {'name': 'look', 'arguments': '{"town": "Rome"}'}}]
     """
     calls = parsed(value)
     if isinstance(calls, Mapping):
@@ -57,9 +59,11 @@ def _call(call: Any) -> Any:
     if not isinstance(function, Mapping) or "name" not in function:
         return call
     # `parameters` is what Llama 3 calls the arguments.
-    arguments = parsed(function.get("arguments", function.get("parameters")))
+    arguments = function.get("arguments", function.get("parameters"))
     if arguments is None or arguments == "":
         arguments = {}
+    if not isinstance(arguments, str):
+        arguments = to_json(arguments)
     others = {key: inner for key, inner in call.items() if key not in ("function", "name", "arguments", "parameters")}
     return {"type": "function", **others, "function": {"name": function["name"], "arguments": arguments}}
 
@@ -72,25 +76,25 @@ def are_calls(value: Any) -> bool:
         function = call.get("function") if isinstance(call, Mapping) else None
         if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
             return False
-        if not isinstance(function.get("arguments"), Mapping):
+        if not isinstance(parsed(function.get("arguments")), Mapping):
             return False
     return True
 
 
-def schemas(cell: Any) -> Any:
-    """Schemas of tools as chat templates read them; None for no tools, and what cannot be read as it is.
+def schemas(cell: Any) -> str | None:
+    """Schemas of tools as JSON; None for no tools, and what cannot be read as it is.
 
     Example:
-        >>> schemas('[{"name": "look"}]')
-        [{'type': 'function', 'function': {'name': 'look'}}]
+        >>> schemas([{"name": "look"}])
+        '[{"type": "function", "function": {"name": "look"}}]'
     """
     tools = parsed(cell)
     if isinstance(tools, Mapping):
         tools = [tools]
     if isinstance(tools, list):
-        return list(map(_schema, tools)) or None
+        return to_json(list(map(_schema, tools))) if tools else None
     # An empty cell of a DataFrame is NaN, which alone differs from itself.
-    return None if tools is None or tools != tools or not str(tools).strip() else tools
+    return None if tools is None or tools != tools or not str(tools).strip() else str(tools)
 
 
 def _schema(tool: Any) -> Any:
@@ -100,11 +104,21 @@ def _schema(tool: Any) -> Any:
     return tool
 
 
-def are_schemas(tools: Any) -> bool:
+def are_schemas(cell: str) -> bool:
     """Whether `schemas` could read all of the tools."""
+    tools = parsed(cell)
     return isinstance(tools, list) and all(isinstance(tool, Mapping) for tool in tools)
 
 
 def as_text(calls: list[Any]) -> str:
     """Calls as a model writes them that has no form of its own: a line of JSON for each."""
-    return "\n".join(json.dumps(call["function"], ensure_ascii=False) for call in calls)
+    lines = []
+    for call in calls:
+        function = call["function"]
+        lines.append(to_json({"name": function["name"], "arguments": parsed(function["arguments"])}))
+    return "\n".join(lines)
+
+
+def to_json(value: Any) -> str:
+    """JSON of a value, with the characters of all languages as they are."""
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from ...recipe import Row
-from .tool_calls import are_calls, tool_calls
+from .tool_calls import are_calls, to_json, tool_calls
 
 # The role of each name that data uses, as chat templates know it.
 ROLES = {
@@ -106,7 +105,7 @@ def _text(content: Any, role: str) -> Any:
         text = _joined(content)
         return content if text is None else text
     # What a tool answers may be any value.
-    return json.dumps(content, ensure_ascii=False) if isinstance(content, Mapping | list) else str(content)
+    return to_json(content) if isinstance(content, Mapping | list) else str(content)
 
 
 def _are_parts(content: list[Any]) -> bool:
