@@ -149,7 +149,7 @@ def of_template(template: Template, rows: Dataset) -> Iterator[Finding]:
     hidden = _HiddenKeys()
     for index, (dialogue, given) in enumerate(dialogues_of(rows)):
         shown = template.with_given(given)
-        if any("tool_calls" in turn for turn in dialogue or []):
+        if any(turn.get("tool_calls") for turn in dialogue or []):
             if template.calls.has_short_ids:
                 numbered.append(index)
             if not template.calls.are_shown:
@@ -200,8 +200,8 @@ class _HiddenKeys:
     def look_at(self, index: int, template: Template, dialogue: Messages) -> None:
         """Note the keys of a dialogue, and try whether the template reads them."""
         for number, turn in enumerate(dialogue, 1):
-            for key in turn:
-                if key not in _KNOWN_KEYS:
+            for key, value in turn.items():
+                if value is not None and key not in _KNOWN_KEYS:
                     self._note(key, index, template, dialogue[:number])
         if template.given.get("tools"):
             self._note("tools", index, template, dialogue)

@@ -155,12 +155,12 @@ def wrong_turn(turn: Row) -> str | None:
     content = turn["content"]
     if isinstance(content, list):
         return f"a turn has {_kind_of_part(content)} among its parts, expected text"
-    if "tool_calls" in turn and not are_calls(turn["tool_calls"]):
+    if turn.get("tool_calls") is not None and not are_calls(turn["tool_calls"]):
         return 'a tool call cannot be read, expected {"name": …, "arguments": {…}}'
     says_nothing = content is None or not content.strip()
-    if says_nothing and turn["role"] != "tool" and "tool_calls" not in turn:
+    if says_nothing and turn["role"] != "tool" and not turn.get("tool_calls"):
         return "a turn is blank"
-    if turn.get("weight", 0) not in (0, 1):
+    if turn.get("weight") not in (None, 0, 1):
         return f"a turn has weight {turn['weight']}, expected 0 or 1"
     return None
 
