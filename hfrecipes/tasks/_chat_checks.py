@@ -201,7 +201,7 @@ class _HiddenKeys:
         """Note the keys of a dialogue, and try whether the template reads them."""
         for number, turn in enumerate(dialogue, 1):
             for key, value in turn.items():
-                if value is not None and key not in _KNOWN_KEYS:
+                if value not in (None, "", [], {}) and key not in _KNOWN_KEYS:
                     self._note(key, index, template, dialogue[:number])
         if template.given.get("tools"):
             self._note("tools", index, template, dialogue)

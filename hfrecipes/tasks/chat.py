@@ -52,7 +52,7 @@ class Chat(Recipe):
         "messages": Column(dialogues.TURN_COLUMNS, kind=["json"]),
         "prompt": Column(dialogues.REQUEST_COLUMNS, optional=True, passthrough=True, kind=None),
         "completion": Column(dialogues.REPLY_COLUMNS, optional=True, passthrough=True, kind=None),
-        "references": Column(optional=True, passthrough=True, kind=["string"]),
+        "references": Column(reference=True, optional=True, passthrough=True, kind=["string"]),
         "tools": Column(dialogues.TOOL_COLUMNS, optional=True, passthrough=True),
         dialogues.KEYWORDS: Column(optional=True, passthrough=True),
     }

@@ -403,6 +403,7 @@ def test_speakers_with_names_of_their_own_get_roles():
         turn("user", "Warm?"),
         turn("assistant", "Mild."),
     ]
+    assert messages({"speaker": 0, "text": "Warm?"}, roles={"0": "user"}) == [turn("user", "Warm?")]
     rows = [{"conversation": talk}] * 12
     for more in ({}, {"drop_invalid": True}):
         with pytest.raises(DataError, match=r"speakers are 'A', 'B'.*options.roles.A=user options.roles.B=assistant"):
@@ -429,6 +430,28 @@ def test_of_alternative_replies_the_first_is_learnt_and_all_are_references(befor
     import numpy as np
 
     assert recipe.measure(predictions, [replies])(np.ones((1, 1)))["rougeL"].tolist() == [100.0]
+
+
+def test_alternatives_in_one_split_alone_are_references_there():
+    from hfrecipes.data.prepare import load_data
+
+    train = [{"prompt": f"Warm on day {number}?", "completion": "Mild."} for number in range(12)]
+    test = [{"prompt": "Warm?", "completion": ["Mild.", "Cold."]}]
+    config, recipe = hfrecipes.training.plan.configure("chat", {"dataset": {"train": train, "test": test}})
+    data, _ = load_data(config, recipe)
+    assert recipe.reference(data.splits["test"][0]) == ["Mild.", "Cold."]
+    assert recipe.reference(data.splits["train"][0]) == "Mild."
+
+
+def test_a_reply_that_repeats_its_request_is_read_once():
+    talk = [turn("user", "Warm?"), turn("assistant", "Mild.")]
+    assert read({"prompt": "Warm?", "chosen": talk})["messages"] == talk
+
+
+def test_a_reply_that_is_an_object_is_learnt_as_json():
+    assert read({"prompt": "Warm?", "completion": {"town": "Rom", "at": 12}})["messages"][1] == turn(
+        "assistant", '{"town": "Rom", "at": 12}'
+    )
 
 
 def test_earlier_turns_may_be_a_list_of_texts():

@@ -11,7 +11,7 @@ from ...errors import DataError
 from ...recipe import Batch, Row
 from .cells import first_column, join_request, parse_list
 from .tool_calls import schemas, to_json, without_gaps
-from .turns import ROLES, is_learnt, message, wrong_turn
+from .turns import NOBODY, ROLES, is_learnt, is_turn, message, wrong_turn
 
 Messages = list[Row]
 # Columns of turns, of requests and of replies.
@@ -67,7 +67,9 @@ def column_normalizer(
         return None
     known = {part: column for part, column in parts.items() if column is not None}
     kinds = {part: columns[column] for part, column in known.items()}
-    return _Reader(known, kinds, dict(roles or {}), system)
+    # In a recipe file, the name of a speaker may be a number.
+    named = {str(speaker): role for speaker, role in (roles or {}).items()}
+    return _Reader(known, kinds, named, system)
 
 
 @dataclass(frozen=True)
@@ -121,15 +123,19 @@ class _Reader:
         turns = [
             *_earlier_turns(_listed(row.get("history")), self.roles),
             *messages(asked, roles=self.roles, last="user"),
-            *messages(row.get("reply"), "assistant", roles=self.roles),
         ]
-        return _with_system(row.get("system"), turns)
+        reply = messages(row.get("reply"), "assistant", roles=self.roles)
+        # Some data of preferences repeats the request in each reply.
+        if len(reply) > len(turns) and reply[: len(turns)] == turns:
+            turns = []
+        return _with_system(row.get("system"), [*turns, *reply])
 
 
 def _may_hold_alternatives(kind: Any) -> bool:
     """Whether the cells of a column may be lists of texts."""
     dtype = getattr(getattr(kind, "feature", None), "dtype", None)
-    return dtype in ("string", "large_string") or "Json(" in repr(kind)
+    # A column of JSON has texts in some rows and lists in others.
+    return dtype in ("string", "large_string") or type(kind).__name__ == "Json"
 
 
 def _alternatives(reply: Any) -> list[str] | None:
@@ -212,7 +218,7 @@ def messages(
     if isinstance(cell, str | int | float):
         return [{"role": role, "content": str(cell)}]
     if isinstance(cell, Mapping):
-        return [message(cell, roles)]
+        return [message(cell, roles) if is_turn(cell) else {"role": role, "content": to_json(cell)}]
     if all(isinstance(turn, str) for turn in cell):
         return _in_turn(cell, last)
     return [message(turn, roles) for turn in cell]
@@ -239,6 +245,8 @@ def _in_turn(texts: list[str], last: str | None) -> Messages:
 def wrong_order(dialogue: Messages) -> str | None:
     """What is wrong with the order or the content of the turns; None if nothing is."""
     for role in unknown_roles(dialogue):
+        if role == NOBODY:
+            return 'a turn has no role, expected {"role": …, "content": …}'
         return f"a turn has the role {role!r}, expected user, assistant, system or tool"
     for turn in dialogue:
         if wrong := wrong_turn(turn):

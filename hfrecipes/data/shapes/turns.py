@@ -39,6 +39,11 @@ _CALLS = ("tool_calls", "function_call")
 _MARKS = ("weight", "train", "training", "loss")
 
 
+def is_turn(cell: Mapping[str, Any]) -> bool:
+    """Whether a dict is a turn, and no object that is to be learnt as a reply."""
+    return any(name in cell for name in (*_ROLE, *_CONTENT, *_CALLS))
+
+
 def message(turn: Any, roles: Mapping[str, str]) -> Row:
     """The turn as chat templates know it: `role`, `content`, and the other keys that it has.
 
