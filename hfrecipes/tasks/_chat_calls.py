@@ -19,6 +19,11 @@ CALL: Row = {
     "content": "",
     "tool_calls": [{"type": "function", "id": "call_0", "function": {"name": _NAME, "arguments": "{}"}}],
 }
+# Some templates show calls only where there are tools.
+_TOOL: Row = {
+    "type": "function",
+    "function": {"name": "zQ7tool", "description": "", "parameters": {"type": "object", "properties": {}}},
+}
 _EXAMPLE: Messages = [
     {"role": "user", "content": "Question"},
     CALL,
@@ -80,7 +85,7 @@ def form_of_calls(tokenizer: PreTrainedTokenizerBase) -> CallForm:
         for has_text_arguments in (False, True):
             form = CallForm(True, has_text_arguments, has_short_ids)
             try:
-                shown = tokenizer.apply_chat_template(form.of(_EXAMPLE), tokenize=False)
+                shown = tokenizer.apply_chat_template(form.of(_EXAMPLE), tools=[_TOOL], tokenize=False)
             except Exception:  # a template is a program, and may raise anything
                 continue
             return CallForm(_NAME in shown, has_text_arguments, has_short_ids)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Rows = dict[str, list[int]]  # sentence -> indices of the rows that it is about
 TRIED = 20  # turns that are rendered without a key at most, to see whether the template reads it
 # Keys of a turn that are looked at elsewhere.
-_KNOWN_KEYS = ("role", "content", "weight", "tool_calls", "tool_call_id")
+_KNOWN_KEYS = ("role", "content", "weight", "tool_call_id")
 
 
 def refuse_unknown_speakers(rows: Dataset, *, drop_invalid: bool) -> None:
@@ -144,30 +144,21 @@ def _notes_on_row(dialogue: Messages, tools: Any, replies: list[str] | None, tra
 def of_template(template: Template, rows: Dataset) -> Iterator[Finding]:
     """Dialogues that the template refuses, and what it does not show of their turns."""
     refused: Rows = {}
-    uncalled: list[int] = []
     numbered: list[int] = []
     hidden = _HiddenKeys()
     for index, (dialogue, given) in enumerate(dialogues_of(rows)):
         shown = template.with_given(given)
-        if any(turn.get("tool_calls") for turn in dialogue or []):
-            if template.calls.has_short_ids:
-                numbered.append(index)
-            if not template.calls.are_shown:
-                uncalled.append(index)
-                continue
         if sentence := _refusal(shown, dialogue):
             refused.setdefault(sentence, []).append(index)
-        else:
-            hidden.look_at(index, shown, dialogue)
+            continue
+        hidden.look_at(index, shown, dialogue or [])
+        if template.calls.has_short_ids and any(turn.get("tool_calls") for turn in dialogue or []):
+            numbered.append(index)
     for sentence, indices in refused.items():
         yield Finding("error", sentence, indices)
-    if uncalled:
-        yield Finding(
-            "error", "the chat template does not show tool calls (choose a model whose template does)", uncalled
-        )
+    yield from hidden.findings()
     if numbered:
         yield Finding("note", "tool calls are numbered, because the chat template takes ids of 9 characters,", numbered)
-    yield from hidden.findings()
 
 
 def _refusal(template: Template, dialogue: Messages) -> str | None:
@@ -193,32 +184,45 @@ class _HiddenKeys:
     """Keys of turns, and tools, that the template was not seen to read, with the rows that have them."""
 
     def __init__(self) -> None:
-        self.rows: Rows = {}
-        self.tried: Counter[str] = Counter()
-        self.read: set[str] = set()
+        # By key and by whether there are tools, without which some templates show no calls.
+        self.rows: dict[tuple[str, bool], list[int]] = {}
+        self.tried: Counter[tuple[str, bool]] = Counter()
+        self.read: set[tuple[str, bool]] = set()
 
     def look_at(self, index: int, template: Template, dialogue: Messages) -> None:
         """Note the keys of a dialogue, and try whether the template reads them."""
+        has_tools = "tools" in template.given
         for number, turn in enumerate(dialogue, 1):
             for key, value in turn.items():
-                if value not in (None, "", [], {}) and key not in _KNOWN_KEYS:
-                    self._note(key, index, template, dialogue[:number])
-        if template.given.get("tools"):
-            self._note("tools", index, template, dialogue)
+                if value in (None, "", [], {}) or key in _KNOWN_KEYS:
+                    continue
+                if self._note((key, has_tools), index) and template.reads(dialogue[:number], key):
+                    self._note_as_read((key, has_tools))
+        if has_tools and self._note(("tools", True), index) and template.reads_tools(dialogue):
+            self._note_as_read(("tools", True))
 
-    def _note(self, key: str, index: int, template: Template, dialogue: Messages) -> None:
+    def _note(self, key: tuple[str, bool], index: int) -> bool:
+        """Note that a row has a key; returns whether it is to be tried."""
         if key in self.read:
-            return
+            return False
         indices = self.rows.setdefault(key, [])
         if not indices or indices[-1] != index:
             indices.append(index)
-        if self.tried[key] < TRIED:
-            self.tried[key] += 1
-            if template.reads_tools(dialogue) if key == "tools" else template.reads(dialogue, key):
-                self.read.add(key)
-                del self.rows[key]
+        self.tried[key] += 1
+        return self.tried[key] <= TRIED
+
+    def _note_as_read(self, key: tuple[str, bool]) -> None:
+        self.read.add(key)
+        del self.rows[key]
 
     def findings(self) -> Iterator[Finding]:
-        """A note for each key that is not shown."""
-        for key, indices in self.rows.items():
-            yield Finding("note", f"the chat template does not show {key!r}, so nothing of it is learnt,", indices)
+        """A finding for each key that is not shown: an error for tool calls, which would be learnt as empty replies."""
+        merged: Rows = {}
+        for (key, _), indices in self.rows.items():
+            merged[key] = sorted({*merged.get(key, []), *indices})
+        for key, indices in merged.items():
+            if key == "tool_calls":
+                sentence = "the chat template does not show tool calls (choose a model whose template does)"
+                yield Finding("error", sentence, indices)
+            else:
+                yield Finding("note", f"the chat template does not show {key!r}, so nothing of it is learnt,", indices)

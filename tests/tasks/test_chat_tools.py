@@ -48,6 +48,13 @@ TEMPLATES = {
     ),
     "gemma": "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + PLAIN_TURNS,
     "turns alone": PLAIN_TURNS,
+    "calls beside tools": TURNS.replace("in m.tool_calls or []", "in (m.tool_calls if tools else []) or []"),
+    # A prompt opens a thought, which the reply closes.
+    "opened thought": (
+        "{% for m in messages %}" + HEAD + "{% if m.role == 'assistant' and loop.last %}<think>\n"
+        "{{ m.reasoning_content or '' }}</think>{% endif %}{{ m.content }}" + CALLS + "<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
+    ),
 }
 SPECIAL = ["<|im_start|>", "<|im_end|>", "<|call|>"]
 
@@ -224,7 +231,7 @@ def test_a_reply_that_ends_with_a_token_of_its_own_is_learnt_to_that_end():
     assert {"<|im_end|>", "<|call|>"} <= set(ends)
 
 
-@pytest.mark.parametrize("template", ["turns alone", "gemma"])
+@pytest.mark.parametrize("template", ["turns alone", "calls beside tools"])
 def test_rows_whose_calls_the_template_does_not_show_are_named(template, model_with):
     rows = [{"messages": [turn("user", f"Hi {number}"), turn("assistant", "Hello")]} for number in range(20)]
     rows[4] = {"messages": asked()}
@@ -318,6 +325,21 @@ def test_thoughts_are_learnt_of_each_reply_as_the_last_one(key):
     ]
     assert recipe.reference(row) == "<think>it is 12</think>Mild."
     assert findings(recipe, row) == []
+
+
+def test_a_thought_that_the_prompt_opens_is_learnt_from_its_first_character_on():
+    dialogue = [turn("user", "Hi"), turn("assistant", "<b>Hello</b>", reasoning_content="<thin ice")]
+    recipe = recipe_with("opened thought")
+    assert learnt(recipe, read({"messages": dialogue})) == ["<thin ice</think><b>Hello</b><|im_end|>"]
+    assert learnt(recipe, read({"messages": asked(reasoning_content="<tool?")}))[0].startswith(
+        "<tool?</think><tool_call>"
+    )
+
+
+def test_calls_are_learnt_where_a_template_shows_them_beside_tools_alone():
+    row = read({"messages": asked(), "tools": [SCHEMA]})
+    assert learnt(recipe_with("calls beside tools"), row)[0].startswith("<tool_call>")
+    assert findings(recipe_with("calls beside tools"), row) == []
 
 
 def test_thoughts_that_the_template_does_not_show_are_named(model_with, caplog):
