@@ -12,6 +12,7 @@ from ..data.shapes.tool_calls import are_schemas, parsed
 from ..data.shapes.turns import NOBODY, is_learnt
 from ..errors import DataError
 from ..recipe import Batch, Finding
+from ._chat_calls import has_tags
 from ._chat_template import Template, dialogues_of, lists_tools
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _notes_on_row(dialogue: Messages, tools: Any, replies: list[str] | None, tra
 def of_template(template: Template, rows: Dataset) -> Iterator[Finding]:
     """Dialogues that the template refuses, and what it does not show of their turns."""
     refused: Rows = {}
-    numbered: list[int] = []
+    changed: Rows = {}
     hidden = _HiddenKeys()
     for index, (dialogue, given) in enumerate(dialogues_of(rows)):
         shown = template.with_given(given)
@@ -152,13 +153,21 @@ def of_template(template: Template, rows: Dataset) -> Iterator[Finding]:
             refused.setdefault(sentence, []).append(index)
             continue
         hidden.look_at(index, shown, dialogue or [])
-        if template.calls.has_short_ids and any(turn.get("tool_calls") for turn in dialogue or []):
-            numbered.append(index)
+        for sentence in _changes(template, dialogue or []):
+            changed.setdefault(sentence, []).append(index)
     for sentence, indices in refused.items():
         yield Finding("error", sentence, indices)
     yield from hidden.findings()
-    if numbered:
-        yield Finding("note", "tool calls are numbered, because the chat template takes ids of 9 characters,", numbered)
+    for sentence, indices in changed.items():
+        yield Finding("note", sentence, indices)
+
+
+def _changes(template: Template, dialogue: Messages) -> Iterator[str]:
+    """What is changed in calls and answers, so that the template takes them."""
+    if template.calls.has_short_ids and any(turn.get("tool_calls") for turn in dialogue):
+        yield "tool calls are numbered, because the chat template takes ids of 9 characters,"
+    if template.calls.adds_tags and any(map(has_tags, dialogue)):
+        yield "<tool_response> around what tools answer is left out, because the chat template adds it,"
 
 
 def _refusal(template: Template, dialogue: Messages) -> str | None:

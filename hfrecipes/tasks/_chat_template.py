@@ -120,7 +120,8 @@ class Template:
         return form_of_calls(self.tokenizer)
 
     def _as_called(self, dialogue: Messages) -> Messages:
-        return self.calls.of(dialogue) if any(turn.get("tool_calls") for turn in dialogue) else dialogue
+        has_calls = any(turn.get("tool_calls") or turn["role"] == "tool" for turn in dialogue)
+        return self.calls.of(dialogue) if has_calls else dialogue
 
     def reads(self, dialogue: Messages, key: str) -> bool:
         """Whether the rendered dialogue depends on what its last turn has under a key."""

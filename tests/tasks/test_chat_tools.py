@@ -47,6 +47,11 @@ TEMPLATES = {
         "{% else %}" + HEAD + "{{ m.content }}<|im_end|>{% endif %}\n{% endfor %}" + ASKED
     ),
     "gemma": "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + PLAIN_TURNS,
+    "tagged answers": PLAIN_TURNS.replace(
+        "{{ m.content }}",
+        "{% if m.role == 'tool' %}<tool_response>\n{{ m.content }}\n</tool_response>"
+        "{% else %}{{ m.content }}{% endif %}",
+    ),
     "turns alone": PLAIN_TURNS,
     "calls beside tools": TURNS.replace("in m.tool_calls or []", "in (m.tool_calls if tools else []) or []"),
     # A prompt opens a thought, which the reply closes.
@@ -269,6 +274,23 @@ def test_tools_that_the_system_message_describes_are_not_shown_twice():
     (ids, *_) = recipe_with("qwen").encode({name: [cell] for name, cell in row.items()})["input_ids"]
     assert recipe_with("qwen").tokenizer.decode(ids).count('"look", "parameters"') == 1
     assert "the system message lists the tools" in findings(Chat(), row)[0]
+
+
+@pytest.mark.parametrize("template", ["tagged answers", "turns alone"])
+def test_tags_around_an_answer_are_shown_once(template):
+    """As in the data of Hermes, where calls and answers are texts in tags."""
+    talk = [
+        {"from": "human", "value": "Warm?"},
+        {"from": "gpt", "value": "<tool_call>\n{}\n</tool_call>"},
+        {"from": "tool", "value": "<tool_response>\n12\n</tool_response>\n"},
+        {"from": "gpt", "value": "Mild."},
+    ]
+    recipe, row = recipe_with(template), read({"conversations": talk})
+    (ids,) = recipe.encode({"messages": [row["messages"]]})["input_ids"]
+    assert recipe.tokenizer.decode(ids).count("<tool_response>") == 1
+    assert learnt(recipe, row) == ["<tool_call>\n{}\n</tool_call><|im_end|>Mild.<|im_end|>"]
+    changed = ["<tool_response> around what tools answer is left out, because the chat template adds it,"]
+    assert findings(recipe, row) == (changed if template == "tagged answers" else [])
 
 
 def test_tools_that_the_template_does_not_show_are_named():
