@@ -340,6 +340,8 @@ def chat(path: str, system: str | None) -> None:
     predictor = load(path)
     if "messages" not in predictor.recipe.columns:
         fail(f"{path} is a model for {predictor.recipe.task}, not for chat: use  hfrecipes predict {path} -")
+    if system and getattr(predictor.recipe, "system", None) == "drop":
+        fail(f"{path} was trained with options.system=drop, so it reads no system message: leave --system out")
     start = [{"role": "system", "content": system}] if system else []
     dialogue = list(start)
     while (line := _next_line()) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from ..data.shapes.dialogues import Messages
@@ -103,13 +104,12 @@ def has_tags(turn: Row) -> bool:
 
 def form_of_calls(tokenizer: PreTrainedTokenizerBase) -> CallForm:
     """The first form in which the template takes a call and its answer."""
-    for has_short_ids in (False, True):
-        for has_text_arguments in (False, True):
-            form = CallForm(True, has_text_arguments, has_short_ids)
-            try:
-                shown = tokenizer.apply_chat_template(form.of(_EXAMPLE), tools=[_TOOL], tokenize=False)
-            except Exception:  # a template is a program, and may raise anything
-                continue
-            return CallForm(_NAME in shown, has_text_arguments, has_short_ids, _OPEN in shown)
+    for tools, has_short_ids, has_text_arguments in product(([_TOOL], None), (False, True), (False, True)):
+        form = CallForm(True, has_text_arguments, has_short_ids)
+        try:
+            shown = tokenizer.apply_chat_template(form.of(_EXAMPLE), tools=tools, tokenize=False)
+        except Exception:  # a template is a program, and may raise anything
+            continue
+        return CallForm(_NAME in shown, has_text_arguments, has_short_ids, _OPEN in shown)
     # The checks name each row that it refuses, with the reason.
     return CallForm()

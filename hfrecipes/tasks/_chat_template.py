@@ -92,7 +92,9 @@ class Template:
         """The same template for a dialogue with these tools and keywords."""
         if not given:
             return self
-        # What is known of the template without them holds with them too, and is not looked for again.
+        # What is known of the template without them holds with them too, and is looked for once.
+        for name in ("around", "calls", "closing", "end_of_turn", "end_of_call"):
+            getattr(self, name)
         template = copy.copy(self)
         template.given = given
         return template

@@ -6,9 +6,11 @@ import json
 
 import datasets
 import pytest
+from click.testing import CliRunner
 from conftest import make_pieces, save_llama
 
 import hfrecipes
+from hfrecipes.cli import main
 from hfrecipes.data.shapes.dialogues import column_normalizer, messages, wrong_order
 from hfrecipes.errors import ConfigError, DataError
 from hfrecipes.tasks.chat import Chat
@@ -542,6 +544,16 @@ def test_a_reloaded_model_treats_system_messages_and_speakers_as_training_did(mo
     result = hfrecipes.run("chat", model=model_with("gemma"), dataset=rows, output_dir=tmp_path / "run", **settings)
     predicted = hfrecipes.load(result.path).predict({"talk": rows[0]["talk"][:2]})
     assert predicted["prompt"] == "Be brief.\n\nHi 0"
+
+
+def test_the_terminal_does_not_take_a_system_message_that_would_be_dropped(model_with, tmp_path):
+    options = {"system": "drop", "generated_rows": 0, "max_new_tokens": 4}
+    rows = [with_system(number) for number in range(12)]
+    settings = {"options": options, "max_steps": 1, "bf16": False}
+    result = hfrecipes.run("chat", model=model_with("gemma"), dataset=rows, output_dir=tmp_path / "run", **settings)
+    answered = CliRunner().invoke(main, ["chat", str(result.path), "--system", "Be brief."])
+    assert answered.exit_code == 2
+    assert "leave --system out" in answered.output
 
 
 @pytest.mark.parametrize(

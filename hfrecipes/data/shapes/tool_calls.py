@@ -64,8 +64,11 @@ def _call(call: Any) -> Any:
         arguments = {}
     if not isinstance(arguments, str):
         arguments = to_json(arguments)
-    others = {key: inner for key, inner in call.items() if key not in ("function", "name", "arguments", "parameters")}
-    return {"type": "function", **others, "function": {"name": function["name"], "arguments": arguments}}
+    others = {"type": "function"}
+    for key, inner in call.items():
+        if inner is not None and key not in ("function", "name", "arguments", "parameters"):
+            others[key] = inner
+    return {**others, "function": {"name": function["name"], "arguments": arguments}}
 
 
 def are_calls(value: Any) -> bool:
