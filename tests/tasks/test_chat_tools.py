@@ -480,10 +480,11 @@ def test_of_alternative_replies_the_first_is_learnt_and_all_are_references(befor
 
 def test_alternatives_in_one_split_alone_are_references_there():
     from hfrecipes.data.prepare import load_data
+    from hfrecipes.training.plan import configure
 
     train = [{"prompt": f"Warm on day {number}?", "completion": "Mild."} for number in range(12)]
     test = [{"prompt": "Warm?", "completion": ["Mild.", "Cold."]}]
-    config, recipe = hfrecipes.training.plan.configure("chat", {"dataset": {"train": train, "test": test}})
+    config, recipe = configure("chat", {"dataset": {"train": train, "test": test}})
     data, _ = load_data(config, recipe)
     assert recipe.reference(data.splits["test"][0]) == ["Mild.", "Cold."]
     assert recipe.reference(data.splits["train"][0]) == "Mild."

@@ -87,7 +87,7 @@ class _Reader:
         rows = dict(batch)
         cells = {}
         for part, column in self.columns.items():
-            cells[part] = self._cells(part, rows.pop(column))
+            cells[part] = [without_gaps(cell, self.kinds[part]) for cell in rows.pop(column)]
         rows["messages"] = []
         has_references = _may_hold_alternatives(self.kinds.get("reply"))
         references: list[list[str] | None] = []
@@ -107,10 +107,6 @@ class _Reader:
                 cell if cell is None or isinstance(cell, str) else to_json(cell) for cell in cells["keywords"]
             ]
         return rows
-
-    def _cells(self, part: str, cells: list[Any]) -> list[Any]:
-        # JSON keeps the keys of each row; a table fills in those of the others.
-        return cells if "Json(" in repr(self.kinds[part]) else list(map(without_gaps, cells))
 
     def _messages(self, row: Row) -> Messages:
         """Messages of a row: the system message, earlier turns, the request and its reply."""

@@ -7,20 +7,35 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def without_gaps(value: Any) -> Any:
-    """The value without the keys that are None, at any depth.
+def without_gaps(cell: Any, feature: Any) -> Any:
+    """The cell without the keys that a table filled in, as None, because other rows have them.
 
-    A table gives all its dicts the same keys, so that a call has the arguments of all other calls too, as None.
+    Args:
+        cell: Any value.
+        feature: Type of its column in `datasets`; JSON keeps the keys of each row.
 
     Example:
-        >>> without_gaps([{"town": "Rome", "day": None}])
-        [{'town': 'Rome'}]
+        >>> without_gaps({"town": "Rome", "day": None}, {"town": "string", "day": "string"})
+        {'town': 'Rome'}
     """
-    if isinstance(value, Mapping):
-        return {key: without_gaps(inner) for key, inner in value.items() if inner is not None}
-    if isinstance(value, list):
-        return list(map(without_gaps, value))
-    return value
+    return _without_nulls(cell, feature) if _has_all_keys(cell, feature) else cell
+
+
+def _has_all_keys(cell: Any, feature: Any) -> bool:
+    """Whether each dict in the cell has the keys of the type, all of them and no others, as in a table."""
+    if isinstance(feature, Mapping) and isinstance(cell, Mapping):
+        return set(cell) == set(feature) and all(_has_all_keys(cell[key], inner) for key, inner in feature.items())
+    if hasattr(feature, "feature") and isinstance(cell, list):
+        return all(_has_all_keys(item, feature.feature) for item in cell)
+    return True
+
+
+def _without_nulls(cell: Any, feature: Any) -> Any:
+    if isinstance(feature, Mapping) and isinstance(cell, Mapping):
+        return {key: _without_nulls(cell[key], inner) for key, inner in feature.items() if cell[key] is not None}
+    if hasattr(feature, "feature") and isinstance(cell, list):
+        return [_without_nulls(item, feature.feature) for item in cell]
+    return cell
 
 
 def parsed(value: Any) -> Any:
