@@ -81,7 +81,7 @@ def wrong_row(dialogue: Messages, tools: str | None, keywords: str | None) -> st
         keywords: Of the chat template, as JSON.
     """
     if tools is not None and not are_schemas(tools):
-        return "tools cannot be read, expected a list of JSON schemas"
+        return "tools cannot be read, expected a list of JSON schemas (rename the column if it holds something else)"
     if keywords is not None and not isinstance(parsed(keywords), dict):
         return f"{dialogues.KEYWORDS} cannot be read, expected a JSON object"
     return dialogues.wrong_order(dialogue)

@@ -490,6 +490,19 @@ def test_alternatives_in_one_split_alone_are_references_there():
     assert recipe.reference(data.splits["train"][0]) == "Mild."
 
 
+def test_texts_without_speakers_are_given_to_user_and_assistant_which_is_printed(caplog):
+    rows = [{"dialogue": [f"Warm on day {number}?", "Mild."]} for number in range(12)]
+    with caplog.at_level("INFO", "hfrecipes"):
+        hfrecipes.check("chat", dataset=rows)
+    assert "dialogue holds texts without speakers: user and assistant in turn, the user first" in caplog.text
+
+
+def test_a_list_of_replies_that_comes_late_is_refused():
+    change = column_normalizer(dict.fromkeys(("prompt", "completion"), datasets.Value("string")))
+    with pytest.raises(DataError, match="holds a text in its first rows, and a list of 2 texts later"):
+        change({"prompt": ["Warm?"], "completion": [["Mild.", "Cold."]]})
+
+
 def test_a_reply_that_repeats_its_request_is_read_once():
     talk = [turn("user", "Warm?"), turn("assistant", "Mild.")]
     assert read({"prompt": "Warm?", "chosen": talk})["messages"] == talk

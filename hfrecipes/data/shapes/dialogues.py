@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
 from ...errors import DataError
+from ...log import log
 from ...recipe import Batch, Row
 from .cells import first_column, join_request, parse_list
 from .tool_calls import schemas, to_json, without_gaps
@@ -67,9 +68,22 @@ def column_normalizer(
         return None
     known = {part: column for part, column in parts.items() if column is not None}
     kinds = {part: columns[column] for part, column in known.items()}
+    for sentence in _guesses(known, kinds):
+        log(sentence)
     # In a recipe file, the name of a speaker may be a number.
     named = {str(speaker): role for speaker, role in (roles or {}).items()}
     return _Reader(known, kinds, named, system)
+
+
+def _guesses(columns: Mapping[str, str], kinds: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence on each guess that the types of the columns call for."""
+    if _holds_texts(kinds.get("turns")):
+        yield f"{columns['turns']} holds texts without speakers: user and assistant in turn, the user first"
+    if _holds_texts(kinds.get("asked")):
+        yield f"{columns['asked']} holds texts without speakers: user and assistant in turn, the user last"
+    reply = kinds.get("reply")
+    if isinstance(reply, Mapping) and not is_turn(reply):
+        yield f"{columns['reply']} holds objects: their JSON text is the reply"
 
 
 @dataclass(frozen=True)
@@ -96,6 +110,7 @@ class _Reader:
             replies = _alternatives(row.get("reply"))
             references.append(replies)
             if replies is not None:
+                self._refuse_unseen(replies, has_references=has_references)
                 row["reply"] = replies[0] if replies else None
             rows["messages"].append(_change_system(self._messages(row), self.system))
         if has_references:
@@ -103,10 +118,16 @@ class _Reader:
         if "tools" in cells:
             rows["tools"] = list(map(schemas, cells["tools"]))
         if "keywords" in cells:
-            rows[KEYWORDS] = [
-                cell if cell is None or isinstance(cell, str) else to_json(cell) for cell in cells["keywords"]
-            ]
+            rows[KEYWORDS] = list(map(_as_json, cells["keywords"]))
         return rows
+
+    def _refuse_unseen(self, replies: list[str], *, has_references: bool) -> None:
+        # The columns follow from the types, for which a sample of the rows is read.
+        if len(replies) > 1 and not has_references:
+            raise DataError(
+                f"column {self.columns['reply']!r} holds a text in its first rows, and a list of {len(replies)} texts "
+                "later: expected the same in each row"
+            )
 
     def _messages(self, row: Row) -> Messages:
         """Messages of a row: the system message, earlier turns, the request and its reply."""
@@ -127,11 +148,19 @@ class _Reader:
         return _with_system(row.get("system"), [*turns, *reply])
 
 
+def _as_json(cell: Any) -> str | None:
+    return cell if cell is None or isinstance(cell, str) else to_json(cell)
+
+
 def _may_hold_alternatives(kind: Any) -> bool:
     """Whether the cells of a column may be lists of texts."""
-    dtype = getattr(getattr(kind, "feature", None), "dtype", None)
     # A column of JSON has texts in some rows and lists in others.
-    return dtype in ("string", "large_string") or type(kind).__name__ == "Json"
+    return _holds_texts(kind) or type(kind).__name__ == "Json"
+
+
+def _holds_texts(kind: Any) -> bool:
+    """Whether the cells of a column are lists of texts."""
+    return getattr(getattr(kind, "feature", None), "dtype", None) in ("string", "large_string")
 
 
 def _alternatives(reply: Any) -> list[str] | None:
@@ -212,7 +241,7 @@ def messages(
     if cell is None or cell != cell:
         return []
     if isinstance(cell, str | int | float):
-        return [{"role": role, "content": str(cell)}]
+        return [{"role": role, "content": cell if isinstance(cell, str) else to_json(cell)}]
     if isinstance(cell, Mapping):
         return [message(cell, roles) if is_turn(cell) else {"role": role, "content": to_json(cell)}]
     if all(isinstance(turn, str) for turn in cell):
