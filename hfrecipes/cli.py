@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -70,14 +71,40 @@ def main() -> None:
     """
 
 
-def _settings(words: Sequence[str]) -> dict[str, Any]:
-    """Read settings from key=value words; for `--key value`, print what to write instead."""
+def _settings(words: Sequence[str], what: str | None = None) -> dict[str, Any]:
+    """Read settings from key=value words; for `--key value`, print what to write instead.
+
+    Args:
+        words: Words of the command.
+        what: Recipe file or task that the settings are for; None for settings of another kind.
+    """
     # config imports yaml, which `list` and `--help` do not need.
     from .config import parse_overrides
 
     if any(word.startswith("-") for word in words):
-        fail(f"settings are written as key=value; write: {' '.join(_as_settings(list(words)))}")
+        instead = _as_settings(list(words))
+        fail(f"settings are written as key=value; write: {' '.join(map(_quoted, instead))}{_refusal(what, instead)}")
     return parse_overrides(words)
+
+
+def _quoted(word: str) -> str:
+    """A word as a shell reads it; quoted no more than it must be."""
+    return word if "'" in word or re.fullmatch(r"[^\s{}()<>|&;*?$`\"\\]*", word) else shlex.quote(word)
+
+
+def _refusal(what: str | None, words: list[str]) -> str:
+    """What else is wrong with the settings that a command line means, so that the next try is the last one."""
+    from .config import parse_overrides
+
+    if what is None:
+        return ""
+    from .training.plan import configure
+
+    try:
+        configure(what, parse_overrides(words))
+    except HFRecipesError as error:
+        return f"\n- then: {error}"
+    return ""
 
 
 def _as_settings(words: list[str]) -> list[str]:
@@ -94,8 +121,17 @@ def _as_settings(words: list[str]) -> list[str]:
             # The next word is the value, unless it is an option or a setting itself.
             if words and not words[0].startswith("-") and "=" not in words[0]:
                 value = words.pop(0)
-        settings.append(f"{key.replace('-', '_')}={value}")
+        settings += _as_known(key.replace("-", "_"), value)
     return settings
+
+
+def _as_known(key: str, value: str) -> list[str]:
+    """The settings that an option of another tool means; none where nothing replaces it."""
+    from .hints import hint_for
+    from .yaml12 import parse_value
+
+    hint = hint_for(key, parse_value(value))
+    return [f"{key}={value}"] if hint is None else shlex.split(hint.edit)
 
 
 @main.command("list")
@@ -184,7 +220,7 @@ def copy(file: str, dest: Path) -> None:
 @click.argument("words", nargs=-1, metavar="key=value...")
 def check(what: str, words: tuple[str, ...]) -> None:
     """Check the settings and every row, without training; given only a task file, check the task itself."""
-    settings = _settings(words)
+    settings = _settings(words, what)
     if registry.is_task_file(what) and not settings:
         _check_task(what)
         return
@@ -221,10 +257,10 @@ def _check_task(file: str) -> None:
 @click.argument("words", nargs=-1, metavar="key=value...")
 def run(what: str, words: tuple[str, ...]) -> None:
     """Fine-tune, evaluate and save; run the same command again to resume."""
-    settings = _settings(words)
+    settings = _settings(words, what)
     from . import results, runner
 
-    result = runner.run(what, **settings)
+    result = runner.run_settings(what, settings)
     # torchrun starts the command once for each GPU; one of them prints.
     if not is_main():
         return

@@ -6,20 +6,22 @@ Layers, later ones win: the defaults of the recipe, the recipe file, keywords or
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from . import hints
 from .errors import ConfigError, NotFoundError, nearest
 from .settings import AdapterSettings, FoldSettings, ModelSettings, PushSettings
+from .trainer_keywords import value_problems
 from .yaml12 import dump, format_value, load, parse_value
 
 SPLITS = ("train", "validation", "test")
@@ -89,60 +91,6 @@ class RunConfig:
 
 FIELDS: dict[str, Any] = typing.get_type_hints(RunConfig)
 
-# Arguments of older transformers releases and of other tools, with what to write instead. The arguments of the Trainer
-# that push to the Hub or resume are here too: hfrecipes does both itself.
-_OLD_NAMES: dict[str, str] = {
-    "evaluation_strategy": "eval_strategy={value}",
-    "warmup_ratio": "warmup_steps={value} (below 1 it is a share of all steps)",
-    "group_by_length": "train_sampling_strategy=group_by_length (it is the default; random turns it off)",
-    "no_cuda": "use_cpu={value}",
-    "overwrite_output_dir": "another output_dir, or delete the folder: no run is ever overwritten",
-    "torch_dtype": "bf16=true or fp16=true for mixed precision, or model.dtype={value} for the weights",
-    "fp16_backend": "fp16=true",
-    "fp16_opt_level": "fp16=true",
-    "half_precision_backend": "fp16=true",
-    "tokenizer": "model={value}: the tokenizer comes with the model",
-    "per_gpu_train_batch_size": "per_device_train_batch_size={value}",
-    "per_gpu_eval_batch_size": "per_device_eval_batch_size={value}",
-    "logging_dir": "report_to=tensorboard, with the folder in the variable TENSORBOARD_LOGGING_DIR",
-    "save_safetensors": "nothing: weights are always saved as safetensors",
-    "include_inputs_for_metrics": "include_for_metrics=[inputs]",
-    "use_ipex": "nothing: transformers has removed it",
-    "adafactor": "optim=adafactor",
-    "push_to_hub": "hub=<user>/<name>",
-    "push_to_hub_model_id": "hub={value}",
-    "push_to_hub_organization": "hub={value}/<name>",
-    "push_to_hub_token": "nothing here: the token is read from the variable HF_TOKEN",
-    "hub_model_id": "hub={value}",
-    "hub_strategy": "hub.repo_id=<user>/<name> hub.every=save",
-    "hub_always_push": "hub.repo_id=<user>/<name> hub.every=save",
-    "hub_revision": "hub.repo_id=<user>/<name> hub.revision={value}",
-    "hub_token": "nothing here: the token is read from the variable HF_TOKEN",
-    "hub_private_repo": "hub.repo_id=<user>/<name> hub.private={value}",
-    "resume_from_checkpoint": "nothing: the same command again resumes the run",
-    "model_name_or_path": "model={value}",
-    "dataset_name": "dataset={value}",
-    "train_file": "dataset.train={value}",
-    "validation_file": "dataset.validation={value}",
-    "test_file": "dataset.test={value}",
-    "max_seq_length": "max_length={value}",
-    "lr": "learning_rate={value}",
-    "epochs": "num_train_epochs={value}",
-    "num_epochs": "num_train_epochs={value}",
-    "batch_size": "per_device_train_batch_size={value}",
-}
-
-# Exclusive lower bounds of numbers that the libraries accept silently, or refuse only after all rows were read.
-_LOWER_BOUNDS = {
-    "learning_rate": 0,
-    "num_train_epochs": 0,
-    "per_device_train_batch_size": 0,
-    "per_device_eval_batch_size": 0,
-    "gradient_accumulation_steps": 0,
-    "seed": -1,
-    "max_length": 3,
-    "neftune_noise_alpha": 0,
-}
 # Keywords that a layer may add to the dataset of the layer below; any other block replaces that dataset.
 _LOAD_KEYWORDS = {"name", "revision", "data_dir", "data_files", "cache_dir", "trust_remote_code"}
 
@@ -153,8 +101,22 @@ def training_types(arguments: str = "TrainingArguments") -> dict[str, Any]:
 
     cls = getattr(transformers, arguments)
     # The annotations are strings, which get_type_hints turns into types.
-    hints = typing.get_type_hints(cls)
-    return {argument.name: hints[argument.name] for argument in dataclasses.fields(cls) if argument.init}
+    annotated = typing.get_type_hints(cls)
+    kinds = {}
+    for argument in dataclasses.fields(cls):
+        if argument.init:
+            kinds[argument.name] = _choices(annotated[argument.name])
+    # The annotation says text, and the Trainer asks for true.
+    kinds["fsdp"] = bool | str | None
+    return kinds
+
+
+def _choices(kind: Any) -> Any:
+    """The values of an enumeration where a keyword takes one or a text, so that a wrong text is found here."""
+    for member in typing.get_args(kind):
+        if isinstance(member, type) and issubclass(member, Enum) and issubclass(member, str):
+            return typing.Literal[tuple(choice.value for choice in member)]
+    return kind
 
 
 def move_bare_keys_into_blocks(
@@ -171,12 +133,12 @@ def move_bare_keys_into_blocks(
         >>> move_bare_keys_into_blocks({"seed": 1, "x": 2}, options={}, training={"seed": int})
         {'x': 2, 'training': {'seed': 1}}
     """
-    settings = {key: _paths_as_text(value) for key, value in layer.items()}
+    settings = {key: _as_text(value) for key, value in layer.items()}
     for block, known in (("options", options), ("training", training)):
         bare = {}
         for key in list(settings):
             # A field of RunConfig keeps its name, and an old name is reported with the new one.
-            if key in known and key not in FIELDS and key not in _OLD_NAMES:
+            if key in known and key not in FIELDS and key not in hints.NAMES:
                 bare[key] = settings.pop(key)
         values = settings.get(block) or {}
         # A block that is not a mapping is left as it is, for `resolve` to report.
@@ -185,30 +147,42 @@ def move_bare_keys_into_blocks(
     return settings
 
 
-def resolve(settings: Mapping[str, Any], *, option_types: Mapping[str, Any], training: Mapping[str, Any]) -> RunConfig:
+def resolve(
+    settings: Mapping[str, Any],
+    *,
+    option_types: Mapping[str, Any],
+    training: Mapping[str, Any],
+    columns: Mapping[str, Collection[str]] = types.MappingProxyType({}),
+) -> RunConfig:
     """Check all settings before anything is loaded.
 
     Args:
         settings: Merged layers, with bare keys in their blocks.
         option_types: Types of the recipe's options.
         training: Types of the TrainingArguments keywords.
+        columns: Columns of the task, each with other names for it.
 
     Raises:
         ConfigError: Names are unknown or values have the wrong type; it lists all of them.
     """
-    known = [*FIELDS, *option_types, *training]
+    names = _Names([*FIELDS, *option_types, *training], columns)
     blocks: dict[str, Any] = {}
     problems: list[str] = []
     for key, value in settings.items():
-        if key not in FIELDS:
-            problems.append(_unknown(key, value, known))
+        if not isinstance(key, str):
+            problems.append(_no_name(key))
+        elif key not in FIELDS:
+            problems.append(names.unknown(key, value))
         # null in a higher layer takes back what a lower one set.
         elif value is not None:
             blocks[key] = value
     for key, value in blocks.items():
         problems += type_problems(key, value, FIELDS[key])
-    problems += _check_block("options", blocks.get("options"), option_types)
-    problems += _check_block("training", blocks.get("training"), training)
+        problems += _key_problems(key, value)
+    for block, kinds in (("options", option_types), ("training", training)):
+        if isinstance(blocks.get(block), dict):
+            blocks[block] = _without_nulls(blocks[block], kinds)
+            problems += _check_block(block, blocks[block], kinds, names)
     problems += _check_tokens(blocks)
     problems += _check_shapes(blocks)
     if problems:
@@ -216,41 +190,61 @@ def resolve(settings: Mapping[str, Any], *, option_types: Mapping[str, Any], tra
     return RunConfig(**blocks)
 
 
-def _paths_as_text(value: Any) -> Any:
-    """The value with each path, also inside blocks, as a string, which a recipe file can hold."""
+def _as_text(value: Any) -> Any:
+    """The value with paths and members of enumerations, also inside blocks, as a recipe file can hold them."""
     if isinstance(value, dict):
-        return {key: _paths_as_text(inner) for key, inner in value.items()}
+        return {key: _as_text(inner) for key, inner in value.items()}
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    return value
+    return value.value if isinstance(value, Enum) else value
 
 
-def _unknown(key: str, value: Any, known: Iterable[str]) -> str:
-    """What to write in place of a key that does not exist."""
-    if key in _OLD_NAMES:
-        return f"{key} is not a setting; write {_OLD_NAMES[key].format(value=format_value(value))}"
-    if key == "output_dir":
-        return f"training.output_dir: write output_dir={format_value(value)} at the top level, not under training"
-    return f"unknown setting {key}{nearest(key, known)}"
+@dataclass(frozen=True)
+class _Names:
+    """Names of everything that can be set in a run."""
+
+    settings: list[str]
+    columns: Mapping[str, Collection[str]]
+
+    def unknown(self, key: str, value: Any, block: str = "") -> str:
+        """What to write in place of a key that does not exist."""
+        if key == "output_dir":
+            return f"{block}.output_dir: write output_dir={format_value(value)} at the top level, not under {block}"
+        shown = f"{block}.{key}" if block else key
+        return hints.sentence(key, value, known=self.settings, columns=self.columns, shown=shown)
 
 
-def _check_block(block: str, values: Any, known: Mapping[str, Any]) -> list[str]:
-    """Problems in the names and values of a block; the type of the block itself is checked elsewhere."""
-    if not isinstance(values, dict):
+def _no_name(key: Any, block: str = "") -> str:
+    where = f"{block}: " if block else ""
+    return f"{where}found {format_value(key)} as the name of a setting, expected a text"
+
+
+def _key_problems(block: str, value: Any) -> list[str]:
+    """Problems with keys of a block that are not texts; rows given from Python may have any."""
+    if block == "dataset" or not isinstance(value, dict):
         return []
+    return [_no_name(key, block) for key in value if not isinstance(key, str)]
+
+
+def _without_nulls(values: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """The block without keys that null takes back: those for which null is no value."""
+    kept = {}
+    for key, value in values.items():
+        if value is not None or key not in kinds or _fits(None, kinds[key]):
+            kept[key] = value
+    return kept
+
+
+def _check_block(block: str, values: Mapping[str, Any], kinds: Mapping[str, Any], names: _Names) -> list[str]:
+    """Problems in the names and values of a block."""
     problems = []
     for key, value in values.items():
-        if key in _OLD_NAMES or key not in known or (block == "training" and key == "output_dir"):
-            sentence = _unknown(key, value, known)
-            # The sentence on a bare key becomes one on a key in this block.
-            problems.append(sentence.replace("unknown setting ", f"unknown setting {block}."))
-        elif wrong_type := type_problems(key, value, known[key]):
-            problems += wrong_type
-        # Not `value <= bound`: NaN is not above the bound either.
-        elif key in _LOWER_BOUNDS and isinstance(value, int | float) and not value > _LOWER_BOUNDS[key]:
-            problems.append(f"{key}: found {format_value(value)}, expected a number above {_LOWER_BOUNDS[key]}")
-        elif isinstance(value, float) and not math.isfinite(value):
-            problems.append(f"{key}: found {format_value(value)}, expected a finite number")
+        if not isinstance(key, str):
+            continue
+        if key in hints.NAMES or key not in kinds or (block == "training" and key == "output_dir"):
+            problems.append(names.unknown(key, value, block))
+        else:
+            problems += type_problems(key, value, kinds[key]) or value_problems(key, value)
     return problems
 
 
@@ -357,8 +351,12 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
 def _merge_value(key: str, below: Any, above: Any) -> Any:
     """The value of one key, from a lower layer and the layer above it."""
     # A name is short for its block, so that a higher layer may add a revision to it.
-    if key in ("model", "dataset") and isinstance(below, str):
-        below = {"path": below}
+    if isinstance(below, str | int) and not isinstance(below, bool) and key in _SHORT_FOR:
+        below = {_SHORT_FOR[key]: below}
+    # Turned on again, or pushed to another repository, a block keeps what it says: its rank, or that it is private.
+    if key in _KEEP_KEYS and isinstance(below, Mapping):
+        block = _as_block(key, above)
+        above = above if block is None else block
     if not isinstance(below, Mapping) or not isinstance(above, Mapping) or key not in FIELDS:
         return above
     # Files by split replace the dataset of the layer below: train of one and test of another would not belong together.
@@ -372,6 +370,8 @@ def _merge_value(key: str, below: Any, above: Any) -> Any:
 
 # The key that a block's bare value is short for: model=x means model.path=x.
 _SHORT_FOR = {"model": "path", "dataset": "path", "hub": "repo_id", "folds": "n_splits"}
+_KEEP_KEYS = ("lora", "early_stopping", "hub", "folds")
+_SWITCHES = ("lora", "early_stopping")  # blocks that `true` turns on, with the keys that are given or without
 
 
 def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
@@ -390,21 +390,41 @@ def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
         key, equals, text = word.partition("=")
         if not equals or not key or key.startswith("-"):
             problems.append(f"found {word!r}, expected key=value")
-            continue
-        *blocks, last = key.strip().split(".")
-        values = settings
-        for block in blocks:
-            values = values.setdefault(block, {})
-            if not isinstance(values, dict):
-                hint = f"; write its value as {block}.{_SHORT_FOR[block]}=…" if block in _SHORT_FOR else ""
-                problems.append(f"{key}: {block} already has a value; give the block or its keys, not both{hint}")
-                values = {}  # go on, to find all problems at once
-        if isinstance(values.get(last), dict):
-            problems.append(f"{key}: its keys already have values; give the block or its keys, not both")
-        values[last] = parse_value(text)
+        # An unset variable of the shell would otherwise mean the default, silently.
+        elif not text.strip():
+            problems.append(f"{key}: found no value; {key}=null is the default, and '\"\"' an empty text")
+        else:
+            problems += _insert(settings, key.strip().split("."), parse_value(text))
     if problems:
         raise ConfigError(problems)
     return settings
+
+
+def _insert(settings: dict[str, Any], names: list[str], value: Any) -> list[str]:
+    """Set a value inside nested blocks; the problem if a block and a bare value share a name."""
+    *blocks, last = names
+    values = settings
+    for block in blocks:
+        inner = _as_block(block, values.setdefault(block, {}))
+        if inner is None:
+            return [f"{'.'.join(names)}: {block} already has a value; give the block or its keys, not both"]
+        values[block] = values = inner
+    if isinstance(values.get(last), dict) and values[last]:
+        block_of_value = value if isinstance(value, dict) else _as_block(last, value)
+        if block_of_value is None or set(block_of_value) & set(values[last]):
+            return [f"{'.'.join(names)}: its keys already have values; give the block or its keys, not both"]
+        value = {**block_of_value, **values[last]}
+    values[last] = value
+    return []
+
+
+def _as_block(name: str, value: Any) -> dict[str, Any] | None:
+    """The block that a bare value is short for; None if it is not short for any."""
+    if isinstance(value, dict):
+        return value
+    if name in _SHORT_FOR:
+        return {_SHORT_FOR[name]: value}
+    return {} if name in _SWITCHES and value is True else None
 
 
 def read_recipe_file(path: str | Path) -> dict[str, Any]:

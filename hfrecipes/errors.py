@@ -31,6 +31,8 @@ __all__ = [
     "nearest",
 ]
 
+SHOWN = 20  # problems of the settings that a message lists
+
 
 class HFRecipesError(Exception):
     """Base class of all errors below: catch it to catch them all."""
@@ -45,7 +47,9 @@ class ConfigError(HFRecipesError, ValueError):
 
     def __init__(self, problems: str | Sequence[str]) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
-        message = "\n- ".join(self.problems)
+        message = "\n- ".join(self.problems[:SHOWN])
+        if len(self.problems) > SHOWN:
+            message += f"\n- … and {len(self.problems) - SHOWN} more"
         # A single problem is a plain sentence, which fits on the line that the command prints.
         if len(self.problems) != 1:
             message = f"{len(self.problems)} settings need an edit:\n- {message}"
@@ -88,7 +92,7 @@ class MissingPackageError(HFRecipesError, ImportError):
     """A required optional package is not installed."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: object, known: Iterable[str]) -> str:
     """The hint ` (did you mean ...?)` with the known word closest to `word`; empty if none is close.
 
     Example:
@@ -96,5 +100,5 @@ def nearest(word: str, known: Iterable[str]) -> str:
         ' (did you mean learning_rate?)'
     """
     # The default cutoff of difflib: lower ones suggest words that have nothing to do with the one typed.
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(str(word), sorted(map(str, known)), n=1, cutoff=0.6)
     return f" (did you mean {close[0]}?)" if close else ""

@@ -18,6 +18,7 @@ from .evaluation import scoring
 from .evaluation.scoring import Score, Scores
 from .recipe import Recipe
 from .settings import FoldSettings
+from .trainer_keywords import SEEDS
 
 OUT_OF_FOLD = "out_of_fold"  # beside the splits: all rows together, each scored once
 _KEYS = ("n_splits", "groups", "fold")
@@ -62,7 +63,7 @@ def _seed_problems(seeds: Sequence[int]) -> list[str]:
     sentences = []
     if seeds and len(set(seeds)) < 2:
         sentences.append(f"seeds: found {list(seeds)}, expected two or more that differ; for one, seed={seeds[0]}")
-    return sentences + [f"seeds: found {seed}, expected 0 or more" for seed in seeds if seed < 0]
+    return sentences + [f"seeds: found {seed}, expected {SEEDS}" for seed in seeds if not SEEDS.holds(seed)]
 
 
 def names(config: RunConfig) -> list[str]:

@@ -181,9 +181,14 @@ def last_checkpoint(path: Path) -> Path | None:
     return next(complete_checkpoints(path), None)
 
 
+def checkpoints(path: Path) -> list[Path]:
+    """All checkpoints, the newest first."""
+    return sorted(path.glob(f"{_CHECKPOINT}*"), key=_step, reverse=True)
+
+
 def complete_checkpoints(path: Path) -> Iterator[Path]:
     """Checkpoints that were written completely, the newest first."""
-    for checkpoint in sorted(path.glob(f"{_CHECKPOINT}*"), key=_step, reverse=True):
+    for checkpoint in checkpoints(path):
         if _is_whole(checkpoint):
             yield checkpoint
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    what: str | Mapping[str, Any],
+    what: str | os.PathLike[str] | Mapping[str, Any],
     *,
     model: str | os.PathLike[str] | dict[str, Any] | None = None,
     dataset: Any = None,
@@ -109,11 +109,13 @@ def run(
         "seeds": seeds,
         "hub": hub,
     }
+    # None is the default of these arguments; among the others it takes back what a recipe file says.
+    given = {name: value for name, value in given.items() if value is not None}
     return run_settings(what, {**given, **bare_keys})
 
 
-def run_settings(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> Result | Results:
-    """As `run`, with all settings in one mapping."""
+def run_settings(what: Any, settings: Mapping[str, Any]) -> Result | Results:
+    """As `run`, with all settings in one mapping; None takes back what a recipe file says."""
     config, recipe = configure(what, settings)
     path = Path(config.output_dir or default_folder(what, config))
     if repeats.are_wanted(config):
@@ -129,7 +131,7 @@ def run_settings(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> 
     return result
 
 
-def build(what: str | Mapping[str, Any], **settings: Any) -> Trainer:
+def build(what: str | os.PathLike[str] | Mapping[str, Any], **settings: Any) -> Trainer:
     """Everything up to training: a plain `transformers.Trainer` with data, model, scores and early stopping in place.
 
     Args:
@@ -224,6 +226,11 @@ def _train(job: Job) -> None:
     checkpoint = run_folder.last_checkpoint(job.plan.path)
     if checkpoint:
         log(f"resuming from {checkpoint}")
+    elif any(run_folder.checkpoints(job.plan.path)):
+        log(
+            f"starting from the beginning: no checkpoint in {job.plan.path} has all that a resume needs"
+            f"{' (save_only_model=true)' if job.plan.config.training.get('save_only_model') else ''}"
+        )
     with _pushed_meanwhile(job):
         job.trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 

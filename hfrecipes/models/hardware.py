@@ -75,6 +75,13 @@ def machine_arguments(training: Mapping[str, Any]) -> tuple[dict[str, Any], str]
     return arguments, "precision: float32 on the CPU"
 
 
+def has_fp16(training: Mapping[str, Any]) -> bool:
+    """Whether the device that is trained on has fp16 arithmetic, as GPUs do."""
+    import torch
+
+    return not training.get("use_cpu") and (torch.cuda.is_available() or torch.xpu.is_available())
+
+
 def limit_to_one_gpu(arguments: TrainingArguments) -> TrainingArguments:
     """The arguments, changed to use one GPU where several are visible.
 

@@ -1,33 +1,28 @@
-"""TrainingArguments from the settings, and the arguments that are refused."""
+"""TrainingArguments from the settings: checked before any row is read, and made for the run."""
 
 from __future__ import annotations
 
 import atexit
+import inspect
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import RunConfig
-from ..errors import ConfigError
+from ..errors import ConfigError, MissingPackageError, nearest
 from ..evaluation.holder import fixed_arguments
 from ..log import log
 from ..models import hardware
-from ..recipe import Recipe, arguments_name, best_metric, metric_named
+from ..recipe import DEFAULTS, Recipe, arguments_name
+from .intervals import FOLLOW_METRIC, evaluation, log_intervals, no_evaluation, warn_of_rare_checkpoints
+from .optimization import try_optimization
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
-
-# Arguments that would make scores or losses wrong, each with the reason.
-_REFUSED = {
-    "dataloader_persistent_workers": "the order of evaluated rows would be lost",
-    "batch_eval_metrics": "scores are over all predictions of a split",
-    "prediction_loss_only": "scores are over all predictions of a split",
-    "dataloader_drop_last": "it would drop rows of validation and test too; a smaller last batch weighs what its rows "
-    "weigh",
-}
-_FOLLOWS_METRIC = ("reduce_lr_on_plateau", "greedy")  # schedulers that look at the metric
 
 
 def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validation: bool) -> TrainingArguments:
@@ -36,26 +31,49 @@ def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validat
     Raises:
         ConfigError: Values that TrainingArguments refuses, or processes that did not join.
     """
-    import transformers
-
-    _refuse(config, recipe)
-    machine, sentence = hardware.machine_arguments(config.training)
+    _, sentence = hardware.machine_arguments(config.training)
     if sentence:
         log(sentence)
-    chosen = {**machine, **config.training, **fixed_arguments(recipe, path)}
-    chosen |= _evaluation(chosen, recipe) if has_validation else _no_evaluation(chosen)
-    try:
-        arguments: TrainingArguments = getattr(transformers, arguments_name(recipe))(**chosen)
-    except (TypeError, ValueError, KeyError) as error:
-        raise ConfigError(f"training: {' '.join(str(error).split())}") from error
+    arguments = _build(config, recipe, path, has_validation=has_validation)
     hardware.limit_to_one_gpu(arguments)
     _tell_scheduler_which_is_better(arguments)
-    _warn_of_rare_checkpoints(arguments)
+    warn_of_rare_checkpoints(arguments)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if arguments.world_size != processes:
         raise ConfigError(f"{processes} processes were started and {arguments.world_size} joined: start with torchrun")
     if processes > 1:
         _leave_group_at_exit()
+    return arguments
+
+
+def try_arguments(config: RunConfig, recipe: Recipe) -> None:
+    """Make the arguments, the optimizer and the learning rate schedule once, before any row is read.
+
+    Raises:
+        ConfigError: A value is refused, has no effect, or lacks another one.
+        MissingPackageError: Something needs a package.
+    """
+    _check_writer(config, recipe)
+    _check_processes(config.training)
+    has_validation = config.splits.get("validation", "") is not None
+    # Which scores there are is known only once labels are inferred, and checked then.
+    known = {"metric_for_best_model": "loss", "greater_is_better": False, **config.training}
+    arguments = _build(replace(config, training=known), recipe, Path("."), has_validation=has_validation)
+    _check_names(arguments)
+    log_intervals({**config.training, "eval_strategy": arguments.eval_strategy.value})
+    try_optimization(arguments, {**DEFAULTS, **recipe.defaults})
+
+
+def _build(config: RunConfig, recipe: Recipe, path: Path, *, has_validation: bool) -> TrainingArguments:
+    import transformers
+
+    machine, _ = hardware.machine_arguments(config.training)
+    chosen = {**machine, **config.training, **fixed_arguments(recipe, path)}
+    chosen |= evaluation(chosen, recipe) if has_validation else no_evaluation(chosen)
+    try:
+        arguments: TrainingArguments = getattr(transformers, arguments_name(recipe))(**chosen)
+    except (TypeError, ValueError, KeyError, OSError) as error:
+        raise ConfigError(f"training: {' '.join(str(error).split())}") from error
     return arguments
 
 
@@ -73,73 +91,84 @@ def _leave_group_at_exit() -> None:
         atexit.register(PartialState().destroy_process_group)
 
 
-def _refuse(config: RunConfig, recipe: Recipe) -> None:
-    """Refuse arguments that would make scores or losses wrong, or that the task has options for.
+# --- what is refused ---------------------------------------------------------------------------------------------
+
+
+def _check_writer(config: RunConfig, recipe: Recipe) -> None:
+    """Refuse keywords that the task has options for.
 
     Raises:
         ConfigError: One is given.
     """
-    for name, reason in _REFUSED.items():
-        if config.training.get(name):
-            raise ConfigError(f"{name}: leave it out, {reason}")
-    if config.training.get("average_tokens_across_devices") is False:
-        raise ConfigError("average_tokens_across_devices: leave it out, losses are of the whole batch of all processes")
     refused: Mapping[str, str] = recipe.writer.refused if recipe.writer is not None else {}
     for name, instead in refused.items():
         if name in config.training:
             raise ConfigError(f"{name}: leave it out, {instead}, which is saved with the model")
 
 
-# --- evaluation and checkpoints ----------------------------------------------------------------------------------
+def _check_processes(training: Mapping[str, Any]) -> None:
+    """Refuse what needs a GPU, a package, a file or several processes that are not there.
 
-
-def _no_evaluation(chosen: Mapping[str, Any]) -> dict[str, Any]:
-    return {"eval_strategy": "no", "save_strategy": chosen.get("save_strategy", "epoch")}
-
-
-def _evaluation(chosen: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
-    """When the model is evaluated and saved, and by which metric its best checkpoint is chosen."""
-    strategy = chosen["eval_strategy"]
-    decided: dict[str, Any] = {"save_strategy": chosen.get("save_strategy", strategy)}
-    if strategy == "steps" and "eval_steps" in chosen:
-        decided["save_steps"] = chosen.get("save_steps", chosen["eval_steps"])
-    if strategy == "no":
-        return decided
-    decided["load_best_model_at_end"] = chosen.get("load_best_model_at_end", decided["save_strategy"] != "no")
-    decided["metric_for_best_model"] = chosen.get("metric_for_best_model", best_metric(recipe))
-    decided["greater_is_better"] = chosen.get("greater_is_better")
-    if decided["greater_is_better"] is None:
-        decided["greater_is_better"] = is_greater_better(decided["metric_for_best_model"], recipe)
-    return decided
-
-
-def is_greater_better(name: str, recipe: Recipe) -> bool:
-    """Whether higher values of a metric are better, by the recipe.
+    TrainingArguments would say so too late, or change the state of the libraries first.
 
     Raises:
-        ConfigError: The recipe does not say.
+        ConfigError: A GPU, the file or the processes are missing.
+        MissingPackageError: The package is missing.
     """
-    name = name.removeprefix("eval_")
-    known = metric_named(recipe, name)
-    if known is None:
+    for name in ("fp16", "fp16_full_eval"):
+        if training.get(name) and not hardware.has_fp16(training):
+            raise ConfigError(f"{name}: found no GPU, which it needs; write {name.replace('fp', 'bf', 1)}=true")
+    if training.get("fsdp") and int(os.environ.get("WORLD_SIZE", "1")) < 2:
         raise ConfigError(
-            f"metric_for_best_model: {recipe.task} does not say whether a higher or a lower {name} is better: add "
-            "greater_is_better=true or greater_is_better=false"
+            "fsdp: found one process, expected several, which share the weights: leave it out, or start with "
+            "torchrun --nproc_per_node <GPUs> -m hfrecipes run …"
         )
-    return known.greater_is_better
+    given = training.get("deepspeed")
+    for name in ("dataloader_prefetch_factor", "dataloader_multiprocessing_context"):
+        if training.get(name) is not None and not training.get("dataloader_num_workers"):
+            raise ConfigError(f"{name}: found no workers to use it: leave it out, or add dataloader_num_workers=2")
+    if given and find_spec("deepspeed") is None:
+        raise MissingPackageError("deepspeed needs the package of that name: pip install deepspeed")
+    if isinstance(given, str) and not given.startswith("{") and not Path(given).is_file():
+        raise ConfigError(f"deepspeed: there is no file {given}; name one, or give its keys as a block")
+
+
+def _check_names(arguments: TrainingArguments) -> None:
+    """Refuse names that the libraries look up only once rows are encoded and the model is loaded.
+
+    Raises:
+        ConfigError: There is no tracker, backend or keyword of that name.
+    """
+    from accelerate.utils import DynamoBackend
+    from torch.utils.checkpoint import checkpoint
+    from transformers import integrations
+
+    try:
+        integrations.get_reporting_integration_callbacks(arguments.report_to)
+    except ValueError as error:
+        raise ConfigError(f"report_to: {' '.join(str(error).split())}") from error
+    for name in arguments.report_to:
+        is_available = getattr(integrations, f"is_{name}_available", None)
+        if is_available is not None and not is_available():
+            raise MissingPackageError(f"report_to={name} needs a package: pip install {name.replace('_', '-')}")
+    backends = [backend.value.lower() for backend in DynamoBackend]
+    if arguments.torch_compile and arguments.torch_compile_backend.lower() not in backends:
+        wrong = arguments.torch_compile_backend
+        raise ConfigError(
+            f"torch_compile_backend: no {wrong}{nearest(wrong, backends)}; there are {', '.join(backends)}"
+        )
+    known = {*inspect.signature(checkpoint).parameters, "preserve_rng_state"} - {"function", "args", "kwargs"}
+    for name in arguments.activation_checkpointing_kwargs or {}:
+        if name not in known:
+            hint = nearest(name, known) or f"; there are {', '.join(sorted(known))}"
+            raise ConfigError(f"activation_checkpointing_kwargs: no {name}{hint}")
 
 
 def _tell_scheduler_which_is_better(arguments: TrainingArguments) -> None:
     """Set the mode of a scheduler that follows the metric: by default it takes every metric for a loss."""
     kind = getattr(arguments.lr_scheduler_type, "value", arguments.lr_scheduler_type)
     given = arguments.lr_scheduler_kwargs or {}
-    if kind in _FOLLOWS_METRIC and "mode" not in given:
+    if kind in FOLLOW_METRIC and "mode" not in given:
         mode = "max" if arguments.greater_is_better else "min"
         arguments.lr_scheduler_kwargs = {**given, "mode": mode}
         log(f"learning rate: {kind} follows {arguments.metric_for_best_model}, mode={mode}")
-
-
-def _warn_of_rare_checkpoints(arguments: TrainingArguments) -> None:
-    both_by_steps = arguments.eval_strategy == arguments.save_strategy == "steps"
-    if both_by_steps and arguments.save_steps != arguments.eval_steps and arguments.load_best_model_at_end:
-        log(f"checkpoints: the best one is kept only if it is saved: save_steps={arguments.eval_steps:g} saves each")

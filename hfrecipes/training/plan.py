@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -28,15 +29,18 @@ from ..errors import ConfigError, MissingPackageError, NotFoundError, nearest
 from ..evaluation import scoring
 from ..hub.names import hub_ids, shareable
 from ..hub.settings import problems as push_problems
-from ..models import adapters
+from ..log import log
+from ..models import adapters, suggestions
 from ..models.binding import bind_tokenizer
 from ..models.directory import check_start
 from ..models.loading import label_problems, quantization_problems
 from ..models.tokenizing import show_labels
-from ..recipe import DEFAULTS, Recipe, arguments_name, option_types, undefined
+from ..recipe import DEFAULTS, Recipe, arguments_name, input_columns, option_types, undefined
 from ..registry import find, find_recipe_file, is_task_file, recipe_files, tasks
 from ..run_folder import RunInfo
-from .arguments import is_greater_better
+from ..trainer_keywords import without_effect
+from .arguments import try_arguments
+from .intervals import is_greater_better, with_strategies
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -54,6 +58,7 @@ RUN_DEFAULTS: dict[str, Any] = {
 LORA_LEARNING_RATE = 5e-4
 _LIBRARIES = ("torch", "transformers", "datasets", "evaluate", "accelerate", "peft")
 _EARLY_STOPPING = {"early_stopping_patience": int, "early_stopping_threshold": float}
+_LEAST = {"early_stopping_patience": 1, "early_stopping_threshold": 0}
 
 
 @dataclass(frozen=True)
@@ -84,14 +89,23 @@ def make_plan(config: RunConfig, recipe: Recipe, path: Path) -> Plan:
     Raises:
         HFRecipesError: The data, the folder of the model or the output folder cannot be used.
     """
-    check_start(config.base.path)
+    try_arguments(config, recipe)
+    if config.model:
+        check_start(config.base.path)
     run_folder.check_writable(path)
     data, config = load_data(config, recipe)
+    if not config.model:
+        raise ConfigError(f"no model: add model=<hub id or folder>; {_suggested_models(recipe, data)}")
     references = {split: checks.references(recipe, rows) for split, rows in data.splits.items()}
     check_metrics(config, recipe, data.splits["train"])
     info = _identify(config, data)
     run_folder.claim(path, config, info.data)
     return Plan(config, recipe, data, references, path, info)
+
+
+def _suggested_models(recipe: Recipe, data: Data) -> str:
+    inputs = [name for name in input_columns(recipe) if name in data.splits["train"].column_names]
+    return suggestions.sentence(recipe.task, recipe.auto_model, data.splits["train"].select_columns(inputs))
 
 
 def _identify(config: RunConfig, data: Data) -> RunInfo:
@@ -109,7 +123,7 @@ def _identify(config: RunConfig, data: Data) -> RunInfo:
     )
 
 
-def check(what: str | Mapping[str, Any], **settings: Any) -> dict[str, Any]:
+def check(what: str | os.PathLike[str] | Mapping[str, Any], **settings: Any) -> dict[str, Any]:
     """Resolve the settings and read every row, without training, and without writing anything.
 
     Args:
@@ -127,6 +141,7 @@ def check(what: str | Mapping[str, Any], **settings: Any) -> dict[str, Any]:
         >>> hfrecipes.check("text-classification", dataset="texts.csv")["labels"]  # doctest: +SKIP
     """
     config, recipe = configure(what, settings)
+    try_arguments(config, recipe)
     data, config = load_data(config, recipe)
     references = {split: checks.references(recipe, rows) for split, rows in data.splits.items()}
     check_metrics(config, recipe, data.splits["train"])
@@ -146,39 +161,57 @@ def check(what: str | Mapping[str, Any], **settings: Any) -> dict[str, Any]:
             truncated[split] = truncated_share(features, len(data.splits[split]))
         report["truncated"] = truncated
         report["example"] = show_labels(recipe, encoded["train"][0])
+    else:
+        log(f"no model given; {_suggested_models(recipe, data)}")
     return report
 
 
 # --- settings ----------------------------------------------------------------------------------------------------
 
 
-def configure(what: str | Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[RunConfig, Recipe]:
+def configure(what: Any, settings: Mapping[str, Any]) -> tuple[RunConfig, Recipe]:
     """Merge the layers, check every key, and make the recipe.
 
     Raises:
         ConfigError: With everything that is wrong.
     """
-    layers = [_settings_of(what), {key: value for key, value in settings.items() if value is not None}]
+    layers = [_settings_of(what), dict(settings)]
     named = [layer["task"] for layer in layers if isinstance(layer.get("task"), str)]
     if not named:
         raise ConfigError(f"no task: name one of {', '.join(tasks())}")
     kind = find(named[-1])
     _check_task(kind, named[-1])
     options, training = option_types(kind), training_types(arguments_name(kind))
-    placed = [move_bare_keys_into_blocks(layer, options=options, training=training) for layer in layers]
-    config = resolve(merge(*placed), option_types=options, training=training)
+    placed = []
+    for layer in layers:
+        bare_moved = move_bare_keys_into_blocks(layer, options=options, training=training)
+        placed.append({**bare_moved, **with_strategies(bare_moved)})
+    columns = {name: column.names for name, column in kind.columns.items()}
+    config = resolve(merge(*placed), option_types=options, training=training, columns=columns)
     _check_keywords(config, kind)
     defaults = {**RUN_DEFAULTS, **DEFAULTS, **kind.defaults}
     if config.lora:
         defaults["learning_rate"] = LORA_LEARNING_RATE
+    changed = {key: value for key, value in config.training.items() if value != defaults.get(key)}
     config = replace(config, training={**defaults, **config.training})
+    log_all(without_effect(changed, config.training))
     return config, kind(**config.options)
 
 
-def _settings_of(what: str | Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a recipe file, of a dict, or of a task's name alone."""
+def _settings_of(what: Any) -> dict[str, Any]:
+    """Settings of a recipe file, of a dict, or of a task's name alone.
+
+    Raises:
+        ConfigError: It is none of these.
+    """
     if isinstance(what, Mapping):
         return dict(what)
+    if isinstance(what, os.PathLike):
+        what = os.fspath(what)
+    if not isinstance(what, str):
+        raise ConfigError(
+            f"found {what!r} ({type(what).__name__}), expected the name of a task, a recipe file or a dict of settings"
+        )
     file = None if is_task_file(what) else find_recipe_file(what)
     if file is not None:
         return read_recipe_file(file)
@@ -218,9 +251,6 @@ def _check_keywords(config: RunConfig, kind: type[Recipe]) -> None:
         ConfigError: With everything that is wrong.
     """
     problems = _early_stopping_problems(config.early_stopping)
-    smoothing = config.training.get("label_smoothing_factor", 0.0)
-    if not 0 <= smoothing < 1:
-        problems.append(f"label_smoothing_factor: found {smoothing}, expected 0 to below 1")
     if config.lora == {}:
         problems.append("lora: found an empty block, expected true, false or keywords of LoraConfig")
     if config.lora and config.options.get("freeze"):
@@ -235,7 +265,11 @@ def _early_stopping_problems(given: bool | dict[str, Any]) -> list[str]:
     problems = []
     for key, value in given.items() if isinstance(given, dict) else ():
         if key in _EARLY_STOPPING:
-            problems += type_problems(f"early_stopping.{key}", value, _EARLY_STOPPING[key])
+            wrong = type_problems(f"early_stopping.{key}", value, _EARLY_STOPPING[key])
+            # A patience of 0 or less would stop at the first evaluation.
+            if not wrong and value < _LEAST[key]:
+                wrong = [f"early_stopping.{key}: found {value}, expected {_LEAST[key]} or more"]
+            problems += wrong
         else:
             hint = nearest(key, _EARLY_STOPPING) or f"; it takes {' and '.join(_EARLY_STOPPING)}"
             problems.append(f"unknown setting early_stopping.{key}{hint}")
@@ -267,8 +301,10 @@ def check_metrics(config: RunConfig, recipe: Recipe, train: Dataset) -> None:
 # --- names -------------------------------------------------------------------------------------------------------
 
 
-def default_folder(what: str | Mapping[str, Any], config: RunConfig) -> Path:
+def default_folder(what: Any, config: RunConfig) -> Path:
     """Folder that the same command always gets, so that it finds its run again."""
+    if isinstance(what, os.PathLike):
+        what = os.fspath(what)
     several = ""
     if repeats.are_wanted(config):
         several = f"-{len(repeats.names(config))}-{'seeds' if config.seeds else 'folds'}"

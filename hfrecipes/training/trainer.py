@@ -14,7 +14,7 @@ from ..data import checks
 from ..data.checks import duplicate_inputs
 from ..data.features import encode_splits, for_batches, log_lengths
 from ..data.prepare import check_again, log_all, no_test_split, rare_labels
-from ..errors import MissingPackageError
+from ..errors import ConfigError, MissingPackageError
 from ..evaluation import generation, scoring
 from ..evaluation.inference import Inference, InferenceSettings, batch_order, collator, in_row_order
 from ..log import log
@@ -125,11 +125,30 @@ def assemble(plan: Plan, model: Any, arguments: TrainingArguments, encoded: Mapp
             compute_loss_func=divergence.WatchedLoss(_loss(recipe, arguments)),
             callbacks=[_epoch_teller(recipe), *_early_stopping(plan.config, arguments)],
         )
-        trainer.get_optimizer_cls_and_kwargs(arguments, model)
+        _check_model(trainer, arguments)
     recipe.seed = arguments.seed
     if "validation" in encoded:
         trainer.compute_metrics = _Scorer(trainer, plan, encoded["validation"])
     return trainer
+
+
+def _check_model(trainer: Trainer, arguments: TrainingArguments) -> None:
+    """Refuse what this model cannot do, before it is trained.
+
+    Raises:
+        ConfigError: It cannot be checkpointed, or has no layers for the optimizer.
+    """
+    model = trainer.model
+    if arguments.activation_checkpointing and not getattr(model, "supports_gradient_checkpointing", False):
+        name = model.config.model_type
+        raise ConfigError(f"activation_checkpointing: leave it out, models of type {name} do not support it")
+    # Optimizers that step layer by layer hook into the weights, which may happen only once.
+    if str(arguments.optim.value).endswith("layerwise"):
+        return
+    try:
+        trainer.get_optimizer_cls_and_kwargs(arguments, model)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"optim={arguments.optim.value}: {' '.join(str(error).split())}") from error
 
 
 def _loss(recipe: Recipe, arguments: TrainingArguments) -> Callable[..., Any]:

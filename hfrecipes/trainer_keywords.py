@@ -1,0 +1,252 @@
+"""What hfrecipes does with each keyword of TrainingArguments: used as in transformers, checked, or refused.
+
+Each keyword is in exactly one of `WORKS`, `FIXED` and `NOT_HERE`, or among the names of hints; a test fails where a
+release of transformers adds one. docs/training-arguments.md shows the tables.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import nearest
+from .yaml12 import format_value
+
+# Used as in plain transformers; values out of range, and those without effect, are refused or printed.
+_WORKS = """
+    num_train_epochs max_steps learning_rate lr_scheduler_type lr_scheduler_kwargs warmup_steps
+
+    optim optim_args optim_target_modules weight_decay adam_beta1 adam_beta2 adam_epsilon max_grad_norm
+    label_smoothing_factor neftune_noise_alpha
+
+    per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps auto_find_batch_size
+    train_sampling_strategy dataloader_num_workers dataloader_pin_memory dataloader_prefetch_factor
+    dataloader_multiprocessing_context
+
+    bf16 fp16 bf16_full_eval fp16_full_eval tf32 activation_checkpointing activation_checkpointing_kwargs
+    gradient_checkpointing gradient_checkpointing_kwargs torch_compile torch_compile_backend torch_compile_mode
+    use_cache torch_empty_cache_steps eval_accumulation_steps eval_use_gather_object use_cpu
+
+    eval_strategy eval_steps eval_delay eval_on_start save_strategy save_steps save_total_limit save_only_model
+    save_on_each_node enable_jit_checkpoint load_best_model_at_end metric_for_best_model greater_is_better
+    ignore_data_skip restore_callback_states_from_checkpoint
+
+    logging_strategy logging_steps logging_first_step log_on_each_node include_num_input_tokens_seen log_level
+    log_level_replica disable_tqdm report_to run_name project trackio_space_id trackio_bucket_id
+    trackio_static_space_id skip_memory_metrics
+
+    seed data_seed full_determinism
+
+    accelerator_config ddp_find_unused_parameters ddp_bucket_cap_mb ddp_broadcast_buffers ddp_static_graph
+    ddp_backend ddp_timeout fsdp fsdp_config deepspeed
+"""
+WORKS = frozenset(_WORKS.split())
+
+_ALL_ROWS = "scores are over all predictions of a split"
+_ROW_ORDER = "the order of evaluated rows would be lost"
+_OWN_LOSS = "the loss of a task is computed from logits, which its fused loss does not give"
+# Keywords with one possible value, and why; any other value is refused.
+FIXED: dict[str, tuple[Any, str]] = {
+    "do_train": (True, "a run trains; `hfrecipes evaluate` and `hfrecipes predict` do not"),
+    "do_eval": (True, "a run always scores its rows; eval_strategy=no does so only after training"),
+    "do_predict": (True, "a run always predicts its rows"),
+    "predict_with_generate": (True, "the scores of the task are those of generated texts"),
+    "remove_unused_columns": (False, "the task says which features a batch has"),
+    "label_names": (["labels"], "the task says what the labels are; columns.<name>=<column> names columns of the data"),
+    "length_column_name": ("length", "the lengths of rows are in a feature of that name"),
+    "logging_nan_inf_filter": (False, "it would hide that training has diverged"),
+    "average_tokens_across_devices": (True, "losses are of the whole batch of all processes"),
+    "eval_do_concat_batches": (False, "predictions are put in the order of the rows first"),
+    "batch_eval_metrics": (False, _ALL_ROWS),
+    "prediction_loss_only": (False, _ALL_ROWS),
+    "include_for_metrics": ([], "metrics are computed from predictions and references"),
+    "dataloader_persistent_workers": (False, _ROW_ORDER),
+    "dataloader_in_order": (True, _ROW_ORDER),
+    "dataloader_drop_last": (
+        False,
+        "it would drop rows of validation and test too; a smaller last batch weighs what its rows weigh",
+    ),
+    "use_liger_kernel": (False, _OWN_LOSS),
+    "liger_kernel_config": (None, _OWN_LOSS),
+    "debug": ("", "a run stops at the first loss that is not finite, and prints its rows"),
+    "parallelism_config": (None, "a model is trained whole on each device; torchrun starts several processes"),
+    "local_rank": (-1, "torchrun sets it"),
+    "sortish_sampler": (False, "transformers ignores it; train_sampling_strategy=group_by_length is the default"),
+}
+
+# Keywords of the tasks that write, which have options for them.
+NOT_HERE = {
+    "generation_max_length": "options of the task say how long texts are",
+    "generation_num_beams": "num_beams is an option of the task",
+    "generation_config": "options of the task set it, and it is saved with the model",
+}
+
+
+# --- values ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers that a keyword accepts."""
+
+    low: float
+    high: float = math.inf
+    above: bool = False
+    """Whether `low` itself is out of range."""
+    below: bool = False
+    """Whether `high` itself is out of range."""
+
+    def holds(self, number: float) -> bool:
+        """Whether the number is finite and in range; NaN is not."""
+        enough = number > self.low if self.above else number >= self.low
+        return enough and (number < self.high if self.below else number <= self.high) and math.isfinite(number)
+
+    def __str__(self) -> str:
+        if self.high == math.inf:
+            return f"a number above {self.low:g}" if self.above else f"{self.low:g} or more"
+        return f"a number from {self.low:g} to {'below ' if self.below else ''}{self.high:.0f}"
+
+
+_POSITIVE, _NOT_NEGATIVE, _COUNT = Range(0, above=True), Range(0), Range(1)
+SEEDS = Range(0, 2**32 - 1)
+"""Seeds that NumPy, Python and torch all accept."""
+_RANGES = {
+    "max_length": Range(3, above=True),
+    "learning_rate": _POSITIVE,
+    "num_train_epochs": _POSITIVE,
+    "per_device_train_batch_size": _POSITIVE,
+    "per_device_eval_batch_size": _POSITIVE,
+    "gradient_accumulation_steps": _POSITIVE,
+    "neftune_noise_alpha": _POSITIVE,
+    "eval_steps": _POSITIVE,
+    "save_steps": _POSITIVE,
+    "logging_steps": _POSITIVE,
+    "ddp_timeout": _POSITIVE,
+    "ddp_bucket_cap_mb": _POSITIVE,
+    "weight_decay": _NOT_NEGATIVE,
+    "adam_epsilon": _NOT_NEGATIVE,
+    "max_grad_norm": _NOT_NEGATIVE,
+    "warmup_steps": _NOT_NEGATIVE,
+    "eval_delay": _NOT_NEGATIVE,
+    "dataloader_num_workers": _NOT_NEGATIVE,
+    "dataloader_prefetch_factor": _COUNT,
+    "save_total_limit": _COUNT,
+    "torch_empty_cache_steps": _COUNT,
+    "eval_accumulation_steps": _COUNT,
+    "adam_beta1": Range(0, 1, below=True),
+    "adam_beta2": Range(0, 1, below=True),
+    "label_smoothing_factor": Range(0, 1, below=True),
+    "seed": SEEDS,
+    "data_seed": SEEDS,
+}
+_HINTS = {"save_total_limit": "; null keeps every checkpoint"}
+_CHOICES = {
+    "train_sampling_strategy": ("random", "sequential", "group_by_length", "batch_rebalance"),
+    "include_num_input_tokens_seen": ("all", "non_padding", "no"),
+    "dataloader_multiprocessing_context": ("fork", "spawn", "forkserver"),
+    "log_level": ("passive", "detail", "debug", "info", "warning", "error", "critical"),
+    "log_level_replica": ("passive", "detail", "debug", "info", "warning", "error", "critical"),
+    "torch_compile_mode": ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"),
+    "ddp_backend": ("nccl", "gloo", "mpi", "xccl", "hccl", "cncl", "mccl"),
+}
+_ACCELERATOR = ("non_blocking", "gradient_accumulation_kwargs", "use_configured_state")
+
+
+def value_problems(key: str, value: Any) -> list[str]:
+    """What is wrong with a value of the right type: out of range, no choice of this keyword, or refused."""
+    if key in FIXED and value != FIXED[key][0]:
+        return [f"{key}: leave it out, {FIXED[key][1]}"]
+    if isinstance(value, bool):
+        return []
+    if isinstance(value, int | float):
+        return _number_problems(key, value)
+    if key in _CHOICES and isinstance(value, str) and value not in _CHOICES[key]:
+        return [f"{key}: found {value}{nearest(value, _CHOICES[key])}, expected {' or '.join(_CHOICES[key])}"]
+    if key == "accelerator_config":
+        return _accelerator_problems(value)
+    return []
+
+
+def _number_problems(key: str, value: float) -> list[str]:
+    found = f"{key}: found {format_value(value)}, expected"
+    # -1 is the default of transformers, and means that epochs decide.
+    if key == "max_steps" and (value < -1 or value == 0):
+        return [f"{found} a number above 0; leave it out to train for num_train_epochs"]
+    if key == "warmup_steps" and isinstance(value, float) and (value == 1 or (value > 1 and not value.is_integer())):
+        return [f"{found} a share of all steps, below 1, or their number; 1 is one step, 0.9999 nearly all"]
+    if key in _RANGES and not _RANGES[key].holds(value):
+        return [f"{found} {_RANGES[key]}{_HINTS.get(key, '')}"]
+    return [f"{found} a finite number"] if not math.isfinite(value) else []
+
+
+def _accelerator_problems(value: Any) -> list[str]:
+    """Problems of `accelerator_config`, of which most keys would change which rows a process gets."""
+    if value is None:
+        return []
+    if not isinstance(value, Mapping):
+        return [f"accelerator_config: found {format_value(value)}, expected its keys, such as {_ACCELERATOR[0]}=true"]
+    problems = []
+    for key in value:
+        if key not in _ACCELERATOR:
+            problems.append(f"accelerator_config.{key}: leave it out, the order of rows is part of a run")
+    if "num_steps" in (value.get("gradient_accumulation_kwargs") or {}):
+        problems.append("accelerator_config: leave num_steps out; gradient_accumulation_steps says it")
+    return problems
+
+
+# --- what has no effect ------------------------------------------------------------------------------------------
+
+_TRACKIO = "report_to=trackio"
+# Keyword without effect -> what is missing.
+_NEEDS = {
+    "run_name": "report_to=<tracker>",
+    "project": _TRACKIO,
+    "trackio_space_id": _TRACKIO,
+    "trackio_bucket_id": _TRACKIO,
+    "trackio_static_space_id": _TRACKIO,
+    "activation_checkpointing_kwargs": "activation_checkpointing=true",
+    "gradient_checkpointing_kwargs": "activation_checkpointing=true",
+    "fsdp_config": "fsdp=true",
+    "eval_delay": "eval_strategy=epoch",
+    "metric_for_best_model": "eval_strategy=epoch",
+    "greater_is_better": "eval_strategy=epoch",
+    "eval_steps": "eval_strategy=steps",
+    "save_steps": "save_strategy=steps",
+    "logging_steps": "logging_strategy=steps",
+}
+
+
+def without_effect(given: Mapping[str, Any], training: Mapping[str, Any]) -> list[str]:
+    """Sentences on keywords that are given and that nothing uses.
+
+    Args:
+        given: Keywords that the user gave.
+        training: All keywords of the run.
+
+    Example:
+        >>> without_effect({"run_name": "a"}, {"run_name": "a", "report_to": "none"})
+        ['run_name: without effect; report_to=<tracker> would use it']
+    """
+    sentences = []
+    for key, needed in _NEEDS.items():
+        if given.get(key) is not None and not _is_met(needed, training):
+            sentences.append(f"{key}: without effect; {needed} would use it")
+    if "num_train_epochs" in given and training.get("max_steps", -1) > 0:
+        sentences.append(f"num_train_epochs: without effect; training ends after max_steps={training['max_steps']}")
+    return sentences
+
+
+def _is_met(needed: str, training: Mapping[str, Any]) -> bool:
+    """Whether the settings have what a keyword needs."""
+    key, _, value = needed.partition("=")
+    actual = training.get(key)
+    if key == "report_to":
+        trackers = [actual] if isinstance(actual, str) else actual or ["none"]
+        return "all" in trackers or (value in trackers if value == "trackio" else trackers not in (["none"], []))
+    if key == "activation_checkpointing":
+        return bool(actual or training.get("gradient_checkpointing"))
+    if value == "steps":
+        return str(actual) == value
+    return actual not in (None, False, "no", "")

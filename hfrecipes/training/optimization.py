@@ -1,0 +1,192 @@
+"""Before any row is read, try the optimizer and the learning rate schedule on one weight."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError, MissingPackageError, nearest
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import TrainingArguments
+
+_STEPS = 100  # of the trial
+_BUILT_FOR_A_MODEL = ("galore", "apollo", "lomo", "adalomo")  # optimizers that look at the layers of the model
+_OF_ADAM = {"adam_beta1": 0.5, "adam_beta2": 0.5, "adam_epsilon": 0.5}  # another value of each, for comparison
+_FROM_THE_TRAINER = ("optimizer", "num_warmup_steps", "num_training_steps", "last_epoch")
+
+
+def try_optimization(arguments: TrainingArguments, defaults: dict[str, Any]) -> None:
+    """Make optimizer and schedule, and take some steps.
+
+    Args:
+        arguments: Arguments of the run.
+        defaults: Values that the user does not have to give.
+
+    Raises:
+        ConfigError: A keyword is missing, unknown, or without effect.
+        MissingPackageError: The optimizer needs a package.
+    """
+    if arguments.optim.startswith(_BUILT_FOR_A_MODEL):
+        _check_targets(arguments)
+    else:
+        _check_effects(arguments)
+        _make_optimizer(arguments)
+    _try_schedule(arguments, defaults)
+
+
+def _keywords(arguments: TrainingArguments) -> tuple[Any, dict[str, Any]]:
+    """Class and keywords of the optimizer.
+
+    Raises:
+        ConfigError: `optim_args` cannot be read.
+        MissingPackageError: A package is missing.
+    """
+    from transformers import Trainer
+
+    name = arguments.optim.value
+    try:
+        kind, keywords = Trainer.get_optimizer_cls_and_kwargs(arguments)
+    except ImportError as error:
+        raise MissingPackageError(f"optim={name}: {' '.join(str(error).split())}") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        if "install" in reason or "import" in reason:
+            raise MissingPackageError(f"optim={name}: {reason}") from error
+        raise ConfigError(
+            f"optim_args: found {arguments.optim_args} for optim={name}, expected name=number pairs such as "
+            f"'momentum=0.9,nesterov=true' ({reason})"
+        ) from error
+    return kind, keywords
+
+
+def _check_targets(arguments: TrainingArguments) -> None:
+    """Check an optimizer that is made for the layers of a model, as far as it can be without one.
+
+    Raises:
+        ConfigError: It is not said which layers.
+        MissingPackageError: A package is missing.
+    """
+    try:
+        _keywords(arguments)
+    except ConfigError:
+        # Without a model it cannot be made: what counts is that the package is there.
+        if arguments.optim_target_modules is None and not arguments.optim.endswith("lomo"):
+            name = arguments.optim.value
+            raise ConfigError(f"optim={name}: add optim_target_modules=all-linear, or names of layers") from None
+
+
+def _make_optimizer(arguments: TrainingArguments) -> None:
+    import torch
+
+    kind, keywords = _keywords(arguments)
+    try:
+        kind([torch.nn.Parameter(torch.zeros(1))], **keywords)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ConfigError(f"optim={arguments.optim.value}: {' '.join(str(error).split())}") from error
+
+
+def _check_effects(arguments: TrainingArguments) -> None:
+    """Refuse keywords of an optimizer that this one does not use.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    problems = []
+    if arguments.optim_target_modules is not None:
+        problems.append("optim_target_modules")
+    for name, other in _OF_ADAM.items():
+        is_given = getattr(arguments, name) != type(arguments).__dataclass_fields__[name].default
+        if is_given and not _differs(arguments, name, other):
+            problems.append(name)
+    if problems:
+        raise ConfigError([f"{name}: leave it out, optim={arguments.optim.value} does not use it" for name in problems])
+    pairs = (arguments.optim_args or "").replace(" ", "").split(",")
+    for pair in filter(None, pairs):
+        rest = ",".join(part for part in pairs if part != pair)
+        if not _differs(arguments, "optim_args", rest or None):
+            raise ConfigError(f"optim_args: leave {pair} out, optim={arguments.optim.value} does not use it")
+
+
+def _differs(arguments: TrainingArguments, name: str, value: Any) -> bool:
+    """Whether another value of an argument makes another optimizer."""
+    other = copy.copy(arguments)
+    setattr(other, name, value)
+    return repr(_keywords(arguments)) != repr(_keywords(other))
+
+
+# --- the learning rate -------------------------------------------------------------------------------------------
+
+
+def _try_schedule(arguments: TrainingArguments, defaults: dict[str, Any]) -> None:
+    import torch
+
+    name = arguments.lr_scheduler_type.value
+    accepted, required, warms_up = _schedule_keywords(name)
+    given = arguments.lr_scheduler_kwargs or {}
+    if not isinstance(given, dict):
+        raise ConfigError(f"lr_scheduler_kwargs: found {given}, expected a block of keys")
+    missing = [f"lr_scheduler_kwargs.{keyword}=<number>" for keyword in required if keyword not in given]
+    if missing:
+        raise ConfigError(f"lr_scheduler_type={name}: add {' and '.join(missing)}")
+    unknown = [keyword for keyword in given if keyword not in accepted]
+    if unknown:
+        takes = f"it takes {', '.join(accepted)}" if accepted else "it takes none"
+        hint = nearest(unknown[0], accepted)
+        raise ConfigError(f"lr_scheduler_kwargs: lr_scheduler_type={name} has no {', '.join(unknown)}{hint}; {takes}")
+    if arguments.warmup_steps and not warms_up and arguments.warmup_steps != defaults.get("warmup_steps"):
+        instead = "; lr_scheduler_type=constant_with_warmup does" if name == "constant" else ""
+        raise ConfigError(f"warmup_steps: leave it out, lr_scheduler_type={name} does not warm up{instead}")
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=arguments.learning_rate)
+    try:
+        _take_steps(arguments, optimizer)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        reason = " ".join(str(error).split())
+        if not accepted:
+            raise ConfigError(f"lr_scheduler_type={name}: {reason}") from error
+        example = next((keyword for keyword in accepted if keyword in reason), accepted[0])
+        raise ConfigError(
+            f"lr_scheduler_type={name}: {reason}; lr_scheduler_kwargs takes {', '.join(accepted)}, as in "
+            f"lr_scheduler_kwargs.{example}=<number>"
+        ) from error
+
+
+def _schedule_keywords(name: str) -> tuple[list[str], list[str], bool]:
+    """Keywords that a schedule takes, those that it needs, and whether it warms up."""
+    import torch
+    from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION
+
+    parameters = dict(inspect.signature(TYPE_TO_SCHEDULER_FUNCTION[name]).parameters)
+    warms_up = "num_warmup_steps" in parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        # The function passes its keywords on to the class of what it returns.
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        parameters = dict(inspect.signature(type(TYPE_TO_SCHEDULER_FUNCTION[name](optimizer))).parameters)
+    accepted, required = [], []
+    for keyword, parameter in parameters.items():
+        if keyword not in _FROM_THE_TRAINER:
+            accepted.append(keyword)
+            if parameter.default is parameter.empty:
+                required.append(keyword)
+    return accepted, required, warms_up
+
+
+def _take_steps(arguments: TrainingArguments, optimizer: torch.optim.Optimizer) -> None:
+    """Let the schedule compute the learning rate of some steps, which is where it reads most of its keywords."""
+    import torch
+    from transformers import get_scheduler
+
+    schedule = get_scheduler(
+        arguments.lr_scheduler_type,
+        optimizer,
+        num_warmup_steps=arguments.get_warmup_steps(_STEPS),
+        num_training_steps=_STEPS,
+        scheduler_specific_kwargs=arguments.lr_scheduler_kwargs,
+    )
+    if not isinstance(schedule, torch.optim.lr_scheduler.LambdaLR):
+        return
+    for _ in range(_STEPS):
+        optimizer.step()
+        schedule.step()
