@@ -21,7 +21,7 @@ import yaml
 from . import hints
 from .errors import ConfigError, NotFoundError, nearest
 from .settings import AdapterSettings, FoldSettings, ModelSettings, PushSettings
-from .trainer_keywords import value_problems
+from .trainer_keywords import FIXED, value_problems
 from .yaml12 import dump, format_value, load, parse_value
 
 SPLITS = ("train", "validation", "test")
@@ -243,6 +243,8 @@ def _check_block(block: str, values: Mapping[str, Any], kinds: Mapping[str, Any]
             continue
         if key in hints.NAMES or key not in kinds or (block == "training" and key == "output_dir"):
             problems.append(names.unknown(key, value, block))
+        elif key in FIXED:
+            problems += value_problems(key, value)
         else:
             problems += type_problems(key, value, kinds[key]) or value_problems(key, value)
     return problems
@@ -252,10 +254,11 @@ def _check_tokens(blocks: Mapping[str, Any]) -> list[str]:
     """Refuse access tokens, which would be written into recipe.yaml and the model card."""
     problems = []
     for block in ("model", "dataset", "hub"):
-        if isinstance(blocks.get(block), dict) and "token" in blocks[block]:
-            problems.append(
-                f"{block}.token: leave it out, tokens are read from the variable HF_TOKEN and never written down"
-            )
+        for key in ("token", "use_auth_token"):
+            if isinstance(blocks.get(block), dict) and key in blocks[block]:
+                problems.append(
+                    f"{block}.{key}: leave it out, tokens are read from the variable HF_TOKEN and never written down"
+                )
     return problems
 
 
@@ -265,6 +268,14 @@ def _check_shapes(blocks: Mapping[str, Any]) -> list[str]:
     model = blocks.get("model")
     if isinstance(model, dict) and not isinstance(model.get("path"), str):
         problems.append("model: found keywords without a name; add model.path=<hub id or folder>")
+    dataset = blocks.get("dataset")
+    if isinstance(dataset, dict) and isinstance(dataset.get("path"), str):
+        further = [split for split in SPLITS if split in dataset]
+        if further:
+            problems.append(
+                f"dataset.{further[0]}: found another source too; name that one by its split: "
+                f"dataset.train={dataset['path']} dataset.{further[0]}={format_value(dataset[further[0]])}"
+            )
     for block in ("splits", "limit"):
         if not isinstance(blocks.get(block), dict):
             continue

@@ -72,7 +72,8 @@ def find(task: str) -> type[Recipe]:
         return _recipe_in(import_file(Path(task)))
     name = task.replace("_", "-")
     module = task.replace("-", "_")
-    if (_folder() / f"{module}.py").exists():
+    # A name with a slash or a dot would lead to a module that is no task.
+    if module.isidentifier() and is_file(_folder() / f"{module}.py"):
         return _recipe_in(importlib.import_module(f".tasks.{module}", __package__))
     for entry in _entry_points():
         if entry.name == name:
@@ -80,6 +81,14 @@ def find(task: str) -> type[Recipe]:
             return recipe
     known = tasks()
     raise NotFoundError(f"unknown task {task}{nearest(name, known)}; there are {', '.join(known)}")
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file; False too for what no file can be called."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # longer than a name may be, or with a NUL
+        return False
 
 
 def is_task_file(name: str) -> bool:
@@ -98,7 +107,7 @@ def import_file(path: Path, name: str | None = None) -> ModuleType:
         NotFoundError: The file does not exist, or is not a Python module.
         HFRecipesError: The module raises an error when it is imported.
     """
-    if not path.exists():
+    if not is_file(path):
         raise NotFoundError(f"there is no task file {path}")
     name = name or _module_name(path)
     spec = importlib.util.spec_from_file_location(name, path)
@@ -190,7 +199,7 @@ def find_recipe_file(name: str) -> Path | None:
     # A task file exists as well, but it holds code and not settings.
     if is_task_file(name):
         return None
-    if Path(name).is_file():
+    if is_file(Path(name)):
         return Path(name)
     shipped = recipe_files()
     short_name = name.removeprefix("recipes/").removesuffix(".yaml")

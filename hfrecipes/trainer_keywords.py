@@ -40,12 +40,16 @@ _WORKS = """
     seed data_seed full_determinism
 
     accelerator_config ddp_find_unused_parameters ddp_bucket_cap_mb ddp_broadcast_buffers ddp_static_graph
-    ddp_backend ddp_timeout fsdp fsdp_config deepspeed
+    ddp_backend ddp_timeout
 """
 WORKS = frozenset(_WORKS.split())
 
 _ALL_ROWS = "scores are over all predictions of a split"
 _ROW_ORDER = "the order of evaluated rows would be lost"
+_WHOLE = (
+    "a model is scored and saved whole, and its weights would be in parts; torchrun starts several processes, each "
+    "with a whole model, and lora=true takes less memory"
+)
 _OWN_LOSS = "the loss of a task is computed from logits, which its fused loss does not give"
 # Keywords with one possible value, and why; any other value is refused.
 FIXED: dict[str, tuple[Any, str]] = {
@@ -71,7 +75,10 @@ FIXED: dict[str, tuple[Any, str]] = {
     "use_liger_kernel": (False, _OWN_LOSS),
     "liger_kernel_config": (None, _OWN_LOSS),
     "debug": ("", "a run stops at the first loss that is not finite, and prints its rows"),
-    "parallelism_config": (None, "a model is trained whole on each device; torchrun starts several processes"),
+    "fsdp": (None, _WHOLE),
+    "fsdp_config": (None, _WHOLE),
+    "deepspeed": (None, _WHOLE),
+    "parallelism_config": (None, _WHOLE),
     "local_rank": (-1, "torchrun sets it"),
     "sortish_sampler": (False, "transformers ignores it; train_sampling_strategy=group_by_length is the default"),
 }
@@ -156,8 +163,10 @@ _ACCELERATOR = ("non_blocking", "gradient_accumulation_kwargs", "use_configured_
 
 def value_problems(key: str, value: Any) -> list[str]:
     """What is wrong with a value of the right type: out of range, no choice of this keyword, or refused."""
-    if key in FIXED and value != FIXED[key][0]:
-        return [f"{key}: leave it out, {FIXED[key][1]}"]
+    if key in FIXED:
+        fixed, why = FIXED[key]
+        # Whatever is off is off: null, false, an empty text.
+        return [] if value == fixed or not (value or fixed) else [f"{key}: leave it out, {why}"]
     if isinstance(value, bool):
         return []
     if isinstance(value, int | float):
@@ -208,7 +217,6 @@ _NEEDS = {
     "trackio_static_space_id": _TRACKIO,
     "activation_checkpointing_kwargs": "activation_checkpointing=true",
     "gradient_checkpointing_kwargs": "activation_checkpointing=true",
-    "fsdp_config": "fsdp=true",
     "eval_delay": "eval_strategy=epoch",
     "metric_for_best_model": "eval_strategy=epoch",
     "greater_is_better": "eval_strategy=epoch",

@@ -276,7 +276,7 @@ def test_several_seeds_are_the_runs_of_each_seed(quick, tmp_path):
         ({"folds": {"splits": 3}}, r"unknown setting folds.splits \(did you mean n_splits\?\)"),
         ({"folds": 3, "seeds": [1, 2]}, "folds and seeds: give only one of them"),
         ({"seeds": [1]}, r"seeds: found \[1\], expected two or more that differ; for one, seed=1"),
-        ({"seeds": [1, -1]}, "seeds: found -1, expected 0 or more"),
+        ({"seeds": [1, -1]}, "seeds: found -1, expected a number from 0 to 4294967295"),
         ({"seeds": [1, 2], "hub": "me/model"}, "leave it out, several runs give several models"),
     ],
 )

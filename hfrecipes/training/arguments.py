@@ -8,7 +8,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +17,15 @@ from ..evaluation.holder import fixed_arguments
 from ..log import log
 from ..models import hardware
 from ..recipe import DEFAULTS, Recipe, arguments_name
+from ..trainer_keywords import FIXED
 from .intervals import FOLLOW_METRIC, evaluation, log_intervals, no_evaluation, warn_of_rare_checkpoints
 from .optimization import try_optimization
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
+
+# Variables by which `accelerate launch` asks for what the settings may not.
+_LAUNCHED_WITH = {"fsdp": "ACCELERATE_USE_FSDP", "deepspeed": "ACCELERATE_USE_DEEPSPEED"}
 
 
 def make_arguments(config: RunConfig, recipe: Recipe, path: Path, *, has_validation: bool) -> TrainingArguments:
@@ -54,7 +57,7 @@ def try_arguments(config: RunConfig, recipe: Recipe) -> None:
         MissingPackageError: Something needs a package.
     """
     _check_writer(config, recipe)
-    _check_processes(config.training)
+    _check_machine(config.training)
     has_validation = config.splits.get("validation", "") is not None
     # Which scores there are is known only once labels are inferred, and checked then.
     known = {"metric_for_best_model": "loss", "greater_is_better": False, **config.training}
@@ -106,31 +109,21 @@ def _check_writer(config: RunConfig, recipe: Recipe) -> None:
             raise ConfigError(f"{name}: leave it out, {instead}, which is saved with the model")
 
 
-def _check_processes(training: Mapping[str, Any]) -> None:
-    """Refuse what needs a GPU, a package, a file or several processes that are not there.
-
-    TrainingArguments would say so too late, or change the state of the libraries first.
+def _check_machine(training: Mapping[str, Any]) -> None:
+    """Refuse what needs a GPU or processes that are not there, and weights in parts.
 
     Raises:
-        ConfigError: A GPU, the file or the processes are missing.
-        MissingPackageError: The package is missing.
+        ConfigError: Something is missing, or the launcher asks for what is refused.
     """
     for name in ("fp16", "fp16_full_eval"):
         if training.get(name) and not hardware.has_fp16(training):
             raise ConfigError(f"{name}: found no GPU, which it needs; write {name.replace('fp', 'bf', 1)}=true")
-    if training.get("fsdp") and int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        raise ConfigError(
-            "fsdp: found one process, expected several, which share the weights: leave it out, or start with "
-            "torchrun --nproc_per_node <GPUs> -m hfrecipes run …"
-        )
-    given = training.get("deepspeed")
     for name in ("dataloader_prefetch_factor", "dataloader_multiprocessing_context"):
         if training.get(name) is not None and not training.get("dataloader_num_workers"):
             raise ConfigError(f"{name}: found no workers to use it: leave it out, or add dataloader_num_workers=2")
-    if given and find_spec("deepspeed") is None:
-        raise MissingPackageError("deepspeed needs the package of that name: pip install deepspeed")
-    if isinstance(given, str) and not given.startswith("{") and not Path(given).is_file():
-        raise ConfigError(f"deepspeed: there is no file {given}; name one, or give its keys as a block")
+    for name, variable in _LAUNCHED_WITH.items():
+        if os.environ.get(variable, "false").lower() in ("true", "1"):
+            raise ConfigError(f"{name} (by the variable {variable}): {FIXED[name][1]}; start with torchrun alone")
 
 
 def _check_names(arguments: TrainingArguments) -> None:
