@@ -1,7 +1,7 @@
 """What hfrecipes does with each keyword of TrainingArguments: used as in transformers, checked, or refused.
 
 Each keyword is in exactly one of `WORKS`, `FIXED` and `NOT_HERE`, or among the names of hints; a test fails where a
-release of transformers adds one. docs/training-arguments.md shows the tables.
+release of transformers adds one. docs/settings.md shows them.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ FIXED: dict[str, tuple[Any, str]] = {
     "do_predict": (True, "a run always predicts its rows"),
     "predict_with_generate": (True, "the scores of the task are those of generated texts"),
     "remove_unused_columns": (False, "the task says which features a batch has"),
-    "label_names": (["labels"], "the task says what the labels are; columns.<name>=<column> names columns of the data"),
+    "label_names": (["labels"], "the task says what the labels are; columns.label=stars names a column of the data"),
     "length_column_name": ("length", "the lengths of rows are in a feature of that name"),
     "logging_nan_inf_filter": (False, "it would hide that training has diverged"),
     "average_tokens_across_devices": (True, "losses are of the whole batch of all processes"),
@@ -89,6 +89,16 @@ NOT_HERE = {
     "generation_num_beams": "num_beams is an option of the task",
     "generation_config": "options of the task set it, and it is saved with the model",
 }
+
+
+def table() -> str:
+    """Keywords that are not used as in transformers, as a table in Markdown."""
+    lines = ["| keyword | value | why |", "|---|---|---|"]
+    for key, (value, why) in FIXED.items():
+        lines.append(f"| `{key}` | {format_value(value)} | {why} |")
+    for key, why in NOT_HERE.items():
+        lines.append(f"| `{key}` | | {why} |")
+    return "\n".join(lines)
 
 
 # --- values ------------------------------------------------------------------------------------------------------

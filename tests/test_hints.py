@@ -25,7 +25,6 @@ SWITCHES = (
     "group_",
     "trust_",
     "load_in",
-    "push_to_hub",
     "peft",
 )
 

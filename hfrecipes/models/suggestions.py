@@ -1,6 +1,6 @@
 """Models to start from, for users who do not know one yet: three for each kind of task and language.
 
-docs/models.md shows the table.
+docs/settings.md shows the table.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Models that are named where none is given: three, for the language of the rows, from the table of docs/models.md."""
+"""Models that are named where none is given: three for the language of the rows, from one table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hfrecipes.errors import ConfigError
 from hfrecipes.models import suggestions
 from hfrecipes.registry import find, tasks
 
-PAGE = Path(__file__).parents[2] / "docs" / "models.md"
+PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 CHINESE = [{"text": "这部电影很好看", "label": "好"}, {"text": "菜太咸了", "label": "坏"}] * 20
 
 
