@@ -165,7 +165,7 @@ def show(what: str) -> None:
 
 def _show_task(recipe: type[Recipe]) -> None:
     """Print the columns, options and defaults of a task; each part can be copied into a command or a file."""
-    from .config import describe_type
+    from .value_types import describe_type
     from .yaml12 import format_value
 
     first_line, *_ = (sys.modules[recipe.__module__].__doc__ or "").split("\n")

@@ -6,6 +6,7 @@ Layers, later ones win: the defaults of the recipe, the recipe file, keywords or
 from __future__ import annotations
 
 import dataclasses
+import numbers
 import os
 import types
 import typing
@@ -22,6 +23,7 @@ from . import hints
 from .errors import ConfigError, NotFoundError, nearest
 from .settings import AdapterSettings, FoldSettings, ModelSettings, PushSettings
 from .trainer_keywords import FIXED, value_problems
+from .value_types import fits, type_problems
 from .yaml12 import dump, format_value, load, parse_value
 
 SPLITS = ("train", "validation", "test")
@@ -191,12 +193,21 @@ def resolve(
 
 
 def _as_text(value: Any) -> Any:
-    """The value with paths and members of enumerations, also inside blocks, as a recipe file can hold them."""
+    """The value as a recipe file can hold it: paths, enumerations, tuples and numbers of NumPy, also inside blocks."""
     if isinstance(value, dict):
         return {key: _as_text(inner) for key, inner in value.items()}
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    return value.value if isinstance(value, Enum) else value
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, Enum):
+        return value.value
+    # Those of NumPy are subclasses of Python's, and YAML does not write them.
+    if type(value) in (bool, int, float):
+        return value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    return float(value) if isinstance(value, numbers.Real) else value
 
 
 @dataclass(frozen=True)
@@ -230,7 +241,7 @@ def _without_nulls(values: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[
     """The block without keys that null takes back: those for which null is no value."""
     kept = {}
     for key, value in values.items():
-        if value is not None or key not in kinds or _fits(None, kinds[key]):
+        if value is not None or key not in kinds or fits(None, kinds[key]):
             kept[key] = value
     return kept
 
@@ -276,6 +287,10 @@ def _check_shapes(blocks: Mapping[str, Any]) -> list[str]:
                 f"dataset.{further[0]}: found another source too; name that one by its split: "
                 f"dataset.train={dataset['path']} dataset.{further[0]}={format_value(dataset[further[0]])}"
             )
+    for block in ("model", "dataset"):
+        revision = blocks[block].get("revision") if isinstance(blocks.get(block), dict) else None
+        if isinstance(revision, int | float):
+            problems.append(f"{block}.revision: found a number, expected a text; put it in quotes: '\"{revision}\"'")
     for block in ("splits", "limit"):
         if not isinstance(blocks.get(block), dict):
             continue
@@ -290,57 +305,6 @@ def _check_shapes(blocks: Mapping[str, Any]) -> list[str]:
         if isinstance(number, int) and number < 1:
             problems.append(f"limit: found {number}, expected 1 row or more")
     return problems
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether `value` is of the annotated type `kind`; an int also fits where a float is expected."""
-    origin = typing.get_origin(kind)
-    if kind is Any:
-        return True
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, member) for member in typing.get_args(kind))
-    if origin is typing.Literal:
-        return value in typing.get_args(kind)
-    if origin is not None:
-        if not isinstance(value, origin):
-            return False
-        # For dict[str, int] and list[int] alike, the last argument is the type of what is inside.
-        inside = value.values() if isinstance(value, dict) else value
-        return all(_fits(entry, typing.get_args(kind)[-1]) for entry in inside)
-    # bool is a subclass of int in Python, but seed=true is a mistake.
-    if isinstance(value, bool):
-        return kind is bool
-    if kind is float:
-        return isinstance(value, int | float)
-    # Annotations that are not classes, such as callables, are left to the library that reads the value.
-    return not isinstance(kind, type) or isinstance(value, kind)
-
-
-def type_problems(key: str, value: Any, kind: Any) -> list[str]:
-    """The problem with a value that is not of the type; empty where it is."""
-    if _fits(value, kind):
-        return []
-    return [f"{key}: found {format_value(value)} ({type(value).__name__}), expected {describe_type(kind)}"]
-
-
-def describe_type(kind: Any) -> str:
-    """Describe a type for people who do not write Python.
-
-    Example:
-        >>> describe_type(float | None)
-        'number or null'
-    """
-    words = {bool: "true or false", int: "whole number", float: "number", str: "text", type(None): "null"}
-    origin = typing.get_origin(kind)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(map(describe_type, typing.get_args(kind)))
-    if origin is typing.Literal:
-        return " or ".join(map(str, typing.get_args(kind)))
-    if origin is list:
-        return "list"
-    if origin is dict or kind is dict:
-        return "block of keys"
-    return words.get(kind, getattr(kind, "__name__", str(kind)))
 
 
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -416,8 +380,9 @@ def _insert(settings: dict[str, Any], names: list[str], value: Any) -> list[str]
     *blocks, last = names
     values = settings
     for block in blocks:
-        inner = _as_block(block, values.setdefault(block, {}))
-        if inner is None:
+        given = values.setdefault(block, {})
+        inner = _as_block(block, given)
+        if inner is None or (inner is not given and last in inner):
             return [f"{'.'.join(names)}: {block} already has a value; give the block or its keys, not both"]
         values[block] = values = inner
     if isinstance(values.get(last), dict) and values[last]:
@@ -433,7 +398,7 @@ def _as_block(name: str, value: Any) -> dict[str, Any] | None:
     """The block that a bare value is short for; None if it is not short for any."""
     if isinstance(value, dict):
         return value
-    if name in _SHORT_FOR:
+    if name in _SHORT_FOR and value is not None:
         return {_SHORT_FOR[name]: value}
     return {} if name in _SWITCHES and value is True else None
 

@@ -293,6 +293,8 @@ def load(path: str | os.PathLike[str]) -> Predictor:
     Example:
         >>> hfrecipes.load("runs/quickstart").predict(["Where is my parcel?"])  # doctest: +SKIP
     """
+    if not isinstance(path, str | os.PathLike):
+        raise NotFoundError(f"found {path!r} ({type(path).__name__}), expected the folder of a run, or a Hub id")
     return _load(*_find(os.fspath(path)))
 
 

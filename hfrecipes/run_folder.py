@@ -9,7 +9,6 @@ import json
 import math
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -40,16 +39,6 @@ def check_writable(path: Path) -> None:
     Raises:
         OutputError: It is a file, or cannot be made.
     """
-    try:
-        _check_can_be_made(path)
-    except OutputError:
-        raise
-    except OSError as error:
-        # A longer name than any file has is not repeated.
-        raise OutputError(f"{str(path)[:200]} cannot be made ({error.strerror}): choose another output_dir") from error
-
-
-def _check_can_be_made(path: Path) -> None:
     existing = path
     if not path.exists():
         # The folder will be made inside its nearest parent that exists.
@@ -58,9 +47,6 @@ def _check_can_be_made(path: Path) -> None:
         raise OutputError(f"{existing} is a file, expected a folder or a new name: choose another output_dir")
     if not os.access(existing, os.W_OK):
         raise OutputError(f"{existing} cannot be written to: choose another output_dir")
-    # Permissions alone do not tell: some folders of the system have them, and take no files.
-    with tempfile.TemporaryDirectory(dir=existing, prefix=".hfrecipes-"):
-        pass
 
 
 def claim(path: Path, config: RunConfig, data: Mapping[str, Any]) -> None:
@@ -195,14 +181,9 @@ def last_checkpoint(path: Path) -> Path | None:
     return next(complete_checkpoints(path), None)
 
 
-def checkpoints(path: Path) -> list[Path]:
-    """All checkpoints, the newest first."""
-    return sorted(path.glob(f"{_CHECKPOINT}*"), key=_step, reverse=True)
-
-
 def complete_checkpoints(path: Path) -> Iterator[Path]:
     """Checkpoints that were written completely, the newest first."""
-    for checkpoint in checkpoints(path):
+    for checkpoint in sorted(path.glob(f"{_CHECKPOINT}*"), key=_step, reverse=True):
         if _is_whole(checkpoint):
             yield checkpoint
 

@@ -226,11 +226,9 @@ def _train(job: Job) -> None:
     checkpoint = run_folder.last_checkpoint(job.plan.path)
     if checkpoint:
         log(f"resuming from {checkpoint}")
-    elif any(run_folder.checkpoints(job.plan.path)):
-        log(
-            f"starting from the beginning: no checkpoint in {job.plan.path} has all that a resume needs"
-            f"{' (save_only_model=true)' if job.plan.config.training.get('save_only_model') else ''}"
-        )
+    elif any(job.plan.path.glob("checkpoint-*")):
+        # Of weights alone, or cut short; the Trainer would write over them silently.
+        log(f"starting from the beginning: no checkpoint in {job.plan.path} has all that a resume needs")
     with _pushed_meanwhile(job):
         job.trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 

@@ -82,6 +82,7 @@ def local_path(name: str) -> str:
     Models and data inside Python packages get a name that is the same on every machine.
 
     Raises:
+        ConfigError: It names no package.
         MissingPackageError: The package is not installed.
         ModelError: The weights have another hash than the name says.
     """
@@ -89,6 +90,8 @@ def local_path(name: str) -> str:
         return name
     location, _, expected_hash = name.removeprefix("pkg://").partition("#sha256=")
     package, _, inside = location.partition("/")
+    if not all(part.isidentifier() for part in package.split(".")):
+        raise ConfigError(f"{name}: found {package!r} as a package; expected pkg://<package>/<path in it>")
     # find_spec does not import the package, which may have no importable dependencies.
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:

@@ -116,9 +116,9 @@ class Range:
     """Whether `high` itself is out of range."""
 
     def holds(self, number: float) -> bool:
-        """Whether the number is finite and in range; NaN is not."""
+        """Whether the number is in range; NaN is not."""
         enough = number > self.low if self.above else number >= self.low
-        return enough and (number < self.high if self.below else number <= self.high) and math.isfinite(number)
+        return enough and (number < self.high if self.below else number <= self.high)
 
     def __str__(self) -> str:
         if self.high == math.inf:
@@ -195,9 +195,11 @@ def _number_problems(key: str, value: float) -> list[str]:
         return [f"{found} a number above 0; leave it out to train for num_train_epochs"]
     if key == "warmup_steps" and isinstance(value, float) and (value == 1 or (value > 1 and not value.is_integer())):
         return [f"{found} a share of all steps, below 1, or their number; 1 is one step, 0.9999 nearly all"]
+    if math.isinf(value) or (math.isnan(value) and key not in _RANGES):
+        return [f"{found} a finite number"]
     if key in _RANGES and not _RANGES[key].holds(value):
         return [f"{found} {_RANGES[key]}{_HINTS.get(key, '')}"]
-    return [f"{found} a finite number"] if not math.isfinite(value) else []
+    return []
 
 
 def _accelerator_problems(value: Any) -> list[str]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from typing import Any
 
 import yaml
+
+LARGEST = 100_000  # values of a document
 
 
 class _Loader(yaml.SafeLoader):
@@ -14,9 +17,14 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         # PyYAML keeps the last of two equal keys without a warning.
+        known = set()
         for key in keys:
-            if keys.count(key) > 1:
+            # PyYAML has its own words for keys such as lists.
+            if not isinstance(key, Hashable):
+                continue
+            if key in known:
                 raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", node.start_mark)
+            known.add(key)
         return super().construct_mapping(node, deep)
 
 
@@ -57,9 +65,34 @@ def load(text: str) -> Any:
     """Read a document.
 
     Raises:
-        yaml.YAMLError: The text is not YAML, or a mapping has a duplicate key.
+        yaml.YAMLError: The text is not YAML, a mapping has a duplicate key, or aliases repeat too much.
     """
-    return yaml.load(text, Loader=_Loader)
+    try:
+        content = yaml.load(text, Loader=_Loader)
+        _check_size(content, {})
+    # What PyYAML itself raises for tags that do not fit their value, for numbers of too many digits, and for nesting.
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise yaml.YAMLError(str(error) or type(error).__name__) from error
+    return content
+
+
+def _check_size(value: Any, known: dict[int, int]) -> int:
+    """Number of values, those behind an alias counted each time, as whoever copies the blocks would meet them.
+
+    Raises:
+        yaml.YAMLError: There are more than a recipe file ever has.
+    """
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = LARGEST + 1  # a block inside itself
+        size = 1
+        for inner in value.values() if isinstance(value, dict) else value:
+            size += _check_size(inner, known)
+        known[id(value)] = size
+    if known[id(value)] > LARGEST:
+        raise yaml.YAMLError(f"its aliases repeat more than {LARGEST} values: write the values out")
+    return known[id(value)]
 
 
 def dump(values: Any) -> str:

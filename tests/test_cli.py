@@ -251,6 +251,16 @@ BAD = {
         "is not a local folder",
     ),
     "no model": (["run", "text-classification", "dataset={rows}"], "add model="),
+    "no value of a key": (["run", "text-classification", "model={model}", "learning_rate="], "found no value"),
+    "no folder can be made": (
+        ["run", "text-classification", "model={model}", "dataset={rows}", "output_dir=" + "x" * 400],
+        "cannot be made",
+    ),
+    "seed": (
+        ["run", "text-classification", "model={model}", "dataset={rows}", "seed=4294967296"],
+        "from 0 to 4294967295",
+    ),
+    "package": (["run", "text-classification", "model={model}", "dataset=pkg://../x"], "expected pkg://"),
     "no run": (["predict", "nowhere/at/all", "-"], "no run"),
     "no run 2": (["evaluate", "./nowhere", "dataset=x"], "no run"),
     "no input": (["predict", "{done}", "none.csv"], "none.csv"),

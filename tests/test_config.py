@@ -145,6 +145,119 @@ def test_overrides_reach_into_blocks():
         parse_overrides(["learning_rate"])
 
 
+@pytest.mark.parametrize(
+    ("words", "settings"),
+    [
+        (["lora=true", "lora.r=8"], {"lora": {"r": 8}}),
+        (["lora.r=8", "lora=true"], {"lora": {"r": 8}}),
+        (["model=m", "model.revision=v1"], {"model": {"path": "m", "revision": "v1"}}),
+        (["hub.private=true", "hub=me/m"], {"hub": {"repo_id": "me/m", "private": True}}),
+        (["folds=3", "folds.groups=id"], {"folds": {"n_splits": 3, "groups": "id"}}),
+    ],
+)
+def test_a_value_and_the_keys_of_its_block_are_one_block(words, settings):
+    assert parse_overrides(words) == settings
+
+
+@pytest.mark.parametrize(
+    "words", [["lora=false", "lora.r=8"], ["model=a", "model.path=b"], ["limit=3", "limit.train=2"]]
+)
+def test_a_value_that_contradicts_the_keys_of_its_block_is_refused(words):
+    with pytest.raises(ConfigError, match="give the block or its keys, not both"):
+        parse_overrides(words)
+
+
+def test_an_unset_variable_of_the_shell_is_not_the_default():
+    with pytest.raises(ConfigError, match="learning_rate: found no value; learning_rate=null is the default"):
+        parse_overrides(["learning_rate="])
+
+
+def test_null_takes_back_what_a_lower_layer_says_and_its_name_must_exist():
+    from hfrecipes.training.plan import configure
+
+    low = {"task": "text-classification", "hub": "me/m", "lora": {"r": 4}, "learning_rate": 1e-3, "max_length": 64}
+    config, recipe = configure(low, {"hub": None, "lora": None, "learning_rate": None, "max_length": None})
+    assert (config.hub, config.lora, config.training["learning_rate"], recipe.max_length) == (None, False, 5e-5, 512)
+    assert configure(low, {"save_total_limit": None})[0].training["save_total_limit"] is None
+    with pytest.raises(ConfigError, match="unknown setting nonsense"):
+        configure(low, {"nonsense": None})
+
+
+def test_a_setting_that_has_keys_keeps_them_when_it_is_only_switched_or_named():
+    assert merge({"lora": {"r": 4}}, {"lora": True}) == {"lora": {"r": 4}}
+    assert merge({"lora": {"r": 4}}, {"lora": False}) == {"lora": False}
+    assert merge({"hub": {"repo_id": "me/a", "private": True}}, {"hub": "me/b"}) == {
+        "hub": {"repo_id": "me/b", "private": True}
+    }
+    assert merge({"hub": "me/a"}, {"hub": {"private": True}}) == {"hub": {"repo_id": "me/a", "private": True}}
+    assert merge({"model": {"path": "a", "revision": "v1"}}, {"model": "b"}) == {"model": "b"}
+
+
+@pytest.mark.parametrize("key", [5, None, True, 1.5])
+@pytest.mark.parametrize(
+    "block", ["", "training", "options", "columns", "hub", "folds", "early_stopping", "lora", "limit"]
+)
+def test_a_key_that_is_no_text_is_refused(block, key):
+    settings = {block: {key: 1}} if block else {key: 1}
+    assert "as the name of a setting, expected a text" in problems_of(settings)
+
+
+def problems_of(settings: dict) -> str:
+    from hfrecipes.training.plan import configure
+
+    with pytest.raises(ConfigError) as caught:
+        configure("text-classification", settings)
+    return str(caught.value)
+
+
+def test_settings_may_be_a_path_and_hold_paths_enumerations_tuples_and_numbers_of_numpy(tmp_path: Path):
+    import numpy as np
+    from transformers.trainer_utils import IntervalStrategy
+
+    from hfrecipes.training.plan import configure
+
+    (tmp_path / "mine.yaml").write_text("task: text-classification\n")
+    settings = {
+        "model": tmp_path,
+        "seeds": (1, 2),
+        "eval_strategy": IntervalStrategy.STEPS,
+        "learning_rate": np.float64(1e-3),
+        "max_length": np.int64(64),
+    }
+    config, recipe = configure(tmp_path / "mine.yaml", settings)
+    write_recipe_file(config, tmp_path / "written.yaml")
+    written = read_recipe_file(tmp_path / "written.yaml")
+    assert (written["model"], written["seeds"], recipe.max_length) == (str(tmp_path), [1, 2], 64)
+    assert (written["training"]["eval_strategy"], written["training"]["learning_rate"]) == ("steps", 1e-3)
+
+
+@pytest.mark.parametrize("what", [None, 5, b"..", ["text-classification"]])
+def test_what_is_neither_a_task_nor_a_file_nor_settings_is_named(what):
+    import hfrecipes
+
+    with pytest.raises(ConfigError, match="expected the name of a task, a recipe file or a dict of settings"):
+        hfrecipes.check(what)
+    if not isinstance(what, bytes | list):
+        with pytest.raises(NotFoundError, match="expected the folder of a run"):
+            hfrecipes.load(what)
+
+
+@pytest.mark.parametrize("task", ["../cli", "a" * 5000, "tasks.chat", "a\0b"])
+def test_a_name_that_cannot_be_a_task_is_unknown(task):
+    from hfrecipes.registry import find
+
+    with pytest.raises(NotFoundError, match="unknown task"):
+        find(task)
+
+
+def test_hundreds_of_mistakes_are_counted_and_not_all_listed():
+    from hfrecipes.errors import SHOWN
+
+    message = problems_of({f"nothing{number}": 1 for number in range(300)})
+    assert message.count("\n") == SHOWN + 1
+    assert message.endswith(f"… and {300 - SHOWN} more")
+
+
 def test_a_bare_key_of_a_higher_layer_wins_over_a_block_of_a_lower_one_and_back():
     from hfrecipes.training.plan import configure
 
@@ -198,6 +311,12 @@ def test_a_written_recipe_file_reads_back(tmp_path: Path):
     assert "output_dir" not in to_yaml(config)
 
 
+# Each line repeats the one before nine times: 9 ** 8 values of a few hundred characters.
+MANY_ALIASES = "a0: &a0 [x]\n"
+for _number in range(1, 9):
+    MANY_ALIASES += f"a{_number}: &a{_number} [{', '.join([f'*a{_number - 1}'] * 9)}]\n"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -206,6 +325,16 @@ def test_a_written_recipe_file_reads_back(tmp_path: Path):
         ("- a", "names no task"),
         ("", "names no task"),
         ("task: a\ntask: b", "duplicate key 'task'"),
+        ("task: a\nseed: !!int x", "not valid YAML"),
+        ("task: a\nseed: " + "9" * 5000, "not valid YAML"),
+        ("task: a\nseed: !!timestamp 2001-99-01", "not valid YAML"),
+        ("task: a\nseed: " + "[" * 3000, "not valid YAML"),
+        ("task: a\n? [a, b]\n: 1", "unhashable key"),
+        ("a: &a [*a]\ntask: a", "its aliases repeat"),
+        (
+            "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" if n else "a0: &a0 [x]" for n in range(9)),
+            "aliases",
+        ),
     ],
 )
 def test_a_broken_recipe_file_is_one_sentence(tmp_path: Path, content, message):
@@ -230,5 +359,7 @@ def test_pkg_names_lead_into_installed_packages(tmp_path, monkeypatch):
     assert local_path("me/model") == "me/model"
     with pytest.raises(ModelError, match="sha256"):
         local_path("pkg://somepackage/model#sha256=00")
+    with pytest.raises(ConfigError, match=r"found '\.\.' as a package"):
+        local_path("pkg://../model")
     with pytest.raises(MissingPackageError, match="pip install no-such-package"):
         local_path("pkg://no_such_package/model")

@@ -63,6 +63,8 @@ def push(path: str | os.PathLike[str], to: str | Mapping[str, Any], **more: Any)
     Example:
         >>> hfrecipes.push("runs/quickstart", "me/intents", private=True)  # doctest: +SKIP
     """
+    if not isinstance(path, str | os.PathLike):
+        raise NotFoundError(f"found {path!r} ({type(path).__name__}), expected the folder of a run")
     folder = Path(path)
     _require_run(folder)
     config = replace(read_config(folder / run_folder.RECIPE), hub={**push_keywords(to), **more})

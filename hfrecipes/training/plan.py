@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -19,13 +20,12 @@ from ..config import (
     read_recipe_file,
     resolve,
     training_types,
-    type_problems,
 )
 from ..data import checks
 from ..data.features import encode_splits, log_lengths, truncated_share
 from ..data.prepare import FROM_PYTHON, check_again, load_data, log_all
 from ..data.rows import Data
-from ..errors import ConfigError, MissingPackageError, NotFoundError, nearest
+from ..errors import ConfigError, MissingPackageError, NotFoundError, OutputError, nearest
 from ..evaluation import scoring
 from ..hub.names import hub_ids, shareable
 from ..hub.settings import problems as push_problems
@@ -39,6 +39,7 @@ from ..recipe import DEFAULTS, Recipe, arguments_name, input_columns, option_typ
 from ..registry import find, find_recipe_file, is_task_file, recipe_files, tasks
 from ..run_folder import RunInfo
 from ..trainer_keywords import without_effect
+from ..value_types import type_problems
 from .arguments import try_arguments
 from .intervals import is_greater_better, with_strategies
 
@@ -92,7 +93,7 @@ def make_plan(config: RunConfig, recipe: Recipe, path: Path) -> Plan:
     try_arguments(config, recipe)
     if config.model:
         check_start(config.base.path)
-    run_folder.check_writable(path)
+    _try_folder(path)
     data, config = load_data(config, recipe)
     if not config.model:
         raise ConfigError(f"no model: add model=<hub id or folder>; {_suggested_models(recipe, data)}")
@@ -101,6 +102,25 @@ def make_plan(config: RunConfig, recipe: Recipe, path: Path) -> Plan:
     info = _identify(config, data)
     run_folder.claim(path, config, info.data)
     return Plan(config, recipe, data, references, path, info)
+
+
+def _try_folder(path: Path) -> None:
+    """Check that the folder of the run can be made and written into.
+
+    Raises:
+        OutputError: It cannot.
+    """
+    try:
+        run_folder.check_writable(path)
+        # Permissions alone do not tell: some folders of the system have them, and take no files.
+        existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+        with tempfile.TemporaryDirectory(dir=existing, prefix=".hfrecipes-"):
+            pass
+    except OutputError:
+        raise
+    except OSError as error:
+        # A name longer than any file may have is not repeated.
+        raise OutputError(f"{str(path)[:200]} cannot be made ({error.strerror}): choose another output_dir") from error
 
 
 def _suggested_models(recipe: Recipe, data: Data) -> str:

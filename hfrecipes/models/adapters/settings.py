@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typing
 
-from ...config import type_problems
 from ...errors import nearest
 from ...recipe import Recipe
 from ...settings import PROMPTS, AdapterSettings
+from ...value_types import type_problems
 
 # Task types for which PEFT implements these methods.
 _PROMPT_TASK_TYPES = ("SEQ_CLS", "CAUSAL_LM", "SEQ_2_SEQ_LM")
