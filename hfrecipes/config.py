@@ -178,9 +178,7 @@ def resolve(
         # null in a higher layer takes back what a lower one set.
         elif value is not None:
             blocks[key] = value
-    for key, value in blocks.items():
-        problems += type_problems(key, value, FIELDS[key])
-        problems += _key_problems(key, value)
+    problems += _field_problems(blocks)
     for block, kinds in (("options", option_types), ("training", training)):
         if isinstance(blocks.get(block), dict):
             blocks[block] = _without_nulls(blocks[block], kinds)
@@ -190,6 +188,25 @@ def resolve(
     if problems:
         raise ConfigError(problems)
     return RunConfig(**blocks)
+
+
+def check_blocks(blocks: Mapping[str, Any]) -> None:
+    """Check fields of `RunConfig` that are given without the others, as for an evaluation.
+
+    Raises:
+        ConfigError: One has the wrong type, or a key that is no text.
+    """
+    problems = _field_problems(blocks)
+    if problems:
+        raise ConfigError(problems)
+
+
+def _field_problems(blocks: Mapping[str, Any]) -> list[str]:
+    problems = []
+    for key, value in blocks.items():
+        problems += type_problems(key, value, FIELDS[key])
+        problems += _key_problems(key, value)
+    return problems
 
 
 def _as_text(value: Any) -> Any:

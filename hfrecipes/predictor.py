@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import metrics, run_folder
-from .config import RunConfig, read_recipe_file, resolve, training_types
+from .config import RunConfig, check_blocks, read_recipe_file, resolve, training_types
 from .data import checks, sources
 from .data.columns import check_lists, find_columns, normalize_columns, rename
 from .data.rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows
@@ -233,8 +233,10 @@ class Predictor:
             columns: Columns of the dataset, as `run` takes them.
 
         Raises:
+            ConfigError: `splits` or `columns` is no block.
             DataError: The rows cannot be scored.
         """
+        check_blocks({"splits": splits or {}, "columns": columns or {}})
         header = not sources.are_positions(columns or self.config.columns)
         parts = sources.read_source(dataset, header=header, formats=file_formats(self.recipe))
         chosen = choose_splits(list(parts), splits or {})

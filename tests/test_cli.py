@@ -265,6 +265,8 @@ BAD = {
     "no run 2": (["evaluate", "./nowhere", "dataset=x"], "no run"),
     "no input": (["predict", "{done}", "none.csv"], "none.csv"),
     "evaluate what": (["evaluate", "{done}"], "dataset="),
+    "evaluate which columns": (["evaluate", "{done}", "dataset={rows}", "columns=5"], "expected block of keys"),
+    "evaluate which splits": (["evaluate", "{done}", "dataset={rows}", "splits=[a]"], "expected block of keys"),
     "output folder is a file": (
         ["run", "text-classification", "model={model}", "dataset={rows}", "output_dir={one}"],
         "is a file",

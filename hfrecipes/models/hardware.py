@@ -79,7 +79,8 @@ def has_fp16(training: Mapping[str, Any]) -> bool:
     """Whether the device that is trained on has fp16 arithmetic, as GPUs do."""
     import torch
 
-    return not training.get("use_cpu") and (torch.cuda.is_available() or torch.xpu.is_available())
+    has_gpu = torch.cuda.is_available() or torch.xpu.is_available() or torch.backends.mps.is_available()
+    return has_gpu and not training.get("use_cpu")
 
 
 def limit_to_one_gpu(arguments: TrainingArguments) -> TrainingArguments:
