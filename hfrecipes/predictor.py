@@ -30,6 +30,7 @@ from .recipe import Finding, Recipe, Row, arguments_name, file_formats, input_co
 from .registry import find, tasks
 from .run_folder import RunInfo
 from .settings import ModelSettings
+from .trainer_keywords import accepted
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -422,6 +423,8 @@ def _settings(folder: Path, is_foreign: bool) -> tuple[RunConfig, Recipe]:
             )
         kind = find(task)
         training = training_types(arguments_name(kind))
+        if isinstance(settings.get("training"), dict):
+            settings["training"] = accepted(settings["training"])
         config = resolve(settings, option_types=option_types(kind), training=training)
         recipe = kind(**config.options)
     except ConfigError as error:

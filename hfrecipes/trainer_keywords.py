@@ -188,6 +188,15 @@ def value_problems(key: str, value: Any) -> list[str]:
     return []
 
 
+def accepted(training: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords of a run that was trained, without those that a new one would refuse, which no longer matter."""
+    kept = {}
+    for key, value in training.items():
+        if not value_problems(key, value):
+            kept[key] = value
+    return kept
+
+
 def _number_problems(key: str, value: float) -> list[str]:
     found = f"{key}: found {format_value(value)}, expected"
     # -1 is the default of transformers, and means that epochs decide.

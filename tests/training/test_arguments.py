@@ -255,3 +255,15 @@ def test_a_run_that_cannot_be_resumed_says_so(quick, caplog, monkeypatch):
 def _with_callback(job, callback):
     job.trainer.add_callback(callback)
     return job
+
+
+def test_a_run_that_was_trained_with_what_is_refused_today_still_loads(quick):
+    hfrecipes.run("text-classification", **quick, dataset=opinions(40), output_dir="run", max_steps=1)
+    file = Path("run/recipe.yaml")
+    file.write_text(
+        file.read_text().replace("training:\n", "training:\n  debug: underflow_overflow\n  warmup_steps: 1.0\n")
+    )
+    text = file.read_text().replace("  warmup_steps: 0.1\n", "")
+    file.write_text(text)
+    assert "debug: underflow_overflow" in text
+    assert hfrecipes.load("run").predict("the film was lovely")["label"] in ("bad", "good")
