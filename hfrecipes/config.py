@@ -184,7 +184,7 @@ def resolve(
             blocks[block] = _without_nulls(blocks[block], kinds)
             problems += _check_block(block, blocks[block], kinds, names)
     problems += _check_tokens(blocks)
-    problems += _check_shapes(blocks)
+    problems += _check_sources(blocks) + _check_splits(blocks)
     if problems:
         raise ConfigError(problems)
     return RunConfig(**blocks)
@@ -290,8 +290,8 @@ def _check_tokens(blocks: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def _check_shapes(blocks: Mapping[str, Any]) -> list[str]:
-    """Problems in the keys of a block that its type alone does not show."""
+def _check_sources(blocks: Mapping[str, Any]) -> list[str]:
+    """Problems in the keys of the model and the dataset that their types alone do not show."""
     problems = []
     model = blocks.get("model")
     if isinstance(model, dict) and not isinstance(model.get("path"), str):
@@ -308,6 +308,12 @@ def _check_shapes(blocks: Mapping[str, Any]) -> list[str]:
         revision = blocks[block].get("revision") if isinstance(blocks.get(block), dict) else None
         if isinstance(revision, int | float):
             problems.append(f"{block}.revision: found a number, expected a text; put it in quotes: '\"{revision}\"'")
+    return problems
+
+
+def _check_splits(blocks: Mapping[str, Any]) -> list[str]:
+    """Problems in what is said about each split."""
+    problems = []
     for block in ("splits", "limit"):
         if not isinstance(blocks.get(block), dict):
             continue

@@ -125,17 +125,7 @@ def _try_schedule(arguments: TrainingArguments, defaults: dict[str, Any]) -> Non
 
     name = arguments.lr_scheduler_type.value
     accepted, required, warms_up = _schedule_keywords(name)
-    given = arguments.lr_scheduler_kwargs or {}
-    if not isinstance(given, dict):
-        raise ConfigError(f"lr_scheduler_kwargs: found {given}, expected a block of keys")
-    missing = [f"lr_scheduler_kwargs.{keyword}=<number>" for keyword in required if keyword not in given]
-    if missing:
-        raise ConfigError(f"lr_scheduler_type={name}: add {' and '.join(missing)}")
-    unknown = [keyword for keyword in given if keyword not in accepted]
-    if unknown:
-        takes = f"it takes {', '.join(accepted)}" if accepted else "it takes none"
-        hint = nearest(unknown[0], accepted)
-        raise ConfigError(f"lr_scheduler_kwargs: lr_scheduler_type={name} has no {', '.join(unknown)}{hint}; {takes}")
+    _check_schedule_keywords(name, arguments.lr_scheduler_kwargs or {}, accepted, required)
     if arguments.warmup_steps and not warms_up and arguments.warmup_steps != defaults.get("warmup_steps"):
         instead = "; lr_scheduler_type=constant_with_warmup does" if name == "constant" else ""
         raise ConfigError(f"warmup_steps: leave it out, lr_scheduler_type={name} does not warm up{instead}")
@@ -151,6 +141,24 @@ def _try_schedule(arguments: TrainingArguments, defaults: dict[str, Any]) -> Non
             f"lr_scheduler_type={name}: {reason}; lr_scheduler_kwargs takes {', '.join(accepted)}, as in "
             f"lr_scheduler_kwargs.{example}=<number>"
         ) from error
+
+
+def _check_schedule_keywords(name: str, given: Any, accepted: list[str], required: list[str]) -> None:
+    """Refuse keywords that a schedule lacks, or does not have.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    if not isinstance(given, dict):
+        raise ConfigError(f"lr_scheduler_kwargs: found {given}, expected a block of keys")
+    missing = [f"lr_scheduler_kwargs.{keyword}=<number>" for keyword in required if keyword not in given]
+    if missing:
+        raise ConfigError(f"lr_scheduler_type={name}: add {' and '.join(missing)}")
+    unknown = [keyword for keyword in given if keyword not in accepted]
+    if unknown:
+        takes = f"it takes {', '.join(accepted)}" if accepted else "it takes none"
+        hint = nearest(unknown[0], accepted)
+        raise ConfigError(f"lr_scheduler_kwargs: lr_scheduler_type={name} has no {', '.join(unknown)}{hint}; {takes}")
 
 
 def _schedule_keywords(name: str) -> tuple[list[str], list[str], bool]:
