@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -114,8 +113,9 @@ def _try_folder(path: Path) -> None:
         run_folder.check_writable(path)
         # Permissions alone do not tell: some folders of the system have them, and take no files.
         existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-        with tempfile.TemporaryDirectory(dir=existing, prefix=".hfrecipes-"):
-            pass
+        trial = existing / f".hfrecipes-{os.getpid()}"
+        trial.mkdir()
+        trial.rmdir()
     except OutputError:
         raise
     except OSError as error:
