@@ -2,18 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from ..data.shapes import texts as text_shapes
+from ..data.shapes.cells import Change, in_order
 from ..errors import ConfigError
 from ..metrics._languages import is_name, language
 from ..recipe import Batch
 from ._language_codes import is_language_code, matching_code
 
+NESTED = "translation"  # column of dicts with a text for each language
 
-def normalizer(recipe: Any, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
-    """Function that makes source and target of texts by language; None where the columns are named so already.
+
+@dataclass(frozen=True)
+class ByLanguage:
+    """Function of a batch: source and target from columns named like languages, or from keys of a column of dicts."""
+
+    source: str | None
+    """Key of the source in the data; None where the data has none."""
+    target: str | None
+    """Key of the target."""
+    nested: bool
+    """Whether the texts are in the column of dicts."""
+
+    def __call__(self, batch: Batch) -> Batch:
+        """The batch with source and target; rows to predict may have the source alone."""
+        texts = batch
+        if self.nested:
+            texts = {}
+            for key in filter(None, (self.source, self.target)):
+                texts[key] = [(cell or {}).get(key) for cell in batch[NESTED]]
+        return self.renamed(batch, texts)
+
+    def renamed(self, columns: Mapping[str, Any], texts: Mapping[str, Any]) -> dict[str, Any]:
+        """What stands under the names of the data under those of the task, whether cells or types.
+
+        Args:
+            columns: Of all columns.
+            texts: Of the languages.
+        """
+        others = {name: column for name, column in columns.items() if name not in (self.source, self.target, NESTED)}
+        for name, key in (("source", self.source), ("target", self.target)):
+            if key is not None and key in texts:
+                others[name] = texts[key]
+        return others
+
+
+def normalizer(recipe: Any, columns: Mapping[str, Any]) -> Change | None:
+    """Function that makes source and target of texts by language or of lists; None where they are texts already.
 
     Args:
         recipe: The task; its `source_lang` and `target_lang` are filled in if they are inferred.
@@ -22,12 +60,21 @@ def normalizer(recipe: Any, columns: Mapping[str, Any]) -> Callable[[Batch], Bat
     Raises:
         ConfigError: The data does not have the languages of the options, or has too many to guess.
     """
+    by_language = _by_language(recipe, columns)
+    if by_language is not None:
+        columns = by_language.renamed(columns, columns[NESTED] if by_language.nested else columns)
+    source, target = ([name, *recipe.columns[name].names] for name in ("source", "target"))
+    return in_order(by_language, text_shapes.column_normalizer(columns, source, target))
+
+
+def _by_language(recipe: Any, columns: Mapping[str, Any]) -> ByLanguage | None:
+    """What reads texts by language; None where the columns are named source and target already."""
     # Either one column of dicts with a text for each language, or one column for each language.
-    nested = columns.get("translation")
+    nested = columns.get(NESTED)
     inside: dict[str, Any] = nested if isinstance(nested, dict) else {}
     named, named_inside = _source_and_target(recipe, columns), _source_and_target(recipe, inside)
     if all(named_inside) and not all(named):
-        return partial(_by_language, source=named_inside[0], target=named_inside[1], nested=True)
+        return ByLanguage(named_inside[0], named_inside[1], nested=True)
     options = (recipe.source_lang, recipe.target_lang)
     keys = list(inside) or _language_columns(columns, options)
     chosen: dict[str, str | None] = {}
@@ -40,7 +87,7 @@ def normalizer(recipe: Any, columns: Mapping[str, Any]) -> Callable[[Batch], Bat
     if all(named) or not keys or not (inside or asked_for or len(keys) == 2):
         return None
     source, target = _direction(recipe, keys, chosen)
-    return partial(_by_language, source=source, target=target, nested=bool(inside))
+    return ByLanguage(source, target, nested=bool(inside))
 
 
 def _source_and_target(recipe: Any, names: Iterable[str]) -> list[str | None]:
@@ -99,22 +146,3 @@ def _direction(recipe: Any, keys: list[str], chosen: dict[str, str | None]) -> t
     recipe.source_lang = recipe.source_lang or source
     recipe.target_lang = recipe.target_lang or target
     return source, target
-
-
-def _by_language(batch: Batch, source: str | None, target: str | None, nested: bool) -> Batch:
-    """Source and target from columns that are named like languages, or from keys of a column of dicts."""
-    texts, columns = batch, dict(batch)
-    if nested:
-        texts = {}
-        for key in (source, target):
-            if key:
-                texts[key] = [(cell or {}).get(key) for cell in batch["translation"]]
-    for name in (source, target, "translation"):
-        if name is not None:
-            columns.pop(name, None)
-    if source is not None:
-        columns["source"] = texts[source]
-    # Rows to predict may have the source alone.
-    if target is not None and target in texts:
-        columns["target"] = texts[target]
-    return columns

@@ -12,10 +12,10 @@ from ..errors import ConfigError
 from ..losses import cross_entropy, token_loss
 from ..models.tokenizing import tokenize
 from ..recipe import IGNORED, Batch, Recipe, Row, Writer
+from ._references import references_of
 from ._tokens import NEUTRAL_GENERATION, end_of, text_of
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from transformers import PretrainedConfig, PreTrainedModel
 
 DEFAULTS: dict[str, Any] = {"per_device_train_batch_size": 8, "per_device_eval_batch_size": 16}
@@ -30,34 +30,6 @@ def check_options(recipe: Any) -> None:
     for name in ("max_target_length", "num_beams"):
         if getattr(recipe, name) < 1:
             raise ConfigError(f"{name}: {getattr(recipe, name)}, expected 1 or more")
-
-
-# --- references --------------------------------------------------------------------------------------------------
-
-
-def references_of(text: Any, more: Any) -> list[str]:
-    """References of a row without duplicates and blank ones, the text that is learnt first.
-
-    Args:
-        text: Cell of the column to learn: a text, a list of texts, or a number, which is read as a text.
-        more: List of further references; None where there are none.
-    """
-    cells = [*text] if isinstance(text, list) else [text]
-    cells += more or []
-    # A dict and not a set: the order decides which text is learnt.
-    references: dict[str, None] = {}
-    for cell in cells:
-        if cell is not None and str(cell).strip():
-            references[str(cell)] = None
-    return list(references)
-
-
-def all_references(rows: Dataset, column: str) -> list[str]:
-    """All references in a column."""
-    texts: list[str] = []
-    for cell in rows[column]:
-        texts += references_of(cell, None)
-    return texts
 
 
 # --- features and batches ----------------------------------------------------------------------------------------

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..data.shapes import documents as document_shapes
+from ..data.shapes import texts as text_shapes
 from ..recipe import PERCENT, Batch, CardTexts, Column, Measure, Metric, Recipe, Row, Writer
 from . import _seq2seq, _tokens
+from ._references import all_references, describe_references, references_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -99,22 +100,23 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
     # --- rows ----------------------------------------------------------------------------------------------------
 
     def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
-        """Lists of sentences become a document; of several summaries the first is learnt, and all are references."""
+        """Sentences and turns become a document; of several summaries the first is learnt, and all are references."""
         document, summary = ([name, *self.columns[name].names] for name in ("document", "summary"))
-        return document_shapes.column_normalizer(columns, document, summary)
+        return text_shapes.column_normalizer(columns, document, summary)
 
     def infer_labels(self, train: Dataset) -> list[str]:
-        """Infer `characters` from the scripts of the summaries."""
+        """Infer `characters` from the scripts of the summaries; tell where there are several."""
+        sentences = describe_references(train, "summary")
         if self.characters is not None:
-            return []
+            return sentences
         from ..metrics._text import ANY_SCRIPT_NOTE, is_foreign
 
-        self.characters = is_foreign(_seq2seq.all_references(train, "summary"))
-        return [ANY_SCRIPT_NOTE] if self.characters else []
+        self.characters = is_foreign(all_references(train, "summary"))
+        return [*sentences, ANY_SCRIPT_NOTE] if self.characters else sentences
 
     def reference(self, row: Row) -> Any:
         """All reference summaries; None where there is none."""
-        return _seq2seq.references_of(row.get("summary"), row.get("references")) or None
+        return references_of(row.get("summary"), row.get("references")) or None
 
     # --- model ---------------------------------------------------------------------------------------------------
 

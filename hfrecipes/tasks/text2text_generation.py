@@ -16,6 +16,7 @@ import numpy as np
 from ..data.shapes import requests as request_shapes
 from ..recipe import PERCENT, Batch, CardTexts, Column, Measure, Metric, Recipe, Row, Writer
 from . import _seq2seq, _tokens
+from ._references import all_references, describe_references, references_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -87,21 +88,25 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
     # --- rows ----------------------------------------------------------------------------------------------------
 
     def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
-        """Instructions with their input, and questions with context and answers, become input and output."""
-        return request_shapes.column_normalizer(columns)
+        """Instructions, questions with their answers, turns, lists and objects become input and output."""
+        source, target = ([name, *self.columns[name].names] for name in ("input", "output"))
+        return request_shapes.column_normalizer(columns, source, target)
 
     def infer_labels(self, train: Dataset) -> list[str]:
-        """Infer `characters`: whether outputs are Chinese or Japanese."""
+        """Infer `characters`: whether outputs are Chinese or Japanese; tell which outputs are not plain texts."""
+        sentences = describe_references(train, "output")
         if self.characters is not None:
-            return []
+            return sentences
         from ..metrics._squad import mostly_cjk
 
-        self.characters = mostly_cjk(_seq2seq.all_references(train, "output"))
-        return ["F1 counts characters; options.characters changes that"] if self.characters else []
+        self.characters = mostly_cjk(all_references(train, "output"))
+        if self.characters:
+            sentences.append("F1 counts characters; options.characters changes that")
+        return sentences
 
     def reference(self, row: Row) -> Any:
         """All reference outputs; None where there is none."""
-        return _seq2seq.references_of(row.get("output"), row.get("references")) or None
+        return references_of(row.get("output"), row.get("references")) or None
 
     # --- model ---------------------------------------------------------------------------------------------------
 
@@ -156,7 +161,7 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
 
     def baseline(self, train: Dataset) -> dict[str, Any]:
         """The most frequent output of the training rows."""
-        counts = Counter(_seq2seq.all_references(train, "output"))
+        counts = Counter(all_references(train, "output"))
         # Sorted first, so that among equally frequent outputs the order of the rows does not decide.
         return {"output": max(sorted(counts), key=counts.__getitem__, default="")}
 

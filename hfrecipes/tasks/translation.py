@@ -13,6 +13,7 @@ from ..metrics._languages import language
 from ..recipe import PERCENT, Batch, CardTexts, Column, Measure, Metric, Recipe, Row
 from . import _parallel_columns, _seq2seq, _tokens
 from ._language_codes import check_language, language_codes, use_codes
+from ._references import all_references, describe_references, references_of
 from ._translation_writer import TranslationWriter
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
 
     def reference(self, row: Row) -> Any:
         """All reference translations; None where there is none."""
-        return _seq2seq.references_of(row.get("target"), row.get("references")) or None
+        return references_of(row.get("target"), row.get("references")) or None
 
     def infer_labels(self, train: Dataset) -> list[str]:
         """Check the languages against the texts, and tell the direction.
@@ -101,11 +102,11 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
         Raises:
             ConfigError: A language is not known, and its texts do not show which one it is.
         """
-        sentences: list[str] = []
+        sentences = describe_references(train, "target")
         sample = _tokens.sample_rows(train)
         for name, code in (("source", self.source_lang), ("target", self.target_lang)):
             if code:
-                sentences += check_language(name, code, _seq2seq.all_references(sample, name))
+                sentences += check_language(name, code, all_references(sample, name))
         if self.source_lang and self.target_lang:
             sentences.append(f"from {self.source_lang} to {self.target_lang}; options.source_lang changes that")
         return sentences

@@ -1,14 +1,18 @@
-"""Cells of tables that hold more than a word: lists and dicts written as text."""
+"""Cells of tables that hold more than a word, as lists and dicts written as text; changes of a batch in order."""
 
 from __future__ import annotations
 
 import ast
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from ...errors import DataError
+from ...recipe import Batch
+
+Change = Callable[[Batch], Batch]
 
 _LOOKS_LIKE_A_LIST = re.compile(r"""\s*(\[\S|array\(|\{\s*["'])""")
 # numpy prints lists of texts without commas, and Python would join neighbouring texts into a single one.
@@ -84,3 +88,14 @@ def join_request(asked: Any, about: Any) -> str | None:
     if about is None or not str(about).strip():
         return str(asked)
     return f"{asked}\n\n{about}"
+
+
+def in_order(first: Change | None, second: Change | None) -> Change | None:
+    """Both changes of a batch, one after the other; None where there is neither."""
+    if first is None or second is None:
+        return first or second
+    return partial(_changed_twice, first=first, second=second)
+
+
+def _changed_twice(batch: Batch, first: Change, second: Change) -> Batch:
+    return second(first(batch))

@@ -1,0 +1,77 @@
+"""Reference texts of a row: those that are equal or blank left out, and what is told of them before training."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from ..data.shapes.texts import REFERENCES, as_text
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def references_of(text: Any, more: Any) -> list[str]:
+    """References of a row without duplicates and blank ones, the text that is learnt first.
+
+    Args:
+        text: Cell of the column to learn: a text, a list of texts, or a number, which is read as a text.
+        more: List of further references; None where there are none.
+    """
+    cells = [*text] if isinstance(text, list) else [text]
+    cells += more or []
+    # A dict and not a set: the order decides which text is learnt.
+    references: dict[str, None] = {}
+    for cell in cells:
+        reference = as_text(cell)
+        if reference and reference.strip():
+            references[reference] = None
+    return list(references)
+
+
+def all_references(rows: Dataset, column: str) -> list[str]:
+    """All references in a column."""
+    texts: list[str] = []
+    for cell in rows[column]:
+        texts += references_of(cell, None)
+    return texts
+
+
+def describe_references(rows: Dataset, column: str) -> list[str]:
+    """Sentences on references that are several per row, or JSON; none where each row has one plain text.
+
+    Args:
+        rows: Training rows.
+        column: Column of the texts to learn.
+    """
+    sentences = []
+    most = 1
+    if REFERENCES in rows.column_names:
+        for text, more in zip(rows[column], rows[REFERENCES], strict=True):
+            most = max(most, len(references_of(text, more)))
+    if most > 1:
+        sentences.append(
+            f"{column}: up to {most} references per row; the first is learnt, all are scored against (a list that is "
+            "to be learnt as a whole must be written as a text)"
+        )
+    texts = all_references(rows, column)
+    number = sum(map(is_json, texts))
+    if number:
+        sentences.append(f"{column}: JSON in {number} of {len(texts)} rows, which is learnt and scored as that text")
+    return sentences
+
+
+def is_json(text: str) -> bool:
+    """Whether a text is an object or a list in JSON.
+
+    Example:
+        >>> is_json('{"name": "Ana"}'), is_json("{'name': 'Ana'}"), is_json("7")
+        (True, False, False)
+    """
+    if not text.lstrip().startswith(("{", "[")):
+        return False
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
