@@ -7,8 +7,10 @@ import re
 from typing import Any
 
 # Codes that data uses with another meaning than ISO 639, or without one: `kr`, the country's code, for Korean (it is
-# Kanuri), and `ns`, M2M100's code of Northern Sotho.
-_CODES_IN_USE = {"kr": "ko", "ns": "nso"}
+# Kanuri), `ns`, M2M100's code of Northern Sotho, zhs and zht for both scripts of Chinese; and names that the registry
+# does not have.
+_CODES_IN_USE = {"kr": "ko", "ns": "nso", "zhs": "zh-Hans", "zht": "zh-Hant"}
+_NAMES_IN_USE = {"mandarin": "zh", "farsi": "fa", "castilian": "es", "flemish": "nl", "bahasa indonesia": "id"}
 
 
 @functools.cache
@@ -60,7 +62,7 @@ def _registered_names() -> dict[str, str]:
     """The tag of each language name and each country code in the IANA registry."""
     from langcodes.registry_parser import parse_registry
 
-    tags: dict[str, str] = {}
+    tags: dict[str, str] = dict(_NAMES_IN_USE)
     for entry in parse_registry():
         tag, entry_type = entry.get("Subtag") or entry["Tag"], entry["Type"]
         if entry_type == "region" and len(tag) == 2 and entry["Description"] != ["Private use"]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..data.shapes import texts as text_shapes
 from ..data.shapes.cells import Change, in_order
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
 from ..metrics._languages import is_name, language
 from ..recipe import Batch
 from ._language_codes import is_language_code, matching_code
 
 NESTED = "translation"  # column of dicts with a text for each language
+# Words beside the code of a language in the name of a column, as in text_en and de-sentence.
+_WORD = "(?:texts?|sentences?|sent|source|target|src|tgt)"
+_AROUND = re.compile(rf"^{_WORD}[_ -]|[_ -]{_WORD}$")
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,20 @@ def normalizer(recipe: Any, columns: Mapping[str, Any]) -> Change | None:
 
     Raises:
         ConfigError: The data does not have the languages of the options, or has too many to guess.
+        DataError: The sources are lists.
     """
     by_language = _by_language(recipe, columns)
     if by_language is not None:
         columns = by_language.renamed(columns, columns[NESTED] if by_language.nested else columns)
-    source, target = ([name, *recipe.columns[name].names] for name in ("source", "target"))
-    return in_order(by_language, text_shapes.column_normalizer(columns, source, target))
+        if text_shapes.holds_more_than_text(columns.get("source")):
+            raise DataError(
+                f"{by_language.source} holds lists or objects, expected a text to translate in each row: give each "
+                "text of a list a row of its own"
+            )
+    target = ["target", *recipe.columns["target"].names]
+    # Lists of sources are refused by the checks: they would be translated one by one.
+    others = {name: kind for name, kind in columns.items() if name != "source"}
+    return in_order(by_language, text_shapes.column_normalizer(others, ["source"], target))
 
 
 def _by_language(recipe: Any, columns: Mapping[str, Any]) -> ByLanguage | None:
@@ -76,7 +88,9 @@ def _by_language(recipe: Any, columns: Mapping[str, Any]) -> ByLanguage | None:
     if all(named_inside) and not all(named):
         return ByLanguage(named_inside[0], named_inside[1], nested=True)
     options = (recipe.source_lang, recipe.target_lang)
-    keys = list(inside) or _language_columns(columns, options)
+    # Column of each language; in a column of dicts, the keys are the languages.
+    column_of = {key: key for key in inside} or _language_columns(columns, options)
+    keys = list(column_of)
     chosen: dict[str, str | None] = {}
     for name, code in zip(("source_lang", "target_lang"), options, strict=True):
         chosen[name] = matching_code(code, keys, any_script=True)
@@ -87,7 +101,7 @@ def _by_language(recipe: Any, columns: Mapping[str, Any]) -> ByLanguage | None:
     if all(named) or not keys or not (inside or asked_for or len(keys) == 2):
         return None
     source, target = _direction(recipe, keys, chosen)
-    return ByLanguage(source, target, nested=bool(inside))
+    return ByLanguage(column_of.get(source or ""), column_of.get(target or ""), nested=bool(inside))
 
 
 def _source_and_target(recipe: Any, names: Iterable[str]) -> list[str | None]:
@@ -105,14 +119,19 @@ def _source_and_target(recipe: Any, names: Iterable[str]) -> list[str | None]:
     return named
 
 
-def _language_columns(names: Iterable[str], options: tuple[str | None, str | None]) -> list[str]:
-    """The names that are codes or English names of languages."""
-    languages = []
+def _language_columns(names: Iterable[str], options: tuple[str | None, str | None]) -> dict[str, str]:
+    """Language -> the column that is named like it: by a code, an English name, or a code beside a word, as text_en."""
+    columns = {}
     for name in names:
+        inner = _AROUND.sub("", name.strip().lower())
         # `id` is Indonesian only where an option asks for it.
-        if is_language_code(name) or is_name(name) or name in options:
-            languages.append(name)
-    return languages
+        if name in options:
+            columns[name] = name
+        elif inner != name and is_language_code(inner) and language(inner):
+            columns[inner] = name
+        elif is_language_code(name) or is_name(name):
+            columns[name] = name
+    return columns
 
 
 def _direction(recipe: Any, keys: list[str], chosen: dict[str, str | None]) -> tuple[str | None, str | None]:

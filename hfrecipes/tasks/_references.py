@@ -38,27 +38,27 @@ def all_references(rows: Dataset, column: str) -> list[str]:
 
 
 def describe_references(rows: Dataset, column: str) -> list[str]:
-    """Sentences on references that are several per row, or JSON; none where each row has one plain text.
+    """A sentence on references that are several per row; none where each row has one.
 
     Args:
         rows: Training rows.
         column: Column of the texts to learn.
     """
-    sentences = []
-    most = 1
-    if REFERENCES in rows.column_names:
-        for text, more in zip(rows[column], rows[REFERENCES], strict=True):
-            most = max(most, len(references_of(text, more)))
-    if most > 1:
-        sentences.append(
-            f"{column}: up to {most} references per row; the first is learnt, all are scored against (a list that is "
-            "to be learnt as a whole must be written as a text)"
-        )
+    if REFERENCES not in rows.column_names:
+        return []
+    most = 0
+    for text, more in zip(rows[column], rows[REFERENCES], strict=True):
+        most = max(most, len(references_of(text, more)))
+    if most < 2:
+        return []
+    return [f"{column}: up to {most} references per row, of which the first is learnt and all are scored against"]
+
+
+def describe_json(rows: Dataset, column: str) -> list[str]:
+    """A sentence on cells that are JSON; none where all are other texts."""
     texts = all_references(rows, column)
     number = sum(map(is_json, texts))
-    if number:
-        sentences.append(f"{column}: JSON in {number} of {len(texts)} rows, which is learnt and scored as that text")
-    return sentences
+    return [f"{column}: JSON in {number} of {len(texts)} rows, which is read as the text that it is"] if number else []
 
 
 def is_json(text: str) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 from ..data.shapes import requests as request_shapes
 from ..recipe import PERCENT, Batch, CardTexts, Column, Measure, Metric, Recipe, Row, Writer
 from . import _seq2seq, _tokens
-from ._references import all_references, describe_references, references_of
+from ._references import all_references, describe_json, describe_references, references_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -94,7 +94,9 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
 
     def infer_labels(self, train: Dataset) -> list[str]:
         """Infer `characters`: whether outputs are Chinese or Japanese; tell which outputs are not plain texts."""
-        sentences = describe_references(train, "output")
+        sentences = [*describe_json(train, "input"), *describe_json(train, "output")]
+        for sentence in describe_references(train, "output"):
+            sentences.append(f"{sentence}; a list that is to be learnt as a whole must be written as a text")
         if self.characters is not None:
             return sentences
         from ..metrics._squad import mostly_cjk

@@ -41,8 +41,8 @@ class Translation(Recipe):
     task: ClassVar[str] = "translation"
     auto_model: ClassVar[str] = "AutoModelForSeq2SeqLM"
     columns: ClassVar[dict[str, Column]] = {
-        "source": Column(("src", "source_text", "text", "input", "原文")),
-        "target": Column(("tgt", "target_text", "output", "译文"), reference=True),
+        "source": Column(("src", "src_text", "source_text", "text", "input", "原文")),
+        "target": Column(("tgt", "tgt_text", "target_text", "output", "translation", "译文"), reference=True),
         "references": Column(reference=True, optional=True, passthrough=True, kind=["string"]),
     }
     # Files of the same lines in two languages, told apart by their suffix.

@@ -303,6 +303,15 @@ def test_every_shape_of_parallel_texts_gives_source_and_target(rows, options):
         ([{"translation": {"en": "hello", "xx": "hallo"}}], {"target_lang": "de"}, ["en", "de"]),
         ([{"xx": "hello", "foo": "hallo"}], {"source_lang": "en", "target_lang": "de"}, ["en", "de"]),
         ([{"even": "no", "source": "hello", "target": "hallo", "male": "no"}], {}, []),
+        ([{"mandarin": "hello", "Farsi": "hallo"}], {}, ["zh", "fa"]),
+        ([{"EN": "hello", "DE": "hallo", "ID": "7"}], {}, ["en", "de"]),
+        ([{"text_en": "hello", "text_de": "hallo", "number": "a"}], {}, ["en", "de"]),
+        ([{"sentence_deu_Latn": "hallo", "sentence_eng_Latn": "hello"}], {"target_lang": "German"}, ["en", "de"]),
+        (
+            [{"en_text": "hello", "fr_text": "allo", "de_text": "hallo"}],
+            {"source_lang": "en", "target_lang": "de"},
+            ["en", "de"],
+        ),
     ],
 )
 def test_names_of_languages_are_read_as_their_codes_are(rows, options, languages):
@@ -378,6 +387,147 @@ def test_instructions_and_questions_become_input_and_output(row, source, referen
     found = loaded(recipe, [row] * 3)
     assert found[0]["input"] == source
     assert recipe.reference(found[0]) == references
+
+
+ARTICLE = {
+    "title": "Mills",
+    "paragraphs": [
+        {
+            "context": "the old mill",
+            "qas": [
+                {
+                    "id": "q1",
+                    "question": "what ?",
+                    "answers": [{"text": "mill", "answer_start": 8}, {"text": "old mill", "answer_start": 4}],
+                },
+                {"id": "q2", "question": "who ?", "answers": [], "is_impossible": True},
+            ],
+        }
+    ],
+}
+
+
+def test_files_of_squad_are_questions_to_answer_in_words(tmp_path):
+    (tmp_path / "train.json").write_text(json.dumps({"version": "v2.0", "data": [ARTICLE] * 3}))
+    recipe = Text2TextGeneration()
+    found = loaded(recipe, str(tmp_path / "train.json"))
+    assert found[0]["input"] == "question: what ? context: the old mill"
+    assert [recipe.reference(row) for row in found][:2] == [["mill", "old mill"], None]
+    with pytest.raises(DataError, match=r"output is missing in 3 rows .*drop_invalid=true"):
+        hfrecipes.check("text2text-generation", dataset=str(tmp_path / "train.json"))
+
+
+TURNS = [{"speaker": "Ana", "text": "Tea?"}, {"speaker": "Bo", "text": "Yes."}]
+
+
+@pytest.mark.parametrize(
+    ("task", "row", "source"),
+    [
+        ("text2text-generation", {"dialogue": TURNS, "response": "x"}, "Ana: Tea?\nBo: Yes."),
+        ("text2text-generation", {"context": ["Tea?", "Yes."], "response": "x"}, "Tea?\nYes."),
+        ("text2text-generation", {"history": ["Tea?"], "input": "Yes.", "output": "x"}, "Yes."),
+        (
+            "text2text-generation",
+            {"question": "What?", "context": ["One.", "Two."], "answer": "x"},
+            "question: What? context: One. Two.",
+        ),
+        (
+            "text2text-generation",
+            {"instruction": "Sum.", "input": {"a": [1, None]}, "output": "x"},
+            'Sum.\n\n{"a": [1, null]}',
+        ),
+        ("summarization", {"dialogue": TURNS, "summary": "x"}, "Ana: Tea?\nBo: Yes."),
+        ("summarization", {"dialogue": ["Ana: Tea?", "Bo: Yes."], "summary": "x"}, "Ana: Tea?\nBo: Yes."),
+        ("summarization", {"article": [["One.", "Two."], ["Three."]], "summary": "x"}, "One. Two. Three."),
+    ],
+)
+def test_turns_are_lines_and_sentences_are_one_text(task, row, source):
+    recipe = hfrecipes.registry.find(task)()
+    found = loaded(recipe, [row] * 3)
+    assert found[0][next(iter(recipe.columns))] == source
+    assert recipe.reference(found[0]) == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        ({"name": "Ana", "known": True, "pet": None}, '{"name": "Ana", "known": true, "pet": null}'),
+        ([{"name": "Zoë"}], '[{"name": "Zoë"}]'),
+        ([3, 5], "[3, 5]"),
+        (True, "true"),
+        (7, "7"),
+    ],
+)
+def test_what_is_learnt_of_an_object_is_the_json_of_the_file(cell, text, tmp_path, caplog):
+    (tmp_path / "train.jsonl").write_text(json.dumps({"input": "a", "output": cell}, ensure_ascii=False) + "\n")
+    recipe = Text2TextGeneration()
+    found = loaded(recipe, str(tmp_path / "train.jsonl"))
+    assert recipe.reference(found[0]) == [text]
+    said = recipe.infer_labels(found)
+    assert said == (["output: JSON in 1 of 1 rows, which is read as the text that it is"] if len(text) > 4 else [])
+
+
+def test_objects_of_different_keys_get_no_key_that_they_lack(tmp_path):
+    rows = [{"input": "a", "output": {"x": 1}}, {"input": "b", "output": {"y": None}}]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = Text2TextGeneration()
+    found = loaded(recipe, str(tmp_path / "train.jsonl"))
+    assert [recipe.reference(row) for row in found] == [['{"x": 1}'], ['{"y": null}']]
+
+
+@pytest.mark.parametrize("cell", [{"en": "a"}, [["One.", "Two."], ["Three."]]])
+def test_a_summary_that_is_no_text_is_refused(cell):
+    with pytest.raises(DataError, match=r"column summary holds .*expected a text, or a list of texts that are several"):
+        hfrecipes.check("summarization", dataset=[{"document": "A text.", "summary": cell}] * 20)
+
+
+def test_that_of_several_references_the_first_is_learnt_is_printed(caplog):
+    rows = [{"input": f"note {place}", "output": ["one", "two", "three"][: 1 + place % 3]} for place in range(20)]
+    with caplog.at_level("INFO", "hfrecipes"):
+        hfrecipes.check("text2text-generation", dataset=rows)
+    assert "output: up to 3 references per row, of which the first is learnt and all are scored against" in caplog.text
+    assert "a list that is to be learnt as a whole must be written as a text" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("task", "row", "references"),
+    [
+        ("summarization", {"document": "d", "summary2": "b", "summary1": "a"}, ["a", "b"]),
+        ("summarization", {"document": "d", "summaries": ["a", "b"]}, ["a", "b"]),
+        ("translation", {"source": "s", "ref0": "a", "ref1": "b"}, ["a", "b"]),
+        ("translation", {"source": "s", "target": "a", "reference_1": "b", "reference_2": " "}, ["a", "b"]),
+        ("translation", {"translation": {"en": "s", "de": ["a", "b"]}}, ["a", "b"]),
+        ("translation", {"english": "s", "german": ["a", "b"]}, ["a", "b"]),
+        ("text2text-generation", {"input": "s", "output_1": "a", "output_2": "b"}, ["a", "b"]),
+    ],
+)
+def test_columns_and_lists_of_several_references_are_read(task, row, references):
+    recipe = hfrecipes.registry.find(task)()
+    found = loaded(recipe, [row] * 3)
+    assert found[0][next(iter(recipe.columns))] in ("d", "s")
+    assert recipe.reference(found[0]) == references
+
+
+def test_a_test_split_may_have_several_columns_of_summaries(caplog):
+    train = [{"dialogue": f"Text {place}.", "summary": "a"} for place in range(20)]
+    test = [{"dialogue": "Text.", "summary1": "b", "summary2": "c", "summary3": "b"}]
+    recipe = Summarization()
+    from hfrecipes.config import RunConfig
+    from hfrecipes.data.prepare import read_splits
+
+    with caplog.at_level("INFO", "hfrecipes"):
+        config = RunConfig(task=recipe.task, dataset={"train": train, "test": test})
+        splits = read_splits(config, recipe).splits
+    assert recipe.reference(splits["test"][0]) == ["b", "c"]
+    said = "test: columns dialogue, summary1, summary2, summary3 were converted to dialogue, summary, references"
+    assert said in caplog.text
+    assert "has no" not in caplog.text
+
+
+def test_lists_of_texts_to_translate_are_refused_and_not_glued():
+    rows = [{"en": ["One.", "Two."], "de": ["Eins.", "Zwei."]}] * 20
+    with pytest.raises(DataError, match="en holds lists or objects, expected a text to translate in each row"):
+        hfrecipes.check("translation", dataset=rows)
 
 
 def test_a_list_of_summaries_is_one_to_learn_from_and_all_to_score_against():

@@ -26,7 +26,8 @@ def column_normalizer(columns: Mapping[str, Any], source: Sequence[str], target:
         questions = answer_shapes.column_normalizer(columns)
         return in_order(questions, partial(from_questions, answers="answers"))
     # Texts are made first, since the parts of a request may be lists or objects too.
-    return in_order(text_shapes.column_normalizer(columns, source, target), _request_normalizer(by_name, source))
+    texts = text_shapes.column_normalizer(columns, source, target, writes_json=True)
+    return in_order(texts, _request_normalizer(by_name, source))
 
 
 def _request_normalizer(by_name: Mapping[str, str], source: Sequence[str]) -> Change | None:
@@ -104,7 +105,6 @@ def _answers(cell: Any) -> list[str] | None:
         answers = answer_shapes.as_lists(cell)
     except DataError:
         # A text that looks like a list or dict, and is none, is an answer too: a line of code, for one.
-        if isinstance(cell, str):
-            return [cell]
-        raise
+        text = text_shapes.as_text(cell)
+        return None if text is None else [text]
     return None if answers is None else [text for text, _ in answer_shapes.pairs(answers) if text]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...errors import DataError
 from ...recipe import Batch
 from .cells import Change, first_column, first_value
 
@@ -25,7 +26,7 @@ TURNS = (
     "transcript",
     "history",
 )
-REFERENCES = "references"
+REFERENCES, LISTS_OF_REFERENCES = "references", ("summaries", "refs")
 # Keys of a turn.
 _SPEAKERS = ("speaker", "role", "from", "author", "name")
 _TEXTS = ("text", "content", "value", "message", "utterance", "sentence")
@@ -102,8 +103,10 @@ class TextColumns:
     """The same for the texts to write."""
     further: Sequence[str]
     """Columns of the data with one further reference each, such as summary1, summary2."""
-    has_lists: bool
-    """Whether a cell of `to_write` may be a list of references."""
+    lists_are_references: bool
+    """Whether a list of texts in `to_write` is several references."""
+    writes_json: bool
+    """Whether other lists and objects are written as JSON, and not refused."""
 
     def __call__(self, batch: Batch) -> Batch:
         """The batch with texts in the columns of the task."""
@@ -117,7 +120,7 @@ class TextColumns:
             return columns
         references = [self._references(cells) for cells in zip(*written, strict=True)]
         columns[self.target] = [texts[0] if texts else None for texts in references]
-        if self.has_lists or self.further:
+        if self.lists_are_references or self.further:
             columns[REFERENCES] = references
         return columns
 
@@ -125,38 +128,51 @@ class TextColumns:
         """References in the cells of a row, the one to learn first."""
         texts = []
         for cell in cells:
-            several = cell if self.has_lists and are_texts(cell) else [cell]
+            several = cell if self.lists_are_references and _are_texts(cell) else [cell]
             for item in several:
-                text = as_text(item)
+                text = as_text(self._checked(item))
                 if text is not None:
                     texts.append(text)
         return texts
 
+    def _checked(self, cell: Any) -> Any:
+        if isinstance(cell, dict | list) and not self.writes_json:
+            raise DataError(
+                f"column {self.to_write or self.target} holds {str(cell)[:60]!r}, expected a text, or a list of texts "
+                "that are several references"
+            )
+        return cell
 
-def are_texts(cell: Any) -> bool:
-    """Whether a cell is a list of texts, which are several references; any other list is written as JSON."""
+
+def _are_texts(cell: Any) -> bool:
     return isinstance(cell, list) and all(item is None or isinstance(item, str) for item in cell)
 
 
-def column_normalizer(columns: Mapping[str, Any], source: Sequence[str], target: Sequence[str]) -> Change | None:
+def column_normalizer(
+    columns: Mapping[str, Any], source: Sequence[str], target: Sequence[str], *, writes_json: bool = False
+) -> Change | None:
     """What makes texts of lists, objects and numbered columns of references; None where all cells are texts already.
 
     Args:
         columns: Columns of the rows, with their types of `datasets`.
         source: Names of the column of texts to read, that of the task first.
         target: Names of the column of texts to write, that of the task first.
+        writes_json: Whether objects, and lists of other things than texts, are written as JSON, and not refused.
     """
     by_name = {name.strip().lower(): name for name in columns}
     to_read, to_write = first_column(by_name, source), first_column(by_name, target)
     further = [] if REFERENCES in by_name else numbered_columns(by_name, (*target, "reference", "ref"))
-    if to_read is not None and not _holds_more_than_text(columns[to_read]):
+    if to_write is None and not further:
+        # Rows may have a list of references alone, of which the first is learnt.
+        to_write = first_column(by_name, (REFERENCES, *LISTS_OF_REFERENCES))
+    if to_read is not None and not holds_more_than_text(columns[to_read], objects=writes_json):
         to_read = None
-    if to_write is not None and not further and not _holds_more_than_text(columns[to_write]):
+    if to_write is not None and not further and not holds_more_than_text(columns[to_write]):
         to_write = None
     if to_read is None and to_write is None and not further:
         return None
-    has_lists = to_write is not None and _may_be_references(columns[to_write])
-    return TextColumns(source[0], target[0], to_read, to_write, further, has_lists)
+    are_lists = to_write is not None and _may_be_references(columns[to_write])
+    return TextColumns(source[0] if source else "", target[0], to_read, to_write, further, are_lists, writes_json)
 
 
 def numbered_columns(by_name: Mapping[str, str], names: Iterable[str]) -> list[str]:
@@ -174,9 +190,9 @@ def numbered_columns(by_name: Mapping[str, str], names: Iterable[str]) -> list[s
     return [column for _, column in sorted(numbered)]
 
 
-def _holds_more_than_text(kind: Any) -> bool:
-    """Whether cells of this type of `datasets` are lists or objects, and not texts or numbers."""
-    return isinstance(kind, dict) or hasattr(kind, "feature") or type(kind).__name__ == "Json"
+def holds_more_than_text(kind: Any, *, objects: bool = True) -> bool:
+    """Whether cells of this type of `datasets` are lists or, if those count, objects, and not texts or numbers."""
+    return hasattr(kind, "feature") or type(kind).__name__ == "Json" or (objects and isinstance(kind, dict))
 
 
 def _may_be_references(kind: Any) -> bool:
