@@ -297,7 +297,8 @@ class Recipe:
         Returns:
             `input_ids`; `length`, the number of tokens; `labels` where rows have references; the `batch_features`.
             `row`, the index of the row in the batch, where a row may make several features, as windows of a long text.
-            `over_<option>` for features that were truncated at that option; `hidden` for rows that are shown in part.
+            `over_<option>` for features that were truncated at that option; `hidden` for rows that are shown in part;
+            `beyond_<option>` for rows whose reference is longer than predictions can be.
         """
         raise NotImplementedError
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LONG = 20_000  # bytes of a row: beyond it, fewer rows are encoded at once
 OVER = "over_"  # prefix of features that tell whether an option truncated something
+BEYOND = "beyond_"  # prefix of features that tell whether a reference is longer than an option lets predictions be
 HIDDEN = "hidden"  # feature that tells whether a part of the row is not shown to the model
 MANY_UNKNOWN = 0.05  # share of unknown tokens from which the model hardly fits the language
 
@@ -114,11 +115,27 @@ def _not_shown(split: str, features: Dataset, rows: int, truncated: str, recipe:
         log(limits[-1])
     if truncated:
         limits.append(f"{split}: of {rows} rows {truncated}")
+    limits += _out_of_reach(split, features, rows, recipe)
     left_out = rows - len(np.unique(features["row"])) if "row" in features.column_names else 0
     if left_out:
         log(f"{split}: {left_out} rows do not fit into max_length={recipe.max_length} and are left out")
         limits.append(f"{split}: {left_out} rows left out as too long")
     return limits
+
+
+def _out_of_reach(split: str, features: Dataset, rows: int, recipe: Recipe) -> list[str]:
+    """Sentences on references that no prediction can match, since an option limits its length; they are printed."""
+    sentences = []
+    for name in features.column_names:
+        number = rows_with(features, name) if name.startswith(BEYOND) else 0
+        if number:
+            option = name.removeprefix(BEYOND)
+            sentences.append(
+                f"{split}: in {number} of {rows} rows the reference has more tokens than "
+                f"{option}={getattr(recipe, option)}, so no prediction can match it: increase options.{option}"
+            )
+            log(sentences[-1])
+    return sentences
 
 
 def _truncated_shares(features: Dataset, rows: int, recipe: Recipe) -> list[str]:

@@ -47,6 +47,9 @@ def _problems(context: str, cell: Any, reference: list[Any] | None) -> Iterator[
             yield "unknown", "the question has no answer: options.version_2_with_negative=true allows that"
         return
     span = answer_shapes.first_span(context, cell)
+    if all(map(answer_shapes.is_marker, reference)):
+        yield _marker_problem(reference[0], is_span=span is not None)
+        return
     if len(reference) < len(pairs):
         yield "untrainable", "one of several answers has no text"
     elif span is None:
@@ -65,3 +68,16 @@ def _problems(context: str, cell: Any, reference: list[Any] | None) -> Iterator[
             yield "note", "answer_start is not given, and was set to the only occurrence of the answer"
         elif span[0] not in starts:
             yield "note", "answer_start was wrong, and was set to where the answer is in the context"
+
+
+def _marker_problem(text: str, *, is_span: bool) -> tuple[Level, str]:
+    """Level and sentence of an answer that may mean that there is none.
+
+    Args:
+        text: The answer.
+        is_span: Whether an answer of the row is in its context.
+    """
+    edit = "if it means that there is no answer, give an empty list or text"
+    if is_span:
+        return "note", f"the answer {text!r} is learnt as a part of the context; {edit}"
+    return "unknown", f"the answer {text!r} is not in the context; {edit}"

@@ -18,7 +18,6 @@ from ._shorten import shorten
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-LONGEST_QUESTION = 64  # tokens that are kept of a question, as in the baselines of SQuAD
 NO_ANSWER: tuple[()] = ()  # span of a question without answer
 AnswerSpan = tuple[int, int] | tuple[()]
 
@@ -53,10 +52,7 @@ class Window:
         """
         if span is None:
             return [IGNORED, IGNORED]
-        # Characters without a token, such as a zero width space, may be outside of the first and the last window.
-        answer = answer_shapes.token_span(
-            span or None, self.starts, self.ends, opens=self.is_first, closes=self.is_last
-        )
+        answer = self._tokens_of(span)
         if answer is None:
             return [0, 0]
         first, last = answer
@@ -64,19 +60,30 @@ class Window:
             return [IGNORED, IGNORED]
         return [self.first_token + first, self.first_token + last]
 
+    def _tokens_of(self, span: AnswerSpan) -> tuple[int, int] | None:
+        """First and last token of a span, counted in the context; None where it is not completely in the window."""
+        # Characters without a token, such as a zero width space, may be outside of the first and the last window.
+        return answer_shapes.token_span(span or None, self.starts, self.ends, opens=self.is_first, closes=self.is_last)
 
-def question_windows(
-    recipe: Recipe, questions: list[str], contexts: list[str], *, stride: int
-) -> tuple[Any, list[bool]]:
+    def has_one_of(self, spans: list[tuple[int, int]], most_tokens: int) -> bool:
+        """Whether one of the spans is in the window, with no more tokens than that."""
+        for span in spans:
+            tokens = self._tokens_of(span)
+            if tokens is not None and tokens[1] - tokens[0] < most_tokens:
+                return True
+        return False
+
+
+def question_windows(recipe: Any, questions: list[str], contexts: list[str], *, stride: int) -> tuple[Any, list[bool]]:
     """Tokens of all windows, as the tokenizer returns them, and whether each question was truncated.
 
     Args:
-        recipe: The task, with its tokenizer.
+        recipe: The task, with its tokenizer; a question gets at most half a window.
         questions: One per row.
         contexts: One per row.
         stride: Tokens that neighbouring windows share, at most half of those that are left for the context.
     """
-    longest = min(LONGEST_QUESTION, recipe.max_length // 2)
+    longest = min(recipe.max_query_length, recipe.max_length // 2)
     kept, truncated = [], []
     for question in questions:
         # Some questions of SQuAD start with spaces, which some tokenizers make tokens of.
@@ -108,6 +115,26 @@ def context_windows(tokens: Any) -> Iterator[Window]:
             starts=offsets[:, 0],
             ends=offsets[:, 1],
         )
+
+
+def rows_out_of_reach(contexts: list[str], answers: list[Any], windows: list[Window], most_tokens: int) -> set[int]:
+    """Indices of the rows whose answers in the context all have more tokens than a prediction can have.
+
+    Args:
+        contexts: One per row.
+        answers: Answers of each row, as dicts of lists.
+        windows: Of all rows.
+        most_tokens: Maximum number of tokens of an answer that is predicted.
+    """
+    spans: dict[int, list[tuple[int, int]]] = {}
+    for row, (context, cell) in enumerate(zip(contexts, answers, strict=True)):
+        row_spans = list(answer_shapes.spans_of(context, cell or {}))
+        if row_spans:
+            spans[row] = row_spans
+    for window in windows:
+        if window.row in spans and window.has_one_of(spans[window.row], most_tokens):
+            del spans[window.row]
+    return set(spans)
 
 
 def tokens_after_context(recipe: Recipe) -> int:

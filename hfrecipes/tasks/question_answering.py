@@ -22,6 +22,7 @@ from ._windows import (
     context_windows,
     question_windows,
     require_reading_ahead,
+    rows_out_of_reach,
     tokens_after_context,
 )
 
@@ -52,8 +53,10 @@ class QuestionAnswering(Recipe):
     """Number of tokens of a window, including question and special tokens; limited by the model."""
     doc_stride: int = 128
     """Number of tokens that neighbouring windows share; at most half of a window's context tokens."""
+    max_query_length: int = 64
+    """Maximum number of tokens of a question; at most half a window."""
     max_answer_length: int = 30
-    """Maximum number of tokens of an answer."""
+    """Maximum number of tokens of an answer that is predicted."""
     version_2_with_negative: bool | None = None
     """Whether questions may have no answer; inferred from the training rows if null."""
     characters: bool | None = None
@@ -105,8 +108,9 @@ class QuestionAnswering(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.max_answer_length < 1:
-            raise ConfigError(f"max_answer_length: {self.max_answer_length}, expected 1 or more")
+        for name in ("max_answer_length", "max_query_length"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}: {getattr(self, name)}, expected 1 or more")
         if self.max_length < SHORTEST:
             raise ConfigError(
                 f"max_length: {self.max_length} leaves no room for the context, expected {SHORTEST} or more"
@@ -187,17 +191,21 @@ class QuestionAnswering(Recipe):
         tokens, truncated = question_windows(self, batch["question"], batch["context"], stride=self.doc_stride)
         features: Batch = {name: tokens[name] for name in ("input_ids", "token_type_ids") if name in tokens}
         features["length"] = [len(ids) for ids in tokens["input_ids"]]
-        features |= {"row": [], "over_max_length": [], "starts": [], "ends": [], "context": []}
+        # A window of few tokens limits the question to half of them.
+        over = "over_max_query_length" if self.max_query_length <= self.max_length // 2 else "over_max_length"
+        features |= {"row": [], over: [], "starts": [], "ends": [], "context": []}
         contexts = list(context_windows(tokens))
         for window in contexts:
             features["row"].append(window.row)
-            features["over_max_length"].append(truncated[window.row])
+            features[over].append(truncated[window.row])
             features["starts"].append(window.starts)
             features["ends"].append(window.ends)
             features["context"].append(window.context)
         if "answers" in batch:
             spans = list(map(self._answer_span, batch["context"], batch["answers"]))
             features["labels"] = [window.label(spans[window.row]) for window in contexts]
+            out_of_reach = rows_out_of_reach(batch["context"], batch["answers"], contexts, self.max_answer_length)
+            features["beyond_max_answer_length"] = [window.row in out_of_reach for window in contexts]
         return features
 
     def _answer_span(self, context: str, cell: Any) -> AnswerSpan | None:

@@ -443,6 +443,63 @@ def test_starts_of_other_types_are_numbers_too(answers):
     assert hfrecipes.check("question-answering", dataset=dataset)["rows"]["train"] == 3
 
 
+MILLS = {"question": "what ?", "context": "a mill, the old mill"}
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        {"answers": {"text": ["mill"], "answer_start": ["16:20"]}},
+        {"answers": {"text": ["mill"], "answer_start": "[16]"}},
+        {"answers": [{"text": "mill", "answer_start": [16, 20]}]},
+        {"answers": [["mill", 16]]},
+        {"answers": "[('mill', 16)]"},
+        {"answer": "mill", "answer_start": "(16, 20)"},
+        {"answer": "mill", "answer_start": "16-20"},
+        {"answer": "mill", "answer_span": [16, 20]},
+        {"answer": ["mill"], "answer_start": [16]},
+        {"answer": ["mill"], "answer_start": "[16]"},
+    ],
+)
+def test_a_start_may_be_a_range_a_pair_or_a_list(cells, tmp_path):
+    from hfrecipes.config import RunConfig
+    from hfrecipes.data.prepare import read_splits
+
+    (tmp_path / "train.jsonl").write_text(json.dumps({**MILLS, **cells}) + "\n")
+    recipe = QuestionAnswering()
+    data = read_splits(RunConfig(task=recipe.task, dataset=str(tmp_path / "train.jsonl")), recipe)
+    assert data.splits["train"][0]["answers"] == {"text": ["mill"], "answer_start": [16]}
+
+
+def test_starts_that_are_several_ranges_are_refused():
+    assert "answer_start is '2:6|16:20', expected a number" in fault(
+        [{**MILLS, "answer": "mill", "start": "2:6|16:20"}]
+    )
+
+
+@pytest.mark.parametrize("text", ["CANNOTANSWER", "ANSWERNOTFOUND", "No Answer Present.", "[unanswerable]", "无答案"])
+def test_an_answer_that_means_that_there_is_none_is_named_with_the_edit(text, caplog):
+    none = row(answers={"text": [text], "answer_start": [-1]})
+    message = fault([row(), row(), none, row()])
+    assert (
+        f"the answer {text!r} is not in the context; if it means that there is no answer, give an empty list" in message
+    )
+    assert "in 1 row (2, counted from 0)" in message
+    with caplog.at_level("INFO", "hfrecipes"):
+        hfrecipes.check(
+            "question-answering", dataset={"train": [row()] * 4, "validation": [row()], "test": [none, row()]}
+        )
+    assert "test" in caplog.text
+    assert f"count as wrong: the answer {text!r} is not in the context" in caplog.text
+
+
+def test_such_an_answer_at_the_end_of_each_context_is_learnt_as_a_part_of_it_and_said(caplog):
+    rows = [row(context="the old mill CANNOTANSWER", answers={"text": ["CANNOTANSWER"], "answer_start": [13]}), row()]
+    with caplog.at_level("INFO", "hfrecipes"):
+        hfrecipes.check("question-answering", dataset={"train": rows, "validation": [row()]})
+    assert "the answer 'CANNOTANSWER' is learnt as a part of the context; if it means" in caplog.text
+
+
 def test_a_bare_question_is_refused_with_what_is_needed(quick, tmp_path):
     result = hfrecipes.run("question-answering", dataset=sample_rows(20), output_dir=tmp_path / "run", **quick)
     with pytest.raises(DataError, match="found a text, expected rows with question and context"):
@@ -464,7 +521,7 @@ def test_an_answer_that_was_looked_up_is_printed(caplog):
     assert "was wrong" not in caplog.text
 
 
-@pytest.mark.parametrize("setting", [{"max_length": 16}, {"max_answer_length": 0}])
+@pytest.mark.parametrize("setting", [{"max_length": 16}, {"max_answer_length": 0}, {"max_query_length": 0}])
 def test_windows_and_answers_without_room_are_refused(setting):
     with pytest.raises(ConfigError, match=f"{next(iter(setting))}: .*expected"):
         QuestionAnswering(**setting)
@@ -550,6 +607,41 @@ def test_a_long_question_is_truncated_and_counted_and_leaves_room_for_the_contex
     assert encoded["over_max_length"][-1] is False
     assert encoded["over_max_length"][0] is True
     assert all(encoded["starts"]), "each window has a part of the context"
+
+
+def test_a_question_has_a_limit_of_its_own_that_is_named():
+    _, encoded = encoded_rows([row(question="what " * 100 + "?"), row()], max_length=64, max_query_length=8)
+    assert encoded["over_max_query_length"][:] == [True, False]
+    assert "over_max_length" not in encoded.column_names
+    assert len(encoded[0]["input_ids"]) == 8 + 3 + encoded[0]["context"][1] - encoded[0]["context"][0] + 1
+    _, encoded = encoded_rows([row(question="what " * 100 + "?"), row()], max_length=64, max_query_length=2000)
+    assert encoded["over_max_length"][:] == [True, False]
+
+
+def test_answers_longer_than_predictions_can_be_are_counted_with_the_edit(tiny_bert, caplog):
+    context = "the film was great and the book was awful"
+    long = row(context=context, answers={"text": ["film was great and the book"], "answer_start": [4]})
+    both = row(context=context, answers={"text": ["film was great and", "great"], "answer_start": [4, 13]})
+    dataset = {"train": [*[long] * 3, both, row()], "validation": [row()], "test": [long, row()]}
+    settings = {"dataset": dataset, "model": tiny_bert, "max_length": 48}
+    with caplog.at_level("INFO", "hfrecipes"):
+        hfrecipes.check("question-answering", max_answer_length=4, **settings)
+    said = "the reference has more tokens than max_answer_length=4, so no prediction can match it"
+    assert f"train: in 3 of 5 rows {said}: increase options.max_answer_length" in caplog.text
+    assert f"test: in 1 of 2 rows {said}" in caplog.text
+    assert f"validation: in 1 of 1 rows {said}" not in caplog.text
+    caplog.clear()
+    with caplog.at_level("INFO", "hfrecipes"):
+        hfrecipes.check("question-answering", max_answer_length=40, **settings)
+    assert "max_answer_length" not in caplog.text
+
+
+def test_an_answer_longer_than_a_window_is_counted_too():
+    context = "the film was great " * 30
+    _, encoded = encoded_rows(
+        [row(context=context, answers={"text": [context.strip()], "answer_start": [0]})], max_length=32
+    )
+    assert all(encoded["beyond_max_answer_length"])
 
 
 def test_the_best_span_over_all_windows_is_the_answer():

@@ -17,11 +17,28 @@ from .cells import first_column, parse_list, whole_number
 NEAR = 20  # characters by which answer_start may be wrong and still tells which of several occurrences is meant
 TEXT_COLUMNS, START_COLUMNS = (
     ("answer", "answer_text", "答案"),
-    ("answer_start", "start", "start_position", "span_start"),
+    ("answer_start", "start", "start_position", "span_start", "answer_span", "answer_offset", "char_spans"),
 )
 _CONTEXTS, _QUESTIONS = ("context", "context_text", "passage", "paragraph"), ("question", "query_text", "query")
 _IDS = ("id", "query_id", "qid", "question_id")
+# Start and end as a text: 25:31, (25, 31), [25, 31].
+_RANGE = re.compile(r"[\[(]?\s*(\d+)\s*[:,;-]\s*\d+\s*[\])]?")
 _LETTER = rf"[^\W{CJK}]"
+# Texts by which datasets say that a question has no answer, in small letters without anything else.
+_MARKERS = {"cannotanswer", "answernotfound", "noanswer", "noanswerfound", "noanswerpresent", "unanswerable"}
+_MARKERS |= {
+    "notanswerable",
+    "notfound",
+    "none",
+    "null",
+    "na",
+    "nan",
+    "unknown",
+    "无答案",
+    "没有答案",
+    "無答案",
+    "答えなし",
+}
 UNKNOWN_TOKEN = -1  # token index of an answer that the loss ignores
 
 
@@ -40,11 +57,25 @@ def pairs(cell: Row) -> list[tuple[str, int]]:
 
 def first_span(context: str, cell: Row) -> tuple[int, int] | None:
     """Characters of the first answer that is found in the context."""
+    return next(spans_of(context, cell), None)
+
+
+def spans_of(context: str, cell: Row) -> Iterator[tuple[int, int]]:
+    """Characters of each answer that is found in the context."""
     for text, start in pairs(cell):
         span = find_answer(context, text or "", start)
         if span is not None:
-            return span
-    return None
+            yield span
+
+
+def is_marker(text: str) -> bool:
+    """Whether a text is one of those by which datasets say that a question has no answer.
+
+    Example:
+        >>> is_marker("CANNOTANSWER"), is_marker("No answer."), is_marker("no")
+        (True, True, False)
+    """
+    return "".join(filter(str.isalpha, text.casefold())) in _MARKERS
 
 
 def find_answer(context: str, text: str, start: int) -> tuple[int, int] | None:
@@ -234,9 +265,16 @@ def _unquoted(text: str) -> Any:
         if text.lstrip().startswith("["):
             return text
         raise
-    is_list_of_dicts = isinstance(value, list) and all(isinstance(item, dict) for item in value)
+    are_answers = isinstance(value, list) and all(isinstance(item, dict) or _is_pair(item) for item in value)
     # A list of anything else, such as "[1, 2]", is more likely an answer than a list of answers.
-    return value if isinstance(value, dict) or is_list_of_dicts else text
+    return value if isinstance(value, dict) or are_answers else text
+
+
+def _is_pair(cell: Any) -> bool:
+    """Whether a cell is the text of an answer and its start, as `["at 17:40", 22]`."""
+    if not isinstance(cell, list | tuple) or len(cell) != 2 or not isinstance(cell[0], str):
+        return False
+    return isinstance(cell[1], int) and not isinstance(cell[1], bool)
 
 
 def _texts_and_starts(cell: Any, start: Any) -> Iterator[tuple[Any, Any]]:
@@ -245,17 +283,27 @@ def _texts_and_starts(cell: Any, start: Any) -> Iterator[tuple[Any, Any]]:
         texts, starts = _required(cell, ("text",), none=True), _first_cell(cell, START_COLUMNS)
         if not isinstance(texts, list):
             texts, starts = [texts] if str(texts or "").strip() else [], [starts]
-        starts = list(starts or [])
-        # Starts may be left out, for all answers or for the last ones.
-        yield from zip(texts, [*starts, *[None] * (len(texts) - len(starts))], strict=False)
+        yield from zip(texts, _starts(starts, len(texts)), strict=False)
+    elif _is_pair(cell):
+        yield cell[0], cell[1]
     elif isinstance(cell, Sequence) and not isinstance(cell, str):
-        for item in cell:
+        for item, item_start in zip(cell, _starts(start, len(cell)), strict=False):
             if isinstance(item, dict):
                 yield from _texts_and_starts(item, None)
+            elif _is_pair(item):
+                yield item[0], item[1]
             else:
-                yield item, None
+                yield item, item_start
     elif str(cell).strip():
-        yield cell, start
+        yield cell, _starts(start, 1)[0]
+
+
+def _starts(cell: Any, answers: int) -> list[Any]:
+    """Start of each answer; None for those that are left out, which are all of them or the last ones."""
+    starts = parse_list(cell) if isinstance(cell, str) else cell
+    if not isinstance(starts, list):
+        starts = [] if cell is None else [cell]
+    return [*starts, *[None] * (answers - len(starts))]
 
 
 def _first_cell(row: Row, names: Iterable[str]) -> Any:
@@ -283,7 +331,11 @@ def _text(text: Any) -> str | None:
 
 
 def _start(start: Any) -> int:
-    """Index of the first character; -1 if it is unknown."""
+    """Index of the first character, of a range its start; -1 if it is unknown."""
+    while isinstance(start, list | tuple) and start:
+        start = start[0]
+    if isinstance(start, str) and (match := _RANGE.fullmatch(start.strip())):
+        start = match[1]
     try:
         number = whole_number(start)
     except (TypeError, ValueError):
