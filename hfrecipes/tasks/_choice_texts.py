@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data.shapes.choices import LETTERS
+from ..data.shapes.choices import LETTERS, has_equal_choices
 from ..losses import choice_loss
 from ..models.tokenizing import tokenize
 from ..recipe import Batch, Finding, Recipe, Row
@@ -58,7 +58,7 @@ def choice_texts(recipe: Recipe, context: str | None, question: str, choice: str
 
 
 def check_choices(choices: list[Any], references: Iterable[Any]) -> Iterator[Finding]:
-    """Rows without at least two choices, and labels that match none of the choices.
+    """Rows without at least two choices or with equal ones, and labels that match none of the choices.
 
     Args:
         choices: Texts of each row.
@@ -67,16 +67,21 @@ def check_choices(choices: list[Any], references: Iterable[Any]) -> Iterator[Fin
     most = len(LETTERS)
     wrong_sizes: dict[int, list[int]] = defaultdict(list)
     unknown_labels: dict[str, list[int]] = defaultdict(list)
+    with_equals = []
     for index, (texts, reference) in enumerate(zip(choices, references, strict=True)):
         size = len(texts or ())
         if not 2 <= size <= most:
             wrong_sizes[size].append(index)
+        if has_equal_choices(texts or ()):
+            with_equals.append(index)
         if isinstance(reference, str):
             unknown_labels[reference[:40]].append(index)
     for size, indices in wrong_sizes.items():
         yield Finding("error", f"there are {size} choices, expected 2 to {most}", indices)
     for label, indices in unknown_labels.items():
         yield Finding("unknown", f"label {label!r} is none of the choices", indices)
+    if with_equals:
+        yield Finding("note", "two choices are equal, of which the first stands for both", with_equals)
 
 
 def encode_choices(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
 
+_LABELS = ("answer", "answerKey", "answer_key", "correct", "correct_answer", "correct_option", "cop", "target", "gold")
 _USAGE = """\
 import torch
 from transformers import AutoModelForMultipleChoice, AutoTokenizer
@@ -48,14 +49,15 @@ class MultipleChoice(Recipe):
     auto_model: ClassVar[str] = "AutoModelForMultipleChoice"
     columns: ClassVar[dict[str, Column]] = {
         # Several questions may be about the same context.
-        "context": Column(("article", "passage", "premise", "dialogue", "文章"), optional=True, grouped=True),
+        "context": Column(("article", "passage", "premise", "dialogue", "dialog", "文章"), optional=True, grouped=True),
         "question": Column(
             ("sent", "sentence", "question_stem", "goal", "ctx", "prompt", "query", "message", "startphrase", "问题")
         ),
         "choices": Column(
-            ("options", "endings", "candidates", "alternatives", "replies", "answers", "选项"), kind=["string"]
+            ("choice", "options", "endings", "candidates", "alternatives", "replies", "answers", "选项"),
+            kind=["string"],
         ),
-        "label": Column(("answer", "answerKey", "answer_key", "correct", "target", "gold", "答案"), reference=True),
+        "label": Column((*_LABELS, "答案"), reference=True),
         "id": Column(("qid", "example_id", "question_id"), passthrough=True, kind=None),
     }
     layouts: ClassVar[tuple[dict[str, str], ...]] = ({"context": "sent1", "question": "sent2"},)
@@ -93,9 +95,9 @@ class MultipleChoice(Recipe):
     # --- choices and labels --------------------------------------------------------------------------------------
 
     def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
-        """Choices in separate columns, with letters, or of another type than text become a list of texts."""
-        choices, labels = ([name, *self.columns[name].names] for name in ("choices", "label"))
-        return choice_shapes.column_normalizer(columns, choices, labels)
+        """A row for each question, with its context as a text and its choices as a list of texts."""
+        names = {name: [name, *column.names] for name, column in self.columns.items()}
+        return choice_shapes.column_normalizer(columns, names["context"], names["choices"], names["label"])
 
     def infer_labels(self, train: Dataset) -> list[str]:
         """Infer what the labels are: the form that fits most rows."""

@@ -79,6 +79,13 @@ SHAPES = {
 }
 
 
+SHAPES |= {
+    "DREAM": {"dialogue": ["W: Hi.", "M: Yes?"], "question": "How?", "choice": CHOICES, "answer": "on foot"},
+    "choices as lists": {"question": "How?", "choices": [["by bus"], ["on", "foot"], ["never"]], "label": 1},
+    "MedMCQA": {"question": "How?", **in_columns(["opa", "opb", "opc"]), "cop": 1},
+}
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_published_shape_gives_the_same_choice(shape, tmp_path):
     rows = [SHAPES[shape]] * 3
@@ -87,6 +94,50 @@ def test_every_published_shape_gives_the_same_choice(shape, tmp_path):
     recipe, train = read(rows, tmp_path)
     assert train[0]["choices"] == CHOICES
     assert recipe.reference(train[0]) == 1
+
+
+TURNS = ["W: Is it far?", "M: Not on foot."]
+QUESTION = {"question": "How?", "choice": CHOICES, "answer": "on foot"}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"dialogue": TURNS, "questions": [QUESTION, {**QUESTION, "question": "When?"}], "id": "7"},
+        {
+            "dialogue": [{"speaker": "W", "text": "Is it far?"}, {"speaker": "M", "text": "Not on foot."}],
+            "qa": [QUESTION, {**QUESTION, "question": "When?"}],
+            "id": "7",
+        },
+        {"article": TURNS, "questions": ["How?", "When?"], "options": [CHOICES] * 2, "answers": ["B", "B"], "id": "7"},
+    ],
+)
+def test_several_questions_about_one_text_are_a_row_each(row, tmp_path):
+    recipe, train = read([row] * 3, tmp_path)
+    assert train["question"][:4] == ["How?", "When?"] * 2
+    for index in range(6):
+        assert train[index]["context"] == "W: Is it far?\nM: Not on foot."
+        assert train[index]["choices"] == CHOICES
+        assert train[index]["id"] == "7"
+        assert recipe.reference(train[index]) == 1
+
+
+def test_lists_of_different_lengths_are_refused(tmp_path):
+    row = {"article": "x", "questions": ["How?", "When?"], "options": [CHOICES], "answers": ["B", "B"]}
+    with pytest.raises(DataError, match="a row has 2 questions, 1 options, 2 answers: expected as many of each"):
+        read([row] * 3, tmp_path)
+
+
+@pytest.mark.parametrize("label", [0, 2, "by bus"])
+def test_of_equal_choices_the_first_is_right_whichever_is_named(label, caplog):
+    good = {"question": "How?", "choices": CHOICES, "label": "by bus" if isinstance(label, str) else 0}
+    twice = {"question": "How?", "choices": ["by bus", "on foot", "by bus "], "label": label}
+    form = "text" if isinstance(label, str) else "from_0"
+    assert MultipleChoice(label_form=form).reference(twice) == 0
+    dataset = {"train": [*[good] * 9, twice], "validation": [good]}
+    with caplog.at_level("INFO", "hfrecipes"):
+        hfrecipes.check("multiple-choice", dataset=dataset, label_form=form)
+    assert "train: two choices are equal, of which the first stands for both in 1 row (9, counted" in caplog.text
 
 
 def test_labels_count_from_1_only_where_the_last_choice_shows_it(tmp_path):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
 from ...errors import DataError
 from ...recipe import Batch
-from .cells import first_column, first_value, parse_list, whole_number
+from . import questions as question_shapes
+from . import texts as text_shapes
+from .cells import Change, first_column, first_value, in_order, parse_list, whole_number
 
 LETTERS = "ABCDEFGHIJ"
 Form = Literal["from_0", "from_1", "letter", "text"]
@@ -22,7 +24,7 @@ FORMS: dict[Form, str] = {
     "text": "the text of the choice",
 }
 # Columns with one choice each: ending0, choice_1, optionA, sol2, …
-_NUMBERED = re.compile(r"(ending|choice|option|answer|sol|opt|alternative|candidate|reply)[ _]?(\d+|[a-j])")
+_NUMBERED = re.compile(r"(ending|choice|option|answer|sol|opt|op|alternative|candidate|reply)[ _]?(\d+|[a-j])")
 # Keys of a choice's name and text where each choice is a dict.
 _NAMES, _TEXTS = ("label", "key", "option", "id"), ("text", "value", "content")
 
@@ -72,16 +74,27 @@ def right_choice(label: Any, choices: list[str], form: Form) -> int | str | None
     for possible in forms:
         index = index_of(label, choices, possible)
         if index is not None:
-            return index
+            # Of equal choices, the first one stands for all: no model can tell them apart.
+            return _stripped(choices).index(_stripped(choices)[index])
     return str(label)
 
 
+def _stripped(choices: Sequence[str | None]) -> list[str]:
+    return [str(choice or "").strip() for choice in choices]
+
+
+def has_equal_choices(choices: Sequence[str | None]) -> bool:
+    """Whether two of the choices are the same text."""
+    return len(set(_stripped(choices))) < len(choices)
+
+
 def _index_of_text(text: str, choices: list[str]) -> int | None:
-    """Index of the only choice with this text, upper and lower case ignored if no choice has it as it is."""
-    texts = [str(choice or "").strip() for choice in choices]
-    if text not in texts:
-        texts, text = list(map(str.casefold, texts)), text.casefold()
-    return texts.index(text) if texts.count(text) == 1 else None
+    """Index of the first choice with this text; if none has it, of the only one with it in upper or lower case."""
+    texts = _stripped(choices)
+    if text in texts:
+        return texts.index(text)
+    lowered = list(map(str.casefold, texts))
+    return lowered.index(text.casefold()) if lowered.count(text.casefold()) == 1 else None
 
 
 def whole_number_of(value: Any) -> int | None:
@@ -96,15 +109,26 @@ def whole_number_of(value: Any) -> int | None:
 
 
 def column_normalizer(
-    columns: Mapping[str, Any], choices: Sequence[str], labels: Sequence[str]
-) -> Callable[[Batch], Batch] | None:
-    """Function that makes a list of texts of the choices; None if they are such a list already, or none are found.
+    columns: Mapping[str, Any], contexts: Sequence[str], choices: Sequence[str], labels: Sequence[str]
+) -> Change | None:
+    """Function that makes a row of each question, a text of its context, and a list of texts of its choices.
 
     Args:
         columns: Columns with their types of `datasets`.
+        contexts: Names that a column of contexts may have.
         choices: Names that a column of choices may have.
         labels: Names that the column of labels may have.
+
+    Returns:
+        None where rows have this form already, or none is found.
     """
+    by_question, columns = question_shapes.column_normalizer(columns)
+    lines = text_shapes.lists_joiner(columns, contexts)
+    return in_order(in_order(by_question, lines), _choices_normalizer(columns, choices, labels))
+
+
+def _choices_normalizer(columns: Mapping[str, Any], choices: Sequence[str], labels: Sequence[str]) -> Change | None:
+    """What makes a list of texts of the choices; None if they are such a list already, or none are found."""
     by_name = {name.strip().lower(): name for name in columns}
     question = columns.get(by_name.get("question", ""))
     if isinstance(question, dict) and {"stem", "choices"} <= set(question):
@@ -216,7 +240,7 @@ def from_columns(batch: Batch, choices: list[str]) -> Batch:
 
 
 def _as_text(cell: Any) -> str | None:
-    return None if cell is None else str(cell)
+    return text_shapes.joined(cell)
 
 
 def _without_empty_end(texts: list[str | None]) -> list[str | None]:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ...errors import DataError
@@ -87,6 +88,18 @@ def separator_of(name: str) -> str:
 
 
 # --- columns ---------------------------------------------------------------------------------------------------------
+
+
+def lists_joiner(columns: Mapping[str, Any], names: Iterable[str]) -> Change | None:
+    """What makes a text, with a line for each entry, of lists in the column with one of the names; None for texts."""
+    column = first_column({name.strip().lower(): name for name in columns}, names)
+    if column is None or not holds_more_than_text(columns[column], objects=False):
+        return None
+    return partial(_with_lines, column=column)
+
+
+def _with_lines(batch: Batch, column: str) -> Batch:
+    return {**batch, column: [joined(cell, "\n") for cell in batch[column]]}
 
 
 @dataclass(frozen=True)
