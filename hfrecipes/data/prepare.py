@@ -137,6 +137,8 @@ def no_test_split(data: Data) -> list[str]:
     """A sentence if there is no test split, so that every score is optimistic."""
     if "test" in data.splits:
         return []
+    if "validation" not in data.splits:
+        return ["no validation and no test split: the only scores are those of the rows that are trained on"]
     return ["no test split: validation also chose the checkpoint, so its scores are optimistic"]
 
 

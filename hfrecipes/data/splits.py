@@ -135,7 +135,8 @@ def hold_out(
     if not held_out:
         problem = "are too few" if groups is None else "are of too few groups, or share too few texts,"
         raise DataError(
-            f"{len(rows)} training rows {problem} to draw a validation split from: add a validation split, or more rows"
+            f"{len(rows)} training rows {problem} to draw a validation split from: add a validation split, or more "
+            "rows, or train without one, splits.validation=null"
         )
     return rows.select(np.setdiff1d(np.arange(len(rows)), held_out)), rows.select(held_out)
 

@@ -18,6 +18,7 @@ from ..losses import cross_entropy, token_loss
 from ..models.tokenizing import require_fast_tokenizer, windows
 from ..recipe import HIGHER, IGNORED, LOWER, Batch, CardTexts, Column, Measure, Metric, Recipe, Row, detail, padding
 from . import _tokens
+from ._lines import describe_lines
 from ._masking import hide_words
 
 if TYPE_CHECKING:
@@ -77,6 +78,10 @@ class FillMask(Recipe):
         super().__post_init__()
         if not 0 < self.mlm_probability < 1:
             raise ConfigError(f"mlm_probability: {self.mlm_probability}, expected a share between 0 and 1")
+
+    def infer_labels(self, train: Dataset) -> list[str]:
+        """Nothing; a hint where the lines of a file look like parts of a text."""
+        return describe_lines(train, self.document)
 
     def reference(self, row: Row) -> bool:
         """True for every row: what is hidden is in the text itself."""

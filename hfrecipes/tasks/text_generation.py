@@ -12,6 +12,7 @@ import numpy as np
 from ..recipe import HIGHER, IGNORED, LOWER, Batch, CardTexts, Column, Measure, Metric, Recipe, Row, detail
 from . import _blocks, _causal, _tokens
 from ._continuation import ContinuationWriter
+from ._lines import describe_lines
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -72,6 +73,10 @@ print(write("The cat looks up")[0]["generated_text"])
     def __post_init__(self) -> None:
         super().__post_init__()
         _causal.check_options(self)
+
+    def infer_labels(self, train: Dataset) -> list[str]:
+        """Nothing; a hint where the lines of a file look like parts of a text."""
+        return describe_lines(train, self.document)
 
     def reference(self, row: Row) -> Any:
         """True: the text is its own reference."""

@@ -15,7 +15,7 @@ import torch
 from conftest import make_pieces, make_tokenizer, opinions, save_llama
 
 import hfrecipes
-from hfrecipes.errors import ConfigError, ModelError
+from hfrecipes.errors import ConfigError, DataError, ModelError
 from hfrecipes.evaluation.generation import add_texts
 from hfrecipes.evaluation.inference import predict_rows
 from hfrecipes.models import precision
@@ -391,6 +391,49 @@ def test_a_tokenizer_that_ends_texts_with_sep_will_do(tmp_path):
     ids = recipe.encode({"text": ["the film"]})["input_ids"][0]
     assert recipe.tokenizer.convert_ids_to_tokens(ids) == ["[CLS]", "the", "film", "[SEP]"]
     assert json.loads((result.path / "generation_config.json").read_text())["eos_token_id"] == 3
+
+
+BOOK = "Once there was a crane that could not\ncount beyond four.\n\nIt asked the frogs, and they laughed.\n\n"
+
+
+@pytest.mark.parametrize("task", ["text-generation", "fill-mask"])
+def test_lines_that_run_on_are_named_with_the_options_that_join_them(task, tmp_path, caplog):
+    (tmp_path / "book.txt").write_text(BOOK * 20)
+    with caplog.at_level("INFO", "hfrecipes"):
+        hfrecipes.check(task, dataset="book.txt")
+    assert "text: 33% of the lines run on into the next one" in caplog.text
+    assert "options.document=paragraph reads the lines between blank lines as one text" in caplog.text
+    caplog.clear()
+    with caplog.at_level("INFO", "hfrecipes"):
+        assert hfrecipes.check(task, dataset="book.txt", document="paragraph")["rows"]["train"] == 36
+    assert "run on" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["The kettle hums.", "the cat looks up."],
+        ["so tired today", "why is it raining again"],
+        ["Rain on the roof", "And nobody has to go"],
+        ["静夜思", "床前明月光"],
+    ],
+)
+def test_lines_that_are_texts_get_no_such_hint(lines, tmp_path, caplog):
+    (tmp_path / "lines.txt").write_text("\n".join(lines * 20), encoding="utf-8")
+    with caplog.at_level("INFO", "hfrecipes"):
+        hfrecipes.check("text-generation", dataset="lines.txt")
+    assert "run on" not in caplog.text
+
+
+def test_a_book_as_one_text_is_trained_on_without_validation(tmp_path, caplog):
+    (tmp_path / "book.txt").write_text(BOOK * 20)
+    with pytest.raises(DataError, match=r"1 training rows are too few .*splits.validation=null"):
+        hfrecipes.check("text-generation", dataset="book.txt", document="file")
+    with caplog.at_level("INFO", "hfrecipes"):
+        report = hfrecipes.check("text-generation", dataset="book.txt", document="file", splits={"validation": None})
+    assert report["rows"] == {"train": 1}
+    assert "no validation and no test split: the only scores are those of the rows that are trained on" in caplog.text
+    assert "chose the checkpoint" not in caplog.text
 
 
 def test_a_tokenizer_without_an_end_is_named():
