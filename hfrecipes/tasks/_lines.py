@@ -34,6 +34,6 @@ def describe_lines(rows: Dataset, document: str) -> list[str]:
     if run_on < MANY * len(texts) or capitalized < MANY * len(texts):
         return []
     return [
-        f"text: {run_on / len(texts):.0%} of the lines run on into the next one, while each is read as a text by itself; "
+        f"text: {run_on / len(texts):.0%} of the lines run on into the next one, and each is read as one text; "
         "options.document=paragraph reads the lines between blank lines as one text, document=file the whole file"
     ]
