@@ -169,9 +169,8 @@ def further_references(rows: Dataset, columns: Mapping[str, str], recipe: type[R
 
 
 def _log_other_names(names: Mapping[str, str]) -> None:
-    renamed = [f"{column} is {name!r}" for column, name in names.items() if column != name]
-    if renamed:
-        log("columns of another split: " + ", ".join(renamed))
+    if names:
+        log("columns of another split: " + ", ".join(f"{column} is {name!r}" for column, name in names.items()))
 
 
 def _in_their_case(name: str, known: list[str]) -> str:

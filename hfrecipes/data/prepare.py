@@ -84,14 +84,14 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
     if "train" not in chosen:
         raise DataError(f"found the splits {', '.join(parts)}, expected one to train on: splits.train=<one of them>")
     given: dict[str, Mapping[str, str | int]] = {}
-    conversions = []
+    converted: list[set[str]] = []
     for split, name in chosen.items():
         before = parts[name].column_names
         parts[name], given[split] = normalize_columns(parts[name], recipe, config.columns)
-        conversion = f"columns {', '.join(before)} were converted to {', '.join(parts[name].column_names)}"
         # A split with the columns of train is converted as train is.
-        if parts[name].column_names != before and conversion not in conversions:
-            conversions.append(conversion)
+        if parts[name].column_names != before and set(before) not in converted:
+            converted.append(set(before))
+            conversion = f"columns {', '.join(before)} were converted to {', '.join(parts[name].column_names)}"
             log(conversion if split == "train" else f"{split}: {conversion}")
     log_splits(chosen, parts)
     train = parts[chosen["train"]]

@@ -47,7 +47,7 @@ def _problems(context: str, cell: Any, reference: list[Any] | None) -> Iterator[
             yield "unknown", "the question has no answer: options.version_2_with_negative=true allows that"
         return
     span = answer_shapes.first_span(context, cell)
-    if all(map(answer_shapes.is_marker, reference)):
+    if all(answer_shapes.means_no_answer(text, in_context=span is not None) for text in reference):
         yield _marker_problem(reference[0], is_span=span is not None)
         return
     if len(reference) < len(pairs):

@@ -477,7 +477,9 @@ def test_starts_that_are_several_ranges_are_refused():
     )
 
 
-@pytest.mark.parametrize("text", ["CANNOTANSWER", "ANSWERNOTFOUND", "No Answer Present.", "[unanswerable]", "无答案"])
+@pytest.mark.parametrize(
+    "text", ["CANNOTANSWER", "ANSWERNOTFOUND", "No Answer Present.", "[unanswerable]", "无答案", "N/A"]
+)
 def test_an_answer_that_means_that_there_is_none_is_named_with_the_edit(text, caplog):
     none = row(answers={"text": [text], "answer_start": [-1]})
     message = fault([row(), row(), none, row()])
@@ -498,6 +500,13 @@ def test_such_an_answer_at_the_end_of_each_context_is_learnt_as_a_part_of_it_and
     with caplog.at_level("INFO", "hfrecipes"):
         hfrecipes.check("question-answering", dataset={"train": rows, "validation": [row()]})
     assert "the answer 'CANNOTANSWER' is learnt as a part of the context; if it means" in caplog.text
+
+
+def test_a_word_that_may_mean_no_answer_is_an_answer_where_the_context_has_it(caplog):
+    rows = [row(context="none of the mills", answers={"text": ["none"], "answer_start": [0]})] * 3
+    with caplog.at_level("INFO", "hfrecipes"):
+        hfrecipes.check("question-answering", dataset={"train": rows, "validation": rows[:1]})
+    assert "means that there is no answer" not in caplog.text
 
 
 def test_a_bare_question_is_refused_with_what_is_needed(quick, tmp_path):

@@ -24,21 +24,11 @@ _IDS = ("id", "query_id", "qid", "question_id")
 # Start and end as a text: 25:31, (25, 31), [25, 31].
 _RANGE = re.compile(r"[\[(]?\s*(\d+)\s*[:,;-]\s*\d+\s*[\])]?")
 _LETTER = rf"[^\W{CJK}]"
-# Texts by which datasets say that a question has no answer, in small letters without anything else.
+# Texts by which datasets say that a question has no answer, in small letters without anything else. The words are
+# answers where the context has them.
 _MARKERS = {"cannotanswer", "answernotfound", "noanswer", "noanswerfound", "noanswerpresent", "unanswerable"}
-_MARKERS |= {
-    "notanswerable",
-    "notfound",
-    "none",
-    "null",
-    "na",
-    "nan",
-    "unknown",
-    "无答案",
-    "没有答案",
-    "無答案",
-    "答えなし",
-}
+_MARKERS |= {"notanswerable", "无答案", "没有答案", "無答案", "答えなし"}
+_WORDS = {"notfound", "none", "null", "na", "nan", "unknown"}
 UNKNOWN_TOKEN = -1  # token index of an answer that the loss ignores
 
 
@@ -68,14 +58,19 @@ def spans_of(context: str, cell: Row) -> Iterator[tuple[int, int]]:
             yield span
 
 
-def is_marker(text: str) -> bool:
+def means_no_answer(text: str, *, in_context: bool) -> bool:
     """Whether a text is one of those by which datasets say that a question has no answer.
 
+    Args:
+        text: The answer.
+        in_context: Whether the context has it.
+
     Example:
-        >>> is_marker("CANNOTANSWER"), is_marker("No answer."), is_marker("no")
-        (True, True, False)
+        >>> [means_no_answer(text, in_context=True) for text in ("CANNOTANSWER", "No answer.", "None", "no")]
+        [True, True, False, False]
     """
-    return "".join(filter(str.isalpha, text.casefold())) in _MARKERS
+    letters = "".join(filter(str.isalpha, text.casefold()))
+    return letters in _MARKERS or (letters in _WORDS and not in_context)
 
 
 def find_answer(context: str, text: str, start: int) -> tuple[int, int] | None:
