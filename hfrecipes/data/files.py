@@ -17,8 +17,10 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from ..errors import DataError, NotFoundError
+from ..recipe import Row
 from . import conll
 from .cache import content_key, package_key
+from .shapes.questions import rows_without_names
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -157,15 +159,19 @@ def _load(kind: str, path: str, **keywords: Any) -> Dataset:
 
 
 def _read_json(path: str) -> Dataset:
+    from datasets import Dataset
+
     key = _check_json(path)
+    if isinstance(key, list):
+        return Dataset.from_list(key)
     return _load("json", path, field=key) if key else _load("json", path)
 
 
-def _check_json(path: str) -> str | None:
+def _check_json(path: str) -> str | list[Row] | None:
     """Find mistakes that `datasets` would report without a line number.
 
     Returns:
-        The key that holds the rows, where the file is one object around them.
+        The key that holds the rows, where the file is one object around them; the rows, where they have no keys.
     """
     number = 0
     try:
@@ -176,7 +182,8 @@ def _check_json(path: str) -> str | None:
             is_document = not isinstance(row, dict) or (not second and _ROW_KEYS & set(row))
             file.seek(0)
             if is_document:
-                return _check_json_document(json.load(file), path)
+                content = json.load(file)
+                return rows_without_names(content) or _check_json_document(content, path)
             for number, line in enumerate(file, 1):
                 if line.strip() and not isinstance(json.loads(line), dict):
                     raise DataError(f'{path} line {number} is not a JSON object: expected {{"text": …, "label": …}}')

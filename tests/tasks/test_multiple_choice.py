@@ -122,6 +122,17 @@ def test_several_questions_about_one_text_are_a_row_each(row, tmp_path):
         assert recipe.reference(train[index]) == 1
 
 
+def test_entries_without_names_are_a_text_its_questions_and_an_id(tmp_path):
+    first = [TURNS, [QUESTION, {**QUESTION, "question": "When?", "answer": "never"}], "1-7"]
+    (tmp_path / "train.json").write_text(json.dumps([first, [TURNS[:1], [QUESTION], "1-8"]]))
+    recipe = MultipleChoice()
+    train = read_splits(RunConfig(task=recipe.task, dataset=str(tmp_path / "train.json")), recipe).splits["train"]
+    recipe.infer_labels(train)
+    assert train["id"][:] == ["1-7", "1-7", "1-8"]
+    assert train[2]["context"] == "W: Is it far?"
+    assert [recipe.reference(row) for row in train] == [1, 2, 1]
+
+
 def test_lists_of_different_lengths_are_refused(tmp_path):
     row = {"article": "x", "questions": ["How?", "When?"], "options": [CHOICES], "answers": ["B", "B"]}
     with pytest.raises(DataError, match="a row has 2 questions, 1 options, 2 answers: expected as many of each"):

@@ -16,6 +16,31 @@ _SINGULAR = {"questions": "question", "answers": "answer", "labels": "label", "a
 _WITHOUT_NAMES = {"0": "context", "2": "id"}
 
 
+def rows_without_names(entries: Any) -> list[Row] | None:
+    """Rows of a document whose entries are lists of a text, its questions and an id; None for any other document.
+
+    Args:
+        entries: A JSON document.
+
+    Example:
+        >>> rows_without_names([[["Tea?", "Yes."], [{"question": "Who?"}], "7"]])
+        [{'0': ['Tea?', 'Yes.'], '1': [{'question': 'Who?'}], '2': '7'}]
+    """
+    if not isinstance(entries, list) or not entries:
+        return None
+    rows = []
+    for entry in entries:
+        if not isinstance(entry, list) or len(entry) != len(entries[0]) or not any(map(_are_questions, entry)):
+            return None
+        rows.append({str(position): cell for position, cell in enumerate(entry)})
+    return rows
+
+
+def _are_questions(cell: Any) -> bool:
+    """Whether a cell is a list of questions, each a dict."""
+    return isinstance(cell, list) and bool(cell) and all(isinstance(item, dict) and "question" in item for item in cell)
+
+
 def column_normalizer(columns: Mapping[str, Any]) -> tuple[Change | None, Mapping[str, Any]]:
     """What makes a row of each question; None where rows have one already. And the columns with their types after it.
 
