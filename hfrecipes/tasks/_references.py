@@ -51,14 +51,16 @@ def describe_references(rows: Dataset, column: str) -> list[str]:
         most = max(most, len(references_of(text, more)))
     if most < 2:
         return []
-    return [f"{column}: up to {most} references per row, of which the first is learnt and all are scored against"]
+    return [f"{column}: up to {most} texts per row, taken as several references, of which the first is learnt"]
 
 
 def describe_json(rows: Dataset, column: str) -> list[str]:
     """A sentence on cells that are JSON; none where all are other texts."""
     texts = all_references(rows, column)
     number = sum(map(is_json, texts))
-    return [f"{column}: JSON in {number} of {len(texts)} rows, which is read as the text that it is"] if number else []
+    return (
+        [f"{column}: JSON in {number} of {len(texts)} rows, read as texts, in the spelling of JSON"] if number else []
+    )
 
 
 def is_json(text: str) -> bool:

@@ -464,7 +464,7 @@ def test_what_is_learnt_of_an_object_is_the_json_of_the_file(cell, text, tmp_pat
     found = loaded(recipe, str(tmp_path / "train.jsonl"))
     assert recipe.reference(found[0]) == [text]
     said = recipe.infer_labels(found)
-    assert said == (["output: JSON in 1 of 1 rows, which is read as the text that it is"] if len(text) > 4 else [])
+    assert said == (["output: JSON in 1 of 1 rows, read as texts, in the spelling of JSON"] if len(text) > 4 else [])
 
 
 def test_objects_of_different_keys_get_no_key_that_they_lack(tmp_path):
@@ -485,7 +485,7 @@ def test_that_of_several_references_the_first_is_learnt_is_printed(caplog):
     rows = [{"input": f"note {place}", "output": ["one", "two", "three"][: 1 + place % 3]} for place in range(20)]
     with caplog.at_level("INFO", "hfrecipes"):
         hfrecipes.check("text2text-generation", dataset=rows)
-    assert "output: up to 3 references per row, of which the first is learnt and all are scored against" in caplog.text
+    assert "output: up to 3 texts per row, taken as several references, of which the first is learnt" in caplog.text
     assert "a list that is to be learnt as a whole must be written as a text" in caplog.text
 
 
