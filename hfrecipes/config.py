@@ -43,8 +43,9 @@ class RunConfig:
     """Folder that the run writes; `runs/<task>-<dataset>-<model>` if not given."""
     splits: dict[str, str | None] = field(default_factory=dict)
     """Split of the dataset to use as train, validation and test; null for none."""
-    columns: dict[str, str | int] = field(default_factory=dict)
-    """Column of the dataset for each column of the task; a position (from 0) in a file without header."""
+    columns: dict[str, str | int | list[str]] = field(default_factory=dict)
+    """Column of the dataset for each column of the task; a position (from 0) in a file without header; for labels also
+    a list of columns of 0 and 1."""
     limit: int | dict[str, int] | None = None
     """Number of rows to keep of each split, drawn with the seed."""
     metrics: list[str] = field(default_factory=list)
@@ -93,6 +94,8 @@ class RunConfig:
 
 FIELDS: dict[str, Any] = typing.get_type_hints(RunConfig)
 
+# Options that a keyword of TrainingArguments has the name of, and that are therefore written with their block.
+WRITTEN_WITH_BLOCK = {"label_names"}
 # Keywords that a layer may add to the dataset of the layer below; any other block replaces that dataset.
 _LOAD_KEYWORDS = {"name", "revision", "data_dir", "data_files", "cache_dir", "trust_remote_code"}
 
@@ -140,7 +143,8 @@ def move_bare_keys_into_blocks(
         bare = {}
         for key in list(settings):
             # A field of RunConfig keeps its name, and an old name is reported with the new one.
-            if key in known and key not in FIELDS and key not in hints.NAMES:
+            is_ambiguous = key in options and key in training
+            if key in known and key not in FIELDS and key not in hints.NAMES and not is_ambiguous:
                 bare[key] = settings.pop(key)
         values = settings.get(block) or {}
         # A block that is not a mapping is left as it is, for `resolve` to report.
@@ -173,6 +177,8 @@ def resolve(
     for key, value in settings.items():
         if not isinstance(key, str):
             problems.append(_no_name(key))
+        elif key in option_types and key in training:
+            problems.append(f"{key}: write options.{key}=… for the task, or training.{key}=… for TrainingArguments")
         elif key not in FIELDS:
             problems.append(names.unknown(key, value))
         # null in a higher layer takes back what a lower one set.

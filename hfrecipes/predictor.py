@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from . import metrics, run_folder
 from .config import RunConfig, check_blocks, read_recipe_file, resolve, training_types
 from .data import checks, sources
-from .data.columns import check_lists, find_columns, normalize_columns, rename
+from .data.columns import check_lists, find_columns, normalize_columns, rename, without_rejected
+from .data.indicators import Columns
 from .data.rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows
 from .data.splits import choose_splits, task_groups
 from .errors import ConfigError, DataError, ModelError, NotFoundError, OutputError
@@ -191,19 +192,23 @@ class Predictor:
             raise DataError("; ".join(checks.about_rows("input", problem) for problem in problems))
         return prepared
 
-    def _known_columns(self, rows: Dataset) -> dict[str, str | int]:
+    def _known_columns(self, rows: Dataset) -> dict[str, str | int | list[str]]:
         """Columns of training, as far as these rows have them; others are found by their usual names."""
-        given = {column: str(name) for column, name in self.config.columns.items()}
-        return {column: name for column, name in given.items() if name in rows.column_names}
+        known: dict[str, str | int | list[str]] = {}
+        for column, name in self.config.columns.items():
+            names = name if isinstance(name, list) else [str(name)]
+            if set(names) <= set(rows.column_names):
+                known[column] = name if isinstance(name, list) else str(name)
+        return known
 
-    def _in_columns(self, rows: Dataset, given: Mapping[str, str | int], *, needs_reference: bool) -> Dataset:
+    def _in_columns(self, rows: Dataset, named: Columns, *, needs_reference: bool) -> Dataset:
         """The rows under the column names of the task.
 
         Raises:
             DataError: They do not have the columns that the model was trained on.
         """
         kind, trained = type(self.recipe), set(self.config.columns)
-        rows, given = normalize_columns(rows, self.recipe, given)
+        rows, given = normalize_columns(rows, self.recipe, named)
         columns = find_columns(rows.column_names, kind, given, needs_reference=needs_reference)
         inputs = set(input_columns(kind))
         if trained and inputs & set(columns) != inputs & trained:
@@ -224,7 +229,7 @@ class Predictor:
         dataset: Any,
         *,
         splits: Mapping[str, str | None] | None = None,
-        columns: Mapping[str, str | int] | None = None,
+        columns: Mapping[str, str | int | list[str]] | None = None,
     ) -> Evaluation:
         """Score the model on rows with references, as a run scores its own splits.
 
@@ -262,11 +267,13 @@ class Predictor:
         )
         return Evaluation(name if len(parts) > 1 else "the data", known, scored, notes)
 
-    def _checked(self, raw: Dataset, name: str, given: Mapping[str, str | int]) -> Data:
+    def _checked(self, raw: Dataset, name: str, given: Columns) -> Data:
         """The rows to score, checked as those of a run are."""
-        rows = self._in_columns(raw, given or self._known_columns(raw), needs_reference=True)
+        named = given or self._known_columns(raw)
+        rows = self._in_columns(without_rejected(raw, name, named), named, needs_reference=True)
         kind = type(self.recipe)
-        data = drop_empty_references(name_classes(Data({"test": rows}, {}, {"test": name}), kind), kind)
+        data = name_classes(Data({"test": rows}, {}, {"test": name}), kind)
+        data = drop_empty_references(data, kind, self.recipe.labels)
         return drop_helper_columns(checks.check_rows(number_rows(data), self.recipe, in_training=False))
 
     def _seen_in_training(self, rows: Dataset) -> list[str]:

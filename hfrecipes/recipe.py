@@ -83,10 +83,11 @@ class Finding:
 
     The level decides what follows. `error`: the row cannot be used. `untrainable`: it can be scored, but nothing can be
     learnt from it. `label`: its label is of the wrong form, and `unknown`: no prediction can match its label; both are
-    errors in train, while rows of other splits stay, and count as wrong. `note`: it is odd, and is used all the same.
+    errors in train, while rows of other splits stay, and count as wrong. `ignored`: the options say that its label is
+    none; it is left out, except in test, where it is predicted. `note`: it is odd, and is used all the same.
     """
 
-    level: Literal["error", "untrainable", "label", "unknown", "note"]
+    level: Literal["error", "untrainable", "label", "unknown", "ignored", "note"]
     sentence: str
     """What is wrong, to be followed by the number of rows and the indices of the first ones."""
     rows: Sequence[int] = ()

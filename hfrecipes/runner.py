@@ -47,7 +47,7 @@ def run(
     dataset: Any = None,
     output_dir: str | os.PathLike[str] | None = None,
     splits: dict[str, str | None] | None = None,
-    columns: dict[str, str | int] | None = None,
+    columns: dict[str, str | int | list[str]] | None = None,
     limit: int | dict[str, int] | None = None,
     metrics: list[str] | None = None,
     options: dict[str, Any] | None = None,
@@ -70,7 +70,8 @@ def run(
             DataFrame, a list of dicts, a `Dataset`, a `DatasetDict`.
         output_dir: Folder that the run writes; `runs/<task>-<dataset>-<model>` where not given.
         splits: Split of the dataset that serves as `train`, `validation`, `test`; None for none.
-        columns: Column of the dataset for each column of the task; a position in a file without header.
+        columns: Column of the dataset for each column of the task; a position in a file without header; for labels also
+            a list of columns of 0 and 1.
         limit: Rows kept of each split, drawn with the seed.
         metrics: Further `evaluate` metrics: shipped name, Hub id, or path to a .py file.
         options: The task's own options.

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hfrecipes.config import (
+    WRITTEN_WITH_BLOCK,
     RunConfig,
     merge,
     move_bare_keys_into_blocks,
@@ -80,8 +81,15 @@ def test_bare_keys_go_to_their_owner():
     assert config.options == {"max_length": 64}
 
 
-def test_no_option_of_a_task_shares_its_name_with_a_training_argument():
-    assert not set(OPTIONS) & set(TRAINING)
+def test_no_other_option_of_a_task_shares_its_name_with_a_training_argument():
+    assert set(OPTIONS) & set(TRAINING) == WRITTEN_WITH_BLOCK
+
+
+def test_a_name_that_an_option_and_a_training_argument_share_is_written_with_its_block():
+    (problem,) = problems(label_names=["no", "yes"])
+    assert "write options.label_names=[no, yes]" in problem
+    assert resolved(options={"label_names": ["no", "yes"]}).options == {"label_names": ["no", "yes"]}
+    assert resolved(training={"label_names": ["labels"]}).training == {"label_names": ["labels"]}
 
 
 def test_an_unknown_key_names_the_nearest():

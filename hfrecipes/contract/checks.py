@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import predictor
-from ..config import FIELDS, training_types
+from ..config import FIELDS, WRITTEN_WITH_BLOCK, training_types
 from ..errors import nearest
 from ..evaluation.scoring import score
 from ..models.directory import ADAPTER
@@ -91,7 +91,7 @@ def options_are_explained(trial: Trial) -> Problems:
     # On the command line, options and settings are given without their block.
     settings = {**training_types(arguments_name(kind)), **FIELDS}
     for name, _, _, explanation in options(kind):
-        if name in settings:
+        if name in settings and name not in WRITTEN_WITH_BLOCK:
             yield f"option {name}: a setting has the same name; rename the option"
         if not explanation:
             yield f'option {name} is not explained: put a sentence in """quotes""" on the line below it'

@@ -71,6 +71,11 @@ def _check_split(data: Data, split: str, recipe: Recipe) -> tuple[Data, list[Fin
     if not len(rows):
         raise DataError(f"split {split} has no rows: leave it out, splits.{split}=null, or give it some")
     findings = _findings(rows, recipe, split)
+    ignored = [finding for finding in findings if finding.level == "ignored"]
+    if ignored and split != "test":
+        rows = _without(rows, split, ignored)
+        data = data.with_split(split, rows)
+        findings = _findings(rows, recipe, split)
     problems = [finding for finding in findings if finding.level == "error"]
     of_labels = [finding for finding in findings if finding.level == "label"]
     unusable = _without_reference(of_labels, rows, recipe, _rows_of(problems))
@@ -103,7 +108,7 @@ def _without(data: Data, split: str, problems: list[Finding]) -> Dataset:
 
 
 def _findings(rows: Dataset, recipe: Recipe, split: str) -> list[Finding]:
-    """What is wrong with rows of a split, with the levels that it has there: `error`, `label` or `note`."""
+    """What is wrong with rows of a split, with the levels that it has there: `error`, `label`, `ignored`, `note`."""
     findings = list(recipe.check(rows)) if has_references(rows, recipe) else []
     wrong = [finding for finding in findings if finding.level == "error"]
     labels = [finding for finding in findings if finding.level == "label"]
@@ -117,9 +122,10 @@ def _findings(rows: Dataset, recipe: Recipe, split: str) -> list[Finding]:
                 rest = [row for row in finding.rows if row not in known]
                 wrong += [Finding("error", finding.sentence, rest)] if rest else []
     empty = [Finding("error", sentence, indices) for sentence, indices in empty_texts(rows, recipe).items()]
-    missing = _missing_references(rows, recipe, split, [*empty, *wrong, *labels])
+    ignored = [finding for finding in findings if finding.level == "ignored"]
+    missing = _missing_references(rows, recipe, split, [*empty, *wrong, *labels, *ignored])
     errors = [Finding("error", finding.sentence, finding.rows) for finding in [*empty, *missing, *wrong]]
-    return [*errors, *labels, *_notes(findings)]
+    return [*errors, *labels, *ignored, *_notes(findings)]
 
 
 def _rows_of(findings: list[Finding]) -> list[int]:
@@ -165,6 +171,17 @@ def _with_indices(sentence: str, indices: Sequence[int]) -> str:
     times = f" {len(indices)} times" if len(indices) > len(rows) else ""
     shown = ", ".join(map(str, rows[:FEW])) + (", …" if len(rows) > FEW else "")
     return f"{sentence}{times} in {len(rows)} row{'s' if len(rows) > 1 else ''} ({shown}, counted from 0)"
+
+
+def not_scored(data: Data, recipe: Recipe) -> list[str]:
+    """A sentence on rows of test without a reference; none where each has one, or the split has none at all."""
+    rows = data.splits.get("test")
+    if rows is None or not has_references(rows, recipe):
+        return []
+    unknown = sum(reference is None for reference in references(recipe, rows))
+    if not unknown:
+        return []
+    return [f"test: {unknown} of {len(rows)} rows have no reference; they are predicted but not scored"]
 
 
 def scored_as_wrong(data: Data, recipe: Recipe) -> dict[str, str]:

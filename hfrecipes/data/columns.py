@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..errors import DataError, nearest
 from ..log import log
 from ..recipe import Batch, Recipe
 from .cache import cache_fingerprint
+from .indicators import Columns, join_indicators
+from .shapes.annotations import rejected_rows
+from .shapes.tags import holds_entity_tags
 from .sources import hide_progress_bars
 
 if TYPE_CHECKING:
@@ -21,12 +26,13 @@ _SAMPLE = 100  # rows that tell the types of columns; also a batch, since one ro
 # --- other shapes ------------------------------------------------------------------------------------------------
 
 
-def normalize_columns(rows: Dataset, recipe: Recipe, given: Given) -> tuple[Dataset, Given]:
+def normalize_columns(rows: Dataset, recipe: Recipe, named: Columns) -> tuple[Dataset, Given]:
     """Convert rows of another published shape to the columns of the task.
 
     Returns:
         The rows, and the columns that the user named, by their names in these rows.
     """
+    rows, given = join_indicators(rows, type(recipe), named)
     wanted = {str(name): column for column, name in given.items() if str(name) in rows.column_names}
     change = recipe.normalize_columns({wanted.get(name, name): kind for name, kind in rows.features.items()})
     if change is None:
@@ -50,6 +56,16 @@ def normalize_columns(rows: Dataset, recipe: Recipe, given: Given) -> tuple[Data
             desc="Reading columns",
         )
     return rows, {column: name for column, name in given.items() if str(name) in rows.column_names}
+
+
+def without_rejected(rows: Dataset, split: str, named: Columns) -> Dataset:
+    """The rows without those that an annotator rejected in Prodigy."""
+    names = [name for name in rows.column_names if name not in named.values()]
+    rejected = rejected_rows({name: rows[name] if name == "answer" else () for name in names})
+    if not rejected:
+        return rows
+    log(f"{split}: {len(rejected)} of {len(rows)} rows are left out, their answer is not 'accept'")
+    return rows.select(np.setdiff1d(np.arange(len(rows)), rejected))
 
 
 def _feature_of(name: str, cells: list[Any], sample: Batch, rows: Dataset, recipe: type[Recipe]) -> Any:
@@ -171,6 +187,25 @@ def further_references(rows: Dataset, columns: Mapping[str, str], recipe: type[R
 def _log_other_names(names: Mapping[str, str]) -> None:
     if names:
         log("columns of another split: " + ", ".join(f"{column} is {name!r}" for column, name in names.items()))
+
+
+def other_tags(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe]) -> list[str]:
+    """A sentence on columns of entity tags beside the one that is used; empty where there is none."""
+    sentences = []
+    for column, name in columns.items():
+        if not recipe.columns[column].reference or not _is_tagged(rows, name):
+            continue
+        others = [other for other in rows.column_names if other not in columns.values() and _is_tagged(rows, other)]
+        if others:
+            also = " and ".join(map(repr, others))
+            sentences.append(
+                f"entity tags are in {also} too: {name!r} is used, columns.{column}={others[0]} takes another"
+            )
+    return sentences
+
+
+def _is_tagged(rows: Dataset, name: str) -> bool:
+    return hasattr(rows.features[name], "feature") and holds_entity_tags(rows[:_SAMPLE][name])
 
 
 def _in_their_case(name: str, known: list[str]) -> str:

@@ -14,8 +14,19 @@ from ..config import RunConfig
 from ..errors import ConfigError, DataError
 from ..log import log
 from ..recipe import Recipe, file_formats, options
-from .checks import check_rows, references, scored_as_wrong
-from .columns import check_lists, columns_of_split, find_columns, further_references, normalize_columns, rename
+from .checks import check_rows, not_scored, references, scored_as_wrong
+from .columns import (
+    check_lists,
+    columns_of_split,
+    find_columns,
+    further_references,
+    normalize_columns,
+    other_tags,
+    rename,
+    without_rejected,
+)
+from .indicators import find_indicators
+from .label_files import name_ids
 from .rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows, with_groups
 from .sources import are_positions, read_source
 from .splits import choose_splits, draw_validation, limit, log_splits, take_fold
@@ -36,6 +47,7 @@ def load_data(config: RunConfig, recipe: Recipe) -> tuple[Data, RunConfig]:
         raise ConfigError("the rows of this run came from Python: add dataset=<hub id, file, folder or rows>")
     data = number_rows(read_splits(config, recipe))
     recipe.labels = list(data.class_names)
+    log_all(name_ids(recipe, config.dataset, data.splits["train"]))
     log_all(recipe.infer_labels(data.splits["train"]))
     data = check_rows(data, recipe)
     data = take_fold(limit(data, config), recipe, config)
@@ -44,7 +56,7 @@ def load_data(config: RunConfig, recipe: Recipe) -> tuple[Data, RunConfig]:
     data = drop_helper_columns(data)
     log_all(_count_labels(data, recipe))
     data = replace(data, notes=scored_as_wrong(data, recipe))
-    log_all([*data.notes.values(), *no_test_split(data)])
+    log_all([*data.notes.values(), *not_scored(data, recipe), *no_test_split(data)])
     return data, _with_guesses(config, recipe, data)
 
 
@@ -83,11 +95,13 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
     chosen = choose_splits(list(parts), config.splits)
     if "train" not in chosen:
         raise DataError(f"found the splits {', '.join(parts)}, expected one to train on: splits.train=<one of them>")
+    named = {**find_indicators(parts[chosen["train"]], kind, config.columns), **config.columns}
     given: dict[str, Mapping[str, str | int]] = {}
     converted: list[set[str]] = []
     for split, name in chosen.items():
+        parts[name] = without_rejected(parts[name], split, named)
         before = parts[name].column_names
-        parts[name], given[split] = normalize_columns(parts[name], recipe, config.columns)
+        parts[name], given[split] = normalize_columns(parts[name], recipe, named)
         # A split with the columns of train is converted as train is.
         if parts[name].column_names != before and set(before) not in converted:
             converted.append(set(before))
@@ -105,10 +119,13 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
         splits[split] = rename(parts[name], names, kind, split)
         check_lists(splits[split], columns, kind)
     _log_columns(columns, train.column_names)
+    if not config.columns:
+        log_all(other_tags(train, columns, kind))
     folds = config.cross_validation
     if folds is not None and folds.groups:
         splits["train"] = with_groups(splits["train"], train, str(folds.groups))
-    return drop_empty_references(name_classes(Data(splits, columns, chosen), kind), kind)
+    joined = {column: name for column, name in named.items() if isinstance(name, list)}
+    return drop_empty_references(name_classes(Data(splits, {**columns, **joined}, chosen), kind), kind)
 
 
 def _log_columns(columns: Mapping[str, str], known: list[str]) -> None:
@@ -157,7 +174,7 @@ def rare_labels(recipe: Recipe) -> list[str]:
 def _with_guesses(config: RunConfig, recipe: Recipe, data: Data) -> RunConfig:
     """The settings with every guess about the data filled in; rows given from Python are replaced by a marker."""
     dataset = config.dataset if _can_be_written(config.dataset) else FROM_PYTHON
-    columns: dict[str, str | int] = dict(config.columns)
+    columns = dict(config.columns)
     for column, name in data.columns.items():
         columns.setdefault(column, name)
     splits = {**config.splits, **data.chosen}

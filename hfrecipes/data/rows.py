@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 GROUP = "__group__"  # column of train with the groups that folds keep together
 ROW = "__row__"  # column with the number of each row, until all splits are final
-_NO_REFERENCE = {"-1", "-1.0", "None"}
+_NO_REFERENCE = {"", "-1", "-1.0", "None"}
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Data:
 
     splits: Mapping[str, Dataset]
     """Split -> rows."""
-    columns: Mapping[str, str]
-    """Task column -> column of the dataset."""
+    columns: Mapping[str, str | list[str]]
+    """Task column -> column of the dataset, or several of 0 and 1 that were joined."""
     chosen: Mapping[str, str]
     """Split -> split of the dataset; a drawn validation split is not among them."""
     class_names: Sequence[str] = ()
@@ -104,25 +104,36 @@ def name_classes(data: Data, recipe: type[Recipe]) -> Data:
     return data
 
 
-def drop_empty_references(data: Data, recipe: type[Recipe]) -> Data:
-    """Remove the references of a test split in which each is -1, as benchmarks publish a test without labels."""
+def drop_empty_references(data: Data, recipe: type[Recipe], labels: Iterable[str] = ()) -> Data:
+    """Remove the references of a test split in which each is -1, as benchmarks publish a test without labels.
+
+    Args:
+        data: Rows by split.
+        recipe: The task.
+        labels: Labels of a model; those that train has are read from it. -1 may be among them.
+    """
     for column in reference_columns(recipe):
         rows = data.splits.get("test")
         if rows is None or not len(rows) or column not in rows.column_names:
             continue
-        if all(_is_empty(cell) for cell in rows[column]):
+        train = data.splits.get("train", rows.select([]))
+        cells = train[column] if column in train.column_names else []
+        used = {*labels, *(str(cell) for cell in cells if cell is not None)}
+        if "-1" in used or "-1.0" in used:
+            used |= {"-1", "-1.0"}
+        if all(_is_empty(cell, _NO_REFERENCE - used) for cell in rows[column]):
             data = data.with_split("test", rows.remove_columns(column))
             log(f"test: every {column} is -1, empty or missing, so no row has a reference")
     return data
 
 
-def _is_empty(cell: Any) -> bool:
+def _is_empty(cell: Any, stand_ins: set[str]) -> bool:
     """Whether the cell holds no reference; of a list or a block, whether none of its cells does."""
     if isinstance(cell, dict):
         cell = list(cell.values())
     if isinstance(cell, list):
-        return all(_is_empty(entry) for entry in cell)
-    return str(cell) in _NO_REFERENCE
+        return all(_is_empty(entry, stand_ins) for entry in cell)
+    return cell is None or str(cell).strip() in stand_ins
 
 
 def _class_names(rows: Dataset, column: str) -> list[str]:

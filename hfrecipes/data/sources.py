@@ -20,6 +20,7 @@ from ..log import log
 from ..settings import local_path
 from .cache import content_key
 from .files import SUFFIXES, cache_folder, read_file, read_lines
+from .label_files import without_label_files
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 # Words in the name of a file or of a split that tell which split it is.
 SPLIT_NAMES = {
     "train": ("train", "training", "trn"),
-    "validation": ("validation", "valid", "val", "dev", "devel", "development"),
-    "test": ("test", "testing", "tst"),
+    "validation": ("validation", "valid", "val", "dev", "devel", "development", "testa"),
+    "test": ("test", "testing", "tst", "testb"),  # CoNLL-2002 and CoNLL-2003 have testa and testb
 }
 # Files that `Dataset.save_to_disk` and `DatasetDict.save_to_disk` leave in their folder.
 _SAVED_DATASET_FILES = ("dataset_info.json", "dataset_dict.json", "state.json")
@@ -206,7 +207,7 @@ def _from_files(files: list[str], source: str, reader: _FileReader) -> dict[str,
 
     if not files:
         raise NotFoundError(f"no data file in {source}: expected {', '.join(SUFFIXES)}")
-    files_of = _files_by_split(files)
+    files_of = _files_by_split(without_label_files(files))
     splits = {}
     if "parallel" in reader.formats and all(map(_are_parallel, files_of.values())):
         for split, split_files in files_of.items():

@@ -42,8 +42,8 @@ _SHIFTED_POSITIONS = frozenset(
 )
 # Keywords of a model's config that follow from the labels, and what to do instead of setting them.
 _LABEL_KEYWORDS = {
-    "id2label": "write the names themselves as labels into the data",
-    "label2id": "write the names themselves as labels into the data",
+    "id2label": "options.label_names=[…] gives ids their names",
+    "label2id": "options.label_names=[…] gives ids their names",
     "num_labels": "they are counted in the training rows",
     "problem_type": "options.problem_type says what kind they are",
 }

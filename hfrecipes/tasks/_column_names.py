@@ -2,9 +2,12 @@
 
 TEXT_NAMES = (
     "sentence review content comment tweet message utterance question document body headline review_text text_a"
-    " 文本 内容 评论 句子"
+    " comment_text 文本 内容 评论 句子"
 )
-LABEL_NAMES = "labels category class target intent sentiment emotion topic score stars rating gold_label 标签 类别"
+LABEL_NAMES = (
+    "labels category class target intent sentiment emotion topic score stars rating gold_label 标签 类别"
+    " categories classes targets intents sentiments emotions topics genre genres tags"
+)
 # Columns of pairs of texts in well-known datasets.
 PAIRS = (
     # GLUE

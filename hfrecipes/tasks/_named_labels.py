@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from .. import calibration, losses
+from ..data.shapes.label_cells import may_mean_none, names_for, not_a_name
 from ..data.shapes.labels import as_number, is_missing, label_name, ordered
 from ..recipe import Finding, Row
 
@@ -22,6 +23,8 @@ class LabelOptions(Protocol):
     """Labels that the model learns."""
     labels_in_train: set[str]
     """Labels that occur in the training rows."""
+    label_names: Any
+    """The option of that name."""
     trained_rows: int
     """Number of rows with a label that are trained on."""
     threshold: float | None
@@ -51,11 +54,12 @@ class NamedLabels:
         names = set()
         for value in values:
             for cell in value if isinstance(value, list) else [value]:
-                if not is_missing(cell):
+                if not (is_missing(cell) or not_a_name(value)):
                     names.add(label_name(cell))
         self.recipe.labels_in_train = names
         # A dataset that names its classes may have more of them than the training rows.
-        self.labels = self.recipe.labels = self.recipe.labels or ordered(names)
+        known = names_for(names, self.recipe.label_names) or self.recipe.labels
+        self.labels = self.recipe.labels = known or ordered(names)
         shown = ", ".join(self.labels[:SHOWN]) + (", …" if len(self.labels) > SHOWN else "")
         return f"{self.described}, {len(self.labels)} labels: {shown}"
 
@@ -87,7 +91,7 @@ class NamedLabels:
         duplicates = []
         labels_in_train = self.labels_in_train
         for index, value in enumerate(values):
-            sentence = None if is_missing(value) else self.malformed(value)
+            sentence = None if is_missing(value) else not_a_name(value) or self.malformed(value)
             if sentence:
                 malformed[sentence].append(index)
             names = self.names(value)
@@ -102,7 +106,18 @@ class NamedLabels:
         for sentence, indices in unknown.items():
             yield Finding("unknown", sentence, indices)
         if duplicates:
-            yield Finding("untrainable", "a label occurs twice in one row", duplicates)
+            yield Finding("note", "a label occurs twice and counts once", duplicates)
+        yield from self._placeholders(values)
+
+    def _placeholders(self, values: list[Any]) -> Iterator[Finding]:
+        """Labels of train that data often writes where there is none."""
+        for label in filter(may_mean_none, sorted(self.labels_in_train)):
+            rows = [index for index, value in enumerate(values) if label in self.names(value)]
+            if rows:
+                sentence = (
+                    f"label {label!r} is learnt as others are (options.ignore_labels=[{label}] takes it for none)"
+                )
+                yield Finding("note", sentence, rows)
 
     def check_values(self, values: list[Any]) -> Iterator[Finding]:
         """Labels between which nothing can be learnt, or that all differ from those of train."""
@@ -160,6 +175,21 @@ class NamedLabels:
         counts = Counter(flattened(references))
         scores = {name: counts[name] / max(1, len(references)) for name in self.labels}
         return max(scores, key=scores.__getitem__), scores
+
+
+def ignored_labels(cells: list[Any], values: list[Any]) -> Iterator[Finding]:
+    """Rows of which the label is there and means, by the options, that there is none.
+
+    Args:
+        cells: Labels as they are in the data.
+        values: Labels as they are read.
+    """
+    ignored: dict[str, list[int]] = defaultdict(list)
+    for index, (cell, value) in enumerate(zip(cells, values, strict=True)):
+        if value is None and not is_missing(cell):
+            ignored[f"label {label_name(cell)!r} is among options.ignore_labels"].append(index)
+    for sentence, indices in ignored.items():
+        yield Finding("ignored", sentence, indices)
 
 
 def flattened(references: Iterable[Any]) -> Iterator[str]:

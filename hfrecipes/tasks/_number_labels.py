@@ -39,7 +39,7 @@ class NumberLabels:
     def infer_labels(self, values: list[Any]) -> str:
         """Describe the numbers, and refuse options for labels."""
         self.recipe.labels = []  # a dataset may name classes, and be used for regression
-        options = [*losses.OPTIONS, "threshold", "temperature_scaling"]
+        options = [*losses.OPTIONS, "threshold", "temperature_scaling", "label_names"]
         losses.refuse_options(self.recipe, "the labels are numbers", options)
         # What is not a number is named when rows are checked.
         numbers = [number for number in map(as_number, values) if number is not None]
@@ -59,7 +59,9 @@ class NumberLabels:
         """Labels that are no numbers."""
         malformed: dict[str, list[int]] = defaultdict(list)
         for index, value in enumerate(values):
-            if not is_missing(value) and as_number(value) is None:
+            if isinstance(value, list):
+                malformed["label is a list: expected a single number, several at once are not learnt"].append(index)
+            elif not is_missing(value) and as_number(value) is None:
                 shown = str(value)[:40]  # a text in the wrong column may be long
                 malformed[f"label {shown!r} is not a number"].append(index)
         for sentence, indices in malformed.items():

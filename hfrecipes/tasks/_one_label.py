@@ -40,6 +40,9 @@ class OneLabel(NamedLabels):
 
     def reference(self, value: Any) -> str | None:
         """Name of the label; None for -1 too, which many datasets write for a hidden label."""
+        value = _only(value)
+        if is_missing(value):
+            return None
         name = self.known(label_name(value))
         # Where train has it, -1 is a label like others, as in sentiment from -1 to 1.
         is_hidden = name == "-1" and name not in self.labels
@@ -47,7 +50,7 @@ class OneLabel(NamedLabels):
 
     def names(self, value: Any) -> list[str]:
         """The label, unless it is missing or a list."""
-        if isinstance(value, list) or is_missing(value):
+        if isinstance(_only(value), list | dict):
             return []
         name = self.reference(value)
         if name is None:
@@ -56,7 +59,7 @@ class OneLabel(NamedLabels):
 
     def malformed(self, value: Any) -> str:
         """A list is not a label."""
-        if isinstance(value, list):
+        if isinstance(_only(value), list):
             return "label is a list in some rows and one value in others"
         return ""
 
@@ -121,6 +124,11 @@ class OneLabel(NamedLabels):
         """The most frequent label."""
         label, scores = self._frequencies(references)
         return {"label": label, "scores": scores}
+
+
+def _only(value: Any) -> Any:
+    """The label in a list of one; anything else as it is."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

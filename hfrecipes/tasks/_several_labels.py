@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import calibration, losses
+from ..data.shapes.label_cells import not_a_name
 from ..data.shapes.labels import are_indicators, is_missing, label_name
 from ..recipe import HIGHER, LOWER, Finding, Measure, Metric, Row, detail
 from ._named_labels import NamedLabels
@@ -40,11 +41,15 @@ class SeveralLabels(NamedLabels):
     def infer_labels(self, values: list[Any]) -> str:
         """Collect the labels, and refuse options for one label."""
         sentence = super().infer_labels(values)
+        if all(isinstance(value, list) and len(value) == 1 for value in values):
+            sentence += "; each text has exactly one"
         losses.refuse_options(self.recipe, "it is for texts that have one label", ["logit_adjustment"])
         return sentence
 
     def reference(self, value: Any) -> list[str]:
         """Names of the labels, each once: those of the model in its order, as predictions have them, then others."""
+        if is_missing(value):
+            return []  # among rows with lists, nothing is none of the labels
         if not isinstance(value, list):
             return [f"no list: {value}"]  # which is not a label, and so counts as wrong
         names = {}
@@ -56,8 +61,8 @@ class SeveralLabels(NamedLabels):
 
     def names(self, value: Any) -> list[str]:
         """The labels, with duplicates; none where there is no list."""
-        names = []
-        for cell in value if isinstance(value, list) else []:
+        names: list[str] = []
+        for cell in value if isinstance(value, list) and not not_a_name(value) else []:
             if not is_missing(cell):
                 names.append(self.known(label_name(cell)))
         return names
@@ -71,10 +76,16 @@ class SeveralLabels(NamedLabels):
         return ""
 
     def check_values(self, values: list[Any]) -> Iterator[Finding]:
+        missing = [index for index, value in enumerate(values) if is_missing(value)]
         if are_indicators(values):
-            yield Finding("error", "label is a vector of 0 and 1; give lists of names", range(len(values)))
+            sentence = "label is a vector of 0 and 1; name its labels in their order, options.label_names=[…]"
+            yield Finding("error", sentence, range(len(values)))
+        elif len(missing) == len(values):
+            yield Finding("error", "label is missing", missing)
         else:
             yield from super().check_values(values)
+            if missing:
+                yield Finding("note", "a missing label is read as none of the labels", missing)
 
     def target(self, reference: list[str]) -> list[float]:
         """1 for each label that the text has, 0 for the others."""

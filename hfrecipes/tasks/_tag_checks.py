@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from ..data.shapes.label_cells import named
 from ..data.shapes.tags import cuts_words, span_problems
 from ..metrics._schemes import OUTSIDE, split_tag, violations
 from ..recipe import Finding
@@ -16,18 +18,24 @@ if TYPE_CHECKING:
 MISSING = {"", "nan", "-100"}  # how files write that there is no tag
 
 
-def tags_in(cell: Any) -> list[str] | None:
-    """Tags of a row, with an empty text for a missing tag; None where the row has none."""
+def tags_in(cell: Any, names: Mapping[str, str] = MappingProxyType({})) -> list[str] | None:
+    """Tags of a row, with an empty text for a missing tag; None where the row has none.
+
+    Args:
+        cell: Tags as they are in the data.
+        names: Names of those that are ids.
+    """
     if cell is None:
         return None
-    return ["" if tag is None else str(tag) for tag in cell]
+    return ["" if tag is None else str(named(tag, names)) for tag in cell]
 
 
-def check_tags(rows: Dataset, labels: list[str], scheme: str) -> Iterator[Finding]:
+def check_tags(rows: Dataset, tags: Sequence[list[str] | None], labels: list[str], scheme: str) -> Iterator[Finding]:
     """Tags that are missing, unknown, or break the scheme, and spans of characters that cannot become tags.
 
     Args:
         rows: With tags.
+        tags: Tags of each row, as `tags_in` gives them.
         labels: Tags that the model learns.
         scheme: How they mark entities.
     """
@@ -37,10 +45,10 @@ def check_tags(rows: Dataset, labels: list[str], scheme: str) -> Iterator[Findin
     if len(rows) > 1 and {len(tokens or ()) for tokens in rows["tokens"]} == {1}:
         sentence = "every row has one token: expected a sentence per row, or blank lines between sentences"
         yield Finding("error", sentence)
-    yield from _check_form(rows)
-    yield from _check_known(rows, labels, scheme)
+    yield from _check_form(rows, tags)
+    yield from _check_known(tags, labels, scheme)
     if scheme != "none":
-        yield from _check_scheme(rows, scheme)
+        yield from _check_scheme(tags, scheme)
     if "entities" in rows.column_names:
         cells = zip(rows["text"], rows["entities"], strict=True)
         widened = [index for index, (text, spans) in enumerate(cells) if cuts_words(text or "", spans or [])]
@@ -48,12 +56,11 @@ def check_tags(rows: Dataset, labels: list[str], scheme: str) -> Iterator[Findin
             yield Finding("note", "a span begins or ends within a word and was widened to it", widened)
 
 
-def _check_form(rows: Dataset) -> Iterator[Finding]:
+def _check_form(rows: Dataset, tags_of_rows: Sequence[list[str] | None]) -> Iterator[Finding]:
     """Spans that no tags can express, and words without a tag."""
     problems: dict[str, list[int]] = defaultdict(list)
-    for index, row in enumerate(rows):
+    for index, (row, tags) in enumerate(zip(rows, tags_of_rows, strict=True)):
         sentences = list(span_problems(row.get("text") or "", row.get("entities") or []))
-        tags = tags_in(row["tags"])
         # Spans that are wrong have become no tags at all, which is not one more problem.
         if tags is not None and not sentences:
             if len(tags) != len(row["tokens"] or ()):
@@ -66,7 +73,7 @@ def _check_form(rows: Dataset) -> Iterator[Finding]:
         yield Finding("label", sentence, indices)
 
 
-def _check_known(rows: Dataset, labels: list[str], scheme: str) -> Iterator[Finding]:
+def _check_known(tags_of_rows: Sequence[list[str] | None], labels: list[str], scheme: str) -> Iterator[Finding]:
     """Tags that do not occur in train, or that have another form than most; a row once for each such tag."""
     known = set(MISSING)  # those are reported separately
     for tag in labels:
@@ -74,7 +81,7 @@ def _check_known(rows: Dataset, labels: list[str], scheme: str) -> Iterator[Find
         if scheme == "none" or tag == OUTSIDE or split_tag(tag)[0]:
             known.add(tag)
     unknown: dict[str, list[int]] = defaultdict(list)
-    for index, tags in enumerate(map(tags_in, rows["tags"])):
+    for index, tags in enumerate(tags_of_rows):
         for tag in tags or ():
             if tag in known:
                 continue
@@ -87,10 +94,10 @@ def _check_known(rows: Dataset, labels: list[str], scheme: str) -> Iterator[Find
         yield Finding("unknown", sentence, indices)
 
 
-def _check_scheme(rows: Dataset, scheme: str) -> Iterator[Finding]:
+def _check_scheme(tags_of_rows: Sequence[list[str] | None], scheme: str) -> Iterator[Finding]:
     """Tags that may not follow the one before them."""
     broken, total, indices = 0, 0, []
-    for index, tags in enumerate(map(tags_in, rows["tags"])):
+    for index, tags in enumerate(tags_of_rows):
         number = violations(tags or [], scheme)
         broken, total = broken + number, total + len(tags or ())
         if number:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from ..data.shapes.annotations import from_label_studio, has_label_studio_shape
 from ..data.shapes.tags import from_cells, from_texts
 from ..recipe import Batch
 
@@ -31,15 +32,17 @@ def reader_of(columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
     Args:
         columns: Columns of the rows, with their types of `datasets`.
     """
+    if has_label_studio_shape(columns):
+        return _read_label_studio
     tokens, tags = _named(["tokens", *TOKEN_NAMES], columns), _named(["tags", *TAG_NAMES], columns)
-    if tokens:
+    if tokens and not _holds_objects(columns[tokens[0]]):  # tokens that are objects only say where words are in a text
         # A csv file has no lists: its cells contain lists as text, or entries separated by spaces.
         written = _texts([*tokens, *tags], columns)
         return partial(from_cells, lists=written) if written else None
     texts, spans = _named(TEXT_NAMES, columns), next(iter(_named(SPAN_NAMES, columns)), None)
     if not _texts(texts[:1], columns):
         return None
-    if spans is not None and _is_list_of_spans(columns[spans]):
+    if spans is not None and (_holds_objects(columns[spans]) or _are_written_spans(spans, columns)):
         return partial(from_texts, text=texts[0], spans=spans)
     # A column of tags that is called `label` would be a label of the whole text.
     word_tags = [name for name in tags if name.lower() not in SPAN_NAMES]
@@ -74,6 +77,17 @@ def _is_text(column_type: Any) -> bool:
     return getattr(column_type, "dtype", None) in ("string", "large_string")
 
 
-def _is_list_of_spans(column_type: Any) -> bool:
-    # Only lists have a `feature`, the type of their entries; a list of texts has tags.
-    return hasattr(column_type, "feature") and not _is_text(column_type.feature)
+def _holds_objects(column_type: Any) -> bool:
+    """Whether cells are dicts, or lists of dicts or lists, as spans are; a list of texts has tags."""
+    if hasattr(column_type, "feature"):
+        return not hasattr(column_type.feature, "dtype")
+    return isinstance(column_type, dict) or type(column_type).__name__ == "Json"
+
+
+def _are_written_spans(name: str, columns: Mapping[str, Any]) -> bool:
+    """Whether a column of text, as csv files have, can only be spans by its name."""
+    return name.lower() in ("entities", "spans", "ents") and _is_text(columns[name])
+
+
+def _read_label_studio(batch: Batch) -> Batch:
+    return from_texts(from_label_studio(batch), text="text", spans="entities")

@@ -6,17 +6,19 @@ Sentiment, topics, intents, paraphrase and entailment (one label), tags and emot
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from .. import losses
+from ..data.shapes.label_cells import LabelReader, infer_reader, names_of
 from ..data.shapes.labels import MULTI, REGRESSION, SINGLE, ProblemType, any_list, is_missing, problem_type_of
 from ..errors import ConfigError
 from ..models.tokenizing import tokenize
 from ..recipe import Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row
 from ._column_names import LABEL_NAMES, PAIRS, TEXT_NAMES
+from ._named_labels import ignored_labels
 from ._number_labels import NumberLabels
 from ._one_label import OneLabel
 from ._several_labels import SeveralLabels
@@ -37,6 +39,10 @@ class TextClassification(Recipe):
 
     problem_type: ProblemType | None = None
     """Kind of labels: a value of `config.problem_type` of transformers; inferred from the labels if null."""
+    label_names: list[str] | dict[str, str | int] | str | None = None
+    """Names of labels that are ids: in the order of the ids, by id, or a json or text file that has them."""
+    ignore_labels: list[str | int] | None = None
+    """Labels that mean that there is none, such as `-`: their rows are neither trained on nor scored."""
     class_weights: losses.ClassWeights | None = None
     """Weight of each label in the loss: `balanced` by how rare it is, or a number by label, 1 for the others."""
     focal_gamma: float = 0.0
@@ -94,21 +100,30 @@ print(classify("{text}", top_k=None))
         """The usual metrics of the label kind, and one that shows what they hide: small classes, ranks, distances."""
         return self.label_kind.metrics
 
+    @property
+    def reader(self) -> LabelReader:
+        """How the cells of labels are read, as far as the training rows and the options tell."""
+        return LabelReader(**self.learned.get("label_cells", {}))
+
     def infer_labels(self, train: Dataset) -> list[str]:
-        """Guess the problem type from the labels, and collect them."""
-        values = [value for value in train["label"] if not is_missing(value)]
+        """Guess the form of the labels and the problem type, and collect the labels."""
+        cells = [value for value in train["label"] if not is_missing(value)]
+        # Where the dataset names its classes, cells are names even if they look like lists or numbers.
+        has_class_names = bool(self.labels) and not any_list(cells)
         is_guess = self.problem_type is None
-        if self.problem_type is None:
-            # Where the dataset names its classes, cells are names even if they look like numbers.
-            has_class_names = bool(self.labels) and not any_list(values)
-            self.problem_type = SINGLE if has_class_names else problem_type_of(values)
+        asked = SINGLE if has_class_names and is_guess else self.problem_type
+        reader, sentences = infer_reader(cells, asked, names_of(self.label_names), self.ignore_labels)
+        if reader != LabelReader():
+            self.learned["label_cells"] = asdict(reader)
+        values = [value for value in map(reader.read, cells) if value is not None]
+        self.problem_type = asked or problem_type_of(values)
         described = self.label_kind.infer_labels(values)
         # A fact of the class for all tasks but this one, where the labels decide what the model does.
         self.card = replace(self.card, purpose=self.label_kind.purpose)  # type: ignore[misc]
         if not described:
-            return []
+            return sentences
         hint = "; options.problem_type changes that" if is_guess else ""
-        return [f"labels: {described}{hint}"]
+        return [*sentences, f"labels: {described}{hint}"]
 
     def use_label_counts(self, counts: Mapping[str, int], rows: int) -> list[str]:
         """Check the class weights, and describe them."""
@@ -116,14 +131,17 @@ print(classify("{text}", top_k=None))
 
     def reference(self, row: Row) -> Any:
         """Name of the label, list of names in the order of predictions, or number; None for a missing label."""
-        value = row.get("label")
-        if is_missing(value):
+        if "label" not in row:  # which is not the same as an empty list of labels
             return None
-        return self.label_kind.reference(value)
+        return self.label_kind.reference(self.reader.read(row["label"]))
 
     def check(self, rows: Dataset) -> Iterable[Finding]:
         """Labels that are of another kind, or that do not occur in train."""
-        return self.label_kind.check(rows["label"][:])
+        cells = rows["label"][:]
+        values = list(map(self.reader.read, cells))
+        if self.problem_type != MULTI:  # several labels without those that are ignored are a list all the same
+            yield from ignored_labels(cells, values)
+        yield from self.label_kind.check(values)
 
     def model_settings(self) -> dict[str, Any]:
         """Names of the labels, and the problem type."""

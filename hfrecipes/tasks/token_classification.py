@@ -13,6 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import losses
+from ..data.shapes.label_cells import names_for, names_of
 from ..metrics._schemes import OUTSIDE, Scheme, canonical_tags, fit_length, ordered_tags, scheme_of, split_tag
 from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail, padding
 from ._tag_checks import MISSING, check_tags, tags_in
@@ -50,6 +51,8 @@ class TokenClassification(Recipe):
 
     scheme: Scheme | None = None
     """How tags mark entities; `none` for tags without prefix, as parts of speech; inferred from the tags if null."""
+    label_names: list[str] | dict[str, str | int] | str | None = None
+    """Names of tags that are ids: in the order of the ids, by id, or a json or text file that has them."""
     stride: int = 64
     """Number of tokens that neighbouring windows of a long sentence share; at most half a window."""
     class_weights: losses.ClassWeights | None = None
@@ -124,14 +127,17 @@ print(tag("{text}"))
 
     def infer_labels(self, train: Dataset) -> list[str]:
         """Guess the scheme from the training tags, and collect these."""
-        sentences = [tags for tags in map(tags_in, train["tags"]) if tags is not None]
+        names = names_of(self.label_names)
+        if names:
+            self.learned["names"] = names
+        sentences = [tags for tags in map(self._tags, train["tags"]) if tags is not None]
         counts = Counter(chain.from_iterable(sentences))
         for tag in MISSING:
             counts.pop(tag, None)
         is_guess = self.scheme is None
         self.scheme = self.scheme or scheme_of(counts, sentences)
         # A dataset that names its tags may have more of them than the training rows.
-        self.labels = self.labels or ordered_tags(set(counts), self.scheme)
+        self.labels = names_for(set(counts), self.label_names) or self.labels or ordered_tags(set(counts), self.scheme)
         types = self.entity_types
         shown = ", ".join(types[:SHOWN]) + (", …" if len(types) > SHOWN else "")
         kind, what = ("one per word", "tags") if self.scheme == "none" else (self.scheme, "types")
@@ -140,7 +146,7 @@ print(tag("{text}"))
             sentence += "; options.scheme changes that"
         # Ids whose names the dataset keeps elsewhere.
         if counts and all(map(str.isdigit, counts)):
-            sentence += "; they are numbers: only names such as B-person can be read as entities"
+            sentence += "; they are numbers: only names such as B-person can be read as entities; options.label_names gives them"
         return [sentence]
 
     def use_label_counts(self, counts: Mapping[str, int], rows: int) -> list[str]:
@@ -160,11 +166,14 @@ print(tag("{text}"))
 
     def reference(self, row: Row) -> Any:
         """Tags of the words, None where the row has none; a missing tag is empty."""
-        return tags_in(row.get("tags"))
+        return self._tags(row.get("tags"))
+
+    def _tags(self, cell: Any) -> list[str] | None:
+        return tags_in(cell, self.learned.get("names", {}))
 
     def check(self, rows: Dataset) -> Iterable[Finding]:
         """Tags that are missing, unknown, or break the scheme, and spans of characters that cannot become tags."""
-        return check_tags(rows, self.labels, self.scheme or "BIO")
+        return check_tags(rows, list(map(self._tags, rows["tags"])), self.labels, self.scheme or "BIO")
 
     # --- batches and loss ----------------------------------------------------------------------------------------
 
@@ -175,7 +184,7 @@ print(tag("{text}"))
         lengths = list(map(len, tokens["input_ids"]))
         features = {"input_ids": tokens["input_ids"], "row": rows, "words": words, "length": lengths}
         if "tags" in batch:
-            targets = list(map(self._targets, batch["tokens"], batch["tags"]))
+            targets = list(map(self._targets, batch["tokens"], map(self._tags, batch["tags"])))
             features["labels"] = []
             for window_words, row in zip(words, rows, strict=True):
                 # Other tokens, such as the second one of a word, are neither learnt nor scored.
@@ -183,12 +192,12 @@ print(tag("{text}"))
                 features["labels"].append(labels)
         return features
 
-    def _targets(self, words: list[str], tags: list[Any]) -> list[int]:
+    def _targets(self, words: list[str], tags: list[str] | None) -> list[int]:
         """Label id of each word; the id that the loss ignores for a tag that is unknown, or is of no word."""
-        if len(words) != len(tags):
+        if tags is None or len(words) != len(tags):
             return [IGNORED] * len(words)
         ids = dict(zip(self.labels, range(len(self.labels)), strict=True))
-        return [ids.get(str(tag), IGNORED) for tag in tags]
+        return [ids.get(tag, IGNORED) for tag in tags]
 
     def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
         """Pads labels too."""
@@ -247,7 +256,7 @@ print(tag("{text}"))
         """The most frequent tag of each word of the training rows, and of all words."""
         counts: dict[str, Counter[str]] = defaultdict(Counter)
         overall: Counter[str] = Counter()
-        for words, tags in zip(train["tokens"], map(tags_in, train["tags"]), strict=True):
+        for words, tags in zip(train["tokens"], map(self._tags, train["tags"]), strict=True):
             for word, tag in zip(words, tags or (), strict=False):  # a row may have too few tags
                 counts[word][tag] += 1
                 overall[tag] += 1

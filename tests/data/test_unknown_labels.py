@@ -344,8 +344,8 @@ def test_a_label_that_stands_twice_in_a_scored_row_counts_once(drop_invalid):
     )
     data, _ = load_data(config, recipe)
     assert checks.references(recipe, data.splits["test"]) == [["a"]]
-    with pytest.raises(DataError, match="train: a label occurs twice in one row in 1 row"):
-        hfrecipes.check("text-classification", dataset=[*train, text(["a", "a"])])
+    found = hfrecipes.check("text-classification", dataset=[*train, text(["a", "a"])])
+    assert sum(found["rows"].values()) == len(train) + 1
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])

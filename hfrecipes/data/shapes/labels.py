@@ -11,6 +11,7 @@ ProblemType = Literal["single_label_classification", "multi_label_classification
 SINGLE: ProblemType = "single_label_classification"
 MULTI: ProblemType = "multi_label_classification"
 REGRESSION: ProblemType = "regression"
+_INDICATORS = {"0", "1", "0.0", "1.0", "False", "True"}
 REGRESSION_SHARE = 0.8  # of the cells must be numbers for a regression
 
 
@@ -75,13 +76,14 @@ def are_indicators(values: Iterable[Any]) -> bool:
         >>> are_indicators([[0, 1], [1, 1]]), are_indicators([[0], [1]]), are_indicators([["a"], ["b", "a"]])
         (True, False, False)
     """
-    lengths, items = set(), set()
+    lengths: set[int] = set()
+    items: set[str] = set()
     for value in values:
         if isinstance(value, list):
             lengths.add(len(value))
-            items.update(value)
+            items.update(map(str, value))
     # Vectors of length 1 cannot be told from lists of one id.
-    return len(lengths) == 1 and max(lengths) > 1 and items <= {0, 1}
+    return len(lengths) == 1 and max(lengths) > 1 and items <= _INDICATORS
 
 
 def problem_type_of(values: list[Any]) -> ProblemType:

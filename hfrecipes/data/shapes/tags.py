@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ...errors import DataError
 from ...metrics._schemes import OUTSIDE
 from ...recipe import Batch, Row
+from .annotations import spans_of
 from .cells import parse_list, whole_number
 
 # Keys of a span.
-_START, _END, _LABEL = ("start", "start_offset", "begin"), ("end", "end_offset"), ("label", "type", "entity", "tag")
+_START, _END = ("start", "start_offset", "begin", "start_char"), ("end", "end_offset", "end_char")
+_LABEL = ("label", "labels", "type", "entity", "tag", "entity_group", "entity_type", "label_", "hypertextlabels")
+_SEVERAL = "\x00"  # in place of the labels of a span that has several
+
+
+# --- columns of tags -------------------------------------------------------------------------------------------------
+
+
+def holds_entity_tags(sentences: Iterable[Any]) -> bool:
+    """Whether the cells of a column are lists of tags such as O and B-person, and nothing else.
+
+    Example:
+        >>> holds_entity_tags([["O", "B-person"], ["O"]]), holds_entity_tags([["DET", "NOUN"]])
+        (True, False)
+    """
+    tags: set[str] = set()
+    for sentence in sentences:
+        tags.update(map(str, sentence or ()))
+    return tags > {OUTSIDE} and all(tag == OUTSIDE or re.match("[BIESLUM]-.", tag) for tag in tags)
 
 
 # --- words of a text -------------------------------------------------------------------------------------------------
@@ -64,7 +84,9 @@ def from_texts(batch: Batch, text: str, spans: str | None = None, beside: str | 
         rows["tokens"].append([row_text[start:end] for start, end in words])
     if spans is not None:
         rows |= {"tags": [], "entities": []}
-        for row_text, words, row_spans in zip(batch[text], words_of_rows, batch[spans], strict=True):
+        for row_text, words, cell in zip(batch[text], words_of_rows, batch[spans], strict=True):
+            # Prodigy leaves the spans out of a row that was accepted without any.
+            row_spans = spans_of([] if cell is None and "answer" in batch else cell)
             # A row without spans is not labelled; one with an empty list has no entity.
             entities = None if row_spans is None else list(map(_entity, row_spans))
             rows["tags"].append(None if entities is None else _bio(row_text or "", words, entities))
@@ -106,6 +128,8 @@ def _entity(span: Any) -> Row:
         raise DataError(
             f'found the span {str(span)[:80]!r}, expected {{"start": 0, "end": 5, "label": "person"}} in characters'
         )
+    if isinstance(label, list):  # Label Studio may give several
+        label = "/".join(map(str, label)) if len(label) < 2 else _SEVERAL
     return {"start": start, "end": end, "label": "" if label is None else str(label)}
 
 
@@ -120,7 +144,7 @@ def _span_cells(span: Any) -> list[Any]:
 
 def _first_value(span: Row, names: Sequence[str]) -> Any:
     for name in names:
-        if name in span:
+        if span.get(name) is not None:
             return span[name]
     return None
 
@@ -152,6 +176,8 @@ def span_problems(text: str, entities: list[Row]) -> Iterator[str]:
             yield "a span is empty or outside of its text"
         elif not entity["label"]:
             yield "a span has no label"
+        elif entity["label"] == _SEVERAL:
+            yield "a span has several labels, and a word can have only one tag"
         elif not covered:
             yield "a span holds only blanks"
         elif entity["start"] < last_end:

@@ -1,0 +1,114 @@
+"""Columns of 0 and 1, one for each label, and the one column of lists of labels that they become."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DataError, nearest
+from ..log import log
+from ..recipe import Recipe
+from .shapes.labels import is_missing, label_name
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Columns = Mapping[str, str | int | list[str]]  # task column -> column of the dataset, or several that are 0 or 1
+_BITS = {"0": 0, "1": 1, "False": 0, "True": 1, "false": 0, "true": 1}
+_HIDDEN = "-1"  # what published test splits have in place of 0 and 1
+_SAMPLE = 100  # rows that are looked at first
+
+
+def find_indicators(rows: Dataset, recipe: type[Recipe], given: Columns) -> dict[str, list[str]]:
+    """The columns of 0 and 1 that are the labels, where the rows have no column with a usual name for them."""
+    column = _column_of_labels(recipe)
+    if column is None or column in given or _has_usual_name(rows, recipe, column):
+        return {}
+    taken = {str(name).lower() for name in given.values()}
+    for facts in (recipe.columns[name] for name in recipe.columns):
+        taken.update(map(str.lower, facts.names))
+    names = [name for name in rows.column_names if name.lower() not in taken and _is_indicator(rows, name)]
+    if len(names) < 2:
+        return {}
+    log(
+        f"columns {', '.join(names)} hold 0 or 1: they are read as labels, any number of them per text; "
+        f"columns.{column}={names[0]} learns one alone, columns.{column}=[{names[0]}, {names[1]}] some of them"
+    )
+    return {column: names}
+
+
+def _column_of_labels(recipe: type[Recipe]) -> str | None:
+    """The column of the task that may hold a list of labels: one whose cells may be anything."""
+    for name, facts in recipe.columns.items():
+        if facts.reference and facts.kind is None:
+            return name
+    return None
+
+
+def _has_usual_name(rows: Dataset, recipe: type[Recipe], column: str) -> bool:
+    usual = {column, *map(str.lower, recipe.columns[column].names)}
+    return any(name.strip().lower() in usual for name in rows.column_names)
+
+
+def _is_indicator(rows: Dataset, name: str) -> bool:
+    """Whether each cell of a column is 0 or 1; a few rows show it of most other columns."""
+    if hasattr(rows.features[name], "feature") or isinstance(rows.features[name], dict):
+        return False
+    if {*map(label_name, rows[:_SAMPLE][name])} <= set(_BITS):
+        return all(label_name(cell) in _BITS for cell in rows[name])
+    return False
+
+
+def join_indicators(rows: Dataset, recipe: type[Recipe], given: Columns) -> tuple[Dataset, dict[str, str | int]]:
+    """Replace columns of 0 and 1 that are named together by one column, whose cells list those with a 1.
+
+    Returns:
+        The rows, and the columns that the user named, each a single one.
+
+    Raises:
+        DataError: They are not for labels, are not there, or hold something else.
+    """
+    single = {column: name for column, name in given.items() if not isinstance(name, list)}
+    for column, names in given.items():
+        if not isinstance(names, list):
+            continue
+        if column != _column_of_labels(recipe):
+            raise DataError(f"columns.{column}: found a list, expected the name of one column")
+        if not set(names) & set(rows.column_names):
+            continue  # a split to predict has no labels
+        single[column] = column
+        rows = _joined(rows, column, names)
+    return rows, single
+
+
+def _joined(rows: Dataset, column: str, names: Sequence[str]) -> Dataset:
+    from datasets import ClassLabel, List
+
+    for name in names:
+        if name not in rows.column_names:
+            known = rows.column_names
+            raise DataError(f"columns.{column}: there is no column {name!r}{nearest(name, known)}; there are {known}")
+    labels = [_ids(cells, names) for cells in zip(*(rows[name] for name in names), strict=True)]
+    dropped = [name for name in {*names, column} if name in rows.column_names]
+    return rows.remove_columns(dropped).add_column(column, labels, feature=List(ClassLabel(names=list(names))))
+
+
+def _ids(cells: Sequence[Any], names: Sequence[str]) -> list[int] | None:
+    """Indices of the cells that are 1; None where no cell says anything.
+
+    Raises:
+        DataError: A cell is something else than 0 and 1.
+    """
+    if all(is_missing(cell) or label_name(cell) == _HIDDEN for cell in cells):
+        return None
+    ids = []
+    for index, cell in enumerate(cells):
+        bit = _BITS.get(label_name(cell))
+        if bit is None:
+            raise DataError(
+                f"column {names[index]!r} holds {str(cell)[:40]!r}, expected 0 or 1 in each column of a label: several "
+                "numbers are not learnt at once"
+            )
+        if bit:
+            ids.append(index)
+    return ids

@@ -1,0 +1,107 @@
+"""Texts with spans as annotation tools export them: Prodigy, spaCy, Label Studio, doccano, CLUENER."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ...recipe import Batch
+from .cells import parse_list
+
+# Keys of the spans inside a dict, as spaCy writes {"entities": [[0, 5, "PER"]]}.
+_SPANS = ("entities", "spans", "ents", "label", "labels")
+_PRODIGY = ("spans", "tokens", "_input_hash", "_task_hash", "_session_id", "label", "options")  # beside its `answer`
+_LABELS = ("labels", "label", "hypertextlabels", "paragraphlabels")  # of a region of Label Studio
+
+
+def spans_of(cell: Any) -> list[Any] | None:
+    """The spans of a row as a list, whatever holds them; None for a row without annotation.
+
+    Example:
+        >>> spans_of({"entities": [[0, 3, "PER"]]})
+        [[0, 3, 'PER']]
+        >>> spans_of({"name": {"Ana": [[0, 2]]}})
+        [{'start': 0, 'end': 3, 'label': 'name'}]
+    """
+    value = _decoded(cell)
+    if isinstance(value, Mapping):
+        for name in _SPANS:
+            if isinstance(value.get(name), list):
+                return list(value[name])
+        return list(_by_type(value))
+    return None if value is None else list(map(_decoded, value))
+
+
+def _decoded(cell: Any) -> Any:
+    """The list or dict that a text writes; anything else as it is."""
+    return parse_list(cell) if isinstance(cell, str) else cell
+
+
+def _by_type(types: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Spans of CLUENER: type -> text -> first and last character, so that the end is one further."""
+    for label, texts in types.items():
+        # Columns of a table have all keys in each row, with None for those that the row lacks.
+        for places in (texts or {}).values() if isinstance(texts, Mapping | None) else []:
+            for start, last in places or []:
+                yield {"start": start, "end": last + 1, "label": label}
+
+
+# --- Prodigy ---------------------------------------------------------------------------------------------------------
+
+
+def rejected_rows(columns: Mapping[str, Any]) -> list[int]:
+    """Indices of rows of Prodigy that the annotator rejected or ignored.
+
+    Args:
+        columns: Cells by the names of their columns.
+    """
+    answers = columns.get("answer", ())
+    is_prodigy = any(name in columns for name in _PRODIGY) and set(answers) <= {"accept", "reject", "ignore"}
+    if not is_prodigy:
+        return []
+    return [index for index, answer in enumerate(answers) if answer != "accept"]
+
+
+# --- Label Studio ----------------------------------------------------------------------------------------------------
+
+
+def has_label_studio_shape(names: Mapping[str, Any]) -> bool:
+    """Whether the columns are those of Label Studio's full export, in which `data` holds the text."""
+    return "data" in names and "annotations" in names
+
+
+def from_label_studio(batch: Batch) -> Batch:
+    """The text, and the spans of the first annotation that was not cancelled, of each task."""
+    rows: Batch = {"text": [], "entities": []}
+    for data, annotations in zip(batch["data"], batch["annotations"], strict=True):
+        rows["text"].append(_text_of(_json(data)))
+        rows["entities"].append(_regions(_json(annotations)))
+    return rows
+
+
+def _json(cell: Any) -> Any:
+    return json.loads(cell) if isinstance(cell, str) else cell
+
+
+def _text_of(data: Any) -> str | None:
+    """The text of a task: `text`, or its only text."""
+    if not isinstance(data, Mapping):
+        return None
+    texts = [value for value in data.values() if isinstance(value, str)]
+    text = data.get("text")
+    return text if isinstance(text, str) else (texts[0] if len(texts) == 1 else None)
+
+
+def _regions(annotations: Any) -> list[dict[str, Any]] | None:
+    """The spans of a task; None where nobody annotated it."""
+    for annotation in annotations or []:
+        if not isinstance(annotation, Mapping) or annotation.get("was_cancelled"):
+            continue
+        spans = []
+        for region in annotation.get("result") or []:
+            value = region.get("value") or {}
+            if any(value.get(name) for name in _LABELS):
+                spans.append(value)
+        return spans
+    return None
