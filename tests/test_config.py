@@ -87,7 +87,7 @@ def test_no_other_option_of_a_task_shares_its_name_with_a_training_argument():
 
 def test_a_name_that_an_option_and_a_training_argument_share_is_written_with_its_block():
     (problem,) = problems(label_names=["no", "yes"])
-    assert "write options.label_names=[no, yes]" in problem
+    assert "write options.label_names=…" in problem
     assert resolved(options={"label_names": ["no", "yes"]}).options == {"label_names": ["no", "yes"]}
     assert resolved(training={"label_names": ["labels"]}).training == {"label_names": ["labels"]}
 

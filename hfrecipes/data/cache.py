@@ -46,7 +46,13 @@ def cache_fingerprint(rows: Dataset, recipe: Any, *about: Any) -> Iterator[str]:
         reason = _why_not_cached(recipe)
         if not reason:
             options = {field.name: getattr(recipe, field.name) for field in fields(recipe)}
-            recipe_key = (type(recipe).__qualname__, options, recipe.labels, _tokenizer_key(recipe.tokenizer))
+            recipe_key = (
+                type(recipe).__qualname__,
+                options,
+                recipe.labels,
+                recipe.learned,
+                _tokenizer_key(recipe.tokenizer),
+            )
             yield Hasher.hash((_upstream.fingerprint(rows), package_key(), *recipe_key, about))
             return
         _log_once(f"rows are encoded again in each run: {reason}")

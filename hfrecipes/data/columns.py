@@ -189,18 +189,16 @@ def _log_other_names(names: Mapping[str, str]) -> None:
         log("columns of another split: " + ", ".join(f"{column} is {name!r}" for column, name in names.items()))
 
 
-def other_tags(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe]) -> list[str]:
-    """A sentence on columns of entity tags beside the one that is used; empty where there is none."""
+def other_tags(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe], named: Columns) -> list[str]:
+    """A sentence on columns of entity tags beside the one that is used, where the user named none."""
     sentences = []
     for column, name in columns.items():
-        if not recipe.columns[column].reference or not _is_tagged(rows, name):
+        if column in named or not recipe.columns[column].reference or not _is_tagged(rows, name):
             continue
         others = [other for other in rows.column_names if other not in columns.values() and _is_tagged(rows, other)]
         if others:
-            also = " and ".join(map(repr, others))
-            sentences.append(
-                f"entity tags are in {also} too: {name!r} is used, columns.{column}={others[0]} takes another"
-            )
+            also, choice = " and ".join(map(repr, others)), f"columns.{column}={others[0]}"
+            sentences.append(f"column {name!r} is used as {column}; entity tags are in {also} too, {choice} uses those")
     return sentences
 
 

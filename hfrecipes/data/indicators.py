@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Columns = Mapping[str, str | int | list[str]]  # task column -> column of the dataset, or several that are 0 or 1
 _BITS = {"0": 0, "1": 1, "False": 0, "True": 1, "false": 0, "true": 1}
+_NO_LABEL = -1  # as an id, what `datasets` takes for a class that is not known
 _HIDDEN = "-1"  # what published test splits have in place of 0 and 1
 _SAMPLE = 100  # rows that are looked at first
 
@@ -73,7 +74,7 @@ def join_indicators(rows: Dataset, recipe: type[Recipe], given: Columns) -> tupl
         if not isinstance(names, list):
             continue
         if column != _column_of_labels(recipe):
-            raise DataError(f"columns.{column}: found a list, expected the name of one column")
+            raise DataError(f"columns.{column}: found a list, expected one column, such as columns.{column}={names[0]}")
         if not set(names) & set(rows.column_names):
             continue  # a split to predict has no labels
         single[column] = column
@@ -93,14 +94,14 @@ def _joined(rows: Dataset, column: str, names: Sequence[str]) -> Dataset:
     return rows.remove_columns(dropped).add_column(column, labels, feature=List(ClassLabel(names=list(names))))
 
 
-def _ids(cells: Sequence[Any], names: Sequence[str]) -> list[int] | None:
-    """Indices of the cells that are 1; None where no cell says anything.
+def _ids(cells: Sequence[Any], names: Sequence[str]) -> list[int]:
+    """Indices of the cells that are 1; the id of an unknown label where no cell says anything.
 
     Raises:
         DataError: A cell is something else than 0 and 1.
     """
     if all(is_missing(cell) or label_name(cell) == _HIDDEN for cell in cells):
-        return None
+        return [_NO_LABEL]
     ids = []
     for index, cell in enumerate(cells):
         bit = _BITS.get(label_name(cell))

@@ -119,8 +119,7 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
         splits[split] = rename(parts[name], names, kind, split)
         check_lists(splits[split], columns, kind)
     _log_columns(columns, train.column_names)
-    if not config.columns:
-        log_all(other_tags(train, columns, kind))
+    log_all(other_tags(train, columns, kind, config.columns))
     folds = config.cross_validation
     if folds is not None and folds.groups:
         splits["train"] = with_groups(splits["train"], train, str(folds.groups))

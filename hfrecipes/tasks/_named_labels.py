@@ -60,6 +60,8 @@ class NamedLabels:
         # A dataset that names its classes may have more of them than the training rows.
         known = names_for(names, self.recipe.label_names) or self.recipe.labels
         self.labels = self.recipe.labels = known or ordered(names)
+        if not self.labels:
+            return ""
         shown = ", ".join(self.labels[:SHOWN]) + (", …" if len(self.labels) > SHOWN else "")
         return f"{self.described}, {len(self.labels)} labels: {shown}"
 
@@ -85,7 +87,8 @@ class NamedLabels:
 
     def check(self, values: list[Any]) -> Iterator[Finding]:
         """Labels of a wrong form, labels that do not occur in train, and duplicates within a row."""
-        yield from self.check_values(values)
+        if not all(map(not_a_name, values)):
+            yield from self.check_values(values)
         malformed: dict[str, list[int]] = defaultdict(list)
         unknown: dict[str, list[int]] = defaultdict(list)
         duplicates = []

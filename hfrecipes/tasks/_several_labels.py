@@ -41,15 +41,17 @@ class SeveralLabels(NamedLabels):
     def infer_labels(self, values: list[Any]) -> str:
         """Collect the labels, and refuse options for one label."""
         sentence = super().infer_labels(values)
-        if all(isinstance(value, list) and len(value) == 1 for value in values):
+        if sentence and all(isinstance(value, list) and len(value) == 1 for value in values):
             sentence += "; each text has exactly one"
         losses.refuse_options(self.recipe, "it is for texts that have one label", ["logit_adjustment"])
         return sentence
 
-    def reference(self, value: Any) -> list[str]:
+    def reference(self, value: Any) -> list[str] | None:
         """Names of the labels, each once: those of the model in its order, as predictions have them, then others."""
         if is_missing(value):
             return []  # among rows with lists, nothing is none of the labels
+        if _is_unknown(value):
+            return None
         if not isinstance(value, list):
             return [f"no list: {value}"]  # which is not a label, and so counts as wrong
         names = {}
@@ -71,7 +73,7 @@ class SeveralLabels(NamedLabels):
         """A single value is not a list of labels, and an empty cell is not a label."""
         if not isinstance(value, list):
             return "label is a list in some rows and one value in others, or no list of labels"
-        if any(map(is_missing, value)):
+        if any(map(is_missing, value)) and not _is_unknown(value):
             return "a list of labels has an empty cell"
         return ""
 
@@ -171,6 +173,11 @@ class SeveralLabels(NamedLabels):
         """The most frequent label, alone."""
         label, scores = self._frequencies(references)
         return {"label": [label], "scores": scores}
+
+
+def _is_unknown(value: Any) -> bool:
+    """Whether a list says that labels are not known, and not that there are none."""
+    return isinstance(value, list) and bool(value) and all(map(is_missing, value))
 
 
 def logistic(logits: np.ndarray) -> np.ndarray:

@@ -146,7 +146,7 @@ print(tag("{text}"))
             sentence += "; options.scheme changes that"
         # Ids whose names the dataset keeps elsewhere.
         if counts and all(map(str.isdigit, counts)):
-            sentence += "; they are numbers: only names such as B-person can be read as entities; options.label_names gives them"
+            sentence += "; they are numbers: options.label_names=[…] gives them names, as entities need"
         return [sentence]
 
     def use_label_counts(self, counts: Mapping[str, int], rows: int) -> list[str]:

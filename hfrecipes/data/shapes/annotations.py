@@ -74,9 +74,9 @@ def has_label_studio_shape(names: Mapping[str, Any]) -> bool:
 def from_label_studio(batch: Batch) -> Batch:
     """The text, and the spans of the first annotation that was not cancelled, of each task."""
     rows: Batch = {"text": [], "entities": []}
-    for data, annotations in zip(batch["data"], batch["annotations"], strict=True):
+    for data, results in zip(batch["data"], batch["annotations"], strict=True):
         rows["text"].append(_text_of(_json(data)))
-        rows["entities"].append(_regions(_json(annotations)))
+        rows["entities"].append(_regions(_json(results)))
     return rows
 
 

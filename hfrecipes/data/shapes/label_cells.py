@@ -125,8 +125,7 @@ def unpacked(value: Any, form: str = "") -> Any:
     if isinstance(value, str) and form == WRITTEN:
         value = _written(value)
     elif isinstance(value, str) and form:
-        text = value.strip().removeprefix("[").removesuffix("]") if form == _ASKED_ABOUT else value
-        return _parts(text, form)
+        return _parts(value, form)
     if isinstance(value, dict):
         return _from_dict(value)
     return value
@@ -143,6 +142,8 @@ def _ones(vector: list[Any], ids: Iterable[str]) -> list[str]:
 
 def _parts(text: str, separator: str) -> list[str]:
     parts = []
+    if separator == _ASKED_ABOUT:  # some write lists in brackets, and names without quotes
+        text = text.strip().removeprefix("[").removesuffix("]")
     for part in text.split(separator):
         if part.strip():
             parts.append(part.strip())
@@ -213,7 +214,7 @@ def _form_of(cells: Sequence[Any], *, asked: bool) -> tuple[str, list[str]]:
     """How texts hold several labels, and a sentence on that; `asked` where the options leave it open."""
     texts = [text.strip() for text in dict.fromkeys(cell for cell in cells if isinstance(cell, str))]
     for text in texts:
-        if isinstance(_written(text), list | dict):
+        if isinstance(_written(text), list | dict) and _written(text):
             return WRITTEN, [f"labels: cells such as {text[:_SHOWN]!r} are lists written as text and are read as lists"]
     for separator in _SEPARATORS:
         joined = _joined_by(separator, texts)
@@ -268,7 +269,9 @@ def not_a_name(value: Any) -> str:
         ('label is a list of numbers', '')
     """
     if isinstance(value, dict):
-        return "label is a dict: expected a name, a list of names, or 0 and 1 for each name"
+        return (
+            "label is a dict: expected a name, a list of names, or 0 and 1 for each name; probabilities are not learnt"
+        )
     if not isinstance(value, list):
         return ""
     if any(isinstance(cell, list | dict) for cell in value):
