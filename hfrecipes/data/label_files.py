@@ -74,7 +74,10 @@ def _names_in(file: str) -> dict[str, str]:
     try:
         text = Path(file).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise NotFoundError(f"label_names: cannot read {file}: {error}") from error
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise NotFoundError(
+            f"label_names: cannot read {file}: {reason}; give a list of names, or a file that has them"
+        ) from error
     try:
         content = json.loads(text)
     except ValueError:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from .. import losses
+from ..data.shapes.annotations import from_label_studio, has_label_studio_shape
 from ..data.shapes.label_cells import LabelReader, infer_reader, names_of
 from ..data.shapes.labels import MULTI, REGRESSION, SINGLE, ProblemType, any_list, is_missing, problem_type_of
 from ..errors import ConfigError
@@ -105,6 +106,10 @@ print(classify("{text}", top_k=None))
         """How the cells of labels are read, as far as the training rows and the options tell."""
         return LabelReader(**self.learned.get("label_cells", {}))
 
+    def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
+        """Exports of Label Studio become texts and the labels that were chosen."""
+        return _read_label_studio if has_label_studio_shape(columns) else None
+
     def infer_labels(self, train: Dataset) -> list[str]:
         """Guess the form of the labels and the problem type, and collect the labels."""
         cells = [value for value in train["label"] if not is_missing(value)]
@@ -193,3 +198,8 @@ print(classify("{text}", top_k=None))
     def baseline_predictions(self, rows: Dataset, baseline: Mapping[str, Any]) -> list[Row]:
         """The same prediction for each row."""
         return [dict(baseline) for _ in range(len(rows))]
+
+
+def _read_label_studio(batch: Batch) -> Batch:
+    rows = from_label_studio(batch)
+    return {"text": rows["text"], "label": rows["label"]}

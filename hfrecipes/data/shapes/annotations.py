@@ -72,11 +72,13 @@ def has_label_studio_shape(names: Mapping[str, Any]) -> bool:
 
 
 def from_label_studio(batch: Batch) -> Batch:
-    """The text, and the spans of the first annotation that was not cancelled, of each task."""
-    rows: Batch = {"text": [], "entities": []}
+    """Text, spans and chosen labels of each task, from the first annotation that was not cancelled."""
+    rows: Batch = {"text": [], "entities": [], "label": []}
     for data, results in zip(batch["data"], batch["annotations"], strict=True):
         rows["text"].append(_text_of(_json(data)))
-        rows["entities"].append(_regions(_json(results)))
+        values = _values(_json(results))
+        rows["entities"].append(None if values is None else _regions(values))
+        rows["label"].append(None if values is None else _choices(values))
     return rows
 
 
@@ -93,15 +95,22 @@ def _text_of(data: Any) -> str | None:
     return text if isinstance(text, str) else (texts[0] if len(texts) == 1 else None)
 
 
-def _regions(annotations: Any) -> list[dict[str, Any]] | None:
-    """The spans of a task; None where nobody annotated it."""
+def _values(annotations: Any) -> list[dict[str, Any]] | None:
+    """What the annotator marked; None where nobody annotated the task."""
     for annotation in annotations or []:
-        if not isinstance(annotation, Mapping) or annotation.get("was_cancelled"):
-            continue
-        spans = []
-        for region in annotation.get("result") or []:
-            value = region.get("value") or {}
-            if any(value.get(name) for name in _LABELS):
-                spans.append(value)
-        return spans
+        if isinstance(annotation, Mapping) and not annotation.get("was_cancelled"):
+            return [region.get("value") or {} for region in annotation.get("result") or []]
     return None
+
+
+def _regions(values: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Spans with a label."""
+    return [value for value in values if any(value.get(name) for name in _LABELS)]
+
+
+def _choices(values: list[dict[str, Any]]) -> list[str]:
+    """Labels of the whole text."""
+    chosen: list[str] = []
+    for value in values:
+        chosen += value.get("choices") or []
+    return chosen
