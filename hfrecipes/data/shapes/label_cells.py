@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ _ASKED_ABOUT = ","
 _SHARE = 0.5  # of the cells with a separator must be made of labels that other cells have too
 # What data writes where there is no label; lower case.
 _PLACEHOLDERS = {"-", "--", "?", "-1", "n/a", "na", "nan", "null", "none", "unlabeled", "unlabelled", "no label"}
+_NUMBERS = re.compile(r"([\[\]\d\s.,eE+-]|\b(True|False|true|false)\b)+")  # as vectors are written
 _SHOWN_NAMES = 6
 _SHOWN = 60  # characters of a cell in a sentence
 
@@ -162,7 +164,7 @@ def _written(text: str) -> Any:
     first = inner[1:-1].strip()[:1]
     if not first:
         return [] if inner[0] == "[" else text
-    if inner[0] == "[" and (first in "'\"-[" or first.isdigit()):
+    if inner[0] == "[" and (first in "'\"" or _NUMBERS.fullmatch(inner)):
         return parse_list(inner)
     if inner[0] in "{(" and first in "'\"":
         try:
