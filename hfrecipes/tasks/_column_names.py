@@ -6,7 +6,7 @@ TEXT_NAMES = (
 )
 LABEL_NAMES = (
     "labels category class target intent sentiment emotion topic score stars rating gold_label 标签 类别"
-    " categories classes targets intents sentiments emotions topics genre genres tags"
+    " categories classes targets intents sentiments emotions topics genres tags"
 )
 # Columns of pairs of texts in well-known datasets.
 PAIRS = (
