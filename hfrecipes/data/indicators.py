@@ -26,9 +26,12 @@ def find_indicators(rows: Dataset, recipe: type[Recipe], given: Columns) -> dict
     if column is None or column in given or _has_usual_name(rows, recipe, column):
         return {}
     taken = {str(name).lower() for name in given.values()}
-    for facts in (recipe.columns[name] for name in recipe.columns):
+    for facts in recipe.columns.values():
         taken.update(map(str.lower, facts.names))
-    names = [name for name in rows.column_names if name.lower() not in taken and _is_indicator(rows, name)]
+    names = []
+    for name in rows.column_names:
+        if name.lower() not in taken and _is_indicator(rows, name):
+            names.append(name)
     if len(names) < 2:
         return {}
     log(
@@ -48,7 +51,7 @@ def _column_of_labels(recipe: type[Recipe]) -> str | None:
 
 def _has_usual_name(rows: Dataset, recipe: type[Recipe], column: str) -> bool:
     usual = {column, *map(str.lower, recipe.columns[column].names)}
-    return any(name.strip().lower() in usual for name in rows.column_names)
+    return not usual.isdisjoint(name.strip().lower() for name in rows.column_names)
 
 
 def _is_indicator(rows: Dataset, name: str) -> bool:
@@ -69,9 +72,10 @@ def join_indicators(rows: Dataset, recipe: type[Recipe], given: Columns) -> tupl
     Raises:
         DataError: They are not for labels, are not there, or hold something else.
     """
-    single = {column: name for column, name in given.items() if not isinstance(name, list)}
+    single: dict[str, str | int] = {}
     for column, names in given.items():
         if not isinstance(names, list):
+            single[column] = names
             continue
         if column != _column_of_labels(recipe):
             raise DataError(f"columns.{column}: found a list, expected one column, such as columns.{column}={names[0]}")
@@ -90,8 +94,8 @@ def _joined(rows: Dataset, column: str, names: Sequence[str]) -> Dataset:
             known = rows.column_names
             raise DataError(f"columns.{column}: there is no column {name!r}{nearest(name, known)}; there are {known}")
     labels = [_ids(cells, names) for cells in zip(*(rows[name] for name in names), strict=True)]
-    dropped = [name for name in {*names, column} if name in rows.column_names]
-    return rows.remove_columns(dropped).add_column(column, labels, feature=List(ClassLabel(names=list(names))))
+    dropped = {*names, column} & set(rows.column_names)
+    return rows.remove_columns(sorted(dropped)).add_column(column, labels, feature=List(ClassLabel(names=list(names))))
 
 
 def _ids(cells: Sequence[Any], names: Sequence[str]) -> list[int]:
