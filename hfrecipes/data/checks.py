@@ -73,7 +73,7 @@ def _check_split(data: Data, split: str, recipe: Recipe) -> tuple[Data, list[Fin
     findings = _findings(rows, recipe, split)
     ignored = [finding for finding in findings if finding.level == "ignored"]
     if ignored and split != "test":
-        rows = _without(rows, split, ignored)
+        rows = _without(data, split, ignored)
         data = data.with_split(split, rows)
         findings = _findings(rows, recipe, split)
     problems = [finding for finding in findings if finding.level == "error"]
