@@ -178,7 +178,7 @@ def resolve(
         if not isinstance(key, str):
             problems.append(_no_name(key))
         elif key in option_types and key in training:
-            problems.append(f"{key}: write options.{key}=… for the task, or training.{key}=… for TrainingArguments")
+            problems.append(f"{key}: write options.{key}=…, since a keyword of TrainingArguments has this name too")
         elif key not in FIELDS:
             problems.append(names.unknown(key, value))
         # null in a higher layer takes back what a lower one set.
@@ -277,6 +277,8 @@ def _check_block(block: str, values: Mapping[str, Any], kinds: Mapping[str, Any]
             continue
         if key in hints.NAMES or key not in kinds or (block == "training" and key == "output_dir"):
             problems.append(names.unknown(key, value, block))
+        elif key in WRITTEN_WITH_BLOCK and block == "options":  # the checks of values are about TrainingArguments
+            problems += type_problems(key, value, kinds[key])
         elif key in FIXED:
             problems += value_problems(key, value)
         else:

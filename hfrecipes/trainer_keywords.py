@@ -58,7 +58,10 @@ FIXED: dict[str, tuple[Any, str]] = {
     "do_predict": (True, "a run always predicts its rows"),
     "predict_with_generate": (True, "the scores of the task are those of generated texts"),
     "remove_unused_columns": (False, "the task says which features a batch has"),
-    "label_names": (["labels"], "the task says what the labels are; columns.label=stars names a column of the data"),
+    "label_names": (
+        ["labels"],
+        "the task says what a batch calls its labels; options.label_names gives ids their names",
+    ),
     "length_column_name": ("length", "the lengths of rows are in a feature of that name"),
     "logging_nan_inf_filter": (False, "it would hide that training has diverged"),
     "average_tokens_across_devices": (True, "losses are of the whole batch of all processes"),
