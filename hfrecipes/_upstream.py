@@ -7,6 +7,8 @@ which fails with its docstring. Other modules call these functions and touch no 
 
 from __future__ import annotations
 
+import copy
+import inspect
 import logging
 import warnings
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from datasets import Dataset
     from torch import nn
-    from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase, Trainer, TrainingArguments
 
 
 # --- transformers: the Trainer -----------------------------------------------------------------------------------
@@ -174,6 +176,18 @@ def remember_padding_side(tokenizer: PreTrainedTokenizerBase) -> None:
     tokenizer.init_kwargs["padding_side"] = tokenizer.padding_side
 
 
+def remember_input_names(tokenizer: PreTrainedTokenizerBase, names: list[str]) -> None:
+    """Change what a tokenizer returns by default, here and after it is saved.
+
+    Relies on: `tokenizer.init_kwargs`, which `save_pretrained` writes, and not `tokenizer.model_input_names`, as in
+        transformers 5.23.0.
+    If it changes: as for `remember_padding_side`. Otherwise a model without token types fails on pairs of texts in
+        plain transformers.
+    """
+    tokenizer.model_input_names = names
+    tokenizer.init_kwargs["model_input_names"] = names
+
+
 def tokenizer_bookkeeping() -> frozenset[str]:
     """Attributes of a tokenizer that do not affect its tokens, or that change when it is used.
 
@@ -184,6 +198,54 @@ def tokenizer_bookkeeping() -> frozenset[str]:
     """
     names = ("_tokenizer", "_commit_hash", "deprecation_warnings", "files_loaded", "name_or_path", "verbose")
     return frozenset(names)
+
+
+def reads_token_types(auto_model: str, model_config: PretrainedConfig) -> bool:
+    """Whether a model tells first and second texts apart by `token_type_ids`.
+
+    Args:
+        auto_model: Name of the class in transformers that loads it.
+        model_config: Its config.
+
+    Relies on: `_model_mapping` of the auto classes, from the class of a config to that of its model, and the argument
+        `token_type_ids` of its forward, as in transformers 5.23.0; `type_vocab_size` is the number of types.
+    If it changes: see how `from_pretrained` of an auto class finds the class of a model. Without it, a tokenizer that
+        does not belong to the model gives it token types that it has no embeddings for.
+    """
+    import transformers
+
+    if getattr(model_config, "type_vocab_size", None) == 1:
+        return False
+    known = getattr(transformers, auto_model)._model_mapping.get(type(model_config), None)
+    # A model with code of its author is in no table, and a config may have several classes.
+    classes = known if isinstance(known, tuple | list) else [known]
+    return any(kind is None or "token_type_ids" in inspect.signature(kind.forward).parameters for kind in classes)
+
+
+def with_backend(tokenizer: PreTrainedTokenizerBase, backend: Any) -> PreTrainedTokenizerBase:
+    """A copy of a fast tokenizer that tokenizes by another backend.
+
+    Relies on: `_tokenizer`, the attribute behind `backend_tokenizer`, and `copy.copy`, which copies the attributes
+        alone, as in transformers 5.23.0.
+    If it changes: make a `PreTrainedTokenizerFast` with `tokenizer_object=backend`, and give it the special tokens, the
+        languages and the `truncation_side` of the other one.
+    """
+    copied = copy.copy(tokenizer)
+    copied._tokenizer = backend
+    return copied
+
+
+def without_added_tokens(tokenizer: PreTrainedTokenizerBase, left_out: Collection[str]) -> PreTrainedTokenizerBase:
+    """A copy of a tokenizer in Python that does not look for some of its added tokens in texts.
+
+    Relies on: `tokens_trie`, which finds the added tokens in a text, and its set `_tokens`, as in transformers 5.23.0.
+    If it changes: see where `PythonBackend.tokenize` splits a text. Without it, special tokens that are written out in
+        a text are read as such.
+    """
+    copied = copy.copy(tokenizer)
+    trie = tokenizer.tokens_trie
+    copied.tokens_trie = type(trie)(trie._tokens - set(left_out))
+    return copied
 
 
 # --- torch -------------------------------------------------------------------------------------------------------

@@ -277,6 +277,42 @@ def test_tokenizer_bookkeeping():
 # --- torch -------------------------------------------------------------------------------------------------------
 
 
+def test_remember_input_names(tmp_path):
+    with relied_on(_upstream.remember_input_names):
+        tokenizer = make_tokenizer()
+        _upstream.remember_input_names(tokenizer, ["input_ids", "attention_mask"])
+        assert set(tokenizer("a", "b")) == {"input_ids", "attention_mask"}
+        tokenizer.save_pretrained(tmp_path)
+        again = transformers.AutoTokenizer.from_pretrained(tmp_path)
+        assert set(again("a", "b")) == {"input_ids", "attention_mask"}
+
+
+def test_reads_token_types():
+    with relied_on(_upstream.reads_token_types):
+        classifier = "AutoModelForSequenceClassification"
+        assert _upstream.reads_token_types(classifier, transformers.BertConfig())
+        assert not _upstream.reads_token_types(classifier, transformers.RobertaConfig(type_vocab_size=1))
+        assert not _upstream.reads_token_types(classifier, transformers.DistilBertConfig())
+
+
+def test_with_backend():
+    with relied_on(_upstream.with_backend):
+        tokenizer, other = make_tokenizer(), make_tokenizer()
+        other.add_tokens(["<place>"])
+        copied = _upstream.with_backend(tokenizer, other.backend_tokenizer)
+        assert copied("<place>", add_special_tokens=False)["input_ids"] == [len(tokenizer)]
+        assert len(tokenizer("<place>", add_special_tokens=False)["input_ids"]) > 1
+        assert copied.pad_token_id == tokenizer.pad_token_id
+
+
+def test_without_added_tokens():
+    with relied_on(_upstream.without_added_tokens):
+        tokenizer = transformers.ByT5Tokenizer()
+        copied = _upstream.without_added_tokens(tokenizer, {"</s>"})
+        assert copied.tokenize("a</s>b") == ["a", "<", "/", "s", ">", "b"]
+        assert tokenizer.tokenize("a</s>b") == ["a", "</s>", "b"]
+
+
 def test_cpu_has_bf16(monkeypatch):
     with relied_on(_upstream.cpu_has_bf16):
         flags = torch.cpu.get_capabilities()

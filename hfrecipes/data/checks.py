@@ -125,7 +125,7 @@ def _findings(rows: Dataset, recipe: Recipe, split: str) -> list[Finding]:
     ignored = [finding for finding in findings if finding.level == "ignored"]
     missing = _missing_references(rows, recipe, split, [*empty, *wrong, *labels, *ignored])
     errors = [Finding("error", finding.sentence, finding.rows) for finding in [*empty, *missing, *wrong]]
-    return [*errors, *labels, *ignored, *_notes(findings)]
+    return [*errors, *labels, *ignored, *_notes(findings), *_blank_optional(rows, recipe)]
 
 
 def _rows_of(findings: list[Finding]) -> list[int]:
@@ -229,11 +229,20 @@ def empty_texts(rows: Dataset, recipe: Recipe) -> dict[str, list[int]]:
             if isinstance(kind, list) and kind[0] == "string":
                 with_gaps += [start + row for row in _lists_with_gaps(cells)]
             start += len(cells)
-        if empty:
+        if empty and not recipe.columns[column].optional:
             problems[f"{column} is empty"] = empty
         if with_gaps:
             problems[f"{column} has an empty entry"] = with_gaps
     return problems
+
+
+def _blank_optional(rows: Dataset, recipe: Recipe) -> Iterator[Finding]:
+    """Optional texts that some rows do without."""
+    for column in input_columns(recipe):
+        if column in rows.column_names and recipe.columns[column].optional:
+            blank = [index for index, text in enumerate(rows[column][:]) if not (text or "").strip()]
+            if blank:
+                yield Finding("note", f"{column} is empty, and read as an empty text,", blank)
 
 
 def _as_text(cells: Any, column: str, kind: Any) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import DataError
 from ..log import log
+from ..models import special_tokens
 from ..recipe import Batch, Recipe, batch_names, reference_columns
 from .cache import cache_fingerprint
 from .rows import Data
@@ -99,6 +100,7 @@ def log_lengths(encoded: Mapping[str, Dataset], data: Data, recipe: Recipe) -> l
         log(f"{split}: {rows} rows{parts}, {about}")
         if split == "train":
             _warn_of_unknown_tokens(features, recipe)
+        _log_special_tokens(split, data.splits[split], recipe)
         limits += _not_shown(split, features, rows, truncated, recipe)
     return limits
 
@@ -163,6 +165,32 @@ def rows_with(features: Dataset, name: str) -> int:
     if "row" not in features.column_names:
         return len(indices)
     return len(np.unique(np.asarray(features["row"][:])[indices]))
+
+
+def _log_special_tokens(split: str, rows: Dataset, recipe: Recipe) -> None:
+    """Print which special tokens are written out in texts, as others may expect them to be read as tokens."""
+    # Dialogues, which are no plain texts, are rendered by a template, and what it renders are tokens.
+    columns = []
+    for name, column in recipe.columns.items():
+        if name in rows.column_names and column.kind in ("string", ["string"]) and not column.passthrough:
+            columns.append(name)
+    number, written = 0, set[str]()
+    for batch in rows.select_columns(columns).iter(1000):
+        for cells in zip(*batch.values(), strict=True):
+            in_row = special_tokens.written_in(recipe, _texts_in(cells))
+            number += bool(in_row)
+            written |= in_row
+    if number:
+        marks = ", ".join(sorted(written))
+        hint = "; for pairs of texts give the second one as text_pair" if "text_pair" in recipe.columns else ""
+        log(f"{split}: {number} rows have {marks} in their texts: read as text, not as special tokens{hint}")
+
+
+def _texts_in(cells: Sequence[Any]) -> Iterator[str]:
+    for cell in cells:
+        for text in cell if isinstance(cell, list) else [cell]:
+            if isinstance(text, str):  # a label may be a number
+                yield text
 
 
 def _warn_of_unknown_tokens(features: Dataset, recipe: Recipe) -> None:

@@ -232,7 +232,9 @@ def task_groups(rows: Dataset, recipe: Recipe) -> list[int] | None:
     """Number of what each row shares with others by the facts of the task, such as a text; None where rows do not."""
     for name, column in recipe.columns.items():
         if column.grouped and name in rows.column_names:
-            return group_indices(rows[name][:])
+            # Rows that do without a text share nothing; its number stands for such a row.
+            cells = rows[name][:]
+            return group_indices([cell or index for index, cell in enumerate(cells)])
     return None
 
 

@@ -3,16 +3,46 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from ..errors import ModelError
 from ..recipe import Batch, Recipe, Row
+from . import special_tokens
+
+
+def read(
+    recipe: Recipe,
+    texts: list[str],
+    pairs: list[str] | None = None,
+    *,
+    is_target: bool = False,
+    meant: Collection[str] = (),
+    **keywords: Any,
+) -> Any:
+    """What the tokenizer returns for texts, in which special tokens that are written out are text.
+
+    Args:
+        recipe: The task, with its tokenizer.
+        texts: One per row.
+        pairs: Second texts.
+        is_target: Whether the model is to write the texts, in the language that the tokenizer has for that.
+        meant: Special tokens that are to be read as such.
+        **keywords: Of the call of the tokenizer.
+    """
+    tokenizer = recipe.tokenizer
+    if special_tokens.written_in(recipe, [*texts, *(pairs or ())], meant):
+        tokenizer = special_tokens.reader(recipe, meant)
+        keywords["split_special_tokens"] = tokenizer.is_fast
+    if is_target:
+        return tokenizer(text_target=texts, **keywords)
+    return tokenizer(texts, pairs, **keywords)
 
 
 def tokenize(
     recipe: Recipe,
     texts: list[str],
-    pairs: list[str] | None = None,
+    pairs: Sequence[str | None] | None = None,
     *,
     max_length: int | None = None,
     truncation: bool | str = True,
@@ -24,7 +54,7 @@ def tokenize(
     Args:
         recipe: The task, with its tokenizer.
         texts: One per row.
-        pairs: Second texts.
+        pairs: Second texts; a missing or blank one is an empty text.
         max_length: Tokens kept of each text or pair; the option of the recipe by default.
         truncation: As the tokenizer takes it.
 
@@ -32,13 +62,17 @@ def tokenize(
         `input_ids`, `length`, `over_max_length`, and `token_type_ids` for pairs.
     """
     limit = recipe.max_length if max_length is None else max_length
-    tokens = recipe.tokenizer(
+    seconds = None
+    if pairs is not None:
+        seconds = [second if second and second.strip() else "" for second in pairs]
+    tokens = read(
+        recipe,
         texts,
-        pairs,
+        seconds,
         truncation=truncation,
         max_length=limit,
         return_attention_mask=False,
-        return_token_type_ids=_has_types(recipe, pairs),
+        return_token_type_ids=_has_types(recipe, seconds),
     )
     lengths = [len(ids) for ids in tokens["input_ids"]]
     truncated = [length >= limit for length in lengths]
@@ -56,6 +90,7 @@ def windows(
     *,
     stride: int,
     truncation: bool | str = True,
+    meant: Collection[str] = (),
 ) -> Any:
     """Tokens of each text or pair in overlapping windows of `max_length`, with the characters of each token.
 
@@ -65,16 +100,19 @@ def windows(
         pairs: Second texts.
         stride: Tokens that neighbouring windows share.
         truncation: Which text continues in the next window, as the tokenizer takes it.
+        meant: Special tokens that are to be read as such where they are written in a text.
 
     Raises:
         ModelError: The tokenizer does not know the characters of its tokens.
     """
     require_fast_tokenizer(recipe)
     recipe.tokenizer.truncation_side = "right"  # windows are read from left to right
-    return recipe.tokenizer(
+    return read(
+        recipe,
         texts,
         pairs,
         truncation=truncation,
+        meant=meant,
         max_length=recipe.max_length,
         stride=stride,
         return_overflowing_tokens=True,
@@ -98,7 +136,43 @@ def require_fast_tokenizer(recipe: Recipe) -> None:
 
 
 def _has_types(recipe: Recipe, pairs: list[str] | None) -> bool:
-    return pairs is not None and "token_type_ids" in recipe.tokenizer.model_input_names
+    """Whether token types say more than zeros would, which a model takes where there are none."""
+    if "token_type_ids" not in recipe.tokenizer.model_input_names:
+        return False
+    # XLNet, for one, has a type of its own for the token that a text is classified by.
+    return pairs is not None or any(recipe.tokenizer("a")["token_type_ids"])
+
+
+def separate_pairs(recipe: Recipe) -> list[str]:
+    """Make the tokenizer put a token between two texts where it would glue them together.
+
+    Tokenizers of decoders that put nothing around a text put nothing between two texts either. The tokenizer is
+    saved like this, so that pairs are read in the same way by plain transformers.
+
+    Returns:
+        A sentence, where something was changed.
+
+    Raises:
+        ModelError: It has no token for that.
+    """
+    tokenizer = recipe.tokenizer
+    if not tokenizer.is_fast:
+        return []
+    texts = tokenizer("a", "a").sequence_ids()
+    last, first = texts.index(0) + texts.count(0) - 1, texts.index(1)
+    separator = tokenizer.sep_token or tokenizer.eos_token
+    if first - last > 1:
+        return []
+    if separator is None:
+        raise ModelError(
+            f"{type(tokenizer).__name__} glues two texts together, and has no token to put between them: set sep_token "
+            "or eos_token in tokenizer_config.json"
+        )
+    number = tokenizer.convert_tokens_to_ids(separator)
+    tokenizer.backend_tokenizer.post_processor = special_tokens.with_separator(
+        tokenizer.backend_tokenizer, separator, number
+    )
+    return [f"pairs of texts: {separator} is put between them, because the tokenizer would put nothing there"]
 
 
 def show_labels(recipe: Recipe, features: Row) -> str:

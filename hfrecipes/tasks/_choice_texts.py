@@ -11,7 +11,7 @@ import numpy as np
 
 from ..data.shapes.choices import LETTERS, has_equal_choices
 from ..losses import choice_loss
-from ..models.tokenizing import tokenize
+from ..models.tokenizing import read, tokenize
 from ..recipe import Batch, Finding, Recipe, Row
 from ._shorten import shorten
 
@@ -37,13 +37,14 @@ def choice_texts(recipe: Recipe, context: str | None, question: str, choice: str
         question: Question, or a sentence with a gap.
         choice: One of its answers, continuations or fillings.
     """
+    context = (context or "").strip() and context
     # At least a quarter of the tokens is left for the first text.
     room = (recipe.max_length - recipe.tokenizer.num_special_tokens_to_add(pair=True)) * 3 // 4
     kept_choice, kept_question = shorten(recipe, choice, room, keep="start"), question
     has_gap = _GAP.search(question) is not None
     if (context or has_gap) and len(f"{question}{kept_choice}".encode()) >= room:
         # The choice continues the end of the question, so it is the start that is left out.
-        room -= len(recipe.tokenizer(kept_choice, add_special_tokens=False)["input_ids"]) + 1
+        room -= len(read(recipe, [kept_choice], add_special_tokens=False)["input_ids"][0]) + 1
         kept_question = shorten(recipe, question, room, keep="end")
     is_shortened = kept_choice != choice or kept_question != question
     if not context and not has_gap:

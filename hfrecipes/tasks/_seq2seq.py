@@ -10,8 +10,8 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..losses import cross_entropy, token_loss
-from ..models.tokenizing import tokenize
-from ..recipe import IGNORED, Batch, Recipe, Row, Writer
+from ..models.tokenizing import read, tokenize
+from ..recipe import IGNORED, Batch, Recipe, Row, Writer, padding
 from ._references import references_of
 from ._tokens import NEUTRAL_GENERATION, end_of, text_of
 
@@ -59,7 +59,7 @@ def encode(recipe: Any, batch: Batch, source: str, target: str) -> Batch:
 def _labels(recipe: Any, texts: list[str]) -> tuple[list[list[int]], list[bool]]:
     """Ids of the texts to write, and whether `max_target_length` truncated each."""
     limit, end = recipe.max_target_length, end_of(recipe)
-    labels = recipe.tokenizer(text_target=texts, return_attention_mask=False, verbose=False)["input_ids"]
+    labels = read(recipe, texts, is_target=True, return_attention_mask=False, verbose=False)["input_ids"]
     truncated = []
     for index, ids in enumerate(labels):
         truncated.append(len(ids) > limit)
@@ -67,10 +67,10 @@ def _labels(recipe: Any, texts: list[str]) -> tuple[list[list[int]], list[bool]]
             continue
         # The tokenizer truncates it, not a slice: special tokens such as a language code stay, also after the text. But
         # not the end of the text, or the model would learn to stop there.
-        tokens = recipe.tokenizer(
-            text_target=texts[index], truncation=True, max_length=limit, return_attention_mask=False
+        tokens = read(
+            recipe, [texts[index]], is_target=True, truncation=True, max_length=limit, return_attention_mask=False
         )
-        labels[index] = [token for token in tokens["input_ids"] if token != end]
+        labels[index] = [token for token in tokens["input_ids"][0] if token != end]
     return labels, truncated
 
 
@@ -79,7 +79,9 @@ def collator(recipe: Recipe, model: PreTrainedModel) -> Callable[[list[Row]], An
     from transformers import DataCollatorForSeq2Seq
 
     pad = DataCollatorForSeq2Seq(recipe.tokenizer, model=_shifter(model))
-    return partial(_collate, pad=pad, config=model.config)
+    # The collator would pad labels to the same length.
+    pad_inputs = partial(recipe.tokenizer.pad, **padding(recipe)) if recipe.pads_to_max_length else None
+    return partial(_collate, pad=pad, pad_inputs=pad_inputs, config=model.config)
 
 
 def _shifter(model: PreTrainedModel) -> Any:
@@ -90,7 +92,14 @@ def _shifter(model: PreTrainedModel) -> Any:
     return empty
 
 
-def _collate(features: list[Row], pad: Callable[[list[Row]], Any], config: PretrainedConfig) -> Any:
+def _collate(
+    features: list[Row],
+    pad: Callable[[list[Row]], Any],
+    pad_inputs: Callable[[Row], Any] | None,
+    config: PretrainedConfig,
+) -> Any:
+    if pad_inputs is not None:
+        features = [{**row, **pad_inputs({"input_ids": row["input_ids"]})} for row in features]
     # The collator of transformers sets labels to None where there are none, which the Trainer takes for labels.
     batch = {name: value for name, value in pad(features).items() if value is not None}
     if "labels" in batch and "decoder_input_ids" not in batch:

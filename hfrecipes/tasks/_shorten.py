@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from ..models.tokenizing import read
 from ..recipe import Recipe
 
 
@@ -22,7 +23,7 @@ def shorten(recipe: Recipe, text: str, most: int, *, keep: Literal["start", "end
     # A slow tokenizer does not know which characters its tokens come from; the whole text is truncated later.
     if not recipe.tokenizer.is_fast:
         return text
-    offsets = recipe.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    (offsets,) = read(recipe, [text], add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     if len(offsets) <= most:
         return text
     if most <= 0:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ModelError
+from ..models.tokenizing import read
 from ..recipe import HIGHER, LOWER, Metric, Recipe, Row, detail
 
 if TYPE_CHECKING:
@@ -19,7 +20,12 @@ TOKEN_METRICS: dict[str, Metric] = {"perplexity": LOWER, "accuracy": HIGHER, "lo
 # How long a good text is depends on the data, so the direction of these two means nothing.
 LENGTH_METRICS: dict[str, Metric] = {"at_limit": LOWER, "generated_tokens": detail(Metric(True, maximum=math.inf))}
 # Without `verbose`, tokenizers warn about texts that are longer than the model's maximum; these are split later.
-_BARE = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False, "verbose": False}
+_BARE: dict[str, Any] = {
+    "add_special_tokens": False,
+    "return_attention_mask": False,
+    "return_token_type_ids": False,
+    "verbose": False,
+}
 # All values are written out, because others fill in what a saved model leaves open: the text-generation pipeline, for
 # one, would sample.
 NEUTRAL_GENERATION: dict[str, Any] = {
@@ -50,7 +56,7 @@ def tokenize_bare(recipe: Recipe, texts: list[str]) -> Any:
         from transformers import BatchEncoding
 
         return BatchEncoding({"input_ids": []}, encoding=[])
-    return recipe.tokenizer(texts, **_BARE)
+    return read(recipe, texts, **_BARE)
 
 
 def text_of(recipe: Recipe, ids: Sequence[int]) -> str:

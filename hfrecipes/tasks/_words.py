@@ -5,7 +5,7 @@ Long sentences are read in overlapping windows, so that most words have tokens i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ def tokenize_words(recipe: Recipe, sentences: list[list[str]], stride: int) -> t
         visible = []
         for known, words in zip(owned, sentences, strict=True):
             visible.append([word if index in known else unknown for index, word in enumerate(words)])
-        tokens, owned = _windows(recipe, visible, stride)
+        tokens, owned = _windows(recipe, visible, stride, meant={unknown})
     tagged_words = []
     for ids in tokens["input_ids"]:
         tagged_words.append([-1] * len(ids))
@@ -65,11 +65,13 @@ def join_windows(windows: Iterable[Sequence[Any]], rows: int) -> list[list[tuple
     return joined
 
 
-def _windows(recipe: Recipe, sentences: list[list[str]], stride: int) -> tuple[Any, list[Owned]]:
+def _windows(
+    recipe: Recipe, sentences: list[list[str]], stride: int, meant: Collection[str] = ()
+) -> tuple[Any, list[Owned]]:
     """Tokens of all windows, and for each sentence the token that each word is tagged by."""
     size = recipe.max_length - recipe.tokenizer.num_special_tokens_to_add()
     stride = max(0, min(stride, size // 2))
-    tokens = windows(recipe, list(map(" ".join, sentences)), stride=stride)
+    tokens = windows(recipe, list(map(" ".join, sentences)), stride=stride, meant=meant)
     return tokens, _choose_tokens(tokens, sentences)
 
 

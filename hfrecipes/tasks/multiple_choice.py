@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..data.shapes import choices as choice_shapes
+from ..models.tokenizing import separate_pairs
 from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, padding
 from ._choice_texts import check_choices, collate, encode_choices, sized_choice_loss
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
 _LABELS = ("answer", "answerKey", "answer_key", "correct", "correct_answer", "correct_option", "cop", "target", "gold")
 _USAGE = """\
@@ -125,6 +126,10 @@ class MultipleChoice(Recipe):
     def check(self, rows: Dataset) -> Iterable[Finding]:
         """Rows without at least two choices, and labels that match none of the choices."""
         return check_choices(rows["choices"][:], map(self.reference, _row_by_row(rows)))
+
+    def adapt_to_model(self, config: PretrainedConfig, model: PreTrainedModel | None = None) -> list[str]:
+        """Put something between two texts where the tokenizer puts nothing."""
+        return separate_pairs(self)
 
     # --- rows to features ----------------------------------------------------------------------------------------
 

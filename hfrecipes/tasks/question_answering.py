@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..data.shapes import answers as answer_shapes
 from ..errors import ConfigError
 from ..metrics._squad import NO_TEXT
+from ..models.tokenizing import separate_pairs
 from ..recipe import IGNORED, PERCENT, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail
 from . import _spans
 from ._answer_checks import check_answers
@@ -181,10 +182,10 @@ class QuestionAnswering(Recipe):
     # --- rows to features ----------------------------------------------------------------------------------------
 
     def adapt_to_model(self, config: PretrainedConfig, model: PreTrainedModel | None = None) -> list[str]:
-        """Refuse a model that reads from left to right where questions may have no answer."""
+        """Refuse a model that reads from left to right where questions may have no answer; keep the texts apart."""
         if model is not None and self.version_2_with_negative:
             require_reading_ahead(model, config)
-        return []
+        return separate_pairs(self)
 
     def encode(self, batch: Batch) -> Batch:
         """Windows of question and context; `starts` and `ends` are the characters of each token of the context."""

@@ -16,7 +16,7 @@ from ..data.shapes.annotations import from_label_studio, has_label_studio_shape
 from ..data.shapes.label_cells import LabelReader, infer_reader, names_of
 from ..data.shapes.labels import MULTI, REGRESSION, SINGLE, ProblemType, any_list, is_missing, problem_type_of
 from ..errors import ConfigError
-from ..models.tokenizing import tokenize
+from ..models.tokenizing import separate_pairs, tokenize
 from ..recipe import Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row
 from ._column_names import LABEL_NAMES, PAIRS, TEXT_NAMES
 from ._named_labels import ignored_labels
@@ -26,6 +26,7 @@ from ._several_labels import SeveralLabels
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from transformers import PretrainedConfig, PreTrainedModel
 
 LabelKind = OneLabel | SeveralLabels | NumberLabels
 LABEL_KINDS: dict[str, type[LabelKind]] = {SINGLE: OneLabel, MULTI: SeveralLabels, REGRESSION: NumberLabels}
@@ -112,6 +113,8 @@ print(classify("{text}", top_k=None))
 
     def infer_labels(self, train: Dataset) -> list[str]:
         """Guess the form of the labels and the problem type, and collect the labels."""
+        if "text_pair" in train.column_names:
+            self.learned["has_pairs"] = True
         cells = [value for value in train["label"] if not is_missing(value)]
         # Where the dataset names its classes, cells are names even if they look like lists or numbers.
         has_class_names = bool(self.labels) and not any_list(cells)
@@ -147,6 +150,10 @@ print(classify("{text}", top_k=None))
         if self.problem_type != MULTI:  # several labels without those that are ignored are a list all the same
             yield from ignored_labels(cells, values)
         yield from self.label_kind.check(values)
+
+    def adapt_to_model(self, config: PretrainedConfig, model: PreTrainedModel | None = None) -> list[str]:
+        """Put something between two texts where the tokenizer puts nothing."""
+        return separate_pairs(self) if self.learned.get("has_pairs") else []
 
     def model_settings(self) -> dict[str, Any]:
         """Names of the labels, and the problem type."""
