@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from ..log import log
 from ..recipe import Recipe, loss_features
 from ..settings import ModelSettings
-from . import adapters, heads, loading, regularization
+from . import adapters, heads, lengths, loading, regularization
 from .directory import as_model_error, is_adapter, quiet
 from .hardware import count_parameters
 
@@ -28,10 +28,10 @@ LEARNED = "hfrecipes"  # key in config.json of what the recipe learned, so that 
 
 def bind_tokenizer(recipe: Recipe, config: RunConfig) -> None:
     """Give the recipe the tokenizer of the model to train, and let it adapt to that model."""
-    recipe.tokenizer, model_config = loading.load_tokenizer(config, recipe.padding_side)
+    recipe.tokenizer, model_config = loading.load_tokenizer(config, recipe)
     if recipe.labels:
         recipe.labels = loading.in_checkpoint_order(recipe.labels, model_config)
-    loading.limit_max_length(recipe, model_config, _virtual_tokens(config))
+    lengths.limit_max_length(recipe, model_config, _virtual_tokens(config))
     for sentence in recipe.adapt_to_model(model_config):
         log(sentence)
 
@@ -42,9 +42,9 @@ def bind_trained_tokenizer(recipe: Recipe, config: RunConfig) -> PretrainedConfi
     Returns:
         The config of the model.
     """
-    recipe.tokenizer, model_config = loading.load_tokenizer(config, recipe.padding_side)
+    recipe.tokenizer, model_config = loading.load_tokenizer(config, recipe)
     restore(recipe, model_config)
-    loading.limit_max_length(recipe, model_config, _virtual_tokens(config))
+    lengths.limit_max_length(recipe, model_config, _virtual_tokens(config))
     recipe.adapt_to_model(model_config)
     return model_config
 
@@ -99,7 +99,7 @@ def model_to_train(recipe: Recipe, config: RunConfig, seed: int) -> Any:
         mean, deviation = recipe.number_scale
         recipe.number_scale = heads.learn_numbers(model, mean, heads.unit_of(deviation), loaded.fresh)
     if recipe.freeze is not None:
-        regularization.freeze(model, recipe.freeze, loaded.fresh)
+        regularization.freeze(model, recipe.freeze, loaded.fresh, len(loaded.fresh_tokens))
     if config.adapter is not None:
         model = adapters.add(loaded, recipe, config.adapter)
     _log_size(model, config)

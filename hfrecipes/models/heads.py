@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _OUTPUTS = ("logits", "start_logits", "end_logits")  # names of what the heads of all tasks return
 
 
+class UnreadableError(ModelError):
+    """The model cannot read rows of this length."""
+
+
 def heads(model: PreTrainedModel) -> dict[str, nn.Module]:
     """The modules on top of the model's body, by name; none for a language model, whose head is its vocabulary.
 
@@ -97,11 +101,12 @@ def compute_logits(model: Any, batch: Mapping[str, Any]) -> dict[str, torch.Tens
     """Logits of a batch by their names, without dropout, in float32 on the CPU.
 
     Raises:
-        ModelError: The model cannot read the batch.
+        UnreadableError: The model cannot read the batch.
     """
     import torch
 
     was_training = model.training
+    sparse = _sparse_attention(model)
     model.eval()
     inputs = {name: values.to(model.device) for name, values in batch.items() if name != "labels"}
     try:
@@ -111,16 +116,26 @@ def compute_logits(model: Any, batch: Mapping[str, Any]) -> dict[str, torch.Tens
     except (AssertionError, IndexError, RuntimeError, ValueError) as error:
         size = batch["input_ids"].shape[-1]
         reason = " ".join(str(error).split())[:200]
-        raise ModelError(
+        raise UnreadableError(
             f"a model of type {model.config.model_type} cannot read rows of {size} tokens ({reason}): lower max_length"
         ) from error
     finally:
         model.train(was_training)
+        for module in sparse:
+            module.set_attention_type("block_sparse")
     logits = {}
     for name in _OUTPUTS:
         if made.get(name) is not None:
             logits[name] = made[name].float().cpu()
     return logits
+
+
+def _sparse_attention(model: Any) -> list[Any]:
+    """The part of a model with sparse attention, which a short row would change to full attention for good."""
+    for module in model.modules():
+        if hasattr(module, "set_attention_type") and module.attention_type == "block_sparse":
+            return [module]
+    return []
 
 
 # --- numbers -----------------------------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ from .. import _upstream
 from ..config import RunConfig
 from ..errors import ConfigError, MissingPackageError, ModelError, nearest
 from ..log import log
-from ..recipe import SHORTEST, Recipe
+from ..recipe import Recipe
 from ..settings import ModelSettings
+from . import lengths
 from .directory import CONFIG, as_model_error, check_folder, is_adapter, quiet
 from .regularization import dropout_settings
 
@@ -20,26 +21,6 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
-# Position ids of these model types start after the padding id, so they read that many tokens fewer than they have
-# positions.
-_SHIFTED_POSITIONS = frozenset(
-    [
-        "roberta",
-        "xlm-roberta",
-        "xlm-roberta-xl",
-        "camembert",
-        "mpnet",
-        "longformer",
-        "data2vec-text",
-        "xmod",
-        "roberta-prelayernorm",
-        "esm",
-        "ibert",
-        "lilt",
-        "luke",
-        "markuplm",
-    ]
-)
 # Keywords of a model's config that follow from the labels, and what to do instead of setting them.
 _LABEL_KEYWORDS = {
     "id2label": "options.label_names=[…] gives ids their names",
@@ -63,17 +44,15 @@ class LoadedModel(NamedTuple):
     """Commit on the Hub that was loaded; None for a folder."""
 
 
-# --- tokenizer and length ----------------------------------------------------------------------------------------
+# --- tokenizer ------------------------------------------------------------------------------------------------
 
 
-def load_tokenizer(
-    config: RunConfig, padding_side: str | None = None
-) -> tuple[PreTrainedTokenizerBase, PretrainedConfig]:
+def load_tokenizer(config: RunConfig, recipe: Recipe) -> tuple[PreTrainedTokenizerBase, PretrainedConfig]:
     """Tokenizer and config of the run's model.
 
     Args:
         config: Settings of the run.
-        padding_side: Side that the task needs, from `Recipe.padding_side`; None for that of the tokenizer.
+        recipe: The task, which may need the padding on a certain side.
 
     Raises:
         ModelError: The folder is not a model directory, or loading from the Hub failed.
@@ -85,52 +64,18 @@ def load_tokenizer(
     check_folder(path)
     config_path = os.path.join(path, CONFIG) if is_adapter(path) else path
     with as_model_error(path):
-        model_config = AutoConfig.from_pretrained(config_path, **keywords)
+        # Keywords of the user may change the config, as `attention_type` and `max_position_embeddings` do.
+        model_config = AutoConfig.from_pretrained(config_path, **settings.keywords)
         tokenizer = AutoTokenizer.from_pretrained(path, **keywords)
-    tokenizer.padding_side = padding_side or tokenizer.padding_side
+    tokenizer.padding_side = recipe.padding_side or tokenizer.padding_side
+    names = tokenizer.model_input_names
+    if "token_type_ids" in names and not _upstream.reads_token_types(recipe.auto_model, model_config):
+        log(f"token types: not used, a model of type {model_config.model_type} does not tell two texts apart by them")
+        _upstream.remember_input_names(tokenizer, [name for name in names if name != "token_type_ids"])
     # Decoders often have no pad token; any token serves, as padding is masked.
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer, model_config
-
-
-def longest_input(tokenizer: PreTrainedTokenizerBase, model_config: PretrainedConfig) -> int | None:
-    """Maximum number of tokens of the model, including special tokens; None if it has no limit."""
-    limits = []
-    # Without a limit in its files, a tokenizer gives 1e30.
-    if tokenizer.model_max_length < 1e9:
-        limits.append(tokenizer.model_max_length)
-    positions = getattr(model_config, "max_position_embeddings", None)
-    if isinstance(positions, int) and positions > 0:
-        if model_config.model_type in _SHIFTED_POSITIONS:
-            positions -= (model_config.pad_token_id or 0) + 1
-        limits.append(positions)
-    return min(limits, default=None)
-
-
-def limit_max_length(recipe: Recipe, model_config: PretrainedConfig, taken: int = 0) -> None:
-    """Lower the recipe's `max_length` to the maximum of the model.
-
-    Args:
-        recipe: The task, with its tokenizer.
-        model_config: Config of the model.
-        taken: Number of virtual tokens that an adapter puts before each text.
-
-    Raises:
-        ConfigError: The virtual tokens leave no room for a text.
-    """
-    limit = longest_input(recipe.tokenizer, model_config)
-    if not limit:
-        return
-    if taken > limit - SHORTEST:
-        raise ConfigError(
-            f"lora.num_virtual_tokens: {taken} virtual tokens leave no room for a text in the {limit} tokens "
-            "of the model: use fewer"
-        )
-    if recipe.max_length > limit - taken:
-        beside = f" with {taken} virtual tokens" if taken else ""
-        log(f"max_length: {limit - taken}, the maximum of the model{beside} ({recipe.max_length} was requested)")
-        recipe.max_length = limit - taken
 
 
 def in_checkpoint_order(labels: list[str], model_config: PretrainedConfig) -> list[str]:
@@ -163,6 +108,7 @@ def load_model(config: RunConfig, recipe: Recipe) -> LoadedModel:
     # Looked up at once: the branch may have another commit when the training is over.
     commit = _upstream.commit_of(path, settings.keywords.get("revision"), settings.keywords.get("cache_dir"))
     model.config.pad_token_id = recipe.tokenizer.pad_token_id
+    lengths.fix_attention(model, recipe)
     _set_generation(model, recipe)
     fresh_tokens = add_token_embeddings(model, recipe.tokenizer)
     if fresh_tokens:
@@ -333,6 +279,8 @@ def _set_generation(model: PreTrainedModel, recipe: Recipe) -> None:
     settings = recipe.writer.generation()
     base = model.generation_config
     kept = {name: getattr(base, name) for name in _BEGINNINGS}
+    if kept["decoder_start_token_id"] is None:  # older models have it in their config alone
+        kept["decoder_start_token_id"] = getattr(model.config, "decoder_start_token_id", None)
     if base.bad_words_ids == [[recipe.tokenizer.pad_token_id]]:  # without it, Marian generates padding
         kept["bad_words_ids"] = base.bad_words_ids
     try:

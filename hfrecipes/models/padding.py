@@ -10,7 +10,7 @@ from ..errors import ModelError
 from ..log import log
 from ..recipe import Recipe, Row
 from .hardware import rounding_tolerance
-from .heads import compute_logits, scale_of
+from .heads import UnreadableError, compute_logits, scale_of
 
 if TYPE_CHECKING:
     import torch
@@ -37,22 +37,26 @@ def choose_collator(
         encoded: Features of each split.
 
     Raises:
-        ModelError: The model cannot read the longest row, or its output depends on the batch with any padding.
+        ModelError: The model cannot read the longest row, or its output depends on the batch with any padding, or on
+            chance.
     """
-    pair = _shortest_and_longest(encoded)
+    rows = _rows_to_try(encoded)
     collate = collator()
-    if pair is None:
+    if not rows:
         return collate
     limit = rounding_tolerance(model)
-    difference = _difference(model, recipe, collate, *pair)
+    try:
+        difference = _difference(model, recipe, collate, rows)
+    except UnreadableError:
+        difference = float("inf")  # Funnel, for one, cannot read a row of three tokens
     if difference <= limit:
         return collate
     # Tasks with a label for each token need the padding on a certain side.
-    if recipe.padding_side is None:
+    if recipe.padding_side is None and difference < float("inf"):
         side = recipe.tokenizer.padding_side
         recipe.tokenizer.padding_side = OTHER_SIDE[side]
         collate = collator()
-        if _difference(model, recipe, collate, *pair) <= limit:
+        if _difference(model, recipe, collate, rows) <= limit:
             _upstream.remember_padding_side(recipe.tokenizer)
             log(
                 f"padding: on the {OTHER_SIDE[side]}, because the output of this model depends on padding on the {side}"
@@ -61,7 +65,7 @@ def choose_collator(
         recipe.tokenizer.padding_side = side
     recipe.pads_to_max_length = True
     collate = collator()
-    if _difference(model, recipe, collate, *pair) <= limit:
+    if _difference(model, recipe, collate, rows) <= limit:
         # Saved with the model, so that it is padded in the same way after it is loaded.
         log(
             f"padding: all rows to max_length={recipe.max_length}, because the output of this model depends on "
@@ -75,45 +79,72 @@ def choose_collator(
     )
 
 
-def _shortest_and_longest(encoded: list[Dataset]) -> tuple[Row, Row] | None:
-    """The shortest and the longest features; None where all have the same length, or are packed into blocks.
+def _rows_to_try(encoded: list[Dataset]) -> list[Row]:
+    """Features of several lengths, the shortest first and the longest last; none where texts are packed into blocks.
 
     Whether packed texts see each other is tested by `Recipe.adapt_to_model`.
     """
     import numpy as np
 
-    ends: list[tuple[int, Row]] = []
-    for features in encoded:
-        lengths = np.asarray(features["length"])
-        for index in (int(lengths.argmin()), int(lengths.argmax())):
-            ends.append((int(lengths[index]), features[index]))
-    least, short = min(ends, key=lambda end: end[0])
-    most, long = max(ends, key=lambda end: end[0])
-    if least == most or "position_ids" in short or "position_ids" in long:
-        return None
-    # The two may come from different splits, and rows without references have no labels.
-    names = short.keys() & long.keys()
-    return {name: short[name] for name in names}, {name: long[name] for name in names}
+    by_length: dict[int, tuple[int, int]] = {}  # split and index of a feature
+    for split, features in enumerate(encoded):
+        different, indices = np.unique(np.asarray(features["length"]), return_index=True)
+        for length, index in zip(different.tolist(), indices.tolist(), strict=True):
+            by_length.setdefault(length, (split, index))
+    lengths = sorted(by_length)
+    # Neighbouring ones too: a model that pools two tokens into one reads even lengths in another way than odd ones.
+    middle = len(lengths) // 2
+    chosen = {*lengths[:2], *lengths[middle : middle + 2], *lengths[-2:]}
+    rows = []
+    for length in sorted(chosen):
+        split, index = by_length[length]
+        rows.append(encoded[split][index])
+    if any("position_ids" in row for row in rows):
+        return []
+    # They may come from different splits, and rows without references have no labels.
+    names = set.intersection(*(set(row) for row in rows))
+    return [{name: row[name] for name in names} for row in rows]
 
 
-def _difference(model: PreTrainedModel, recipe: Recipe, collate: Collate, short: Row, long: Row) -> float:
-    """How much the outputs for a row change next to a longer row, as a share of the largest output.
+def _difference(model: PreTrainedModel, recipe: Recipe, collate: Collate, rows: list[Row]) -> float:
+    """How much the outputs for a row change next to the longest row, as a share of the largest output.
 
     Raises:
-        ModelError: The outputs are not finite.
+        ModelError: The outputs are not finite, or random.
     """
-    alone = compute_logits(model, collate([short]))
-    together = compute_logits(model, collate([short, long]))
-    worst = 0.0  # the worst of several outputs, such as start and end of an answer
-    for name, values in alone.items():
+    *shorter, longest = rows
+    _refuse_random(model, recipe, collate([longest]))
+    worst = 0.0
+    for row in shorter:
+        alone = compute_logits(model, collate([row]))
+        together = compute_logits(model, collate([row, longest]))
+        # The worst of several outputs, such as start and end of an answer.
+        for name, values in alone.items():
+            difference = _smallest_difference(values[0], together[name][0])
+            worst = max(worst, difference / max(scale_of(values, recipe.number_scale), 1e-6))
+    return worst
+
+
+def _refuse_random(model: PreTrainedModel, recipe: Recipe, batch: Any) -> None:
+    """Refuse a model that draws random numbers in evaluation too, as attention by random hashes does.
+
+    Raises:
+        ModelError: Its outputs are not finite, or others each time.
+    """
+    again = compute_logits(model, batch)
+    for name, values in compute_logits(model, batch).items():
         if not bool(values.isfinite().all()):
             raise ModelError(
                 f"a model of type {model.config.model_type} gives {name} that are not finite before any training: its "
                 "weights are damaged, or some of them are missing in the checkpoint"
             )
-        difference = _smallest_difference(values[0], together[name][0])
-        worst = max(worst, difference / max(scale_of(values, recipe.number_scale), 1e-6))
-    return worst
+        difference = float((values - again[name]).abs().max())
+        if difference > rounding_tolerance(model) * max(scale_of(values, recipe.number_scale), 1e-6):
+            raise ModelError(
+                f"a model of type {model.config.model_type} gives a row a different output next to a longer row (and "
+                "each time that it reads it, because it draws random numbers in evaluation too), so scores would "
+                "depend on chance: use a model of another type"
+            )
 
 
 def _smallest_difference(alone: torch.Tensor, padded: torch.Tensor) -> float:

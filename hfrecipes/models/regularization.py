@@ -61,7 +61,7 @@ def _dropouts(model_config: PretrainedConfig) -> dict[str, float | None]:
 # --- frozen parts ------------------------------------------------------------------------------------------------
 
 
-def freeze(model: PreTrainedModel, what: str | int, fresh: list[str]) -> None:
+def freeze(model: PreTrainedModel, what: str | int, fresh: list[str], fresh_tokens: int = 0) -> None:
     """Freeze parts of the model; newly initialized modules are trained even inside these parts.
 
     Args:
@@ -69,6 +69,7 @@ def freeze(model: PreTrainedModel, what: str | int, fresh: list[str]) -> None:
         what: `embeddings`; a number n, for the embeddings and the n lowest layers of each stack; or `backbone`, for
             everything except the head.
         fresh: Modules that were not in the checkpoint.
+        fresh_tokens: Number of tokens whose embeddings were not in the checkpoint.
 
     Raises:
         ConfigError: The model has fewer layers, or nothing would be left to train.
@@ -80,6 +81,8 @@ def freeze(model: PreTrainedModel, what: str | int, fresh: list[str]) -> None:
         if name in modules:  # a new parameter may be in no module that has its name
             modules[name].requires_grad_(True)
     log(f"frozen: {what if isinstance(what, str) else f'embeddings and {what} layers'}")
+    if fresh_tokens:
+        log(f"embeddings: {fresh_tokens} new ones are frozen and stay random; leave freeze out to train them")
     if not any(weights.requires_grad for weights in model.parameters()):
         raise ConfigError(f"freeze: {what} leaves nothing of this model to train; freeze fewer layers, or leave it out")
 

@@ -48,11 +48,13 @@ def collator(recipe: Recipe, model: PreTrainedModel) -> Callable[[list[Row]], An
     # Flash attention finds where packed texts begin in a single row only.
     single_row = _upstream.uses_flash_attention(model)
     padding = recipe.tokenizer.pad_token_id
-    return partial(_collate, padding=padding, max_length=recipe.max_length, single_row=single_row)
+    size = recipe.max_length if recipe.pads_to_max_length else 0
+    return partial(_collate, padding=padding, max_length=recipe.max_length, single_row=single_row, size=size)
 
 
-def _collate(features: list[Row], padding: int, max_length: int, single_row: bool) -> dict[str, Any]:
+def _collate(features: list[Row], padding: int, max_length: int, single_row: bool, size: int) -> dict[str, Any]:
     import torch
+    from torch.nn.functional import pad
     from torch.nn.utils.rnn import pad_sequence
 
     rows, packed = features, "position_ids" in features[0]
@@ -64,11 +66,12 @@ def _collate(features: list[Row], padding: int, max_length: int, single_row: boo
     for name, filler in (("input_ids", padding), ("labels", IGNORED), ("position_ids", 0)):
         if name in rows[0]:
             tensors = [torch.tensor(row[name]) for row in rows]
-            batch[name] = pad_sequence(tensors, batch_first=True, padding_value=filler)
+            padded = pad_sequence(tensors, batch_first=True, padding_value=filler)
+            batch[name] = pad(padded, (0, max(0, size - padded.shape[1])), value=filler)
     if not packed:
         # Packed rows get no mask: models only look for packed texts where there is none.
         lengths = torch.tensor([len(row["input_ids"]) for row in rows])
-        batch["attention_mask"] = (torch.arange(int(lengths.max())) < lengths[:, None]).long()
+        batch["attention_mask"] = (torch.arange(batch["input_ids"].shape[1]) < lengths[:, None]).long()
     return batch
 
 
