@@ -371,3 +371,14 @@ def test_pkg_names_lead_into_installed_packages(tmp_path, monkeypatch):
         local_path("pkg://../model")
     with pytest.raises(MissingPackageError, match="pip install no-such-package"):
         local_path("pkg://no_such_package/model")
+
+
+@pytest.mark.parametrize("words", [["lora=true", "lora.r=8"], ["lora.r=8", "lora=true"]])
+def test_true_switches_a_block_on_and_leaves_its_keys(words):
+    from hfrecipes.config import merge, parse_overrides
+
+    assert parse_overrides(words) == {"lora": {"r": 8}}
+    assert merge({"lora": {"r": 8}}, {"lora": True}) == {"lora": {"r": 8}}
+    assert merge({"lora": True}, {"lora": {"r": 8}}) == {"lora": {"r": 8}}
+    with pytest.raises(ConfigError, match="lora already has a value"):
+        parse_overrides(["lora=false", "lora.r=8"])

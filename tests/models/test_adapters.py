@@ -445,3 +445,55 @@ def test_tokens_that_the_model_lacks_are_trained_or_it_is_printed_that_they_are_
     text = rows[0]["text"]
     for path in (result.path, result.path / "adapter"):
         assert close(result.predict(text), hfrecipes.load(path).predict(text)), path
+
+
+def add_tokens(folder: str, new_folder, auto: str, **settings) -> str:
+    """A copy of a model whose tokenizer has two tokens that the model lacks."""
+    import transformers
+
+    auto_class = getattr(transformers, auto)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<place>", "<name>"])
+    tokenizer.save_pretrained(new_folder)
+    config = transformers.AutoConfig.from_pretrained(folder, **settings)
+    auto_class.from_config(config).save_pretrained(new_folder)
+    return str(new_folder)
+
+
+@pytest.mark.parametrize("task", ["text-generation", "text2text-generation", "fill-mask"])
+def test_new_tokens_of_a_model_that_shares_its_embeddings_are_trained(task, quick, model_for, tmp_path, caplog):
+    from hfrecipes.registry import find
+
+    auto = find(task).auto_model
+    model = add_tokens(model_for(find(task)), tmp_path / "model", auto, tie_word_embeddings=True)
+    rows = texts_alone(opinions(24))
+    if task == "text2text-generation":
+        rows = [{"input": f"<place> {row['text']}", "target": "a <name>"} for row in rows]
+    else:
+        rows = [{"text": f"<place> {row['text']} <name>"} for row in rows]
+    settings = {**quick, "model": model, "lora": True, "max_steps": 2, "dataset": {"train": rows}}
+    result = hfrecipes.run(task, output_dir=tmp_path / "run", **settings)
+    assert "embeddings: those of 2 new tokens are trained along with the adapters" in caplog.text
+    assert "reloaded merged model and adapter: same predictions as the trained model" in caplog.text
+    assert result.path.exists()
+
+
+@pytest.mark.parametrize("wanted", ["embed_tokens", "lm_head"])
+def test_a_module_with_shared_weights_is_refused_and_not_left_out(wanted, tiny_llama, quick, tmp_path):
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    config = AutoConfig.from_pretrained(tiny_llama, tie_word_embeddings=True)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "model")
+    AutoTokenizer.from_pretrained(tiny_llama).save_pretrained(tmp_path / "model")
+    settings = {**quick, "model": str(tmp_path / "model"), "lora": {"modules_to_save": [wanted]}}
+    with pytest.raises(
+        ConfigError, match=f"lora.modules_to_save: .*{wanted} shares its weights .*: leave it out, or set"
+    ):
+        hfrecipes.build("text-generation", dataset=texts_alone(opinions(24)), output_dir=tmp_path / "run", **settings)
+
+
+def test_new_tokens_that_are_frozen_are_named(tiny_bert, quick, tmp_path, caplog):
+    model = add_tokens(tiny_bert, tmp_path / "model", "AutoModel")
+    settings = {**quick, "model": model, "freeze": "embeddings"}
+    hfrecipes.build("text-classification", dataset=opinions(24), output_dir=tmp_path / "run", **settings)
+    assert "embeddings: 2 new ones are frozen and stay random; leave freeze out to train them" in caplog.text

@@ -41,6 +41,7 @@ def add(loaded: LoadedModel, recipe: Recipe, settings: AdapterSettings) -> PreTr
     model = loaded.model
     given = copy.deepcopy(dict(settings.keywords))  # PEFT changes the lists in it
     wanted = _modules_called(model, given.pop("modules_to_save", None) or [])
+    _refuse_shared_modules(model, wanted)
     trained_whole = without_shared(model, sorted({*loaded.fresh, *heads_of(model), *wanted}))
     keywords = _default_keywords(loaded, recipe, settings, trained_whole)
     try:
@@ -113,6 +114,21 @@ def without_shared(model: PreTrainedModel, names: list[str]) -> list[str]:
         elif weights:
             kept.append(name)
     return kept
+
+
+def _refuse_shared_modules(model: PreTrainedModel, wanted: list[str]) -> None:
+    """Refuse to train modules in full that share their weights, since nothing of them would be trained.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    for name in wanted:
+        if not without_shared(model, [name]):
+            raise ConfigError(
+                f"lora.modules_to_save: {name} shares its weights with another module, so a trained copy of them "
+                "would be lost: leave it out, or set lora=false to train the whole model; "
+                "lora.trainable_token_indices trains the embeddings of single tokens"
+            )
 
 
 def _shared_weights(model: Any) -> set[int]:
@@ -190,11 +206,13 @@ def _refuse_shared_targets(adapted: Any) -> None:
     Raises:
         ConfigError: There is such an adapter.
     """
+    from peft.tuners.trainable_tokens import TrainableTokensLayer
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     shared = _shared_weights(adapted)
     for name, layer in adapted.named_modules():
-        if not isinstance(layer, BaseTunerLayer):
+        # PEFT itself keeps rows of a table that are trained equal in all layers that share it.
+        if not isinstance(layer, BaseTunerLayer) or isinstance(layer, TrainableTokensLayer):
             continue
         if any(id(weights) in shared for weights in layer.get_base_layer().parameters()):
             raise ConfigError(
