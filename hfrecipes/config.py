@@ -97,7 +97,8 @@ FIELDS: dict[str, Any] = typing.get_type_hints(RunConfig)
 # Options that a keyword of TrainingArguments has the name of, and that are therefore written with their block.
 WRITTEN_WITH_BLOCK = {"label_names"}
 # Keywords that a layer may add to the dataset of the layer below; any other block replaces that dataset.
-_LOAD_KEYWORDS = {"name", "revision", "data_dir", "data_files", "cache_dir", "trust_remote_code"}
+_LOAD_KEYWORDS = {"name", "revision", "data_dir", "data_files", "cache_dir", "trust_remote_code", "encoding", "header"}
+_READING_KEYS = {"encoding", "header"}  # how files are read, whatever names them
 
 
 def training_types(arguments: str = "TrainingArguments") -> dict[str, Any]:
@@ -366,7 +367,7 @@ def _merge_value(key: str, below: Any, above: Any) -> Any:
     if not isinstance(below, Mapping) or not isinstance(above, Mapping) or key not in FIELDS:
         return above
     # Files by split replace the dataset of the layer below: train of one and test of another would not belong together.
-    if key == "dataset" and ("path" not in below or not set(above) <= _LOAD_KEYWORDS):
+    if key == "dataset" and not set(above) <= ({*_LOAD_KEYWORDS} if "path" in below else _READING_KEYS):
         return above
     return {**below, **above}
 

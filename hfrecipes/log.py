@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+from collections.abc import Iterator
 
 logger = logging.getLogger("hfrecipes")
+_recordings: list[list[str]] = []
+
+
+@contextlib.contextmanager
+def recorded() -> Iterator[list[str]]:
+    """Collect the sentences that are printed inside the block, for work whose result is kept and used again."""
+    sentences: list[str] = []
+    _recordings.append(sentences)
+    try:
+        yield sentences
+    finally:
+        _recordings.pop()
 
 
 def is_main() -> bool:
@@ -16,5 +30,7 @@ def is_main() -> bool:
 
 def log(sentence: str) -> None:
     """Print a sentence for the user; `logging.getLogger("hfrecipes").setLevel("WARNING")` turns these off."""
+    for sentences in _recordings:
+        sentences.append(sentence)
     if is_main():
         logger.info(sentence)

@@ -15,6 +15,7 @@ from .data.columns import check_lists, find_columns, normalize_columns, rename, 
 from .data.indicators import Columns
 from .data.rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows
 from .data.splits import choose_splits, task_groups
+from .data.task_cells import with_task_cells
 from .errors import ConfigError, DataError, ModelError, NotFoundError, OutputError
 from .evaluation import generation, inference
 from .evaluation.evaluate import Predicted, score_split
@@ -183,7 +184,7 @@ class Predictor:
 
     def _prepared(self, rows: Any) -> Dataset:
         """Rows to predict from any source, under the column names of the task, checked."""
-        header = not sources.are_positions(self.config.columns)
+        header = sources.header_of(self.config.columns)
         raw = sources.read_single_split(rows, header=header, formats=file_formats(self.recipe))
         prepared = self._in_columns(raw, self._known_columns(raw), needs_reference=False)
         empty = checks.empty_texts(prepared, self.recipe)
@@ -220,7 +221,7 @@ class Predictor:
         rows = rename(rows, columns, kind, "train" if needs_reference else "test")
         if needs_reference:
             check_lists(rows, columns, kind)
-        return rows
+        return with_task_cells({"test": rows}, self.recipe)["test"]
 
     # --- evaluate ------------------------------------------------------------------------------------------------
 
@@ -243,7 +244,7 @@ class Predictor:
             DataError: The rows cannot be scored.
         """
         check_blocks({"splits": splits or {}, "columns": columns or {}})
-        header = not sources.are_positions(columns or self.config.columns)
+        header = sources.header_of(columns or self.config.columns)
         parts = sources.read_source(dataset, header=header, formats=file_formats(self.recipe))
         chosen = choose_splits(list(parts), splits or {})
         name = chosen.get("test") or chosen.get("validation") or next(iter(parts))

@@ -256,8 +256,9 @@ def _as_text(cells: Any, column: str, kind: Any) -> Any:
         return cells.cast(pa.list_(pa.string()) if is_list else pa.string())
     if not _is_text(cells.type, is_list=is_list):
         expected = "a list of texts" if is_list else "text"
+        holds = str(cells.type).replace("large_", "")
         raise DataError(
-            f"column {column} holds {cells.type}, expected {expected}: choose another column, columns.{column}=…"
+            f"column {column} holds {holds}, expected {expected}: choose another column, columns.{column}=…"
         )
     return cells
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,11 +10,13 @@ import numpy as np
 from ..errors import DataError, nearest
 from ..log import log
 from ..recipe import Batch, Recipe
+from . import kinds
 from .cache import cache_fingerprint
 from .indicators import Columns, join_indicators
+from .progress import hide_progress_bars
 from .shapes.annotations import rejected_rows
+from .shapes.cells import as_text
 from .shapes.tags import holds_entity_tags
-from .sources import hide_progress_bars
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -32,24 +34,29 @@ def normalize_columns(rows: Dataset, recipe: Recipe, named: Columns) -> tuple[Da
     Returns:
         The rows, and the columns that the user named, by their names in these rows.
     """
-    rows, given = join_indicators(rows, type(recipe), named)
+    rows, given = join_indicators(rows, type(recipe), _by_name(named, rows.column_names))
     wanted = {str(name): column for column, name in given.items() if str(name) in rows.column_names}
-    change = recipe.normalize_columns({wanted.get(name, name): kind for name, kind in rows.features.items()})
+    columns = {}
+    for name, cells in _decoded(rows[:_SAMPLE], rows.features).items():
+        columns[wanted.get(name, name)] = kinds.described(rows.features[name], cells)
+    change = recipe.normalize_columns(columns)
     if change is None:
         return rows, given
     from datasets import Features
 
     rows = rows.rename_columns({name: column for name, column in wanted.items() if name != column})
     sample = rows[:_SAMPLE]
-    changed = change(sample)
+    arguments = {"change": change, "features": rows.features, "texts": _text_columns(type(recipe))}
+    changed = _changed(sample, **arguments)
     features = {}
     for name, cells in changed.items():
         features[name] = _feature_of(name, cells, sample, rows, type(recipe))
     with hide_progress_bars(len(rows)), cache_fingerprint(rows, recipe, "normalize_columns") as key:
         rows = rows.map(
-            change,
+            _changed,
             batched=True,
             batch_size=_SAMPLE,
+            fn_kwargs=arguments,
             remove_columns=rows.column_names,
             features=Features(features),
             new_fingerprint=key,
@@ -66,6 +73,51 @@ def without_rejected(rows: Dataset, split: str, named: Columns) -> Dataset:
         return rows
     log(f"{split}: {len(rejected)} of {len(rows)} rows are left out, their answer is not 'accept'")
     return rows.select(np.setdiff1d(np.arange(len(rows)), rejected))
+
+
+def _text_columns(recipe: type[Recipe]) -> list[str]:
+    """Columns of the task that hold texts."""
+    return [name for name, facts in recipe.columns.items() if facts.kind == "string"]
+
+
+def _by_name(given: Columns, known: list[str]) -> Columns:
+    """Positions that the user gave as names, in rows that have names."""
+    names: dict[str, str | int | list[str]] = {}
+    for column, name in given.items():
+        # A file without header has its positions as names, so that both ways lead to the same column.
+        names[column] = known[name] if isinstance(name, int) and 0 <= name < len(known) else name
+    return names
+
+
+def _decoded(batch: Batch, features: Mapping[str, Any]) -> Batch:
+    """The batch with its columns of JSON read; the other columns are the same lists."""
+    columns = {}
+    for name, cells in batch.items():
+        feature = features[name]
+        columns[name] = [kinds.decoded(cell, feature) for cell in cells] if kinds.has_json(feature) else cells
+    return columns
+
+
+def _changed(
+    batch: Batch, change: Callable[[Batch], Batch], features: Mapping[str, Any], texts: Collection[str]
+) -> Batch:
+    """The batch after the change.
+
+    Args:
+        batch: Cells as they are stored.
+        change: What the recipe does to their columns.
+        features: Of the columns.
+        texts: Columns of the task that hold texts.
+    """
+    read = _decoded(batch, features)
+    columns = dict(change(dict(read)))
+    for name, cells in columns.items():
+        # A column of JSON that is left as it is stays as it is stored.
+        if name in batch and cells is read[name]:
+            columns[name] = batch[name]
+        elif name in texts:
+            columns[name] = [None if cell is None else as_text(cell) for cell in cells]
+    return columns
 
 
 def _feature_of(name: str, cells: list[Any], sample: Batch, rows: Dataset, recipe: type[Recipe]) -> Any:
@@ -276,7 +328,7 @@ def check_lists(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe])
         kind = rows.features.get(column)
         if not isinstance(facts.kind, list) or kind is None or hasattr(kind, "feature"):
             continue
-        holds = getattr(kind, "dtype", type(kind).__name__)
+        holds = getattr(kind, "dtype", type(kind).__name__).removeprefix("large_")
         if holds != "null":  # a column that is empty throughout is named by the checks of rows
             raise DataError(
                 f"column {columns[column]!r} holds {holds}, expected a list in each row: "

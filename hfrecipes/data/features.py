@@ -12,8 +12,8 @@ from ..log import log
 from ..models import special_tokens
 from ..recipe import Batch, Recipe, batch_names, reference_columns
 from .cache import cache_fingerprint
+from .progress import hide_progress_bars
 from .rows import Data
-from .sources import hide_progress_bars
 
 if TYPE_CHECKING:
     from datasets import Dataset

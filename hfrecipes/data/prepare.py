@@ -28,8 +28,9 @@ from .columns import (
 from .indicators import find_indicators
 from .label_files import name_ids
 from .rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows, with_groups
-from .sources import are_positions, read_source
+from .sources import header_of, read_source
 from .splits import choose_splits, draw_validation, limit, log_splits, take_fold
+from .task_cells import with_task_cells
 
 FROM_PYTHON = "(rows given from Python)"
 FEW, SHOWN = 20, 12  # rows below which a label is called rare; number of labels that are listed
@@ -91,7 +92,7 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
         HFRecipesError: The data is not there, or not of a form that the task can use.
     """
     kind = type(recipe)
-    parts = read_source(config.dataset, header=not are_positions(config.columns), formats=file_formats(recipe))
+    parts = read_source(config.dataset, header=header_of(config.columns), formats=file_formats(recipe))
     chosen = choose_splits(list(parts), config.splits)
     if "train" not in chosen:
         raise DataError(f"found the splits {', '.join(parts)}, expected one to train on: splits.train=<one of them>")
@@ -115,16 +116,22 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
         names: Mapping[str, str] = columns
         if split != "train":
             names = columns_of_split(parts[name], columns, kind, given[split])
-            names = {**names, **further_references(parts[name], names, kind)}
+            names = {**names, **further_references(parts[name], names, kind), **_given_positions(config, given[split])}
         splits[split] = rename(parts[name], names, kind, split)
         check_lists(splits[split], columns, kind)
     _log_columns(columns, train.column_names)
     log_all(other_tags(train, columns, kind, config.columns))
+    splits = with_task_cells(splits, recipe)
     folds = config.cross_validation
     if folds is not None and folds.groups:
         splits["train"] = with_groups(splits["train"], train, str(folds.groups))
     joined = {column: name for column, name in named.items() if isinstance(name, list)}
     return drop_empty_references(name_classes(Data(splits, {**columns, **joined}, chosen), kind), kind)
+
+
+def _given_positions(config: RunConfig, names: Mapping[str, str | int]) -> dict[str, str]:
+    """Names, in one split, of the columns that the user gave by position: only some of the files may have a header."""
+    return {column: str(name) for column, name in names.items() if isinstance(config.columns.get(column), int)}
 
 
 def _log_columns(columns: Mapping[str, str], known: list[str]) -> None:
@@ -175,9 +182,19 @@ def _with_guesses(config: RunConfig, recipe: Recipe, data: Data) -> RunConfig:
     dataset = config.dataset if _can_be_written(config.dataset) else FROM_PYTHON
     columns = dict(config.columns)
     for column, name in data.columns.items():
-        columns.setdefault(column, name)
+        # A position in a file that turned out to have a header; prediction may read files with other columns.
+        is_position = isinstance(columns.get(column), int) and name != str(columns[column])
+        if column not in columns or is_position:
+            columns[column] = name
     splits = {**config.splits, **data.chosen}
     return replace(config, dataset=dataset, options=options(recipe), columns=columns, splits=splits)
+
+
+def _is_setting(part: Any) -> bool:
+    """Whether a recipe file can hold the part of a dataset: a path, a list of paths, or how files are read."""
+    if isinstance(part, list):
+        return all(isinstance(entry, str) for entry in part)
+    return isinstance(part, str | bool)
 
 
 def _can_be_written(dataset: Any) -> bool:
@@ -186,7 +203,7 @@ def _can_be_written(dataset: Any) -> bool:
         return True
     if not isinstance(dataset, Mapping):
         return False
-    if "path" not in dataset and not all(isinstance(part, str) for part in dataset.values()):
+    if "path" not in dataset and not all(map(_is_setting, dataset.values())):
         return False
     try:
         json.dumps(dataset)

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import DataError, nearest
 from ..log import log
 from ..recipe import Recipe, reference_columns
-from .sources import hide_progress_bars
+from .progress import hide_progress_bars
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -2,60 +2,69 @@
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import inspect
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePath
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from .. import _upstream
 from ..errors import ConfigError, DataError, HFRecipesError, NotFoundError, nearest
 from ..log import log
 from ..settings import local_path
+from . import plain
 from .cache import content_key
 from .files import SUFFIXES, cache_folder, read_file, read_lines
+from .folders import (
+    are_parallel,
+    check_same_kind,
+    data_files,
+    files_by_split,
+    is_saved_dataset,
+    language_of,
+    listed,
+    parallel_groups,
+)
 from .label_files import without_label_files
+from .opening import suffix_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 
-# Words in the name of a file or of a split that tell which split it is.
-SPLIT_NAMES = {
-    "train": ("train", "training", "trn"),
-    "validation": ("validation", "valid", "val", "dev", "devel", "development", "testa"),
-    "test": ("test", "testing", "tst", "testb"),  # CoNLL-2002 and CoNLL-2003 have testa and testb
-}
-# Files that `Dataset.save_to_disk` and `DatasetDict.save_to_disk` leave in their folder.
-_SAVED_DATASET_FILES = ("dataset_info.json", "dataset_dict.json", "state.json")
+_GLOB = re.compile(r"[*?\[]")
+_FORMATS = ("csv", "json", "parquet", "arrow")  # names of formats for `load_dataset` that are read here
 
 
 @dataclass(frozen=True)
 class _FileReader:
     """How the files of one source are read."""
 
-    header: bool
-    """Whether csv and tsv files name their columns."""
+    header: bool | None
+    """Whether tables name their columns; None to tell it from their rows."""
     formats: tuple[str, ...]
     """How files that are not tables are read, as in `Recipe.formats`."""
+    encoding: str | None = None
+    """Encoding of files of text; told from their bytes where not given."""
 
     def read(self, path: str) -> Dataset:
         """Read one file."""
-        return read_file(path, header=self.header, formats=self.formats)
+        return read_file(path, header=self.header, formats=self.formats, encoding=self.encoding)
 
 
-def read_source(source: Any, *, header: bool = True, formats: tuple[str, ...] = ()) -> dict[str, Dataset]:
+def read_source(source: Any, *, header: bool | None = True, formats: tuple[str, ...] = ()) -> dict[str, Dataset]:
     """Read a source into rows by split; a source without splits becomes `train`.
 
     Args:
-        source: Hub id, file, folder, glob, URL, split -> any of these, keywords of `load_dataset`, or rows.
-        header: Whether csv and tsv files name their columns.
+        source: Hub id, file, folder, glob, URL, list of files, split -> any of these, keywords of `load_dataset`, or
+            rows. A dict of paths may have `encoding` and `header`, which say how files are read.
+        header: Whether tables name their columns; None to tell it from their rows.
         formats: How files that are not tables are read, as in `Recipe.formats`.
 
     Raises:
@@ -63,27 +72,54 @@ def read_source(source: Any, *, header: bool = True, formats: tuple[str, ...] = 
         DataError: The rows cannot be read, or the names of the files do not tell their splits.
         NotFoundError: There is no such file, folder or dataset.
     """
+    source, reader = _with_settings(source, _FileReader(header, formats))
+    return _read(source, reader)
+
+
+def _read(source: Any, reader: _FileReader) -> dict[str, Dataset]:
     import datasets
 
-    reader = _FileReader(header, formats)
-
     if isinstance(source, datasets.DatasetDict):
-        return dict(source)
+        return {str(split): plain.plain_dataset(rows) for split, rows in source.items()}
     if isinstance(source, datasets.Dataset):
-        return {"train": source}
+        return {"train": plain.plain_dataset(source)}
     # Shuffling, folds and the baseline need to know how many rows there are.
     if isinstance(source, datasets.IterableDataset | datasets.IterableDatasetDict):
         raise DataError("found a streamed dataset, expected one with a length: load it without streaming=True")
+    if isinstance(source, Mapping) and set(source) == {"path"}:
+        return _read(source["path"], reader)
     if isinstance(source, Mapping) and "path" in source:
         return _from_hub(dict(source), reader)
-    if isinstance(source, Mapping) and source and not is_column(next(iter(source.values()))):
-        splits = {}
-        for split, part in source.items():
-            splits[str(split)] = read_single_split(part, header=header, formats=formats)
-        return splits
+    if isinstance(source, Mapping) and source and _are_splits(source):
+        return {str(split): _read_split(str(split), part, reader) for split, part in source.items()}
     if isinstance(source, str | os.PathLike):
         return _from_path(local_path(os.fspath(source)), reader)
+    if _are_files(source):
+        return {"train": _read_split("train", source, reader)}
     return {"train": _from_rows(source)}
+
+
+def _with_settings(source: Any, reader: _FileReader) -> tuple[Any, _FileReader]:
+    """The source without the keys that say how its files are read, and a reader that reads them so.
+
+    Raises:
+        ConfigError: The value of such a key is of the wrong type.
+    """
+    if not isinstance(source, Mapping):
+        return source, reader
+    settings = {name: source[name] for name in ("encoding", "header") if name in source}
+    rest = {name: value for name, value in source.items() if name not in settings}
+    paths = rest if "path" not in rest else {"path": rest["path"]}
+    # Columns of cells may have these names too.
+    if not settings or not paths or not all(isinstance(part, str | os.PathLike | list) for part in paths.values()):
+        return source, reader
+    if _upstream.is_file_format(str(rest.get("path"))) and not _is_read_here(source):
+        return source, reader
+    if not isinstance(settings.get("encoding", ""), str):
+        raise ConfigError(f"dataset.encoding: found {settings['encoding']!r}, expected a name such as latin-1")
+    if not isinstance(settings.get("header", True), bool):
+        raise ConfigError(f"dataset.header: found {settings['header']!r}, expected true or false")
+    return rest, replace(reader, **settings)
 
 
 def is_column(value: Any) -> bool:
@@ -91,202 +127,171 @@ def is_column(value: Any) -> bool:
     return isinstance(value, list | np.ndarray) and (not len(value) or not isinstance(value[0], Mapping))
 
 
+def _are_splits(parts: Mapping[Any, Any]) -> bool:
+    """Whether the values of a dict are splits, and not columns of cells."""
+    first = next(iter(parts.values()))
+    return not (is_column(first) or hasattr(first, "dtype")) or _are_files(first)
+
+
+def _are_files(value: Any) -> bool:
+    """Whether this is a list of files, and not a column of texts."""
+    if not isinstance(value, list | tuple) or not value:
+        return False
+    if not all(isinstance(entry, str | os.PathLike) for entry in value):
+        return False
+    return all(_looks_like_file(local_path(os.fspath(entry))) for entry in value)
+
+
+def _looks_like_file(path: str) -> bool:
+    # A text may be long, which no path is.
+    if len(path) > 1000 or "\n" in path:
+        return False
+    is_named_so = " " not in path and suffix_of(path) in SUFFIXES
+    return is_named_so or os.path.isfile(os.path.expanduser(path))
+
+
 def are_positions(columns: Mapping[str, Any]) -> bool:
-    """Whether `columns` names columns by their position, which means that the file has no header."""
+    """Whether `columns` names columns by their position, as in a file without header."""
     return any(isinstance(name, int) for name in columns.values())
 
 
-def read_single_split(source: Any, *, header: bool = True, formats: tuple[str, ...] = ()) -> Dataset:
+def header_of(columns: Mapping[str, Any]) -> bool | None:
+    """Whether tables are read with a header: always where columns are given by name, else as their rows tell."""
+    return None if are_positions(columns) else True
+
+
+def read_single_split(source: Any, *, header: bool | None = True, formats: tuple[str, ...] = ()) -> Dataset:
     """Read a source that has no splits.
 
     Raises:
         DataError: It has several.
     """
-    splits = read_source(source, header=header, formats=formats)
+    source, reader = _with_settings(source, _FileReader(header, formats))
+    return _read_split(None, source, reader)
+
+
+def _read_split(split: str | None, source: Any, reader: _FileReader) -> Dataset:
+    """Read the source of one split; several files of it are joined.
+
+    Raises:
+        DataError: The source has several splits.
+    """
+    files = _files_of_split(source)
+    if files is not None:
+        return _read_several(split or "the rows", files, reader)
+    splits = _read(source, reader)
     if len(splits) != 1:
         raise DataError(f"found the splits {', '.join(splits)}, expected a source without splits: name a single file")
     return next(iter(splits.values()))
 
 
-@contextlib.contextmanager
-def hide_progress_bars(rows: int) -> Iterator[None]:
-    """Hide the progress bars of `datasets` while work on a small number of rows is done."""
-    from datasets.utils import logging
+def _files_of_split(source: Any) -> list[str] | None:
+    """The files that a list or a glob names; None for any other source.
 
-    was_on = logging.is_progress_bar_enabled()
-    if rows < 50_000:
-        logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_on:
-            logging.enable_progress_bar()
+    Raises:
+        NotFoundError: The glob fits no file.
+    """
+    if _are_files(source):
+        files = []
+        for entry in source:
+            path = os.path.expanduser(local_path(os.fspath(entry)))
+            files += _files_of_split(path) or [path]
+        return files
+    if not isinstance(source, str | os.PathLike):
+        return None
+    path = os.path.expanduser(local_path(os.fspath(source)))
+    if "://" in path or os.path.exists(path) or not _GLOB.search(path):
+        return None
+    files = sorted(filter(os.path.isfile, glob.glob(path, recursive=True)))
+    if not files:
+        raise NotFoundError(f"no file fits {path} (looked from {os.getcwd()})")
+    return files
 
 
 # --- Python objects ----------------------------------------------------------------------------------------------
 
 
 def _from_rows(source: Any) -> Dataset:
-    import datasets
     import pandas as pd
-    from pyarrow.lib import ArrowException
 
     try:
         if isinstance(source, pd.DataFrame):
-            return datasets.Dataset.from_pandas(source, preserve_index=False)
+            return _from_frame(source)
+        # Frames of polars, tables of arrow, results of a database.
+        if hasattr(source, "__arrow_c_stream__"):
+            return plain.dataset_of_table(pa.table(source))
         if isinstance(source, Mapping):
-            return datasets.Dataset.from_dict(dict(source))
+            return plain.dataset_of_columns(source)
         if isinstance(source, Sequence) and source and all(isinstance(row, Mapping) for row in source):
-            return datasets.Dataset.from_dict(_columns_of(source))
-    except (TypeError, ValueError, ArrowException) as error:
+            return plain.dataset_of_columns(plain.columns_of(source))
+    except (TypeError, ValueError, pa.ArrowException) as error:
+        if isinstance(error, HFRecipesError):
+            raise
         raise DataError(f"the rows do not fit into columns: {' '.join(str(error).split())[:200]}") from error
     raise DataError(
         f"found {type(source).__name__}, expected a Hub id, a file, a folder, a DataFrame, a Dataset or a list of dicts"
     )
 
 
-def _columns_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Columns in order of appearance; a cell that a row does not have is None."""
-    columns: dict[str, list[Any]] = {}
-    # Not Dataset.from_list: it takes the columns from the first row alone, and would drop the others.
-    for row in rows:
-        for name in row:
-            columns.setdefault(name, [])
-    for row in rows:
-        for name, cells in columns.items():
-            cells.append(row.get(name))
-    return columns
+def _from_frame(frame: Any) -> Dataset:
+    """Rows of a DataFrame of pandas."""
+    if frame.index.name is not None:
+        log(f"the index {frame.index.name!r} of the DataFrame is not read: reset_index() makes it a column")
+    columns: dict[str, Any] = {}
+    for name, cells in frame.items():
+        if str(name) in columns:
+            raise DataError(f"the DataFrame has two columns named {str(name)!r}: rename one of them")
+        columns[str(name)] = cells
+    return plain.dataset_of_columns(columns)
 
 
 # --- files and folders -------------------------------------------------------------------------------------------
 
 
 def _from_path(path: str, reader: _FileReader) -> dict[str, Dataset]:
-    import datasets
-
     path = os.path.expanduser(path)
     if "://" in path:
         return {"train": reader.read(path)}
     if os.path.isdir(path):
-        if any(Path(path, name).exists() for name in _SAVED_DATASET_FILES):
-            return read_source(datasets.load_from_disk(path))
-        return _from_files(sorted(_data_files(path, reader.formats)), path, reader)
-    if os.path.isfile(path):
+        if is_saved_dataset(path):
+            return _read(_load_saved(path), reader)
+        return _from_files(sorted(data_files(path, reader.formats)), path, reader)
+    if os.path.exists(path):
         return {"train": reader.read(path)}
-    if re.search(r"[*?\[]", path):
+    if _GLOB.search(path):
         matches = glob.glob(path, recursive=True)
         return _from_files(sorted(filter(os.path.isfile, matches)), path, reader)
     # A name such as reviews.csv or a/b/c is a path with a typing error, not a Hub id: Hub ids are <user>/<name>.
-    looks_like_file = PurePath(path).suffix.lower() in SUFFIXES or (PurePath(path).suffix and "/" not in path)
+    looks_like_file = suffix_of(path) in SUFFIXES or (PurePath(path).suffix and "/" not in path)
     if looks_like_file or path.startswith((".", "/", "~")) or path.count("/") > 1:
         raise NotFoundError(f"there is no file or folder {path} (looked from {os.getcwd()})")
     return _from_hub({"path": path}, reader)
 
 
-def _data_files(folder: str, formats: Iterable[str]) -> Iterator[str]:
-    """Find the files of rows below a folder; hidden files and those that start with "_" are left out.
-
-    CoNLL and parallel texts are published with any suffix, so where the task reads these, a file whose name tells its
-    split counts too.
-    """
-    split_words: set[str] = set()
-    if {"conll", "parallel"} & set(formats):
-        split_words.update(*SPLIT_NAMES.values())
-    for parent, subfolders, names in os.walk(folder):
-        # os.walk goes only into the folders that are left in this list.
-        subfolders[:] = [name for name in subfolders if not name.startswith((".", "_"))]
-        for name in names:
-            is_data = PurePath(name).suffix.lower() in SUFFIXES or _mentions(name, split_words)
-            if is_data and not name.startswith((".", "_")):
-                yield os.path.join(parent, name)
-
-
 def _from_files(files: list[str], source: str, reader: _FileReader) -> dict[str, Dataset]:
     """Group files by the split that their names tell, and read them."""
-    import datasets
-
     if not files:
         raise NotFoundError(f"no data file in {source}: expected {', '.join(SUFFIXES)}")
-    files_of = _files_by_split(without_label_files(files))
-    splits = {}
-    if "parallel" in reader.formats and all(map(_are_parallel, files_of.values())):
-        for split, split_files in files_of.items():
-            splits[split] = _read_parallel(split_files)
-        return splits
+    files_of = files_by_split(without_label_files(files))
+    is_parallel = "parallel" in reader.formats and all(map(are_parallel, files_of.values()))
     # All splits are checked before the first is read, which may take minutes.
     for split, split_files in files_of.items():
-        _check_same_kind(split, split_files, source)
-    for split, split_files in files_of.items():
-        parts = [reader.read(file) for file in split_files]
-        # A single part keeps its file in the cache, and with it the cached work on its rows.
-        splits[split] = datasets.concatenate_datasets(parts) if len(parts) > 1 else parts[0]
-    return splits
+        if not is_parallel:
+            check_same_kind(split, split_files, source, parallel="parallel" in reader.formats)
+    return {split: _read_several(split, split_files, reader) for split, split_files in files_of.items()}
 
 
-def _files_by_split(files: Sequence[str]) -> dict[str, list[str]]:
-    """Assign files to splits by their names; all are train where no name tells a split.
-
-    Raises:
-        DataError: The name of a file fits two splits.
-    """
-    root = os.path.commonpath(list(map(os.path.dirname, files)))
-    files_of: dict[str, list[str]] = {}
-    for split, words in SPLIT_NAMES.items():
-        # train.csv wins over train-old.csv, which is then not used.
-        matches = _files_called(words, files)
-        if not matches:
-            matches = [file for file in files if _mentions(os.path.relpath(file, root), words)]
-        if matches:
-            files_of[split] = matches
-    if not files_of:
-        files_of["train"] = list(files)
-    used: set[str] = set()
-    for split_files in files_of.values():
-        for file in split_files:
-            if file in used:
-                raise DataError(
-                    f"the name of {file} fits more than one split: "
-                    "name the file of each split, dataset.train=<file> dataset.test=<file>"
-                )
-            used.add(file)
-    unused = [os.path.relpath(file, root) for file in files if file not in used]
-    if unused:
-        log(f"files not used: {', '.join(unused)}")
-    return files_of
+def _read_several(split: str, files: Sequence[str], reader: _FileReader) -> Dataset:
+    """Read the files of a split, one after the other, or side by side where they differ only in their language."""
+    groups = parallel_groups(files) if "parallel" in reader.formats else None
+    if len(files) > (len(groups[0]) if groups else 1):
+        log(f"{split} is read from {len(files)} files: {listed(files)}")
+    if groups:
+        return plain.joined([_read_parallel(group, reader) for group in groups])
+    return plain.joined([reader.read(file) for file in files])
 
 
-def _files_called(words: Iterable[str], files: Iterable[str]) -> list[str]:
-    """Files whose whole name, without the suffix, is one of the words."""
-    return [file for file in files if PurePath(file).stem.lower() in words]
-
-
-def _mentions(name: str, words: Iterable[str]) -> bool:
-    """Whether a name has one of the words as a part: `my_train-v2.csv` mentions train, `constrained.csv` does not."""
-    return any(part in words for part in re.split(r"[^a-z]+", name.lower()))
-
-
-def _check_same_kind(split: str, files: Sequence[str], source: str) -> None:
-    """Refuse the files of a split that may hold the same rows twice: train.csv and train.jsonl, train and training."""
-    several_suffixes = any(PurePath(file).suffix != PurePath(files[0]).suffix for file in files)
-    if several_suffixes or len(_files_called(SPLIT_NAMES[split], files)) > 1:
-        raise DataError(
-            f"{source} has several files for {split}: {', '.join(map(os.path.basename, files))}; "
-            f"name one of them: dataset.{split}=<file>"
-        )
-
-
-def _are_parallel(files: Sequence[str]) -> bool:
-    """Whether the files differ only in their language, as train.en and train.de, or train.en.txt and train.de.txt."""
-    stems, suffixes = set(), set()
-    for file in files:
-        name = file.removesuffix(".txt")
-        stems.add(os.path.splitext(name)[0])
-        suffixes.add(PurePath(name).suffix.lower())
-    # train.csv and train.json have one stem too, but their suffixes are not languages.
-    return len(stems) == 1 and len(suffixes) == len(files) > 1 and not suffixes & {*SUFFIXES, ""}
-
-
-def _read_parallel(files: Sequence[str]) -> Dataset:
+def _read_parallel(files: Sequence[str], reader: _FileReader) -> Dataset:
     """Read the lines of the files side by side, into one column for each, named after its suffix.
 
     Raises:
@@ -296,16 +301,31 @@ def _read_parallel(files: Sequence[str]) -> Dataset:
 
     columns, counts = [], {}
     for file in files:
-        language = PurePath(file.removesuffix(".txt")).suffix.lstrip(".")
-        lines = read_lines(file)
+        language = language_of(file)
+        lines = read_lines(file, reader.encoding)
         counts[language] = len(lines)
         columns.append(lines.rename_column("text", language))
     if len(set(counts.values())) > 1:
-        listed = ", ".join(f"{language} {count}" for language, count in counts.items())
+        shown = ", ".join(f"{language} {count}" for language, count in counts.items())
         raise DataError(
-            f"{', '.join(files)} have different numbers of lines: {listed}; line n of each must be the same text"
+            f"{', '.join(files)} have different numbers of lines: {shown}; line n of each must be the same text"
         )
     return datasets.concatenate_datasets(columns, axis=1)
+
+
+def _load_saved(path: str) -> Any:
+    """A Dataset or DatasetDict that `save_to_disk` wrote.
+
+    Raises:
+        DataError: The folder is incomplete.
+    """
+    import datasets
+
+    try:
+        return datasets.load_from_disk(path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{path} was written by save_to_disk and is incomplete ({reason}): save it again") from error
 
 
 # --- the Hub and `load_dataset` ----------------------------------------------------------------------------------
@@ -320,6 +340,8 @@ def _from_hub(keywords: dict[str, Any], reader: _FileReader) -> dict[str, Datase
         raise NotFoundError(
             f"there is no file or folder {keywords['path']}; as a format it needs its files: dataset.data_files=<file>"
         )
+    if _is_read_here(keywords):
+        return _from_data_files(keywords, reader)
     # A format takes keywords of its reader, which the signature of load_dataset does not list.
     if not is_format:
         _check_keywords(keywords)
@@ -331,7 +353,7 @@ def _from_hub(keywords: dict[str, Any], reader: _FileReader) -> dict[str, Datase
         if files:
             # `datasets` looks only at modification times, and would return the old rows after a file is replaced.
             keywords.setdefault("cache_dir", str(cache_folder(*files, content_key(*files))))
-        return read_source(datasets.load_dataset(**keywords))
+        return _read(datasets.load_dataset(**keywords), reader)
     except HFRecipesError:
         raise
     except Exception as error:
@@ -339,6 +361,28 @@ def _from_hub(keywords: dict[str, Any], reader: _FileReader) -> dict[str, Datase
         raise NotFoundError(
             f"dataset {keywords['path']!r} is not a file or folder here, and loading it from the Hub failed: {reason}"
         ) from error
+
+
+def _is_read_here(keywords: Mapping[str, Any]) -> bool:
+    """Whether these are files that are read here, so that their cells stay what they are."""
+    if "data_files" not in keywords or not set(keywords) <= {"path", "data_files", "encoding", "header"}:
+        return False
+    return keywords["path"] in _FORMATS or os.path.isdir(os.path.expanduser(str(keywords["path"])))
+
+
+def _from_data_files(keywords: Mapping[str, Any], reader: _FileReader) -> dict[str, Dataset]:
+    """Read the files of `data_files`: a path or glob, a list of them, or split -> either."""
+    folder = "" if keywords["path"] in _FORMATS else os.path.expanduser(keywords["path"])
+    files = keywords["data_files"]
+    splits = dict(files) if isinstance(files, Mapping) else {"train": files}
+    rows = {}
+    for split, entries in splits.items():
+        paths: list[str] = []
+        for entry in _patterns(entries):
+            path = os.path.join(folder, local_path(os.fspath(entry)))
+            paths += _files_of_split(path) or [path]
+        rows[str(split)] = _read_several(str(split), paths, reader)
+    return rows
 
 
 def _check_keywords(keywords: Iterable[str]) -> None:

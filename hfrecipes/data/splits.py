@@ -16,8 +16,8 @@ from ..log import log
 from ..metrics._uncertainty import group_indices
 from ..recipe import Recipe
 from .checks import duplicate_rows, input_keys, references
+from .folders import SPLIT_NAMES
 from .rows import GROUP, ROW, Data
-from .sources import SPLIT_NAMES
 
 if TYPE_CHECKING:
     from datasets import Dataset

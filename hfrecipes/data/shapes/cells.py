@@ -11,6 +11,7 @@ from typing import Any
 
 from ...errors import DataError
 from ...recipe import Batch
+from ..kinds import as_json
 
 Change = Callable[[Batch], Batch]
 
@@ -39,6 +40,16 @@ def parse_list(text: str) -> Any:
         if isinstance(value, list | dict) and not (read is ast.literal_eval and _NO_COMMA.search(text)):
             return value
     raise DataError(f"a cell holds {text[:60]!r}, which is not a list: save the rows as jsonl or parquet")
+
+
+def as_text(cell: Any) -> str:
+    """A text as it is; anything else in the spelling of JSON.
+
+    Example:
+        >>> as_text("7"), as_text(7), as_text({"age": None, "known": True})
+        ('7', '7', '{"age": null, "known": true}')
+    """
+    return cell if isinstance(cell, str) else as_json(cell)
 
 
 def first_column(by_name: Mapping[str, str], names: Iterable[str]) -> str | None:

@@ -1,0 +1,303 @@
+"""Rows of JSON: one object a line, a list of objects, an object around such a list, or columns as pandas writes them.
+
+Values stay what they are in the file: nothing is read as a date, and types are settled over all rows, not the first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ..errors import DataError
+from . import kinds
+from .opening import SourceFile
+from .shapes.questions import rows_without_names
+
+# Keys under which a JSON document on one line, as SQuAD is published, has its rows.
+_ROW_KEYS = {"data", "rows", "examples", "records"}
+_ROWS, _CHARACTERS = 10_000, 1 << 24  # of a batch, whichever is reached first
+_FORMS = "expected one object per line, a list of objects, or one key with a list"
+
+Rows = list[dict[str, Any]]
+# NaN is how Python writes the gaps of a DataFrame; JSON itself does not have it.
+_JSON = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else float(name))
+
+Cells = dict[str, list[Any]]
+Kinds = dict[str, pa.DataType]
+
+
+def is_json(head: bytes, source: SourceFile) -> bool:
+    """Whether the file is JSON: by its suffix, or because its first line is an object or a list of them."""
+    if source.suffix in (".json", ".jsonl", ".ndjson"):
+        return True
+    start = head.decode(source.encoding, errors="ignore").lstrip()
+    if not start.startswith(('{"', "[{", "[\n", "{\n", "[\r\n", "{\r\n")):
+        return False
+    try:
+        json.loads(start.split("\n", 1)[0])
+    except ValueError:
+        # An indented document has no complete value on its first line.
+        return not start.startswith('{"')
+    except RecursionError:
+        return True
+    return True
+
+
+def write_json(source: SourceFile, target: Path) -> None:
+    """Write the rows of a JSON file as arrow.
+
+    Raises:
+        DataError: The file is not JSON, or has no rows.
+    """
+    with _without_collection():
+        batches = _batches_of(source)
+        rows = batches()
+        first = next(rows, [])
+        columns = _merged({}, _cells(first))
+        if not columns:
+            raise DataError(f"{source.path} has no rows with columns: {_FORMS}")
+        # Types hardly ever change after the first batch; where they do, all rows are looked at before they are written.
+        if not _write(itertools.chain([first], rows), columns, target):
+            for batch in batches():
+                columns = _merged(columns, _cells(batch))
+            _write(batches(), columns, target)
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Stop the search for circles among objects, which JSON has none of; it takes a quarter of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _cells(rows: Rows) -> Cells:
+    """Cells by column, in order of appearance; None where a row does not have it."""
+    keys = set(map(tuple, rows))
+    if len(keys) == 1:  # the usual case, and several times as fast
+        return {name: list(map(itemgetter(name), rows)) for name in keys.pop()}
+    names = dict.fromkeys(itertools.chain.from_iterable(rows))
+    columns = {}
+    for name in names:
+        columns[name] = [row.get(name) for row in rows]
+    return columns
+
+
+def _merged(columns: Kinds, cells: Cells) -> Kinds:
+    """Types of the columns with these cells too."""
+    merged = dict(columns)
+    for name, column in cells.items():
+        merged[name] = kinds.merged(merged.get(name, pa.null()), kinds.kind_of(column))
+    return merged
+
+
+def _write(batches: Iterable[Rows], columns: Kinds, target: Path) -> bool:
+    """Write the batches; False if a batch does not fit the types."""
+    schema = kinds.features_of(columns).arrow_schema
+    with pa.OSFile(str(target), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+        for rows in batches:
+            cells = _cells(rows)
+            if _merged(columns, cells) != columns:
+                return False
+            arrays = []
+            for name, kind in columns.items():
+                arrays.append(kinds.array_of(cells.get(name) or [None] * len(rows), kind))
+            writer.write_batch(pa.record_batch(arrays, schema=schema))
+    return True
+
+
+# --- reading -----------------------------------------------------------------------------------------------------
+
+
+def _batches_of(source: SourceFile) -> Callable[[], Iterator[Rows]]:
+    """Gives the rows in batches from the start each time it is called.
+
+    Raises:
+        DataError: The file is a document without rows.
+    """
+    with _readable(source), source.text() as file:
+        first = next((line for line in file if line.strip()), "")
+        second = next((line for line in file if line.strip()), "")
+        row = _parsed(first)
+        if isinstance(row, dict) and (second or not _is_document(row)):
+            return lambda: _batched_lines(source)
+    with _readable(source), source.text() as file:
+        rows = _rows_of_document(_JSON.decode(file.read()), source.path)
+    return lambda: _in_batches(rows)
+
+
+def _is_document(row: dict[str, Any]) -> bool:
+    """Whether the only line of a file is a document around its rows, and not a row."""
+    if _ROW_KEYS & set(row):
+        return True
+    # pandas writes a dict of cells by row for each column, or of cells by column for each row.
+    parts = list(row.values())
+    if not parts or not all(isinstance(part, dict) for part in parts):
+        return False
+    return _are_numbers(row) or _are_numbers(parts[0])
+
+
+def _in_batches(rows: Rows) -> Iterator[Rows]:
+    iterator = iter(rows)
+    while batch := list(itertools.islice(iterator, _ROWS)):
+        yield batch
+
+
+def _batched_lines(source: SourceFile) -> Iterator[Rows]:
+    rows: Rows = []
+    size = 0
+    with _readable(source) as at, source.text() as file:
+        for at.number, line in enumerate(file, 1):
+            if line.isspace():
+                continue
+            row = _JSON.decode(line)
+            if not isinstance(row, dict):
+                raise DataError(
+                    f'{source.path} line {at.number} is not a JSON object: expected {{"text": …, "label": …}}'
+                )
+            rows.append(row)
+            size += len(line)
+            # Long rows in thousands would take much memory.
+            if len(rows) == _ROWS or size > _CHARACTERS:
+                yield rows
+                rows, size = [], 0
+    if rows:
+        yield rows
+
+
+def _parsed(text: str) -> Any:
+    """The JSON value that a text is; None where it is none."""
+    try:
+        return _JSON.decode(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+@dataclass
+class _Line:
+    """Where in a file a reader is."""
+
+    number: int = 0
+    """Of the line, from 1; 0 where the file is read whole."""
+
+
+@contextlib.contextmanager
+def _readable(source: SourceFile) -> Iterator[_Line]:
+    """Turn errors of reading JSON inside the block into one sentence, with the line where it is known.
+
+    Raises:
+        DataError: With what is wrong.
+    """
+    line = _Line()
+    try:
+        yield line
+    except DataError:
+        raise
+    except UnicodeDecodeError as error:
+        raise DataError(source.wrong_encoding(error)) from error
+    except json.JSONDecodeError as error:
+        # Of a document read whole, the error knows the line; of a file read by lines, the loop does.
+        number = line.number or error.lineno
+        raise DataError(
+            f"{source.path} line {number} is not valid JSON ({error.msg}): fix or delete that line"
+        ) from error
+    # Python refuses whole numbers of more than 4,300 digits by a ValueError.
+    except (RecursionError, ValueError) as error:
+        is_deep = isinstance(error, RecursionError)
+        what = "lists or objects nested too deeply to be read" if is_deep else "a number with too many digits"
+        edit = "delete it" if is_deep else "write it as a text, in quotes"
+        at = f" line {line.number}" if line.number else ""
+        raise DataError(f"{source.path}{at} has {what}: {edit}") from error
+
+
+# --- documents ---------------------------------------------------------------------------------------------------
+
+
+def _rows_of_document(content: Any, path: str) -> Rows:
+    """Rows of a file that is a single JSON value.
+
+    Raises:
+        DataError: It has no rows that could be told apart.
+    """
+    if isinstance(content, list):
+        return rows_without_names(content) or _checked_list(content, path)
+    if not isinstance(content, dict):
+        raise DataError(
+            f"{path} holds a single {type(content).__name__}: expected one JSON object per line, or a list of them"
+        )
+    row_keys = []
+    for key, value in content.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            row_keys.append(str(key))
+    if len(row_keys) == 1:
+        return _checked_list(content[row_keys[0]], f"{path}: {row_keys[0]}")
+    rows = None if row_keys else _rows_of_columns(content, path)
+    if rows is None:
+        raise DataError(f"{path} is one JSON object: {_FORMS}")
+    return rows
+
+
+def _checked_list(rows: list[Any], path: str) -> Rows:
+    for index, row in enumerate(rows):
+        if not isinstance(row, dict):
+            hint = '; of pandas, to_json(orient="records")' if isinstance(row, list) else ""
+            raise DataError(f"{path}: entry {index} of the list is not a JSON object{hint}", rows=[index])
+    return rows
+
+
+def _rows_of_columns(content: dict[str, Any], path: str) -> Rows | None:
+    """Rows of a document that holds columns, in the ways in which pandas writes them; None for another document."""
+    if set(content) == {"columns", "index", "data"} and all(isinstance(part, list) for part in content.values()):
+        return _rows_of_split(content["columns"], content["data"], path)
+    parts = list(content.values())
+    if parts and all(isinstance(part, list) for part in parts):
+        return _rows_of_lists(content, path)
+    if not parts or not all(isinstance(part, dict) and part for part in parts):
+        return None
+    if _are_numbers(content):  # orient="index": rows by their number
+        return parts
+    if not _are_numbers(parts[0]):
+        return None
+    if any(list(part) != list(parts[0]) for part in parts):
+        raise DataError(f'{path} has columns of different rows: write it by to_json(orient="records")')
+    lists = {name: list(part.values()) for name, part in content.items()}
+    return _rows_of_lists(lists, path)
+
+
+def _are_numbers(keys: Iterable[str]) -> bool:
+    """Whether keys number rows."""
+    return all(map(str.isdigit, keys))
+
+
+def _rows_of_split(names: list[Any], data: list[Any], path: str) -> Rows:
+    """Rows as `to_json(orient="split")` writes them."""
+    rows = []
+    for index, cells in enumerate(data):
+        if not isinstance(cells, list) or len(cells) != len(names):
+            raise DataError(f"{path}: row {index} of data does not have the {len(names)} cells of columns")
+        rows.append(dict(zip(map(str, names), cells, strict=True)))
+    return rows
+
+
+def _rows_of_lists(columns: dict[str, list[Any]], path: str) -> Rows | None:
+    lengths = {name: len(cells) for name, cells in columns.items()}
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise DataError(f"{path} has lists of different lengths ({listed}): expected columns with a cell for each row")
+    rows = []
+    for cells in zip(*columns.values(), strict=True):
+        rows.append(dict(zip(columns, cells, strict=True)))
+    return rows
