@@ -271,7 +271,7 @@ BAD = {
         ["run", "text-classification", "model={model}", "dataset={rows}", "output_dir={one}"],
         "is a file",
     ),
-    "compressed": (["run", "text-classification", "model={model}", "dataset={gz}"], "compressed"),
+    "compressed": (["run", "text-classification", "model={model}", "dataset={gz}"], "cannot read"),
     "no rows": (
         ["run", "text-classification", "model={model}", "dataset.train={rows}/train.csv", "dataset.test={headonly}"],
         "no rows",
@@ -288,7 +288,7 @@ def test_bad_input_gets_one_sentence_and_writes_nothing(case, rows, done, tiny_b
     folder = tmp_path / "bad"
     folder.mkdir()
     (folder / "empty.csv").touch()
-    (folder / "latin.csv").write_bytes("text,label\ncafé,x\n".encode("latin-1"))
+    (folder / "latin.csv").write_bytes("text,label\nthé,x\nété,x\n".encode() + "café,x\n".encode("latin-1"))
     (folder / "ragged.csv").write_text("text,label\na,b\nc,d,e\n")
     (folder / "one.csv").write_text("text,label\n" + "".join(f"text {number},x\n" for number in range(20)))
     (folder / "gz.csv").write_bytes(b"\x1f\x8b\x08 and more")
