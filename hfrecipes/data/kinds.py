@@ -59,7 +59,11 @@ def _struct_of(objects: list[dict[str, Any]]) -> pa.DataType:
         return JSON
     fields = []
     for key in keys.pop():
-        fields.append((key, kind_of([item[key] for item in objects])))
+        cells = [item[key] for item in objects]
+        # A null that stands in the file must not look like a key that a table filled in.
+        if None in cells:
+            return JSON
+        fields.append((key, kind_of(cells)))
     return pa.struct(fields)
 
 
@@ -207,6 +211,10 @@ def decoded(cell: Any, feature: Any) -> Any:
     return json.loads(cell)
 
 
+class Keys(dict[str, Any]):
+    """Keys of objects of JSON, of which each has its own; those of a table are in every row, as null at least."""
+
+
 def described(feature: Any, cells: list[Any]) -> Any:
     """The feature, with what these decoded cells show in place of JSON; `Json` of `datasets` where types are mixed.
 
@@ -228,7 +236,7 @@ def _shape(cells: list[Any]) -> Any:
     if types == {list}:
         return List(_shape(list(itertools.chain.from_iterable(present))))
     if types == {dict}:
-        shapes = {}
+        shapes = Keys()
         for key in dict.fromkeys(itertools.chain.from_iterable(present)):
             shapes[key] = _shape([item.get(key) for item in present])
         return shapes

@@ -76,7 +76,7 @@ class SourceFile:
         name, byte = self.encoding.removesuffix("-sig"), error.object[error.start]
         return (
             f"{self.path} is not {name.upper()} text: byte 0x{byte:02x} in line {self._wrong_line()}; fix it there, "
-            f"or name the encoding, dataset.path={self.path} dataset.encoding=<latin-1, cp1252, gb18030, …>"
+            "or name the encoding, dataset.encoding=<latin-1, cp1252, gb18030, …>"
         )
 
     def _wrong_line(self) -> int:
@@ -125,7 +125,7 @@ def open_source(path: str, encoding: str | None) -> SourceFile:
             raise DataError(f"{path} holds bytes that are no text: expected a file of rows") from error
     if detected is None:
         return source
-    log(f"{path} is read as {detected.name}{detected.shown}; dataset.path=… dataset.encoding=… names another")
+    log(f"{path} is read as {detected.name}{detected.shown}; dataset.encoding=… names another")
     return SourceFile(path, detected.name)
 
 

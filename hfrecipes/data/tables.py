@@ -152,7 +152,7 @@ def _first_names_columns(records: Sequence[list[str]], path: str) -> bool:
     if not _is_header(first, others):
         return False
     shown = ", ".join(map(repr, first))[:_SHOWN]
-    log(f"{path}: the first record, {shown}, names the columns; dataset.path=… dataset.header=false makes it a row")
+    log(f"{path}: the first record, {shown}, names the columns; dataset.header=false makes it a row")
     return True
 
 

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ..kinds import Keys
+
 
 def without_gaps(cell: Any, feature: Any) -> Any:
     """The cell without the keys that a table filled in, as None, because other rows have them.
@@ -23,6 +25,8 @@ def without_gaps(cell: Any, feature: Any) -> Any:
 
 def _has_all_keys(cell: Any, feature: Any) -> bool:
     """Whether each dict in the cell has the keys of the type, all of them and no others, as in a table."""
+    if isinstance(feature, Keys):
+        return False
     if isinstance(feature, Mapping) and isinstance(cell, Mapping):
         return set(cell) == set(feature) and all(_has_all_keys(cell[key], inner) for key, inner in feature.items())
     if hasattr(feature, "feature") and isinstance(cell, list):
