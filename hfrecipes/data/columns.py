@@ -48,6 +48,7 @@ def normalize_columns(rows: Dataset, recipe: Recipe, named: Columns) -> tuple[Da
     sample = rows[:_SAMPLE]
     arguments = {"change": change, "features": rows.features, "texts": _text_columns(type(recipe))}
     changed = _changed(sample, **arguments)
+    _log_spelled(change(dict(_decoded(sample, rows.features))), _text_columns(type(recipe)))
     features = {}
     for name, cells in changed.items():
         features[name] = _feature_of(name, cells, sample, rows, type(recipe))
@@ -73,6 +74,15 @@ def without_rejected(rows: Dataset, split: str, named: Columns) -> Dataset:
         return rows
     log(f"{split}: {len(rejected)} of {len(rows)} rows are left out, their answer is not 'accept'")
     return rows.select(np.setdiff1d(np.arange(len(rows)), rejected))
+
+
+def _log_spelled(batch: Batch, texts: Collection[str]) -> None:
+    """Print which columns of texts hold something else."""
+    for name in texts:
+        for cell in batch.get(name, ()):
+            if cell is not None and not isinstance(cell, str):
+                log(f"{name} is read as texts, in the spelling of JSON, such as {as_text(cell)[:60]}")
+                break
 
 
 def _text_columns(recipe: type[Recipe]) -> list[str]:
