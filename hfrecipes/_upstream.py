@@ -12,6 +12,7 @@ import inspect
 import logging
 import warnings
 from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigError
@@ -64,6 +65,27 @@ def evaluated_rows(trainer: Trainer) -> Dataset:
     If it changes: override `Trainer.evaluate` and remember the dataset that it is called with.
     """
     return trainer.callback_handler.eval_dataloader.dataset
+
+
+def restore_trained(trainer: Trainer, checkpoint: Path) -> None:
+    """Bring the Trainer where it was after training, from a checkpoint that was saved at the end of it.
+
+    Relies on: `Trainer._load_from_checkpoint` and `Trainer._load_best_model`, which `train` calls at its beginning and
+    its end, as in transformers 5.23.0.
+    If it changes: see how `Trainer.train` loads a checkpoint, and the best one after the last step.
+
+    Args:
+        trainer: With the model as it was before training.
+        checkpoint: Folder of the checkpoint.
+    """
+    from transformers import TrainerState
+
+    trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    trainer.state.is_world_process_zero = trainer.is_world_process_zero()
+    trainer.state.is_local_process_zero = trainer.is_local_process_zero()
+    trainer._load_from_checkpoint(str(checkpoint))
+    if trainer.args.load_best_model_at_end and trainer.state.best_model_checkpoint is not None:
+        trainer._load_best_model()
 
 
 def is_length_grouped(sampler: Any) -> bool:

@@ -48,7 +48,8 @@ class Group(click.Group):
                 raise
             fail(error)
         except KeyboardInterrupt:
-            fail("interrupted; the same command resumes from the last checkpoint")
+            click.echo("hfrecipes: interrupted", err=True)
+            sys.exit(130)
         # `hfrecipes predict … | head` closes the pipe early, which is not a failure.
         except BrokenPipeError:
             sys.exit(0)
@@ -428,8 +429,10 @@ def _stdin() -> list[Any]:
 
 
 def _write(predictions: list[dict[str, Any]], output: Path) -> None:
+    from .run_folder.writing import draft
+
     # csv needs newline="", or Windows would write an empty line after each row.
-    with open(output, "w", encoding="utf-8", newline="") as file:
+    with draft(output) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         if output.suffix == ".jsonl":
             for prediction in predictions:
                 file.write(json.dumps(prediction, ensure_ascii=False) + "\n")

@@ -461,10 +461,9 @@ def read_config(path: Path) -> RunConfig:
     return RunConfig(**{key: value for key, value in read_recipe_file(path).items() if key in FIELDS})
 
 
-def write_recipe_file(config: RunConfig, path: Path) -> None:
-    """Write the recipe file that repeats the run."""
-    head = f"# Repeat this run:  hfrecipes run {path.name} output_dir=<another folder>\n"
-    path.write_text(head + to_yaml(config), encoding="utf-8")
+def recipe_text(config: RunConfig) -> str:
+    """Text of the recipe file that repeats the run."""
+    return "# Repeat this run:  hfrecipes run recipe.yaml output_dir=<another folder>\n" + to_yaml(config)
 
 
 def to_yaml(config: RunConfig) -> str:

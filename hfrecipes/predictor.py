@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import metrics, run_folder
+from . import metrics
 from .config import RunConfig, check_blocks, read_recipe_file, resolve, training_types
 from .data import checks, sources
 from .data.columns import check_lists, find_columns, normalize_columns, rename, without_rejected
@@ -30,7 +30,8 @@ from .models.binding import bind_trained_tokenizer, trained_model
 from .models.directory import ADAPTER, is_adapter, save
 from .recipe import Finding, Recipe, Row, arguments_name, file_formats, input_columns, option_types, text_column
 from .registry import find, tasks
-from .run_folder import RunInfo
+from .run_folder import claim, contents, writing
+from .run_folder.contents import RunInfo
 from .settings import ModelSettings
 from .trainer_keywords import accepted
 
@@ -262,7 +263,7 @@ class Predictor:
             recipe,
             name if len(parts) > 1 else "the data",
             Predicted(rows, references, task_groups(rows, recipe), predictions),
-            None if self._folder is None else run_folder.read_baseline(self._folder),
+            None if self._folder is None else contents.read_baseline(self._folder),
             seed=self.config.training.get("seed", 42),
             metrics=self.config.metrics,
         )
@@ -279,7 +280,7 @@ class Predictor:
 
     def _seen_in_training(self, rows: Dataset) -> list[str]:
         """A sentence where the model was trained on some of these rows."""
-        trained_on = None if self._folder is None else run_folder.read_trained_on(self._folder)
+        trained_on = None if self._folder is None else contents.read_trained_on(self._folder)
         if trained_on is None:
             return []
         seen = sum(key in trained_on for key in checks.input_keys(rows, self.recipe))
@@ -320,7 +321,7 @@ def merge(path: str | os.PathLike[str], destination: Path) -> None:
         ModelError: There is no adapter, or it is of a method that cannot be merged.
         OutputError: The destination is not empty.
     """
-    run_folder.check_writable(destination)
+    claim.check_writable(destination)
     if destination.exists() and any(destination.iterdir()):
         raise OutputError(f"{destination} is not empty: choose another folder")
     run, is_foreign = _find(os.fspath(path))
@@ -331,13 +332,13 @@ def merge(path: str | os.PathLike[str], destination: Path) -> None:
     if adapters.is_adapted(predictor.trainer.model):
         raise ModelError(f"{path} was trained with {_method(predictor.config)}, which cannot be merged")
     files = save(predictor.trainer.model, predictor.recipe.tokenizer, destination)
-    for name in (run_folder.RECIPE, run_folder.METRICS, run_folder.CARD, run_folder.BASELINE):
+    for name in (contents.RECIPE, contents.METRICS, contents.CARD, contents.BASELINE):
         for source in (run / name, folder / name):
             if source.exists():
                 (destination / name).write_bytes(source.read_bytes())
                 break
-    if not run_folder.is_complete(destination):  # an adapter alone has no scores
-        run_folder.write_json(destination / run_folder.METRICS, {})
+    if not contents.is_complete(destination):  # an adapter alone has no scores
+        writing.write_json(destination / contents.METRICS, {})
     info = RunInfo.read(run)
     if info is not None:
         replace(info, files=files).write(destination)
@@ -389,12 +390,12 @@ def _local(folder: Path) -> Path:
     Raises:
         ModelError: It does not.
     """
-    if not (folder / run_folder.RECIPE).exists():
-        raise ModelError(f"{folder} has no {run_folder.RECIPE}: expected the folder of a run of hfrecipes")
-    parts = sorted(part.name for part in folder.iterdir() if (part / run_folder.RUN).exists())
-    if parts and not (folder / run_folder.RUN).exists():
+    if not (folder / contents.RECIPE).exists():
+        raise ModelError(f"{folder} has no {contents.RECIPE}: expected the folder of a run of hfrecipes")
+    parts = sorted(part.name for part in folder.iterdir() if (part / contents.RUN).exists())
+    if parts and not (folder / contents.RUN).exists():
         raise ModelError(f"{folder} contains several runs: choose one of {', '.join(parts)}")
-    if not (run_folder.is_complete(folder) or is_adapter(folder)):
+    if not (contents.is_complete(folder) or is_adapter(folder)):
         raise ModelError(f"the run in {folder} is not complete: run the command that started it again, to resume it")
     return folder
 
@@ -410,8 +411,8 @@ def _from_hub(name: str, revision: str, part: str) -> Path:
         raise NotFoundError(
             f"{name} is not a local folder, and loading it from the Hub failed: {reason(error)}"
         ) from error
-    if not (folder / run_folder.RECIPE).exists():
-        raise ModelError(f"{name} has no {run_folder.RECIPE}: expected a model that a run of hfrecipes pushed")
+    if not (folder / contents.RECIPE).exists():
+        raise ModelError(f"{name} has no {contents.RECIPE}: expected a model that a run of hfrecipes pushed")
     return folder
 
 
@@ -421,7 +422,7 @@ def _settings(folder: Path, is_foreign: bool) -> tuple[RunConfig, Recipe]:
     Raises:
         ModelError: They were not written by a run, or would run code that others wrote.
     """
-    file = folder / run_folder.RECIPE
+    file = folder / contents.RECIPE
     try:
         settings = {key: value for key, value in read_recipe_file(file).items() if key in _KNOWN}
         task = settings["task"]

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from . import run_folder
 from .config import RunConfig
 from .data.checks import written_reference
 from .errors import nearest
 from .evaluation import scoring
 from .evaluation.scoring import Score, Scores
 from .recipe import Recipe
+from .run_folder import contents
 from .settings import FoldSettings
 from .trainer_keywords import SEEDS
 
@@ -148,7 +148,7 @@ def out_of_fold(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
 
 
 def _scored_rows(path: Path, fold: int) -> Iterator[dict[str, Any]]:
-    for line in run_folder.read_predictions(path):
+    for line in contents.read_predictions(path):
         if line.pop("split") == "test":
             yield {"fold": fold, **line}
 
@@ -163,7 +163,7 @@ def score_out_of_fold(path: Path, recipe: Recipe, config: RunConfig, groups: Map
         groups: Group of each row that was split into folds, by its number; None where rows share nothing.
     """
     rows, predictions, references = [], [], []
-    for line in run_folder.read_predictions(path):
+    for line in contents.read_predictions(path):
         rows.append(line["row"])
         predictions.append(line["prediction"])
         references.append(written_reference(recipe, line))

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import _upstream, predictor, repeats, run_folder
+from . import _upstream, predictor, repeats
 from .config import RunConfig
 from .data.checks import input_keys, written_label
 from .errors import ConfigError, ModelError
@@ -31,7 +31,10 @@ from .predictor import Predictor
 from .recipe import table_metrics
 from .registry import find
 from .results import Result, Results
-from .run_folder import RunInfo
+from .run_folder import claim, contents, lock, progress, writing
+from .run_folder.contents import RunInfo
+from .run_folder.trouble import as_output_error
+from .training import interrupts
 from .training.plan import Plan, configure, default_folder, make_plan
 from .training.rehearsal import rehearse
 from .training.trainer import Job, make_job, wait_for_all
@@ -122,11 +125,7 @@ def run_settings(what: Any, settings: Mapping[str, Any]) -> Result | Results:
     if repeats.are_wanted(config):
         return _run_each(config, path)
     plan = _checked_push(make_plan(config, recipe, path))
-    if run_folder.is_complete(plan.path):
-        log(f"this run is complete: {plan.path}")
-        result = _reload(plan)
-    else:
-        result = _carry_out(plan)
+    result = _carry_out(plan)
     if plan.config.push is not None and is_main():
         log(f"pushed to {push_run(plan.path, plan.config, plan.config.push)}")
     return result
@@ -163,31 +162,32 @@ def _run_each(config: RunConfig, path: Path) -> Result | Results:
         plan = make_plan(of_part, recipe, path / name)
         if is_main():
             together = repeats.whole(config, plan.config)
-            run_folder.claim(path, together, {})
-            run_folder.write_recipe(path, together)
-        if not run_folder.is_complete(plan.path):
+            whole = replace(plan.info, data={})
+            claim.claim(path, together, whole)
+            contents.write_start(path, together, whole)
+        if not contents.is_complete(plan.path):
             _carry_out(plan)
             gc.collect()  # a Trainer refers to itself, and the next one needs its memory
         wait_for_all()
     paths = [path / name for name in repeats.names(config)]
-    waiting = [part.name for part in paths if not run_folder.is_complete(part)]
+    waiting = [part.name for part in paths if not contents.is_complete(part)]
     if waiting:
         log(f"{path.name}: {', '.join(waiting)} have not been run yet")
         return _reload(plan)
     if is_main():
         _summarize(path, paths, plan, config)
     wait_for_all()
-    scores = scoring.from_json(run_folder.read_scores(path))
-    return Results(path, scores, paths, run_folder.read_notes(path), tuple(table_metrics(plan.recipe)))
+    scores = scoring.from_json(contents.read_scores(path))
+    return Results(path, scores, paths, contents.read_notes(path), tuple(table_metrics(plan.recipe)))
 
 
 def _summarize(path: Path, paths: list[Path], plan: Plan, config: RunConfig) -> None:
-    scores = repeats.summary([scoring.from_json(run_folder.read_scores(part)) for part in paths])
+    scores = repeats.summary([scoring.from_json(contents.read_scores(part)) for part in paths])
     if config.folds is not None:
-        run_folder.write_predictions(path, repeats.out_of_fold(paths))
+        contents.write_predictions(path, repeats.out_of_fold(paths))
         together = repeats.score_out_of_fold(path, plan.recipe, config, plan.data.fold_groups)
         scores[repeats.OUT_OF_FOLD] = together
-    run_folder.write_scores(path, scoring.to_json(scores), plan.data.notes)
+    contents.write_scores(path, scoring.to_json(scores), plan.data.notes)
 
 
 # --- one run -----------------------------------------------------------------------------------------------------
@@ -203,6 +203,21 @@ def _checked_push(plan: Plan) -> Plan:
 
 
 def _carry_out(plan: Plan) -> Result:
+    """The run, by itself in its folder; a complete one as it is."""
+    if not is_main():
+        return _reload(plan) if contents.is_complete(plan.path) else _train_and_score(plan)
+    with lock.hold(plan.path), as_output_error(plan.path):
+        # Another process may have had the folder since the plan was made.
+        claim.claim(plan.path, plan.config, plan.info)
+        if contents.is_complete(plan.path):
+            log(f"this run is complete: {plan.path}")
+            contents.clear(plan.path)
+            return _reload(plan)
+        writing.clear_drafts(plan.path)
+        return _train_and_score(plan)
+
+
+def _train_and_score(plan: Plan) -> Result:
     """Train, score and save."""
     start = time.perf_counter()
     push = plan.config.push
@@ -212,26 +227,34 @@ def _carry_out(plan: Plan) -> Result:
         and is_main()
         and checkpoints.download(plan.path, plan.config, push, plan.info.data)
     ):
-        run_folder.write_start(plan.path, plan.config, plan.info)
+        contents.write_start(plan.path, plan.config, plan.info)
     job = make_job(plan)
+    checkpoint = progress.last_checkpoint(plan.path)
     # A run that was interrupted has been rehearsed before.
-    if run_folder.last_checkpoint(plan.path) is None:
+    if checkpoint is None:
         rehearse(job, partial(_finish, start=start))
     if is_main():
-        run_folder.write_start(plan.path, job.plan.config, job.plan.info)
-    _train(job)
+        contents.write_start(plan.path, job.plan.config, job.plan.info)
+        if checkpoint is not None:
+            progress.name_best(checkpoint, plan.path)
+    wait_for_all()
+    _train(job, checkpoint)
     return _finish(job, start)
 
 
-def _train(job: Job) -> None:
-    checkpoint = run_folder.last_checkpoint(job.plan.path)
-    if checkpoint:
+def _train(job: Job, checkpoint: Path | None) -> None:
+    """Train, from the newest checkpoint on; where training was over when that was saved, load what it has learnt."""
+    if checkpoint is not None and progress.is_at_end(checkpoint):
+        log(f"training was over at {checkpoint}: going on with what follows it")
+        _upstream.restore_trained(job.trainer, checkpoint)
+        return
+    if checkpoint is not None:
         log(f"resuming from {checkpoint}")
-    elif any(job.plan.path.glob("checkpoint-*")):
-        # Of weights alone, or cut short; the Trainer would write over them silently.
+    elif progress.has_checkpoints(job.plan.path):
+        # Of weights alone, or damaged; the Trainer would write over them silently.
         log(f"starting from the beginning: no checkpoint in {job.plan.path} has all that a resume needs")
-    with _pushed_meanwhile(job):
-        job.trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with interrupts.at_step_end(job.trainer, job.plan.path), _pushed_meanwhile(job):
+        job.trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
 
 
 @contextlib.contextmanager
@@ -254,7 +277,7 @@ def _pushed_meanwhile(job: Job) -> Iterator[None]:
 
 def _reload(plan: Plan) -> Result:
     """The result of a complete run, its trained model in the Trainer."""
-    scores = scoring.from_json(run_folder.read_scores(plan.path))
+    scores = scoring.from_json(contents.read_scores(plan.path))
     return _result(plan, predictor.load(plan.path), scores)
 
 
@@ -297,10 +320,10 @@ def _finish(job: Job, start: float, *, saves: bool = True) -> Result:
             energy=_energy(trainer),
         )
         log_samples(next(reversed(predicted.values())).predictions)
-        run_folder.write_predictions(plan.path, _lines(plan, predicted))
-        run_folder.write_training_data(plan.path, baseline, input_keys(plan.data.splits["train"], recipe))
+        contents.write_predictions(plan.path, _lines(plan, predicted))
+        contents.write_training_data(plan.path, baseline, input_keys(plan.data.splits["train"], recipe))
         write_card(plan.path, plan.config, recipe, scored.scores, info)
-        run_folder.mark_complete(plan.path, scoring.to_json(scored.scores), info, plan.data.notes)
+        contents.mark_complete(plan.path, scoring.to_json(scored.scores), info, plan.data.notes)
     return _result(plan, Predictor(recipe, trainer, plan.config, plan.path), scored.scores)
 
 

@@ -15,10 +15,10 @@ from hfrecipes.config import (
     move_bare_keys_into_blocks,
     parse_overrides,
     read_recipe_file,
+    recipe_text,
     resolve,
     to_yaml,
     training_types,
-    write_recipe_file,
 )
 from hfrecipes.errors import ConfigError, MissingPackageError, ModelError, NotFoundError
 from hfrecipes.recipe import option_types
@@ -233,7 +233,7 @@ def test_settings_may_be_a_path_and_hold_paths_enumerations_tuples_and_numbers_o
         "max_length": np.int64(64),
     }
     config, recipe = configure(tmp_path / "mine.yaml", settings)
-    write_recipe_file(config, tmp_path / "written.yaml")
+    (tmp_path / "written.yaml").write_text(recipe_text(config), encoding="utf-8")
     written = read_recipe_file(tmp_path / "written.yaml")
     assert (written["model"], written["seeds"], recipe.max_length) == (str(tmp_path), [1, 2], 64)
     assert (written["training"]["eval_strategy"], written["training"]["learning_rate"]) == ("steps", 1e-3)
@@ -314,7 +314,7 @@ def test_later_layers_win_key_by_key():
 
 def test_a_written_recipe_file_reads_back(tmp_path: Path):
     config = resolved(model="m", columns={"text": "no", "label": 3}, learning_rate=5e-5, early_stopping=False)
-    write_recipe_file(config, tmp_path / "recipe.yaml")
+    (tmp_path / "recipe.yaml").write_text(recipe_text(config), encoding="utf-8")
     assert resolved(**read_recipe_file(tmp_path / "recipe.yaml")) == config
     assert "output_dir" not in to_yaml(config)
 

@@ -15,9 +15,9 @@ from processes import TWO_PROCESSES, run_python
 from safetensors.torch import load_file
 
 import hfrecipes
-from hfrecipes import run_folder
 from hfrecipes.errors import ConfigError, ModelError, NotFoundError, OutputError
 from hfrecipes.recipe import best_metric
+from hfrecipes.run_folder import contents
 
 ROWS = {"train": opinions(160), "validation": opinions(40, 1), "test": opinions(40, 2)}
 FILES = {
@@ -196,7 +196,7 @@ def interrupted(path: Path, step: int, settings: dict) -> None:
     plan = plan_of("text-classification", {"output_dir": path, **settings})
     job = trainer_module.make_job(plan)
     job.trainer.add_callback(Stop())
-    run_folder.write_start(plan.path, plan.config, plan.info)
+    contents.write_start(plan.path, plan.config, plan.info)
     with pytest.raises(KeyboardInterrupt):
         job.trainer.train()
 
@@ -218,7 +218,7 @@ def test_an_interrupted_run_resumes_to_the_very_same_weights(quick, tmp_path, ca
 
 
 def test_a_checkpoint_that_was_cut_short_is_passed_over(quick, tmp_path):
-    from hfrecipes.run_folder import last_checkpoint
+    from hfrecipes.run_folder.progress import last_checkpoint
 
     interrupted(tmp_path / "run", 45, {**quick, "dataset": ROWS, "num_train_epochs": 3, "save_total_limit": 3})
     good = last_checkpoint(tmp_path / "run")
@@ -343,7 +343,7 @@ def test_a_plain_frame_is_a_dataset(quick, tmp_path):
 
 def test_a_run_that_never_took_a_step_does_not_block_its_correction(quick, tmp_path):
     made = plan_of("text-classification", {**quick, "dataset": ROWS, "output_dir": tmp_path / "run"})
-    run_folder.write_start(made.path, made.config, made.info)
+    contents.write_start(made.path, made.config, made.info)
     settings = {**quick, "dataset": ROWS, "output_dir": tmp_path / "run", "learning_rate": 1e-3}
     assert plan_of("text-classification", settings).path == tmp_path / "run"
 

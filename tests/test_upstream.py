@@ -10,6 +10,7 @@ import ast
 import contextlib
 import copy
 import inspect
+import json
 import logging
 import types
 import warnings
@@ -22,6 +23,7 @@ import pytest
 import torch
 import transformers
 from conftest import make_tokenizer
+from safetensors.torch import load_file
 
 from hfrecipes import _upstream
 from hfrecipes.errors import ConfigError
@@ -160,6 +162,29 @@ def test_evaluated_rows(tmp_path):
         trainer.evaluate(other)
         assert _upstream.are_same_rows(seen[0], trainer.eval_dataset)
         assert _upstream.are_same_rows(seen[1], other)
+
+
+def test_restore_trained(tmp_path):
+    with relied_on(_upstream.restore_trained):
+        tiny_trainer(tmp_path, max_steps=2, save_steps=1, save_strategy="steps", learning_rate=1e-2).train()
+        last = tmp_path / "checkpoint-2"
+        restored = tiny_trainer(tmp_path)
+        _upstream.restore_trained(restored, last)
+        assert restored.state.global_step == 2
+        assert has_weights(restored.model, last)
+        # Of two checkpoints it is the best one that is loaded, where the arguments ask for it.
+        state = last / "trainer_state.json"
+        best = json.loads(state.read_text()) | {"best_model_checkpoint": str(tmp_path / "checkpoint-1")}
+        state.write_text(json.dumps(best))
+        restored.args.load_best_model_at_end = True
+        _upstream.restore_trained(restored, last)
+        assert has_weights(restored.model, tmp_path / "checkpoint-1")
+        assert not has_weights(restored.model, last)
+
+
+def has_weights(model: torch.nn.Module, checkpoint: Path) -> bool:
+    saved = load_file(checkpoint / "model.safetensors")
+    return all(torch.equal(weights, saved[name]) for name, weights in model.state_dict().items() if name in saved)
 
 
 def test_is_length_grouped(tmp_path):

@@ -34,7 +34,7 @@ from ..recipe import (
 from ..recipe import options as option_values
 from ..registry import options
 from ..results import Result
-from ..run_folder import CARD, PREDICTIONS
+from ..run_folder.contents import CARD, PREDICTIONS
 from ..yaml12 import dump, load
 from .trial import Trial, are_close
 

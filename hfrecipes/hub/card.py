@@ -15,7 +15,8 @@ from ..evaluation.scoring import GAP, Score, Scores, interval, number
 from ..models.directory import ADAPTER
 from ..recipe import Recipe, Row, input_columns, metric_named, option_types
 from ..recipe import example as example_of
-from ..run_folder import CARD, RunInfo
+from ..run_folder.contents import CARD, RunInfo
+from ..run_folder.writing import write_text
 from ..settings import AdapterSettings, PushSettings
 from .names import model_path, shareable
 
@@ -73,7 +74,7 @@ def write_card(path: Path, config: RunConfig, recipe: Recipe, scores: Mapping[st
         versions=", ".join(f"{name} {version}" for name, version in info.versions.items()),
         recipe=to_yaml(shareable(config)),
     )
-    card.save(path / CARD)
+    write_text(path / CARD, str(card))
 
 
 def front_matter(

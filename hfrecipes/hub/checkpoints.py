@@ -11,10 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import run_folder
 from ..config import RunConfig, read_recipe_file, to_yaml
 from ..errors import HubError
 from ..log import log
+from ..run_folder import claim, contents, progress, writing
 from ..settings import PushSettings
 from .client import as_hub_error, limit_waiting, reason
 from .names import shareable
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
 
 
-STATE = "trainer_state.json"
 # What a resumed run does not read: a pickle, and the empty card that PEFT writes.
-_LEFT_OUT = ("training_args.bin", run_folder.CARD)
+_LEFT_OUT = ("training_args.bin", contents.CARD)
 # Prefix of temporary folders in the folder of the run, where hard links to its files are possible.
 _STAGE = ".hub-"
 
@@ -69,12 +68,12 @@ class Checkpoints:
         """A new folder with links to the files of all complete checkpoints, and what identifies the run."""
         stage = Path(tempfile.mkdtemp(prefix=_STAGE, dir=self.path))
         try:
-            for checkpoint in run_folder.complete_checkpoints(self.path):
+            for checkpoint in progress.complete_checkpoints(self.path):
                 files = [file for file in checkpoint.iterdir() if file.name not in _LEFT_OUT]
                 link_files(files, stage / checkpoint.name)
-                _name_best(stage / checkpoint.name / STATE, None)
-            (stage / run_folder.RECIPE).write_text(to_yaml(shareable(self.config)), encoding="utf-8")
-            run_folder.write_json(stage / run_folder.RUN, {"data": dict(self.data), "step": step})
+                progress.name_best(stage / checkpoint.name, None)
+            (stage / contents.RECIPE).write_text(to_yaml(shareable(self.config)), encoding="utf-8")
+            writing.write_json(stage / contents.RUN, {"data": dict(self.data), "step": step})
         except BaseException:  # an interrupt from the keyboard must not leave the folder either
             shutil.rmtree(stage)
             raise
@@ -103,7 +102,7 @@ class Checkpoints:
     def _push(self, stage: Path) -> None:
         from huggingface_hub import HfApi
 
-        step = json.loads((stage / run_folder.RUN).read_text(encoding="utf-8"))["step"]
+        step = json.loads((stage / contents.RUN).read_text(encoding="utf-8"))["step"]
         try:
             limit_waiting()
             HfApi().upload_folder(
@@ -168,12 +167,12 @@ def download(path: Path, config: RunConfig, settings: PushSettings, data: Mappin
             return False
         files = api.list_repo_files(name, revision=BRANCH)
     # Checkpoints of this folder are newer than what was pushed of them, or the same.
-    if run_folder.RUN not in files or any(run_folder.complete_checkpoints(path)):
+    if contents.RUN not in files or any(progress.complete_checkpoints(path)):
         return False
     path.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=_STAGE, dir=path) as folder:
         with as_hub_error(f"hub: cannot download the checkpoints of {name}"):
-            patterns = ["checkpoint-*", run_folder.RECIPE, run_folder.RUN]
+            patterns = ["checkpoint-*", contents.RECIPE, contents.RUN]
             snapshot_download(name, revision=BRANCH, local_dir=folder, allow_patterns=patterns)
         stage = Path(folder)
         _refuse_other_run(stage, config, data, name)
@@ -182,11 +181,11 @@ def download(path: Path, config: RunConfig, settings: PushSettings, data: Mappin
 
 def _take_over(stage: Path, path: Path, name: str) -> bool:
     """Move the downloaded checkpoints into the folder of the run; whether there were some."""
-    downloaded = list(run_folder.complete_checkpoints(stage))
+    downloaded = list(progress.complete_checkpoints(stage))
     if not downloaded:
         return False
     for checkpoint in downloaded:
-        _name_best(checkpoint / STATE, path)
+        progress.name_best(checkpoint, path)
     # The newest first: if this is interrupted, the run resumes from the best there is.
     for checkpoint in downloaded:
         checkpoint.replace(path / checkpoint.name)
@@ -196,26 +195,12 @@ def _take_over(stage: Path, path: Path, name: str) -> bool:
 
 def _refuse_other_run(stage: Path, config: RunConfig, data: Mapping[str, Any], name: str) -> None:
     """Compare settings and rows: with other ones, the weights would not be those of this run."""
-    settings = read_recipe_file(stage / run_folder.RECIPE)
-    difference = run_folder.differences(settings, asdict(shareable(config)))
-    if not difference and run_folder.read_json(stage / run_folder.RUN)["data"] != dict(data):
+    settings = read_recipe_file(stage / contents.RECIPE)
+    difference = claim.differences(settings, asdict(shareable(config)))
+    if not difference and contents.read_json(stage / contents.RUN)["data"] != dict(data):
         difference = "the rows differ"
     if difference:
         raise HubError(
             f"hub: {name} has checkpoints of another run ({difference}): choose another name, or delete its branch "
             f"{BRANCH}"
         )
-
-
-def _name_best(file: Path, path: Path | None) -> None:
-    """Write the best checkpoint into the Trainer's state by its folder name, below `path` if given.
-
-    The Trainer writes its full path, which another machine does not have.
-    """
-    state = json.loads(file.read_text(encoding="utf-8"))
-    best = state.get("best_model_checkpoint")
-    if best:
-        name = Path(best).name
-        state["best_model_checkpoint"] = str(path / name) if path else name
-        file.unlink()  # it may be a link to the file of the run, which must not change
-        file.write_text(json.dumps(state, indent=2), encoding="utf-8")

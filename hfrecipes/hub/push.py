@@ -13,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import run_folder
 from ..config import RunConfig, read_config, to_yaml
 from ..errors import ConfigError, ModelError, NotFoundError
 from ..log import log
 from ..models.directory import ADAPTER, CONFIG
 from ..registry import find
-from ..run_folder import RunInfo
+from ..run_folder import contents
+from ..run_folder.contents import RunInfo
 from ..settings import AdapterSettings, PushSettings, push_keywords
 from ..yaml12 import format_value
 from .card import card_for_hub, front_matter, was_edited
@@ -67,7 +67,7 @@ def push(path: str | os.PathLike[str], to: str | Mapping[str, Any], **more: Any)
         raise NotFoundError(f"found {path!r} ({type(path).__name__}), expected the folder of a run")
     folder = Path(path)
     _require_run(folder)
-    config = replace(read_config(folder / run_folder.RECIPE), hub={**push_keywords(to), **more})
+    config = replace(read_config(folder / contents.RECIPE), hub={**push_keywords(to), **more})
     sentences = settings_problems(config, _info(folder).origin["model"])
     if sentences:
         raise ConfigError(sentences)
@@ -78,17 +78,17 @@ def _require_run(path: Path) -> None:
     """Refuse a folder that is not a complete run with one model."""
     if not path.is_dir():
         raise NotFoundError(f"there is no folder {path}: expected the folder of a complete run")
-    if not (path / run_folder.RECIPE).exists():
-        raise ModelError(f"{path} has no {run_folder.RECIPE}: expected the folder of a run of hfrecipes")
-    if not run_folder.is_complete(path):
+    if not (path / contents.RECIPE).exists():
+        raise ModelError(f"{path} has no {contents.RECIPE}: expected the folder of a run of hfrecipes")
+    if not contents.is_complete(path):
         raise ModelError(f"the run in {path} is not complete: run the command that started it again, to resume it")
     if RunInfo.read(path) is not None:
         return
     # Cross-validation and runs with several seeds leave a folder for each run, and only scores in the one above them.
-    runs = sorted(folder.name for folder in path.iterdir() if (folder / run_folder.RUN).exists())
+    runs = sorted(folder.name for folder in path.iterdir() if (folder / contents.RUN).exists())
     if runs:
         raise ModelError(f"{path} contains several runs, and no single model: push one of {', '.join(runs)}")
-    raise ModelError(f"{path} has no {run_folder.RUN}: push the folder of the run that the model comes from")
+    raise ModelError(f"{path} has no {contents.RUN}: push the folder of the run that the model comes from")
 
 
 def _info(path: Path) -> RunInfo:
@@ -99,7 +99,7 @@ def _info(path: Path) -> RunInfo:
     """
     info = RunInfo.read(path)
     if info is None:
-        raise ModelError(f"{path} has no {run_folder.RUN}: push the folder of the run that the model comes from")
+        raise ModelError(f"{path} has no {contents.RUN}: push the folder of the run that the model comes from")
     return info
 
 
@@ -132,7 +132,7 @@ def _upload(api: HfApi, path: Path, config: RunConfig, settings: PushSettings, n
     with tempfile.TemporaryDirectory() as folder:
         stage = Path(folder)
         _fill_stage(path, stage, config, settings, name)
-        if run_folder.CARD in remote_files:
+        if contents.CARD in remote_files:
             _keep_edited_card(name, settings.revision, stage)
         # Files of a former model that this one does not replace, such as further shards.
         stale = []
@@ -167,17 +167,17 @@ def _fill_stage(path: Path, stage: Path, config: RunConfig, settings: PushSettin
     shared = shareable(replace(config, **info.shared))
     if what != "adapter":
         link_files((path / file for file in info.files), stage)
-        (stage / run_folder.RECIPE).write_text(to_yaml(shared), encoding="utf-8")
+        (stage / contents.RECIPE).write_text(to_yaml(shared), encoding="utf-8")
     if what != "merged":
         # Alone, the adapter is at the top, where PEFT looks for it.
         target = stage if what == "adapter" else stage / ADAPTER
         _add_adapter(path / ADAPTER, target, info.tokenizer, shared)
     # The baseline may hold words of the training rows, so it stays here.
-    link_files([path / run_folder.METRICS], stage)
+    link_files([path / contents.METRICS], stage)
     recipe = find(config.task)(**config.options)
     metadata = front_matter(recipe, info.origin, adapter=config.adapter, push=replace(settings, model=what))
-    card = card_for_hub(path / run_folder.CARD, name, what, metadata)
-    (stage / run_folder.CARD).write_text(card, encoding="utf-8")
+    card = card_for_hub(path / contents.CARD, name, what, metadata)
+    (stage / contents.CARD).write_text(card, encoding="utf-8")
 
 
 def _what_to_push(path: Path, wanted: str | None, adapter: AdapterSettings | None, base: str | None) -> str:
@@ -194,7 +194,7 @@ def _add_adapter(source: Path, target: Path, tokenizer_files: Sequence[str], sha
     link_files((source / file for file in (*ADAPTER_FILES, *tokenizer_files)), target)
     link_files((source / CONFIG).glob("*.json"), target / CONFIG)
     _name_base(target / ADAPTER_FILES[0], shared)
-    (target / run_folder.RECIPE).write_text(to_yaml(shared), encoding="utf-8")
+    (target / contents.RECIPE).write_text(to_yaml(shared), encoding="utf-8")
 
 
 def link_files(files: Iterable[Path], target: Path) -> None:
@@ -227,10 +227,10 @@ def _keep_edited_card(name: str, revision: str | None, stage: Path) -> None:
     """Do not push a card where somebody wrote or changed the one on the Hub."""
     from huggingface_hub import hf_hub_download
 
-    file = with_retries(lambda: hf_hub_download(name, run_folder.CARD, revision=revision))
+    file = with_retries(lambda: hf_hub_download(name, contents.CARD, revision=revision))
     if was_edited(Path(file).read_text(encoding="utf-8")):
-        (stage / run_folder.CARD).unlink()
-        log(f"hub: {run_folder.CARD} in {name} was edited on the Hub and is kept; delete it there to get a new one")
+        (stage / contents.CARD).unlink()
+        log(f"hub: {contents.CARD} in {name} was edited on the Hub and is kept; delete it there to get a new one")
 
 
 # --- branches and tags -------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import warnings
 from collections.abc import Iterator
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _upstream
 from ..errors import ModelError
+from ..run_folder.writing import draft_folder
+from ..settings import ModelSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 ADAPTER = "adapter"  # subfolder of a run's folder
 CONFIG = "config"  # subfolder of that: a config.json next to the adapter would be taken for that of a complete model
-_MODEL_FILES = ("config.json", "generation_config.json", "model*.safetensors", "model*.safetensors.index.json")
 _WEIGHT_FILES = ("*.safetensors", "*.bin", "*.safetensors.index.json")
 
 
@@ -64,6 +66,19 @@ def check_start(path: str) -> None:
 def is_adapter(path: str | Path) -> bool:
     """Whether the folder contains an adapter, and not a whole model."""
     return Path(path, "adapter_config.json").exists()
+
+
+def identity(model: ModelSettings) -> str | None:
+    """What tells the weights of a model from others: its commit on the Hub, or a hash of the files in its folder."""
+    folder = Path(model.path)
+    if not folder.is_dir():
+        return _upstream.commit_of(model.path, model.keywords.get("revision"), model.keywords.get("cache_dir"))
+    whole = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if any(file.match(pattern) for pattern in _WEIGHT_FILES):
+            with open(file, "rb") as content:
+                whole.update(hashlib.file_digest(content, "sha256").digest())
+    return whole.hexdigest()
 
 
 # --- loading -----------------------------------------------------------------------------------------------------
@@ -113,16 +128,11 @@ def save(model: Any, tokenizer: PreTrainedTokenizerBase, path: Path) -> list[str
     Returns:
         Names of the files that belong to it.
     """
-    with quiet():
-        model.save_pretrained(path)
-    files = set(save_tokenizer(tokenizer, path))
-    patterns = list(_MODEL_FILES)
-    # A model with code of its author only loads with the .py files that save_pretrained copied.
-    if getattr(model.config, "auto_map", None):
-        patterns.append("*.py")
-    for pattern in patterns:
-        files.update(file.name for file in path.glob(pattern))
-    return sorted(files)
+    with draft_folder(path) as folder:
+        with quiet():
+            model.save_pretrained(folder)
+        save_tokenizer(tokenizer, folder)
+        return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, path: Path) -> list[str]:
@@ -135,4 +145,5 @@ def save_config(model: Any, path: Path) -> None:
     with quiet():
         for folder in (path, path / ADAPTER / CONFIG):
             if (folder / "config.json").exists():
-                model.config.save_pretrained(folder)
+                with draft_folder(folder) as drafts:
+                    model.config.save_pretrained(drafts)

@@ -100,6 +100,9 @@ def evaluation(chosen: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
     if decided["greater_is_better"] is None:
         decided["greater_is_better"] = is_greater_better(decided["metric_for_best_model"], recipe)
     _check_best(chosen, decided)
+    if decided["load_best_model_at_end"] and chosen.get("save_total_limit") == 1:
+        # The Trainer keeps the best and the last one; with 1 it deletes the last one before the model is saved.
+        decided["save_total_limit"] = 2
     return decided
 
 

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from .. import repeats, run_folder
+from .. import repeats
 from .._version import __version__
 from ..config import (
     RunConfig,
@@ -24,19 +24,20 @@ from ..data import checks
 from ..data.features import encode_splits, log_lengths, truncated_share
 from ..data.prepare import FROM_PYTHON, check_again, load_data, log_all
 from ..data.rows import Data
-from ..errors import ConfigError, MissingPackageError, NotFoundError, OutputError, nearest
+from ..errors import ConfigError, MissingPackageError, NotFoundError, nearest
 from ..evaluation import scoring
 from ..hub.names import hub_ids, shareable
 from ..hub.settings import problems as push_problems
 from ..log import log
 from ..models import adapters, suggestions
 from ..models.binding import bind_tokenizer
-from ..models.directory import check_start
+from ..models.directory import check_start, identity
 from ..models.loading import label_problems, quantization_problems
 from ..models.tokenizing import show_labels
 from ..recipe import DEFAULTS, Recipe, arguments_name, input_columns, option_types, undefined
 from ..registry import find, find_recipe_file, is_task_file, recipe_files, tasks
-from ..run_folder import RunInfo
+from ..run_folder import claim
+from ..run_folder.contents import RunInfo
 from ..trainer_keywords import without_effect
 from ..value_types import type_problems
 from .arguments import try_arguments
@@ -92,35 +93,15 @@ def make_plan(config: RunConfig, recipe: Recipe, path: Path) -> Plan:
     try_arguments(config, recipe)
     if config.model:
         check_start(config.base.path)
-    _try_folder(path)
+    claim.check_writable(path)
     data, config = load_data(config, recipe)
     if not config.model:
         raise ConfigError(f"no model: add model=<hub id or folder>; {_suggested_models(recipe, data)}")
     references = {split: checks.references(recipe, rows) for split, rows in data.splits.items()}
     check_metrics(config, recipe, data.splits["train"])
     info = _identify(config, data)
-    run_folder.claim(path, config, info.data)
+    claim.claim(path, config, info)
     return Plan(config, recipe, data, references, path, info)
-
-
-def _try_folder(path: Path) -> None:
-    """Check that the folder of the run can be made and written into.
-
-    Raises:
-        OutputError: It cannot.
-    """
-    try:
-        run_folder.check_writable(path)
-        # Permissions alone do not tell: some folders of the system have them, and take no files.
-        existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-        trial = existing / f".hfrecipes-{os.getpid()}"
-        trial.mkdir()
-        trial.rmdir()
-    except OutputError:
-        raise
-    except OSError as error:
-        # A name longer than any file may have is not repeated.
-        raise OutputError(f"{str(path)[:200]} cannot be made ({error.strerror}): choose another output_dir") from error
 
 
 def _suggested_models(recipe: Recipe, data: Data) -> str:
@@ -139,6 +120,7 @@ def _identify(config: RunConfig, data: Data) -> RunInfo:
         versions={name: version(name) for name in _LIBRARIES},
         data=checks.fingerprints(data.splits),
         origin=hub_ids(config),
+        base=None if config.adapter is None else identity(config.base),
         shared={name: getattr(shown, name) for name in ("task", "model", "dataset", "metrics", "training", "lora")},
     )
 
@@ -215,6 +197,9 @@ def configure(what: Any, settings: Mapping[str, Any]) -> tuple[RunConfig, Recipe
     changed = {key: value for key, value in config.training.items() if value != defaults.get(key)}
     config = replace(config, training={**defaults, **config.training})
     log_all(without_effect(changed, config.training))
+    if config.output_dir:
+        # Expanded once: the Trainer does it too, and everything else would go to a folder named `~`.
+        config = replace(config, output_dir=os.path.expanduser(config.output_dir))
     return config, kind(**config.options)
 
 

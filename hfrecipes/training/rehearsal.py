@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _upstream, predictor, run_folder
+from .. import _upstream, predictor
 from ..config import RunConfig
 from ..errors import HFRecipesError, ModelError
 from ..log import is_main, log, logger
@@ -23,6 +23,7 @@ from ..models import adapters
 from ..models.directory import quiet
 from ..models.hardware import count_parameters
 from ..models.heads import compute_logits
+from ..run_folder import contents
 from .trainer import Job, assemble
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _load(small: Job, trained: Any) -> None:
     # Adapters that cannot be merged leave no whole model; they were compared when they were saved.
     if not (plan.path / "config.json").exists():
         return
-    run_folder.write_start(plan.path, plan.config, plan.info)
+    contents.write_start(plan.path, plan.config, plan.info)
     batch = small.trainer.data_collator([small.trainer.train_dataset[0]])
     expected, model = compute_logits(trained, batch), predictor.load(plan.path).trainer.model
     for name, values in compute_logits(model, batch).items():

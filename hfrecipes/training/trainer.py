@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import _upstream
@@ -23,6 +24,7 @@ from ..models.binding import bind_tokenizer, model_to_train, remember
 from ..models.hardware import describe_machine
 from ..models.precision import for_checks
 from ..recipe import Recipe, trainer_name
+from ..run_folder.progress import CHECKPOINT, write_manifest
 from . import divergence, order
 from .arguments import make_arguments
 from .plan import Plan
@@ -123,7 +125,7 @@ def assemble(plan: Plan, model: Any, arguments: TrainingArguments, encoded: Mapp
             processing_class=recipe.tokenizer,
             preprocess_logits_for_metrics=recipe.preprocess_logits,
             compute_loss_func=divergence.WatchedLoss(_loss(recipe, arguments)),
-            callbacks=[_epoch_teller(recipe), *_early_stopping(plan.config, arguments)],
+            callbacks=[_epoch_teller(recipe), *_early_stopping(plan.config, arguments), _manifest_writer()],
         )
         _check_model(trainer, arguments)
     recipe.seed = arguments.seed
@@ -197,6 +199,19 @@ def _epoch_teller(recipe: Recipe) -> TrainerCallback:
             order.start_epoch(keywords["train_dataloader"].batch_sampler, args, recipe.epoch)
 
     return TellEpoch()
+
+
+def _manifest_writer() -> TrainerCallback:
+    """Lists the files of each checkpoint after all processes have written theirs."""
+    import transformers
+
+    class WriteManifest(transformers.TrainerCallback):  # type: ignore[misc]
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            wait_for_all()
+            if state.is_world_process_zero:
+                write_manifest(Path(args.output_dir) / f"{CHECKPOINT}{state.global_step}")
+
+    return WriteManifest()
 
 
 # --- scores during training --------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from hfrecipes.evaluation.scoring import Score
 from hfrecipes.hub.card import card_for_hub, was_edited, write_card
 from hfrecipes.recipe import CardTexts
 from hfrecipes.registry import find
-from hfrecipes.run_folder import RunInfo
+from hfrecipes.run_folder.contents import RunInfo
 
 TEXTS = {
     "purpose": "Sorts letters.",

@@ -107,9 +107,9 @@ def test_settings_are_finite(setting):
 
 
 def test_what_is_no_number_is_null_in_what_is_written(tmp_path):
-    from hfrecipes import run_folder
+    from hfrecipes.run_folder import contents
 
-    run_folder.write_predictions(
+    contents.write_predictions(
         tmp_path, [{"row": 0, "prediction": {"loss": float("inf"), "scores": [float("nan"), 1.0]}}]
     )
     line = json.loads((tmp_path / "predictions.jsonl").read_text(), parse_constant=pytest.fail)

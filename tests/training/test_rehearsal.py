@@ -11,11 +11,12 @@ import torch
 from conftest import opinions, plan_of, rows_of
 
 import hfrecipes
-from hfrecipes import predictor, run_folder, runner
+from hfrecipes import predictor, runner
 from hfrecipes.errors import ModelError
 from hfrecipes.evaluation import inference, scoring
 from hfrecipes.models import adapters, directory
 from hfrecipes.registry import find, tasks
+from hfrecipes.run_folder import contents, progress
 from hfrecipes.training import rehearsal
 
 pytestmark = pytest.mark.rehearsed
@@ -46,8 +47,8 @@ def fail(*given, **keywords):
         (inference, "in_row_order"),
         (directory, "save"),
         (runner, "write_card"),
-        (run_folder, "write_predictions"),
-        (run_folder, "mark_complete"),
+        (contents, "write_predictions"),
+        (contents, "mark_complete"),
         (scoring, "gap"),
         (predictor, "load"),
     ],
@@ -60,7 +61,7 @@ def test_what_fails_after_training_is_known_before_it(module, name, quick, tmp_p
     with pytest.raises(ModelError, match=r"tried on 2 rows before training.*KeyError: 'something'"):
         hfrecipes.run("text-classification", dataset=ROWS, output_dir=tmp_path / "run", **quick)
     assert not trained
-    assert not list((tmp_path / "run").iterdir()), "nothing was written"
+    assert not (tmp_path / "run").exists(), "nothing was written"
 
 
 def test_a_model_that_predicts_otherwise_once_loaded_is_refused(quick, tmp_path, monkeypatch):
@@ -86,7 +87,7 @@ def test_adapters_that_reload_otherwise_after_training_are_kept_with_a_warning(q
     result = hfrecipes.run("text-classification", dataset=ROWS, output_dir=tmp_path / "run", lora=True, **quick)
     assert "warning: the merged model saved in" in caplog.text
     assert "Everything is kept; compare:  hfrecipes evaluate" in caplog.text
-    assert run_folder.is_complete(tmp_path / "run")
+    assert contents.is_complete(tmp_path / "run")
     assert result.predict("the film was great")["label"] in ("good", "bad")
 
 
@@ -153,6 +154,6 @@ def test_a_resumed_run_is_not_rehearsed_again(quick, tmp_path, monkeypatch):
         patch.setattr(runner, "_finish", broken)
         with pytest.raises(KeyError):
             hfrecipes.run("text-classification", **settings)
-    assert run_folder.last_checkpoint(tmp_path / "run")
+    assert progress.last_checkpoint(tmp_path / "run")
     hfrecipes.run("text-classification", **settings)
     assert len(times) == 1

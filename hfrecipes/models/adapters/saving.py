@@ -12,7 +12,8 @@ from ...config import RunConfig
 from ...errors import ModelError
 from ...log import log
 from ...recipe import Recipe
-from ...run_folder import CARD, write_recipe
+from ...run_folder.contents import CARD, write_recipe
+from ...run_folder.writing import draft_folder
 from ...settings import ModelSettings
 from ..directory import ADAPTER, CONFIG, as_model_error, quiet, save_tokenizer
 from ..hardware import rounding_tolerance
@@ -60,7 +61,11 @@ def save(model: Any, recipe: Recipe, config: RunConfig, path: Path) -> list[str]
     Returns:
         Names of the tokenizer's files.
     """
-    folder = path / ADAPTER
+    with draft_folder(path / ADAPTER) as folder:
+        return _save(model, recipe, config, folder)
+
+
+def _save(model: Any, recipe: Recipe, config: RunConfig, folder: Path) -> list[str]:
     with quiet():
         model.save_pretrained(folder)
         model_config = copy.copy(model.config)

@@ -1,0 +1,144 @@
+"""Which run a folder belongs to; nothing is ever written over."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..config import RunConfig, read_recipe_file
+from ..errors import OutputError
+from ..yaml12 import format_value
+from .contents import RECIPE, RUN, RunInfo, is_complete
+from .lock import LOCK, OWNER
+from .progress import has_checkpoints
+from .writing import DRAFT
+
+# Of files that are being written, of the lock, and of checkpoints on their way to the Hub, which can be made again.
+_TRIAL = ".hfrecipes-"
+_TEMPORARY = (DRAFT, LOCK, OWNER, _TRIAL, ".hub-")
+
+# Keywords of TrainingArguments that do not change the trained model, so a run may be resumed with other values.
+_NOT_COMPARED = ("disable_tqdm", "report_to", "run_name", "logging_steps", "logging_strategy", "dataloader_num_workers")
+
+
+def check_writable(path: Path) -> None:
+    """Check before any work that the folder can be made and written to.
+
+    Raises:
+        OutputError: It is a file, or cannot be made.
+    """
+    try:
+        existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+        if existing.is_dir():
+            # Permissions alone do not tell: some folders of the system have them, and take no files.
+            trial = existing / f"{_TRIAL}{os.getpid()}"
+            trial.mkdir()
+            trial.rmdir()
+            return
+    except PermissionError as error:
+        raise OutputError(f"{existing} cannot be written to: choose another output_dir") from error
+    except OSError as error:
+        # A name longer than any file may have is not repeated.
+        raise OutputError(f"{str(path)[:200]} cannot be made ({error.strerror}): choose another output_dir") from error
+    raise OutputError(f"{existing} is a file, expected a folder or a new name: choose another output_dir")
+
+
+def claim(path: Path, config: RunConfig, info: RunInfo) -> None:
+    """Take the folder for this run, or refuse one that holds something else; nothing is overwritten.
+
+    Args:
+        path: Folder, which may not exist.
+        config: Resolved settings.
+        info: What else identifies the run: its rows, and the weights that an adapter is trained on.
+
+    Raises:
+        OutputError: The folder contains another run, or files that are not a run.
+    """
+    names = _names(path)
+    if not names:
+        return
+    elsewhere = "choose another output_dir, or delete that folder"
+    # A run writes run.json first, so that a recipe file of the user's own is never taken for a run.
+    if RUN not in names:
+        raise OutputError(f"{path} contains files that are not a run ({names[0]}, …): {elsewhere}")
+    # A run that stopped before its first checkpoint has nothing to lose.
+    if not _has_work(path):
+        return
+    if RECIPE not in names:
+        raise OutputError(f"{path} contains a run without its {RECIPE}, which tells its settings: {elsewhere}")
+    differing = differences(read_recipe_file(path / RECIPE), asdict(config))
+    if differing:
+        raise OutputError(f"{path} contains another run ({differing}): {elsewhere}")
+    before = RunInfo.read(path) or info
+    if before.data and before.data != dict(info.data):
+        splits = {**before.data, **info.data}
+        changed = [split for split in splits if before.data.get(split) != info.data.get(split)]
+        raise OutputError(
+            f"{path} contains a run on other rows (the content of {', '.join(changed)} has changed): {elsewhere}"
+        )
+    if before.base and info.base and before.base != info.base:
+        raise OutputError(
+            f"{path} contains a run on other weights (those of {config.base.name} have changed, and its adapter only "
+            f"fits the old ones): {elsewhere}"
+        )
+
+
+def _names(path: Path) -> list[str]:
+    """What the folder contains, without temporary files and an empty recipe file, which say nothing."""
+    if not path.exists():
+        return []
+    names = []
+    for entry in path.iterdir():
+        is_empty_recipe = entry.name == RECIPE and not entry.stat().st_size
+        if not entry.name.startswith(_TEMPORARY) and not is_empty_recipe:
+            names.append(entry.name)
+    return names
+
+
+def differences(settings: Mapping[str, Any], own_settings: Mapping[str, Any]) -> str:
+    """How the settings of an existing run differ from those of this one; empty if both train the same model.
+
+    Args:
+        settings: Settings of the run in the folder, "there".
+        own_settings: Settings of this run, "here".
+    """
+    there, here = _comparable(settings), _comparable(own_settings)
+    differing = []
+    for key in sorted({*there, *here}):
+        if there.get(key) != here.get(key):
+            differing.append(f"{key} is {format_value(there.get(key))} there and {format_value(here.get(key))} here")
+    # The first few tell which run it is; a run of another task would differ in dozens.
+    return "; ".join(differing[:4])
+
+
+def _has_work(path: Path) -> bool:
+    """Whether the folder contains trained weights, which another run would overwrite."""
+    if is_complete(path) or has_checkpoints(path) or any(path.glob("*.safetensors")):
+        return True
+    # Each fold, and each seed, has a folder like that of a single run.
+    runs = [*path.glob("fold-*"), *path.glob("seed-*")]
+    return any(map(_has_work, runs))
+
+
+def _comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by dotted name, without those that do not change the trained model."""
+    flat: dict[str, Any] = {}
+    training = settings.get("training") or {}
+    # Where eval_steps is not given, logging_steps says when validation is scored, and so which checkpoint is kept.
+    decides = training.get("eval_strategy") == "steps" and not training.get("eval_steps")
+    not_compared = [name for name in _NOT_COMPARED if not (decides and name == "logging_steps")]
+    for key, value in settings.items():
+        if key in ("output_dir", "hub") or value in (None, {}, [], False):
+            continue
+        if not isinstance(value, Mapping):
+            flat[key] = value
+            continue
+        for name, entry in value.items():
+            if name not in not_compared:
+                # As JSON writes it: a tuple from Python and the list in the recipe file are the same setting.
+                flat[f"{key}.{name}"] = json.loads(json.dumps(entry))
+    return flat

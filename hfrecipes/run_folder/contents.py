@@ -1,0 +1,164 @@
+"""What the folder of a run contains, and when it is complete: metrics.json is written last."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..config import RunConfig, recipe_text
+from ..errors import NotFoundError
+from .progress import CHECKPOINT
+from .writing import clear_drafts, draft, finite, write_json, write_text
+
+RECIPE, RUN, METRICS, PREDICTIONS = "recipe.yaml", "run.json", "metrics.json", "predictions.jsonl"
+CARD = "README.md"
+# What the baseline knows of the training rows, and a hash of the input of each; neither is ever pushed.
+BASELINE, TRAINED_ON = "baseline.json", "trained_on.npy"
+NOTES = "notes"  # key in metrics.json beside the splits: split -> what to know about its scores
+
+
+def is_complete(path: Path) -> bool:
+    """Whether the run in this folder was finished."""
+    return (path / METRICS).exists()
+
+
+def write_start(path: Path, config: RunConfig, info: RunInfo) -> None:
+    """Write what identifies the run before the first step; run.json makes the folder that of a run."""
+    path.mkdir(parents=True, exist_ok=True)
+    info.write(path)
+    write_recipe(path, config)
+
+
+def write_recipe(path: Path, config: RunConfig) -> None:
+    """Write the settings into a folder, which may not exist."""
+    path.mkdir(parents=True, exist_ok=True)
+    write_text(path / RECIPE, recipe_text(config))
+
+
+def mark_complete(path: Path, scores: Mapping[str, Any], info: RunInfo, notes: Mapping[str, str]) -> None:
+    """Mark the run as complete, and delete its checkpoints."""
+    info.write(path)
+    write_scores(path, scores, notes)
+    clear(path)
+
+
+def clear(path: Path) -> None:
+    """Delete what a complete run does not need: checkpoints, and files that a killed process was writing."""
+    for checkpoint in path.glob(f"{CHECKPOINT}*"):
+        shutil.rmtree(checkpoint, ignore_errors=True)
+    clear_drafts(path)
+
+
+def write_training_data(path: Path, baseline: Mapping[str, Any], inputs: Iterable[int]) -> None:
+    """Write what evaluation on other rows needs to know of the training rows.
+
+    Args:
+        path: Folder of the run.
+        baseline: What the baseline knows of them, as JSON values.
+        inputs: A number for the input of each row.
+    """
+    import numpy as np
+
+    write_json(path / BASELINE, baseline)
+    with draft(path / TRAINED_ON) as temporary, open(temporary, "wb") as file:
+        np.save(file, np.unique(np.fromiter(inputs, dtype=np.uint64)))
+
+
+def read_baseline(path: Path) -> dict[str, Any] | None:
+    """What the baseline knows of the training rows; None where the folder does not say."""
+    return read_json(path / BASELINE) if (path / BASELINE).exists() else None
+
+
+def read_trained_on(path: Path) -> set[int] | None:
+    """The numbers of the inputs that the model was trained on; None where the folder does not have them."""
+    import numpy as np
+
+    file = path / TRAINED_ON
+    return set(np.load(file, allow_pickle=False).tolist()) if file.exists() else None
+
+
+def write_predictions(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Write one line for each prediction: split, index, row and prediction."""
+    with draft(path / PREDICTIONS) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        for line in lines:
+            file.write(json.dumps(finite(line), ensure_ascii=False, default=str, allow_nan=False) + "\n")
+
+
+def read_predictions(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of predictions.jsonl."""
+    with open(path / PREDICTIONS, encoding="utf-8") as lines:
+        for line in lines:
+            yield json.loads(line)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file with a JSON object; empty where there is no file."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise NotFoundError(f"{path} is damaged ({error}): delete the folder and run again") from error
+    return content
+
+
+def write_scores(path: Path, scores: Mapping[str, Any], notes: Mapping[str, str]) -> None:
+    """Write the scores by split and metric, with the notes on splits if there are any."""
+    write_json(path / METRICS, {**scores, NOTES: notes} if notes else scores)
+
+
+def read_scores(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """Content of metrics.json without the notes: split -> metric -> what is known of the score."""
+    content = read_json(path / METRICS)
+    return {split: entries for split, entries in content.items() if split != NOTES}
+
+
+def read_notes(path: Path) -> dict[str, str]:
+    """Read what to know about the scores, by split."""
+    notes: dict[str, str] = read_json(path / METRICS).get(NOTES, {})
+    return notes
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """Facts about a run: the content of run.json."""
+
+    hfrecipes: str = ""
+    """Version."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the libraries."""
+    data: Mapping[str, str] = field(default_factory=dict)
+    """Split -> number of rows and hash of their content."""
+    origin: Mapping[str, str | None] = field(default_factory=lambda: {"model": None, "dataset": None})
+    """Hub ids of `model` and `dataset`; None where they come from elsewhere."""
+    base: str | None = None
+    """Commit or hash of the weights that an adapter is trained on."""
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    """Settings as others may see them."""
+    machine: str = ""
+    limits: Sequence[str] = ()
+    """Sentences on what limits the use of the model."""
+    files: Sequence[str] = ()
+    """Files of the model."""
+    tokenizer: Sequence[str] = ()
+    """Files of the tokenizer next to an adapter."""
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    """Number of weights, `total` and `trained`, and the `share` of the latter."""
+    seconds: float = 0.0
+    steps: int = 0
+    energy: Mapping[str, float] | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> RunInfo | None:
+        """Content of run.json in a folder, None where there is none; keys of other releases are left out."""
+        content = read_json(path / RUN)
+        known = {name: content[name] for name in cls.__dataclass_fields__ if name in content}
+        return cls(**known) if content else None
+
+    def write(self, path: Path) -> None:
+        """Write run.json into a folder."""
+        write_json(path / RUN, asdict(self))

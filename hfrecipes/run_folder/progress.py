@@ -1,0 +1,130 @@
+"""Checkpoints in the folder of a run: which ones are whole, which one a run goes on from, and whether it had ended."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..log import log
+from .writing import write_json
+
+CHECKPOINT = "checkpoint-"
+STATE = "trainer_state.json"
+MANIFEST = "manifest.json"  # written last: size and hash of every file that a resumed run reads
+_NEEDED = ("optimizer.pt", "scheduler.pt")  # missing where only weights are saved
+# A pickle and a card, which no resumed run reads, and the state, in which the name of the best checkpoint may change.
+_NOT_LISTED = ("training_args.bin", "README.md", STATE, MANIFEST)
+
+
+def last_checkpoint(path: Path) -> Path | None:
+    """The newest whole checkpoint; damaged ones that are newer are printed."""
+    for checkpoint in _newest_first(path):
+        damage = _damage(checkpoint) or _changed_file(checkpoint)
+        if damage is None:
+            return checkpoint
+        log(f"{checkpoint} is not used: {damage}")
+    return None
+
+
+def complete_checkpoints(path: Path) -> Iterator[Path]:
+    """Checkpoints whose files are all there, the newest first; their content is not looked at."""
+    for checkpoint in _newest_first(path):
+        if _damage(checkpoint) is None:
+            yield checkpoint
+
+
+def has_checkpoints(path: Path) -> bool:
+    """Whether there are checkpoints, whole or damaged."""
+    return any(path.glob(f"{CHECKPOINT}*"))
+
+
+def _newest_first(path: Path) -> list[Path]:
+    return sorted(path.glob(f"{CHECKPOINT}*"), key=_step, reverse=True)
+
+
+def _step(checkpoint: Path) -> int:
+    """Number of the training step in the name; -1 where there is none, so that such a folder comes last."""
+    number = checkpoint.name.removeprefix(CHECKPOINT)
+    return int(number) if number.isdigit() else -1
+
+
+# --- whether a checkpoint is whole -------------------------------------------------------------------------------
+
+
+def write_manifest(checkpoint: Path) -> None:
+    """List the files of a checkpoint that was just saved."""
+    files = {}
+    for file in sorted(checkpoint.rglob("*")):
+        if file.is_file() and file.name not in _NOT_LISTED:
+            files[file.relative_to(checkpoint).as_posix()] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
+    write_json(checkpoint / MANIFEST, files)
+
+
+def _sha256(file: Path) -> str:
+    with open(file, "rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _damage(checkpoint: Path) -> str | None:
+    """What is wrong with the files of a checkpoint, by their names and sizes; None for a whole one."""
+    state = _json(checkpoint / STATE)
+    if state is None or state.get("global_step") != _step(checkpoint):
+        return f"{STATE} is missing or damaged"
+    files = _json(checkpoint / MANIFEST)
+    if files is None:
+        return f"{MANIFEST}, which is written last, is missing or damaged"
+    for name in _NEEDED:
+        if name not in files:
+            return f"it has no {name}, without which training cannot go on"
+    for name, expected in files.items():
+        file = checkpoint / name
+        if not file.is_file() or file.stat().st_size != expected["bytes"]:
+            return f"{name} is missing or has another size than when it was saved"
+    return None
+
+
+def _changed_file(checkpoint: Path) -> str | None:
+    """The first file whose content is not what was saved; None where all of them are."""
+    for name, expected in (_json(checkpoint / MANIFEST) or {}).items():
+        if _sha256(checkpoint / name) != expected["sha256"]:
+            return f"{name} is not what was saved"
+    return None
+
+
+def _json(file: Path) -> dict[str, Any] | None:
+    """Content of a JSON file with an object; None where it cannot be read."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+# --- what the state of a checkpoint says -------------------------------------------------------------------------
+
+
+def is_at_end(checkpoint: Path) -> bool:
+    """Whether training was over when it was saved: at its last step, or by early stopping."""
+    state = _json(checkpoint / STATE) or {}
+    control = state.get("stateful_callbacks", {}).get("TrainerControl", {}).get("args", {})
+    return bool(control.get("should_training_stop")) or state["global_step"] >= state["max_steps"]
+
+
+def name_best(checkpoint: Path, path: Path | None) -> None:
+    """Write the best checkpoint into the Trainer's state by its folder name, below `path` if given.
+
+    The Trainer writes a path, which does not hold on another machine, in a folder that was moved, or from another
+    working directory.
+    """
+    state = _json(checkpoint / STATE) or {}
+    best = state.get("best_model_checkpoint")
+    if not best:
+        return
+    name = Path(best).name
+    named = str(path / name) if path else name
+    if named != best:
+        # The file may be a link to that of the run, which must not change: it is replaced, not written to.
+        write_json(checkpoint / STATE, {**state, "best_model_checkpoint": named})

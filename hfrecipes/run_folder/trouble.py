@@ -1,0 +1,46 @@
+"""What a failure to write means, in a sentence: the disk is full, the folder has gone, or it may not be written to."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import HFRecipesError, OutputError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+_LITTLE = 1 << 20  # bytes: what is left of a disk that is full
+
+
+@contextlib.contextmanager
+def as_output_error(path: Path) -> Iterator[None]:
+    """Turn failures to write into an OutputError; libraries raise them as errors of many kinds.
+
+    Args:
+        path: Folder that is written to.
+    """
+    try:
+        yield
+    except HFRecipesError:
+        raise
+    except Exception as error:
+        sentence = _sentence(path, error)
+        if sentence is None:
+            raise
+        raise OutputError(sentence) from error
+
+
+def _sentence(path: Path, error: Exception) -> str | None:
+    """What happened; None where the error is about something else."""
+    if not path.exists():
+        return f"{path} was deleted or moved while the run was writing to it: give the same command again"
+    number = error.errno if isinstance(error, OSError) else None
+    # safetensors and torch raise errors of their own, which do not always say why.
+    if number in _FULL or shutil.disk_usage(path).free < _LITTLE:
+        return f"no space left on the disk of {path}: free some, then give the same command again"
+    if number in _FORBIDDEN:
+        return f"{path} cannot be written to any more ({error}): give the same command again when it can"
+    return None

@@ -1,0 +1,98 @@
+"""Files that are written whole or not at all, whatever happens meanwhile: a kill, a power cut, a full disk."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+DRAFT = ".draft-"  # prefix of files and folders that are not whole yet
+
+
+@contextlib.contextmanager
+def draft(path: Path) -> Iterator[Path]:
+    """A name to write to; the file takes the place of `path` once it is whole and on the disk.
+
+    Args:
+        path: Final name.
+    """
+    temporary = path.with_name(DRAFT + path.name)
+    try:
+        yield temporary
+        _sync(temporary)
+        # A file is renamed in one step, so that no reader and no power cut sees half of it.
+        temporary.replace(path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def draft_folder(path: Path) -> Iterator[Path]:
+    """A new folder to write to; its files are moved to `path` once all of them are whole and on the disk.
+
+    Args:
+        path: Folder for the files, which may not exist.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=DRAFT, dir=path))
+    try:
+        yield folder
+        files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+        for file in files:
+            _sync(file)
+        for file in files:
+            target = path / file.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(target)
+        _sync(path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    if path.is_dir() and os.name != "posix":  # elsewhere a folder cannot be opened
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def clear_drafts(path: Path) -> None:
+    """Delete what a killed process was writing."""
+    for left in path.glob(f"{DRAFT}*"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file."""
+    with draft(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object; NaN and infinite numbers become null."""
+    write_text(path, json.dumps(finite(content), indent=2, ensure_ascii=False) + "\n")
+
+
+def finite(value: Any) -> Any:
+    """The value with null for NaN and infinite numbers, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return list(map(finite, value))
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,93 @@
+"""A folder belongs to one run and one process; what the user has in it is never written over."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from conftest import opinions
+
+import hfrecipes
+from hfrecipes.errors import OutputError
+from hfrecipes.run_folder import claim, lock
+from hfrecipes.run_folder.contents import RunInfo, write_start
+from hfrecipes.training.plan import configure
+
+TASK = "text-classification"
+
+
+def config_of(quick: dict, **settings):
+    return configure(TASK, {"dataset": "x.csv", **quick, **settings})[0]
+
+
+def test_a_recipe_file_of_the_users_own_is_not_taken_for_a_run(quick, tmp_path):
+    files = {"recipe.yaml": f"# mine\ntask: {TASK}\n", "README.md": "# My project\n"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(OutputError, match="contains files that are not a run"):
+        hfrecipes.run(TASK, dataset=opinions(40), output_dir=tmp_path, **quick)
+    assert {name: (tmp_path / name).read_text() for name in files} == files
+
+
+def test_a_start_that_was_cut_short_leaves_the_folder_free(quick, tmp_path):
+    config = config_of(quick)
+    (tmp_path / "recipe.yaml").touch()
+    (tmp_path / ".draft-run.json").write_text("{")
+    (tmp_path / ".lock").touch()
+    claim.claim(tmp_path, config, RunInfo(data={"train": "x"}))
+    write_start(tmp_path, config, RunInfo(data={"train": "x"}))
+    claim.claim(tmp_path, config_of(quick, seed=7), RunInfo(data={"train": "y"}))
+
+
+def test_a_run_on_other_weights_is_refused_where_an_adapter_goes_on(quick, tmp_path):
+    config = config_of(quick, lora=True)
+    write_start(tmp_path, config, RunInfo(data={"train": "x"}, base="a"))
+    (tmp_path / "checkpoint-2").mkdir()
+    claim.claim(tmp_path, config, RunInfo(data={"train": "x"}, base="a"))
+    with pytest.raises(OutputError, match="have changed, and its adapter only fits the old ones"):
+        claim.claim(tmp_path, config, RunInfo(data={"train": "x"}, base="b"))
+
+
+def test_a_run_without_its_settings_is_not_continued_with_others(quick, tmp_path):
+    config = config_of(quick)
+    write_start(tmp_path, config, RunInfo())
+    (tmp_path / "checkpoint-2").mkdir()
+    (tmp_path / "recipe.yaml").unlink()
+    with pytest.raises(OutputError, match=r"contains a run without its recipe\.yaml"):
+        claim.claim(tmp_path, config, RunInfo())
+
+
+def test_logging_steps_count_where_they_say_when_validation_is_scored(quick):
+    def differing(**settings):
+        first, second = (vars(config_of(quick, logging_steps=n, **settings)) for n in (2, 4))
+        return claim.differences(first, second)
+
+    assert differing() == ""
+    assert "logging_steps is 2 there and 4 here" in differing(eval_strategy="steps")
+    assert differing(eval_strategy="steps", eval_steps=4) == ""
+
+
+def test_a_home_folder_is_expanded_once(quick, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "run" / "checkpoint-7").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoint-7" / "mine.txt").touch()
+    with pytest.raises(OutputError, match="contains files that are not a run"):
+        hfrecipes.run(TASK, dataset=opinions(40), output_dir="~/run", **quick)
+    assert (tmp_path / "run" / "checkpoint-7" / "mine.txt").exists()
+    assert not (tmp_path / "~").exists()
+
+
+def test_a_second_process_is_refused_with_the_number_of_the_first(tmp_path):
+    owner = f"being written by another run .process {os.getpid()} on "
+    second = lock.hold(tmp_path / "run")
+    with lock.hold(tmp_path / "run"), pytest.raises(OutputError, match=owner):
+        second.__enter__()
+    with lock.hold(tmp_path / "run"):
+        (tmp_path / "run" / "kept.txt").touch()
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["kept.txt"]
+
+
+def test_a_folder_that_nothing_was_written_to_does_not_stay(tmp_path):
+    with lock.hold(tmp_path / "runs" / "run"):
+        pass
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,62 @@
+"""A file is written whole or not at all, and a failure to write is one sentence."""
+
+from __future__ import annotations
+
+import errno
+import json
+
+import pytest
+
+from hfrecipes.errors import DataError, OutputError
+from hfrecipes.run_folder import trouble, writing
+
+
+def test_an_error_in_the_middle_leaves_the_old_file_and_nothing_else(tmp_path):
+    file = tmp_path / "a.json"
+    writing.write_json(file, {"a": float("nan")})
+    assert json.loads(file.read_text()) == {"a": None}
+    with pytest.raises(ZeroDivisionError), writing.draft(file) as temporary:
+        temporary.write_text(f"half {1 / 0}")
+    assert json.loads(file.read_text()) == {"a": None}
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_folder_of_files_comes_whole_or_not_at_all(tmp_path):
+    with pytest.raises(ZeroDivisionError), writing.draft_folder(tmp_path / "model") as folder:
+        _write_two(folder)
+    assert list((tmp_path / "model").iterdir()) == []
+    with writing.draft_folder(tmp_path / "model") as folder:
+        (folder / "config").mkdir()
+        (folder / "config" / "config.json").write_text("{}")
+    assert [file.name for file in (tmp_path / "model").iterdir()] == ["config"]
+
+
+def test_what_a_killed_process_was_writing_is_deleted(tmp_path):
+    (tmp_path / ".draft-abc").mkdir()
+    (tmp_path / ".draft-abc" / "model.safetensors").touch()
+    (tmp_path / ".draft-run.json").touch()
+    (tmp_path / "run.json").touch()
+    writing.clear_drafts(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [(errno.ENOSPC, "no space left on the disk of"), (errno.EROFS, "cannot be written to any more")],
+)
+def test_a_failure_to_write_is_a_sentence(tmp_path, number, sentence):
+    with pytest.raises(OutputError, match=sentence), trouble.as_output_error(tmp_path):
+        raise OSError(number, "…")
+
+
+def test_a_folder_that_has_gone_is_named_and_other_errors_stay_what_they_are(tmp_path):
+    with pytest.raises(OutputError, match="was deleted or moved"), trouble.as_output_error(tmp_path / "gone"):
+        raise RuntimeError("PytorchStreamWriter failed")
+    for error in (ValueError("about something else"), DataError("rows")):
+        with pytest.raises(type(error), match=str(error)), trouble.as_output_error(tmp_path):
+            raise error
+
+
+def _write_two(folder) -> None:
+    (folder / "config.json").write_text("{}")
+    raise ZeroDivisionError
