@@ -69,7 +69,7 @@ def _sync(path: Path) -> None:
 
 def clear_drafts(path: Path) -> None:
     """Delete what a killed process was writing."""
-    for left in path.glob(f"{DRAFT}*"):
+    for left in list(path.rglob(f"{DRAFT}*")):
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
         else:
