@@ -137,6 +137,11 @@ def save(model: Any, tokenizer: PreTrainedTokenizerBase, path: Path) -> list[str
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, path: Path) -> list[str]:
     """Save the tokenizer in the folder; returns the names of its files."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        # Left by the last call, they would depend on whether rows were encoded or came from the cache.
+        backend.no_truncation()
+        backend.no_padding()
     return [os.path.relpath(file, path) for file in tokenizer.save_pretrained(path)]
 
 

@@ -283,6 +283,9 @@ def _set_generation(model: PreTrainedModel, recipe: Recipe) -> None:
         kept["decoder_start_token_id"] = getattr(model.config, "decoder_start_token_id", None)
     if base.bad_words_ids == [[recipe.tokenizer.pad_token_id]]:  # without it, Marian generates padding
         kept["bad_words_ids"] = base.bad_words_ids
+    # Generation fills in what is not set, so that the saved file would depend on whether anything was generated before.
+    defaults = _upstream.default_generation_settings()
+    kept = {**defaults, **{name: value for name, value in kept.items() if value is not None}}
     try:
         model.generation_config = GenerationConfig(**{**kept, **settings})
         model.generation_config.validate(strict=True)
