@@ -201,16 +201,16 @@ def accepted(training: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _number_problems(key: str, value: float) -> list[str]:
-    found = f"{key}: found {format_value(value)}, expected"
+    problem = f"{key}: found {format_value(value)}, expected"
     # -1 is the default of transformers, and means that epochs decide.
     if key == "max_steps" and (value < -1 or value == 0):
-        return [f"{found} a number above 0; leave it out to train for num_train_epochs"]
+        return [f"{problem} a number above 0; leave it out to train for num_train_epochs"]
     if key == "warmup_steps" and isinstance(value, float) and (value == 1 or (value > 1 and not value.is_integer())):
-        return [f"{found} a share of all steps, below 1, or their number; 1 is one step, 0.9999 nearly all"]
+        return [f"{problem} a share of all steps, below 1, or their number; 1 is one step, 0.9999 nearly all"]
     if math.isinf(value) or (math.isnan(value) and key not in _RANGES):
-        return [f"{found} a finite number"]
+        return [f"{problem} a finite number"]
     if key in _RANGES and not _RANGES[key].holds(value):
-        return [f"{found} {_RANGES[key]}{_HINTS.get(key, '')}"]
+        return [f"{problem} {_RANGES[key]}{_HINTS.get(key, '')}"]
     return []
 
 

@@ -93,7 +93,8 @@ def _joined(rows: Dataset, column: str, names: Sequence[str]) -> Dataset:
         if name not in rows.column_names:
             known = rows.column_names
             raise DataError(f"columns.{column}: there is no column {name!r}{nearest(name, known)}; there are {known}")
-    labels = [_ids(cells, names) for cells in zip(*(rows[name] for name in names), strict=True)]
+    columns = [rows[name] for name in names]
+    labels = [_ids(cells, names) for cells in zip(*columns, strict=True)]
     dropped = {*names, column} & set(rows.column_names)
     return rows.remove_columns(sorted(dropped)).add_column(column, labels, feature=List(ClassLabel(names=list(names))))
 

@@ -102,8 +102,11 @@ def _rows_to_try(encoded: list[Dataset]) -> list[Row]:
     if any("position_ids" in row for row in rows):
         return []
     # They may come from different splits, and rows without references have no labels.
-    names = set.intersection(*(set(row) for row in rows))
-    return [{name: row[name] for name in names} for row in rows]
+    names = set.intersection(*map(set, rows))
+    shared = []
+    for row in rows:
+        shared.append({name: row[name] for name in names})
+    return shared
 
 
 def _difference(model: PreTrainedModel, recipe: Recipe, collate: Collate, rows: list[Row]) -> float:

@@ -14,6 +14,12 @@ Level = Literal["unknown", "untrainable", "note"]
 LEVELS: tuple[Level, ...] = ("unknown", "untrainable", "note")
 
 
+def describe_unanswered(unanswered: int, questions: int) -> str:
+    """A sentence on how many questions of train have no answer, which decides whether any may have none."""
+    share = f"{unanswered / questions:.1%} of the questions have none" if unanswered else "every question has one"
+    return f"answers: {share}; options.version_2_with_negative decides whether questions may have none"
+
+
 def check_answers(
     contexts: Sequence[str | None], cells: Sequence[Any], references: Sequence[list[Any] | None]
 ) -> Iterator[Finding]:

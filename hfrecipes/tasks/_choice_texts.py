@@ -58,6 +58,15 @@ def choice_texts(recipe: Recipe, context: str | None, question: str, choice: str
     return ChoiceTexts(context or question, second, is_shortened)
 
 
+def describe_sizes(choices: Iterable[Any]) -> list[str]:
+    """A sentence on how many choices rows have; none without rows."""
+    sizes = {len(texts or ()) for texts in choices}
+    if not sizes:
+        return []
+    few, many = min(sizes), max(sizes)
+    return [f"choices: {few} per row" if few == many else f"choices: {few} to {many} per row"]
+
+
 def check_choices(choices: list[Any], references: Iterable[Any]) -> Iterator[Finding]:
     """Rows without at least two choices or with equal ones, and labels that match none of the choices.
 

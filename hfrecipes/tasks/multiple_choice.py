@@ -16,7 +16,7 @@ import numpy as np
 from ..data.shapes import choices as choice_shapes
 from ..models.tokenizing import separate_pairs
 from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, padding
-from ._choice_texts import check_choices, collate, encode_choices, sized_choice_loss
+from ._choice_texts import check_choices, collate, describe_sizes, encode_choices, sized_choice_loss
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -102,19 +102,9 @@ class MultipleChoice(Recipe):
 
     def infer_labels(self, train: Dataset) -> list[str]:
         """Infer what the labels are: the form that fits most rows."""
-        sizes = set()
-        labelled = []
-        for row in _row_by_row(train):
-            choices = row["choices"] or []
-            sizes.add(len(choices))
-            if not choice_shapes.is_missing(row["label"]):
-                labelled.append((row["label"], choices))
-        sentences = []
-        if sizes:
-            few, many = min(sizes), max(sizes)
-            sentences.append(f"choices: {few} per row" if few == many else f"choices: {few} to {many} per row")
+        sentences = describe_sizes(train["choices"])
         if self.label_form is None:
-            self.label_form, doubt = choice_shapes.infer_form(labelled)
+            self.label_form, doubt = choice_shapes.infer_form(zip(train["label"], train["choices"], strict=True))
             known_as = choice_shapes.FORMS[self.label_form]
             sentences.append(f"label: {known_as}{doubt}; options.label_form changes that")
         return sentences

@@ -16,7 +16,7 @@ from ..metrics._squad import NO_TEXT
 from ..models.tokenizing import separate_pairs
 from ..recipe import IGNORED, PERCENT, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail
 from . import _spans
-from ._answer_checks import check_answers
+from ._answer_checks import check_answers, describe_unanswered
 from ._windows import (
     NO_ANSWER,
     AnswerSpan,
@@ -149,12 +149,7 @@ class QuestionAnswering(Recipe):
         sentences = []
         if self.version_2_with_negative is None:
             self.version_2_with_negative = unanswered > 0
-            share = "every question has one"
-            if unanswered:
-                share = f"{unanswered / questions:.1%} of the questions have none"
-            sentences.append(
-                f"answers: {share}; options.version_2_with_negative decides whether questions may have none"
-            )
+            sentences.append(describe_unanswered(unanswered, questions))
         if self.characters is None:
             self.characters = mostly_cjk(first_answers)
             if self.characters:

@@ -6,20 +6,19 @@ Sentiment, topics, intents, paraphrase and entailment (one label), tags and emot
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from .. import losses
-from ..data.shapes.annotations import from_label_studio, has_label_studio_shape
-from ..data.shapes.label_cells import LabelReader, infer_reader, names_of
-from ..data.shapes.labels import MULTI, REGRESSION, SINGLE, ProblemType, any_list, is_missing, problem_type_of
-from ..errors import ConfigError
+from ..data.shapes.annotations import has_label_studio_shape
+from ..data.shapes.label_cells import LabelReader
+from ..data.shapes.labels import MULTI, REGRESSION, SINGLE, ProblemType
 from ..models.tokenizing import separate_pairs, tokenize
 from ..recipe import Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row
+from . import _label_reading
 from ._column_names import LABEL_NAMES, PAIRS, TEXT_NAMES
-from ._named_labels import ignored_labels
 from ._number_labels import NumberLabels
 from ._one_label import OneLabel
 from ._several_labels import SeveralLabels
@@ -34,10 +33,7 @@ LABEL_KINDS: dict[str, type[LabelKind]] = {SINGLE: OneLabel, MULTI: SeveralLabel
 
 @dataclass(kw_only=True)
 class TextClassification(Recipe):
-    """Text in, label out; the labels decide whether it is one of many, any of many, or a number.
-
-    What depends on that is in `label_kind`.
-    """
+    """Text in, label out; the labels decide on the `label_kind`: one of many, any of many, or a number."""
 
     problem_type: ProblemType | None = None
     """Kind of labels: a value of `config.problem_type` of transformers; inferred from the labels if null."""
@@ -88,9 +84,7 @@ print(classify("{text}", top_k=None))
         super().__post_init__()
         self.labels_in_train: set[str] = set()  # the dataset may know more labels
         self.trained_rows = 0
-        losses.check_options(self)
-        if self.threshold is not None and not 0 < self.threshold < 1:
-            raise ConfigError(f"threshold: {self.threshold}, expected a probability between 0 and 1")
+        _label_reading.check_options(self)
 
     @property
     def label_kind(self) -> LabelKind:
@@ -109,29 +103,11 @@ print(classify("{text}", top_k=None))
 
     def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """Exports of Label Studio become texts and the labels that were chosen."""
-        return _read_label_studio if has_label_studio_shape(columns) else None
+        return _label_reading.from_label_studio if has_label_studio_shape(columns) else None
 
     def infer_labels(self, train: Dataset) -> list[str]:
         """Guess the form of the labels and the problem type, and collect the labels."""
-        if "text_pair" in train.column_names:
-            self.learned["has_pairs"] = True
-        cells = [value for value in train["label"] if not is_missing(value)]
-        # Where the dataset names its classes, cells are names even if they look like lists or numbers.
-        has_class_names = bool(self.labels) and not any_list(cells)
-        is_guess = self.problem_type is None
-        asked = SINGLE if has_class_names and is_guess else self.problem_type
-        reader, sentences = infer_reader(cells, asked, names_of(self.label_names), self.ignore_labels)
-        if reader != LabelReader():
-            self.learned["label_cells"] = asdict(reader)
-        values = [value for value in map(reader.read, cells) if value is not None]
-        self.problem_type = asked or problem_type_of(values)
-        described = self.label_kind.infer_labels(values)
-        # A fact of the class for all tasks but this one, where the labels decide what the model does.
-        self.card = replace(self.card, purpose=self.label_kind.purpose)  # type: ignore[misc]
-        if not described:
-            return sentences
-        hint = "; options.problem_type changes that" if is_guess else ""
-        return [*sentences, f"labels: {described}{hint}"]
+        return _label_reading.infer_labels(self, train)
 
     def use_label_counts(self, counts: Mapping[str, int], rows: int) -> list[str]:
         """Check the class weights, and describe them."""
@@ -145,11 +121,7 @@ print(classify("{text}", top_k=None))
 
     def check(self, rows: Dataset) -> Iterable[Finding]:
         """Labels that are of another kind, or that do not occur in train."""
-        cells = rows["label"][:]
-        values = list(map(self.reader.read, cells))
-        if self.problem_type != MULTI:  # several labels without those that are ignored are a list all the same
-            yield from ignored_labels(cells, values)
-        yield from self.label_kind.check(values)
+        return _label_reading.check(self, rows)
 
     def adapt_to_model(self, config: PretrainedConfig, model: PreTrainedModel | None = None) -> list[str]:
         """Put something between two texts where the tokenizer puts nothing."""
@@ -164,8 +136,8 @@ print(classify("{text}", top_k=None))
         """Tokens of the text, or of both texts; the longer one is truncated first."""
         features = tokenize(self, batch["text"], batch.get("text_pair"))
         if "label" in batch:  # rows to predict have none
-            kind = self.label_kind
-            features["labels"] = [kind.target(self.reference({"label": value})) for value in batch["label"]]
+            references = [self.reference({"label": value}) for value in batch["label"]]
+            features["labels"] = list(map(self.label_kind.target, references))
         return features
 
     def loss(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
@@ -195,18 +167,9 @@ print(classify("{text}", top_k=None))
 
     def baseline(self, train: Dataset) -> dict[str, Any]:
         """The prediction that all rows get: the label that train has most often, or the mean of its numbers."""
-        references = []
-        for value in train["label"]:
-            reference = self.reference({"label": value})
-            if reference is not None:
-                references.append(reference)
-        return self.label_kind.baseline(references)
+        references = [self.reference({"label": value}) for value in train["label"]]
+        return self.label_kind.baseline([reference for reference in references if reference is not None])
 
     def baseline_predictions(self, rows: Dataset, baseline: Mapping[str, Any]) -> list[Row]:
         """The same prediction for each row."""
         return [dict(baseline) for _ in range(len(rows))]
-
-
-def _read_label_studio(batch: Batch) -> Batch:
-    rows = from_label_studio(batch)
-    return {"text": rows["text"], "label": rows["label"]}

@@ -82,8 +82,6 @@ print(write("The cat looks up")[0]["generated_text"])
         """True: the text is its own reference."""
         return True
 
-    # --- model ---------------------------------------------------------------------------------------------------
-
     def adapt_to_model(self, config: PretrainedConfig, model: PreTrainedModel | None = None) -> list[str]:
         """How many tokens it generates at most.
 
@@ -140,9 +138,7 @@ print(write("The cat looks up")[0]["generated_text"])
 
     # --- predictions and scores ----------------------------------------------------------------------------------
 
-    def preprocess_logits(self, logits: Any, labels: Any) -> Any:
-        """Of each window: summed loss, number of tokens and number of correct ones."""
-        return _causal.preprocess_logits(logits, labels)
+    preprocess_logits = staticmethod(_causal.preprocess_logits)
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
         """Of each text: number of `tokens`, the end included, `correct` ones, mean `loss` in nats, `bytes` in UTF-8."""

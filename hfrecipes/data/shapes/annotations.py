@@ -105,7 +105,7 @@ def _values(annotations: Any) -> list[dict[str, Any]] | None:
 
 def _regions(values: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Spans with a label."""
-    return [value for value in values if any(value.get(name) for name in _LABELS)]
+    return [value for value in values if any(map(value.get, _LABELS))]
 
 
 def _choices(values: list[dict[str, Any]]) -> list[str]:

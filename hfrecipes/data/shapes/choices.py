@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -266,7 +266,7 @@ def from_stem(batch: Batch) -> Batch:
     return from_choices(rows, "choices", None)
 
 
-def infer_form(labelled: list[tuple[Any, list[str]]]) -> tuple[Form, str]:
+def infer_form(labelled: Iterable[tuple[Any, list[str] | None]]) -> tuple[Form, str]:
     """The form that fits most labels, and what makes that doubtful, to be added to the sentence about it.
 
     Args:
@@ -274,7 +274,10 @@ def infer_form(labelled: list[tuple[Any, list[str]]]) -> tuple[Form, str]:
     """
     counts: Counter[Form] = Counter()
     first_is_right = False
-    for label, choices in labelled:
+    for label, texts in labelled:
+        if is_missing(label):
+            continue
+        choices = texts or []
         for form in FORMS:
             counts[form] += index_of(label, choices, form) is not None
         first_is_right |= index_of(label, choices, "from_0") == 0

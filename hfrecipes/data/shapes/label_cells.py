@@ -214,7 +214,8 @@ def infer_reader(
 
 def _form_of(cells: Sequence[Any], *, asked: bool) -> tuple[str, list[str]]:
     """How texts hold several labels, and a sentence on that; `asked` where the options leave it open."""
-    texts = [text.strip() for text in dict.fromkeys(cell for cell in cells if isinstance(cell, str))]
+    written = [cell for cell in cells if isinstance(cell, str)]
+    texts = [text.strip() for text in dict.fromkeys(written)]
     for text in texts:
         if isinstance(_written(text), list | dict) and _written(text):
             return WRITTEN, [f"labels: cells such as {text[:_SHOWN]!r} are lists written as text and are read as lists"]

@@ -1,0 +1,80 @@
+"""How the cells of labels are read: found out from the training rows, and the same for all other rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from .. import losses
+from ..data.shapes import annotations as annotation_shapes
+from ..data.shapes.label_cells import LabelReader, infer_reader, names_of
+from ..data.shapes.labels import MULTI, SINGLE, any_list, is_missing, problem_type_of
+from ..errors import ConfigError
+from ..recipe import Batch, Finding
+from ._named_labels import ignored_labels
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def check_options(recipe: Any) -> None:
+    """Refuse values that the options of text classification cannot have.
+
+    Raises:
+        ConfigError: One is out of range, or two correct the same imbalance.
+    """
+    losses.check_options(recipe)
+    if recipe.threshold is not None and not 0 < recipe.threshold < 1:
+        raise ConfigError(f"threshold: {recipe.threshold}, expected a probability between 0 and 1")
+
+
+def infer_labels(recipe: Any, train: Dataset) -> list[str]:
+    """Infer the form of the labels and the problem type, and collect the labels.
+
+    Args:
+        recipe: Text classification; problem type, labels and what is learnt of the cells are set.
+        train: All training rows.
+
+    Returns:
+        One sentence for each guess.
+    """
+    if "text_pair" in train.column_names:
+        recipe.learned["has_pairs"] = True
+    cells = [value for value in train["label"] if not is_missing(value)]
+    # Where the dataset names its classes, cells are names even if they look like lists or numbers.
+    has_class_names = bool(recipe.labels) and not any_list(cells)
+    is_guess = recipe.problem_type is None
+    asked = SINGLE if has_class_names and is_guess else recipe.problem_type
+    reader, sentences = infer_reader(cells, asked, names_of(recipe.label_names), recipe.ignore_labels)
+    if reader != LabelReader():
+        recipe.learned["label_cells"] = asdict(reader)
+    values = [value for value in map(reader.read, cells) if value is not None]
+    recipe.problem_type = asked or problem_type_of(values)
+    described = recipe.label_kind.infer_labels(values)
+    # A fact of the class for all tasks but this one, where the labels decide what the model does.
+    recipe.card = replace(recipe.card, purpose=recipe.label_kind.purpose)
+    if not described:
+        return sentences
+    hint = "; options.problem_type changes that" if is_guess else ""
+    return [*sentences, f"labels: {described}{hint}"]
+
+
+def check(recipe: Any, rows: Dataset) -> Iterator[Finding]:
+    """Labels that are of another kind, or that do not occur in train.
+
+    Args:
+        recipe: Text classification, after `infer_labels`.
+        rows: With labels.
+    """
+    cells = rows["label"][:]
+    values = list(map(recipe.reader.read, cells))
+    if recipe.problem_type != MULTI:  # several labels without those that are ignored are a list all the same
+        yield from ignored_labels(cells, values)
+    yield from recipe.label_kind.check(values)
+
+
+def from_label_studio(batch: Batch) -> Batch:
+    """Texts and the labels that were chosen for them, from an export of Label Studio."""
+    rows = annotation_shapes.from_label_studio(batch)
+    return {"text": rows["text"], "label": rows["label"]}
