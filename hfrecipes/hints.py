@@ -24,6 +24,7 @@ class Hint(NamedTuple):
 
 _TOKEN = Hint("", "the token is read from the variable HF_TOKEN, and never written down")
 _LABELS = Hint("", "labels, their names and their number come from the data")
+_NAMES_OF_IDS = Hint("", "options.label_names=[…] gives ids their names, in the order of the ids")
 _REMOVED = Hint("", "transformers has removed it")
 _RESUMED = Hint("", "the same command again resumes the run")
 _PADDING = Hint("", "a batch is padded to its longest row, which is faster")
@@ -80,6 +81,8 @@ _RENAMED = {
     "model.attn_implementation={value}": "attn_implementation",
     "model.cache_dir={value}": "cache_dir",
     "dataset.name={value}": "dataset_config_name dataset_config dataset_subset subset",
+    "dataset.encoding={value}": "encoding file_encoding charset",
+    "dataset.header={value}": "header has_header",
     "hub={value}": "push_to_hub_model_id hub_model_id repo_id",
     "hub={value}/<name>": "push_to_hub_organization",
     "hub=<user>/<name> hub.revision={value}": "hub_revision",
@@ -114,8 +117,8 @@ _OTHERS = {
     "resume": _RESUMED,
     "num_labels": _LABELS,
     "num_classes": _LABELS,
-    "id2label": _LABELS,
-    "label2id": _LABELS,
+    "id2label": _NAMES_OF_IDS,
+    "label2id": _NAMES_OF_IDS,
     "pad_to_max_length": _PADDING,
     "padding": _PADDING,
     "overwrite_cache": _CACHED,

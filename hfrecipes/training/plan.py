@@ -145,27 +145,30 @@ def check(what: str | os.PathLike[str] | Mapping[str, Any], **settings: Any) -> 
     config, recipe = configure(what, settings)
     try_arguments(config, recipe)
     data, config = load_data(config, recipe)
-    references = {split: checks.references(recipe, rows) for split, rows in data.splits.items()}
     check_metrics(config, recipe, data.splits["train"])
     log_all(checks.duplicate_inputs(data, recipe))
+    seen_by_model: dict[str, Any] = {}
     if config.model:
-        check_start(config.base.path)
-        bind_tokenizer(recipe, config)
-        data = check_again(data, recipe)
-        references = {split: checks.references(recipe, rows) for split, rows in data.splits.items()}
-    report: dict[str, Any] = {"task": config.task, "rows": {split: len(rows) for split, rows in data.splits.items()}}
-    report |= {"labels": recipe.labels, "columns": dict(data.columns), "config": config}
-    if config.model:
-        encoded = encode_splits(recipe, data, references)
-        log_lengths(encoded, data, recipe)
-        truncated = {}
-        for split, features in encoded.items():
-            truncated[split] = truncated_share(features, len(data.splits[split]))
-        report["truncated"] = truncated
-        report["example"] = show_labels(recipe, encoded["train"][0])
+        data, seen_by_model = _check_with_model(data, config, recipe)
     else:
         log(f"no model given; {_suggested_models(recipe, data)}")
-    return report
+    rows = {split: len(rows) for split, rows in data.splits.items()}
+    report = {"task": config.task, "rows": rows, "labels": recipe.labels, "columns": dict(data.columns)}
+    return {**report, "config": config, **seen_by_model}
+
+
+def _check_with_model(data: Data, config: RunConfig, recipe: Recipe) -> tuple[Data, dict[str, Any]]:
+    """Rows that the model can take, how many are truncated, and an encoded row."""
+    check_start(config.base.path)
+    bind_tokenizer(recipe, config)
+    data = check_again(data, recipe)
+    references = {split: checks.references(recipe, rows) for split, rows in data.splits.items()}
+    encoded = encode_splits(recipe, data, references)
+    log_lengths(encoded, data, recipe)
+    truncated = {}
+    for split, features in encoded.items():
+        truncated[split] = truncated_share(features, len(data.splits[split]))
+    return data, {"truncated": truncated, "example": show_labels(recipe, encoded["train"][0])}
 
 
 # --- settings ----------------------------------------------------------------------------------------------------
