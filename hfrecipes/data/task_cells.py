@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 _BATCH = 1_000
-_FEW = 5  # rows that an error names
 
 
 def with_task_cells(splits: Mapping[str, Dataset], recipe: Recipe) -> dict[str, Dataset]:
@@ -42,7 +41,7 @@ def _settled(rows: Dataset, column: str, facts: Column, *, is_shown: bool) -> Da
     """The rows with one column in its type."""
     feature = rows.features[column]
     if facts.reference:
-        _check_reference(column, feature, facts.kind)
+        _check_reference(column, feature)
     if isinstance(facts.kind, str):
         return _as_texts(rows, column, facts, is_shown=is_shown)
     if not kinds.has_json(feature) or facts.passthrough:
@@ -52,16 +51,11 @@ def _settled(rows: Dataset, column: str, facts: Column, *, is_shown: bool) -> Da
     return _with_column(rows, column, _labels if facts.kind is None else _text_items)
 
 
-def _check_reference(column: str, feature: Any, kind: Any) -> None:
+def _check_reference(column: str, feature: Any) -> None:
     """Refuse references of types that no task reads."""
     dtype = str(getattr(feature, "dtype", ""))
     if dtype.startswith(("timestamp", "date", "time", "duration", "binary", "large_binary")):
         raise DataError(f"column {column} holds {dtype}, expected texts: write them as they are to be learnt")
-    if kind is None and isinstance(feature, dict):
-        raise DataError(f"column {column} holds objects ({', '.join(feature)}), expected a label in each row")
-    inner = getattr(feature, "feature", None)
-    if kind is None and (isinstance(inner, dict) or hasattr(inner, "feature")):
-        raise DataError(f"column {column} holds lists of lists or of objects, expected labels, or lists of labels")
 
 
 # --- texts -------------------------------------------------------------------------------------------------------
@@ -104,14 +98,13 @@ def _texts(column: str, cells: list[Any]) -> list[Any]:
 
 
 def _labels(column: str, cells: list[Any]) -> list[Any]:
-    """Labels of rows that differ in type, as texts or lists of texts."""
-    objects = [row for row, cell in enumerate(cells) if isinstance(cell, dict)]
-    if objects:
-        shown = ", ".join(map(str, objects[:_FEW]))
-        raise DataError(f"column {column} holds objects (rows {shown}, …): expected a label in each row", rows=objects)
-    # The name of a label is that of Python in a column of true and false alone.
-    names = [str(cell) if isinstance(cell, bool) else cell for cell in cells]
-    return _text_items(column, names)
+    """Labels of rows that differ in type: single ones as texts, while lists and objects are left to the task."""
+    labels: list[Any] = []
+    for cell in cells:
+        # The name of a label is that of Python in a column of true and false alone.
+        is_as_it_is = cell is None or isinstance(cell, list | dict)
+        labels.append(cell if is_as_it_is else as_text(str(cell) if isinstance(cell, bool) else cell))
+    return labels
 
 
 def _objects(column: str, cells: list[Any], keys: tuple[str, ...]) -> list[Any]:
@@ -144,7 +137,9 @@ def _with_column(rows: Dataset, column: str, change: Callable[[str, list[Any]], 
     for batch in rows.select_columns(column).iter(_BATCH):
         cells = [kinds.decoded(cell, feature) for cell in batch[column]]
         kind = kinds.merged(kind, kinds.kind_of(change(column, cells)))
-    # Lists beside texts, which the checks of the rows name: `Json` reads them on access.
+    # Lists beside texts, and lists of several types, which the task reads or refuses: `Json` reads them on access.
+    if kinds.stored_type(kind) != kind:
+        kind = kinds.JSON
     new = Json() if kind == kinds.JSON else kinds.features_of({column: kind})[column]
     features = Features({**rows.features, column: new})
     arguments = {"column": column, "feature": feature, "change": change, "kind": kind}
