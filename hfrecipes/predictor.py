@@ -393,7 +393,7 @@ def _local(folder: Path) -> Path:
     if not (folder / contents.RECIPE).exists():
         raise ModelError(f"{folder} has no {contents.RECIPE}: expected the folder of a run of hfrecipes")
     parts = sorted(part.name for part in folder.iterdir() if (part / contents.RUN).exists())
-    if parts and not (folder / contents.RUN).exists():
+    if parts:
         raise ModelError(f"{folder} contains several runs: choose one of {', '.join(parts)}")
     if not (contents.is_complete(folder) or is_adapter(folder)):
         raise ModelError(f"the run in {folder} is not complete: run the command that started it again, to resume it")

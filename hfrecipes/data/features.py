@@ -174,6 +174,8 @@ def _log_special_tokens(split: str, rows: Dataset, recipe: Recipe) -> None:
     for name, column in recipe.columns.items():
         if name in rows.column_names and column.kind in ("string", ["string"]) and not column.passthrough:
             columns.append(name)
+    if not columns:
+        return
     number, written = 0, set[str]()
     for batch in rows.select_columns(columns).iter(1000):
         for cells in zip(*batch.values(), strict=True):

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 import hfrecipes
 from hfrecipes.errors import HubError
 from hfrecipes.hub import checkpoints
+from hfrecipes.run_folder import progress
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -171,9 +172,9 @@ def test_checkpoints_of_another_run_are_refused_before_training(
 def test_a_resumed_run_finds_its_best_checkpoint_in_a_folder_that_was_moved(tmp_path):
     state = tmp_path / "trainer_state.json"
     state.write_text(json.dumps({"best_model_checkpoint": "/elsewhere/run/checkpoint-4"}))
-    checkpoints._name_best(state, None)
+    progress.name_best(tmp_path, None)
     assert json.loads(state.read_text())["best_model_checkpoint"] == "checkpoint-4"
-    checkpoints._name_best(state, Path("here"))
+    progress.name_best(tmp_path, Path("here"))
     assert json.loads(state.read_text())["best_model_checkpoint"] == str(Path("here/checkpoint-4"))
 
 
@@ -186,7 +187,7 @@ def test_an_interrupted_download_is_repeated(hub, name, tiny_bert, tmp_path, mon
     with pytest.raises(HubError, match="cannot download the checkpoints of"):
         hfrecipes.run("text-classification", output_dir=tmp_path / "other", **settings_of(tiny_bert, name))
     hub.clear()
-    (tmp_path / "other" / ".hub-left").mkdir(exist_ok=True)  # of a run that was killed
+    (tmp_path / "other" / ".hub-left").mkdir(parents=True)  # of a run that was killed
     result = hfrecipes.run("text-classification", output_dir=tmp_path / "other", **settings_of(tiny_bert, name))
     assert result.metrics["validation"]
     assert not list((tmp_path / "other").glob(".hub*"))

@@ -224,7 +224,7 @@ def test_every_architecture_says_which_dropouts_it_has(name):
         ({"freeze": 0}, "expected 1 layer or more"),
         ({"freeze": "head"}, "freeze: found head"),
         ({"layerwise_lr_decay": 1.5}, "expected a factor above 0, 1 at most"),
-        ({"label_smoothing_factor": 1.5}, "label_smoothing_factor: found 1.5, expected 0 to below 1"),
+        ({"label_smoothing_factor": 1.5}, "label_smoothing_factor: found 1.5, expected a number from 0 to below 1"),
         ({"neftune_noise_alpha": -1}, "neftune_noise_alpha: found -1, expected a number above 0"),
         ({"early_stopping": {"early_stopping_patience": "x"}}, "early_stopping.early_stopping_patience: found x"),
         ({"freeze": 2, "lora": True}, "freeze: leave it out, lora freezes all but the adapters"),

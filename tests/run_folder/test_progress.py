@@ -51,8 +51,11 @@ def weights(result) -> bytes:
     ("number", "error", "status"), [(signal.SIGINT, KeyboardInterrupt, None), (signal.SIGTERM, SystemExit, 143)]
 )
 def test_a_signal_saves_a_checkpoint_from_which_the_run_ends_alike(
-    settings, monkeypatch, tmp_path, caplog, number, error, status
+    settings, monkeypatch, tmp_path, caplog, request, number, error, status
 ):
+    # A process in the background ignores Ctrl-C, and so would the run.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     whole = hfrecipes.run(TASK, output_dir=tmp_path / "whole", **settings)
     with monkeypatch.context() as patch:
         patch.setattr(interrupts, "_save_and_stop", sending(3, number))

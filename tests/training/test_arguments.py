@@ -68,11 +68,14 @@ def test_the_page_shows_what_is_decided():
 def test_a_keyword_with_one_value_accepts_that_value_alone(name):
     fixed, why = FIXED[name]
     kind = "summarization" if name in ("predict_with_generate", "sortish_sampler") else "text-classification"
-    configure(kind, {name: fixed})
+    if name != "label_names":
+        configure(kind, {name: fixed})
     other = not fixed if isinstance(fixed, bool) else "other"
     with pytest.raises(ConfigError) as caught:
         configure(kind, {name: other})
-    assert str(caught.value) == f"{name}: leave it out, {why}"
+    # An option has this name too, and the error says how that is written.
+    instead = "options.label_names" if name == "label_names" else f"{name}: leave it out, {why}"
+    assert instead in str(caught.value)
 
 
 @pytest.mark.parametrize("name", [schedule.value for schedule in SchedulerType])
