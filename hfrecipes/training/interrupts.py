@@ -67,8 +67,10 @@ class _Caught:
         if self.number is not None:
             _leave(number)
         self.number = number
-        if is_main():
-            log(f"{signal.Signals(number).name}: saving a checkpoint after this step; once more ends at once")
+        # The signal may come while another line is being written, into which none can be put.
+        with contextlib.suppress(RuntimeError):
+            if is_main():
+                log(f"{signal.Signals(number).name}: saving a checkpoint after this step; once more ends at once")
 
 
 def _leave(number: int) -> None:

@@ -17,7 +17,7 @@ def kill(*cases: str, kills: int) -> None:
 
 
 def test_a_run_is_killed_at_a_few_moments():
-    kill("text", kills=3)
+    kill("text", kills=2)
 
 
 @pytest.mark.long

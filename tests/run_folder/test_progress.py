@@ -98,17 +98,17 @@ def test_a_run_goes_on_in_a_folder_that_was_moved(interrupted, settings, tmp_pat
     assert weights(result) == weights(whole), "the best checkpoint is found where it is now"
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"])
-def test_a_damaged_checkpoint_is_passed_over(interrupted, caplog, name):
+def test_a_damaged_checkpoint_is_passed_over(interrupted, caplog):
     path, _ = interrupted
     newest = progress.last_checkpoint(path)
-    content = (newest / name).read_bytes()
-    for damaged in (content[: len(content) // 2], content[:-1], b"", content[:-1] + bytes([content[-1] ^ 1])):
-        (newest / name).write_bytes(damaged)
-        assert progress.last_checkpoint(path) != newest
-        assert f"{newest} is not used" in caplog.text
-    (newest / name).write_bytes(content)
-    assert progress.last_checkpoint(path) == newest
+    for name in ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        content = (newest / name).read_bytes()
+        for damaged in (content[: len(content) // 2], content[:-1], b"", content[:-1] + bytes([content[-1] ^ 1])):
+            (newest / name).write_bytes(damaged)
+            assert progress.last_checkpoint(path) != newest, name
+            assert f"{newest} is not used: {name} is" in caplog.text
+        (newest / name).write_bytes(content)
+        assert progress.last_checkpoint(path) == newest
     (newest / progress.MANIFEST).write_text("{")
     assert progress.last_checkpoint(path) != newest, "it is written last"
 
