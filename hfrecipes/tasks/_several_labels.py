@@ -80,7 +80,7 @@ class SeveralLabels(NamedLabels):
     def check_values(self, values: list[Any]) -> Iterator[Finding]:
         missing = [index for index, value in enumerate(values) if is_missing(value)]
         if are_indicators(values):
-            sentence = "label is a vector of 0 and 1; name its labels in their order, options.label_names=[…]"
+            sentence = "label is a vector of 0 and 1 without names (options.label_names=[…] gives them in their order)"
             yield Finding("error", sentence, range(len(values)))
         elif len(missing) == len(values):
             yield Finding("error", "label is missing", missing)

@@ -143,7 +143,7 @@ def test_columns_that_are_not_0_and_1_are_refused(columns, sentence, tmp_path):
 
 def test_vectors_of_0_and_1_need_the_names_of_their_labels():
     rows = rows_with([[0, 1, 1], [1, 0, 0], [0.0, 0.0, 0.0], [False, True, False]])
-    with pytest.raises(DataError, match="vector of 0 and 1; name its labels in their order"):
+    with pytest.raises(DataError, match="vector of 0 and 1 without names"):
         hfrecipes.check("text-classification", dataset=rows)
     names = {"label_names": ["food", "staff", "room"]}
     assert references_of(rows, options=names)[:4] == [["staff", "room"], ["food"], [], ["staff"]]
