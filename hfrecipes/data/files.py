@@ -21,6 +21,7 @@ from ..errors import DataError
 from ..log import log, recorded
 from . import conll
 from .arrow_types import plain_batches, plain_columns
+from .batches import in_batches
 from .cache import content_key, package_key
 from .json_rows import is_json, write_json
 from .opening import SourceFile, head_of, is_workbook, open_source
@@ -142,8 +143,7 @@ def _writer(target: Path, schema: pa.Schema) -> Iterator[Any]:
 
 
 def _text_column(texts: Iterable[str]) -> Iterator[dict[str, list[str]]]:
-    iterator = iter(texts)
-    while batch := list(itertools.islice(iterator, _BATCH)):
+    for batch in in_batches(texts, _BATCH):
         yield {"text": batch}
 
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from ..errors import DataError
 from . import kinds
+from .batches import in_batches
 from .opening import SourceFile
 from .shapes.questions import rows_without_names
 
@@ -136,7 +137,7 @@ def _batches_of(source: SourceFile) -> Callable[[], Iterator[Rows]]:
             return lambda: _batched_lines(source)
     with _readable(source), source.text() as file:
         rows = _rows_of_document(_JSON.decode(file.read()), source.path)
-    return lambda: _in_batches(rows)
+    return lambda: in_batches(rows, _ROWS)
 
 
 def _is_document(row: dict[str, Any]) -> bool:
@@ -148,12 +149,6 @@ def _is_document(row: dict[str, Any]) -> bool:
     if not parts or not all(isinstance(part, dict) for part in parts):
         return False
     return _are_numbers(row) or _are_numbers(parts[0])
-
-
-def _in_batches(rows: Rows) -> Iterator[Rows]:
-    iterator = iter(rows)
-    while batch := list(itertools.islice(iterator, _ROWS)):
-        yield batch
 
 
 def _batched_lines(source: SourceFile) -> Iterator[Rows]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import csv
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from ..errors import DataError
 from ..log import log
+from .batches import in_batches
 from .opening import SourceFile, workbook_rows
-
-T = TypeVar("T")
 
 _SEPARATORS = ("\t", ",", ";")
 _BATCH = 10_000  # rows
@@ -55,7 +54,7 @@ def batches_of_records(records: Iterator[list[str]], header: bool | None, path: 
         has_header = _first_names_columns(first, path) if header is None else header
         names = _column_names(first[0], path) if has_header else list(map(str, range(len(first[0]))))
         number = int(has_header)  # the header is a record too
-        for batch in _in_batches(itertools.chain(first[number:], records)):
+        for batch in in_batches(itertools.chain(first[number:], records), _BATCH):
             for cells in batch:
                 number += 1
                 if len(cells) != len(names):
@@ -209,12 +208,6 @@ def _ragged(path: str, number: int, cells: list[str], names: list[str]) -> str:
         f"{path} record {number} has {len(cells)} cells, expected {len(names)} ({listed}): "
         f'"{start}…"; put quotes around cells that contain the separator'
     )
-
-
-def _in_batches(items: Iterable[T]) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while batch := list(itertools.islice(iterator, _BATCH)):
-        yield batch
 
 
 # --- spreadsheets ------------------------------------------------------------------------------------------------
