@@ -10,8 +10,9 @@ from typing import Any, Literal
 from ...errors import DataError
 from ...log import log
 from ...recipe import Batch, Row
-from .cells import first_column, join_request, parse_list
-from .tool_calls import schemas, to_json, without_gaps
+from ..kinds import as_json
+from .cells import as_text, first_column, join_request, parse_list
+from .tool_calls import schemas, without_gaps
 from .turns import NOBODY, ROLES, is_learnt, is_turn, message, wrong_turn
 
 Messages = list[Row]
@@ -118,7 +119,7 @@ class _Reader:
         if "tools" in cells:
             rows["tools"] = list(map(schemas, cells["tools"]))
         if "keywords" in cells:
-            rows[KEYWORDS] = list(map(_as_json, cells["keywords"]))
+            rows[KEYWORDS] = list(map(_spelled, cells["keywords"]))
         return rows
 
     def _refuse_unseen(self, replies: list[str], *, has_references: bool) -> None:
@@ -148,8 +149,8 @@ class _Reader:
         return _with_system(row.get("system"), [*turns, *reply])
 
 
-def _as_json(cell: Any) -> str | None:
-    return cell if cell is None or isinstance(cell, str) else to_json(cell)
+def _spelled(cell: Any) -> str | None:
+    return None if cell is None else as_text(cell)
 
 
 def _may_hold_alternatives(kind: Any) -> bool:
@@ -241,9 +242,9 @@ def messages(
     if cell is None or cell != cell:
         return []
     if isinstance(cell, str | int | float):
-        return [{"role": role, "content": cell if isinstance(cell, str) else to_json(cell)}]
+        return [{"role": role, "content": as_text(cell)}]
     if isinstance(cell, Mapping):
-        return [message(cell, roles) if is_turn(cell) else {"role": role, "content": to_json(cell)}]
+        return [message(cell, roles) if is_turn(cell) else {"role": role, "content": as_json(cell)}]
     if all(isinstance(turn, str) for turn in cell):
         return _in_turn(cell, last)
     return [message(turn, roles) for turn in cell]

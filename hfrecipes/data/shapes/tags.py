@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ...errors import DataError
 from ...metrics._schemes import OUTSIDE
 from ...recipe import Batch, Row
 from .annotations import spans_of
-from .cells import parse_list, whole_number
+from .cells import first_value, parse_list, whole_number
 
 # Keys of a span.
 _START, _END = ("start", "start_offset", "begin", "start_char"), ("end", "end_offset", "end_char")
@@ -136,17 +136,10 @@ def _entity(span: Any) -> Row:
 def _span_cells(span: Any) -> list[Any]:
     """Start, end and label as they are in the data; None for what is missing."""
     if isinstance(span, dict):
-        return [_first_value(span, _START), _first_value(span, _END), _first_value(span, _LABEL)]
+        return [first_value(span, _START), first_value(span, _END), first_value(span, _LABEL)]
     if isinstance(span, list | tuple):
         return [*span, None, None, None][:3]
     return [None, None, None]
-
-
-def _first_value(span: Row, names: Sequence[str]) -> Any:
-    for name in names:
-        if span.get(name) is not None:
-            return span[name]
-    return None
 
 
 def _bio(text: str, words: list[tuple[int, int]], entities: list[Row]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from ...errors import DataError
 from ...recipe import Batch
+from ..kinds import as_json
 from .cells import Change, first_column, first_value
 
 # Columns whose lists are turns, which stay apart as lines; sentences and paragraphs are joined by blanks.
@@ -47,7 +47,7 @@ def as_text(cell: Any) -> str | None:
     if cell is None or isinstance(cell, str):
         return cell
     if isinstance(cell, dict | list | bool):
-        return json.dumps(cell, ensure_ascii=False, default=str)
+        return as_json(cell)
     return str(cell)
 
 
@@ -78,7 +78,7 @@ def _turn(turn: Mapping[str, Any]) -> str:
     """A turn with its speaker; an object of another kind as JSON."""
     text, speaker = first_value(turn, _TEXTS), first_value(turn, _SPEAKERS)
     if not isinstance(text, str):
-        return json.dumps(turn, ensure_ascii=False, default=str)
+        return as_json(turn)
     return f"{speaker}: {text}" if speaker else text
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ..kinds import Keys
+from ..kinds import Keys, as_json
 
 
 def without_gaps(cell: Any, feature: Any) -> Any:
@@ -82,7 +82,7 @@ def _call(call: Any) -> Any:
     if arguments is None or arguments == "":
         arguments = {}
     if not isinstance(arguments, str):
-        arguments = to_json(arguments)
+        arguments = as_json(arguments)
     others = {"type": "function"}
     for key, inner in call.items():
         if inner is not None and key not in ("function", "name", "arguments", "parameters"):
@@ -114,7 +114,7 @@ def schemas(cell: Any) -> str | None:
     if isinstance(tools, Mapping):
         tools = [tools]
     if isinstance(tools, list):
-        return to_json(list(map(_schema, tools))) if tools else None
+        return as_json(list(map(_schema, tools))) if tools else None
     # An empty cell of a DataFrame is NaN, which alone differs from itself.
     return None if tools is None or tools != tools or not str(tools).strip() else str(tools)
 
@@ -137,10 +137,5 @@ def as_text(calls: list[Any]) -> str:
     lines = []
     for call in calls:
         function = call["function"]
-        lines.append(to_json({"name": function["name"], "arguments": parsed(function["arguments"])}))
+        lines.append(as_json({"name": function["name"], "arguments": parsed(function["arguments"])}))
     return "\n".join(lines)
-
-
-def to_json(value: Any) -> str:
-    """JSON of a value, with the characters of all languages as they are."""
-    return json.dumps(value, ensure_ascii=False, default=str)

@@ -1,4 +1,4 @@
-"""One turn of a dialogue: who speaks, what is said, what else it holds, and whether it is learnt."""
+"""One turn of a dialogue: its role, its content, its other keys, and whether it is learnt."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...recipe import Row
-from .tool_calls import are_calls, to_json, tool_calls
+from ..kinds import as_json
+from .tool_calls import are_calls, tool_calls
 
 # The role of each name that data uses, as chat templates know it.
 ROLES = {
@@ -110,7 +111,7 @@ def _text(content: Any, role: str) -> Any:
         text = _joined(content)
         return content if text is None else text
     # What a tool answers may be any value.
-    return to_json(content) if isinstance(content, Mapping | list) else str(content)
+    return as_json(content) if isinstance(content, Mapping | list) else str(content)
 
 
 def _are_parts(content: list[Any]) -> bool:
