@@ -76,6 +76,12 @@ class ModelSettings:
         return bool(self.keywords.get("trust_remote_code"))
 
 
+def sha256_of(file: Path) -> str:
+    """SHA-256 of the content of a file, in hexadecimal digits."""
+    with open(file, "rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
 def local_path(name: str) -> str:
     """Turn `pkg://<package>/<path>[#sha256=<hash of model.safetensors>]` into a path; return other names unchanged.
 
@@ -99,8 +105,7 @@ def local_path(name: str) -> str:
     path = Path(spec.submodule_search_locations[0], inside)
     if expected_hash:
         weights = path / "model.safetensors"
-        with open(weights, "rb") as file:
-            actual_hash = hashlib.file_digest(file, "sha256").hexdigest()
+        actual_hash = sha256_of(weights)
         if actual_hash != expected_hash:
             raise ModelError(f"{weights} has the sha256 {actual_hash}, expected {expected_hash}: reinstall {package}")
     return str(path)

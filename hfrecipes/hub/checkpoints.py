@@ -72,8 +72,7 @@ class Checkpoints:
                 files = [file for file in checkpoint.iterdir() if file.name not in _LEFT_OUT]
                 link_files(files, stage / checkpoint.name)
                 progress.name_best(stage / checkpoint.name, None)
-                # Without the local paths some files are no longer what the run's own manifest says.
-                progress.write_manifest(stage / checkpoint.name)
+                progress.update_manifest(stage / checkpoint.name)
             (stage / contents.RECIPE).write_text(to_yaml(shareable(self.config)), encoding="utf-8")
             writing.write_json(stage / contents.RUN, {"data": dict(self.data), "step": step})
         except BaseException:  # an interrupt from the keyboard must not leave the folder either

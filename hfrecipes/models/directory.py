@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _upstream
 from ..errors import ModelError
 from ..run_folder.writing import draft_folder
-from ..settings import ModelSettings
+from ..settings import ModelSettings, sha256_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -76,8 +76,7 @@ def identity(model: ModelSettings) -> str | None:
     whole = hashlib.sha256()
     for file in sorted(folder.iterdir()):
         if any(file.match(pattern) for pattern in _WEIGHT_FILES):
-            with open(file, "rb") as content:
-                whole.update(hashlib.file_digest(content, "sha256").digest())
+            whole.update(bytes.fromhex(sha256_of(file)))
     return whole.hexdigest()
 
 

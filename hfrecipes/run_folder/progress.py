@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..log import log
+from ..settings import sha256_of
 from .writing import write_json
 
 CHECKPOINT = "checkpoint-"
@@ -59,13 +59,22 @@ def write_manifest(checkpoint: Path) -> None:
     files = {}
     for file in sorted(checkpoint.rglob("*")):
         if file.is_file() and file.name not in _NOT_LISTED:
-            files[file.relative_to(checkpoint).as_posix()] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
+            files[file.relative_to(checkpoint).as_posix()] = _entry(file)
     write_json(checkpoint / MANIFEST, files)
 
 
-def _sha256(file: Path) -> str:
-    with open(file, "rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+def update_manifest(checkpoint: Path) -> None:
+    """Follow a copy in which files were left out, or JSON files changed; the other files are not read again."""
+    files = {}
+    for name, entry in (_json(checkpoint / MANIFEST) or {}).items():
+        file = checkpoint / name
+        if file.is_file():
+            files[name] = _entry(file) if file.suffix == ".json" else entry
+    write_json(checkpoint / MANIFEST, files)
+
+
+def _entry(file: Path) -> dict[str, Any]:
+    return {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
 
 
 def _damage(checkpoint: Path) -> str | None:
@@ -89,7 +98,7 @@ def _damage(checkpoint: Path) -> str | None:
 def _changed_file(checkpoint: Path) -> str | None:
     """The first file whose content is not what was saved; None where all of them are."""
     for name, expected in (_json(checkpoint / MANIFEST) or {}).items():
-        if _sha256(checkpoint / name) != expected["sha256"]:
+        if sha256_of(checkpoint / name) != expected["sha256"]:
             return f"{name} is not what was saved"
     return None
 
