@@ -331,6 +331,11 @@ def references(recipe: Recipe, rows: Dataset) -> list[Any]:
     return [recipe.reference(row) for row in iterate(rows)]
 
 
+def references_by_split(recipe: Recipe, splits: Mapping[str, Dataset]) -> dict[str, list[Any]]:
+    """The same for each split."""
+    return {split: references(recipe, rows) for split, rows in splits.items()}
+
+
 def iterate(rows: Dataset) -> Iterator[Row]:
     """Each row as a dict; read column by column, which is several times as fast as row by row."""
     names = rows.column_names

@@ -45,10 +45,12 @@ def normalize_columns(rows: Dataset, recipe: Recipe, named: Columns) -> tuple[Da
     from datasets import Features
 
     rows = rows.rename_columns({name: column for name, column in wanted.items() if name != column})
-    sample = rows[:_SAMPLE]
-    arguments = {"change": change, "features": rows.features, "texts": _text_columns(type(recipe))}
-    changed = _changed(sample, **arguments)
-    _log_spelled(change(dict(_decoded(sample, rows.features))), _text_columns(type(recipe)))
+    sample, texts = rows[:_SAMPLE], _text_columns(type(recipe))
+    read = _decoded(sample, rows.features)
+    converted = change(dict(read))
+    _log_spelled(converted, texts)
+    changed = _as_stored(converted, sample, read, texts)
+    arguments = {"change": change, "features": rows.features, "texts": texts}
     features = {}
     for name, cells in changed.items():
         features[name] = _feature_of(name, cells, sample, rows, type(recipe))
@@ -120,7 +122,19 @@ def _changed(
         texts: Columns of the task that hold texts.
     """
     read = _decoded(batch, features)
-    columns = dict(change(dict(read)))
+    return _as_stored(change(dict(read)), batch, read, texts)
+
+
+def _as_stored(converted: Batch, batch: Batch, read: Batch, texts: Collection[str]) -> Batch:
+    """The columns after a change as they are stored: those of texts as texts, those of JSON as they were.
+
+    Args:
+        converted: After the change.
+        batch: Before it, as stored.
+        read: Before it, as the change was given it.
+        texts: Columns of the task that hold texts.
+    """
+    columns = dict(converted)
     for name, cells in columns.items():
         # A column of JSON that is left as it is stays as it is stored.
         if name in batch and cells is read[name]:

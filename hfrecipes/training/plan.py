@@ -97,7 +97,7 @@ def make_plan(config: RunConfig, recipe: Recipe, path: Path) -> Plan:
     data, config = load_data(config, recipe)
     if not config.model:
         raise ConfigError(f"no model: add model=<hub id or folder>; {_suggested_models(recipe, data)}")
-    references = {split: checks.references(recipe, rows) for split, rows in data.splits.items()}
+    references = checks.references_by_split(recipe, data.splits)
     check_metrics(config, recipe, data.splits["train"])
     info = _identify(config, data)
     claim.claim(path, config, info)
@@ -162,7 +162,7 @@ def _check_with_model(data: Data, config: RunConfig, recipe: Recipe) -> tuple[Da
     check_start(config.base.path)
     bind_tokenizer(recipe, config)
     data = check_again(data, recipe)
-    references = {split: checks.references(recipe, rows) for split, rows in data.splits.items()}
+    references = checks.references_by_split(recipe, data.splits)
     encoded = encode_splits(recipe, data, references)
     log_lengths(encoded, data, recipe)
     truncated = {}

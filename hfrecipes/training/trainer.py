@@ -68,10 +68,7 @@ def _checked_again(plan: Plan) -> Plan:
     data = check_again(plan.data, plan.recipe)
     if data is plan.data:
         return plan
-    references = {}
-    for split, rows in data.splits.items():
-        references[split] = checks.references(plan.recipe, rows)
-    return replace(plan, data=data, references=references)
+    return replace(plan, data=data, references=checks.references_by_split(plan.recipe, data.splits))
 
 
 def wait_for_all() -> None:
