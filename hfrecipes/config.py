@@ -321,7 +321,7 @@ def _check_sources(blocks: Mapping[str, Any]) -> list[str]:
 
 
 def _check_splits(blocks: Mapping[str, Any]) -> list[str]:
-    """Problems in what is said about each split."""
+    """Problems of the settings that have a key for each split."""
     problems = []
     for block in ("splits", "limit"):
         if not isinstance(blocks.get(block), dict):

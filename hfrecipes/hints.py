@@ -216,7 +216,7 @@ def hint_for(key: str, value: Any, known: Collection[str] | None = None) -> Hint
     setting = hint.edit.partition("=")[0].partition(".")[0]
     if setting and known is not None and setting not in known:
         return None
-    # A secret is not repeated on the screen: it may be part of a log.
+    # Hints about tokens have no {value}: a secret on the screen may become part of a log.
     shown = format_value(value)
     return Hint(hint.edit.replace("{value}", shown), hint.why.replace("{value}", shown))
 

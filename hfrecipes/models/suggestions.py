@@ -31,9 +31,13 @@ class Suggestion:
     learning_rate: float
     """A usual one to fine-tune all weights with; with LoRA ten times as much is usual."""
 
+    @property
+    def size(self) -> str:
+        """Number of parameters, such as 67M or 1.5B."""
+        return f"{self.millions}M" if self.millions < 1000 else f"{self.millions / 1000:.1f}B"
+
     def __str__(self) -> str:
-        size = f"{self.millions}M parameters" if self.millions < 1000 else f"{self.millions / 1000:.1f}B parameters"
-        return f"model={self.name} learning_rate={self.learning_rate:g} ({size}, {self.license})"
+        return f"model={self.name} learning_rate={self.learning_rate:g} ({self.size} parameters, {self.license})"
 
 
 _CLASSIFIERS = (
@@ -151,7 +155,7 @@ def table() -> str:
     lines = ["| for | model | language | parameters | license | learning rate |", "|---|---|---|---|---|---|"]
     for kind, models in KINDS.items():
         for model in models:
-            size = f"{model.millions}M" if model.millions < 1000 else f"{model.millions / 1000:.1f}B"
-            cells = (kind, f"`{model.name}`", _NAMES[model.language], size, model.license, f"{model.learning_rate:g}")
+            rate = f"{model.learning_rate:g}"
+            cells = (kind, f"`{model.name}`", _NAMES[model.language], model.size, model.license, rate)
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
