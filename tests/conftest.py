@@ -9,6 +9,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Tiny models gain nothing from threads, and test processes side by side would fight for the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import gc
+import importlib
 import string
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +32,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if MODELS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.model)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Leave the imported modules out of later garbage collections.
+
+    Each training collects all garbage once or more, which with these modules in memory takes longer than the training
+    of a tiny model.
+    """
+    if any(item.get_closest_marker("model") for item in session.items):
+        importlib.import_module("hfrecipes.runner")
+        importlib.import_module("peft")
+    gc.collect()
+    gc.freeze()
 
 
 def plan_of(task: str, settings: dict):
