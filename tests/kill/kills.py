@@ -4,7 +4,7 @@
 
 Every run is a fork of this process, in which the libraries are loaded already. A run that was killed must end with the
 files of the run that was not, but for seconds, dates and energy; none may be stuck, and only the steps since the last
-checkpoint may be trained again.
+checkpoint may be trained again. A run of two processes is killed as a whole, as a machine is that loses its power.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 import random
 import re
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -23,6 +24,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -32,6 +34,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from rows import opinions
 
 from hfrecipes.registry import find
+from hfrecipes.run_folder.contents import is_complete
+from hfrecipes.run_folder.progress import last_checkpoint
 
 SECONDS = 120  # for a run that takes a few
 # Audit events of Python that change something on the disk.
@@ -57,7 +61,9 @@ CASES: dict[str, tuple[str, dict]] = {
     "names": ("token-classification", {}),
     "summary": ("summarization", {"max_target_length": 8}),
     "writing": ("text-generation", {"generated_rows": 1, "max_new_tokens": 4}),
+    "processes": ("text-classification", {"per_device_train_batch_size": 4}),
 }
+OUTCOMES = ("same", "lost", "stuck", "otherwise")
 
 
 def settings_of(case: str, folder: Path) -> tuple[str, dict]:
@@ -90,6 +96,7 @@ def in_fork(work: Callable[[], None], log: Path, after: float | None = None) -> 
     """
     process = os.fork()
     if process == 0:
+        os.setpgid(0, 0)  # a kill is for the second process of a run too
         status = 1
         with open(log, "a", encoding="utf-8") as file:
             os.dup2(file.fileno(), 1)
@@ -109,11 +116,22 @@ def in_fork(work: Callable[[], None], log: Path, after: float | None = None) -> 
             return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
         if after is not None and time.monotonic() - start > after:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+                os.killpg(process, signal.SIGKILL)
         time.sleep(0.01)
-    os.kill(process, signal.SIGKILL)
+    os.killpg(process, signal.SIGKILL)
     os.waitpid(process, 0)
     return -1
+
+
+def as_two_processes() -> bool:
+    """Make this process the first of two, as torchrun would; whether it is the first."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    rank = int(os.fork() == 0)
+    names = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": 2, "RANK": rank, "LOCAL_RANK": rank}
+    os.environ.update({name: str(value) for name, value in names.items()})
+    return rank == 0
 
 
 class Changes:
@@ -134,20 +152,51 @@ class Changes:
         if is_change and isinstance(path, str | os.PathLike) and self.folder in os.fspath(path):
             self.number += 1
             if self.number == self.kill_before:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.killpg(0, signal.SIGKILL)
+
+
+class Steps:
+    """Counts the training steps in each folder below one, while it is entered."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.counts = folder, Counter()
+
+    def __enter__(self) -> Counter:
+        from transformers import Trainer
+
+        self.step = Trainer.training_step
+
+        def counted(trainer: Trainer, *arguments: object, **keywords: object) -> object:
+            path = Path(trainer.args.output_dir)
+            # What is tried before training has another folder.
+            if path.is_relative_to(self.folder):
+                self.counts[path.relative_to(self.folder).as_posix()] += 1
+            return self.step(trainer, *arguments, **keywords)
+
+        Trainer.training_step = counted
+        return self.counts
+
+    def __exit__(self, *error: object) -> None:
+        from transformers import Trainer
+
+        Trainer.training_step = self.step
 
 
 def run(case: str, folder: Path, name: str, kill_before: int | None = None) -> None:
-    """A whole run into `folder / name`, in the fork; the number of its changes goes into a file beside it."""
+    """A whole run into `folder / name`, in the fork; the numbers of its changes and steps go into a file beside it."""
     import torch
 
     import hfrecipes
 
     torch.set_num_threads(1)
     task, settings = settings_of(case, folder)
-    changes = Changes(folder / name, kill_before)
-    hfrecipes.run(task, output_dir=folder / name, **settings)
-    (folder / f"{name}.changes").write_text(str(changes.number), encoding="utf-8")
+    is_first = case != "processes" or as_two_processes()
+    changes = Changes(folder / name, kill_before if is_first else None)
+    with Steps(folder / name) as steps:
+        hfrecipes.run(task, output_dir=folder / name, **settings)
+    if is_first:
+        numbers = {"changes": changes.number, "steps": steps}
+        (folder / f"{name}.json").write_text(json.dumps(numbers), encoding="utf-8")
 
 
 # --- what a run leaves -------------------------------------------------------------------------------------------
@@ -176,18 +225,47 @@ def differing(expected: dict[str, object], found: dict[str, object]) -> list[str
     return [name for name in sorted({*expected, *found}) if expected.get(name) != found.get(name)]
 
 
-def try_one(case: str, folder: Path, number: int, expected: dict, kill_before: int | None, after: float | None) -> str:
-    """Kill a run and run it again; `same`, `stuck`, or what is different."""
+def steps_to_keep(folder: Path, whole: dict[str, int]) -> dict[str, int]:
+    """Number of the steps that need no training again, for each folder of a run that was killed."""
+    kept = {}
+    for name, steps in whole.items():
+        checkpoint = last_checkpoint(folder / name)
+        if is_complete(folder / name):
+            kept[name] = steps
+        elif checkpoint:
+            kept[name] = int(checkpoint.name.removeprefix("checkpoint-"))
+    return kept
+
+
+def try_one(case: str, folder: Path, number: int, whole: Whole, kill_before: int | None, after: float | None) -> str:
+    """Kill a run and run it again; the outcome, and after a colon what is wrong."""
     name = f"{case}-{number:03}"
     log = folder / f"{name}.log"
     status = in_fork(lambda: run(case, folder, name, kill_before), log, after)
     if status not in (0, 128 + signal.SIGKILL):
-        return f"ended otherwise: {status}"
+        return f"otherwise: the run that was to be killed ended with {status}"
+    kept = steps_to_keep(folder / name, whole.steps)
     status = in_fork(lambda: run(case, folder, name), log)
     if status:
         return "stuck" if status == -1 else f"stuck: the same command again ends with {status}"
-    names = differing(expected, content_of(folder / name))
-    return f"different: {', '.join(names)}" if names else "same"
+    again = numbers_of(folder, name)["steps"]
+    for part, steps in whole.steps.items():
+        if again.get(part, 0) > steps - kept.get(part, 0):
+            return f"lost: {again[part]} of {steps} steps of {part} were trained again, {kept.get(part, 0)} were saved"
+    names = differing(whole.files, content_of(folder / name))
+    return f"otherwise: {', '.join(names)}" if names else "same"
+
+
+class Whole(NamedTuple):
+    """What a run leaves that was not killed."""
+
+    files: dict[str, object]
+    steps: dict[str, int]
+
+
+def numbers_of(folder: Path, name: str) -> dict:
+    """The numbers that `run` wrote."""
+    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def kill(case: str, folder: Path, kills: int, generator: random.Random) -> list[tuple[str, str]]:
@@ -196,9 +274,9 @@ def kill(case: str, folder: Path, kills: int, generator: random.Random) -> list[
     status = in_fork(lambda: run(case, folder, f"{case}-whole"), folder / f"{case}-whole.log")
     seconds = time.monotonic() - start
     if status:
-        return [("none", f"the run itself ended with {status}")]
-    expected = content_of(folder / f"{case}-whole")
-    changes = int((folder / f"{case}-whole.changes").read_text(encoding="utf-8"))
+        return [("none", f"otherwise: the run itself ended with {status}")]
+    numbers = numbers_of(folder, f"{case}-whole")
+    whole, changes = Whole(content_of(folder / f"{case}-whole"), numbers["steps"]), numbers["changes"]
     outcomes = []
     for number in range(kills):
         before = after = None
@@ -208,7 +286,7 @@ def kill(case: str, folder: Path, kills: int, generator: random.Random) -> list[
         else:
             after = generator.uniform(0, seconds)
             moment = f"after {after:.2f} s of {seconds:.2f}"
-        outcome = try_one(case, folder, number, expected, before, after)
+        outcome = try_one(case, folder, number, whole, before, after)
         outcomes.append((moment, outcome))
     return outcomes
 
@@ -232,7 +310,8 @@ def main() -> int:
                     bad += 1
                     print(f"{case}: killed {moment}: {outcome}", flush=True)
             counts = Counter(outcome.partition(":")[0] for _, outcome in outcomes)
-            print(f"{case}: {dict(counts)}", flush=True)
+            numbers = [f"{outcome} {counts[outcome]}" for outcome in OUTCOMES]
+            print(f"{case}: {', '.join(numbers)}", flush=True)
     return int(bad > 0)
 
 
