@@ -26,7 +26,7 @@ test-long: .venv/dev  ## What is slow by nature: several processes, models that 
 	$(BIN)/python -m pytest -n 2 -m long tests/hub
 
 kill: .venv/dev  ## 300 kills of runs of all kinds, at random moments and before single changes of files; an hour
-	$(BIN)/python tests/kill/kills.py --kills 43
+	$(BIN)/python tests/kill/kills.py --kills 38
 
 check: .venv/dev
 	$(BIN)/ruff check .
