@@ -224,6 +224,10 @@ def _as_text(value: Any) -> Any:
         return os.fspath(value)
     if isinstance(value, tuple):
         return list(value)
+    if type(value).__name__ == "ClassLabel":  # of `datasets`, which is not imported for it
+        return list(value.names)
+    if hasattr(value, "tolist"):
+        return value.tolist()
     if isinstance(value, Enum):
         return value.value
     # Those of NumPy are subclasses of Python's, and YAML does not write them.

@@ -272,9 +272,10 @@ class Predictor:
     def _checked(self, raw: Dataset, name: str, given: Columns) -> Data:
         """The rows to score, checked as those of a run are."""
         named = given or self._known_columns(raw)
-        rows = self._in_columns(without_rejected(raw, name, named), named, needs_reference=True)
+        accepted, numbers = without_rejected(raw, name, named)
+        rows = self._in_columns(accepted, named, needs_reference=True)
         kind = type(self.recipe)
-        data = name_classes(Data({"test": rows}, {}, {"test": name}), kind)
+        data = name_classes(Data({"test": rows}, {}, {"test": name}, row_numbers={"test": numbers}), kind)
         data = drop_empty_references(data, kind, self.recipe.labels)
         return drop_helper_columns(checks.check_rows(number_rows(data), self.recipe, in_training=False))
 

@@ -42,7 +42,18 @@ def type_problems(key: str, value: Any, kind: Any) -> list[str]:
     shown = format_value(value)
     if len(shown) > SHOWN:
         shown = f"{shown[:SHOWN]}…"
-    return [f"{key}: found {shown} ({type(value).__name__}), expected {describe_type(kind)}"]
+    texts = _as_texts(value)
+    hint = f'; quotes make it a text: {key}="{format_value(texts)}"' if fits(texts, kind) and len(shown) < SHOWN else ""
+    return [f"{key}: found {shown} ({type(value).__name__}), expected {describe_type(kind)}{hint}"]
+
+
+def _as_texts(value: Any) -> Any:
+    """The value as it would be with quotes around what YAML reads as null, true or false, or a number."""
+    if isinstance(value, list):
+        return list(map(_as_texts, value))
+    if isinstance(value, dict):
+        return {key: _as_texts(inner) for key, inner in value.items()}
+    return format_value(value) if value is None or isinstance(value, bool | int | float) else value
 
 
 def describe_type(kind: Any) -> str:

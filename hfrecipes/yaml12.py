@@ -105,15 +105,15 @@ def parse_value(text: str) -> Any:
     """The value that `text` means in YAML 1.2; a text that is not a single value is returned as it is.
 
     Example:
-        >>> parse_value("5e-5"), parse_value("no"), parse_value("[a, 1]")
-        (5e-05, 'no', ['a', 1])
+        >>> parse_value("5e-5"), parse_value("no"), parse_value("[a, 1]"), parse_value("-")
+        (5e-05, 'no', ['a', 1], '-')
     """
     try:
         value = load(text)
     except yaml.YAMLError:
         return text
-    # The prefix "summarize: " of T5 would be a mapping, and the label "#1" a comment.
-    is_block = isinstance(value, dict) and not text.lstrip().startswith("{")
+    # The prefix "summarize: " of T5 would be a mapping, the label "-" a list, and the label "#1" a comment.
+    is_block = isinstance(value, dict | list) and not text.lstrip().startswith(("{", "["))
     is_comment = value is None and text.lstrip().startswith("#")
     return text if is_block or is_comment else value
 

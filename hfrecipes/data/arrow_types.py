@@ -93,9 +93,9 @@ def plain_array(cells: pa.Array, kind: pa.DataType) -> pa.Array:
         return cells
     if isinstance(cells, pa.ExtensionArray):
         return cells.storage.cast(storage)
-    if pa.types.is_dictionary(cells.type):
-        return plain_array(cells.dictionary_decode(), kind)
     try:
+        if pa.types.is_dictionary(cells.type):
+            return plain_array(cells.dictionary_decode(), kind)
         return cells.cast(storage)
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
         # Arrow does not cast all of its rare types inside of lists.

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import DataError
 from ..log import log
 from ..recipe import Finding, Recipe, Row, input_columns, reference_columns
-from .rows import Data
+from .rows import Data, numbers_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -49,7 +49,7 @@ def check_rows(data: Data, recipe: Recipe, *, in_training: bool = True) -> Data:
         problems = [finding for finding in findings if finding.level != "note"]
         notes += [_about_rows_of(data, split, finding) for finding in findings if finding.level == "note"]
         sentences |= dict.fromkeys(_about_rows_of(data, split, finding) for finding in problems)
-        faulty += _rows_of(problems)
+        faulty += _numbered(_rows_of(problems), data, split)
         dropping_helps |= helps
     if sentences:
         drop = ", or drop them with options.drop_invalid=true" if in_training and dropping_helps else ""
@@ -158,10 +158,15 @@ def about_rows(split: str, finding: Finding) -> str:
 
 def _about_rows_of(data: Data, split: str, finding: Finding) -> str:
     """The same with the numbers that the rows have in the data as it was read."""
-    numbers = data.row_numbers.get(split)
-    if numbers is None:
-        return about_rows(split, finding)
-    return about_rows(split, replace(finding, rows=[numbers[row] for row in finding.rows]))
+    return about_rows(split, replace(finding, rows=_numbered(finding.rows, data, split)))
+
+
+def _numbered(indices: Sequence[int], data: Data, split: str) -> list[int]:
+    """The numbers that rows of a split have in the data as it was read."""
+    if not indices:
+        return []
+    numbers = numbers_of(data, split)
+    return [numbers[index] for index in indices]
 
 
 def _with_indices(sentence: str, indices: Sequence[int]) -> str:

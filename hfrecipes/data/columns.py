@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,14 +68,15 @@ def normalize_columns(rows: Dataset, recipe: Recipe, named: Columns) -> tuple[Da
     return rows, {column: name for column, name in given.items() if str(name) in rows.column_names}
 
 
-def without_rejected(rows: Dataset, split: str, named: Columns) -> Dataset:
-    """The rows without those that an annotator rejected in Prodigy."""
+def without_rejected(rows: Dataset, split: str, named: Columns) -> tuple[Dataset, Sequence[int]]:
+    """The rows without those that an annotator rejected in Prodigy, and the numbers that they have in the data."""
     names = [name for name in rows.column_names if name not in named.values()]
     rejected = rejected_rows({name: rows[name] if name == "answer" else () for name in names})
     if not rejected:
-        return rows
-    log(f"{split}: {len(rejected)} of {len(rows)} rows are left out, their answer is not 'accept'")
-    return rows.select(np.setdiff1d(np.arange(len(rows)), rejected))
+        return rows, range(len(rows))
+    log(f"{split}: {len(rejected)} of {len(rows)} rows left out, as their answer is not 'accept'")
+    kept = np.setdiff1d(np.arange(len(rows)), rejected).tolist()
+    return rows.select(kept), kept
 
 
 def _log_spelled(batch: Batch, texts: Collection[str]) -> None:

@@ -21,6 +21,7 @@ from ..errors import DataError
 from . import kinds
 from .batches import in_batches
 from .opening import SourceFile
+from .shapes.annotations import rows_of_pairs
 from .shapes.questions import rows_without_names
 
 # Keys under which a JSON document on one line, as SQuAD is published, has its rows.
@@ -29,8 +30,27 @@ _ROWS, _CHARACTERS = 10_000, 1 << 24  # of a batch, whichever is reached first
 _FORMS = "expected one object per line, a list of objects, or one key with a list"
 
 Rows = list[dict[str, Any]]
-# NaN is how Python writes the gaps of a DataFrame; JSON itself does not have it.
-_JSON = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else float(name))
+
+
+class _DuplicateKeyError(ValueError):
+    """An object has a key twice, of which Python keeps the last without a warning."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _DuplicateKeyError(next(key for key in keys if keys.count(key) > 1))
+    return members
+
+
+def _constant(name: str) -> float | None:
+    # NaN is how Python writes the gaps of a DataFrame; JSON itself does not have it.
+    return None if name == "NaN" else float(name)
+
+
+_JSON = json.JSONDecoder(parse_constant=_constant, object_pairs_hook=_object)
+_QUICK = json.JSONDecoder(parse_constant=_constant)  # twice as fast, and keeps the last of two equal keys
 
 Cells = dict[str, list[Any]]
 Kinds = dict[str, pa.DataType]
@@ -135,6 +155,8 @@ def _batches_of(source: SourceFile) -> Callable[[], Iterator[Rows]]:
         row = _parsed(first)
         if isinstance(row, dict) and (second or not _is_document(row)):
             return lambda: _batched_lines(source)
+        if isinstance(row, list) and isinstance(_parsed(second), list):
+            raise DataError(f"{source.path} has a list on each line, expected an object, or one list around all lines")
     with _readable(source), source.text() as file:
         rows = _rows_of_document(_JSON.decode(file.read()), source.path)
     return lambda: in_batches(rows, _ROWS)
@@ -146,6 +168,8 @@ def _is_document(row: dict[str, Any]) -> bool:
         return True
     # pandas writes a dict of cells by row for each column, or of cells by column for each row.
     parts = list(row.values())
+    if "train" in row and all(isinstance(part, list) for part in parts):
+        return True
     if not parts or not all(isinstance(part, dict) for part in parts):
         return False
     return _are_numbers(row) or _are_numbers(parts[0])
@@ -153,12 +177,15 @@ def _is_document(row: dict[str, Any]) -> bool:
 
 def _batched_lines(source: SourceFile) -> Iterator[Rows]:
     rows: Rows = []
-    size = 0
+    size, is_flat = 0, True
     with _readable(source) as at, source.text() as file:
         for at.number, line in enumerate(file, 1):
             if line.isspace():
                 continue
-            row = _JSON.decode(line)
+            row = (_QUICK if is_flat else _JSON).decode(line)
+            # As many keys as colons after quotes: no objects inside, and no key twice.
+            if is_flat and not (isinstance(row, dict) and line.count('":') == len(row)):
+                is_flat, row = False, _JSON.decode(line)
             if not isinstance(row, dict):
                 raise DataError(
                     f'{source.path} line {at.number} is not a JSON object: expected {{"text": …, "label": …}}'
@@ -176,7 +203,7 @@ def _batched_lines(source: SourceFile) -> Iterator[Rows]:
 def _parsed(text: str) -> Any:
     """The JSON value that a text is; None where it is none."""
     try:
-        return _JSON.decode(text)
+        return _QUICK.decode(text)
     except (ValueError, RecursionError):
         return None
 
@@ -203,6 +230,9 @@ def _readable(source: SourceFile) -> Iterator[_Line]:
         raise
     except UnicodeDecodeError as error:
         raise DataError(source.wrong_encoding(error)) from error
+    except _DuplicateKeyError as error:
+        at = f" line {line.number}" if line.number else ""
+        raise DataError(f"{source.path}{at} has the key {str(error)[:60]!r} twice in one object: delete one") from error
     except json.JSONDecodeError as error:
         # Of a document read whole, the error knows the line; of a file read by lines, the loop does.
         number = line.number or error.lineno
@@ -228,11 +258,13 @@ def _rows_of_document(content: Any, path: str) -> Rows:
         DataError: It has no rows that could be told apart.
     """
     if isinstance(content, list):
-        return rows_without_names(content) or _checked_list(content, path)
+        return rows_without_names(content) or rows_of_pairs(content) or _checked_list(content, path)
     if not isinstance(content, dict):
         raise DataError(
             f"{path} holds a single {type(content).__name__}: expected one JSON object per line, or a list of them"
         )
+    if "train" in content and all(isinstance(part, list) for part in content.values()):
+        raise DataError(f"{path} holds the splits {', '.join(content)}: write the list of each into a file of its own")
     row_keys = []
     for key, value in content.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):

@@ -118,7 +118,7 @@ def kind_of_feature(feature: Any) -> pa.DataType:
 
 
 def _feature(kind: pa.DataType) -> Any:
-    from datasets import List, Value
+    from datasets import Features, List, Value
 
     if kind == JSON:
         return Value("large_string", id=_ID)
@@ -126,7 +126,7 @@ def _feature(kind: pa.DataType) -> Any:
         return List(_feature(kind.value_type))
     if pa.types.is_struct(kind):
         return {field.name: _feature(field.type) for field in kind.fields}
-    return Value(str(kind))
+    return Features.from_arrow_schema(pa.schema([("cells", kind)]))["cells"]
 
 
 # --- cells of these types ----------------------------------------------------------------------------------------

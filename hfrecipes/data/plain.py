@@ -6,6 +6,7 @@ What a column holds that nobody uses must never stop a run: cells that cannot be
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 from ..errors import DataError
 from ..log import log
 from . import kinds
-from .arrow_types import plain_array, plain_columns
+from .arrow_types import plain_array, plain_columns, plain_type
 from .progress import hide_progress_bars
 
 if TYPE_CHECKING:
@@ -94,9 +95,16 @@ def _plain_table(table: pa.Table, targets: Mapping[str, pa.DataType]) -> pa.Tabl
 
 
 def dataset_of_table(table: pa.Table) -> Dataset:
-    """Rows of an arrow table."""
+    """Rows of an arrow table.
+
+    Raises:
+        DataError: It has one name twice.
+    """
     from datasets import Dataset
 
+    for name, count in Counter(table.column_names).items():
+        if count > 1:
+            raise DataError(f"two columns are named {name!r}: rename one of them")
     columns = plain_columns(table.schema, "the table")
     arrays = []
     for name, kind in columns.kinds.items():
@@ -151,18 +159,20 @@ def _array(cells: Any) -> tuple[pa.Array, pa.DataType]:
 
 def _quick_array(cells: Any) -> tuple[pa.Array, pa.DataType] | None:
     """The cells of an array or of a column of a DataFrame that has a type; None where they are any Python objects."""
-    if str(getattr(cells, "dtype", "")) == "object" or getattr(cells, "ndim", 1) != 1:
+    if str(getattr(cells, "dtype", "")).lower() == "object" or getattr(cells, "ndim", 1) != 1:
         return None
     try:
-        array = pa.array(cells, from_pandas=True)
+        # Columns of polars are in arrow's memory already.
+        array = cells.to_arrow() if hasattr(cells, "to_arrow") else pa.array(cells, from_pandas=True)
     except (pa.ArrowException, TypeError, ValueError):
         return None
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
-    columns = plain_columns(pa.schema([("cells", array.type)]), "the column")
-    if "cells" not in columns.kinds:
+    kind = plain_type(array.type)
+    try:
+        kinds.features_of({"cells": kind})
+    except (ValueError, TypeError, KeyError):  # a type that `datasets` does not have
         return None
-    kind = columns.kinds["cells"]
     return plain_array(array, kind), kind
 
 

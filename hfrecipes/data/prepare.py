@@ -70,13 +70,12 @@ def check_again(data: Data, recipe: Recipe) -> Data:
     if not recipe.checks_again:
         return data
     checked = drop_helper_columns(check_rows(number_rows(data), recipe))
-    numbers: dict[str, list[int]] = {}
     groups = {}
-    for split, kept in checked.row_numbers.items():
-        numbers[split] = [data.row_numbers[split][row] for row in kept]
+    for split, numbers in data.row_numbers.items():
         if split in data.groups:
-            groups[split] = [data.groups[split][row] for row in kept]
-    return replace(checked, row_numbers=numbers, groups=groups)
+            group_of = dict(zip(numbers, data.groups[split], strict=True))
+            groups[split] = [group_of[number] for number in checked.row_numbers[split]]
+    return replace(checked, groups=groups)
 
 
 def log_all(sentences: list[str]) -> None:
@@ -99,8 +98,9 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
     named = {**find_indicators(parts[chosen["train"]], kind, config.columns), **config.columns}
     given: dict[str, Mapping[str, str | int]] = {}
     converted: list[set[str]] = []
+    numbers = {}
     for split, name in chosen.items():
-        parts[name] = without_rejected(parts[name], split, named)
+        parts[name], numbers[split] = without_rejected(parts[name], split, named)
         before = parts[name].column_names
         parts[name], given[split] = normalize_columns(parts[name], recipe, named)
         # A split with the columns of train is converted as train is.
@@ -126,7 +126,8 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
     if folds is not None and folds.groups:
         splits["train"] = with_groups(splits["train"], train, str(folds.groups))
     joined = {column: name for column, name in named.items() if isinstance(name, list)}
-    return drop_empty_references(name_classes(Data(splits, {**columns, **joined}, chosen), kind), kind)
+    data = Data(splits, {**columns, **joined}, chosen, row_numbers=numbers)
+    return drop_empty_references(name_classes(data, kind), kind)
 
 
 def _given_positions(config: RunConfig, names: Mapping[str, str | int]) -> dict[str, str]:

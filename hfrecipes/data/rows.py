@@ -33,7 +33,7 @@ class Data:
     """Split -> split of the dataset; a drawn validation split is not among them."""
     class_names: Sequence[str] = ()
     """Names of the classes, where the dataset itself knows them."""
-    row_numbers: Mapping[str, list[int]] = field(default_factory=dict)
+    row_numbers: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Number of each row of a split in the data as it was read, from 0; a split that was drawn has those of train."""
     notes: Mapping[str, str] = field(default_factory=dict)
     """Split -> sentence on its labels that no prediction can match, and that count as wrong."""
@@ -48,11 +48,24 @@ class Data:
 
 
 def number_rows(data: Data) -> Data:
-    """Add the column with the number of each row in its split, whatever is dropped, drawn or moved from now on."""
+    """Add the column with the number of each row in the data, whatever is dropped, drawn or moved from now on."""
     for split, rows in data.splits.items():
+        numbers = data.row_numbers.get(split, ())
+        # A row that became several ones has no number of its own.
+        if len(numbers) != len(rows):
+            numbers = range(len(rows))
         with hide_progress_bars(len(rows)):
-            data = data.with_split(split, rows.add_column(ROW, np.arange(len(rows))))
+            data = data.with_split(split, rows.add_column(ROW, np.asarray(numbers, dtype=np.int64)))
     return data
+
+
+def numbers_of(data: Data, split: str) -> Sequence[int]:
+    """Number of each row of a split in the data as it was read."""
+    rows = data.splits[split]
+    if ROW in rows.column_names:
+        numbers: list[int] = rows.with_format(None)[ROW][:]
+        return numbers
+    return data.row_numbers.get(split, range(len(rows)))
 
 
 def with_groups(rows: Dataset, raw: Dataset, name: str) -> Dataset:

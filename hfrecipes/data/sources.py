@@ -217,8 +217,11 @@ def _from_rows(source: Any) -> Dataset:
     try:
         if isinstance(source, pd.DataFrame):
             return _from_frame(source)
-        # Frames of polars, tables of arrow, results of a database.
-        if hasattr(source, "__arrow_c_stream__"):
+        # Column by column, as arrow cannot read all types of polars.
+        if hasattr(source, "get_columns"):
+            return plain.dataset_of_columns({column.name: column for column in source.get_columns()})
+        # Tables of arrow, results of a database; a single column has a type.
+        if hasattr(source, "__arrow_c_stream__") and not (hasattr(source, "dtype") or hasattr(source, "type")):
             return plain.dataset_of_table(pa.table(source))
         if isinstance(source, Mapping):
             return plain.dataset_of_columns(source)
@@ -230,6 +233,7 @@ def _from_rows(source: Any) -> Dataset:
         raise DataError(f"the rows do not fit into columns: {' '.join(str(error).split())[:200]}") from error
     raise DataError(
         f"found {type(source).__name__}, expected a Hub id, a file, a folder, a DataFrame, a Dataset or a list of dicts"
+        + (": collect() makes a DataFrame of it" if hasattr(source, "collect") else "")
     )
 
 

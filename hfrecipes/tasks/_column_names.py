@@ -2,17 +2,18 @@
 
 TEXT_NAMES = (
     "sentence review content comment tweet message utterance question document body headline review_text text_a"
-    " comment_text 文本 内容 评论 句子"
+    " comment_text reviewtext claim description 文本 内容 评论 句子"
 )
 LABEL_NAMES = (
     "labels category class target intent sentiment emotion topic score stars rating gold_label 标签 类别"
-    " categories classes targets intents sentiments emotions topics genres tags"
+    " categories classes targets intents sentiments emotions topics genres tags cats is_duplicate overall"
 )
 # Columns of pairs of texts in well-known datasets.
 PAIRS = (
     # GLUE
     ("sentence1", "sentence2"),
     ("premise", "hypothesis"),
+    ("premise", "hypo"),
     ("question1", "question2"),
     ("question", "sentence"),
     # BoolQ

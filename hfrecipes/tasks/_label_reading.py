@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .. import losses
 from ..data.shapes import annotations as annotation_shapes
 from ..data.shapes.label_cells import LabelReader, infer_reader, names_of
-from ..data.shapes.labels import MULTI, SINGLE, any_list, is_missing, problem_type_of
+from ..data.shapes.labels import MULTI, SINGLE, any_list, is_missing, label_name, problem_type_of
 from ..errors import ConfigError
 from ..recipe import Batch, Finding
 from ._named_labels import ignored_labels
@@ -46,9 +46,11 @@ def infer_labels(recipe: Any, train: Dataset) -> list[str]:
     has_class_names = bool(recipe.labels) and not any_list(cells)
     is_guess = recipe.problem_type is None
     asked = SINGLE if has_class_names and is_guess else recipe.problem_type
-    reader, sentences = infer_reader(cells, asked, names_of(recipe.label_names), recipe.ignore_labels)
+    ignored = recipe.ignore_labels if isinstance(recipe.ignore_labels, list | None) else [recipe.ignore_labels]
+    reader, sentences = infer_reader(cells, asked, names_of(recipe.label_names), ignored)
     if reader != LabelReader():
         recipe.learned["label_cells"] = asdict(reader)
+    sentences += _without_rows(reader, cells)
     values = [value for value in map(reader.read, cells) if value is not None]
     recipe.problem_type = asked or problem_type_of(values)
     described = recipe.label_kind.infer_labels(values)
@@ -58,6 +60,18 @@ def infer_labels(recipe: Any, train: Dataset) -> list[str]:
         return sentences
     hint = "; options.problem_type changes that" if is_guess else ""
     return [*sentences, f"labels: {described}{hint}"]
+
+
+def _without_rows(reader: LabelReader, cells: list[Any]) -> list[str]:
+    """A sentence on labels of `ignore_labels` that no training row has."""
+    if not reader.ignored:
+        return []
+    names: set[str] = set()
+    for value in map(replace(reader, ignored=[]).read, cells):
+        for label in value if isinstance(value, list) else [value]:
+            names.add(label_name(label))
+    absent = [label for label in reader.ignored if label not in names]
+    return [f"ignore_labels: no row of train has the label {', '.join(map(repr, absent))}"] if absent else []
 
 
 def check(recipe: Any, rows: Dataset) -> Iterator[Finding]:

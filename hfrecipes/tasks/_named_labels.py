@@ -12,6 +12,7 @@ from .. import calibration, losses
 from ..data.shapes.label_cells import may_mean_none, names_for, not_a_name
 from ..data.shapes.labels import as_number, is_missing, label_name, ordered
 from ..recipe import Finding, Row
+from ..yaml12 import format_value, parse_value
 
 SHOWN = 6  # number of labels that a sentence names
 
@@ -118,7 +119,7 @@ class NamedLabels:
             rows = [index for index, value in enumerate(values) if label in self.names(value)]
             if rows:
                 sentence = (
-                    f"label {label!r} is learnt as others are (options.ignore_labels=[{label}] takes it for none)"
+                    f"label {label!r} is learnt as others are (options.ignore_labels={_typed(label)} takes it for none)"
                 )
                 yield Finding("note", sentence, rows)
 
@@ -178,6 +179,13 @@ class NamedLabels:
         counts = Counter(flattened(references))
         scores = {name: counts[name] / max(1, len(references)) for name in self.labels}
         return max(scores, key=scores.__getitem__), scores
+
+
+def _typed(label: str) -> str:
+    """How a label is typed on a command line, where null and true are no texts, and a shell takes quotes away."""
+    value = parse_value(label)
+    is_plain = value == label or (type(value) is int and str(value) == label)
+    return label if is_plain and " " not in label else f'"{format_value(label)}"'
 
 
 def ignored_labels(cells: list[Any], values: list[Any]) -> Iterator[Finding]:

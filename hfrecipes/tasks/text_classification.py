@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from .. import losses
-from ..data.shapes.annotations import has_label_studio_shape
+from ..data.shapes.annotations import from_choices, has_choices_shape, has_label_studio_shape
 from ..data.shapes.label_cells import LabelReader
 from ..data.shapes.labels import MULTI, REGRESSION, SINGLE, ProblemType
 from ..models.tokenizing import separate_pairs, tokenize
@@ -39,8 +39,8 @@ class TextClassification(Recipe):
     """Kind of labels: a value of `config.problem_type` of transformers; inferred from the labels if null."""
     label_names: list[str] | dict[str, str | int] | str | None = None
     """Names of labels that are ids: in the order of the ids, by id, or a json or text file that has them."""
-    ignore_labels: list[str | int] | None = None
-    """Labels that mean that there is none, such as `-`: their rows are neither trained on nor scored."""
+    ignore_labels: list[str | int] | str | int | None = None
+    """Labels, or a label, that mean that there is none, such as `-`: their rows are neither trained on nor scored."""
     class_weights: losses.ClassWeights | None = None
     """Weight of each label in the loss: `balanced` by how rare it is, or a number by label, 1 for the others."""
     focal_gamma: float = 0.0
@@ -102,7 +102,9 @@ print(classify("{text}", top_k=None))
         return LabelReader(**self.learned.get("label_cells", {}))
 
     def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
-        """Exports of Label Studio become texts and the labels that were chosen."""
+        """Exports of Label Studio, and Prodigy's choices, become texts and the labels that were chosen."""
+        if has_choices_shape(columns):
+            return from_choices
         return _label_reading.from_label_studio if has_label_studio_shape(columns) else None
 
     def infer_labels(self, train: Dataset) -> list[str]:

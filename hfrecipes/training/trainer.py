@@ -102,7 +102,7 @@ def _rows_of_features(plan: Plan, features: Dataset) -> list[int]:
     numbers = plan.data.row_numbers["train"]
     if "row" in features.column_names:
         return [numbers[row] for row in features["row"]]
-    return numbers if len(features) == len(numbers) else []
+    return list(numbers) if len(features) == len(numbers) else []
 
 
 def assemble(plan: Plan, model: Any, arguments: TrainingArguments, encoded: Mapping[str, Dataset]) -> Trainer:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shlex
 from pathlib import Path
 
 import datasets
@@ -11,6 +13,7 @@ import pytest
 from conftest import opinions
 
 import hfrecipes
+from hfrecipes.config import parse_overrides
 from hfrecipes.data import checks
 from hfrecipes.data.prepare import load_data
 from hfrecipes.errors import ConfigError, DataError, NotFoundError
@@ -265,13 +268,39 @@ def test_a_label_that_may_mean_none_is_named_and_can_be_ignored(placeholder, sho
     labels = [1, 0, placeholder] if placeholder == -1 else ["yes", "no", placeholder]
     dataset = {"train": rows_with(labels, 30), "test": rows_with(labels, 6)}
     assert shown in hfrecipes.check("text-classification", dataset=dataset)["labels"]
-    assert f"train: label '{shown}' is learnt as others are (options.ignore_labels=[{shown}]" in caplog.text
+    assert f"train: label '{shown}' is learnt as others are (options.ignore_labels={shown} takes" in caplog.text
     found = hfrecipes.check("text-classification", dataset=dataset, ignore_labels=[placeholder])
     assert len(found["labels"]) == 2
     assert found["rows"]["train"] + found["rows"]["validation"] == 20
     assert found["rows"]["test"] == 6
     assert f"dropped 10 of 30 rows: train: label '{shown}' is among options.ignore_labels" in caplog.text
     assert "test: 2 of 6 rows have no reference; they are predicted but not scored" in caplog.text
+
+
+@pytest.mark.parametrize(("typed", "label"), [("-", "-"), ("[-]", "-"), ("no", "no"), ("2024-01-01", "2024-01-01")])
+def test_a_label_to_ignore_is_typed_as_it_is(typed, label, caplog):
+    settings = parse_overrides([f"options.ignore_labels={typed}"])
+    rows = rows_with(["a", "b", label], 30)
+    assert hfrecipes.check("text-classification", dataset=rows, **settings)["labels"] == ["a", "b"]
+    assert "no row of train has" not in caplog.text
+    hfrecipes.check("text-classification", dataset=rows_with(["a", "b"], 30), **settings)
+    assert f"ignore_labels: no row of train has the label {label!r}" in caplog.text
+
+
+def test_the_edit_for_a_label_that_yaml_reads_as_null_can_be_typed(caplog):
+    rows = rows_with(["a", "b", "null"], 30)
+    hfrecipes.check("text-classification", dataset=rows)
+    edit = shlex.split(re.search(r"options\.ignore_labels=\S+", caplog.text)[0])
+    assert hfrecipes.check("text-classification", dataset=rows, **parse_overrides(edit))["labels"] == ["a", "b"]
+
+
+@pytest.mark.parametrize("separator", ["|", ";", ","])
+def test_ids_may_be_joined_as_names_are(separator, caplog):
+    rows = rows_with(["4", "15", f"4{separator}15", "27"], 40)
+    several = hfrecipes.check("text-classification", dataset=rows, problem_type=MULTI)
+    assert several["labels"] == ["4", "15", "27"]
+    hfrecipes.check("text-classification", dataset=rows)
+    assert f"separated by {separator!r}" in caplog.text
 
 
 @pytest.mark.parametrize("label", [-1, "None"])

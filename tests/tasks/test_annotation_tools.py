@@ -10,6 +10,7 @@ import pytest
 import hfrecipes
 from hfrecipes.data import checks
 from hfrecipes.data.prepare import load_data
+from hfrecipes.data.rows import Data
 from hfrecipes.errors import DataError
 from hfrecipes.training.plan import configure
 
@@ -79,7 +80,53 @@ def test_rows_that_were_rejected_are_left_out(tmp_path, caplog):
 
     found = hfrecipes.check("token-classification", dataset=file_of(tmp_path / "rows.jsonl", row))
     assert found["rows"]["train"] + found["rows"]["validation"] == 12
-    assert "train: 12 of 24 rows are left out, their answer is not 'accept'" in caplog.text
+    assert "train: 12 of 24 rows left out, as their answer is not 'accept'" in caplog.text
+
+
+def test_rows_after_rejected_ones_keep_their_numbers(caplog):
+    rows = [{"text": f"note {row}", "label": "ab"[row % 2], "answer": "accept", "_task_hash": row} for row in range(24)]
+    rows[3]["answer"] = rows[20]["answer"] = "reject"
+    rows[7]["text"] = rows[23]["text"] = ""
+    with pytest.raises(DataError, match=r"text is empty in 2 rows \(7, 23, counted from 0\)") as error:
+        hfrecipes.check("text-classification", dataset=rows)
+    assert error.value.rows == [7, 23]
+    data = data_of("text-classification", rows, drop_invalid=True)
+    assert "dropped 2 of 22 rows: train: text is empty in 2 rows (7, 23, counted from 0)" in caplog.text
+    kept = {number for numbers in data.row_numbers.values() for number in numbers}
+    assert kept == set(range(24)) - {3, 7, 20, 23}
+
+
+def data_of(task: str, dataset: object, **settings) -> Data:
+    config, recipe = configure(task, {"dataset": dataset, **settings})
+    return load_data(config, recipe)[0]
+
+
+@pytest.mark.parametrize(("style", "labels"), [("single", "one label"), ("multiple", "any number of labels")])
+def test_choices_of_prodigy_are_labels(style, labels, caplog):
+    options = [{"id": "SPORT", "text": "Sport"}, {"id": "7", "text": "Food"}]
+    rows = []
+    for index in range(24):
+        chosen = [["SPORT"], ["7"], []][index % 3]
+        row = {"text": f"note {index}", "options": options, "accept": chosen, "config": {"choice_style": style}}
+        rows.append({**row, "answer": "accept" if chosen or style == "multiple" else "ignore"})
+    assert hfrecipes.check("text-classification", dataset=rows)["labels"] == ["Food", "SPORT"]
+    assert f"labels: {labels}" in caplog.text
+
+
+def test_single_choices_of_label_studio_beside_several_are_lists():
+    rows = [{"text": f"note {row}", "topic": ["a", {"choices": ["a", "b"]}, "b"][row % 3]} for row in range(24)]
+    data = data_of("text-classification", {"train": rows, "test": rows})
+    assert hfrecipes.check("text-classification", dataset=rows)["labels"] == ["a", "b"]
+    assert len(data.splits["test"]) == 24
+
+
+def test_documents_of_spacy_are_read(tmp_path):
+    pairs = [["Ana sat.", {"entities": [[0, 3, "PER"]]}], ["No one.", {"entities": []}]] * 10
+    (tmp_path / "a.json").write_text(json.dumps(pairs))
+    assert hfrecipes.check("token-classification", dataset=str(tmp_path / "a.json"))["labels"] == ["O", "B-PER"]
+    pairs = [["We won.", {"cats": {"SPORT": 1.0, "FOOD": 0.0}}], ["Soup.", {"cats": {"SPORT": 0.0, "FOOD": 1.0}}]] * 10
+    (tmp_path / "b.json").write_text(json.dumps(pairs))
+    assert hfrecipes.check("text-classification", dataset=str(tmp_path / "b.json"))["labels"] == ["FOOD", "SPORT"]
 
 
 def test_an_answer_that_is_the_label_is_no_rejection():

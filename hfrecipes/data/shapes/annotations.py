@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ...recipe import Batch
+from ...recipe import Batch, Row
 from .cells import parse_list
 
 # Keys of the spans inside a dict, as spaCy writes {"entities": [[0, 5, "PER"]]}.
@@ -61,6 +61,53 @@ def rejected_rows(columns: Mapping[str, Any]) -> list[int]:
     if not is_prodigy:
         return []
     return [index for index, answer in enumerate(answers) if answer != "accept"]
+
+
+def has_choices_shape(names: Iterable[str]) -> bool:
+    """Whether the columns are those of Prodigy's choices: what could be chosen for a text, and what was."""
+    return {"text", "options", "accept"} <= set(names)
+
+
+def from_choices(batch: Batch) -> Batch:
+    """Texts with the options that were chosen for them, by id, or by text where ids are numbers."""
+    rows = {name: cells for name, cells in batch.items() if name not in ("options", "accept", "config")}
+    configs = batch.get("config") or [None] * len(batch["text"])
+    labels: list[Any] = []
+    for options, accepted, config in zip(batch["options"], batch["accept"], configs, strict=True):
+        labels.append(_chosen(_json(options) or [], _json(accepted), _json(config) or {}))
+    return {**rows, "label": labels}
+
+
+def _chosen(options: list[Any], accepted: list[Any] | None, config: Mapping[str, Any]) -> Any:
+    """Names of the options that were chosen; the only one where the tool allowed no more."""
+    if accepted is None:
+        return None
+    names = {}
+    for option in options:
+        identity = str(option.get("id"))
+        names[identity] = str(option.get("text") or identity) if identity.isdigit() else identity
+    chosen = [names.get(str(identity), str(identity)) for identity in accepted]
+    if config.get("choice_style") != "single":
+        return chosen
+    return chosen[0] if chosen else None
+
+
+# --- spaCy -----------------------------------------------------------------------------------------------------------
+
+
+def rows_of_pairs(entries: list[Any]) -> list[Row] | None:
+    """Rows of a document of pairs, a text and its annotations by kind, as spaCy is trained on; None for any other.
+
+    Example:
+        >>> rows_of_pairs([["Ana sat.", {"entities": [[0, 3, "PER"]]}]])
+        [{'text': 'Ana sat.', 'entities': [[0, 3, 'PER']]}]
+    """
+    rows: list[Row] = []
+    for entry in entries:
+        if not (isinstance(entry, list) and list(map(type, entry)) == [str, dict]):
+            return None
+        rows.append({"text": entry[0], **entry[1]})
+    return rows
 
 
 # --- Label Studio ----------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from .cells import parse_list
 from .labels import MULTI, ProblemType, any_list, are_indicators, is_missing, label_name, ordered
 
 WRITTEN = "written"  # form of cells that hold lists as Python or JSON writes them
+_CHOICES = "choices"  # form of cells of Label Studio: a single choice as a text, several as {"choices": […]}
 # What separates the labels of a cell. A comma is also part of many names, so it is only asked about.
 _SEPARATORS = ("|", ";", ",")
 _ASKED_ABOUT = ","
@@ -30,7 +31,8 @@ class LabelReader:
     """Reads the cells of a column of labels."""
 
     form: str = ""
-    """How text holds several labels: `written`, or what separates them; empty where a text is one label."""
+    """How text holds several labels: `written`, or what separates them; empty where a text is one label. `choices`
+    where each cell holds several, a text too."""
     are_vectors: bool = False
     """Whether lists hold 0 or 1 for each label, and not the labels."""
     names: Mapping[str, str] = field(default_factory=dict)
@@ -124,6 +126,8 @@ def unpacked(value: Any, form: str = "") -> Any:
         >>> unpacked("a|b", "|"), unpacked("['a', 'b']", WRITTEN), unpacked({"a": 1, "b": 0}), unpacked("a, b")
         (['a', 'b'], ['a', 'b'], ['a'], 'a, b')
     """
+    if isinstance(value, str) and form == _CHOICES:
+        return [value]
     if isinstance(value, str) and form == WRITTEN:
         value = _written(value)
     elif isinstance(value, str) and form:
@@ -214,6 +218,8 @@ def infer_reader(
 
 def _form_of(cells: Sequence[Any], *, asked: bool) -> tuple[str, list[str]]:
     """How texts hold several labels, and a sentence on that; `asked` where the options leave it open."""
+    if any(isinstance(cell, dict) and set(cell) == {"choices"} for cell in cells):
+        return _CHOICES, []
     written = [cell for cell in cells if isinstance(cell, str)]
     texts = [text.strip() for text in dict.fromkeys(written)]
     for text in texts:
@@ -235,12 +241,8 @@ def _form_of(cells: Sequence[Any], *, asked: bool) -> tuple[str, list[str]]:
 
 
 def _joined_by(separator: str, texts: Iterable[str]) -> list[str]:
-    """Texts with several parts; what has no letter is a number, with a comma in it."""
-    joined = []
-    for text in texts:
-        if len(_parts(text, separator)) > 1 and any(map(str.isalpha, text)):
-            joined.append(text)
-    return joined
+    """Texts with several parts."""
+    return [text for text in texts if len(_parts(text, separator)) > 1]
 
 
 def _are_shared(texts: Iterable[str], joined: Sequence[str], separator: str) -> bool:
