@@ -16,7 +16,7 @@ import click
 
 from . import registry
 from ._version import __version__
-from .errors import HFRecipesError
+from .errors import HFRecipesError, counted
 from .log import is_main
 
 if TYPE_CHECKING:
@@ -313,7 +313,7 @@ def evaluate(path: str, words: tuple[str, ...]) -> None:
 
     predictor = load(path)
     result = predictor.evaluate(settings["dataset"], splits=settings.get("splits"), columns=settings.get("columns"))
-    click.echo(f"{result.rows} rows of {result.split}")
+    click.echo(f"{counted(result.rows, 'row')} of {result.split}")
     _print(score_table({result.split: result.scores}, list(result.scores)))
     for note in result.notes:
         click.echo(note)

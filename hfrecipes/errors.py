@@ -28,6 +28,7 @@ __all__ = [
     "ModelError",
     "NotFoundError",
     "OutputError",
+    "counted",
     "nearest",
 ]
 
@@ -90,6 +91,16 @@ class HubError(HFRecipesError, ConnectionError):
 
 class MissingPackageError(HFRecipesError, ImportError):
     """A required optional package is not installed."""
+
+
+def counted(number: int, noun: str) -> str:
+    """The number with its noun.
+
+    Example:
+        >>> counted(1, "row"), counted(2, "row")
+        ('1 row', '2 rows')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def nearest(word: object, known: Iterable[str]) -> str:

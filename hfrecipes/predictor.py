@@ -16,7 +16,7 @@ from .data.indicators import Columns
 from .data.rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows
 from .data.splits import choose_splits, task_groups
 from .data.task_cells import with_task_cells
-from .errors import ConfigError, DataError, ModelError, NotFoundError, OutputError
+from .errors import ConfigError, DataError, ModelError, NotFoundError, OutputError, counted
 from .evaluation import generation, inference
 from .evaluation.evaluate import Predicted, score_split
 from .evaluation.holder import trainer_for_prediction
@@ -67,7 +67,7 @@ class Evaluation:
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name} {value:.3f}" for name, value in list(self.metrics.items())[:3])
-        return f"Evaluation({self.rows} rows of {self.split}: {shown})"
+        return f"Evaluation({counted(self.rows, 'row')} of {self.split}: {shown})"
 
 
 class Predictor:
@@ -257,7 +257,7 @@ class Predictor:
         references = checks.references(recipe, rows)
         known = sum(reference is not None for reference in references)
         if not known:
-            raise DataError(f"none of {len(rows)} rows has a reference to score against")
+            raise DataError(f"none of {counted(len(rows), 'row')} has a reference to score against")
         predictions = self._predictions(rows, scored=True)
         scored = score_split(
             recipe,

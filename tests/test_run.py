@@ -353,7 +353,7 @@ def test_a_test_split_without_labels_is_predicted_and_not_scored(quick, tmp_path
     blind = [{"text": row["text"]} for row in ROWS["test"]]
     result = hfrecipes.run("text-classification", dataset={**ROWS, "test": blind}, output_dir=tmp_path / "a", **quick)
     assert "test" not in result.metrics
-    assert "40 of 40 rows have no reference" in caplog.text
+    assert "40 of 40 rows without a reference" in caplog.text
     lines = [json.loads(line) for line in (tmp_path / "a" / "predictions.jsonl").read_text().splitlines()]
     assert sum(line["split"] == "test" for line in lines) == 40
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, counted
 from ..log import log
 from ..recipe import Finding, Recipe, Row, input_columns, reference_columns
 from .rows import Data, numbers_of
@@ -103,7 +103,7 @@ def _without(data: Data, split: str, problems: list[Finding]) -> Dataset:
     sentences = "; ".join(_about_rows_of(data, split, finding) for finding in problems)
     if len(dropped) == len(rows):
         raise DataError(f"no row of {split} can be used: {sentences}")
-    log(f"dropped {len(dropped)} of {len(rows)} rows: {sentences}")
+    log(f"dropped {len(dropped)} of {counted(len(rows), 'row')}: {sentences}")
     return rows.select(np.setdiff1d(np.arange(len(rows)), dropped))
 
 
@@ -175,7 +175,7 @@ def _with_indices(sentence: str, indices: Sequence[int]) -> str:
     rows = list(dict.fromkeys(indices))
     times = f" {len(indices)} times" if len(indices) > len(rows) else ""
     shown = ", ".join(map(str, rows[:FEW])) + (", …" if len(rows) > FEW else "")
-    return f"{sentence}{times} in {len(rows)} row{'s' if len(rows) > 1 else ''} ({shown}, counted from 0)"
+    return f"{sentence}{times} in {counted(len(rows), 'row')} ({shown}, counted from 0)"
 
 
 def not_scored(data: Data, recipe: Recipe) -> list[str]:
@@ -186,7 +186,7 @@ def not_scored(data: Data, recipe: Recipe) -> list[str]:
     unknown = sum(reference is None for reference in references(recipe, rows))
     if not unknown:
         return []
-    return [f"test: {unknown} of {len(rows)} rows have no reference; they are predicted but not scored"]
+    return [f"test: {unknown} of {counted(len(rows), 'row')} without a reference, predicted but not scored"]
 
 
 def scored_as_wrong(data: Data, recipe: Recipe) -> dict[str, str]:
@@ -205,7 +205,7 @@ def scored_as_wrong(data: Data, recipe: Recipe) -> dict[str, str]:
             named.append(_with_indices(finding.sentence, [data.row_numbers[split][row] for row in finding.rows]))
         more = [f"and {len(named) - FEW} more"] if len(named) > FEW else []
         notes[split] = (
-            f"{split}: no prediction can match the label of {len(_rows_of(findings))} of {len(rows)} rows; "
+            f"{split}: no prediction can match the label of {len(_rows_of(findings))} of {counted(len(rows), 'row')}; "
             f"these rows count as wrong: {'; '.join([*named[:FEW], *more])}"
         )
     return notes
@@ -377,7 +377,7 @@ def duplicate_inputs(data: Data, recipe: Recipe) -> list[str]:
     notes = []
     if len(train) < len(keys["train"]):
         number = len(keys["train"])
-        notes.append(f"train: {number - len(train)} of {number} rows duplicate the input of another row")
+        notes.append(f"train: {number - len(train)} of {counted(number, 'row')} duplicate the input of another row")
     for split, inputs in keys.items():
         leaked = sum(key in train for key in inputs)
         if leaked and split != "train":
@@ -414,4 +414,4 @@ def fingerprint(rows: Dataset) -> str:
 
 def fingerprints(splits: Mapping[str, Dataset]) -> dict[str, str]:
     """Number of rows and hash of each split, which tell a run on other rows."""
-    return {split: f"{len(rows)} rows, {fingerprint(rows)}" for split, rows in splits.items()}
+    return {split: f"{counted(len(rows), 'row')}, {fingerprint(rows)}" for split, rows in splits.items()}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import DataError, nearest
+from ..errors import DataError, counted, nearest
 from ..log import log
 from ..recipe import Batch, Recipe
 from . import kinds
@@ -74,7 +74,7 @@ def without_rejected(rows: Dataset, split: str, named: Columns) -> tuple[Dataset
     rejected = rejected_rows({name: rows[name] if name == "answer" else () for name in names})
     if not rejected:
         return rows, range(len(rows))
-    log(f"{split}: {len(rejected)} of {len(rows)} rows left out, as their answer is not 'accept'")
+    log(f"{split}: {len(rejected)} of {counted(len(rows), 'row')} left out, as their answer is not 'accept'")
     kept = np.setdiff1d(np.arange(len(rows)), rejected).tolist()
     return rows.select(kept), kept
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from ..errors import DataError
+from ..errors import DataError, counted
 
 # Columns of CoNLL-U (universaldependencies.org/format.html), without the syntax, which no task reads.
 _CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats")
@@ -89,7 +89,7 @@ def _read_conllu(lines: Iterable[str], path: str) -> Iterator[Sentence]:
         elif sentence or not line.startswith("#"):
             cells = line.rstrip("\r\n").split("\t")
             if len(cells) != 10:
-                raise DataError(f"{path} line {number} has {len(cells)} cells, expected the 10 of CoNLL-U")
+                raise DataError(f"{path} line {number} has {counted(len(cells), 'cell')}, expected the 10 of CoNLL-U")
             if cells[0].isdigit():
                 sentence.append(cells[: len(_CONLLU)])
     if sentence:
@@ -208,7 +208,7 @@ def _read_conll(lines: Iterable[str], path: str, layout: _Layout) -> Iterator[Se
             is_header = False
         elif not line.startswith("#"):
             raise DataError(
-                f"{path} line {number} has {len(cells)} cells, expected {width} as in most lines "
+                f"{path} line {number} has {counted(len(cells), 'cell')}, expected {width} as in most lines "
                 f'(token first, tag last): "{line.strip()[:60]}"'
             )
     if sentence:

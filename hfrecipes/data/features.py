@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, counted
 from ..log import log
 from ..models import special_tokens
 from ..recipe import Batch, Recipe, batch_names, reference_columns
@@ -49,8 +49,9 @@ def encode_splits(recipe: Recipe, data: Data, references: Mapping[str, list[Any]
 
 def encode(recipe: Recipe, rows: Dataset, *, training: bool = False) -> Dataset:
     """Features of all rows; cached next to the rows if those come from a file."""
+    # A row of text takes about ten times as long as in other work on rows, and a dialogue longer than that.
     is_long = rows.data.nbytes > LONG * max(1, rows.data.num_rows)
-    with hide_progress_bars(len(rows)), cache_fingerprint(rows, recipe, "encode", training) as key:
+    with hide_progress_bars(10 * len(rows)), cache_fingerprint(rows, recipe, "encode", training) as key:
         return rows.map(
             _encode_batch,
             batched=True,
@@ -97,7 +98,7 @@ def log_lengths(encoded: Mapping[str, Dataset], data: Data, recipe: Recipe) -> l
         parts = f" in {len(features)} pieces" if len(features) != rows else ""
         truncated = ", ".join(_truncated_shares(features, rows, recipe))
         about = f"{lengths.mean():.0f} tokens on average, {lengths.max()} at most, {truncated or 'none truncated'}"
-        log(f"{split}: {rows} rows{parts}, {about}")
+        log(f"{split}: {counted(rows, 'row')}{parts}, {about}")
         if split == "train":
             _warn_of_unknown_tokens(features, recipe)
         _log_special_tokens(split, data.splits[split], recipe)
@@ -111,17 +112,17 @@ def _not_shown(split: str, features: Dataset, rows: int, truncated: str, recipe:
     hidden = rows_with(features, HIDDEN)
     if hidden:
         limits.append(
-            f"{split}: in {hidden} of {rows} rows the chat template leaves out text, such as thoughts, which is "
-            "not trained on"
+            f"{split}: in {hidden} of {counted(rows, 'row')} the chat template leaves out text, such as thoughts, "
+            "which is not trained on"
         )
         log(limits[-1])
     if truncated:
-        limits.append(f"{split}: of {rows} rows {truncated}")
+        limits.append(f"{split}: of {counted(rows, 'row')} {truncated}")
     limits += _out_of_reach(split, features, rows, recipe)
     left_out = rows - len(np.unique(features["row"])) if "row" in features.column_names else 0
     if left_out:
-        log(f"{split}: {left_out} rows do not fit into max_length={recipe.max_length} and are left out")
-        limits.append(f"{split}: {left_out} rows left out as too long")
+        log(f"{split}: {counted(left_out, 'row')} left out, too long for max_length={recipe.max_length}")
+        limits.append(f"{split}: {counted(left_out, 'row')} left out as too long")
     return limits
 
 
@@ -133,7 +134,7 @@ def _out_of_reach(split: str, features: Dataset, rows: int, recipe: Recipe) -> l
         if number:
             option = name.removeprefix(BEYOND)
             sentences.append(
-                f"{split}: in {number} of {rows} rows the reference has more tokens than "
+                f"{split}: in {number} of {counted(rows, 'row')} the reference has more tokens than "
                 f"{option}={getattr(recipe, option)}, so no prediction can match it: increase options.{option}"
             )
             log(sentences[-1])
@@ -185,7 +186,7 @@ def _log_special_tokens(split: str, rows: Dataset, recipe: Recipe) -> None:
     if number:
         marks = ", ".join(sorted(written))
         hint = "; for pairs of texts give the second one as text_pair" if "text_pair" in recipe.columns else ""
-        log(f"{split}: {number} rows have {marks} in their texts: read as text, not as special tokens{hint}")
+        log(f"{split}: {marks} in the texts of {counted(number, 'row')}: read as text, not as special tokens{hint}")
 
 
 def _texts_in(cells: Sequence[Any]) -> Iterator[str]:

@@ -21,6 +21,7 @@ SPLIT_NAMES = {
 # What `save_to_disk` leaves in its folder beside the rows.
 _SAVED = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
 _SHOWN = 8  # files that a line lists
+_REFERENCE = re.compile(r"\.\d{1,2}$")  # number of one of several translations, as in test.de.0
 _YEAR = re.compile(r"(19|20)\d\d")
 
 
@@ -50,6 +51,8 @@ def data_files(folder: str, formats: Iterable[str]) -> Iterator[str]:
         subfolders[:] = [name for name in subfolders if not name.startswith((".", "_"))]
         for name in names:
             is_data = suffix_of(name) in SUFFIXES or _mentions(name, split_words)
+            if not is_data and name.lower().endswith((".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar")):
+                log(f"{os.path.join(parent, name)} is not read: unpack it, or name it, dataset.train=<file>")
             if not is_data or name.startswith((".", "_")) or name in _SAVED:
                 continue
             # Reading a pipe or a device may never end.
@@ -98,7 +101,7 @@ def files_by_split(files: Sequence[str]) -> dict[str, list[str]]:
 
 def _stem(file: str) -> str:
     """Name of a file in lower case, without its suffix and that of a compression."""
-    return PurePath(without_compression(file)).stem.lower()
+    return PurePath(_REFERENCE.sub("", without_compression(file))).stem.lower()
 
 
 def _files_called(words: Iterable[str], files: Iterable[str]) -> list[str]:
@@ -164,12 +167,19 @@ def _pair_stem(file: str) -> str:
 
 
 def _untexted(file: str) -> str:
-    """Name of a file without the suffix .txt and that of a compression."""
-    return without_compression(file).removesuffix(".txt")
+    """Name of a file without the suffix .txt and that of a compression; `x.de0` for `x.de.0`."""
+    name = without_compression(file).removesuffix(".txt")
+    match = _REFERENCE.search(name)
+    return name if match is None else match.string[: match.start()] + match[0].lstrip(".")
 
 
 def language_of(file: str) -> str:
-    """The language that a file of parallel texts has as its suffix: `de` of train.de and train.de.txt."""
+    """The language that a file of parallel texts has as its suffix: `de` of train.de and train.de.txt.
+
+    Example:
+        >>> language_of("train.de.txt"), language_of("test.de.0")
+        ('de', 'de0')
+    """
     return PurePath(_untexted(file)).suffix.lstrip(".")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import DataError, nearest
+from ..errors import DataError, counted, nearest
 from ..log import log
 from ..recipe import Recipe, reference_columns
 from .progress import hide_progress_bars
@@ -82,8 +82,8 @@ def with_groups(rows: Dataset, raw: Dataset, name: str) -> Dataset:
     empty = [row for row, cell in enumerate(cells) if cell in (None, "") or cell != cell]
     if empty:
         raise DataError(
-            f"folds.groups: column {name!r} is empty in {len(empty)} of {len(cells)} rows ({empty[0]}, …), which would "
-            "be one large group: fill it in, or drop these rows",
+            f"folds.groups: column {name!r} is empty in {len(empty)} of {counted(len(cells), 'row')} ({empty[0]}, …), "
+            "which would be one large group: fill it in, or drop these rows",
             rows=empty,
         )
     return rows.add_column(GROUP, [str(cell) for cell in cells])

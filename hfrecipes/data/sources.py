@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from .. import _upstream
-from ..errors import ConfigError, DataError, HFRecipesError, NotFoundError, nearest
+from ..errors import ConfigError, DataError, HFRecipesError, NotFoundError, counted, nearest
 from ..log import log
 from ..settings import local_path
 from . import plain
@@ -289,7 +289,7 @@ def _read_several(split: str, files: Sequence[str], reader: _FileReader) -> Data
     """Read the files of a split, one after the other, or side by side where they differ only in their language."""
     groups = parallel_groups(files) if "parallel" in reader.formats else None
     if len(files) > (len(groups[0]) if groups else 1):
-        log(f"{split} is read from {len(files)} files: {listed(files)}")
+        log(f"{split} is read from {counted(len(files), 'file')}: {listed(files)}")
     if groups:
         return plain.joined([_read_parallel(group, reader) for group in groups])
     return plain.joined([reader.read(file) for file in files])

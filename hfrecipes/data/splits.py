@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..config import SPLITS, RunConfig
-from ..errors import ConfigError, DataError, nearest
+from ..errors import ConfigError, DataError, counted, nearest
 from ..log import log
 from ..metrics._uncertainty import group_indices
 from ..recipe import Recipe
@@ -64,7 +64,7 @@ def log_splits(chosen: Mapping[str, str], parts: Mapping[str, Dataset]) -> None:
     """Print the number of rows of each split, and which splits of the dataset are not used."""
     counts = []
     for split, name in chosen.items():
-        counts.append(f"{split} {len(parts[name])} rows" + (f" ({name})" if name != split else ""))
+        counts.append(f"{split} {counted(len(parts[name]), 'row')}" + (f" ({name})" if name != split else ""))
     unused = [name for name in parts if name not in chosen.values()]
     log("splits: " + ", ".join(counts) + (f"; not used: {', '.join(unused)}" if unused else ""))
 
@@ -77,7 +77,7 @@ def limit(data: Data, config: RunConfig) -> Data:
         most = limits.get(split)
         if most and len(rows) > most:
             data = data.with_split(split, rows.select(sorted(generator.permutation(len(rows))[:most].tolist())))
-            log(f"limit: {most} of {len(rows)} rows of {split}, drawn with the seed")
+            log(f"limit: {most} of {counted(len(rows), 'row')} of {split}, drawn with the seed")
     return data
 
 
@@ -95,7 +95,7 @@ def draw_validation(data: Data, recipe: Recipe, seed: int) -> Data:
         train, _strata(train, recipe), _groups(train, recipe), seed, duplicate_rows(train, recipe)
     )
     splits = {**data.splits, "train": kept, "validation": held_out}
-    log(f"validation: {len(held_out)} rows drawn from train with seed {seed}, {len(kept)} left to train on")
+    log(f"validation: {counted(len(held_out), 'row')} drawn from train with seed {seed}, {len(kept)} left to train on")
     return replace(data, splits={split: splits[split] for split in SPLITS if split in splits})
 
 
@@ -133,10 +133,10 @@ def hold_out(
         once = [row for row in held_out if row not in duplicates]
         held_out = once if len(once) >= len(held_out) / 4 else held_out
     if not held_out:
-        problem = "are too few" if groups is None else "are of too few groups, or share too few texts,"
+        problem = "too few" if groups is None else "of too few groups, or with too few shared texts,"
         raise DataError(
-            f"{len(rows)} training rows {problem} to draw a validation split from: add a validation split, or more "
-            "rows, or train without one, splits.validation=null"
+            f"{counted(len(rows), 'training row')}, {problem} to draw a validation split from: add a validation split, "
+            "or more rows, or train without one, splits.validation=null"
         )
     return rows.select(np.setdiff1d(np.arange(len(rows)), held_out)), rows.select(held_out)
 
@@ -180,7 +180,7 @@ def take_fold(data: Data, recipe: Recipe, config: RunConfig) -> Data:
     splits["test"] = rows.select(held_out)
     unused = "; the dataset's own test split is not used" if "test" in data.chosen else ""
     log(
-        f"fold {settings.fold} of {settings.n_splits}: {len(splits['train'])} rows of train for training, "
+        f"fold {settings.fold} of {settings.n_splits}: {counted(len(splits['train']), 'row')} of train for training, "
         f"the other {len(held_out)} for scoring{unused}"
     )
     return replace(data, splits=splits, fold_groups=fold_groups)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import DataError
+from ..errors import DataError, counted
 from ..log import log
 from .batches import in_batches
 from .opening import SourceFile, workbook_rows
@@ -205,7 +205,7 @@ def _ragged(path: str, number: int, cells: list[str], names: list[str]) -> str:
     if len(listed) > _SHOWN:
         listed = f"{listed[:_SHOWN]}…"
     return (
-        f"{path} record {number} has {len(cells)} cells, expected {len(names)} ({listed}): "
+        f"{path} record {number} has {counted(len(cells), 'cell')}, expected {len(names)} ({listed}): "
         f'"{start}…"; put quotes around cells that contain the separator'
     )
 

@@ -12,6 +12,7 @@ from ..data.checks import references as references_of
 from ..data.features import encode, without_references
 from ..data.rows import Data
 from ..data.splits import task_groups
+from ..errors import counted
 from ..log import log
 from ..recipe import Recipe, Row
 from . import generation, scoring
@@ -102,7 +103,7 @@ def _predict_some_of_train(inference: Inference, data: Data) -> Predicted:
     size = max(len(data.splits.get("validation", rows)), MIN_ROWS)
     if len(rows) > size:
         drawn = sorted(np.random.default_rng(inference.settings.seed).permutation(len(rows))[:size].tolist())
-        log(f"train scores are over {size} rows drawn with the seed")
+        log(f"train scores are over {counted(size, 'row')} drawn with the seed")
         rows = rows.select(drawn)
         groups = None if groups is None else [groups[row] for row in drawn]
     # Anew, since rows to train on may be encoded in another way than rows to predict.
@@ -169,7 +170,7 @@ def score_split(
     references = predicted.references
     unknown = sum(reference is None for reference in references)
     if unknown:
-        log(f"{split}: {unknown} of {len(references)} rows have no reference; they are predicted but not scored")
+        log(f"{split}: {unknown} of {counted(len(references), 'row')} without a reference, predicted but not scored")
     scored = scoring.scores(
         recipe, predicted.predictions, references, seed=seed, others=metrics, groups=predicted.groups
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import _upstream
 from ..config import RunConfig
-from ..errors import ConfigError, MissingPackageError, ModelError, nearest
+from ..errors import ConfigError, MissingPackageError, ModelError, counted, nearest
 from ..log import log
 from ..recipe import Recipe
 from ..settings import ModelSettings
@@ -108,11 +108,15 @@ def load_model(config: RunConfig, recipe: Recipe) -> LoadedModel:
     # Looked up at once: the branch may have another commit when the training is over.
     commit = _upstream.commit_of(path, settings.keywords.get("revision"), settings.keywords.get("cache_dir"))
     model.config.pad_token_id = recipe.tokenizer.pad_token_id
+    # Mixtures of experts then return more than logits, and a loss of their own, which no task adds to its loss.
+    if getattr(model.config, "output_router_logits", False):
+        model.config.output_router_logits = False
+        log("experts: the loss that balances them is not added, output_router_logits is set to false")
     lengths.fix_attention(model, recipe)
     _set_generation(model, recipe)
     fresh_tokens = add_token_embeddings(model, recipe.tokenizer)
     if fresh_tokens:
-        log(f"embeddings: {len(fresh_tokens)} tokens are not in the model, their embeddings start at random")
+        log(f"embeddings: {counted(len(fresh_tokens), 'token')} not in the model, with random embeddings at the start")
     fresh = fresh_modules(model, report)
     if fresh:
         log(f"new, trained from scratch: {', '.join(fresh)}")

@@ -11,6 +11,7 @@ import numpy as np
 from .. import calibration, losses
 from ..data.shapes.label_cells import may_mean_none, names_for, not_a_name
 from ..data.shapes.labels import as_number, is_missing, label_name, ordered
+from ..errors import counted
 from ..recipe import Finding, Row
 from ..yaml12 import format_value, parse_value
 
@@ -64,7 +65,7 @@ class NamedLabels:
         if not self.labels:
             return ""
         shown = ", ".join(self.labels[:SHOWN]) + (", …" if len(self.labels) > SHOWN else "")
-        return f"{self.described}, {len(self.labels)} labels: {shown}"
+        return f"{self.described}, {counted(len(self.labels), 'label')}: {shown}"
 
     def use_label_counts(self, counts: Mapping[str, int], rows: int) -> list[str]:
         """Check the class weights, and describe them."""
@@ -162,14 +163,17 @@ class NamedLabels:
 
     def temperature(self, shares: np.ndarray, references: np.ndarray) -> tuple[dict[str, float], str]:
         """The temperature with the lowest log loss, and a sentence on it."""
-        rows = f"{len(references)} validation rows"
+        rows = counted(len(references), "validation row")
         if len(references) < calibration.MIN_ROWS:
-            return {}, f"temperature: left at 1, {rows} are too few to find it; expected {calibration.MIN_ROWS} or more"
+            return (
+                {},
+                f"temperature: left at 1, too few rows to find it: {rows}, expected {calibration.MIN_ROWS} or more",
+            )
         divisor = calibration.temperature(shares, references)
         if divisor is None:
             return (
                 {},
-                f"temperature: left at 1, {rows} do not determine it: nearly all of them are predicted right, "
+                f"temperature: left at 1, not determined by {rows}: nearly all of them are predicted right, "
                 "or nearly all wrong",
             )
         return {"temperature": divisor}, f"temperature: {divisor:.3g}, with the lowest log loss on {rows}"

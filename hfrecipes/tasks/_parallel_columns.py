@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..data.shapes import texts as text_shapes
 from ..data.shapes.cells import Change, in_order
 from ..errors import ConfigError, DataError
+from ..log import log
 from ..metrics._languages import is_name, language
 from ..recipe import Batch
 from ._language_codes import is_language_code, matching_code
@@ -17,6 +18,7 @@ from ._language_codes import is_language_code, matching_code
 NESTED = "translation"  # column of dicts with a text for each language
 # Words beside the code of a language in the name of a column, as in text_en and de-sentence.
 _WORD = "(?:texts?|sentences?|sent|source|target|src|tgt)"
+_NUMBERED = re.compile(r"([^\W\d_]+)[ ._-]?\d")
 _AROUND = re.compile(rf"^{_WORD}[_ -]|[_ -]{_WORD}$")
 
 
@@ -30,13 +32,15 @@ class ByLanguage:
     """Key of the target."""
     nested: bool
     """Whether the texts are in the column of dicts."""
+    further: Sequence[str] = ()
+    """Keys of further references, as de1 and de2 beside de0."""
 
     def __call__(self, batch: Batch) -> Batch:
         """The batch with source and target; rows to predict may have the source alone."""
         texts = batch
         if self.nested:
             texts = {}
-            for key in filter(None, (self.source, self.target)):
+            for key in filter(None, (self.source, self.target, *self.further)):
                 texts[key] = [(cell or {}).get(key) for cell in batch[NESTED]]
         return self.renamed(batch, texts)
 
@@ -47,8 +51,10 @@ class ByLanguage:
             columns: Of all columns.
             texts: Of the languages.
         """
-        others = {name: column for name, column in columns.items() if name not in (self.source, self.target, NESTED)}
-        for name, key in (("source", self.source), ("target", self.target)):
+        used = (self.source, self.target, NESTED, *self.further)
+        others = {name: column for name, column in columns.items() if name not in used}
+        numbered = [(f"target{number}", key) for number, key in enumerate(self.further, 1)]
+        for name, key in (("source", self.source), ("target", self.target), *numbered):
             if key is not None and key in texts:
                 others[name] = texts[key]
         return others
@@ -89,7 +95,11 @@ def _by_language(recipe: Any, columns: Mapping[str, Any]) -> ByLanguage | None:
         return ByLanguage(named_inside[0], named_inside[1], nested=True)
     options = (recipe.source_lang, recipe.target_lang)
     # Column of each language; in a column of dicts, the keys are the languages.
+    several = _numbered_languages(inside or columns, options)
+    numbered = {name for names in several.values() for name in names}
     column_of = {key: key for key in inside} or _language_columns(columns, options)
+    column_of = {key: name for key, name in column_of.items() if name not in numbered}
+    column_of |= {key: names[0] for key, names in several.items()}
     keys = list(column_of)
     chosen: dict[str, str | None] = {}
     for name, code in zip(("source_lang", "target_lang"), options, strict=True):
@@ -101,7 +111,13 @@ def _by_language(recipe: Any, columns: Mapping[str, Any]) -> ByLanguage | None:
     if all(named) or not keys or not (inside or asked_for or len(keys) == 2):
         return None
     source, target = _direction(recipe, keys, chosen)
-    return ByLanguage(column_of.get(source or ""), column_of.get(target or ""), nested=bool(inside))
+    further = several.get(target or "", ())[1:]
+    if source in several:
+        log(
+            f"{', '.join(several[source])}: several texts per row to translate, only {several[source][0]} is used; "
+            f"target_lang={source} takes them as references"
+        )
+    return ByLanguage(column_of.get(source or ""), column_of.get(target or ""), nested=bool(inside), further=further)
 
 
 def _source_and_target(recipe: Any, names: Iterable[str]) -> list[str | None]:
@@ -132,6 +148,17 @@ def _language_columns(names: Iterable[str], options: tuple[str | None, str | Non
         elif is_language_code(name) or is_name(name):
             columns[name] = name
     return columns
+
+
+def _numbered_languages(names: Iterable[str], options: tuple[str | None, str | None]) -> dict[str, list[str]]:
+    """Language -> the columns with a number after it, as de0 and de1, which hold several translations of a text."""
+    columns: dict[str, list[str]] = {}
+    for name in sorted(names):
+        match = _NUMBERED.fullmatch(name.strip())
+        # Three letters before a number are hardly ever a language.
+        if match and (match[1] in options or is_name(match[1]) or (len(match[1]) == 2 and is_language_code(match[1]))):
+            columns.setdefault(match[1], []).append(name)
+    return {key: several for key, several in columns.items() if len(several) > 1 and language(key)}
 
 
 def _direction(recipe: Any, keys: list[str], chosen: dict[str, str | None]) -> tuple[str | None, str | None]:

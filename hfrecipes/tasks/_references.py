@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ..data.shapes.texts import REFERENCES, as_text
+from ..errors import counted
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -58,9 +59,8 @@ def describe_json(rows: Dataset, column: str) -> list[str]:
     """A sentence on cells that are JSON; none where all are other texts."""
     texts = all_references(rows, column)
     number = sum(map(is_json, texts))
-    return (
-        [f"{column}: JSON in {number} of {len(texts)} rows, read as texts, in the spelling of JSON"] if number else []
-    )
+    rows = counted(len(texts), "row")
+    return [f"{column}: JSON in {number} of {rows}, read as texts, in the spelling of JSON"] if number else []
 
 
 def is_json(text: str) -> bool:

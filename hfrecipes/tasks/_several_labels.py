@@ -12,6 +12,7 @@ import numpy as np
 from .. import calibration, losses
 from ..data.shapes.label_cells import not_a_name
 from ..data.shapes.labels import are_indicators, is_missing, label_name
+from ..errors import counted
 from ..recipe import HIGHER, LOWER, Finding, Measure, Metric, Row, detail
 from ._named_labels import NamedLabels
 
@@ -130,7 +131,7 @@ class SeveralLabels(NamedLabels):
                 numbers[f"threshold[{name}]"] = float(threshold)
             sentences.append(
                 f"thresholds: {thresholds.min():.2f} to {thresholds.max():.2f}, with the best mean of micro and macro "
-                f"F1 on {len(actual)} validation rows; options.threshold=0.5 keeps 0.5 for all labels"
+                f"F1 on {counted(len(actual), 'validation row')}; options.threshold=0.5 keeps 0.5 for all labels"
             )
         return numbers, sentences
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..data.shapes import answers as answer_shapes
-from ..errors import ConfigError
+from ..errors import ConfigError, counted
 from ..metrics._squad import NO_TEXT
 from ..models.tokenizing import separate_pairs
 from ..recipe import IGNORED, PERCENT, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail
@@ -250,7 +250,7 @@ class QuestionAnswering(Recipe):
         threshold = _spans.tuned_threshold(predictions, references, characters=bool(self.characters))
         sentence = (
             f"no answer: predicted where its score exceeds that of the best span by more than {threshold:.2f}, "
-            f"which gives the best F1 on {len(references)} validation rows"
+            f"which gives the best F1 on {counted(len(references), 'validation row')}"
         )
         return {"null_threshold": threshold}, [sentence]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import losses
 from ..data.shapes.label_cells import names_for, names_of
+from ..errors import counted
 from ..metrics._schemes import OUTSIDE, Scheme, canonical_tags, fit_length, ordered_tags, scheme_of, split_tag
 from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail, padding
 from ._tag_checks import MISSING, check_tags, tags_in
@@ -140,8 +141,8 @@ print(tag("{text}"))
         self.labels = names_for(set(counts), self.label_names) or self.labels or ordered_tags(set(counts), self.scheme)
         types = self.entity_types
         shown = ", ".join(types[:SHOWN]) + (", …" if len(types) > SHOWN else "")
-        kind, what = ("one per word", "tags") if self.scheme == "none" else (self.scheme, "types")
-        sentence = f"tags: {kind}, {len(types)} {what}: {shown}"
+        kind, noun = ("one per word", "tag") if self.scheme == "none" else (self.scheme, "type")
+        sentence = f"tags: {kind}, {counted(len(types), noun)}: {shown}"
         if is_guess:
             sentence += "; options.scheme changes that"
         # Ids whose names the dataset keeps elsewhere.

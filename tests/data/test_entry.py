@@ -558,3 +558,10 @@ def test_a_saved_dataset_that_is_incomplete_is_refused(tmp_path):
     (tmp_path / "saved" / "state.json").write_text("{")
     with pytest.raises(DataError, match="incomplete"):
         read_source(str(tmp_path / "saved"))
+
+
+def test_numbers_to_write_are_named(caplog):
+    rows = [{"input": f"a {row}", "output": row + 0.5} for row in range(20)]
+    config, recipe = configure("text2text-generation", {"dataset": rows})
+    load_data(config, recipe)
+    assert "output holds numbers: read as texts, as Python spells them" in caplog.text

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hfrecipes.data.files import read_file
+from hfrecipes.data.sources import read_source
 from hfrecipes.errors import DataError, NotFoundError
 
 ROWS = {"text": ["a, b", "c"], "label": ["x", "y"]}
@@ -163,3 +164,11 @@ def test_any_jsonl_reads_back(tmp_path, texts):
     path = tmp_path / "any.jsonl"
     path.write_text("".join(json.dumps({"text": text, "label": "x"}) + "\n" for text in texts), encoding="utf-8")
     assert read_file(str(path))["text"][:] == texts
+
+
+@pytest.mark.parametrize("name", ["train.zip", "rows.tar.gz"])
+def test_archives_in_a_folder_are_named(name, tmp_path, caplog):
+    (tmp_path / name).write_bytes(b"PK")
+    (tmp_path / "train.csv").write_text("text,label\na,b\n")
+    assert len(read_source(str(tmp_path))["train"]) == 1
+    assert f"{name} is not read: unpack it, or name it, dataset.train=<file>" in caplog.text

@@ -123,7 +123,7 @@ def test_columns_of_0_and_1_are_labels_in_the_order_of_the_columns(tmp_path, cap
     dataset = {"train": train, "validation": train, "test": test}
     assert hfrecipes.check("text-classification", dataset=dataset)["labels"] == ["staff", "food", "room"]
     assert "columns staff, food, room hold 0 or 1: they are read as labels" in caplog.text
-    assert "test: 4 of 10 rows have no reference" in caplog.text
+    assert "test: 4 of 10 rows without a reference" in caplog.text
     scored = references_of(dataset, "test")
     assert scored[:6] == [None] * 4 + [[], ["staff", "food"]]
     found = hfrecipes.check("text-classification", dataset=dataset, columns={"label": ["food", "room"]})
@@ -274,7 +274,7 @@ def test_a_label_that_may_mean_none_is_named_and_can_be_ignored(placeholder, sho
     assert found["rows"]["train"] + found["rows"]["validation"] == 20
     assert found["rows"]["test"] == 6
     assert f"dropped 10 of 30 rows: train: label '{shown}' is among options.ignore_labels" in caplog.text
-    assert "test: 2 of 6 rows have no reference; they are predicted but not scored" in caplog.text
+    assert "test: 2 of 6 rows without a reference, predicted but not scored" in caplog.text
 
 
 @pytest.mark.parametrize(("typed", "label"), [("-", "-"), ("[-]", "-"), ("no", "no"), ("2024-01-01", "2024-01-01")])

@@ -233,7 +233,10 @@ def test_a_temperature_is_found_only_if_there_are_enough_informative_rows(caplog
     recipe = TextClassification(temperature_scaling=True)
     recipe.infer_labels(datasets.Dataset.from_dict({"label": ["a", "b"]}))
     generator = np.random.default_rng(0)
-    for rows, right, expected in ((40, 0.8, "40 validation rows are too few"), (200, 1.0, "do not determine it")):
+    for rows, right, expected in (
+        (40, 0.8, "too few rows to find it: 40 validation rows"),
+        (200, 1.0, "do not determine it"),
+    ):
         reference = generator.integers(0, 2, rows)
         guessed = np.where(generator.random(rows) < right, reference, 1 - reference)
         logits = np.stack([1 - guessed, guessed], axis=1) * 2.0

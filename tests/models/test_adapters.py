@@ -447,6 +447,30 @@ def test_tokens_that_the_model_lacks_are_trained_or_it_is_printed_that_they_are_
         assert close(result.predict(text), hfrecipes.load(path).predict(text)), path
 
 
+@pytest.mark.parametrize("scale", [0.1, 10.0])
+def test_added_tokens_in_a_table_with_rows_to_spare_are_trained_unless_the_model_knows_them(
+    scale, quick, tmp_path, caplog
+):
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(quick["model"])
+    tokenizer.add_tokens(["<place>", "<name>"])
+    model = AutoModel.from_pretrained(quick["model"])
+    model.resize_token_embeddings(len(tokenizer) + 6)
+    rows = model.get_input_embeddings().weight.data
+    rows[len(tokenizer) - 2 :] = rows[10] / 2  # as a table is left that was made larger than its tokenizer
+    rows[len(tokenizer) - 2] *= scale
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    settings = {**quick, "model": str(tmp_path / "model"), "lora": True, "dataset": opinions(40)}
+    trainer = hfrecipes.build("text-classification", output_dir=tmp_path / "build", **settings)
+    number = 2 if scale < 1 else 1
+    assert f"embeddings: those of {number} new token" in caplog.text
+    assert "embeddings: those of added tokens such as <name> look untrained" in caplog.text
+    trained = trainer.model.peft_config["default"].trainable_token_indices
+    assert trained == list(range(len(tokenizer) - number, len(tokenizer)))
+
+
 def add_tokens(folder: str, new_folder, auto: str, **settings) -> str:
     """A copy of a model whose tokenizer has two tokens that the model lacks."""
     import transformers

@@ -103,7 +103,7 @@ def test_an_end_token_in_a_text_ends_nothing(quick, tmp_path, caplog):
     settings = {**quick, "model": save_bart(tmp_path / "model"), "max_steps": 2}
     dataset = {"train": rows, "validation": rows[:6]}
     hfrecipes.run("text-classification", dataset=dataset, output_dir=tmp_path / "run", **settings)
-    assert "train: 16 rows have </s> in their texts: read as text, not as special tokens" in caplog.text
+    assert "train: </s> in the texts of 16 rows: read as text, not as special tokens" in caplog.text
     predictor = hfrecipes.load(tmp_path / "run")
     marked, plain = "a </s>b</s>", "the film was fine"
     together, alone = predictor.predict([marked, plain]), predictor.predict([marked])

@@ -327,7 +327,7 @@ def test_a_dialogue_of_which_nothing_fits_is_left_out_of_training_and_said(tiny_
     settings = {**quick, "model": tiny_llama, "max_length": 64, "max_steps": 1, "generated_rows": 0}
     with caplog.at_level("INFO", "hfrecipes"):
         hfrecipes.run("chat", dataset={"train": rows, "validation": rows[5:9]}, output_dir=tmp_path / "run", **settings)
-    assert "train: 1 rows do not fit into max_length=64 and are left out" in caplog.text
+    assert "train: 1 row left out, too long for max_length=64" in caplog.text
 
 
 def test_exchanges_are_dropped_from_the_front():

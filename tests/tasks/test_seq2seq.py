@@ -464,7 +464,7 @@ def test_what_is_learnt_of_an_object_is_the_json_of_the_file(cell, text, tmp_pat
     found = loaded(recipe, str(tmp_path / "train.jsonl"))
     assert recipe.reference(found[0]) == [text]
     said = recipe.infer_labels(found)
-    assert said == (["output: JSON in 1 of 1 rows, read as texts, in the spelling of JSON"] if len(text) > 4 else [])
+    assert said == (["output: JSON in 1 of 1 row, read as texts, in the spelling of JSON"] if len(text) > 4 else [])
 
 
 def test_objects_of_different_keys_get_no_key_that_they_lack(tmp_path):

@@ -427,7 +427,7 @@ def test_lines_that_are_texts_get_no_such_hint(lines, tmp_path, caplog):
 
 def test_a_book_as_one_text_is_trained_on_without_validation(tmp_path, caplog):
     (tmp_path / "book.txt").write_text(BOOK * 20)
-    with pytest.raises(DataError, match=r"1 training rows are too few .*splits.validation=null"):
+    with pytest.raises(DataError, match=r"1 training row, too few .*splits.validation=null"):
         hfrecipes.check("text-generation", dataset="book.txt", document="file")
     with caplog.at_level("INFO", "hfrecipes"):
         report = hfrecipes.check("text-generation", dataset="book.txt", document="file", splits={"validation": None})

@@ -157,3 +157,27 @@ def test_a_resumed_run_is_not_rehearsed_again(quick, tmp_path, monkeypatch):
     assert progress.last_checkpoint(tmp_path / "run")
     hfrecipes.run("text-classification", **settings)
     assert len(times) == 1
+
+
+def test_a_mixture_of_experts_that_returns_its_router_too_is_evaluated(tmp_path, caplog):
+    from transformers import AutoTokenizer, MixtralConfig, MixtralForCausalLM
+
+    from hfrecipes.contract.tiny_models import byte_tokenizer
+
+    texts = [f"note {row} of a guest" for row in range(24)]
+    byte_tokenizer(texts).save_pretrained(tmp_path / "model")
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
+    vocabulary = len(AutoTokenizer.from_pretrained(tmp_path / "model"))
+    config = MixtralConfig(vocab_size=vocabulary, num_key_value_heads=1, num_local_experts=2, **sizes)
+    config.output_router_logits = True
+    MixtralForCausalLM(config).save_pretrained(tmp_path / "model")
+    trainer = hfrecipes.build(
+        "text-generation",
+        dataset=[{"text": text} for text in texts],
+        model=str(tmp_path / "model"),
+        output_dir=tmp_path / "build",
+        max_length=16,
+        use_cpu=True,
+    )
+    assert trainer.evaluate()["eval_loss"] > 0
+    assert "experts: the loss that balances them is not added" in caplog.text

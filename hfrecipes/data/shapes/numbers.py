@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...errors import DataError
+from ...errors import DataError, counted
 from .labels import REGRESSION_SHARE, as_number, is_missing
 
 _THOUSANDS_COMMA = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?")
@@ -68,7 +68,7 @@ def spelling_of(cells: Sequence[Any], column: str) -> tuple[Spelling | None, str
     if decimals and len(marked) < 0.5 * len(present):
         # Lists of ids look so too: "2,27" beside "27".
         return None, (
-            f"{column}: {len(marked)} labels such as {marked[0]!r} are taken as names; write numbers as 1234.5, "
+            f"{column}: {counted(len(marked), 'label')} such as {marked[0]!r} taken as names; write numbers as 1234.5, "
             "and several labels as lists"
         )
     spelling = Spelling(has_decimal_comma=bool(decimals))

@@ -8,18 +8,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ... import _upstream
-from ...errors import ConfigError, nearest
+from ...errors import ConfigError, counted, nearest
 from ...log import log
 from ...recipe import Recipe, writes_in_evaluation
 from ...settings import VIRTUAL_TOKENS, AdapterSettings
 from ..directory import quiet
 from ..heads import heads as heads_of
 from ..heads import modules_below_base
-from ..loading import LoadedModel
+from ..loading import LoadedModel, input_embeddings
 from .settings import task_type
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def add(loaded: LoadedModel, recipe: Recipe, settings: AdapterSettings) -> PreTrainedModel:
@@ -68,8 +68,9 @@ def _default_keywords(
         keywords["num_virtual_tokens"] = VIRTUAL_TOKENS
     else:
         keywords |= _default_targets(loaded.model, settings.method, trained_whole)
-    if loaded.fresh_tokens:
-        keywords |= _new_token_keywords(loaded.fresh_tokens, settings)
+    new_tokens = [*_untrained_tokens(loaded.model, recipe.tokenizer), *loaded.fresh_tokens]
+    if new_tokens:
+        keywords |= _new_token_keywords(new_tokens, settings)
     return keywords
 
 
@@ -142,6 +143,29 @@ def _shared_weights(model: Any) -> set[int]:
     return shared
 
 
+def _untrained_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Tokens that were added to the tokenizer and got rows of the table that the model was never trained on.
+
+    Tables of some models, such as Qwen, have more rows than their tokenizer has tokens. What was learnt is longer than
+    these rows, which are left as they were drawn.
+    """
+    import torch
+
+    table = input_embeddings(model)
+    if table is None or table.weight.shape[0] <= len(tokenizer):
+        return []
+    added = {number: token for token, number in tokenizer.get_added_vocab().items()}
+    added.pop(tokenizer.pad_token_id, None)  # of which most models keep a row of zeros
+    numbers = sorted(added)
+    with torch.no_grad():
+        unused = torch.linalg.vector_norm(table.weight[len(tokenizer) :].float(), dim=1).max()
+        lengths = torch.linalg.vector_norm(table.weight[numbers].float(), dim=1)
+    untrained = [number for number, length in zip(numbers, lengths, strict=True) if length <= unused]
+    if untrained:
+        log(f"embeddings: those of added tokens such as {added[untrained[-1]]} look untrained")
+    return untrained
+
+
 def _new_token_keywords(new_tokens: list[int], settings: AdapterSettings) -> dict[str, Any]:
     """Keywords that train the embeddings of new tokens, for methods that support it."""
     from peft import PEFT_TYPE_TO_CONFIG_MAPPING
@@ -152,7 +176,7 @@ def _new_token_keywords(new_tokens: list[int], settings: AdapterSettings) -> dic
     if "trainable_token_indices" not in typing.get_type_hints(PEFT_TYPE_TO_CONFIG_MAPPING[method]):
         log(f"embeddings: those of new tokens stay random, because {method} does not train tokens; LORA does")
         return {}
-    log(f"embeddings: those of {len(new_tokens)} new tokens are trained along with the adapters")
+    log(f"embeddings: those of {counted(len(new_tokens), 'new token')} are trained along with the adapters")
     return {"trainable_token_indices": new_tokens}
 
 
