@@ -51,8 +51,9 @@ def _as_texts(value: Any) -> Any:
     """The value as it would be with quotes around what YAML reads as null, true or false, or a number."""
     if isinstance(value, list):
         return list(map(_as_texts, value))
+    # In blocks, such as `columns`, whole numbers are positions and ids.
     if isinstance(value, dict):
-        return {key: _as_texts(inner) for key, inner in value.items()}
+        return {key: inner if type(inner) in (int, list) else _as_texts(inner) for key, inner in value.items()}
     return format_value(value) if value is None or isinstance(value, bool | int | float) else value
 
 

@@ -355,7 +355,12 @@ def check_lists(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe])
             continue
         holds = getattr(kind, "dtype", type(kind).__name__).removeprefix("large_")
         if holds != "null":  # a column that is empty throughout is named by the checks of rows
+            name = columns[column]
+            # Lists that are written as texts are read in a column that can only hold them.
+            written = f"columns.{column}={name} if they are written as texts, or " * (
+                holds == "string" and name != column
+            )
             raise DataError(
-                f"column {columns[column]!r} holds {holds}, expected a list in each row: "
+                f"column {name!r} holds {holds}, expected a list in each row: {written}"
                 f"choose another column, columns.{column}=<one of them>"
             )

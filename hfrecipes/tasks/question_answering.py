@@ -66,9 +66,11 @@ class QuestionAnswering(Recipe):
     task: ClassVar[str] = "question-answering"
     auto_model: ClassVar[str] = "AutoModelForQuestionAnswering"
     columns: ClassVar[dict[str, Column]] = {
-        "question": Column(("query", "问题")),
+        "question": Column(("query", "question_text", "问题")),
         # Several questions are about the same context.
-        "context": Column(("passage", "paragraph", "document", "article", "text", "文章"), grouped=True),
+        "context": Column(
+            ("passage", "passage_text", "paragraph", "document", "article", "text", "文章"), grouped=True
+        ),
         "answers": Column(reference=True, kind={"text": ["string"], "answer_start": ["int64"]}),
         "id": Column(("qid", "question_id"), passthrough=True),
     }

@@ -172,7 +172,9 @@ def _alternatives(reply: Any) -> list[str] | None:
 
 
 def _listed(cell: Any) -> Any:
-    """The turns that a text contains as a list, as in a csv file; else the cell as it is."""
+    """The turns that a text contains as a list, as in a csv file, or a dict of lists; else the cell as it is."""
+    if isinstance(cell, dict) and cell and all(isinstance(part, list) for part in cell.values()):
+        return [dict(zip(cell, turn, strict=True)) for turn in zip(*cell.values(), strict=True)]
     if not isinstance(cell, str):
         return cell
     try:
@@ -278,6 +280,8 @@ def wrong_order(dialogue: Messages) -> str | None:
         if wrong := wrong_turn(turn):
             return wrong
     roles = _roles(dialogue)
+    if "system" in roles[1:] and "assistant" not in roles:
+        return "system speaks in place of an assistant (options.roles.system=assistant says that it is one)"
     if "system" in roles[1:]:
         return "a system message comes after the first turn"
     turns = dialogue[1:] if roles[:1] == ["system"] else dialogue

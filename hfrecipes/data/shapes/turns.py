@@ -62,7 +62,8 @@ def message(turn: Any, roles: Mapping[str, str]) -> Row:
         return {"role": NOBODY, "content": str(turn)}
     role_key, content_key = _first_key(turn, _ROLE), _first_key(turn, _CONTENT)
     speaker = str(turn.get(role_key, NOBODY))
-    role = roles.get(speaker) or ROLES.get(speaker.strip().lower(), speaker)
+    lower = speaker.strip().lower()
+    role = roles.get(speaker) or roles.get(lower) or ROLES.get(lower, speaker)
     content = turn.get(content_key)
     others = _other_keys(turn, {role_key, content_key})
     if speaker.strip().lower() in _CALLERS and speaker not in roles:
