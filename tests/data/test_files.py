@@ -93,7 +93,7 @@ def test_a_file_without_header_is_read_by_position(tmp_path):
         ("a.csv", " \n\n", "is empty"),
         ("a.csv", "text,label\n", "no rows"),
         ("a.csv", "text,label\na,b\nc,d,e\n", "record 3 has 3 cells, expected 2 (text, label)"),
-        ("a.tsv", "text\tlabel\na\tb\nc\n", "record 3 has 1 cells, expected 2"),
+        ("a.tsv", "text\tlabel\na\tb\nc\n", "record 3 has 1 cell, expected 2"),
         ("a.csv", "text,text\na,b\n", "two columns named"),
         ("a.csv", 'text,label\n"a" b,c\n', "fix the quotes"),
         ("a.csv", 'text,label\n"a,c\n', "fix the quotes"),

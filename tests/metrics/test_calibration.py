@@ -235,7 +235,7 @@ def test_a_temperature_is_found_only_if_there_are_enough_informative_rows(caplog
     generator = np.random.default_rng(0)
     for rows, right, expected in (
         (40, 0.8, "too few rows to find it: 40 validation rows"),
-        (200, 1.0, "do not determine it"),
+        (200, 1.0, "not determined by 200 validation rows"),
     ):
         reference = generator.integers(0, 2, rows)
         guessed = np.where(generator.random(rows) < right, reference, 1 - reference)
