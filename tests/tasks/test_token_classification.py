@@ -66,7 +66,7 @@ def test_an_unusual_blank_is_a_token(tmp_path):
 
 
 def test_a_ragged_line_is_named(tmp_path):
-    with pytest.raises(DataError, match="line 3 has 1 cells, expected 2"):
+    with pytest.raises(DataError, match="line 3 has 1 cell, expected 2"):
         read(tmp_path, "a O\nb O\nc\nd O\n")
 
 
