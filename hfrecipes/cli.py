@@ -1,4 +1,4 @@
-"""The command line: list, show, copy, check, run, evaluate, predict, chat, merge, push."""
+"""The command line: list, show, copy, check, run, evaluate, predict, chat, merge, push, verify."""
 
 from __future__ import annotations
 
@@ -365,6 +365,18 @@ def merge(path: str, dest: Path) -> None:
 
     merge_adapter(path, dest)
     click.echo(f"model: {dest}")
+
+
+@main.command()
+@click.argument("path", metavar="RUN")
+def verify(path: str) -> None:
+    """Compare every byte of a saved run with what was saved; exit with code 2 if a file differs."""
+    from .saved_run import verify as verify_run
+
+    number, differing = verify_run(path)
+    if differing:
+        fail("\n".join(differing))
+    click.echo(f"{number} files are as they were saved")
 
 
 @main.command()

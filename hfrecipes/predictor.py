@@ -8,40 +8,34 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import metrics
-from .config import RunConfig, check_blocks, read_recipe_file, resolve, training_types
+from .config import RunConfig, check_blocks
 from .data import checks, sources
 from .data.columns import check_lists, find_columns, normalize_columns, rename, without_rejected
 from .data.indicators import Columns
 from .data.rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows
 from .data.splits import choose_splits, task_groups
 from .data.task_cells import with_task_cells
-from .errors import ConfigError, DataError, ModelError, NotFoundError, OutputError, counted
+from .errors import DataError, ModelError, NotFoundError, OutputError, counted
 from .evaluation import generation, inference
 from .evaluation.evaluate import Predicted, score_split
 from .evaluation.holder import trainer_for_prediction
 from .evaluation.inference import Inference
 from .evaluation.scoring import Scores
-from .hub.client import reason
 from .hub.names import hub_id_or_none, model_path
 from .log import log
 from .models import adapters
 from .models.binding import bind_trained_tokenizer, trained_model
 from .models.directory import ADAPTER, is_adapter, save
-from .recipe import Finding, Recipe, Row, arguments_name, file_formats, input_columns, option_types, text_column
-from .registry import find, tasks
-from .run_folder import claim, contents, writing
+from .models.integrity import check_unchanged
+from .recipe import Finding, Recipe, Row, file_formats, input_columns, text_column
+from .run_folder import claim, contents, manifest, writing
 from .run_folder.contents import RunInfo
+from .saved_run import find_run, settings_of
 from .settings import ModelSettings
-from .trainer_keywords import accepted
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import Trainer
-
-_KNOWN = set(RunConfig.__dataclass_fields__)
-# Keywords of a model that a run of somebody else may have: the others run code, or name paths on this machine.
-_HARMLESS = ("path", "revision", "subfolder", "quantization_config", "dtype")
 
 
 @dataclass(frozen=True)
@@ -308,7 +302,7 @@ def load(path: str | os.PathLike[str]) -> Predictor:
     """
     if not isinstance(path, str | os.PathLike):
         raise NotFoundError(f"found {path!r} ({type(path).__name__}), expected the folder of a run, or a Hub id")
-    return _load(*_find(os.fspath(path)))
+    return _load(*find_run(os.fspath(path)))
 
 
 def merge(path: str | os.PathLike[str], destination: Path) -> None:
@@ -325,7 +319,7 @@ def merge(path: str | os.PathLike[str], destination: Path) -> None:
     claim.check_writable(destination)
     if destination.exists() and any(destination.iterdir()):
         raise OutputError(f"{destination} is not empty: choose another folder")
-    run, is_foreign = _find(os.fspath(path))
+    run, is_foreign = find_run(os.fspath(path))
     folder = run / ADAPTER if is_adapter(run / ADAPTER) else run
     if not is_adapter(folder):
         raise ModelError(f"{path}: there is nothing to merge, it is a complete model already")
@@ -340,9 +334,14 @@ def merge(path: str | os.PathLike[str], destination: Path) -> None:
                 break
     if not contents.is_complete(destination):  # an adapter alone has no scores
         writing.write_json(destination / contents.METRICS, {})
-    info = RunInfo.read(run)
+    try:
+        info = RunInfo.read(run)
+    except contents.DamagedError as error:
+        log(f"not copied: {error}")
+        info = None
     if info is not None:
         replace(info, files=files).write(destination)
+    manifest.write(destination, [*files, contents.RECIPE])
 
 
 def _method(config: RunConfig) -> str:
@@ -355,7 +354,9 @@ def _load(folder: Path, is_foreign: bool) -> Predictor:
     # Some methods of PEFT leave nothing to merge, and so no whole model.
     if is_adapter(folder / ADAPTER) and not (folder / "config.json").exists():
         folder = folder / ADAPTER
-    config, recipe = _settings(folder, is_foreign)
+    if not check_unchanged(folder):
+        log(f"{folder} has no manifest of what was saved, so its files are not compared with it")
+    config, recipe = settings_of(folder, is_foreign)
     name = model_path(config) or ""
     if is_foreign and is_adapter(folder) and not (hub_id_or_none(name) or name.startswith("pkg://")):
         raise ModelError(
@@ -366,86 +367,3 @@ def _load(folder: Path, is_foreign: bool) -> Predictor:
     bind_trained_tokenizer(recipe, here)
     model = trained_model(recipe, here, base, folder)
     return Predictor(recipe, trainer_for_prediction(here, recipe, model, folder), here, run)
-
-
-# --- where it is -------------------------------------------------------------------------------------------------
-
-
-def _find(name: str) -> tuple[Path, bool]:
-    """Folder of the run, and whether it came from the Hub, where anybody may have written it."""
-    name = os.path.expanduser(name)
-    if os.path.isdir(name):
-        return _local(Path(name)), False
-    repository, _, revision = name.partition("@")
-    is_part = repository.count("/") == 2 and repository.endswith(f"/{ADAPTER}")
-    if is_part:
-        repository = repository.removesuffix(f"/{ADAPTER}")
-    if hub_id_or_none(repository) is None or "/" not in repository:
-        raise NotFoundError(f"there is no run {name}: give the folder of a run, or a Hub id such as me/model")
-    return _from_hub(repository, revision, ADAPTER if is_part else ""), True
-
-
-def _local(folder: Path) -> Path:
-    """The folder, after checking that it contains one complete run.
-
-    Raises:
-        ModelError: It does not.
-    """
-    if not (folder / contents.RECIPE).exists():
-        raise ModelError(f"{folder} has no {contents.RECIPE}: expected the folder of a run of hfrecipes")
-    parts = sorted(part.name for part in folder.iterdir() if (part / contents.RUN).exists())
-    if parts:
-        raise ModelError(f"{folder} contains several runs: choose one of {', '.join(parts)}")
-    if not (contents.is_complete(folder) or is_adapter(folder)):
-        raise ModelError(f"the run in {folder} is not complete: run the command that started it again, to resume it")
-    return folder
-
-
-def _from_hub(name: str, revision: str, part: str) -> Path:
-    """Folder of a model that a run pushed, or of the adapter in it, downloaded unless it is in the cache."""
-    from huggingface_hub import snapshot_download
-
-    patterns = {"allow_patterns": f"{part}/*"} if part else {"ignore_patterns": ["checkpoint-*", f"{ADAPTER}/*"]}
-    try:
-        folder = Path(snapshot_download(name, revision=revision or None, **patterns)) / part
-    except Exception as error:
-        raise NotFoundError(
-            f"{name} is not a local folder, and loading it from the Hub failed: {reason(error)}"
-        ) from error
-    if not (folder / contents.RECIPE).exists():
-        raise ModelError(f"{name} has no {contents.RECIPE}: expected a model that a run of hfrecipes pushed")
-    return folder
-
-
-def _settings(folder: Path, is_foreign: bool) -> tuple[RunConfig, Recipe]:
-    """Settings and task of a saved run, checked like those of a new one.
-
-    Raises:
-        ModelError: They were not written by a run, or would run code that others wrote.
-    """
-    file = folder / contents.RECIPE
-    try:
-        settings = {key: value for key, value in read_recipe_file(file).items() if key in _KNOWN}
-        task = settings["task"]
-        if is_foreign and task not in tasks():
-            raise ModelError(
-                f"this model was trained with a task of its author's own, {task}: download both, and load the folder"
-            )
-        kind = find(task)
-        training = training_types(arguments_name(kind))
-        if isinstance(settings.get("training"), dict):
-            settings["training"] = accepted(settings["training"])
-        config = resolve(settings, option_types=option_types(kind), training=training)
-        recipe = kind(**config.options)
-    except ConfigError as error:
-        raise ModelError(f"{file} was changed or damaged after the run: {error}") from error
-    return (_harmless(config) if is_foreign else config), recipe
-
-
-def _harmless(config: RunConfig) -> RunConfig:
-    """Settings that others wrote, without what would run their code, or write files to paths they choose."""
-    shipped = [name for name in config.metrics if name in metrics.names()]
-    model = config.model
-    if isinstance(model, dict):
-        model = {key: value for key, value in model.items() if key in _HARMLESS}
-    return replace(config, metrics=shipped, model=model)

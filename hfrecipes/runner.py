@@ -31,7 +31,7 @@ from .predictor import Predictor
 from .recipe import table_metrics
 from .registry import find
 from .results import Result, Results
-from .run_folder import claim, contents, lock, progress, writing
+from .run_folder import claim, contents, lock, manifest, progress, writing
 from .run_folder.contents import RunInfo
 from .run_folder.trouble import as_output_error
 from .training import interrupts
@@ -308,6 +308,8 @@ def _finish(job: Job, start: float, *, saves: bool = True) -> Result:
     if saves and is_writer and recipe.calibration:
         remember(recipe, trainer.model)
         directory.save_config(trainer.model, plan.path)
+    if saves and is_writer:
+        _list_files(plan.path, info)
     baseline = recipe.baseline(plan.data.splits["train"])
     has_lora = plan.config.adapter is not None
     scored = score_splits(inference, predicted, baseline, metrics=plan.config.metrics, lora=has_lora)
@@ -353,6 +355,15 @@ def _save(job: Job, info: RunInfo, *, write: bool) -> tuple[Any, RunInfo]:
             info = replace(info, files=directory.save(saved, recipe.tokenizer, plan.path))
         _check_saved(job, expected, batch)
     return saved, info
+
+
+def _list_files(path: Path, info: RunInfo) -> None:
+    """Write size and hash of all files that decide predictions, of the model and of its adapter."""
+    if info.files:
+        manifest.write(path, [*info.files, contents.RECIPE])
+    adapter = path / directory.ADAPTER
+    if info.tokenizer:
+        manifest.write(adapter, adapters.file_names(adapter, info.tokenizer))
 
 
 def _check_saved(job: Job, expected: Any, batch: Any) -> None:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from ..config import RunConfig, read_config, to_yaml
 from ..errors import ConfigError, ModelError, NotFoundError
 from ..log import log
+from ..models.adapters import ADAPTER_FILES, BASE, file_names
 from ..models.directory import ADAPTER, CONFIG
 from ..registry import find
-from ..run_folder import contents
+from ..run_folder import contents, manifest
 from ..run_folder.contents import RunInfo
 from ..settings import AdapterSettings, PushSettings, push_keywords
 from ..yaml12 import format_value
@@ -32,13 +33,12 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 # Names that files of a model have, ours or another's: an earlier push may have left some that this one has not.
 # A folder in front of them counts only where hfrecipes writes it, so that files of the owner are never deleted.
 _MODEL_FILE = re.compile(
     rf"(({ADAPTER}|{CONFIG}|{ADAPTER}/{CONFIG})/)?"
     r"(model([-.].*)?\.safetensors|model\.safetensors\.index\.json|(generation_)?config\.json|adapter_config\.json"
-    r"|adapter_model\.safetensors|tokenizer.*\.(json|model)|(special_tokens_map|added_tokens|vocab|metrics|baseline)\.json"
+    r"|adapter_model\.safetensors|tokenizer.*\.(json|model)|(special_tokens_map|added_tokens|vocab|metrics|baseline|manifest)\.json"
     r"|vocab\.txt|merges\.txt|spiece\.model|sentencepiece\.bpe\.model|chat_template\.jinja|recipe\.yaml)"
 )
 
@@ -162,11 +162,16 @@ def _fill_stage(path: Path, stage: Path, config: RunConfig, settings: PushSettin
     """Put the files to be pushed into one folder: large ones as links, settings without local paths."""
     info = _info(path)
     what = _what_to_push(path, settings.model, config.adapter, info.origin["model"])
+    if what != "adapter":
+        _require_unchanged(path, info.files)
+    if what != "merged":
+        _require_unchanged(path / ADAPTER, ADAPTER_FILES)
     # Recorded by the run: from another folder, relative paths could not be told from Hub ids.
     shared = shareable(replace(config, **info.shared))
     if what != "adapter":
         link_files((path / file for file in info.files), stage)
         (stage / contents.RECIPE).write_text(to_yaml(shared), encoding="utf-8")
+        _add_manifest(path, stage, info.files)
     if what != "merged":
         # Alone, the adapter is at the top, where PEFT looks for it.
         target = stage if what == "adapter" else stage / ADAPTER
@@ -191,9 +196,33 @@ def _what_to_push(path: Path, wanted: str | None, adapter: AdapterSettings | Non
 def _add_adapter(source: Path, target: Path, tokenizer_files: Sequence[str], shared: RunConfig) -> None:
     """Add the files of an adapter, its tokenizer, the configuration of its base model, and its settings."""
     link_files((source / file for file in (*ADAPTER_FILES, *tokenizer_files)), target)
+    link_files([source / BASE], target)
     link_files((source / CONFIG).glob("*.json"), target / CONFIG)
     _name_base(target / ADAPTER_FILES[0], shared)
     (target / contents.RECIPE).write_text(to_yaml(shared), encoding="utf-8")
+    _add_manifest(source, target, file_names(source, tokenizer_files))
+
+
+def _require_unchanged(path: Path, names: Sequence[str]) -> None:
+    """Refuse to push a model that is not the one that was saved.
+
+    Raises:
+        ModelError: A file is missing, or has changed.
+    """
+    entries = manifest.read(path) or {}
+    missing = [(name, "is missing") for name in names if not (path / name).exists()]
+    for name, difference in [*missing, *manifest.differences(path, entries, "full")]:
+        if name != contents.RECIPE:  # it is written again for others
+            raise ModelError(f"{path / name} {difference}: put the right file back, or train again, and push then")
+
+
+def _add_manifest(source: Path, target: Path, names: Sequence[str]) -> None:
+    """Say what was pushed; weights are not hashed again where the run has done it."""
+    entries = manifest.read(source)
+    if entries is None:
+        manifest.write(target, [*names, contents.RECIPE])
+    else:
+        manifest.follow(target, entries)
 
 
 def link_files(files: Iterable[Path], target: Path) -> None:

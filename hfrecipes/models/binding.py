@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import RunConfig
-from ..errors import ConfigError
+from ..errors import ConfigError, ModelError
 from ..log import log
 from ..recipe import Recipe, loss_features
 from ..settings import ModelSettings
-from . import adapters, heads, lengths, loading, regularization
+from . import adapters, heads, integrity, lengths, loading, regularization
 from .directory import as_model_error, is_adapter, quiet
 from .hardware import count_parameters
 
@@ -69,12 +69,22 @@ def remember(recipe: Recipe, model: Any) -> None:
 
 
 def restore(recipe: Recipe, model_config: PretrainedConfig) -> None:
-    """Give the recipe what it learned when its model was trained."""
+    """Give the recipe what it learned when its model was trained.
+
+    Raises:
+        ModelError: The config of the model holds something else in its place.
+    """
     learned = getattr(model_config, LEARNED, {})
-    recipe.labels = list(learned.get("labels", []))
-    recipe.calibration = dict(learned.get("calibration", {}))
-    recipe.pads_to_max_length = bool(learned.get("pads_to_max_length", False))
-    recipe.learned = dict(learned.get("learned", {}))
+    try:
+        recipe.labels = list(learned.get("labels", []))
+        recipe.calibration = dict(learned.get("calibration", {}))
+        recipe.pads_to_max_length = bool(learned.get("pads_to_max_length", False))
+        recipe.learned = dict(learned.get("learned", {}))
+    except (AttributeError, TypeError, ValueError) as error:
+        file = f"{model_config.name_or_path}/config.json"
+        raise ModelError(
+            f"{file}: the block {LEARNED} is not what the run saved ({error}): put the right file back"
+        ) from error
 
 
 # --- the model ---------------------------------------------------------------------------------------------------
@@ -118,8 +128,8 @@ def trained_model(recipe: Recipe, config: RunConfig, base: ModelSettings, folder
     Raises:
         ModelError: It could not be loaded.
     """
-    with as_model_error(str(folder)), quiet():
-        model = adapters.load(base, recipe, folder) if is_adapter(folder) else _whole_model(recipe, config, base)
+    model = adapters.load(base, recipe, folder) if is_adapter(folder) else _whole_model(recipe, config, base)
+    integrity.check_finite(model, str(folder))
     model.config.pad_token_id = recipe.tokenizer.pad_token_id
     heads.compute_in_float32(model)
     return pass_loss_features(recipe, model)
@@ -132,7 +142,15 @@ def _whole_model(recipe: Recipe, config: RunConfig, base: ModelSettings) -> Any:
     # What was too large for float32 in training stays in 16 bits.
     dtype = torch.bfloat16 if base.is_quantized else torch.float32
     name, keywords = config.base.path, config.base.keywords
-    model = getattr(transformers, recipe.auto_model).from_pretrained(name, dtype=dtype, **keywords)
+    auto_class = getattr(transformers, recipe.auto_model)
+    with as_model_error(name), quiet():
+        model, report = auto_class.from_pretrained(
+            name, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **keywords
+        )
+    integrity.check_complete(report, name)
+    table = loading.input_embeddings(model)
+    if table is not None:
+        integrity.check_token_ids(recipe.tokenizer, table.weight.shape[0], name, may_be_added=False)
     # The weights of the body were saved in the precision of training.
     if "dtype" in base.keywords:
         saved = transformers.AutoConfig.from_pretrained(name, **keywords)

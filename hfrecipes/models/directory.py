@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import _upstream
-from ..errors import ModelError
+from ..errors import HFRecipesError, ModelError
 from ..run_folder.writing import draft_folder
 from ..settings import ModelSettings, sha256_of
+from . import integrity
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 ADAPTER = "adapter"  # subfolder of a run's folder
 CONFIG = "config"  # subfolder of that: a config.json next to the adapter would be taken for that of a complete model
-_WEIGHT_FILES = ("*.safetensors", "*.bin", "*.safetensors.index.json")
+_WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
 
 
 # --- checks before anything is read ------------------------------------------------------------------------------
@@ -33,7 +34,7 @@ def check_folder(path: str) -> None:
         path: Folder; a Hub id passes.
 
     Raises:
-        ModelError: There is no such folder, or its config or weights are missing.
+        ModelError: There is no such folder, or its config or weights are missing or damaged.
     """
     if not os.path.isdir(path):
         # A Hub id has one slash at most, so these can only be meant as folders.
@@ -45,8 +46,7 @@ def check_folder(path: str) -> None:
         return
     if not (folder / "config.json").exists():
         raise ModelError(f"{path} has no config.json: expected a model directory as save_pretrained leaves it")
-    if not any(next(folder.glob(pattern), None) for pattern in _WEIGHT_FILES):
-        raise ModelError(f"{path} has no weights: expected model.safetensors next to its config.json")
+    integrity.check_files(folder)
 
 
 def check_start(path: str) -> None:
@@ -56,11 +56,14 @@ def check_start(path: str) -> None:
         path: Folder; a Hub id passes.
 
     Raises:
-        ModelError: As for `check_folder`, and for an adapter, whose checkpoints would not be whole models.
+        ModelError: As for `check_folder`, for the model of a run that has changed since it was saved, and for an
+            adapter, whose checkpoints would not be whole models.
     """
     check_folder(path)
     if is_adapter(path):
         raise ModelError(f"{path} is an adapter: start from the merged model:  hfrecipes merge {path} <folder>")
+    if os.path.isdir(path):
+        integrity.check_unchanged(Path(path))
 
 
 def is_adapter(path: str | Path) -> bool:
@@ -74,26 +77,45 @@ def identity(model: ModelSettings) -> str | None:
     if not folder.is_dir():
         return _upstream.commit_of(model.path, model.keywords.get("revision"), model.keywords.get("cache_dir"))
     whole = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        if any(file.match(pattern) for pattern in _WEIGHT_FILES):
-            whole.update(bytes.fromhex(sha256_of(file)))
+    for file in weight_files(folder):
+        whole.update(bytes.fromhex(sha256_of(file)))
     return whole.hexdigest()
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files with the weights of a model, and those that list them."""
+    files: list[Path] = []
+    for pattern in _WEIGHT_FILES:
+        files += folder.glob(pattern)
+    return sorted(files)
 
 
 # --- loading -----------------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def as_model_error(path: str) -> Iterator[None]:
-    """Turn whatever loading raises into a ModelError that names the model."""
-    from safetensors import SafetensorError
+# Errors whose text is a sentence; of others, such as a KeyError, the type says more than the text.
+_SENTENCES = (OSError, ValueError, ImportError, RuntimeError)
 
+
+@contextlib.contextmanager
+def as_model_error(path: str, part: str = "model") -> Iterator[None]:
+    """Turn whatever `from_pretrained` raises into a ModelError that names the model; put nothing else inside.
+
+    Args:
+        path: Folder, or Hub id.
+        part: What is loaded from it.
+    """
     try:
         yield
-    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
+    except HFRecipesError:
+        raise
+    # The libraries raise errors of all kinds for a damaged file, some of them bare exceptions.
+    except Exception as error:
         reason = " ".join(str(error).split())[:300]
+        if not isinstance(error, _SENTENCES):
+            reason = f"{type(error).__name__}: {reason}"
         if os.path.isdir(path):
-            raise ModelError(f"the model in {path} cannot be loaded: {reason}") from error
+            raise ModelError(f"the {part} in {path} cannot be loaded: {reason}") from error
         raise ModelError(
             f"model {path!r} is not a local folder, and loading it from the Hub failed: {reason}"
         ) from error

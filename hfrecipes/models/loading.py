@@ -13,8 +13,9 @@ from ..errors import ConfigError, MissingPackageError, ModelError, counted, near
 from ..log import log
 from ..recipe import Recipe
 from ..settings import ModelSettings
-from . import lengths
+from . import integrity, lengths
 from .directory import CONFIG, as_model_error, check_folder, is_adapter, quiet
+from .heads import heads
 from .regularization import dropout_settings
 
 if TYPE_CHECKING:
@@ -64,9 +65,11 @@ def load_tokenizer(config: RunConfig, recipe: Recipe) -> tuple[PreTrainedTokeniz
     check_folder(path)
     config_path = os.path.join(path, CONFIG) if is_adapter(path) else path
     with as_model_error(path):
-        # Keywords of the user may change the config, as `attention_type` and `max_position_embeddings` do.
+        # Keywords of the user may change the config, as `attention_type` does.
         model_config = AutoConfig.from_pretrained(config_path, **settings.keywords)
+    with as_model_error(path, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(path, **keywords)
+    integrity.check_tokenizer(tokenizer, path)
     tokenizer.padding_side = recipe.padding_side or tokenizer.padding_side
     names = tokenizer.model_input_names
     if "token_type_ids" in names and not _upstream.reads_token_types(recipe.auto_model, model_config):
@@ -105,6 +108,11 @@ def load_model(config: RunConfig, recipe: Recipe) -> LoadedModel:
     with as_model_error(path), quiet():
         model, report = auto_class.from_pretrained(path, output_loading_info=True, **keywords)
     _refuse_unmatched(model, report, path)
+    integrity.check_body(model, report, heads(model), path)
+    integrity.check_finite(model, path)
+    table = input_embeddings(model)
+    if table is not None:
+        integrity.check_token_ids(recipe.tokenizer, table.weight.shape[0], path, may_be_added=True)
     # Looked up at once: the branch may have another commit when the training is over.
     commit = _upstream.commit_of(path, settings.keywords.get("revision"), settings.keywords.get("cache_dir"))
     model.config.pad_token_id = recipe.tokenizer.pad_token_id

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..config import RunConfig, recipe_text
 from ..errors import NotFoundError
+from ..log import log
 from .progress import CHECKPOINT
 from .writing import clear_drafts, draft, finite, write_json, write_text
 
@@ -69,16 +70,26 @@ def write_training_data(path: Path, baseline: Mapping[str, Any], inputs: Iterabl
 
 
 def read_baseline(path: Path) -> dict[str, Any] | None:
-    """What the baseline knows of the training rows; None where the folder does not say."""
-    return read_json(path / BASELINE) if (path / BASELINE).exists() else None
+    """What the baseline knows of the training rows; None where the folder does not say, or the file is damaged."""
+    try:
+        return read_json(path / BASELINE) if (path / BASELINE).exists() else None
+    except DamagedError as error:
+        log(f"no baseline: {error}")
+        return None
 
 
 def read_trained_on(path: Path) -> set[int] | None:
-    """The numbers of the inputs that the model was trained on; None where the folder does not have them."""
+    """The numbers of the inputs that the model was trained on; None where they are missing or damaged."""
     import numpy as np
 
     file = path / TRAINED_ON
-    return set(np.load(file, allow_pickle=False).tolist()) if file.exists() else None
+    if not file.exists():
+        return None
+    try:
+        return set(np.load(file, allow_pickle=False).tolist())
+    except (OSError, ValueError, TypeError, EOFError) as error:
+        log(f"{file} is damaged ({error}): rows that the model was trained on are not counted")
+        return None
 
 
 def write_predictions(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
@@ -96,14 +107,40 @@ def read_predictions(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a file with a JSON object; empty where there is no file."""
+    """Read a file with a JSON object; empty where there is no file.
+
+    Raises:
+        DamagedError: It holds something else.
+    """
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise NotFoundError(f"{path} is damaged ({error}): delete the folder and run again") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DamagedError(path, " ".join(str(error).split())[:100]) from error
+    if not isinstance(content, dict):
+        raise DamagedError(path, f"found {content!r:.40}, expected a JSON object")
     return content
+
+
+class DamagedError(NotFoundError):
+    """A file beside the model, which the model itself does not need, cannot be read."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        run = path.parent
+        super().__init__(
+            f"{path} is damaged ({reason}): the saved model is not, and  hfrecipes predict {run}  works; to have the "
+            "file again, put it back from a copy, or train with another output_dir"
+        )
+
+
+def _is_like(value: Any, default: Any) -> bool:
+    """Whether a value from a file is of the kind of a default; None stands for what may be missing."""
+    if default is None:
+        return value is None or isinstance(value, str | dict)
+    if isinstance(default, float):
+        return isinstance(value, int | float)
+    return isinstance(value, list if isinstance(default, tuple) else type(default))
 
 
 def write_scores(path: Path, scores: Mapping[str, Any], notes: Mapping[str, str]) -> None:
@@ -111,16 +148,44 @@ def write_scores(path: Path, scores: Mapping[str, Any], notes: Mapping[str, str]
     write_json(path / METRICS, {**scores, NOTES: notes} if notes else scores)
 
 
+def kept_settings(path: Path) -> dict[str, Any] | None:
+    """Settings as run.json has them, for a model whose recipe.yaml is damaged; None where it does not."""
+    try:
+        info = RunInfo.read(path)
+    except DamagedError:
+        return None
+    return dict(info.shared) if info is not None and info.shared else None
+
+
 def read_scores(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
-    """Content of metrics.json without the notes: split -> metric -> what is known of the score."""
-    content = read_json(path / METRICS)
-    return {split: entries for split, entries in content.items() if split != NOTES}
+    """Content of metrics.json without the notes: split -> metric -> what is known of the score.
+
+    Raises:
+        DamagedError: It is not what a run wrote.
+    """
+    scores = {}
+    for split, entries in read_json(path / METRICS).items():
+        if split == NOTES:
+            continue
+        for name, entry in entries.items() if isinstance(entries, dict) else [(split, None)]:
+            if not isinstance(entry, dict) or not _are_numbers(entry):
+                raise DamagedError(path / METRICS, f"{name} of {split} is no score")
+        scores[split] = entries
+    return scores
+
+
+def _are_numbers(entry: Mapping[str, Any]) -> bool:
+    """Whether the value of a score, and the values beside it, are numbers or null."""
+    values = [entry.get("value", ""), entry.get("baseline"), entry.get("uncalibrated"), entry.get("sd")]
+    for several in (entry.get("ci95") or [], entry.get("runs") or []):
+        values += several if isinstance(several, list) else [several]
+    return all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values)
 
 
 def read_notes(path: Path) -> dict[str, str]:
     """Read what to know about the scores, by split."""
-    notes: dict[str, str] = read_json(path / METRICS).get(NOTES, {})
-    return notes
+    notes = read_json(path / METRICS).get(NOTES, {})
+    return notes if isinstance(notes, dict) else {}
 
 
 @dataclass(frozen=True)
@@ -154,9 +219,16 @@ class RunInfo:
 
     @classmethod
     def read(cls, path: Path) -> RunInfo | None:
-        """Content of run.json in a folder, None where there is none; keys of other releases are left out."""
+        """Content of run.json in a folder, None where there is none; keys of other releases are left out.
+
+        Raises:
+            DamagedError: It is not what a run wrote.
+        """
         content = read_json(path / RUN)
         known = {name: content[name] for name in cls.__dataclass_fields__ if name in content}
+        for name, default in asdict(cls()).items():
+            if name in known and not _is_like(known[name], default):
+                raise DamagedError(path / RUN, f"{name} is {known[name]!r:.40}")
         return cls(**known) if content else None
 
     def write(self, path: Path) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ..log import log
-from ..settings import sha256_of
+from . import manifest
+from .manifest import MANIFEST
 from .writing import write_json
 
 CHECKPOINT = "checkpoint-"
 STATE = "trainer_state.json"
-MANIFEST = "manifest.json"  # written last: size and hash of every file that a resumed run reads
 _NEEDED = ("optimizer.pt", "scheduler.pt")  # missing where only weights are saved
 # A pickle and a card, which no resumed run reads, and the state, in which the name of the best checkpoint may change.
 _NOT_LISTED = ("training_args.bin", "README.md", STATE, MANIFEST)
@@ -22,7 +22,7 @@ _NOT_LISTED = ("training_args.bin", "README.md", STATE, MANIFEST)
 def last_checkpoint(path: Path) -> Path | None:
     """The newest whole checkpoint; damaged ones that are newer are printed."""
     for checkpoint in _newest_first(path):
-        damage = _damage(checkpoint) or _changed_file(checkpoint)
+        damage = _damage(checkpoint, "full")
         if damage is None:
             return checkpoint
         log(f"{checkpoint} is not used: {damage}")
@@ -32,7 +32,7 @@ def last_checkpoint(path: Path) -> Path | None:
 def complete_checkpoints(path: Path) -> Iterator[Path]:
     """Checkpoints whose files are all there, the newest first; their content is not looked at."""
     for checkpoint in _newest_first(path):
-        if _damage(checkpoint) is None:
+        if _damage(checkpoint, "size") is None:
             yield checkpoint
 
 
@@ -55,51 +55,35 @@ def _step(checkpoint: Path) -> int:
 
 
 def write_manifest(checkpoint: Path) -> None:
-    """List the files of a checkpoint that was just saved."""
-    files = {}
-    for file in sorted(checkpoint.rglob("*")):
+    """List the files of a checkpoint that was just saved, and that a resumed run reads; written last."""
+    names = []
+    for file in checkpoint.rglob("*"):
         if file.is_file() and file.name not in _NOT_LISTED:
-            files[file.relative_to(checkpoint).as_posix()] = _entry(file)
-    write_json(checkpoint / MANIFEST, files)
+            names.append(file.relative_to(checkpoint).as_posix())
+    manifest.write(checkpoint, names)
 
 
 def update_manifest(checkpoint: Path) -> None:
     """Follow a copy in which files were left out, or JSON files changed; the other files are not read again."""
-    files = {}
-    for name, entry in (_json(checkpoint / MANIFEST) or {}).items():
-        file = checkpoint / name
-        if file.is_file():
-            files[name] = _entry(file) if file.suffix == ".json" else entry
-    write_json(checkpoint / MANIFEST, files)
+    manifest.follow(checkpoint, manifest.read(checkpoint) or {})
 
 
-def _entry(file: Path) -> dict[str, Any]:
-    return {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
-
-
-def _damage(checkpoint: Path) -> str | None:
-    """What is wrong with the files of a checkpoint, by their names and sizes; None for a whole one."""
+def _damage(checkpoint: Path, depth: manifest.Depth) -> str | None:
+    """What is wrong with the files of a checkpoint; None for a whole one."""
     state = _json(checkpoint / STATE)
     if state is None or state.get("global_step") != _step(checkpoint):
         return f"{STATE} is missing or damaged"
-    files = _json(checkpoint / MANIFEST)
+    files = manifest.read(checkpoint)
     if files is None:
         return f"{MANIFEST}, which is written last, is missing or damaged"
     for name in _NEEDED:
         if name not in files:
             return f"it has no {name}, without which training cannot go on"
-    for name, expected in files.items():
-        file = checkpoint / name
-        if not file.is_file() or file.stat().st_size != expected["bytes"]:
-            return f"{name} is missing or has another size than when it was saved"
-    return None
-
-
-def _changed_file(checkpoint: Path) -> str | None:
-    """The first file whose content is not what was saved; None where all of them are."""
-    for name, expected in (_json(checkpoint / MANIFEST) or {}).items():
-        if sha256_of(checkpoint / name) != expected["sha256"]:
-            return f"{name} is not what was saved"
+    # Sizes first: they are known at once, also where gigabytes of weights are whole and a small file is missing.
+    for name, difference in manifest.differences(checkpoint, files, "size"):
+        return f"{name} {difference}"
+    for name, difference in manifest.differences(checkpoint, files, depth):
+        return f"{name} {difference}"
     return None
 
 

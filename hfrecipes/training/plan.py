@@ -58,6 +58,8 @@ RUN_DEFAULTS: dict[str, Any] = {
 }
 LORA_LEARNING_RATE = 5e-4
 _LIBRARIES = ("torch", "transformers", "datasets", "evaluate", "accelerate", "peft")
+# Settings in run.json: what a push shows of them, and what a model needs to predict if its recipe.yaml is lost.
+_SHARED = ("task", "model", "dataset", "metrics", "training", "lora", "options", "columns")
 _EARLY_STOPPING = {"early_stopping_patience": int, "early_stopping_threshold": float}
 _LEAST = {"early_stopping_patience": 1, "early_stopping_threshold": 0}
 
@@ -121,7 +123,7 @@ def _identify(config: RunConfig, data: Data) -> RunInfo:
         data=checks.fingerprints(data.splits),
         origin=hub_ids(config),
         base=None if config.adapter is None else identity(config.base),
-        shared={name: getattr(shown, name) for name in ("task", "model", "dataset", "metrics", "training", "lora")},
+        shared={name: getattr(shown, name) for name in _SHARED},
     )
 
 

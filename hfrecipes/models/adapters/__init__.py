@@ -4,12 +4,27 @@
 """
 
 from .adding import add
-from .saving import check_saved, is_adapted, load, logits, merge, merge_trained, save, tolerance
+from .saving import (
+    ADAPTER_FILES,
+    BASE,
+    check_saved,
+    file_names,
+    is_adapted,
+    load,
+    logits,
+    merge,
+    merge_trained,
+    save,
+    tolerance,
+)
 from .settings import problems
 
 __all__ = [
+    "ADAPTER_FILES",
+    "BASE",
     "add",
     "check_saved",
+    "file_names",
     "is_adapted",
     "load",
     "logits",

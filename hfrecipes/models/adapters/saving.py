@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,14 @@ from ...config import RunConfig
 from ...errors import ModelError
 from ...log import log
 from ...recipe import Recipe
-from ...run_folder.contents import CARD, write_recipe
+from ...run_folder import manifest
+from ...run_folder.contents import CARD, RECIPE, write_recipe
 from ...run_folder.writing import draft_folder
 from ...settings import ModelSettings
-from ..directory import ADAPTER, CONFIG, as_model_error, quiet, save_tokenizer
+from ..directory import ADAPTER, CONFIG, as_model_error, check_folder, quiet, save_tokenizer, weight_files
 from ..hardware import rounding_tolerance
 from ..heads import compute_in_float32, compute_logits, convert_body, scale_of
+from ..integrity import listed
 from ..loading import add_token_embeddings
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+BASE = "base.json"  # size and hash of the weights in the folder of the base
 # Logits that are all smaller than this are compared as if the largest were this large: their noise does not shrink.
 FLOOR = 0.1
 
@@ -77,7 +82,21 @@ def _save(model: Any, recipe: Recipe, config: RunConfig, folder: Path) -> list[s
     names = save_tokenizer(recipe.tokenizer, folder)
     (folder / CARD).unlink(missing_ok=True)  # the empty template that PEFT leaves
     write_recipe(folder, config)
+    if os.path.isdir(config.base.path):  # a base on the Hub is known by its commit
+        base = Path(config.base.path)
+        manifest.write(base, [file.name for file in weight_files(base)], folder / BASE)
     return names
+
+
+def file_names(path: Path, tokenizer_files: Sequence[str]) -> list[str]:
+    """Names of all files of an adapter, below its folder.
+
+    Args:
+        path: Folder of the adapter.
+        tokenizer_files: Those of its tokenizer.
+    """
+    configs = [f"{CONFIG}/{file.name}" for file in (path / CONFIG).glob("*.json")]
+    return [*ADAPTER_FILES, *tokenizer_files, *configs, BASE, RECIPE]
 
 
 def load(base: ModelSettings, recipe: Recipe, path: Path) -> PreTrainedModel:
@@ -93,27 +112,93 @@ def load(base: ModelSettings, recipe: Recipe, path: Path) -> PreTrainedModel:
     Raises:
         ModelError: The base or the adapter cannot be loaded.
     """
+    from peft import PeftModel
+
+    check_base(base, path)
+    model, absent = _base_model(base, recipe, path)
+    with as_model_error(str(path)), quiet():
+        adapted = PeftModel.from_pretrained(model, path)
+    _check_complete(adapted, absent, path)
+    return merge(adapted)
+
+
+def _base_model(base: ModelSettings, recipe: Recipe, path: Path) -> tuple[PreTrainedModel, set[str]]:
+    """The base model with the labels of the training, and the names of its weights that the base does not have."""
     import torch
     import transformers
-    from peft import PeftConfig, PeftModel
+    from peft import PeftConfig
 
     name, shared = base.path, base.shared_keywords
     auto_class = getattr(transformers, recipe.auto_model)
     dtype = torch.bfloat16 if base.is_quantized else torch.float32
-    with as_model_error(name), quiet():
+    with as_model_error(str(path)):
         # The commit of the training, even if the user named a branch: its author may have uploaded another base since.
         shared["revision"] = PeftConfig.from_pretrained(path).revision or shared.get("revision", "main")
         # Labels and the rest are those of the training, but the base still has its old number of embeddings.
         config = transformers.AutoConfig.from_pretrained(path / CONFIG)
+    with as_model_error(name), quiet():
         config.vocab_size = transformers.AutoConfig.from_pretrained(name, **shared).vocab_size
-        model = auto_class.from_pretrained(name, config=config, dtype=dtype, ignore_mismatched_sizes=True, **shared)
-        add_token_embeddings(model, recipe.tokenizer)
+        model, report = auto_class.from_pretrained(
+            name, config=config, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **shared
+        )
+    add_token_embeddings(model, recipe.tokenizer)
+    with as_model_error(str(path)):
         if model.can_generate():
             model.generation_config = transformers.GenerationConfig.from_pretrained(path / CONFIG)
-        if "dtype" in base.keywords and not base.is_quantized:
-            convert_body(model, config.dtype)
-            compute_in_float32(model)
-        return merge(PeftModel.from_pretrained(model, path))
+    if "dtype" in base.keywords and not base.is_quantized:
+        convert_body(model, config.dtype)
+        compute_in_float32(model)
+    return model, {*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])}
+
+
+def check_base(base: ModelSettings, path: Path) -> None:
+    """Refuse a base in a folder whose weights are not those that the adapter was trained on.
+
+    Args:
+        base: What the training started from.
+        path: Folder of the adapter.
+
+    Raises:
+        ModelError: They have changed.
+    """
+    check_folder(base.path)
+    entries = manifest.read_entries(path / BASE)
+    if entries is None or not os.path.isdir(base.path):
+        return
+    for name, difference in manifest.differences(Path(base.path), entries, "quick"):
+        raise ModelError(
+            f"{Path(base.path, name)} {difference}, and the adapter in {path} was trained on the old weights: put them "
+            "back, or use the merged model of the run"
+        )
+
+
+def _check_complete(model: Any, absent: set[str], path: Path) -> None:
+    """Refuse an adapter whose file has other weights than its settings ask for, or leaves a head random.
+
+    Args:
+        model: With the adapter.
+        absent: Names of the weights that the base does not have.
+        path: Folder of the adapter.
+
+    Raises:
+        ModelError: They do not fit.
+    """
+    from peft import get_peft_model_state_dict
+    from safetensors import safe_open
+
+    file = path / ADAPTER_FILES[1]
+    expected = set(get_peft_model_state_dict(model, save_embedding_layers=False))
+    with safe_open(file, framework="pt") as weights:
+        differing = sorted(expected.symmetric_difference(weights.keys()))
+    if differing:
+        raise ModelError(
+            f"{file} does not have the weights that {ADAPTER_FILES[0]} asks for ({listed(differing)}): put the files "
+            "of one training there"
+        )
+    trained_whole = model.active_peft_config.modules_to_save or []
+    for name in sorted(absent):
+        if not any(f".{module}." in f".{name}" for module in trained_whole):
+            raise ModelError(f"neither {file} nor the base model has the weights {name}: train the adapter again")
 
 
 def merge_trained(
