@@ -341,7 +341,7 @@ def merge(path: str | os.PathLike[str], destination: Path) -> None:
         info = None
     if info is not None:
         replace(info, files=files).write(destination)
-    manifest.write(destination, [*files, contents.RECIPE])
+    manifest.write(destination, [*files, *contents.BESIDE_MODEL])
 
 
 def _method(config: RunConfig) -> str:

@@ -308,8 +308,6 @@ def _finish(job: Job, start: float, *, saves: bool = True) -> Result:
     if saves and is_writer and recipe.calibration:
         remember(recipe, trainer.model)
         directory.save_config(trainer.model, plan.path)
-    if saves and is_writer:
-        _list_files(plan.path, info)
     baseline = recipe.baseline(plan.data.splits["train"])
     has_lora = plan.config.adapter is not None
     scored = score_splits(inference, predicted, baseline, metrics=plan.config.metrics, lora=has_lora)
@@ -324,6 +322,7 @@ def _finish(job: Job, start: float, *, saves: bool = True) -> Result:
         log_samples(next(reversed(predicted.values())).predictions)
         contents.write_predictions(plan.path, _lines(plan, predicted))
         contents.write_training_data(plan.path, baseline, input_keys(plan.data.splits["train"], recipe))
+        _list_files(plan.path, info)
         write_card(plan.path, plan.config, recipe, scored.scores, info)
         contents.mark_complete(plan.path, scoring.to_json(scored.scores), info, plan.data.notes)
     return _result(plan, Predictor(recipe, trainer, plan.config, plan.path), scored.scores)
@@ -358,9 +357,9 @@ def _save(job: Job, info: RunInfo, *, write: bool) -> tuple[Any, RunInfo]:
 
 
 def _list_files(path: Path, info: RunInfo) -> None:
-    """Write size and hash of all files that decide predictions, of the model and of its adapter."""
+    """Write size and hash of the files of the model, of its adapter, and of those beside them that evaluation reads."""
     if info.files:
-        manifest.write(path, [*info.files, contents.RECIPE])
+        manifest.write(path, [*info.files, *contents.BESIDE_MODEL])
     adapter = path / directory.ADAPTER
     if info.tokenizer:
         manifest.write(adapter, adapters.file_names(adapter, info.tokenizer))

@@ -75,7 +75,8 @@ def _local(folder: Path) -> Path:
     Raises:
         ModelError: It does not.
     """
-    if not any((folder / name).exists() for name in (contents.RECIPE, contents.RUN)):
+    kept = folder.parent if is_adapter(folder) else folder
+    if not (folder / contents.RECIPE).exists() and not (kept / contents.RUN).exists():
         raise ModelError(f"{folder} has no {contents.RECIPE}: expected the folder of a run of hfrecipes")
     parts = sorted(part.name for part in folder.iterdir() if (part / contents.RUN).exists())
     if parts:
@@ -115,6 +116,7 @@ def settings_of(folder: Path, is_foreign: bool) -> tuple[RunConfig, Recipe]:
     file = folder / contents.RECIPE
     try:
         config, recipe = _resolved(read_recipe_file(file), is_foreign)
+        _log_change(file)
     except (ConfigError, NotFoundError) as error:
         kept = _kept_settings(folder)
         if kept is None:
@@ -122,6 +124,14 @@ def settings_of(folder: Path, is_foreign: bool) -> tuple[RunConfig, Recipe]:
         log(f"{file} is missing or damaged ({error}): the settings that the run kept elsewhere are used")
         config, recipe = _resolved(kept, is_foreign)
     return (_harmless(config) if is_foreign else config), recipe
+
+
+def _log_change(file: Path) -> None:
+    """Print that a file of settings was edited since the run."""
+    entries = manifest.read(file.parent) or {}
+    if file.name in entries:
+        for _, difference in manifest.differences(file.parent, {file.name: entries[file.name]}, "full"):
+            log(f"{file} {difference}: the settings in it now are used")
 
 
 def _kept_settings(folder: Path) -> dict[str, Any] | None:

@@ -212,7 +212,7 @@ def _require_unchanged(path: Path, names: Sequence[str]) -> None:
     entries = manifest.read(path) or {}
     missing = [(name, "is missing") for name in names if not (path / name).exists()]
     for name, difference in [*missing, *manifest.differences(path, entries, "full")]:
-        if name != contents.RECIPE:  # it is written again for others
+        if name not in contents.BESIDE_MODEL:
             raise ModelError(f"{path / name} {difference}: put the right file back, or train again, and push then")
 
 

@@ -43,6 +43,7 @@ def check_folder(path: str) -> None:
         return
     folder = Path(path)
     if is_adapter(folder):
+        integrity.check_adapter_files(folder, CONFIG)
         return
     if not (folder / "config.json").exists():
         raise ModelError(f"{path} has no config.json: expected a model directory as save_pretrained leaves it")
@@ -113,7 +114,7 @@ def as_model_error(path: str, part: str = "model") -> Iterator[None]:
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         if not isinstance(error, _SENTENCES):
-            reason = f"{type(error).__name__}: {reason}"
+            reason = f"{type(error).__name__}: {reason}; its files are damaged: copy them again"
         if os.path.isdir(path):
             raise ModelError(f"the {part} in {path} cannot be loaded: {reason}") from error
         raise ModelError(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ModelError, nearest
 from ..log import log
 from ..run_folder import manifest
-from ..run_folder.contents import RECIPE
+from ..run_folder.contents import BESIDE_MODEL
 from ..run_folder.manifest import MANIFEST
 
 if TYPE_CHECKING:
@@ -68,11 +68,8 @@ def check_unchanged(folder: Path) -> bool:
             log(f"{folder / MANIFEST} is damaged, so the files are not compared with what was saved")
         return False
     for name, difference in manifest.differences(folder, entries, "quick"):
-        # The settings are checked where they are read, and can be written again from run.json.
-        if name == RECIPE:
-            log(f"{folder / name} {difference}: predictions follow the file as it is now")
-            continue
-        raise _changed(folder, name, difference)
+        if name not in BESIDE_MODEL:
+            raise _changed(folder, name, difference)
     for name in _READ:
         if name not in entries and (folder / name).exists():
             raise _changed(folder, name, "was added after the model was saved, and would change it")
@@ -106,6 +103,27 @@ def check_files(folder: Path) -> None:
             )
 
 
+def check_adapter_files(folder: Path, config: str) -> None:
+    """Refuse an adapter whose files are damaged, before its base is loaded.
+
+    Args:
+        folder: Folder of the adapter.
+        config: Name of the folder in it with the config of the whole model.
+
+    Raises:
+        ModelError: With the file and what is wrong with it.
+    """
+    from peft import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    settings = _object(folder / "adapter_config.json")
+    method = settings.get("peft_type")
+    if method not in PEFT_TYPE_TO_CONFIG_MAPPING:
+        raise ModelError(f"{folder / 'adapter_config.json'}: there is no method (peft_type) {method!r:.40}")
+    _number_of_tensors(folder / "adapter_model.safetensors")
+    if (folder / config).is_dir():  # PEFT alone saves none
+        _check_config(folder / config / "config.json", _object(folder / config / "config.json"))
+
+
 def _object(file: Path) -> dict[str, Any]:
     """Content of a JSON file."""
     try:
@@ -134,6 +152,9 @@ def _check_config(file: Path, config: Mapping[str, Any]) -> None:
     for key in ("id2label", "label2id"):
         if not isinstance(config.get(key) or {}, dict):
             raise ModelError(f"{file}: {key} is {config[key]!r:.40}, expected a block of labels")
+    for key in config.get("id2label") or {}:
+        if not key.isdigit():
+            raise ModelError(f"{file}: id2label has the key {key!r:.40}, expected the number of a label")
     for key in ("dtype", "torch_dtype"):
         value = config.get(key) or "auto"
         if value != "auto" and not isinstance(getattr(torch, str(value), None), torch.dtype):

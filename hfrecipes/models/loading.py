@@ -70,6 +70,9 @@ def load_tokenizer(config: RunConfig, recipe: Recipe) -> tuple[PreTrainedTokeniz
     with as_model_error(path, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(path, **keywords)
     integrity.check_tokenizer(tokenizer, path)
+    rows = getattr(model_config, "vocab_size", None)
+    if isinstance(rows, int):
+        integrity.check_token_ids(tokenizer, rows, path, may_be_added=True)
     tokenizer.padding_side = recipe.padding_side or tokenizer.padding_side
     names = tokenizer.model_input_names
     if "token_type_ids" in names and not _upstream.reads_token_types(recipe.auto_model, model_config):

@@ -12,6 +12,7 @@ from typing import Any
 from ..config import RunConfig, recipe_text
 from ..errors import NotFoundError
 from ..log import log
+from . import manifest
 from .progress import CHECKPOINT
 from .writing import clear_drafts, draft, finite, write_json, write_text
 
@@ -19,6 +20,8 @@ RECIPE, RUN, METRICS, PREDICTIONS = "recipe.yaml", "run.json", "metrics.json", "
 CARD = "README.md"
 # What the baseline knows of the training rows, and a hash of the input of each; neither is ever pushed.
 BASELINE, TRAINED_ON = "baseline.json", "trained_on.npy"
+# Files that a model needs for no prediction: one that has changed does not cost the model.
+BESIDE_MODEL = (RECIPE, BASELINE, TRAINED_ON)
 NOTES = "notes"  # key in metrics.json beside the splits: split -> what to know about its scores
 
 
@@ -71,8 +74,10 @@ def write_training_data(path: Path, baseline: Mapping[str, Any], inputs: Iterabl
 
 def read_baseline(path: Path) -> dict[str, Any] | None:
     """What the baseline knows of the training rows; None where the folder does not say, or the file is damaged."""
+    if not (path / BASELINE).exists() or _is_changed(path, BASELINE):
+        return None
     try:
-        return read_json(path / BASELINE) if (path / BASELINE).exists() else None
+        return read_json(path / BASELINE)
     except DamagedError as error:
         log(f"no baseline: {error}")
         return None
@@ -83,13 +88,25 @@ def read_trained_on(path: Path) -> set[int] | None:
     import numpy as np
 
     file = path / TRAINED_ON
-    if not file.exists():
+    if not file.exists() or _is_changed(path, TRAINED_ON):
         return None
     try:
+        # Without pickles, which may run code when they are read.
         return set(np.load(file, allow_pickle=False).tolist())
     except (OSError, ValueError, TypeError, EOFError) as error:
         log(f"{file} is damaged ({error}): rows that the model was trained on are not counted")
         return None
+
+
+def _is_changed(path: Path, name: str) -> bool:
+    """Whether a file beside the model is not what was saved; it is then printed, and not used."""
+    entries = manifest.read(path) or {}
+    if name not in entries:
+        return False
+    for _, difference in manifest.differences(path, {name: entries[name]}, "full"):
+        log(f"{path / name} {difference}, and is not used")
+        return True
+    return False
 
 
 def write_predictions(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
@@ -167,19 +184,22 @@ def read_scores(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
     for split, entries in read_json(path / METRICS).items():
         if split == NOTES:
             continue
-        for name, entry in entries.items() if isinstance(entries, dict) else [(split, None)]:
-            if not isinstance(entry, dict) or not _are_numbers(entry):
+        if not isinstance(entries, dict):
+            raise DamagedError(path / METRICS, f"{split} holds no scores")
+        for name, entry in entries.items():
+            if not isinstance(entry, dict) or not _is_score(entry):
                 raise DamagedError(path / METRICS, f"{name} of {split} is no score")
         scores[split] = entries
     return scores
 
 
-def _are_numbers(entry: Mapping[str, Any]) -> bool:
+def _is_score(entry: Mapping[str, Any]) -> bool:
     """Whether the value of a score, and the values beside it, are numbers or null."""
-    values = [entry.get("value", ""), entry.get("baseline"), entry.get("uncalibrated"), entry.get("sd")]
-    for several in (entry.get("ci95") or [], entry.get("runs") or []):
-        values += several if isinstance(several, list) else [several]
-    return all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values)
+    interval, runs = entry.get("ci95") or [None, None], entry.get("runs") or []
+    if "value" not in entry or not isinstance(interval, list) or not isinstance(runs, list) or len(interval) != 2:
+        return False
+    values = [entry["value"], entry.get("baseline"), entry.get("uncalibrated"), entry.get("sd"), *interval, *runs]
+    return all(value is None or isinstance(value, int | float) for value in values)
 
 
 def read_notes(path: Path) -> dict[str, str]:

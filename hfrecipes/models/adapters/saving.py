@@ -116,7 +116,7 @@ def load(base: ModelSettings, recipe: Recipe, path: Path) -> PreTrainedModel:
 
     check_base(base, path)
     model, absent = _base_model(base, recipe, path)
-    with as_model_error(str(path)), quiet():
+    with as_model_error(str(path), ADAPTER_FILES[1]), quiet():
         adapted = PeftModel.from_pretrained(model, path)
     _check_complete(adapted, absent, path)
     return merge(adapted)
