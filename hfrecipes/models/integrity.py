@@ -119,7 +119,10 @@ def check_adapter_files(folder: Path, config: str) -> None:
     method = settings.get("peft_type")
     if method not in PEFT_TYPE_TO_CONFIG_MAPPING:
         raise ModelError(f"{folder / 'adapter_config.json'}: there is no method (peft_type) {method!r:.40}")
-    _number_of_tensors(folder / "adapter_model.safetensors")
+    weights = folder / "adapter_model.safetensors"
+    if not weights.is_file():
+        raise ModelError(f"{weights} is missing: copy it there, or use the merged model of the run")
+    _number_of_tensors(weights)
     if (folder / config).is_dir():  # PEFT alone saves none
         _check_config(folder / config / "config.json", _object(folder / config / "config.json"))
 

@@ -20,6 +20,7 @@ WANTED = {
     ".gitattributes",
     "README.md",
     "config.json",
+    "manifest.json",
     "metrics.json",
     "model.safetensors",
     "recipe.yaml",

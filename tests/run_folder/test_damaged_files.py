@@ -1,0 +1,111 @@
+"""A file beside the model that is damaged or missing does not cost the model, and what it is needed for says so."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import opinions
+
+import hfrecipes
+from hfrecipes.errors import HFRecipesError, ModelError, NotFoundError
+
+TASK, TEXT = "text-classification", "the film was great"
+SETTINGS = {"max_steps": 2, "per_device_train_batch_size": 8, "bf16": False, "max_length": 32}
+
+
+@pytest.fixture(scope="module")
+def saved(tiny_bert, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("saved") / "run"
+    hfrecipes.run(TASK, model=tiny_bert, dataset=opinions(32), output_dir=path, **SETTINGS)
+    return path
+
+
+@pytest.fixture
+def run(saved, tmp_path) -> Path:
+    return Path(shutil.copytree(saved, tmp_path / "run"))
+
+
+def again(run: Path, model: str):
+    return hfrecipes.run(TASK, model=model, dataset=opinions(32), output_dir=run, **SETTINGS)
+
+
+METRICS = ["5", "{", '{"test": 5}', '{"test": {"accuracy": 1}}', '{"test": {"accuracy": {"value": "high"}}}']
+METRICS += ['{"test": {"accuracy": {"value": 1, "ci95": [1]}}}', '{"test": {"accuracy": {}}}']
+INFOS = ["[]", "{", '{"data": "rows"}', '{"files": "all", "hfrecipes": "1"}', '{"seconds": "9"}']
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [*(("metrics.json", text) for text in METRICS), *(("run.json", text) for text in INFOS)]
+)
+def test_damaged_scores_and_facts_do_not_cost_the_model(run, tiny_bert, name, text):
+    expected = hfrecipes.load(run).predict(TEXT)
+    weights = (run / "model.safetensors").read_bytes()
+    (run / name).write_text(text)
+    assert hfrecipes.load(run).predict(TEXT) == expected
+    with pytest.raises(NotFoundError, match=rf"{name} is damaged .*hfrecipes predict {run}  works"):
+        again(run, tiny_bert)
+    assert (run / "model.safetensors").read_bytes() == weights
+
+
+@pytest.mark.parametrize("text", [None, "", "[1]", "task: text-class", "task: text-classification\noptions: 5\n"])
+def test_lost_settings_are_taken_from_elsewhere(run, tiny_bert, caplog, text):
+    expected = hfrecipes.load(run).predict(TEXT)
+    if text is None:
+        (run / "recipe.yaml").unlink()
+    else:
+        (run / "recipe.yaml").write_text(text)
+    loaded = hfrecipes.load(run)
+    assert "recipe.yaml is missing or damaged" in caplog.text
+    assert "the settings that the run kept elsewhere are used" in caplog.text
+    assert loaded.predict(TEXT) == expected
+    assert loaded.recipe.max_length == 32
+    assert loaded.config.columns == {"text": "text", "label": "label"}
+    with pytest.raises(HFRecipesError, match=r"recipe.yaml"):
+        again(run, tiny_bert)
+    (run / "run.json").unlink()
+    with pytest.raises(ModelError, match=r"recipe.yaml"):
+        hfrecipes.load(run)
+
+
+def test_edited_settings_are_used_and_printed(run, caplog):
+    text = (run / "recipe.yaml").read_text()
+    (run / "recipe.yaml").write_text(text.replace("max_length: 32", "max_length: 8"))
+    assert hfrecipes.load(run).recipe.max_length == 8
+    assert "recipe.yaml is not what was saved" in caplog.text
+
+
+def test_a_whole_model_without_scores_predicts(run, caplog):
+    (run / "metrics.json").unlink()
+    assert hfrecipes.load(run).predict(TEXT)["label"] in ("good", "bad")
+    assert f"{run} has no metrics.json" in caplog.text
+    (run / "manifest.json").unlink()
+    with pytest.raises(ModelError, match="not complete"):
+        hfrecipes.load(run)
+
+
+@pytest.mark.parametrize("text", ["", "x", "[1]", '{"label": 5}'])
+def test_evaluation_does_without_damaged_facts_on_the_training_rows(run, caplog, text):
+    for name in ("baseline.json", "trained_on.npy"):
+        (run / name).write_text(text)
+    evaluation = hfrecipes.load(run).evaluate(opinions(8))
+    assert 0 <= evaluation.metrics["accuracy"] <= 1
+    assert evaluation.scores["accuracy"].baseline is None
+    assert f"{run / 'baseline.json'} is not what was saved" in caplog.text
+    assert f"{run / 'trained_on.npy'} is not what was saved" in caplog.text
+    (run / "manifest.json").unlink()  # as a run of an earlier release
+    (run / "trained_on.npy").write_text("x")
+    (run / "baseline.json").write_text("[1]")
+    hfrecipes.load(run).evaluate(opinions(8))
+    assert "no baseline" in caplog.text
+
+
+def test_what_the_run_learned_must_be_readable(run):
+    content = json.loads((run / "config.json").read_text())
+    (run / "manifest.json").unlink()
+    for learned in ("x", {"labels": 5}, {"labels": ["bad", "good"], "calibration": "x"}):
+        (run / "config.json").write_text(json.dumps({**content, "hfrecipes": learned}))
+        with pytest.raises(ModelError, match=r"config.json: the block hfrecipes is not what the run saved"):
+            hfrecipes.load(run)
