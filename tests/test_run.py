@@ -25,6 +25,7 @@ FILES = {
     "trained_on.npy",
     "README.md",
     "config.json",
+    "manifest.json",
     "metrics.json",
     "model.safetensors",
     "predictions.jsonl",
@@ -378,6 +379,7 @@ def test_a_checkpoint_that_knows_the_labels_keeps_their_order(done, quick, tmp_p
     shutil.copytree(done.path, swapped)
     config |= {"id2label": {"0": "good", "1": "bad"}, "label2id": {"good": 0, "bad": 1}}
     (swapped / "config.json").write_text(json.dumps(config))
+    (swapped / "manifest.json").unlink()  # the change is meant
     trainer = hfrecipes.build(
         "text-classification", dataset=ROWS, output_dir=tmp_path / "a", **{**quick, "model": str(swapped)}
     )
@@ -419,7 +421,7 @@ def test_a_model_folder_without_weights_is_refused(quick, tmp_path, tiny_bert):
     with pytest.raises(ModelError, match="no weights"):
         hfrecipes.run("text-classification", **{**quick, "model": tmp_path / "empty", "dataset": ROWS})
     (tmp_path / "empty" / "model.safetensors").write_bytes(b"broken")
-    with pytest.raises(ModelError, match="cannot be loaded"):
+    with pytest.raises(ModelError, match="cut short or damaged"):
         hfrecipes.run("text-classification", **{**quick, "model": tmp_path / "empty", "dataset": ROWS})
 
 
