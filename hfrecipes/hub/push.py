@@ -107,9 +107,11 @@ def push_run(path: Path, config: RunConfig, settings: PushSettings) -> str:
 
     Raises:
         HubError: The push failed; the folder is unchanged.
+        ModelError: The model is not the one that was saved.
     """
     from huggingface_hub import HfApi
 
+    _require_whole(path, config, settings)
     api = HfApi()
     later = f". To push it later:  {_command(path, settings)}"
     require_access(settings.repo_id, later)
@@ -162,10 +164,6 @@ def _fill_stage(path: Path, stage: Path, config: RunConfig, settings: PushSettin
     """Put the files to be pushed into one folder: large ones as links, settings without local paths."""
     info = _info(path)
     what = _what_to_push(path, settings.model, config.adapter, info.origin["model"])
-    if what != "adapter":
-        _require_unchanged(path, info.files)
-    if what != "merged":
-        _require_unchanged(path / ADAPTER, ADAPTER_FILES)
     # Recorded by the run: from another folder, relative paths could not be told from Hub ids.
     shared = shareable(replace(config, **info.shared))
     if what != "adapter":
@@ -201,6 +199,16 @@ def _add_adapter(source: Path, target: Path, tokenizer_files: Sequence[str], sha
     _name_base(target / ADAPTER_FILES[0], shared)
     (target / contents.RECIPE).write_text(to_yaml(shared), encoding="utf-8")
     _add_manifest(source, target, file_names(source, tokenizer_files))
+
+
+def _require_whole(path: Path, config: RunConfig, settings: PushSettings) -> None:
+    """Refuse, before any request, to push a model or an adapter that is not the one that was saved."""
+    info = _info(path)
+    what = _what_to_push(path, settings.model, config.adapter, info.origin["model"])
+    if what != "adapter":
+        _require_unchanged(path, info.files)
+    if what != "merged":
+        _require_unchanged(path / ADAPTER, ADAPTER_FILES)
 
 
 def _require_unchanged(path: Path, names: Sequence[str]) -> None:

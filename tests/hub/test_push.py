@@ -93,6 +93,29 @@ def test_a_second_push_uploads_nothing(hub, api, name, done, transport):
     assert api.repo_info(name).sha == first
 
 
+def test_what_is_not_whole_is_neither_pushed_nor_loaded_from_the_hub(hub, api, name, done, tmp_path):
+    import shutil
+
+    import hfrecipes
+    from hfrecipes.errors import ModelError
+    from hfrecipes.saved_run import verify
+
+    path = Path(shutil.copytree(done, tmp_path / "opinions"))
+    hfrecipes.push(path, name)
+    number, differing = verify(name)
+    assert (number >= 5, differing) == (True, [])
+    config = json.loads((path / "config.json").read_text())
+    changed = json.dumps({**config, "id2label": {"0": "good", "1": "bad"}}).encode()
+    api.upload_file(path_or_fileobj=changed, path_in_repo="config.json", repo_id=name)
+    with pytest.raises(ModelError, match=r"config.json is not what was saved"):
+        hfrecipes.load(name)
+    (path / "config.json").write_bytes(changed)
+    hub.clear()
+    with pytest.raises(ModelError, match=r"config.json is not what was saved"):
+        hfrecipes.push(path, name)
+    assert not uploads(hub)
+
+
 def test_only_changed_files_are_uploaded(hub, api, name, done, transport, tmp_path):
     import shutil
 

@@ -21,7 +21,7 @@ from ..directory import ADAPTER, CONFIG, as_model_error, check_folder, quiet, sa
 from ..hardware import rounding_tolerance
 from ..heads import compute_in_float32, compute_logits, convert_body, scale_of
 from ..integrity import listed
-from ..loading import add_token_embeddings
+from ..loading import add_token_embeddings, input_embeddings
 
 if TYPE_CHECKING:
     import torch
@@ -190,8 +190,9 @@ def _check_complete(model: Any, absent: set[str], path: Path) -> None:
     expected = set(get_peft_model_state_dict(model, save_embedding_layers=False))
     with safe_open(file, framework="pt") as weights:
         differing = sorted(expected.symmetric_difference(weights.keys()))
-    # Where single tokens are trained, PEFT counts the table of the base itself in one of the two.
-    differing = [name for name in differing if ".base_layer." not in name]
+    tables = _embedding_names(model.get_base_model())
+    # Whether tables of embeddings, and trained rows of them, are in the file follows rules of PEFT's own.
+    differing = [name for name in differing if ".token_adapter." not in name and name not in tables]
     if differing:
         raise ModelError(
             f"{file} does not have the weights that {ADAPTER_FILES[0]} asks for ({listed(differing)}): put the files "
@@ -201,6 +202,16 @@ def _check_complete(model: Any, absent: set[str], path: Path) -> None:
     for name in sorted(absent):
         if not any(f".{module}." in f".{name}" for module in trained_whole):
             raise ModelError(f"neither {file} nor the base model has the weights {name}: train the adapter again")
+
+
+def _embedding_names(whole: PreTrainedModel) -> set[str]:
+    """Names in an adapter's file of the tables of input and output embeddings of its base."""
+    tables = {id(getattr(table, "weight", None)) for table in (input_embeddings(whole), whole.get_output_embeddings())}
+    names = set()
+    for name, weights in whole.named_parameters(remove_duplicate=False):
+        if id(weights) in tables:
+            names.add(f"base_model.model.{name}")
+    return names
 
 
 def merge_trained(
