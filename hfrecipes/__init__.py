@@ -11,10 +11,12 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from . import errors as errors
 from ._version import __version__ as __version__
+from .log import in_notebook
 
 # Type checkers do not read the mapping below, so the public names are imported here too; a test compares the two.
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ def __dir__() -> list[str]:
 
 
 class _ToStderr(logging.StreamHandler):  # type: ignore[type-arg]
-    """Writes to the current `sys.stderr`, which notebooks, pytest and click replace."""
+    """Writes to the current `sys.stderr`, which pytest and click replace; a notebook would show that as errors."""
 
     def __init__(self) -> None:
         # StreamHandler would assign to `stream`, which is a property here.
@@ -68,8 +70,12 @@ class _ToStderr(logging.StreamHandler):  # type: ignore[type-arg]
 
     @property
     def stream(self) -> Any:
-        return sys.stderr
+        return sys.stdout if in_notebook() else sys.stderr
 
+
+if in_notebook():
+    # tqdm, which the libraries import, asks for widgets that nothing here needs.
+    warnings.filterwarnings("ignore", message="IProgress not found")
 
 # The library logs one line for each decision; `logging.getLogger("hfrecipes").setLevel("WARNING")` turns that off.
 _logger = logging.getLogger(__name__)

@@ -7,11 +7,12 @@ which fails with its docstring. Other modules call these functions and touch no 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 import logging
 import warnings
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -295,6 +296,36 @@ def set_forward(module: nn.Module, forward: Callable[..., Any]) -> None:
     If it changes: give the module a subclass, by `module.__class__`, whose forward does the same.
     """
     module.forward = forward
+
+
+def remove_display(trainer: Trainer) -> None:
+    """Take away the callback that draws a bar, a table in a notebook, or the dicts of scores.
+
+    Relies on: `transformers.trainer.DEFAULT_PROGRESS_CALLBACK`, or `PrinterCallback` where bars are off, as in
+        transformers 5.23.0.
+    If it changes: see the last `add_callback` of `Trainer.__init__`.
+    """
+    from transformers import PrinterCallback
+    from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
+
+    for kind in (PrinterCallback, DEFAULT_PROGRESS_CALLBACK):
+        trainer.remove_callback(kind)
+
+
+@contextlib.contextmanager
+def without_bars_of_files() -> Iterator[None]:
+    """Hide the bars that transformers draws for each file of weights that it writes or reads.
+
+    Relies on: `transformers.utils.logging.set_tqdm_hook`, as in transformers 5.23.0.
+    If it changes: see what makes the bar in `PreTrainedModel.save_pretrained`.
+    """
+    from transformers.utils import logging
+
+    before = logging.set_tqdm_hook(lambda make, words, keywords: make(*words, **{**keywords, "disable": True}))
+    try:
+        yield
+    finally:
+        logging.set_tqdm_hook(before)
 
 
 # --- accelerate --------------------------------------------------------------------------------------------------

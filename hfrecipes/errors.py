@@ -38,6 +38,10 @@ SHOWN = 20  # problems of the settings that a message lists
 class HFRecipesError(Exception):
     """Base class of all errors below: catch it to catch them all."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the sentence without the lines of code that led to it."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class ConfigError(HFRecipesError, ValueError):
     """One or more settings are wrong; the message lists every problem.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 from collections.abc import Iterator
 
 logger = logging.getLogger("hfrecipes")
@@ -26,6 +27,12 @@ def is_main() -> bool:
     """Whether this process is the one that prints and writes files."""
     # torchrun and accelerate launch set RANK before the libraries are imported, so torch is not needed to know.
     return os.environ.get("RANK", "0") == "0"
+
+
+def in_notebook() -> bool:
+    """Whether the output of this process is shown by a notebook."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
 
 
 def log(sentence: str) -> None:

@@ -253,7 +253,8 @@ def _train(job: Job, checkpoint: Path | None) -> None:
     elif progress.has_checkpoints(job.plan.path):
         # Of weights alone, or damaged; the Trainer would write over them silently.
         log(f"starting from the beginning: no checkpoint in {job.plan.path} has all that a resume needs")
-    with interrupts.at_step_end(job.trainer, job.plan.path), _pushed_meanwhile(job):
+    bars = _upstream.without_bars_of_files()
+    with bars, interrupts.at_step_end(job.trainer, job.plan.path), _pushed_meanwhile(job):
         job.trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
 
 

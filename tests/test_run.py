@@ -529,6 +529,7 @@ def test_two_processes_leave_one_run_with_its_rows_in_order(tiny_bert, tmp_path)
         "learning_rate=1e-2",
         "lora=true",
         "bf16=false",
+        "log_level=info",
     ]
     words = ["-m", "hfrecipes", "run", "text-classification", *settings, "per_device_train_batch_size=4"]
     made = run_python(*TWO_PROCESSES, *words, cwd=tmp_path)

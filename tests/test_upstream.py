@@ -218,6 +218,31 @@ def test_silence_missing_keys_warning(monkeypatch):
         assert is_logged("something else")
 
 
+def test_remove_display(tmp_path):
+    def displays(trainer: transformers.Trainer) -> list[str]:
+        names = [type(callback).__name__ for callback in trainer.callback_handler.callbacks]
+        return [name for name in names if "Progress" in name or "Printer" in name]
+
+    for is_quiet in (True, False):
+        trainer = tiny_trainer(tmp_path)
+        if not is_quiet:
+            trainer.remove_callback(transformers.PrinterCallback)
+            trainer.add_callback(transformers.trainer.DEFAULT_PROGRESS_CALLBACK)
+        with relied_on(_upstream.remove_display):
+            assert len(displays(trainer)) == 1
+            _upstream.remove_display(trainer)
+            assert not displays(trainer)
+
+
+def test_without_bars_of_files(tmp_path, capfd):
+    with relied_on(_upstream.without_bars_of_files):
+        tiny_classifier().save_pretrained(tmp_path / "shown")
+        assert "%" in capfd.readouterr().err
+        with _upstream.without_bars_of_files():
+            tiny_classifier().save_pretrained(tmp_path / "hidden")
+        assert capfd.readouterr().err == ""
+
+
 def test_is_about_missing_package(monkeypatch):
     with relied_on(_upstream.is_about_missing_package):
         monkeypatch.setattr(transformers.integrations.integration_utils, "is_wandb_available", lambda: False)

@@ -23,9 +23,9 @@ from ..models import heads, padding, regularization
 from ..models.binding import bind_tokenizer, model_to_train, remember
 from ..models.hardware import describe_machine
 from ..models.precision import for_checks
-from ..recipe import Recipe, trainer_name
+from ..recipe import Recipe, table_metrics, trainer_name
 from ..run_folder.progress import CHECKPOINT, write_manifest
-from . import divergence, order
+from . import display, divergence, order
 from .arguments import make_arguments
 from .plan import Plan
 
@@ -85,6 +85,7 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
     trainer = assemble(plan, model_to_train(recipe, plan.config, arguments.seed), arguments, encoded)
     if recipe.layerwise_lr_decay is not None:
         trainer.optimizer = regularization.layerwise_optimizer(trainer, recipe.layerwise_lr_decay)
+    display.show_progress(trainer, table_metrics(recipe)[0])
     divergence.watch(trainer, _rows_of_features(plan, encoded["train"]))
     features = [for_batches(recipe, rows) for rows in encoded.values()]
     inference = Inference.of(trainer.model, recipe, plan.config.training)
