@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import shlex
@@ -18,11 +17,18 @@ from . import registry
 from ._version import __version__
 from .errors import HFRecipesError, counted
 from .log import is_main
+from .output import (
+    forget_closed_pipe,
+    json_line,
+    prepare_streams,
+    print_table,
+    say,
+    say_json,
+    score_table,
+    write_predictions,
+)
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from .evaluation.scoring import Scores
     from .recipe import Column, Recipe
 
 DEBUG = "HFRECIPES_DEBUG"
@@ -32,7 +38,7 @@ _WORDS = {"ignore_unknown_options": True}
 
 def fail(message: object) -> NoReturn:
     """Print what is wrong and exit with code 2."""
-    click.echo(f"hfrecipes: {message}", err=True)
+    say(f"hfrecipes: {message}", err=True)
     sys.exit(2)
 
 
@@ -41,17 +47,21 @@ class Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
+        prepare_streams()
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
         except HFRecipesError as error:
             if os.environ.get(DEBUG):
                 raise
             fail(error)
         except KeyboardInterrupt:
-            click.echo("hfrecipes: interrupted", err=True)
+            say("hfrecipes: interrupted", err=True)
             sys.exit(130)
         # `hfrecipes predict … | head` closes the pipe early, which is not a failure.
         except BrokenPipeError:
+            forget_closed_pipe()
             sys.exit(0)
         # click has its own messages and exit codes for unknown commands and for --help.
         except (click.exceptions.Exit, click.ClickException, click.Abort):
@@ -138,14 +148,14 @@ def _as_known(key: str, value: str) -> list[str]:
 @main.command("list")
 def list_() -> None:
     """List the tasks and the shipped recipe files."""
-    click.echo("Tasks")
+    say("Tasks")
     tasks = registry.tasks()
     width = max(map(len, tasks))
     for name, summary in tasks.items():
-        click.echo(f"  {name:<{width}}  {summary}")
-    click.echo("\nRecipe files")
+        say(f"  {name:<{width}}  {summary}")
+    say("\nRecipe files")
     for name, file in registry.recipe_files().items():
-        click.echo(f"  {name:<{width}}  {_first_comment(file)}")
+        say(f"  {name:<{width}}  {_first_comment(file)}")
 
 
 def _first_comment(file: Path) -> str:
@@ -159,7 +169,7 @@ def show(what: str) -> None:
     """Show the columns and options of a task, or a recipe file."""
     file = registry.find_recipe_file(what)
     if file is not None:
-        click.echo(file.read_text(encoding="utf-8").rstrip())
+        say(file.read_text(encoding="utf-8").rstrip())
         return
     _show_task(registry.find(what))
 
@@ -170,22 +180,22 @@ def _show_task(recipe: type[Recipe]) -> None:
     from .yaml12 import format_value
 
     first_line, *_ = (sys.modules[recipe.__module__].__doc__ or "").split("\n")
-    click.echo(f"{recipe.task}: {first_line}\n\nColumns")
+    say(f"{recipe.task}: {first_line}\n\nColumns")
     for name, column in recipe.columns.items():
         names = f"; also found as {', '.join(column.names)}" if column.names else ""
-        click.echo(f"  {name:<12} {_use_of(column)}{names}")
-    click.echo("\nOptions")
+        say(f"  {name:<12} {_use_of(column)}{names}")
+    say("\nOptions")
     for name, kind, default, explanation in registry.options(recipe):
-        click.echo(f"  {name}={format_value(default)}  ({describe_type(kind)})\n      {explanation}")
-    click.echo("\nTraining defaults")
+        say(f"  {name}={format_value(default)}  ({describe_type(kind)})\n      {explanation}")
+    say("\nTraining defaults")
     from .recipe import DEFAULTS
 
     defaults = [f"{key}={format_value(value)}" for key, value in {**DEFAULTS, **recipe.defaults}.items()]
-    click.echo("  " + " ".join(defaults))
-    click.echo("\nRows")
+    say("  " + " ".join(defaults))
+    say("\nRows")
     # Two rows show the form; the tests of a task need more of them.
     for row in recipe.samples[:2]:
-        click.echo("  " + json.dumps(row, ensure_ascii=False))
+        say("  " + json_line(row))
 
 
 def _use_of(column: Column) -> str:
@@ -213,7 +223,7 @@ def copy(file: str, dest: Path) -> None:
     if not target.parent.is_dir():
         fail(f"there is no folder {target.parent}: create it first")
     target.write_bytes(source.read_bytes())
-    click.echo(f"{target}: run it with  hfrecipes run {target}")
+    say(f"{target}: run it with  hfrecipes run {target}")
 
 
 @main.command(context_settings=_WORDS)
@@ -229,11 +239,11 @@ def check(what: str, words: tuple[str, ...]) -> None:
 
     report = check_all(what, **settings)
     if report.get("example"):
-        click.echo(f"{report['example']}\n")
-    click.echo("no problem found; settings:\n")
+        say(f"{report['example']}\n")
+    say("no problem found; settings:\n")
     from .config import to_yaml
 
-    click.echo(to_yaml(report["config"]).rstrip())
+    say(to_yaml(report["config"]).rstrip())
 
 
 def _check_task(file: str) -> None:
@@ -245,12 +255,12 @@ def _check_task(file: str) -> None:
         checked += 1
         if outcome.problems:
             broken += 1
-            click.echo(f"wrong  {outcome.rule}: {'; '.join(outcome.problems)}")
+            say(f"wrong  {outcome.rule}: {'; '.join(outcome.problems)}")
         else:
-            click.echo(f"ok     {outcome.rule}")
+            say(f"ok     {outcome.rule}")
     if broken:
         fail(f"{file}: {broken} of {checked} rules are broken: make the edits above, and check it again")
-    click.echo(f"no problem found; to check your data too:  hfrecipes check {file} dataset=<hub id, file or folder>")
+    say(f"no problem found; to check your data too:  hfrecipes check {file} dataset=<hub id, file or folder>")
 
 
 @main.command(context_settings=_WORDS)
@@ -265,16 +275,16 @@ def run(what: str, words: tuple[str, ...]) -> None:
     # torchrun starts the command once for each GPU; one of them prints.
     if not is_main():
         return
-    _print(score_table(result.scores, result.headline))
+    print_table(score_table(result.scores, result.headline))
     for note in result.notes.values():
-        click.echo(note)
+        say(note)
     if isinstance(result, results.Results):
         legend = f"mean ± standard deviation of {len(result.runs)} runs"
         models = f"models: {', '.join(map(str, result.runs))}"
     else:
         legend = "values with 95 % intervals"
         models = f"model: {result.path}\ntry it: {_prediction_command(result)}"
-    click.echo(f"\n{legend}; all metrics: {result.path / 'metrics.json'}\n{models}")
+    say(f"\n{legend}; all metrics: {result.path / 'metrics.json'}\n{models}")
 
 
 def _prediction_command(result: Any) -> str:
@@ -282,18 +292,18 @@ def _prediction_command(result: Any) -> str:
     recipe = result.predictor.recipe
     from .recipe import example
 
-    inputs = result.predictor.reads
+    inputs, path = result.predictor.reads, shlex.quote(str(result.path))
     if "messages" in inputs:
-        return f"hfrecipes chat {result.path}"
+        return f"hfrecipes chat {path}"
     if len(inputs) > 1:
         row = json.dumps(example(recipe, inputs), ensure_ascii=False)
         # JSON has double quotes, which the shell would take away.
-        return f"echo {shlex.quote(row)} | hfrecipes predict {result.path} -"
+        return f"echo {shlex.quote(row)} | hfrecipes predict {path} -"
     text = example(recipe, inputs)[inputs[0]]
     # Token classification reads a list of words; a text is split at its spaces.
     if not isinstance(text, str):
         text = " ".join(text)
-    return f'echo "{text}" | hfrecipes predict {result.path} -'
+    return f'echo "{text}" | hfrecipes predict {path} -'
 
 
 @main.command(context_settings=_WORDS)
@@ -313,10 +323,10 @@ def evaluate(path: str, words: tuple[str, ...]) -> None:
 
     predictor = load(path)
     result = predictor.evaluate(settings["dataset"], splits=settings.get("splits"), columns=settings.get("columns"))
-    click.echo(f"{counted(result.rows, 'row')} of {result.split}")
-    _print(score_table({result.split: result.scores}, list(result.scores)))
+    say(f"{counted(result.rows, 'row')} of {result.split}")
+    print_table(score_table({result.split: result.scores}, list(result.scores)))
     for note in result.notes:
-        click.echo(note)
+        say(note)
 
 
 @main.command()
@@ -338,10 +348,11 @@ def predict(path: str, source: str, output: Path | None) -> None:
     predictions = predictor.predict(_stdin() if source == "-" else Path(source))
     if output is None:
         for prediction in predictions:
-            click.echo(json.dumps(prediction, ensure_ascii=False))
+            say_json(prediction)
         return
-    _write(predictions, output)
-    click.echo(f"{len(predictions)} predictions: {output}", err=True)
+    passthrough = [name for name, column in predictor.recipe.columns.items() if column.passthrough]
+    write_predictions(predictions, output, unchanged=passthrough)
+    say(f"{len(predictions)} predictions: {output}", err=True)
 
 
 @main.command(context_settings=_WORDS)
@@ -353,7 +364,7 @@ def push(path: Path, repo: str, words: tuple[str, ...]) -> None:
     settings = _settings(words)
     from .hub.push import push as push_to_hub
 
-    click.echo(f"pushed to {push_to_hub(path, {'repo_id': repo, **settings})}")
+    say(f"pushed to {push_to_hub(path, {'repo_id': repo, **settings})}")
 
 
 @main.command()
@@ -364,7 +375,7 @@ def merge(path: str, dest: Path) -> None:
     from .predictor import merge as merge_adapter
 
     merge_adapter(path, dest)
-    click.echo(f"model: {dest}")
+    say(f"model: {dest}")
 
 
 @main.command()
@@ -396,16 +407,16 @@ def chat(path: str, system: str | None) -> None:
     while (line := _next_line()) is not None:
         if not line:
             dialogue = list(start)
-            click.echo("(new dialogue)")
+            say("(new dialogue)")
             continue
         messages = [*dialogue, {"role": "user", "content": line}]
         try:
-            reply = predictor.stream({"messages": messages}, lambda text: click.echo(text, nl=False))
+            reply = predictor.stream({"messages": messages}, lambda text: say(text, end=""))
         except KeyboardInterrupt:
             # Neither the question nor half a reply becomes part of the dialogue.
-            click.echo(" (stopped)")
+            say(" (stopped)")
             continue
-        click.echo()
+        say("")
         dialogue = [*messages, {"role": "assistant", "content": reply}]
 
 
@@ -438,77 +449,3 @@ def _stdin() -> list[Any]:
         except ValueError:
             return lines
     return rows
-
-
-def _write(predictions: list[dict[str, Any]], output: Path) -> None:
-    from .run_folder.writing import draft
-
-    # csv needs newline="", or Windows would write an empty line after each row.
-    with draft(output) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        if output.suffix == ".jsonl":
-            for prediction in predictions:
-                file.write(json.dumps(prediction, ensure_ascii=False) + "\n")
-            return
-        import csv
-
-        rows = list(map(_flat, predictions))
-        writer = csv.DictWriter(file, list(rows[0]) if rows else [])
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _flat(prediction: dict[str, Any]) -> dict[str, Any]:
-    """A prediction as cells of a csv file: a list becomes JSON, and each key of a block a column."""
-    cells: dict[str, Any] = {}
-    for key, value in prediction.items():
-        if isinstance(value, dict):
-            for inner, entry in value.items():
-                cells[f"{key}.{inner}"] = entry
-        elif isinstance(value, list):
-            cells[key] = json.dumps(value, ensure_ascii=False)
-        else:
-            cells[key] = value
-    return cells
-
-
-def score_table(scores: dict[str, Scores], headline: Sequence[str]) -> Table:
-    """Scores as a table: a row for each headline metric, and a column for each split.
-
-    Further columns show by how much train is above validation, and the baseline of the last split that has one.
-    """
-    from rich.table import Column, Table
-    from rich.text import Text
-
-    from .evaluation.scoring import GAP, Score, number
-
-    splits = [split for split in scores if split != GAP]
-    baseline: Scores | None = None
-    for split in splits:
-        if any(entry.baseline is not None for entry in scores[split].values()):
-            baseline = scores[split]
-    # Names come from the data: in a plain string, rich would take `[person]` for markup.
-    columns = [Column(Text(split)) for split in splits]
-    if GAP in scores:
-        columns.append(Column(Text(GAP)))
-    if baseline is not None:
-        columns.append(Column(Text("baseline")))
-    table = Table(Column("", overflow="fold"), *columns, box=None, pad_edge=False)
-    unknown = Score(math.nan)
-    for metric in headline:
-        cells = [str(scores[split].get(metric, unknown)) for split in splits]
-        if GAP in scores:
-            cells.append(number(scores[GAP].get(metric, unknown).value))
-        if baseline is not None:
-            cells.append(number(baseline.get(metric, unknown).baseline))
-        table.add_row(*map(Text, [metric, *cells]))
-    return table
-
-
-def _print(table: Table) -> None:
-    from rich.console import Console
-
-    console = Console()
-    # Into a file or a pipe, rich would wrap at 80 characters.
-    if not console.is_terminal:
-        console.width = 120
-    console.print(table)

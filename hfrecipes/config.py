@@ -6,13 +6,10 @@ Layers, later ones win: the defaults of the recipe, the recipe file, keywords or
 from __future__ import annotations
 
 import dataclasses
-import numbers
-import os
 import types
 import typing
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +20,7 @@ from . import hints
 from .errors import ConfigError, NotFoundError, nearest
 from .settings import AdapterSettings, FoldSettings, ModelSettings, PushSettings
 from .trainer_keywords import FIXED, value_problems
-from .value_types import fits, type_problems
+from .value_types import as_setting, as_source, fits, infinite_numbers, type_problems, with_choices
 from .yaml12 import dump, format_value, load, parse_value
 
 SPLITS = ("train", "validation", "test")
@@ -111,18 +108,10 @@ def training_types(arguments: str = "TrainingArguments") -> dict[str, Any]:
     kinds = {}
     for argument in dataclasses.fields(cls):
         if argument.init:
-            kinds[argument.name] = _choices(annotated[argument.name])
+            kinds[argument.name] = with_choices(annotated[argument.name])
     # The annotation says text, and the Trainer asks for true.
     kinds["fsdp"] = bool | str | None
     return kinds
-
-
-def _choices(kind: Any) -> Any:
-    """The values of an enumeration where a keyword takes one or a text, so that a wrong text is found here."""
-    for member in typing.get_args(kind):
-        if isinstance(member, type) and issubclass(member, Enum) and issubclass(member, str):
-            return typing.Literal[tuple(choice.value for choice in member)]
-    return kind
 
 
 def move_bare_keys_into_blocks(
@@ -139,7 +128,7 @@ def move_bare_keys_into_blocks(
         >>> move_bare_keys_into_blocks({"seed": 1, "x": 2}, options={}, training={"seed": int})
         {'x': 2, 'training': {'seed': 1}}
     """
-    settings = {key: _as_text(value) for key, value in layer.items()}
+    settings = {key: as_source(value) if key == "dataset" else as_setting(value) for key, value in layer.items()}
     for block, known in (("options", options), ("training", training)):
         bare = {}
         for key in list(settings):
@@ -191,7 +180,7 @@ def resolve(
             blocks[block] = _without_nulls(blocks[block], kinds)
             problems += _check_block(block, blocks[block], kinds, names)
     problems += _check_tokens(blocks)
-    problems += _check_sources(blocks) + _check_splits(blocks)
+    problems += _check_sources(blocks) + _check_splits(blocks) + _check_finite(blocks) + _check_folder(blocks)
     if problems:
         raise ConfigError(problems)
     return RunConfig(**blocks)
@@ -214,28 +203,6 @@ def _field_problems(blocks: Mapping[str, Any]) -> list[str]:
         problems += type_problems(key, value, FIELDS[key])
         problems += _key_problems(key, value)
     return problems
-
-
-def _as_text(value: Any) -> Any:
-    """The value as a recipe file can hold it: paths, enumerations, tuples and numbers of NumPy, also inside blocks."""
-    if isinstance(value, dict):
-        return {key: _as_text(inner) for key, inner in value.items()}
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, tuple):
-        return list(value)
-    if type(value).__name__ == "ClassLabel":  # of `datasets`, which is not imported for it
-        return list(value.names)
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    if isinstance(value, Enum):
-        return value.value
-    # Those of NumPy are subclasses of Python's, and YAML does not write them.
-    if type(value) in (bool, int, float):
-        return value
-    if isinstance(value, numbers.Integral):
-        return int(value)
-    return float(value) if isinstance(value, numbers.Real) else value
 
 
 @dataclass(frozen=True)
@@ -321,6 +288,26 @@ def _check_sources(blocks: Mapping[str, Any]) -> list[str]:
         revision = blocks[block].get("revision") if isinstance(blocks.get(block), dict) else None
         if isinstance(revision, int | float):
             problems.append(f"{block}.revision: found a number, expected a text; put it in quotes: '\"{revision}\"'")
+    return problems
+
+
+def _check_folder(blocks: Mapping[str, Any]) -> list[str]:
+    """Refuse an output folder that no system can make."""
+    if "\0" in str(blocks.get("output_dir", "")):
+        return ["output_dir: found a name with the character of code 0, which no folder can have: choose another name"]
+    return []
+
+
+def _check_finite(blocks: Mapping[str, Any]) -> list[str]:
+    """Refuse NaN and infinite numbers in all blocks; rows may have them."""
+    problems = []
+    for block, value in blocks.items():
+        if block in ("options", "training") and isinstance(value, dict):
+            for key, inner in value.items():
+                # A number itself is compared with the range of its keyword.
+                problems += infinite_numbers(key, inner) if isinstance(inner, dict | list) else []
+        elif block != "dataset":
+            problems += infinite_numbers(block, value)
     return problems
 
 

@@ -18,6 +18,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+from .characters import LONGEST, shortened, visible_line
+
 __all__ = [
     "ConfigError",
     "DataError",
@@ -32,11 +34,17 @@ __all__ = [
     "nearest",
 ]
 
-SHOWN = 20  # problems of the settings that a message lists
+SHOWN = 10  # problems of the settings that a message lists
 
 
 class HFRecipesError(Exception):
-    """Base class of all errors below: catch it to catch them all."""
+    """Base class of all errors below: catch it to catch them all.
+
+    Values in the message come from files and commands: they are cut where they are long, and cannot move the cursor.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shortened(visible_line(message)))
 
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows: the sentence without the lines of code that led to it."""
@@ -51,14 +59,23 @@ class ConfigError(HFRecipesError, ValueError):
     """
 
     def __init__(self, problems: str | Sequence[str]) -> None:
-        self.problems = [problems] if isinstance(problems, str) else list(problems)
-        message = "\n- ".join(self.problems[:SHOWN])
-        if len(self.problems) > SHOWN:
-            message += f"\n- … and {len(self.problems) - SHOWN} more"
+        self.problems = []
+        for problem in [problems] if isinstance(problems, str) else problems:
+            self.problems.append(shortened(visible_line(problem)))
         # A single problem is a plain sentence, which fits on the line that the command prints.
-        if len(self.problems) != 1:
-            message = f"{len(self.problems)} settings need an edit:\n- {message}"
+        message = self.problems[0] if len(self.problems) == 1 else _listed(self.problems)
         super().__init__(message)
+
+
+def _listed(problems: Sequence[str]) -> str:
+    """The first problems, as many as a message may hold, and the number of the others."""
+    message = f"{len(problems)} settings need an edit:"
+    for shown, problem in enumerate(problems):
+        # The last line, which counts the others, takes some characters too.
+        if shown == SHOWN or (shown and len(message) + len(problem) > LONGEST - 50):
+            return f"{message}\n- … and {len(problems) - shown} more"
+        message += f"\n- {problem}"
+    return message
 
 
 class NotFoundError(HFRecipesError, LookupError):

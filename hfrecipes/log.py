@@ -8,6 +8,8 @@ import os
 import sys
 from collections.abc import Iterator
 
+from .characters import visible_line
+
 logger = logging.getLogger("hfrecipes")
 _recordings: list[list[str]] = []
 
@@ -40,4 +42,4 @@ def log(sentence: str) -> None:
     for sentences in _recordings:
         sentences.append(sentence)
     if is_main():
-        logger.info(sentence)
+        logger.info("%s", visible_line(sentence))

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
+from .characters import composed
 from .errors import ConfigError, nearest
 
 ClassWeights = Literal["balanced"] | dict[str, float]
@@ -77,7 +78,7 @@ def check_class_weights(recipe: Any, counts: Mapping[str, int]) -> list[str]:
     recipe.label_counts = {name: counts.get(name, 0) for name in recipe.labels}
     if isinstance(recipe.class_weights, dict):
         # YAML reads the label in `1: 5.0` as a number.
-        recipe.class_weights = {str(name): value for name, value in recipe.class_weights.items()}
+        recipe.class_weights = {composed(str(name)): value for name, value in recipe.class_weights.items()}
         unknown = []
         for name in recipe.class_weights:
             if name not in recipe.labels:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .config import RunConfig, check_blocks
 from .data import checks, sources
-from .data.columns import check_lists, find_columns, normalize_columns, rename, without_rejected
+from .data.columns import as_spelled, check_lists, find_columns, normalize_columns, rename, without_rejected
 from .data.indicators import Columns
 from .data.rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows
 from .data.splits import choose_splits, task_groups
@@ -81,12 +81,13 @@ class Predictor:
 
     # --- predict -------------------------------------------------------------------------------------------------
 
-    def predict(self, rows: Any) -> Any:
+    def predict(self, rows: Any = None, *, file: str | os.PathLike[str] | None = None) -> Any:
         """Predict rows that the model has not seen.
 
         Args:
-            rows: A text, a list of texts, the path of a file, or rows with the columns of training in any form that
-                `run` takes as dataset.
+            rows: A text, a list of texts, a `pathlib.Path`, or rows with the columns of training in any form that `run`
+                takes as dataset. A text is never the name of a file.
+            file: File of rows, in place of `rows`.
 
         Returns:
             One prediction for a single text, else a list with one per row.
@@ -98,9 +99,9 @@ class Predictor:
             >>> hfrecipes.load("runs/quickstart").predict("Where is my parcel?")["label"]  # doctest: +SKIP
             'delivery'
         """
-        if isinstance(rows, str) and os.path.isfile(rows):
-            log(f"{rows} is a file: its rows are predicted")
-            rows = Path(rows)
+        if (rows is None) == (file is None):
+            raise DataError("found no rows, or a file beside them: expected a text, a list of texts or rows, or file=")
+        rows = Path(file) if file is not None else _as_list(rows)
         if isinstance(rows, str) or self._is_row(rows):
             return self.predict([rows])[0]
         if isinstance(rows, list) and not rows:
@@ -121,6 +122,8 @@ class Predictor:
         Raises:
             DataError: The row has nothing that the model could continue.
         """
+        if not isinstance(row, Mapping):
+            raise DataError(f"found {type(row).__name__}, expected a row with {' and '.join(self.reads)}")
         writer = self.recipe.writer
         prompts = writer.prompts(self._prepared([dict(row)]), scored=False) if writer is not None else [None]
         if writer is None or prompts[0] is None:
@@ -161,7 +164,7 @@ class Predictor:
 
     def _is_row(self, rows: Any) -> bool:
         """Whether this is one row, and not columns of cells."""
-        if not isinstance(rows, Mapping) or "path" in rows:
+        if not isinstance(rows, Mapping) or ("path" in rows and not self._names_inputs(rows)):
             return False
         if any(isinstance(cell, str) for cell in rows.values()):
             return True
@@ -174,6 +177,13 @@ class Predictor:
         if cells:
             return not len(cells[0]) or not isinstance(cells[0][0], list)
         return not all(sources.is_column(cell) for cell in rows.values())
+
+    def _names_inputs(self, names: Iterable[Any]) -> bool:
+        """Whether one of the names is that of a column that the model reads."""
+        known: set[str] = set()
+        for column in input_columns(self.recipe):
+            known |= {column, str(self.config.columns.get(column, column)), *self.recipe.columns[column].names}
+        return any(str(name).lower() in map(str.lower, known) for name in names)
 
     # --- rows ----------------------------------------------------------------------------------------------------
 
@@ -192,9 +202,11 @@ class Predictor:
         """Columns of training, as far as these rows have them; others are found by their usual names."""
         known: dict[str, str | int | list[str]] = {}
         for column, name in self.config.columns.items():
-            names = name if isinstance(name, list) else [str(name)]
+            names = []
+            for wanted in name if isinstance(name, list) else [str(name)]:
+                names.append(as_spelled(wanted, rows.column_names))
             if set(names) <= set(rows.column_names):
-                known[column] = name if isinstance(name, list) else str(name)
+                known[column] = names if isinstance(name, list) else names[0]
         return known
 
     def _in_columns(self, rows: Dataset, named: Columns, *, needs_reference: bool) -> Dataset:
@@ -282,6 +294,15 @@ class Predictor:
         if not seen:
             return []
         return [f"{seen} of {len(rows)} inputs are rows that the model was trained on, so its scores are optimistic"]
+
+
+def _as_list(rows: Any) -> Any:
+    """Rows of an iterator, a tuple, or an array or column of texts as a list; anything else as it is."""
+    if isinstance(rows, Iterator | tuple):
+        return list(rows)
+    if getattr(rows, "ndim", None) == 1 and hasattr(rows, "tolist"):
+        return rows.tolist()
+    return rows
 
 
 # --- load and merge ----------------------------------------------------------------------------------------------

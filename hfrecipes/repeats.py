@@ -21,6 +21,7 @@ from .settings import FoldSettings
 from .trainer_keywords import SEEDS
 
 OUT_OF_FOLD = "out_of_fold"  # beside the splits: all rows together, each scored once
+MOST_FOLDS = 10_000  # each is a training
 _KEYS = ("n_splits", "groups", "fold")
 
 
@@ -54,6 +55,8 @@ def _fold_problems(folds: int | Mapping[str, Any]) -> list[str]:
     fold: Any = settings.fold if settings is not None else None
     if not isinstance(number, int) or number < 2:
         sentences.append(f"folds: found {number}, expected 2 or more")
+    elif number > MOST_FOLDS:
+        sentences.append(f"folds: found {number}, expected {MOST_FOLDS} or less, since each fold is a training")
     elif fold is not None and not (isinstance(fold, int) and 1 <= fold <= number):
         sentences.append(f"folds.fold: found {fold}, expected a number from 1 to {number}")
     return sentences
@@ -63,7 +66,12 @@ def _seed_problems(seeds: Sequence[int]) -> list[str]:
     sentences = []
     if seeds and len(set(seeds)) < 2:
         sentences.append(f"seeds: found {list(seeds)}, expected two or more that differ; for one, seed={seeds[0]}")
-    return sentences + [f"seeds: found {seed}, expected {SEEDS}" for seed in seeds if not SEEDS.holds(seed)]
+    elif len(set(seeds)) < len(seeds):
+        repeated = next(seed for seed in seeds if seeds.count(seed) > 1)
+        sentences.append(f"seeds: found {repeated} twice, and its run would count twice: leave it out once")
+    for seed in seeds:
+        sentences += SEEDS.problems("seeds", seed)
+    return sentences
 
 
 def names(config: RunConfig) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +45,9 @@ class Result:
         """Plain `transformers.Trainer`, with the best model in it."""
         return self.predictor.trainer
 
-    def predict(self, rows: Any) -> Any:
-        """Predict new rows: a text, a list of texts, or rows with the columns of training."""
-        return self.predictor.predict(rows)
+    def predict(self, rows: Any = None, *, file: str | os.PathLike[str] | None = None) -> Any:
+        """Predict new rows, as `Predictor.predict` does: a text, a list of texts, rows, or those of a file."""
+        return self.predictor.predict(rows, file=file)
 
     def evaluate(self, dataset: Any, **settings: Any) -> Evaluation:
         """Score the model on other rows, as `Predictor.evaluate` does."""

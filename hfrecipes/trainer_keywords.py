@@ -107,12 +107,16 @@ def table() -> str:
 # --- values ------------------------------------------------------------------------------------------------------
 
 
+LARGEST = 2**31 - 1
+"""Largest number of a keyword without a range of its own: the libraries count in 32 or 64 bits."""
+
+
 @dataclass(frozen=True)
 class Range:
     """Numbers that a keyword accepts."""
 
     low: float
-    high: float = math.inf
+    high: float = LARGEST
     above: bool = False
     """Whether `low` itself is out of range."""
     below: bool = False
@@ -124,16 +128,31 @@ class Range:
         return enough and (number < self.high if self.below else number <= self.high)
 
     def __str__(self) -> str:
-        if self.high == math.inf:
+        if self.high == LARGEST:
             return f"a number above {self.low:g}" if self.above else f"{self.low:g} or more"
         return f"a number from {self.low:g} to {'below ' if self.below else ''}{self.high:.0f}"
 
+    def problems(self, key: str, number: float) -> list[str]:
+        """The sentence on a number that is out of range; none where it is in it.
 
-_POSITIVE, _NOT_NEGATIVE, _COUNT = Range(0, above=True), Range(0), Range(1)
+        Example:
+            >>> Range(1).problems("seed", 0), Range(1).problems("seed", 1)
+            (['seed: found 0, expected 1 or more'], [])
+        """
+        if self.holds(number):
+            return []
+        expected = f"{LARGEST} or less" if number > self.high == LARGEST else str(self)
+        return [f"{key}: found {format_value(number)}, expected {expected}"]
+
+
+_ANY, _POSITIVE, _NOT_NEGATIVE, _COUNT = Range(-LARGEST), Range(0, above=True), Range(0), Range(1)
 SEEDS = Range(0, 2**32 - 1)
 """Seeds that NumPy, Python and torch all accept."""
-_RANGES = {
+# Every keyword that is a number, and the options of that form that all tasks have; a test compares the names with
+# those of TrainingArguments.
+RANGES = {
     "max_length": Range(3, above=True),
+    "max_steps": Range(-1),
     "learning_rate": _POSITIVE,
     "num_train_epochs": _POSITIVE,
     "per_device_train_batch_size": _POSITIVE,
@@ -207,11 +226,9 @@ def _number_problems(key: str, value: float) -> list[str]:
         return [f"{problem} a number above 0; leave it out to train for num_train_epochs"]
     if key == "warmup_steps" and isinstance(value, float) and (value == 1 or (value > 1 and not value.is_integer())):
         return [f"{problem} a share of all steps, below 1, or their number; 1 is one step, 0.9999 nearly all"]
-    if math.isinf(value) or (math.isnan(value) and key not in _RANGES):
+    if math.isinf(value) or (math.isnan(value) and key not in RANGES):
         return [f"{problem} a finite number"]
-    if key in _RANGES and not _RANGES[key].holds(value):
-        return [f"{problem} {_RANGES[key]}{_HINTS.get(key, '')}"]
-    return []
+    return [f"{sentence}{_HINTS.get(key, '')}" for sentence in RANGES.get(key, _ANY).problems(key, value)]
 
 
 def _accelerator_problems(value: Any) -> list[str]:

@@ -1,14 +1,56 @@
-"""Whether a value is of an annotated type, and the type in words."""
+"""Values of settings: plain ones from what Python callers give, whether they are of a type, and the type in words."""
 
 from __future__ import annotations
 
+import math
+import numbers
+import os
 import types
 import typing
+from enum import Enum
 from typing import Any
 
 from .yaml12 import format_value
 
 SHOWN = 200  # characters of a wrong value that an error repeats
+_MANY: dict[Any, str] = {int: "whole numbers", float: "numbers", str: "texts"}
+
+
+def as_setting(value: Any) -> Any:
+    """The value as a recipe file can hold it: paths, enumerations, tuples, numbers and arrays of NumPy, however deep.
+
+    Example:
+        >>> import pathlib, numpy
+        >>> as_setting({"seed": numpy.int64(3), "names": ("a", pathlib.Path("b"))})
+        {'seed': 3, 'names': ['a', 'b']}
+    """
+    if isinstance(value, dict):
+        return {key: as_setting(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return list(map(as_setting, value))
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Enum):
+        return value.value
+    if type(value).__name__ == "ClassLabel":  # of `datasets`, which is not imported for it
+        return list(value.names)
+    # Numbers, texts and arrays of NumPy, some of which are subclasses of Python's types that YAML does not write.
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return int(value)
+    return float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else value
+
+
+def as_source(dataset: Any) -> Any:
+    """A dataset with paths as texts, and a tuple as a list; rows stay as they are."""
+    if isinstance(dataset, dict):
+        return {key: as_source(part) for key, part in dataset.items()}
+    if isinstance(dataset, os.PathLike):
+        return os.fspath(dataset)
+    return list(dataset) if isinstance(dataset, tuple) else dataset
 
 
 def fits(value: Any, kind: Any) -> bool:
@@ -57,6 +99,33 @@ def _as_texts(value: Any) -> Any:
     return format_value(value) if value is None or isinstance(value, bool | int | float) else value
 
 
+def with_choices(kind: Any) -> Any:
+    """The values of an enumeration where a keyword takes one or a text, so that a wrong text is found by its type."""
+    for member in typing.get_args(kind):
+        if isinstance(member, type) and issubclass(member, Enum) and issubclass(member, str):
+            return typing.Literal[tuple(choice.value for choice in member)]
+    return kind
+
+
+def infinite_numbers(key: str, value: Any) -> list[str]:
+    """Problems with NaN and infinite numbers in a value, however deep inside lists and blocks.
+
+    Example:
+        >>> infinite_numbers("lora", {"alpha_pattern": {"query": float("nan")}})
+        ['lora.alpha_pattern.query: found .nan, expected a finite number']
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return [f"{key}: found {format_value(value)}, expected a finite number"]
+    problems = []
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            problems += infinite_numbers(f"{key}.{name}", inner)
+    elif isinstance(value, list):
+        for inner in value:
+            problems += infinite_numbers(key, inner)
+    return problems
+
+
 def describe_type(kind: Any) -> str:
     """Describe a type for people who do not write Python.
 
@@ -71,7 +140,7 @@ def describe_type(kind: Any) -> str:
     if origin is typing.Literal:
         return " or ".join(map(str, typing.get_args(kind)))
     if origin is list:
-        return "list"
+        return f"list of {_MANY[typing.get_args(kind)[0]]}" if typing.get_args(kind)[0] in _MANY else "list"
     if origin is dict or kind is dict:
         return "block of keys"
     return words.get(kind, getattr(kind, "__name__", str(kind)))

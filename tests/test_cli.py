@@ -175,12 +175,13 @@ ODD_NAMES = ["[person]", "/arts/music", "[/b]", "[red]x", ":smile:", "a b", "%s 
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_names_from_the_data_are_printed_as_they_are(name, capsys):
     """Rich would read `[red]` as a colour, `[/b]` as the end of bold, and `:smile:` as a picture."""
-    from hfrecipes.cli import _print, fail, score_table
+    from hfrecipes.cli import fail
     from hfrecipes.evaluation.scoring import Score
     from hfrecipes.log import log
+    from hfrecipes.output import print_table, score_table
 
     entry = Score(0.5, 0.25, 0.75, baseline=0.125)
-    _print(score_table({name: {f"f1[{name}]": entry}}, [f"f1[{name}]"]))
+    print_table(score_table({name: {f"f1[{name}]": entry}}, [f"f1[{name}]"]))
     log(f"label {name}")
     with pytest.raises(SystemExit):
         fail(f"no label {name}")
@@ -192,10 +193,10 @@ def test_names_from_the_data_are_printed_as_they_are(name, capsys):
 
 
 def test_a_long_name_is_printed_whole(capsys):
-    from hfrecipes.cli import _print, score_table
     from hfrecipes.evaluation.scoring import Score
+    from hfrecipes.output import print_table, score_table
 
-    _print(score_table({"test": {"n" * 130: Score(0.5, 0.25, 0.75)}}, ["n" * 130]))
+    print_table(score_table({"test": {"n" * 130: Score(0.5, 0.25, 0.75)}}, ["n" * 130]))
     assert capsys.readouterr().out.count("n") == 130
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..characters import composed
 from ..errors import DataError, counted, nearest
 from ..log import log
 from ..recipe import Batch, Recipe
@@ -94,12 +95,19 @@ def _text_columns(recipe: type[Recipe]) -> list[str]:
 
 
 def _by_name(given: Columns, known: list[str]) -> Columns:
-    """Positions that the user gave as names, in rows that have names."""
+    """Positions that the user gave as names, in rows that have names, and names as the rows spell them."""
     names: dict[str, str | int | list[str]] = {}
     for column, name in given.items():
         # A file without header has its positions as names, so that both ways lead to the same column.
-        names[column] = known[name] if isinstance(name, int) and 0 <= name < len(known) else name
+        if isinstance(name, int):
+            names[column] = known[name] if 0 <= name < len(known) else name
+        else:
+            names[column] = _all_as_spelled(name, known)
     return names
+
+
+def _all_as_spelled(name: str | list[str], known: list[str]) -> str | list[str]:
+    return as_spelled(name, known) if isinstance(name, str) else [as_spelled(entry, known) for entry in name]
 
 
 def _decoded(batch: Batch, features: Mapping[str, Any]) -> Batch:
@@ -188,7 +196,7 @@ def find_columns(
     Raises:
         DataError: With the columns of the dataset and the edit to make.
     """
-    wanted = {column: _in_their_case(str(name), known) for column, name in given.items()}
+    wanted = {column: as_spelled(str(name), known) for column, name in given.items()}
     _refuse_wrong_names(wanted, known, recipe, needs_reference)
     columns = {column: name for column, name in wanted.items() if name in known}
     columns |= _known_layout(known, recipe, columns)
@@ -283,9 +291,11 @@ def _is_tagged(rows: Dataset, name: str) -> bool:
     return hasattr(rows.features[name], "feature") and holds_entity_tags(rows[:_SAMPLE][name])
 
 
-def _in_their_case(name: str, known: list[str]) -> str:
-    """The spelling of the dataset, where only upper and lower case differ and one column alone can be meant."""
-    same = [column for column in known if column.lower() == name.lower()]
+def as_spelled(name: str, known: list[str]) -> str:
+    """The spelling of the dataset, where only case or the form of accents differ and one column alone can be meant."""
+    if name in known:
+        return name
+    same = [column for column in known if composed(column).lower() == composed(name).lower()]
     return same[0] if len(same) == 1 else name
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..characters import composed
 from ..errors import DataError, counted, nearest
 from ..log import log
 from ..recipe import Recipe, reference_columns
@@ -153,7 +154,7 @@ def _class_names(rows: Dataset, column: str) -> list[str]:
     """Names of the ClassLabel feature in a column, or in its lists; empty for other features."""
     kind = rows.features.get(column)
     names: list[str] = getattr(getattr(kind, "feature", kind), "names", None) or []
-    return names
+    return list(map(composed, names))
 
 
 def _with_names(rows: Dataset, column: str, names: list[str]) -> Dataset:

@@ -6,7 +6,7 @@ import glob
 import inspect
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -88,7 +88,8 @@ def _read(source: Any, reader: _FileReader) -> dict[str, Dataset]:
         raise DataError("found a streamed dataset, expected one with a length: load it without streaming=True")
     if isinstance(source, Mapping) and set(source) == {"path"}:
         return _read(source["path"], reader)
-    if isinstance(source, Mapping) and "path" in source:
+    # A list is a column of cells that has this name.
+    if isinstance(source, Mapping) and "path" in source and not is_column(source["path"]):
         return _from_hub(dict(source), reader)
     if isinstance(source, Mapping) and source and _are_splits(source):
         return {str(split): _read_split(str(split), part, reader) for split, part in source.items()}
@@ -214,6 +215,10 @@ def _files_of_split(source: Any) -> list[str] | None:
 def _from_rows(source: Any) -> Dataset:
     import pandas as pd
 
+    if isinstance(source, pd.Series):
+        raise DataError("found a Series, expected rows with several columns: to_frame() makes a DataFrame of it")
+    if isinstance(source, Iterator):
+        raise DataError("found an iterator, which can be read only once, expected a list of rows: list(…) makes one")
     try:
         if isinstance(source, pd.DataFrame):
             return _from_frame(source)

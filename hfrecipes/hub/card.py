@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..characters import visible
 from ..config import SPLITS, RunConfig, to_yaml
 from ..evaluation.scoring import GAP, Score, Scores, interval, number
 from ..models.directory import ADAPTER
@@ -26,6 +27,7 @@ LISTED = 12  # labels that are listed by name; of the others only the number is 
 _NAMED = re.compile(r'(from_pretrained\(|hfrecipes\.load\(|pipeline\("[\w-]+", )"((?:[^"\\]|\\.)*)"')
 # The snippet for transformers, which the template puts before the sentence that begins with "With".
 _USAGE = re.compile(r"```python\n(?:(?!```).)*?```\n\n(?=With)", re.DOTALL)
+_MARKUP = re.compile(r"[\\`*<>|\[\]#~&$]")  # characters that Markdown reads as more than themselves
 _SIGNATURE = re.compile(r"\n<!-- hfrecipes ([0-9a-f]{16}) -->\n?$")
 
 
@@ -46,17 +48,18 @@ def write_card(path: Path, config: RunConfig, recipe: Recipe, scores: Mapping[st
 
     texts, origin, example = recipe.card, info.origin, _example(config, recipe)
     metadata = front_matter(recipe, origin, adapter=config.adapter, push=config.push)
+    recipe_text = visible(to_yaml(shareable(config)))
     results = _results(config, recipe, scores, origin["dataset"])
     # Without config.json there is an adapter alone, which transformers does not load by this snippet.
     is_adapter = not (path / "config.json").exists()
     card = ModelCard.from_template(
         ModelCardData(model_name=path.name, eval_results=results, **metadata),
         template_path=str(TEMPLATE),
-        name=path.name,
+        name=plain_text(path.name),
         purpose=texts.purpose.replace("{labels}", str(len(recipe.labels))),
         version=info.hfrecipes,
         base=origin["model"],
-        folder=str(model_path(shareable(config))).partition("#")[0],
+        folder=_in_code(str(model_path(shareable(config))).partition("#")[0]),
         labels=_listed(recipe.labels),
         usage="" if is_adapter else _usage(recipe, texts.usage, path.name, example),
         path=json.dumps(path.name, ensure_ascii=False),
@@ -67,12 +70,13 @@ def write_card(path: Path, config: RunConfig, recipe: Recipe, scores: Mapping[st
         rows=_score_rows(scores),
         lower_is_better=_lower_is_better(recipe, scores),
         has_gap=bool(scores.get(GAP)),
-        dataset=origin["dataset"] or dataset_name(config),
+        dataset=plain_text(origin["dataset"] or dataset_name(config)),
         data=_row_counts(info.data),
-        limits=info.limits,
+        limits=list(map(plain_text, info.limits)),
         info=info,
         versions=", ".join(f"{name} {version}" for name, version in info.versions.items()),
-        recipe=to_yaml(shareable(config)),
+        recipe=recipe_text,
+        fence=_fence_for(recipe_text),
     )
     write_text(path / CARD, str(card))
 
@@ -154,12 +158,30 @@ def _usage(recipe: Recipe, snippet: str, path: str, example: Row) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    """The first names, without what would break the Markdown, and the number of the others."""
-    plain = []
-    for name in names[:LISTED]:
-        plain.append(" ".join(name.replace("`", "'").split()))
+    """The first names, and the number of the others."""
     more = f", and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(plain) + more
+    return ", ".join(map(plain_text, names[:LISTED])) + more
+
+
+def plain_text(text: str) -> str:
+    """A text from data as Markdown that shows it: no link, no HTML, no cell of a table, on one line.
+
+    Example:
+        >>> plain_text("a|b <img src=x>"), plain_text("f1[person]"), plain_text("not_spam")
+        ('a\\\\|b \\\\<img src=x\\\\>', 'f1\\\\[person\\\\]', 'not_spam')
+    """
+    return _MARKUP.sub(r"\\\g<0>", visible(" ".join(text.split())))
+
+
+def _in_code(text: str) -> str:
+    """A text from data between single backticks, where Markdown reads nothing but another backtick."""
+    return visible(" ".join(text.split())).replace("`", "'")
+
+
+def _fence_for(text: str) -> str:
+    """The line around a block of code, longer than any such line in it."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    return "`" * max(3, longest + 1)
 
 
 def _sentence(text: str) -> str:
@@ -202,7 +224,7 @@ def _score_rows(scores: Mapping[str, Scores]) -> list[list[str]]:
     rows = []
     for split, metric, entry in _overall(scores):
         around = interval(entry.low, entry.high)
-        rows.append([split, metric, number(entry.value), around, number(entry.baseline)])
+        rows.append([split, plain_text(metric), number(entry.value), around, number(entry.baseline)])
     return rows
 
 

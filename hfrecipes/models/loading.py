@@ -13,6 +13,7 @@ from ..errors import ConfigError, MissingPackageError, ModelError, counted, near
 from ..log import log
 from ..recipe import Recipe
 from ..settings import ModelSettings
+from ..yaml12 import format_value
 from . import integrity, lengths
 from .directory import CONFIG, as_model_error, check_folder, is_adapter, quiet
 from .heads import heads
@@ -29,6 +30,7 @@ _LABEL_KEYWORDS = {
     "num_labels": "they are counted in the training rows",
     "problem_type": "options.problem_type says what kind they are",
 }
+_DTYPES = ("auto", "bfloat16", "float16", "float32")
 # Generation settings of the base model that say how a text begins; they belong to its weights.
 _BEGINNINGS = ("bos_token_id", "decoder_start_token_id", "forced_bos_token_id")
 
@@ -224,6 +226,16 @@ def label_problems(config: RunConfig) -> list[str]:
     for key, instead in _LABEL_KEYWORDS.items():
         if key in keywords:
             problems.append(f"model.{key}: leave it out, labels come from the data: {instead}")
+    return problems
+
+
+def dtype_problems(config: RunConfig) -> list[str]:
+    """Sentences on names that are no precision of weights, which torch would only look up once rows were read."""
+    problems = []
+    for key in ("dtype", "torch_dtype"):
+        value = config.base.keywords.get(key) if config.model else None
+        if value is not None and value not in _DTYPES:
+            problems.append(f"model.{key}: found {format_value(value)}, expected {' or '.join(_DTYPES)}")
     return problems
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import calibration, losses
 from ..data.shapes.label_cells import may_mean_none, names_for, not_a_name
-from ..data.shapes.labels import as_number, is_missing, label_name, ordered
+from ..data.shapes.labels import DECOMPOSED, as_number, is_decomposed, is_missing, label_name, ordered
 from ..errors import counted
 from ..recipe import Finding, Row
 from ..yaml12 import format_value, parse_value
@@ -93,7 +93,7 @@ class NamedLabels:
             yield from self.check_values(values)
         malformed: dict[str, list[int]] = defaultdict(list)
         unknown: dict[str, list[int]] = defaultdict(list)
-        duplicates = []
+        duplicates, decomposed = [], []
         labels_in_train = self.labels_in_train
         for index, value in enumerate(values):
             sentence = None if is_missing(value) else not_a_name(value) or self.malformed(value)
@@ -106,12 +106,16 @@ class NamedLabels:
                     unknown[f"label {name!r} does not occur in train"].append(index)
             if len(set(names)) < len(names):
                 duplicates.append(index)
+            if is_decomposed(value):
+                decomposed.append(index)
         for sentence, indices in malformed.items():
             yield Finding("label", sentence, indices)
         for sentence, indices in unknown.items():
             yield Finding("unknown", sentence, indices)
         if duplicates:
             yield Finding("note", "a label occurs twice and counts once", duplicates)
+        if decomposed:
+            yield Finding("note", DECOMPOSED, decomposed)
         yield from self._placeholders(values)
 
     def _placeholders(self, values: list[Any]) -> Iterator[Finding]:

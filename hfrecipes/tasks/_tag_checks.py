@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from ..characters import composed
 from ..data.shapes.label_cells import named
+from ..data.shapes.labels import DECOMPOSED, is_decomposed
 from ..data.shapes.tags import cuts_words, span_problems
 from ..metrics._schemes import OUTSIDE, split_tag, violations
 from ..recipe import Finding
@@ -27,7 +29,7 @@ def tags_in(cell: Any, names: Mapping[str, str] = MappingProxyType({})) -> list[
     """
     if cell is None:
         return None
-    return ["" if tag is None else str(named(tag, names)) for tag in cell]
+    return ["" if tag is None else composed(str(named(tag, names))) for tag in cell]
 
 
 def check_tags(rows: Dataset, tags: Sequence[list[str] | None], labels: list[str], scheme: str) -> Iterator[Finding]:
@@ -45,6 +47,9 @@ def check_tags(rows: Dataset, tags: Sequence[list[str] | None], labels: list[str
     if len(rows) > 1 and {len(tokens or ()) for tokens in rows["tokens"]} == {1}:
         sentence = "every row has one token: expected a sentence per row, or blank lines between sentences"
         yield Finding("error", sentence)
+    decomposed = [index for index, cell in enumerate(rows["tags"]) if is_decomposed(cell)]
+    if decomposed:
+        yield Finding("note", DECOMPOSED.replace("label", "tag"), decomposed)
     yield from _check_form(rows, tags)
     yield from _check_known(tags, labels, scheme)
     if scheme != "none":

@@ -136,6 +136,8 @@ def _check_names(arguments: TrainingArguments) -> None:
     from torch.utils.checkpoint import checkpoint
     from transformers import integrations
 
+    if "none" in arguments.report_to:
+        raise ConfigError("report_to: found none beside others, expected the names of trackers, or none alone")
     try:
         integrations.get_reporting_integration_callbacks(arguments.report_to)
     except ValueError as error:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import repeats
 from .._version import __version__
+from ..characters import visible_line
 from ..config import (
     RunConfig,
     merge,
@@ -32,7 +33,7 @@ from ..log import log
 from ..models import adapters, suggestions
 from ..models.binding import bind_tokenizer
 from ..models.directory import check_start, identity
-from ..models.loading import label_problems, quantization_problems
+from ..models.loading import dtype_problems, label_problems, quantization_problems
 from ..models.tokenizing import show_labels
 from ..recipe import DEFAULTS, Recipe, arguments_name, input_columns, option_types, undefined
 from ..registry import find, find_recipe_file, is_task_file, recipe_files, tasks
@@ -266,7 +267,8 @@ def _check_keywords(config: RunConfig, kind: type[Recipe]) -> None:
     if config.lora and config.options.get("freeze"):
         problems.append("freeze: leave it out, lora freezes all but the adapters and the head")
     problems += repeats.problems(config) + push_problems(config, hub_ids(config)["model"])
-    problems += adapters.problems(config.adapter, kind) + quantization_problems(config) + label_problems(config)
+    problems += adapters.problems(config.adapter, kind) + dtype_problems(config)
+    problems += quantization_problems(config) + label_problems(config)
     if problems:
         raise ConfigError(problems)
 
@@ -319,12 +321,13 @@ def default_folder(what: Any, config: RunConfig) -> Path:
     if repeats.are_wanted(config):
         several = f"-{len(repeats.names(config))}-{'seeds' if config.seeds else 'folds'}"
     if isinstance(what, str) and what != config.task and not what.endswith(".py"):
-        return Path("runs", PurePath(what).stem + several)
+        return Path("runs", visible_line(PurePath(what).stem) + several)
     source = config.dataset.get("path", "data") if isinstance(config.dataset, dict) else config.dataset
     dataset = "data"
     if isinstance(source, str) and source != FROM_PYTHON:
         dataset = PurePath(source).stem.strip("*.")
-    return Path("runs", f"{PurePath(config.task).stem}-{dataset}-{_model_name(config)}{several}")
+    name = f"{PurePath(config.task).stem}-{dataset}-{_model_name(config)}{several}"
+    return Path("runs", visible_line(name))
 
 
 def _model_name(config: RunConfig) -> str:

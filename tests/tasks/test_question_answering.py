@@ -6,6 +6,7 @@ import collections
 import json
 import re
 import string
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -762,7 +763,7 @@ def test_rows_in_json_are_predicted_from_standard_input_as_the_run_itself_sugges
     again = CliRunner().invoke(main, shlex.split(hint[2]), input=text + "\n" + text + "\n")
     assert again.exit_code == 0, again.output
     assert again.output.count('"answer"') == 2
-    several = hfrecipes.load("run").predict("rows.jsonl")
+    several = hfrecipes.load("run").predict(Path("rows.jsonl"))
     assert len(several) == 20, "the path of a file is no text"
 
 

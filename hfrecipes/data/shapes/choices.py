@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
+from ...characters import composed
 from ...errors import DataError
 from ...recipe import Batch
 from . import questions as question_shapes
@@ -46,7 +47,7 @@ def index_of(label: Any, choices: list[str], form: str) -> int | None:
         (1, 1, None)
     """
     if form == "text":
-        return _index_of_text(str(label).strip(), choices)
+        return _index_of_text(composed(str(label).strip()), choices)
     index = whole_number_of(label)
     if form == "letter":
         letter = str(label).strip().strip("(). ").upper()
@@ -80,7 +81,7 @@ def right_choice(label: Any, choices: list[str], form: Form) -> int | str | None
 
 
 def _stripped(choices: Sequence[str | None]) -> list[str]:
-    return [str(choice or "").strip() for choice in choices]
+    return [composed(str(choice or "").strip()) for choice in choices]
 
 
 def has_equal_choices(choices: Sequence[str | None]) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...characters import composed
 from ...errors import ConfigError
 from .cells import parse_list
 from .labels import MULTI, ProblemType, any_list, are_indicators, is_missing, label_name, ordered
@@ -86,13 +87,17 @@ def names_of(given: Any) -> dict[str, str]:
         ({'0': 'no', '1': 'yes'}, {'0': 'no', '1': 'yes'})
     """
     if isinstance(given, Mapping):
-        pairs = [(str(key).strip(), str(value).strip()) for key, value in given.items()]
+        pairs = [(_stripped(key), _stripped(value)) for key, value in given.items()]
         if not all(key.isdigit() for key, _ in pairs):
             pairs = [(value, key) for key, value in pairs]
         return dict(sorted(pairs, key=_id_of))
     if isinstance(given, str):  # a file that was not read
         return {}
-    return {str(index): str(name).strip() for index, name in enumerate(given or ())}
+    return {str(index): _stripped(name) for index, name in enumerate(given or ())}
+
+
+def _stripped(name: Any) -> str:
+    return composed(str(name).strip())
 
 
 def names_for(labels: set[str], given: Any) -> list[str]:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 from typing import Any, Literal
 
+from ...characters import composed
+
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 SINGLE: ProblemType = "single_label_classification"
 MULTI: ProblemType = "multi_label_classification"
@@ -52,11 +54,27 @@ def label_name(value: Any) -> str:
         >>> label_name(" spam "), label_name(1), label_name(1.0), label_name("2.50")
         ('spam', '1', '1', '2.50')
     """
-    name = str(value).strip()
+    name = composed(str(value).strip())
     # A column with an empty cell turns ids into floats in a DataFrame: 1.0 is the label 1.
     if isinstance(value, float | str):
         return re.sub(r"^(-?\d+)\.0+$", r"\1", name)
     return name
+
+
+def is_decomposed(value: Any) -> bool:
+    """Whether a label, or one in a list of them, is written with accents as characters of their own.
+
+    Example:
+        >>> is_decomposed("cafe" + chr(0x301)), is_decomposed(["café"])
+        (True, False)
+    """
+    if isinstance(value, list):
+        return any(map(is_decomposed, value))
+    return isinstance(value, str) and composed(value) != value
+
+
+DECOMPOSED = "a label has accents as characters of their own, and is the label that looks the same (Unicode NFC)"
+"""Sentence on such rows."""
 
 
 def any_list(values: Iterable[Any]) -> bool:

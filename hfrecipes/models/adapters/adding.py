@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import typing
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,7 @@ def add(loaded: LoadedModel, recipe: Recipe, settings: AdapterSettings) -> PreTr
         config = get_peft_config({**keywords, **given, "peft_type": settings.method})
         with quiet():
             adapted = get_peft_model(model, config)
-    except (TypeError, ValueError, NotImplementedError) as error:
+    except (TypeError, ValueError, NotImplementedError, re.error) as error:
         raise ConfigError(f"lora: {' '.join(str(error).split())}{_layers_to_choose_from(model, given)}") from error
     _refuse_shared_targets(adapted)
     _refuse_what_cannot_be_loaded(adapted)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import typing
+from collections.abc import Iterator
+from typing import Any
 
 from ...errors import nearest
 from ...recipe import Recipe
 from ...settings import PROMPTS, AdapterSettings
-from ...value_types import type_problems
+from ...trainer_keywords import Range
+from ...value_types import type_problems, with_choices
 
 # Task types for which PEFT implements these methods.
 _PROMPT_TASK_TYPES = ("SEQ_CLS", "CAUSAL_LM", "SEQ_2_SEQ_LM")
@@ -41,7 +45,25 @@ _RESERVED = frozenset(
         "num_transformer_submodules",
     ]
 )
-
+# Numbers of the configs; PEFT itself looks at few of them.
+_NOT_NEGATIVE, _POSITIVE = Range(0), Range(0, above=True)
+_RANGES = {
+    "lora_alpha": _POSITIVE,
+    "alpha": _POSITIVE,
+    "num_virtual_tokens": Range(1),
+    "rank_pattern": _POSITIVE,
+    "alpha_pattern": _POSITIVE,
+}
+_DROPOUT = Range(0, 1, below=True)
+# Keywords that PEFT reads as regular expressions; of patterns, the keys of a block are.
+_EXPRESSIONS = (
+    "target_modules",
+    "exclude_modules",
+    "feedforward_modules",
+    "layers_pattern",
+    "rank_pattern",
+    "alpha_pattern",
+)
 
 _TASK_TYPES = {
     "AutoModelForSequenceClassification": "SEQ_CLS",
@@ -80,8 +102,46 @@ def problems(settings: AdapterSettings | None, recipe: type[Recipe]) -> list[str
             sentences.append(f"lora.{key}: leave it out, it is filled in or does not go with what is saved")
         # Types with Literal are unions with values that PEFT itself checks, and names best.
         elif "Literal" not in str(types[key]):
-            sentences += type_problems(f"lora.{key}", value, types[key])
+            sentences += type_problems(f"lora.{key}", value, with_choices(types[key]))
+            sentences += _number_problems(key, value) + _expression_problems(key, value)
+        else:
+            sentences += _expression_problems(key, value)
     return sentences
+
+
+def _number_problems(key: str, value: Any) -> list[str]:
+    """Numbers out of range, alone or in a list or block; NaN and infinite numbers were refused before."""
+    expected = _DROPOUT if key.endswith("dropout") else _RANGES.get(key, _NOT_NEGATIVE)
+    sentences = []
+    for number in _inner(value):
+        if isinstance(number, int | float):
+            sentences += expected.problems(f"lora.{key}", number)
+    return sentences
+
+
+def _expression_problems(key: str, value: Any) -> list[str]:
+    """Patterns that are not regular expressions, which PEFT would only find while it looks for layers."""
+    sentences = []
+    # The names in a list of target_modules are compared as they are.
+    is_names = isinstance(value, list) and key != "layers_pattern"
+    for pattern in value if isinstance(value, dict) else _inner(value):
+        if key not in _EXPRESSIONS or is_names or not isinstance(pattern, str):
+            continue
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            sentences.append(
+                f"lora.{key}: found {pattern}, expected names of layers in a list, or a regular expression ({error})"
+            )
+    return sentences
+
+
+def _inner(value: Any) -> Iterator[Any]:
+    """The value, or those in a list or block of them."""
+    if isinstance(value, dict | list):
+        yield from value.values() if isinstance(value, dict) else value
+    else:
+        yield value
 
 
 def _config_classes() -> dict[str, type]:
