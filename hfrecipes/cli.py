@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -18,7 +19,6 @@ from ._version import __version__
 from .errors import HFRecipesError, counted
 from .log import is_main
 from .output import (
-    forget_closed_pipe,
     json_line,
     prepare_streams,
     print_table,
@@ -49,9 +49,7 @@ class Group(click.Group):
         """Run the command."""
         prepare_streams()
         try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-            return result
+            return super().invoke(ctx)
         except HFRecipesError as error:
             if os.environ.get(DEBUG):
                 raise
@@ -59,10 +57,6 @@ class Group(click.Group):
         except KeyboardInterrupt:
             say("hfrecipes: interrupted", err=True)
             sys.exit(130)
-        # `hfrecipes predict … | head` closes the pipe early, which is not a failure.
-        except BrokenPipeError:
-            forget_closed_pipe()
-            sys.exit(0)
         # click has its own messages and exit codes for unknown commands and for --help.
         except (click.exceptions.Exit, click.ClickException, click.Abort):
             raise
@@ -70,6 +64,8 @@ class Group(click.Group):
             if os.environ.get(DEBUG):
                 raise
             message = " ".join(str(error).split())[:500]
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                fail("no space is left on the device that is written to: free some, or write elsewhere")
             fail(f"unexpected {type(error).__name__}: {message} ({DEBUG}=1 shows the traceback; please report it)")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -29,26 +30,44 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 # --- streams -----------------------------------------------------------------------------------------------------
 
 
+class _Output(io.TextIOWrapper):
+    """Standard output or error that goes on without its reader, as after `| head`: a run still has to be saved."""
+
+    def write(self, text: str, /) -> int:
+        """Write a text, to nowhere once the pipe is closed."""
+        try:
+            return super().write(text)
+        except BrokenPipeError:
+            _write_to_nowhere(self)
+            return len(text)
+
+    def flush(self) -> None:
+        """Write what is left."""
+        try:
+            super().flush()
+        except BrokenPipeError:
+            _write_to_nowhere(self)
+
+
+def _write_to_nowhere(stream: io.TextIOWrapper) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
 def prepare_streams() -> None:
-    """Let no character end a command that the terminal or pipe cannot show: it is written as an escape."""
-    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace"), (sys.stderr, "backslashreplace")):
-        # Tests and notebooks put other objects in place of the streams.
+    """Let no character end a command that the terminal or pipe cannot show, and no pipe that is closed."""
+    for name, errors in (("stdin", "replace"), ("stdout", "backslashreplace"), ("stderr", "backslashreplace")):
+        stream = getattr(sys, name)
+        # Tests and notebooks put other objects in place of the streams, and a service may have none.
         if not isinstance(stream, io.TextIOWrapper):
             continue
         # A locale of ASCII is one that nobody has set: click writes UTF-8 there too.
-        is_ascii = stream.encoding.lower().replace("_", "-") in ("ascii", "us-ascii", "ansi-x3.4-1968", "646")
+        is_ascii = codecs.lookup(stream.encoding).name == "ascii"
         stream.reconfigure(encoding="utf-8" if is_ascii else stream.encoding, errors=errors)
-
-
-def forget_closed_pipe() -> None:
-    """Write what is left for a pipe that is closed to nowhere; Python would complain about it when it ends."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            os.dup2(nowhere, stream.fileno())
-        except (OSError, ValueError):  # an object without a file
-            continue
-    os.close(nowhere)
+        if name != "stdin" and stream is getattr(sys, f"__{name}__"):
+            keeps_lines = stream.line_buffering
+            setattr(sys, name, _Output(stream.buffer, stream.encoding, errors, line_buffering=keeps_lines))
 
 
 def say(text: str, *, err: bool = False, end: str = "\n") -> None:
