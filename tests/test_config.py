@@ -295,6 +295,22 @@ def test_blocks_are_added_to_and_a_name_may_become_a_block():
         ({"model": {"path": "m", "label2id": {"pos": 0}}}, "model.label2id: leave it out, labels come from the data"),
         ({"model": {"path": "m", "num_labels": 3}}, "model.num_labels: leave it out, labels come from the data"),
         ({"model": {"path": "m", "problem_type": "regression"}}, "options.problem_type says what kind they are"),
+        ({"model": {"path": "m", "dtype": "half"}}, "model.dtype: found half, expected auto or bfloat16 or float16"),
+        ({"max_length": 10**20}, "max_length: found 100000000000000000000, expected 2147483647 or less"),
+        ({"max_steps": 10**20}, "max_steps: found 100000000000000000000, expected 2147483647 or less"),
+        ({"output_dir": "a\0b"}, "output_dir: found a name with the character of code 0"),
+        ({"seeds": [1.5, 2]}, "expected list of whole numbers"),
+        ({"lora": {"lora_alpha": 0}}, "lora.lora_alpha: found 0, expected a number above 0"),
+        ({"lora": {"lora_dropout": -0.5}}, "lora.lora_dropout: found -0.5, expected a number from 0 to below 1"),
+        ({"lora": {"lora_dropout": 1}}, "lora.lora_dropout: found 1, expected a number from 0 to below 1"),
+        ({"lora": {"r": 10**20}}, "lora.r: found 100000000000000000000, expected 2147483647 or less"),
+        ({"lora": {"rank_pattern": {"query": -1}}}, "lora.rank_pattern: found -1, expected a number above 0"),
+        ({"lora": {"target_modules": "*"}}, "lora.target_modules: found *, expected names of layers in a list"),
+        ({"lora": {"exclude_modules": "["}}, "lora.exclude_modules: found [, expected names of layers in a list"),
+        ({"lora": {"peft_type": "IA3", "feedforward_modules": "*"}}, "lora.feedforward_modules: found"),
+        ({"lora": {"peft_type": "LOHA", "module_dropout": 2}}, "lora.module_dropout: found 2"),
+        ({"lora": {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 0}}, "found 0, expected 1 or more"),
+        ({"lora": {"peft_type": "PROMPT_TUNING", "prompt_tuning_init": "EVIL"}}, "expected TEXT or SAMPLE_VOCAB or"),
     ],
 )
 def test_a_number_out_of_range_and_an_unknown_keyword_are_told_before_anything_is_read(settings, message):
@@ -382,3 +398,63 @@ def test_true_switches_a_block_on_and_leaves_its_keys(words):
     assert merge({"lora": True}, {"lora": {"r": 8}}) == {"lora": {"r": 8}}
     with pytest.raises(ConfigError, match="lora already has a value"):
         parse_overrides(["lora=false", "lora.r=8"])
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("lora.lora_alpha", lambda number: {"lora": {"lora_alpha": number}}),
+        ("lora.alpha_pattern.query", lambda number: {"lora": {"alpha_pattern": {"query": number}}}),
+        (
+            "early_stopping.early_stopping_threshold",
+            lambda number: {"early_stopping": {"early_stopping_threshold": number}},
+        ),
+        ("lr_scheduler_kwargs.num_cycles", lambda number: {"lr_scheduler_kwargs": {"num_cycles": number}}),
+        ("class_weights.good", lambda number: {"class_weights": {"good": number}}),
+        ("dropout.classifier_dropout", lambda number: {"dropout": {"classifier_dropout": number}}),
+        ("dropout", lambda number: {"dropout": number}),
+    ],
+)
+def test_no_block_has_a_number_that_is_none(name, settings, number):
+    assert f"{name}: found {format_value(number)}, expected a finite number" in problems_of(settings(number))
+
+
+def test_values_of_numpy_are_those_of_python():
+    import numpy as np
+
+    from hfrecipes.training.plan import configure
+
+    settings = {
+        "seed": np.int64(3),
+        "learning_rate": np.float32(0.5),
+        "bf16": np.bool_(False),
+        "metrics": (np.str_("accuracy"),),
+        "columns": {"text": np.str_("review")},
+        "lora": {"target_modules": np.array(["query", "value"])},
+    }
+    config, _ = configure("text-classification", settings)
+    same, _ = configure("text-classification", read_again(to_yaml(config)))
+    assert config == same
+    assert (config.training["seed"], config.training["learning_rate"], config.training["bf16"]) == (3, 0.5, False)
+    assert config.lora == {"target_modules": ["query", "value"]}
+    assert configure("text-classification", {"seeds": np.array([1, 2])})[0].seeds == [1, 2]
+
+
+def read_again(text: str) -> dict:
+    import hfrecipes.yaml12
+
+    return hfrecipes.yaml12.load(text)
+
+
+@pytest.mark.parametrize("what", [None, 5, 1.5, b"text-classification", [], object(), True])
+def test_what_is_no_task_and_no_file_is_one_sentence(what):
+    import hfrecipes
+
+    for function in (hfrecipes.run, hfrecipes.check, hfrecipes.build):
+        with pytest.raises(ConfigError, match="expected the name of a task, a recipe file or a dict of settings"):
+            function(what)
+    with pytest.raises(NotFoundError, match=r"found .*, expected the folder of a run, or a Hub id"):
+        hfrecipes.load(what)
+    with pytest.raises(NotFoundError, match=r"there is no recipe file x\.yaml"):
+        hfrecipes.run(Path("x.yaml"))

@@ -277,6 +277,8 @@ def test_several_seeds_are_the_runs_of_each_seed(quick, tmp_path):
         ({"folds": 3, "seeds": [1, 2]}, "folds and seeds: give only one of them"),
         ({"seeds": [1]}, r"seeds: found \[1\], expected two or more that differ; for one, seed=1"),
         ({"seeds": [1, -1]}, "seeds: found -1, expected a number from 0 to 4294967295"),
+        ({"seeds": [1, 2, 2]}, "seeds: found 2 twice, and its run would count twice"),
+        ({"folds": 10**20}, "folds: found 100000000000000000000, expected 10000 or less"),
         ({"seeds": [1, 2], "hub": "me/model"}, "leave it out, several runs give several models"),
     ],
 )

@@ -15,7 +15,7 @@ from processes import TWO_PROCESSES, run_python
 from safetensors.torch import load_file
 
 import hfrecipes
-from hfrecipes.errors import ConfigError, ModelError, NotFoundError, OutputError
+from hfrecipes.errors import ConfigError, DataError, ModelError, NotFoundError, OutputError
 from hfrecipes.recipe import best_metric
 from hfrecipes.run_folder import contents
 
@@ -64,6 +64,50 @@ def test_metrics_are_floats_in_python_and_have_interval_and_baseline_in_the_file
             assert entry["value"] == pytest.approx(found[name])
             assert entry["ci95"][0] <= entry["value"] <= entry["ci95"][1]
     assert written["test"]["accuracy"]["baseline"] == 0.5
+
+
+def test_a_text_is_never_the_name_of_a_file(done, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("good").write_text("text\nthe film was poor\n", encoding="utf-8")
+    Path("rows.csv").write_text("text\nthe film was poor\nthe song was good\n", encoding="utf-8")
+    assert isinstance(done.predict("good"), dict)
+    assert len(done.predict(["rows.csv", "rows.csv", "rows.csv"])) == 3
+    assert isinstance(done.predict({"text": "a good film", "path": "rows.csv"}), dict)
+    assert len(done.predict(Path("rows.csv"))) == len(done.predict(file="rows.csv")) == 2
+
+
+@pytest.mark.parametrize("form", ["tuple", "generator", "frame", "series", "array", "columns", "rows"])
+def test_rows_to_predict_have_any_form_of_python(done, form):
+    import numpy as np
+    import pandas as pd
+
+    texts = ["the film was good", "the soup was bad"]
+    forms = {
+        "tuple": tuple(texts),
+        "generator": (text for text in texts),
+        "frame": pd.DataFrame({"text": texts}),
+        "series": pd.Series(texts),
+        "array": np.array(texts),
+        "columns": {"text": texts, "path": ["a.csv", "b.csv"]},
+        "rows": ({"text": text} for text in texts),
+    }
+    expected = done.predict(texts)
+    assert [row["label"] for row in done.predict(forms[form])] == [row["label"] for row in expected]
+
+
+@pytest.mark.parametrize("rows", [None, 5, b"text", [5], [None], [["a"]], {}, "", object()])
+def test_what_is_no_row_is_one_sentence(done, rows):
+    with pytest.raises(DataError, match=r"expected|empty|no column"):
+        done.predict(rows)
+
+
+def test_rows_that_can_be_read_once_or_have_one_column_are_refused_for_training():
+    import pandas as pd
+
+    with pytest.raises(DataError, match=r"can be read only once, expected a list of rows: list\(…\) makes one"):
+        hfrecipes.check("text-classification", dataset=(row for row in ROWS["train"]))
+    with pytest.raises(DataError, match=r"found a Series, .*to_frame\(\)"):
+        hfrecipes.check("text-classification", dataset=pd.Series(["a", "b"]))
 
 
 def test_the_result_is_one_line_and_its_trainer_a_plain_one(done):
