@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from . import hints
-from .errors import ConfigError, NotFoundError, nearest
+from .errors import SHOWN, ConfigError, NotFoundError, nearest
 from .settings import AdapterSettings, FoldSettings, ModelSettings, PushSettings
 from .trainer_keywords import FIXED, value_problems
 from .value_types import as_setting, as_source, fits, infinite_numbers, type_problems, with_choices
@@ -170,7 +170,7 @@ def resolve(
         elif key in option_types and key in training:
             problems.append(f"{key}: write options.{key}=…, since a keyword of TrainingArguments has this name too")
         elif key not in FIELDS:
-            problems.append(names.unknown(key, value))
+            problems.append(names.unknown(key, value) if len(problems) < SHOWN else f"unknown setting {key}")
         # null in a higher layer takes back what a lower one set.
         elif value is not None:
             blocks[key] = value
@@ -248,7 +248,9 @@ def _check_block(block: str, values: Mapping[str, Any], kinds: Mapping[str, Any]
         if not isinstance(key, str):
             continue
         if key in hints.NAMES or key not in kinds or (block == "training" and key == "output_dir"):
-            problems.append(names.unknown(key, value, block))
+            # To look for the nearest name takes long, and further problems are only counted.
+            hint = names.unknown(key, value, block) if len(problems) < SHOWN else f"unknown setting {block}.{key}"
+            problems.append(hint)
         elif key in WRITTEN_WITH_BLOCK and block == "options":  # the checks of values are about TrainingArguments
             problems += type_problems(key, value, kinds[key])
         elif key in FIXED:

@@ -261,6 +261,8 @@ def test_a_name_that_cannot_be_a_task_is_unknown(task):
 def test_hundreds_of_mistakes_are_counted_and_not_all_listed():
     from hfrecipes.errors import SHOWN
 
+    assert "and 19990 more" in problems_of({"options": {f"nothing{number}": 1 for number in range(20_000)}})
+
     message = problems_of({f"nothing{number}": 1 for number in range(300)})
     assert message.count("\n") == SHOWN + 1
     assert message.endswith(f"… and {300 - SHOWN} more")
