@@ -243,7 +243,7 @@ def _without_nulls(values: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[
 
 def _check_block(block: str, values: Mapping[str, Any], kinds: Mapping[str, Any], names: _Names) -> list[str]:
     """Problems in the names and values of a block."""
-    problems = []
+    problems: list[str] = []
     for key, value in values.items():
         if not isinstance(key, str):
             continue

@@ -302,7 +302,10 @@ def test_adapters_that_change_their_base_as_they_are_drawn_are_not_taken_for_oth
     [
         ({"use_dora": "no"}, "lora.use_dora: found 'no' .str., expected true or false"),
         ({"r": 1.5}, "lora.r: found 1.5 .float., expected whole number"),
-        ({"modules_to_save": "classifier"}, "lora.modules_to_save: found classifier .str., expected list of texts or null"),
+        (
+            {"modules_to_save": "classifier"},
+            "lora.modules_to_save: found classifier .str., expected list of texts or null",
+        ),
         ({"rank_pattern": 3}, "lora.rank_pattern: found 3 .int., expected block of keys"),
         ({"task_type": "CAUSAL_LM"}, "lora.task_type: leave it out"),
         ({"layer_replication": [[0, 1]]}, "lora.layer_replication: leave it out"),
