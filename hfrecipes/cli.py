@@ -383,7 +383,7 @@ def verify(path: str) -> None:
     number, differing = verify_run(path)
     if differing:
         fail("\n".join(differing))
-    click.echo(f"{number} files are as they were saved")
+    say(f"{number} files are as they were saved")
 
 
 @main.command()
