@@ -127,6 +127,17 @@ def is_about_missing_package(error: Exception) -> bool:
     return isinstance(error, ImportError) or (isinstance(error, RuntimeError) and "installed" in str(error))
 
 
+def is_about_custom_code(error: Exception) -> bool:
+    """Whether transformers refused to run the code that comes with a model.
+
+    Relies on: `resolve_trust_remote_code`, which raises a ValueError that asks for `trust_remote_code=True`, as in
+        transformers 5.23.0.
+    If it changes: see what `AutoConfig.from_pretrained` raises for a folder whose config has an `auto_map`. Until then
+        the error of transformers is shown, which does not say how to set it here.
+    """
+    return isinstance(error, ValueError) and "trust_remote_code=True" in str(error)
+
+
 def emissions_of(trainer: Trainer) -> Any | None:
     """What codecarbon measured in a training; None where `report_to` did not name it.
 

@@ -8,8 +8,10 @@ import os
 import re
 import shlex
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -18,6 +20,7 @@ from . import registry
 from ._version import __version__
 from .errors import HFRecipesError, counted
 from .log import is_main
+from .masking import mask_text
 from .output import (
     json_line,
     prepare_streams,
@@ -34,11 +37,16 @@ if TYPE_CHECKING:
 DEBUG = "HFRECIPES_DEBUG"
 # `--key value` then arrives as plain words, so the error can show the key=value form.
 _WORDS = {"ignore_unknown_options": True}
+_TRUST = click.option(
+    "--trust",
+    is_flag=True,
+    help="Run code that only a recipe file or a run names: a task or a metric in a .py file, code of its model.",
+)
 
 
 def fail(message: object) -> NoReturn:
     """Print what is wrong and exit with code 2."""
-    say(f"hfrecipes: {message}", err=True)
+    say(mask_text(f"hfrecipes: {message}"), err=True)
     sys.exit(2)
 
 
@@ -52,6 +60,7 @@ class Group(click.Group):
             return super().invoke(ctx)
         except HFRecipesError as error:
             if os.environ.get(DEBUG):
+                sys.excepthook = _show_masked
                 raise
             fail(error)
         except KeyboardInterrupt:
@@ -62,11 +71,17 @@ class Group(click.Group):
             raise
         except Exception as error:
             if os.environ.get(DEBUG):
+                sys.excepthook = _show_masked
                 raise
             message = " ".join(str(error).split())[:500]
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 fail("no space is left on the device that is written to: free some, or write elsewhere")
             fail(f"unexpected {type(error).__name__}: {message} ({DEBUG}=1 shows the traceback; please report it)")
+
+
+def _show_masked(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print a traceback without its secrets."""
+    say(mask_text("".join(traceback.format_exception(kind, error, trace))), err=True, end="")
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -78,19 +93,21 @@ def main() -> None:
     """
 
 
-def _settings(words: Sequence[str], what: str | None = None) -> dict[str, Any]:
+def _settings(words: Sequence[str], what: str | None = None, *, trust: bool = False) -> dict[str, Any]:
     """Read settings from key=value words; for `--key value`, print what to write instead.
 
     Args:
         words: Words of the command.
         what: Recipe file or task that the settings are for; None for settings of another kind.
+        trust: Whether code that only a recipe file names may be run.
     """
     # config imports yaml, which `list` and `--help` do not need.
     from .config import parse_overrides
 
     if any(word.startswith("-") for word in words):
         instead = _as_settings(list(words))
-        fail(f"settings are written as key=value; write: {' '.join(map(_quoted, instead))}{_refusal(what, instead)}")
+        shown = " ".join(map(_quoted, instead))
+        fail(f"settings are written as key=value; write: {shown}{_refusal(what, instead, trust)}")
     return parse_overrides(words)
 
 
@@ -99,7 +116,7 @@ def _quoted(word: str) -> str:
     return word if "'" in word or re.fullmatch(r"[^\s{}()<>|&;*?$`\"\\]*", word) else shlex.quote(word)
 
 
-def _refusal(what: str | None, words: list[str]) -> str:
+def _refusal(what: str | None, words: list[str], trust: bool) -> str:
     """What else is wrong with the settings that a command line means, so that the next try is the last one."""
     from .config import parse_overrides
 
@@ -108,7 +125,7 @@ def _refusal(what: str | None, words: list[str]) -> str:
     from .training.plan import configure
 
     try:
-        configure(what, parse_overrides(words))
+        configure(what, parse_overrides(words), trust=trust)
     except HFRecipesError as error:
         return f"\n- then: {error}"
     return ""
@@ -225,15 +242,16 @@ def copy(file: str, dest: Path) -> None:
 @main.command(context_settings=_WORDS)
 @click.argument("what", metavar="FILE|TASK")
 @click.argument("words", nargs=-1, metavar="key=value...")
-def check(what: str, words: tuple[str, ...]) -> None:
+@_TRUST
+def check(what: str, words: tuple[str, ...], trust: bool) -> None:
     """Check the settings and every row, without training; given only a task file, check the task itself."""
-    settings = _settings(words, what)
+    settings = _settings(words, what, trust=trust)
     if registry.is_task_file(what) and not settings:
         _check_task(what)
         return
-    from .training.plan import check as check_all
+    from .training.plan import check_settings
 
-    report = check_all(what, **settings)
+    report = check_settings(what, settings, trust=trust)
     if report.get("example"):
         say(f"{report['example']}\n")
     say("no problem found; settings:\n")
@@ -262,12 +280,13 @@ def _check_task(file: str) -> None:
 @main.command(context_settings=_WORDS)
 @click.argument("what", metavar="FILE|TASK")
 @click.argument("words", nargs=-1, metavar="key=value...")
-def run(what: str, words: tuple[str, ...]) -> None:
+@_TRUST
+def run(what: str, words: tuple[str, ...], trust: bool) -> None:
     """Fine-tune, evaluate and save; run the same command again to resume."""
-    settings = _settings(words, what)
+    settings = _settings(words, what, trust=trust)
     from . import results, runner
 
-    result = runner.run_settings(what, settings)
+    result = runner.run_settings(what, settings, trust=trust)
     # torchrun starts the command once for each GPU; one of them prints.
     if not is_main():
         return
@@ -287,25 +306,29 @@ def _prediction_command(result: Any) -> str:
     """A command that tries the model: with a line of text if that is all that it reads, else with a row in JSON."""
     recipe = result.predictor.recipe
     from .recipe import example
+    from .trust import code_in
 
     inputs, path = result.predictor.reads, shlex.quote(str(result.path))
+    # The same code runs again, which the run then names and not the user.
+    trusted = " --trust" if code_in(vars(result.predictor.config)) else ""
     if "messages" in inputs:
-        return f"hfrecipes chat {path}"
+        return f"hfrecipes chat {path}{trusted}"
     if len(inputs) > 1:
         row = json.dumps(example(recipe, inputs), ensure_ascii=False)
         # JSON has double quotes, which the shell would take away.
-        return f"echo {shlex.quote(row)} | hfrecipes predict {path} -"
+        return f"echo {shlex.quote(row)} | hfrecipes predict {path} -{trusted}"
     text = example(recipe, inputs)[inputs[0]]
     # Token classification reads a list of words; a text is split at its spaces.
     if not isinstance(text, str):
         text = " ".join(text)
-    return f'echo "{text}" | hfrecipes predict {path} -'
+    return f'echo "{text}" | hfrecipes predict {path} -{trusted}'
 
 
 @main.command(context_settings=_WORDS)
 @click.argument("path", metavar="RUN")
 @click.argument("words", nargs=-1, metavar="dataset=... [splits.test=...]")
-def evaluate(path: str, words: tuple[str, ...]) -> None:
+@_TRUST
+def evaluate(path: str, words: tuple[str, ...], trust: bool) -> None:
     """Score a run, or a model on the Hub, on other rows."""
     settings = _settings(words)
     # Everything else is decided by the run itself.
@@ -317,7 +340,7 @@ def evaluate(path: str, words: tuple[str, ...]) -> None:
         )
     from .predictor import load
 
-    predictor = load(path)
+    predictor = load(path, trust=trust)
     result = predictor.evaluate(settings["dataset"], splits=settings.get("splits"), columns=settings.get("columns"))
     say(f"{counted(result.rows, 'row')} of {result.split}")
     print_table(score_table({result.split: result.scores}, list(result.scores)))
@@ -329,7 +352,8 @@ def evaluate(path: str, words: tuple[str, ...]) -> None:
 @click.argument("path", metavar="RUN")
 @click.argument("source", metavar="INPUT")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File for the predictions, .jsonl or .csv.")
-def predict(path: str, source: str, output: Path | None) -> None:
+@_TRUST
+def predict(path: str, source: str, output: Path | None, trust: bool) -> None:
     """Predict the rows of INPUT: a csv, tsv, jsonl, parquet or txt file, or `-` for lines of text or JSON on stdin."""
     # All of this is checked first: loading a model and predicting may take long.
     if output is not None and output.exists():
@@ -340,7 +364,7 @@ def predict(path: str, source: str, output: Path | None) -> None:
         fail(f"there is no folder {output.parent}: create it first")
     from .predictor import load
 
-    predictor = load(path)
+    predictor = load(path, trust=trust)
     predictions = predictor.predict(_stdin() if source == "-" else Path(source))
     if output is None:
         for prediction in predictions:
@@ -355,22 +379,24 @@ def predict(path: str, source: str, output: Path | None) -> None:
 @click.argument("path", metavar="RUN", type=click.Path(path_type=Path))
 @click.argument("repo", metavar="me/model")
 @click.argument("words", nargs=-1, metavar="key=value...")
-def push(path: Path, repo: str, words: tuple[str, ...]) -> None:
+@_TRUST
+def push(path: Path, repo: str, words: tuple[str, ...], trust: bool) -> None:
     """Push a complete run to the Hub: private=true revision=v1 tag=v1 model=adapter card.license=mit"""
     settings = _settings(words)
     from .hub.push import push as push_to_hub
 
-    say(f"pushed to {push_to_hub(path, {'repo_id': repo, **settings})}")
+    say(f"pushed to {push_to_hub(path, {'repo_id': repo, **settings}, trust=trust)}")
 
 
 @main.command()
 @click.argument("path", metavar="RUN|ADAPTER")
 @click.argument("dest", type=click.Path(path_type=Path))
-def merge(path: str, dest: Path) -> None:
+@_TRUST
+def merge(path: str, dest: Path, trust: bool) -> None:
     """Merge an adapter into its base model: DEST becomes an ordinary model directory."""
     from .predictor import merge as merge_adapter
 
-    merge_adapter(path, dest)
+    merge_adapter(path, dest, trust=trust)
     say(f"model: {dest}")
 
 
@@ -389,11 +415,12 @@ def verify(path: str) -> None:
 @main.command()
 @click.argument("path", metavar="RUN")
 @click.option("--system", help="System message, for a model that was trained with such messages.")
-def chat(path: str, system: str | None) -> None:
+@_TRUST
+def chat(path: str, system: str | None, trust: bool) -> None:
     """Chat with a model, line by line; an empty line starts a new dialogue, Ctrl-D ends."""
     from .predictor import load
 
-    predictor = load(path)
+    predictor = load(path, trust=trust)
     if "messages" not in predictor.recipe.columns:
         fail(f"{path} is a model for {predictor.recipe.task}, not for chat: use  hfrecipes predict {path} -")
     if system and getattr(predictor.recipe, "system", None) == "drop":

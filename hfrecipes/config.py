@@ -18,6 +18,7 @@ import yaml
 
 from . import hints
 from .errors import SHOWN, ConfigError, NotFoundError, nearest
+from .masking import mask_settings
 from .settings import AdapterSettings, FoldSettings, ModelSettings, PushSettings
 from .trainer_keywords import FIXED, value_problems
 from .value_types import as_setting, as_source, fits, infinite_numbers, type_problems, with_choices
@@ -460,10 +461,10 @@ def recipe_text(config: RunConfig) -> str:
 
 
 def to_yaml(config: RunConfig) -> str:
-    """The settings as the text of a recipe file, without those that are not set."""
+    """The settings as the text of a recipe file, without those that are not set, and with secrets masked."""
     empty: tuple[Any, ...] = (None, {}, [], False)
     values = {}
-    for key, value in dataclasses.asdict(config).items():
+    for key, value in mask_settings(dataclasses.asdict(config)).items():
         # early_stopping is true by default, so false says something.
         if value not in empty or (key == "early_stopping" and value is False):
             values[key] = value

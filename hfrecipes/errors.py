@@ -19,6 +19,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 from .characters import LONGEST, shortened, visible_line
+from .masking import mask_text
 
 __all__ = [
     "ConfigError",
@@ -40,11 +41,12 @@ SHOWN = 10  # problems of the settings that a message lists
 class HFRecipesError(Exception):
     """Base class of all errors below: catch it to catch them all.
 
-    Values in the message come from files and commands: they are cut where they are long, and cannot move the cursor.
+    Values in the message come from files and commands: they are cut where they are long, cannot move the cursor, and
+    show no secret.
     """
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(shortened(visible_line(message)))
+        super().__init__(shortened(visible_line(mask_text(message))))
 
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows: the sentence without the lines of code that led to it."""
@@ -61,7 +63,7 @@ class ConfigError(HFRecipesError, ValueError):
     def __init__(self, problems: str | Sequence[str]) -> None:
         self.problems = []
         for problem in [problems] if isinstance(problems, str) else problems:
-            self.problems.append(shortened(visible_line(problem)))
+            self.problems.append(shortened(visible_line(mask_text(problem))))
         # A single problem is a plain sentence, which fits on the line that the command prints.
         message = self.problems[0] if len(self.problems) == 1 else _listed(self.problems)
         super().__init__(message)

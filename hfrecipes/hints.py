@@ -113,6 +113,7 @@ _OTHERS = {
     "hub_token": _TOKEN,
     "use_auth_token": _TOKEN,
     "token": _TOKEN,
+    "trust": Hint("", "--trust on the command line, or trust=True in Python, lets a file name code that is run"),
     "resume_from_checkpoint": _RESUMED,
     "resume": _RESUMED,
     "num_labels": _LABELS,

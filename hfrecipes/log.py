@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 
 from .characters import visible_line
+from .masking import mask_text
 
 logger = logging.getLogger("hfrecipes")
 _recordings: list[list[str]] = []
@@ -38,7 +39,11 @@ def in_notebook() -> bool:
 
 
 def log(sentence: str) -> None:
-    """Print a sentence for the user; `logging.getLogger("hfrecipes").setLevel("WARNING")` turns these off."""
+    """Print a sentence for the user, without secrets.
+
+    `logging.getLogger("hfrecipes").setLevel("WARNING")` turns these off.
+    """
+    sentence = mask_text(sentence)
     for sentences in _recordings:
         sentences.append(sentence)
     if is_main():

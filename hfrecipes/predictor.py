@@ -308,13 +308,16 @@ def _as_list(rows: Any) -> Any:
 # --- load and merge ----------------------------------------------------------------------------------------------
 
 
-def load(path: str | os.PathLike[str]) -> Predictor:
+def load(path: str | os.PathLike[str], *, trust: bool = False) -> Predictor:
     """Load a run, or a model that a run pushed to the Hub, for prediction.
 
     Args:
         path: Folder of a run, or of the adapter in it, or Hub id; `me/model@v1` for a branch, tag or commit.
+        trust: Whether code that the run names may be run: a task or a metric in a .py file, code of its model. That of
+            a run on the Hub is not run in any case.
 
     Raises:
+        ConfigError: The run names code, and it is not trusted.
         NotFoundError: There is no such run.
         ModelError: The folder is not a run of hfrecipes, or its model is damaged.
 
@@ -323,17 +326,19 @@ def load(path: str | os.PathLike[str]) -> Predictor:
     """
     if not isinstance(path, str | os.PathLike):
         raise NotFoundError(f"found {path!r} ({type(path).__name__}), expected the folder of a run, or a Hub id")
-    return _load(*find_run(os.fspath(path)))
+    return _load(*find_run(os.fspath(path)), trust)
 
 
-def merge(path: str | os.PathLike[str], destination: Path) -> None:
+def merge(path: str | os.PathLike[str], destination: Path, *, trust: bool = False) -> None:
     """Merge an adapter into the base model it was trained on, and save an ordinary model directory.
 
     Args:
         path: Folder of a run, or of an adapter, or Hub id.
         destination: Folder that does not exist, or is empty.
+        trust: As for `load`.
 
     Raises:
+        ConfigError: The run names code, and it is not trusted.
         ModelError: There is no adapter, or it is of a method that cannot be merged.
         OutputError: The destination is not empty.
     """
@@ -344,7 +349,7 @@ def merge(path: str | os.PathLike[str], destination: Path) -> None:
     folder = run / ADAPTER if is_adapter(run / ADAPTER) else run
     if not is_adapter(folder):
         raise ModelError(f"{path}: there is nothing to merge, it is a complete model already")
-    predictor = _load(folder, is_foreign)
+    predictor = _load(folder, is_foreign, trust)
     if adapters.is_adapted(predictor.trainer.model):
         raise ModelError(f"{path} was trained with {_method(predictor.config)}, which cannot be merged")
     files = save(predictor.trainer.model, predictor.recipe.tokenizer, destination)
@@ -370,14 +375,14 @@ def _method(config: RunConfig) -> str:
     return "LORA" if config.adapter is None else config.adapter.method
 
 
-def _load(folder: Path, is_foreign: bool) -> Predictor:
+def _load(folder: Path, is_foreign: bool, trust: bool) -> Predictor:
     run = folder
     # Some methods of PEFT leave nothing to merge, and so no whole model.
     if is_adapter(folder / ADAPTER) and not (folder / "config.json").exists():
         folder = folder / ADAPTER
     if not check_unchanged(folder):
         log(f"{folder} has no manifest of what was saved, so its files are not compared with it")
-    config, recipe = settings_of(folder, is_foreign)
+    config, recipe = settings_of(folder, is_foreign, trust)
     name = model_path(config) or ""
     if is_foreign and is_adapter(folder) and not (hub_id_or_none(name) or name.startswith("pkg://")):
         raise ModelError(

@@ -32,10 +32,7 @@ _FILES: dict[str, Path] = {}
 
 def tasks() -> dict[str, str]:
     """All tasks, by name, with the first line of their documentation; none is imported."""
-    summaries = {}
-    # Files that start with "_" are shared by several tasks.
-    for file in sorted(_folder().glob("[a-z]*.py")):
-        summaries[file.stem.replace("_", "-")] = summary(file)
+    summaries = {name: summary(file) for name, file in _shipped().items()}
     for entry in _entry_points():
         source = entry.dist.name if entry.dist else entry.value
         summaries.setdefault(entry.name, f"from {source}")
@@ -49,8 +46,13 @@ def _entry_points() -> Iterable[EntryPoint]:
     return entry_points(group=GROUP)
 
 
-def _folder() -> Path:
-    return Path(__file__).parent / "tasks"
+def _shipped() -> dict[str, Path]:
+    """The file of each task of this package, by name."""
+    shipped = {}
+    # Files that start with "_" are shared by several tasks.
+    for file in sorted(Path(__file__).with_name("tasks").glob("[a-z]*.py")):
+        shipped[file.stem.replace("_", "-")] = file
+    return shipped
 
 
 def summary(file: Path) -> str:
@@ -71,10 +73,9 @@ def find(task: str) -> type[Recipe]:
     if is_task_file(task):
         return _recipe_in(import_file(Path(task)))
     name = task.replace("_", "-")
-    module = task.replace("-", "_")
-    # A name with a slash or a dot would lead to a module that is no task.
-    if module.isidentifier() and is_file(_folder() / f"{module}.py"):
-        return _recipe_in(importlib.import_module(f".tasks.{module}", __package__))
+    # Only what is listed is imported: another name could lead to a module that is no task.
+    if name in _shipped():
+        return _recipe_in(importlib.import_module(f".tasks.{_shipped()[name].stem}", __package__))
     for entry in _entry_points():
         if entry.name == name:
             recipe: type[Recipe] = entry.load()

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from . import _upstream, predictor, repeats
@@ -60,6 +61,7 @@ def run(
     folds: int | dict[str, Any] | None = None,
     seeds: list[int] | None = None,
     hub: str | dict[str, Any] | None = None,
+    trust: bool = False,
     **bare_keys: Any,
 ) -> Result | Results:
     """Fine-tune, evaluate and save.
@@ -85,6 +87,7 @@ def run(
             values stay together.
         seeds: Seeds of several runs.
         hub: Hub repository to push to, or keywords of `create_repo` and `upload_folder`; see docs/hub.md.
+        trust: Whether code that only a recipe file names may be run: a task or a metric in a .py file, code of a model.
         **bare_keys: Keys of `options` or `training`, without the block: `learning_rate=3e-5`.
 
     Returns:
@@ -115,12 +118,12 @@ def run(
     }
     # None is the default of these arguments; among the others it takes back what a recipe file says.
     given = {name: value for name, value in given.items() if value is not None}
-    return run_settings(what, {**given, **bare_keys})
+    return run_settings(what, {**given, **bare_keys}, trust=trust)
 
 
-def run_settings(what: Any, settings: Mapping[str, Any]) -> Result | Results:
+def run_settings(what: Any, settings: Mapping[str, Any], *, trust: bool = False) -> Result | Results:
     """As `run`, with all settings in one mapping; None takes back what a recipe file says."""
-    config, recipe = configure(what, settings)
+    config, recipe = configure(what, settings, trust=trust)
     path = Path(config.output_dir or default_folder(what, config))
     if repeats.are_wanted(config):
         return _run_each(config, path)
@@ -131,11 +134,12 @@ def run_settings(what: Any, settings: Mapping[str, Any]) -> Result | Results:
     return result
 
 
-def build(what: str | os.PathLike[str] | Mapping[str, Any], **settings: Any) -> Trainer:
+def build(what: str | os.PathLike[str] | Mapping[str, Any], *, trust: bool = False, **settings: Any) -> Trainer:
     """Everything up to training: a plain `transformers.Trainer` with data, model, scores and early stopping in place.
 
     Args:
         what: As for `run`.
+        trust: As for `run`.
         **settings: As for `run`.
 
     Raises:
@@ -145,7 +149,7 @@ def build(what: str | os.PathLike[str] | Mapping[str, Any], **settings: Any) -> 
         >>> trainer = hfrecipes.build("text-classification/quickstart", num_train_epochs=1)  # doctest: +SKIP
         >>> trainer.train()  # doctest: +SKIP
     """
-    config, recipe = configure(what, settings)
+    config, recipe = configure(what, settings, trust=trust)
     if repeats.are_wanted(config):
         raise ConfigError("folds and seeds ask for several Trainers, and build makes one: use run, or leave them out")
     return make_job(make_plan(config, recipe, Path(config.output_dir or default_folder(what, config)))).trainer
@@ -253,9 +257,17 @@ def _train(job: Job, checkpoint: Path | None) -> None:
     elif progress.has_checkpoints(job.plan.path):
         # Of weights alone, or damaged; the Trainer would write over them silently.
         log(f"starting from the beginning: no checkpoint in {job.plan.path} has all that a resume needs")
+    resumed = None if checkpoint is None else str(checkpoint)
     bars = _upstream.without_bars_of_files()
-    with bars, interrupts.at_step_end(job.trainer, job.plan.path), _pushed_meanwhile(job):
-        job.trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    try:
+        with bars, interrupts.at_step_end(job.trainer, job.plan.path), _pushed_meanwhile(job):
+            job.trainer.train(resume_from_checkpoint=resumed)
+    except UnpicklingError as error:
+        # The Trainer reads pickles of numbers alone; anything else in them could run code.
+        raise ModelError(
+            f"{checkpoint} holds more than numbers in its pickles, and could run code: delete it, then give the same "
+            "command again"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -279,7 +291,8 @@ def _pushed_meanwhile(job: Job) -> Iterator[None]:
 def _reload(plan: Plan) -> Result:
     """The result of a complete run, its trained model in the Trainer."""
     scores = scoring.from_json(contents.read_scores(plan.path))
-    return _result(plan, predictor.load(plan.path), scores)
+    # The folder has the settings of this run, which the user gave or trusts.
+    return _result(plan, predictor.load(plan.path, trust=True), scores)
 
 
 def _result(plan: Plan, loaded: Predictor, scores: dict[str, Scores]) -> Result:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import metrics
+from . import trust as trust_
 from .config import RunConfig, read_recipe_file, resolve, training_types
 from .errors import ConfigError, ModelError, NotFoundError
 from .hub.client import reason
@@ -107,22 +108,23 @@ def _from_hub(name: str, revision: str, part: str) -> Path:
     return folder
 
 
-def settings_of(folder: Path, is_foreign: bool) -> tuple[RunConfig, Recipe]:
+def settings_of(folder: Path, is_foreign: bool, trust: bool) -> tuple[RunConfig, Recipe]:
     """Settings and task of a saved run, checked like those of a new one.
 
     Raises:
+        UntrustedError: They name code, and it is not trusted.
         ModelError: They were not written by a run, or would run code that others wrote.
     """
     file = folder / contents.RECIPE
     try:
-        config, recipe = _resolved(read_recipe_file(file), is_foreign)
+        config, recipe = _resolved(read_recipe_file(file), file, is_foreign, trust)
         _log_change(file)
     except (ConfigError, NotFoundError) as error:
         kept = _kept_settings(folder)
         if kept is None:
             raise ModelError(f"{file} was changed or damaged after the run: {error}") from error
         log(f"{file} is missing or damaged ({error}): the settings that the run kept elsewhere are used")
-        config, recipe = _resolved(kept, is_foreign)
+        config, recipe = _resolved(kept, folder, is_foreign, trust)
     return (_harmless(config) if is_foreign else config), recipe
 
 
@@ -144,16 +146,20 @@ def _kept_settings(folder: Path) -> dict[str, Any] | None:
     return contents.kept_settings(run)
 
 
-def _resolved(written: Mapping[str, Any], is_foreign: bool) -> tuple[RunConfig, Recipe]:
+def _resolved(written: Mapping[str, Any], source: Path, is_foreign: bool, trust: bool) -> tuple[RunConfig, Recipe]:
     """Settings and task from what a recipe file says.
 
     Raises:
+        UntrustedError: They name code, and it is not trusted.
         ConfigError: A setting is wrong.
         ModelError: The task is code that others wrote.
     """
     settings = {key: value for key, value in written.items() if key in _KNOWN}
     task = settings["task"]
-    if is_foreign and task not in tasks():
+    if not is_foreign:
+        trust_.require(settings, source=source, trust=trust, said={})
+    elif task not in tasks():
+        # Not even where it is trusted: what was read may be replaced on the Hub before it is downloaded again.
         raise ModelError(
             f"this model was trained with a task of its author's own, {task}: download both, and load the folder"
         )
@@ -171,4 +177,6 @@ def _harmless(config: RunConfig) -> RunConfig:
     model = config.model
     if isinstance(model, dict):
         model = {key: value for key, value in model.items() if key in _HARMLESS}
+    for setting, code in trust_.code_in({"metrics": config.metrics, "model": config.model}).items():
+        log(f"{setting} is not used: it would run {code}, and code of a run on the Hub is never run")
     return replace(config, metrics=shipped, model=model)

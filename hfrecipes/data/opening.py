@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from ..errors import ConfigError, DataError, MissingPackageError, NotFoundError, nearest
 from ..log import log
+from ..masking import cause
 from . import encodings
 
 COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zip")
@@ -174,13 +175,13 @@ def _opened(path: str) -> IO[bytes]:
         _check_regular(path)
         return open(path, "rb")
     except FileNotFoundError as error:
-        raise NotFoundError(f"there is no file {path}") from error
+        raise NotFoundError(f"there is no file {path}") from cause(error)
     except DataError:
         raise
     # ImportError: fsspec needs a package for this kind of URL, and says which.
     except (OSError, ValueError, ImportError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"cannot read {path}: {reason}") from error
+        raise DataError(f"cannot read {path}: {reason}") from cause(error)
 
 
 def _check_regular(path: str) -> None:

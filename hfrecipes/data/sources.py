@@ -17,6 +17,7 @@ import pyarrow as pa
 from .. import _upstream
 from ..errors import ConfigError, DataError, HFRecipesError, NotFoundError, counted, nearest
 from ..log import log
+from ..masking import cause
 from ..settings import local_path
 from . import plain
 from .cache import content_key
@@ -357,6 +358,11 @@ def _from_hub(keywords: dict[str, Any], reader: _FileReader) -> dict[str, Datase
     keywords["path"] = local_path(keywords["path"])
     if os.path.exists(keywords["path"]) and len(keywords) == 1:
         return _from_path(keywords["path"], reader)
+    if keywords["path"].endswith(".py"):
+        raise DataError(
+            f"{keywords['path']} is a script that loads a dataset, and such scripts are not run: give its files, "
+            "dataset=<file or folder>"
+        )
     try:
         files = _local_files(keywords, is_format=is_format)
         if files:
@@ -369,7 +375,7 @@ def _from_hub(keywords: dict[str, Any], reader: _FileReader) -> dict[str, Datase
         reason = " ".join(str(error).split())[:300]
         raise NotFoundError(
             f"dataset {keywords['path']!r} is not a file or folder here, and loading it from the Hub failed: {reason}"
-        ) from error
+        ) from cause(error)
 
 
 def _is_read_here(keywords: Mapping[str, Any]) -> bool:

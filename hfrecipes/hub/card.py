@@ -13,6 +13,7 @@ from typing import Any
 from ..characters import visible
 from ..config import SPLITS, RunConfig, to_yaml
 from ..evaluation.scoring import GAP, Score, Scores, interval, number
+from ..masking import mask_text
 from ..models.directory import ADAPTER
 from ..recipe import Recipe, Row, input_columns, metric_named, option_types
 from ..recipe import example as example_of
@@ -78,7 +79,7 @@ def write_card(path: Path, config: RunConfig, recipe: Recipe, scores: Mapping[st
         recipe=recipe_text,
         fence=_fence_for(recipe_text),
     )
-    write_text(path / CARD, str(card))
+    write_text(path / CARD, mask_text(str(card)))
 
 
 def front_matter(

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from ..config import RunConfig
+from ..masking import mask_settings
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _WILDCARD = re.compile(r"[*?\[]")
@@ -73,7 +74,7 @@ def shareable(config: RunConfig) -> RunConfig:
     # Only absolute paths are shortened in these two: a relative one cannot be told from a pattern of layer names.
     for name in ("training", "lora"):
         shared[name] = _change_texts(getattr(config, name), _shortened_if_absolute)
-    return dataclasses.replace(config, **shared, output_dir=None, hub=None)
+    return dataclasses.replace(config, **mask_settings(shared), output_dir=None, hub=None)
 
 
 def _change_texts(value: Any, change: Callable[[str], str], *, dropped: Collection[str] = ()) -> Any:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import trust as trust_
 from ..config import RunConfig, read_config, to_yaml
 from ..errors import ConfigError, ModelError, NotFoundError
 from ..log import log
@@ -43,12 +44,13 @@ _MODEL_FILE = re.compile(
 )
 
 
-def push(path: str | os.PathLike[str], to: str | Mapping[str, Any], **more: Any) -> str:
+def push(path: str | os.PathLike[str], to: str | Mapping[str, Any], *, trust: bool = False, **more: Any) -> str:
     """Push a complete run: model, card, settings and scores. Files that have not changed are not sent again.
 
     Args:
         path: Folder of the run.
         to: Name of the repository, or settings as `run` takes them under `hub`.
+        trust: Whether the .py file of the run's task may be run, which the card is made with.
         **more: Further settings, as `private`, `revision`, `tag`, `commit_message`, `model` (merged, adapter, both).
 
     Returns:
@@ -67,7 +69,9 @@ def push(path: str | os.PathLike[str], to: str | Mapping[str, Any], **more: Any)
         raise NotFoundError(f"found {path!r} ({type(path).__name__}), expected the folder of a run")
     folder = Path(path)
     _require_run(folder)
-    config = replace(read_config(folder / contents.RECIPE), hub={**push_keywords(to), **more})
+    saved = read_config(folder / contents.RECIPE)
+    trust_.require({"task": saved.task}, source=folder / contents.RECIPE, trust=trust, said={})
+    config = replace(saved, hub={**push_keywords(to), **more})
     sentences = settings_problems(config, _info(folder).origin["model"])
     if sentences:
         raise ConfigError(sentences)

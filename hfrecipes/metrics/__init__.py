@@ -51,6 +51,9 @@ def load(name: str, config_name: str | None = None) -> evaluate.Metric:
         ) from error
     except ImportError as error:
         raise HFRecipesError(f"metric {name}: {error}") from error
+    except TypeError as error:
+        # What `evaluate` makes of a module in which it finds no class.
+        raise NotFoundError(f"{name} defines no evaluate.Metric: expected one class of that kind") from error
 
 
 def _metric_class(module: ModuleType) -> Any:

@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from .. import _upstream
@@ -110,8 +111,18 @@ def as_model_error(path: str, part: str = "model") -> Iterator[None]:
         yield
     except HFRecipesError:
         raise
+    except UnpicklingError as error:
+        raise ModelError(
+            f"the weights of {path} are a pickle that holds more than numbers, and could run code: use a model whose "
+            "weights are in .safetensors"
+        ) from error
     # The libraries raise errors of all kinds for a damaged file, some of them bare exceptions.
     except Exception as error:
+        if _upstream.is_about_custom_code(error):
+            raise ModelError(
+                f"the model in {path} comes with code of its own, which is not run: read it, then add "
+                "model.trust_remote_code=true to the command, or use another model"
+            ) from error
         reason = " ".join(str(error).split())[:300]
         if not isinstance(error, _SENTENCES):
             reason = f"{type(error).__name__}: {reason}; its files are damaged: copy them again"

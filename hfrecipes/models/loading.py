@@ -68,7 +68,7 @@ def load_tokenizer(config: RunConfig, recipe: Recipe) -> tuple[PreTrainedTokeniz
     config_path = os.path.join(path, CONFIG) if is_adapter(path) else path
     with as_model_error(path):
         # Keywords of the user may change the config, as `attention_type` does.
-        model_config = AutoConfig.from_pretrained(config_path, **settings.keywords)
+        model_config = AutoConfig.from_pretrained(config_path, **settings.loading_keywords)
     with as_model_error(path, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(path, **keywords)
     integrity.check_tokenizer(tokenizer, path)
@@ -144,7 +144,7 @@ def _loading_keywords(settings: ModelSettings, path: str, recipe: Recipe) -> dic
     # The head of another task may have another size: it is ignored, and a new one is made.
     keywords = {"dtype": torch.float32, "ignore_mismatched_sizes": True}
     keywords |= recipe.model_settings()
-    keywords |= settings.keywords
+    keywords |= settings.loading_keywords
     if settings.is_quantized:
         keywords["quantization_config"] = _quantization(settings.keywords["quantization_config"])
     if recipe.dropout is not None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..config import RunConfig, read_recipe_file
 from ..errors import OutputError
+from ..masking import mask_settings
 from ..yaml12 import format_value
 from .contents import RECIPE, RUN, RunInfo, is_complete
 from .lock import LOCK, OWNER
@@ -106,7 +107,8 @@ def differences(settings: Mapping[str, Any], own_settings: Mapping[str, Any]) ->
         settings: Settings of the run in the folder, "there".
         own_settings: Settings of this run, "here".
     """
-    there, here = _comparable(settings), _comparable(own_settings)
+    # Without secrets: a signature in a URL changes each time that it is asked for.
+    there, here = _comparable(mask_settings(settings)), _comparable(mask_settings(own_settings))
     differing = []
     for key in sorted({*there, *here}):
         if there.get(key) != here.get(key):

@@ -12,6 +12,7 @@ from typing import Any
 from ..config import RunConfig, recipe_text
 from ..errors import NotFoundError
 from ..log import log
+from ..masking import mask
 from . import manifest
 from .progress import CHECKPOINT
 from .writing import clear_drafts, draft, finite, write_json, write_text
@@ -253,4 +254,4 @@ class RunInfo:
 
     def write(self, path: Path) -> None:
         """Write run.json into a folder."""
-        write_json(path / RUN, asdict(self))
+        write_json(path / RUN, mask(asdict(self)))

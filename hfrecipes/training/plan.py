@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from .. import repeats
+from .. import trust as trust_
 from .._version import __version__
 from ..characters import visible_line
 from ..config import (
@@ -30,6 +31,7 @@ from ..evaluation import scoring
 from ..hub.names import hub_ids, shareable
 from ..hub.settings import problems as push_problems
 from ..log import log
+from ..masking import MASK, mask, mask_text
 from ..models import adapters, suggestions
 from ..models.binding import bind_tokenizer
 from ..models.directory import check_start, identity
@@ -128,11 +130,12 @@ def _identify(config: RunConfig, data: Data) -> RunInfo:
     )
 
 
-def check(what: str | os.PathLike[str] | Mapping[str, Any], **settings: Any) -> dict[str, Any]:
+def check(what: str | os.PathLike[str] | Mapping[str, Any], *, trust: bool = False, **settings: Any) -> dict[str, Any]:
     """Resolve the settings and read every row, without training, and without writing anything.
 
     Args:
         what: As for `run`.
+        trust: As for `run`.
         **settings: As for `run`; the model may be left out.
 
     Returns:
@@ -145,7 +148,12 @@ def check(what: str | os.PathLike[str] | Mapping[str, Any], **settings: Any) -> 
     Example:
         >>> hfrecipes.check("text-classification", dataset="texts.csv")["labels"]  # doctest: +SKIP
     """
-    config, recipe = configure(what, settings)
+    return check_settings(what, settings, trust=trust)
+
+
+def check_settings(what: Any, settings: Mapping[str, Any], *, trust: bool = False) -> dict[str, Any]:
+    """As `check`, with all settings in one mapping."""
+    config, recipe = configure(what, settings, trust=trust)
     try_arguments(config, recipe)
     data, config = load_data(config, recipe)
     check_metrics(config, recipe, data.splits["train"])
@@ -177,13 +185,21 @@ def _check_with_model(data: Data, config: RunConfig, recipe: Recipe) -> tuple[Da
 # --- settings ----------------------------------------------------------------------------------------------------
 
 
-def configure(what: Any, settings: Mapping[str, Any]) -> tuple[RunConfig, Recipe]:
+def configure(what: Any, settings: Mapping[str, Any], *, trust: bool = False) -> tuple[RunConfig, Recipe]:
     """Merge the layers, check every key, and make the recipe.
+
+    Args:
+        what: As for `run`.
+        settings: Those that the user gave with it.
+        trust: Whether code that only a recipe file names may be run.
 
     Raises:
         ConfigError: With everything that is wrong.
     """
-    layers = [_settings_of(what), dict(settings)]
+    below, file = _settings_of(what)
+    layers = [below, dict(settings)]
+    # Checked before the task is looked for, which imports it.
+    trust_.require(merge(*layers), source=file or "", trust=trust, said=settings if file else merge(*layers))
     named = [layer["task"] for layer in layers if isinstance(layer.get("task"), str)]
     if not named:
         raise ConfigError(f"no task: name one of {', '.join(tasks())}")
@@ -201,7 +217,8 @@ def configure(what: Any, settings: Mapping[str, Any]) -> tuple[RunConfig, Recipe
     if config.lora:
         defaults["learning_rate"] = LORA_LEARNING_RATE
     changed = {key: value for key, value in config.training.items() if value != defaults.get(key)}
-    config = replace(config, training={**defaults, **config.training})
+    # Names of runs and the like go to trackers, and into each checkpoint.
+    config = replace(config, training=mask({**defaults, **config.training}))
     log_all(without_effect(changed, config.training))
     if config.output_dir:
         # Expanded once: the Trainer does it too, and everything else would go to a folder named `~`.
@@ -209,14 +226,14 @@ def configure(what: Any, settings: Mapping[str, Any]) -> tuple[RunConfig, Recipe
     return config, kind(**config.options)
 
 
-def _settings_of(what: Any) -> dict[str, Any]:
-    """Settings of a recipe file, of a dict, or of a task's name alone.
+def _settings_of(what: Any) -> tuple[dict[str, Any], Path | None]:
+    """Settings of a recipe file, with that file; or of a dict, or of a task's name alone, with None.
 
     Raises:
         ConfigError: It is none of these.
     """
     if isinstance(what, Mapping):
-        return dict(what)
+        return dict(what), None
     if isinstance(what, os.PathLike):
         what = os.fspath(what)
     if not isinstance(what, str):
@@ -225,7 +242,7 @@ def _settings_of(what: Any) -> dict[str, Any]:
         )
     file = None if is_task_file(what) else find_recipe_file(what)
     if file is not None:
-        return read_recipe_file(file)
+        return read_recipe_file(file), file
     try:
         find(what)
     except NotFoundError as error:
@@ -234,7 +251,7 @@ def _settings_of(what: Any) -> dict[str, Any]:
                 f"{what} is not a recipe file; the shipped ones are {', '.join(recipe_files())}"
             ) from error
         raise
-    return {"task": what}
+    return {"task": what}, None
 
 
 def _check_task(kind: type[Recipe], name: str) -> None:
@@ -261,7 +278,7 @@ def _check_keywords(config: RunConfig, kind: type[Recipe]) -> None:
     Raises:
         ConfigError: With everything that is wrong.
     """
-    problems = _early_stopping_problems(config.early_stopping)
+    problems = _early_stopping_problems(config.early_stopping) + _masked_problems(config)
     if config.lora == {}:
         problems.append("lora: found an empty block, expected true, false or keywords of LoraConfig")
     if config.lora and config.options.get("freeze"):
@@ -271,6 +288,18 @@ def _check_keywords(config: RunConfig, kind: type[Recipe]) -> None:
     problems += quantization_problems(config) + label_problems(config)
     if problems:
         raise ConfigError(problems)
+
+
+def _masked_problems(config: RunConfig) -> list[str]:
+    """Sentences on settings of a run that was written down without its secrets."""
+    problems = []
+    for name in ("dataset", "model"):
+        value = getattr(config, name)
+        if isinstance(value, str | dict) and MASK in str(value):
+            problems.append(
+                f"{name}: {MASK} stands for a secret that is never written down: give {name}=… with it again"
+            )
+    return problems
 
 
 def _early_stopping_problems(given: bool | dict[str, Any]) -> list[str]:
@@ -325,7 +354,8 @@ def default_folder(what: Any, config: RunConfig) -> Path:
     source = config.dataset.get("path", "data") if isinstance(config.dataset, dict) else config.dataset
     dataset = "data"
     if isinstance(source, str) and source != FROM_PYTHON:
-        dataset = PurePath(source).stem.strip("*.")
+        # The query of a URL is no part of the name.
+        dataset = PurePath(mask_text(source).partition("?")[0]).stem.strip("*.")
     name = f"{PurePath(config.task).stem}-{dataset}-{_model_name(config)}{several}"
     return Path("runs", visible_line(name))
 
@@ -335,4 +365,4 @@ def _model_name(config: RunConfig) -> str:
     name = config.base.name.partition("#")[0] if config.model else "None"
     if name.startswith("pkg://"):
         return name.removeprefix("pkg://").partition("/")[0]
-    return PurePath(name).name
+    return PurePath(mask_text(name)).name

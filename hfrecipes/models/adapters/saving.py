@@ -135,7 +135,7 @@ def _base_model(base: ModelSettings, recipe: Recipe, path: Path) -> tuple[PreTra
         # The commit of the training, even if the user named a branch: its author may have uploaded another base since.
         shared["revision"] = PeftConfig.from_pretrained(path).revision or shared.get("revision", "main")
         # Labels and the rest are those of the training, but the base still has its old number of embeddings.
-        config = transformers.AutoConfig.from_pretrained(path / CONFIG)
+        config = transformers.AutoConfig.from_pretrained(path / CONFIG, trust_remote_code=base.trust_remote_code)
     with as_model_error(name), quiet():
         config.vocab_size = transformers.AutoConfig.from_pretrained(name, **shared).vocab_size
         model, report = auto_class.from_pretrained(
@@ -308,4 +308,6 @@ def _load_saved(kind: str, config: RunConfig, recipe: Recipe, path: Path) -> Any
 
     if kind == "adapter":
         return load(config.base, recipe, path / ADAPTER)
-    return getattr(transformers, recipe.auto_model).from_pretrained(path, dtype="auto")
+    return getattr(transformers, recipe.auto_model).from_pretrained(
+        path, dtype="auto", trust_remote_code=config.base.trust_remote_code
+    )
