@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -103,10 +104,12 @@ def local_path(name: str) -> str:
     package, _, inside = location.partition("/")
     if not all(part.isidentifier() for part in package.split(".")):
         raise ConfigError(f"{name}: found {package!r} as a package; expected pkg://<package>/<path in it>")
-    # find_spec does not import the package, which may have no importable dependencies; a package inside it would make
-    # it do that, and is a folder.
-    package, *folders = package.split(".")
-    spec = find_spec(package)
+    # find_spec does not import the package, which may have no importable dependencies. For one inside another it would
+    # import that other one: unless that has happened already, the inner one is looked for as a folder.
+    top, *folders = package.split(".")
+    if top in sys.modules:
+        top, folders = package, []
+    spec = find_spec(top)
     if spec is None or not spec.submodule_search_locations:
         raise MissingPackageError(f"{name} needs the package {package}: pip install {package.replace('_', '-')}")
     path = Path(spec.submodule_search_locations[0], *folders, inside)

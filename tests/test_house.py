@@ -95,6 +95,7 @@ def test_the_graph_of_imports_is_read_from_the_tree():
     assert "hfrecipes.runner" in modules["hfrecipes"], "for type checkers"
     assert "hfrecipes.settings" in rooms["hfrecipes.data"]
     assert not rooms["hfrecipes.characters"]
+    assert not rooms["hfrecipes.masking"]
 
 
 def libraries_at_the_top(file: Path) -> set[str]:

@@ -46,7 +46,7 @@ LOAD = """
 import json, sys
 import hfrecipes
 
-model = hfrecipes.load(sys.argv[1])
+model = hfrecipes.load(sys.argv[1], trust=True)
 known = {"labels": model.recipe.labels, "learned": model.recipe.learned}
 print(json.dumps({**known, "predictions": model.predict(["the film was great", "the coat was weak"])}))
 """

@@ -16,7 +16,7 @@ import hfrecipes
 from hfrecipes import metrics, trust
 from hfrecipes.cli import main
 from hfrecipes.config import read_recipe_file
-from hfrecipes.errors import ConfigError, DataError, NotFoundError
+from hfrecipes.errors import ConfigError, DataError, ModelError, NotFoundError
 from hfrecipes.predictor import merge
 from hfrecipes.registry import find
 from hfrecipes.run_folder import contents
@@ -449,3 +449,50 @@ def test_settings_of_wrong_types_name_no_code():
 
 
 # --- chat templates ----------------------------------------------------------------------------------------------
+
+DIALOGUES = [
+    {"messages": [{"role": "user", "content": f"question {number}"}, {"role": "assistant", "content": "yes"}]}
+    for number in range(20)
+]
+
+
+def with_template(model: str, template: str) -> str:
+    """The model in another folder, with this chat template."""
+    shutil.copytree(model, "templated")
+    Path("templated", "chat_template.jinja").write_text(template)
+    return "templated"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% set c = a * b %}{% endfor %}{% endfor %}",
+        "{% if messages %}{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}{% endif %}",
+    ],
+    ids=["always", "where there are messages"],
+)
+def test_a_chat_template_without_end_is_one_sentence(template, tiny_llama, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hfrecipes.tasks._time_limit.SECONDS", 1.0)
+    with pytest.raises(ModelError, match=r"^the model's chat template does not come to an end within 1 seconds"):
+        hfrecipes.check("chat", model=with_template(tiny_llama, template), dataset=DIALOGUES)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ ().__class__.__base__.__subclasses__() }}",
+        "{{ messages.__class__.__init__.__globals__ }}",
+        "{{ cycler.__init__.__globals__.os.system('touch it-ran') }}",
+        "{{ raise_exception('no') }}",
+        "{% for x in range(10 ** 9) %}x{% endfor %}",
+        "{% include 'x' %}",
+        "{% if %}",
+    ],
+)
+def test_a_chat_template_that_reaches_for_python_or_raises_is_one_sentence(template, tiny_llama, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in DIALOGUES))
+    said = answers("check", "chat", f"model={with_template(tiny_llama, template)}", "dataset=rows.jsonl")
+    assert "chat template" in said
+    assert not Path("it-ran").exists()

@@ -20,6 +20,7 @@ from ..recipe import example as example_of
 from ..run_folder.contents import CARD, RunInfo
 from ..run_folder.writing import write_text
 from ..settings import AdapterSettings, PushSettings
+from ..trust import code_in
 from .names import model_path, shareable
 
 TEMPLATE = Path(__file__).with_name("card.md")
@@ -64,6 +65,7 @@ def write_card(path: Path, config: RunConfig, recipe: Recipe, scores: Mapping[st
         labels=_listed(recipe.labels),
         usage="" if is_adapter else _usage(recipe, texts.usage, path.name, example),
         path=json.dumps(path.name, ensure_ascii=False),
+        trusted=", trust=True" if code_in(vars(config)) else "",
         example=example,
         calibration=_listed([f"{name} {value:.3g}" for name, value in recipe.calibration.items()]),
         baseline=_sentence(texts.baseline),

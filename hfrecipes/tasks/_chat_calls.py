@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.shapes.dialogues import Messages
 from ..data.shapes.tool_calls import are_calls, parsed
+from ..errors import ModelError
 from ..recipe import Row
+from ._time_limit import time_limit
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+TEMPLATE = "the model's chat template"
 _OPEN, _CLOSE = "<tool_response>", "</tool_response>"
 _NAME = "zQ7call"  # of the function in the example, to see whether calls are shown
 CALL: Row = {
@@ -107,7 +110,10 @@ def form_of_calls(tokenizer: PreTrainedTokenizerBase) -> CallForm:
     for tools, has_short_ids, has_text_arguments in product(([_TOOL], None), (False, True), (False, True)):
         form = CallForm(True, has_text_arguments, has_short_ids)
         try:
-            shown = tokenizer.apply_chat_template(form.of(_EXAMPLE), tools=tools, tokenize=False)
+            with time_limit(TEMPLATE):
+                shown = tokenizer.apply_chat_template(form.of(_EXAMPLE), tools=tools, tokenize=False)
+        except ModelError:
+            raise
         except Exception:  # a template is a program, and may raise anything
             continue
         return CallForm(_NAME in shown, has_text_arguments, has_short_ids, _OPEN in shown)

@@ -13,8 +13,9 @@ from ..data.shapes.dialogues import KEYWORDS, Messages, reply_indices
 from ..data.shapes.tool_calls import parsed
 from ..errors import DataError, ModelError
 from ..recipe import Row
-from ._chat_calls import CALL, CallForm, form_of_calls
+from ._chat_calls import CALL, TEMPLATE, CallForm, form_of_calls
 from ._rendered import index_after, shared_length, shorten_to_fit
+from ._time_limit import time_limit
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -106,11 +107,16 @@ class Template:
 
         Raises:
             DataError: The template refuses it, as some templates refuse system messages.
+            ModelError: The template does not come to an end.
         """
+        called, given = self._as_called(dialogue), {**self.given, **options}
         try:
-            text: str = self.tokenizer.apply_chat_template(
-                self._as_called(dialogue), tokenize=False, add_generation_prompt=prompt, **{**self.given, **options}
-            )
+            with time_limit(TEMPLATE):
+                text: str = self.tokenizer.apply_chat_template(
+                    called, tokenize=False, add_generation_prompt=prompt, **given
+                )
+        except ModelError:
+            raise
         except Exception as error:  # a template is a program, and may raise anything
             start = next((str(turn["content"])[:60] for turn in dialogue if turn["role"] == "user"), "")
             raise DataError(f"the model's chat template refuses the dialogue that starts {start!r}: {error}") from error
