@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import uuid
 from pathlib import Path
@@ -533,6 +534,31 @@ def test_a_model_that_was_merged_later_can_be_pushed(hub, api, name, tiny_bert, 
     assert close(result.predict(["the film was great"]), hfrecipes.load(name).predict(["the film was great"]))
 
 
+def test_no_secret_of_the_settings_reaches_the_hub(hub, api, name, tiny_bert, tmp_path, caplog, monkeypatch):
+    import hfrecipes
+
+    monkeypatch.setattr(logging.getLogger("hfrecipes"), "propagate", True)
+    secret = "Zr8kQ2vLx4711"
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in opinions(40)))
+    options = {"key": secret, "http": {"headers": {"Authorization": f"Bearer {secret}"}}}
+    dataset = {"path": "json", "data_files": str(tmp_path / "rows.jsonl"), "storage_options": options}
+    given = {"run_name": f"https://me:{secret}@host/?token={secret}", "save_strategy": "steps", "save_steps": 1}
+    settings = {"dataset": dataset, "lora": True, "max_steps": 2, "hub": {"repo_id": name, "every": "save"}}
+    with caplog.at_level("INFO", "hfrecipes"):
+        run(tmp_path / "run", tiny_bert, **settings, **given)
+        hfrecipes.push(tmp_path / "run", name, tag="v1")
+    written = [file for file in tmp_path.rglob("*") if file.is_file()] + [*hub.state.rglob("*")]
+    for file in filter(Path.is_file, written):
+        content = file.read_bytes()
+        assert secret.encode() not in content, file
+        # The server of the test itself knows its users.
+        if hub.state not in file.parents:
+            assert hub.writer.encode() not in content, file
+    assert "***" in Path(hf_hub_download(name, "recipe.yaml")).read_text()
+    assert secret not in caplog.text
+    assert hub.writer not in caplog.text
+
+
 # --- what others pushed --------------------------------------------------------------------------------------------
 
 
@@ -564,14 +590,19 @@ def test_a_task_of_others_is_never_run(edited_recipe, api, name, tmp_path, monke
         edited_recipe(task=task)
         with pytest.raises(ModelError, match="trained with a task of its author's own"):
             hfrecipes.load(name)
+        with pytest.raises(ModelError, match="trained with a task of its author's own"):
+            hfrecipes.load(name, trust=True)
 
 
-def test_a_metric_of_others_is_never_run(edited_recipe, tmp_path, monkeypatch):
+def test_a_metric_of_others_is_never_run(edited_recipe, tmp_path, monkeypatch, caplog):
     import hfrecipes
 
     monkeypatch.chdir(tmp_path)
     Path("evil.py").write_text("raise SystemExit('it ran')")
-    model = hfrecipes.load(edited_recipe(metrics=["evil.py", "someone/evil", "accuracy"]))
+    monkeypatch.setattr(logging.getLogger("hfrecipes"), "propagate", True)
+    model = hfrecipes.load(edited_recipe(metrics=["evil.py", "someone/evil", "accuracy"]), trust=True)
+    for left_out in ("metrics: evil.py", "metrics: someone/evil"):
+        assert f"{left_out} is not used: it would run" in caplog.text
     assert model.config.metrics == ["accuracy"]
     assert model.evaluate(opinions(10)).metrics["accuracy"] >= 0
 
@@ -601,7 +632,7 @@ def test_code_of_a_base_model_of_others_is_never_run(hub, api, name, tiny_bert, 
     assert len(pinned["revision"]) == 40
     unpinned = json.dumps({**pinned, "revision": None}).encode()
     api.upload_file(path_or_fileobj=unpinned, path_in_repo="adapter_config.json", repo_id=name)
-    for words in (["merge", name, str(tmp_path / "out")], ["predict", name, "-"]):
+    for words in (["merge", name, str(tmp_path / "out")], ["predict", name, "-"], ["predict", name, "-", "--trust"]):
         made = CliRunner().invoke(main, words, input="the film was great\n")
         assert made.exit_code == 2, made.output
         assert "unexpected" not in made.output
