@@ -35,14 +35,13 @@ _PATTERNS = (
     re.compile(r"([a-z][\w+.-]+:/{1,2})[^\s/?#\"'<>]+(?=@)", re.IGNORECASE),
     # A password with a slash in it; `host:8080/file@v1` is a port.
     re.compile(r"([a-z][\w+.-]+:/{1,2})[^\s/?#:@]+:(?!\d+[/?#])[^\s@]+(?=@)", re.IGNORECASE),
-    # A secret in a query, or after the # that ends it.
+    # A secret in a query, or after the # that ends it; `pkg://package/model#sha256=…` has none.
     re.compile(
-        r"([?&#;][\w.%~-]*(?:token|secret|sign|passw|credential|auth|session|jwt|policy|key|sig|pwd|pass|code)[\w.%-]*=)"
+        r"([?&#;](?:[\w.%~-]*(?:token|secret|signature|credential|passw|authorization|jwt)[\w.%~-]*"
+        r"|(?:[\w.%~-]*[._-])?(?:(?:api|access|account|auth|user)?key|sig|pwd|pass|auth|session|sas))=)"
         r"[^&#;\s\"'<>]+",
         re.IGNORECASE,
     ),
-    # Anything long in a query that looks drawn at random.
-    re.compile(r"([?&#;][\w.%~-]+=)(?=[^&#;\s]*\d)(?=[^&#;\s]*[a-z])[\w%+/=-]{24,}", re.IGNORECASE),
     # password=…, and the same as YAML, JSON and Python write it inside a block.
     re.compile(rf"((?<![\w.-])(?:--)?(?:\w+\.)*(?:{_NAME})=['\"]?)(?![<…*]){_VALUE}", re.IGNORECASE),
     re.compile(rf"([{{,]\s*['\"]?(?:{_NAME})['\"]?: ['\"]?)(?![<…*]){_VALUE}", re.IGNORECASE),
