@@ -2,6 +2,7 @@
 
 HFRecipesError
 ├── ConfigError        (ValueError)       a setting is unknown, of the wrong type, or contradicts another
+├── UntrustedError     (ValueError)       a file names code to run, and the user did not say that it may
 ├── NotFoundError      (LookupError)      a task, a recipe file, a dataset, a run or a model does not exist
 ├── DataError          (ValueError)       the rows or their file cannot be used as they are
 ├── ModelError         (ValueError)       the model folder or its weights cannot be used
@@ -31,6 +32,7 @@ __all__ = [
     "ModelError",
     "NotFoundError",
     "OutputError",
+    "UntrustedError",
     "counted",
     "nearest",
 ]
@@ -78,6 +80,10 @@ def _listed(problems: Sequence[str]) -> str:
             return f"{message}\n- … and {len(problems) - shown} more"
         message += f"\n- {problem}"
     return message
+
+
+class UntrustedError(HFRecipesError, ValueError):
+    """A file names code to run, and the user did not say that it may."""
 
 
 class NotFoundError(HFRecipesError, LookupError):

@@ -317,7 +317,7 @@ def load(path: str | os.PathLike[str], *, trust: bool = False) -> Predictor:
             a run on the Hub is not run in any case.
 
     Raises:
-        ConfigError: The run names code, and it is not trusted.
+        UntrustedError: The run names code, and it is not trusted.
         NotFoundError: There is no such run.
         ModelError: The folder is not a run of hfrecipes, or its model is damaged.
 
@@ -338,7 +338,7 @@ def merge(path: str | os.PathLike[str], destination: Path, *, trust: bool = Fals
         trust: As for `load`.
 
     Raises:
-        ConfigError: The run names code, and it is not trusted.
+        UntrustedError: The run names code, and it is not trusted.
         ModelError: There is no adapter, or it is of a method that cannot be merged.
         OutputError: The destination is not empty.
     """

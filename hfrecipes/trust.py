@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import metrics
-from .errors import ConfigError, nearest
+from .errors import UntrustedError, nearest
 from .registry import is_task_file
 
 HOW = "read it, then add --trust to the command, or trust=True in Python"
@@ -29,7 +29,7 @@ def require(settings: Mapping[str, Any], *, source: str | Path, trust: bool, sai
         said: Settings that the user gave.
 
     Raises:
-        ConfigError: It names code that the user did not.
+        UntrustedError: It names code that the user did not.
     """
     # A text such as "no" is no yes.
     if trust is True:
@@ -43,7 +43,7 @@ def require(settings: Mapping[str, Any], *, source: str | Path, trust: bool, sai
         elif setting.startswith("metrics: ") and not _is_file(setting):
             problems.append(_unknown_metric(setting.removeprefix("metrics: ")))
     if problems:
-        raise ConfigError(problems)
+        raise UntrustedError("\n- ".join(problems))
 
 
 def code_in(settings: Mapping[str, Any]) -> dict[str, str]:

@@ -7,6 +7,7 @@ import pickle
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import opinions, plan_of
@@ -16,7 +17,7 @@ import hfrecipes
 from hfrecipes import metrics, trust
 from hfrecipes.cli import main
 from hfrecipes.config import read_recipe_file
-from hfrecipes.errors import ConfigError, DataError, ModelError, NotFoundError
+from hfrecipes.errors import DataError, ModelError, NotFoundError, UntrustedError
 from hfrecipes.predictor import merge
 from hfrecipes.registry import find
 from hfrecipes.run_folder import contents
@@ -182,18 +183,18 @@ def test_code_that_a_recipe_file_names_is_refused_before_anything_is_written(cod
         assert sentence in said
         assert "read it, then add --trust to the command, or trust=True in Python" in said
     for call in (hfrecipes.run, hfrecipes.build, hfrecipes.check):
-        with pytest.raises(ConfigError, match="which would run"):
+        with pytest.raises(UntrustedError, match="which would run"):
             call(file)
-        with pytest.raises(ConfigError, match="which would run"):
+        with pytest.raises(UntrustedError, match="which would run"):
             call(file, trust="no")
     assert not Path("it-ran").exists()
     assert not Path("out").exists()
 
 
 def test_the_refusal_names_each_of_several_and_the_whole_path(folder):
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(UntrustedError) as caught:
         hfrecipes.run(recipe(task="sub/task.py", metrics=["metric.py"]))
-    assert len(caught.value.problems) == 2
+    assert str(caught.value).count("which would run the file") == 2
     assert f"would run the file {folder / 'sub' / 'task.py'}: read it" in str(caught.value)
 
 
@@ -275,11 +276,11 @@ def test_code_that_a_run_names_is_refused_by_everything_that_reads_it(changes, f
     for words in commands:
         assert f"{file} has " in answers(*words)
     for call in (hfrecipes.load, lambda path: hfrecipes.load(path, trust=False)):
-        with pytest.raises(ConfigError, match="read it, then add --trust"):
+        with pytest.raises(UntrustedError, match="read it, then add --trust"):
             call("run")
     if "task" in changes:
         assert f"{file} has task: " in answers("push", "run", "me/model")
-        with pytest.raises(ConfigError, match="which would run the file"):
+        with pytest.raises(UntrustedError, match="which would run the file"):
             hfrecipes.push("run", "me/model")
     assert "which would run" in answers("run", str(file), "output_dir=another")
     assert not Path("it-ran").exists()
@@ -290,7 +291,7 @@ def test_an_adapter_is_not_merged_by_code_that_its_run_names(folder):
     file = Path("run", "adapter", "recipe.yaml")
     file.write_text(dump({**read_recipe_file(file), "task": "task.py"}))
     assert "has task: task.py" in answers("merge", "run", "merged")
-    with pytest.raises(ConfigError, match=r"has task: task\.py"):
+    with pytest.raises(UntrustedError, match=r"has task: task\.py"):
         merge("run", Path("merged"))
     assert not Path("it-ran").exists()
     merge("run", Path("merged"), trust=True)
@@ -349,7 +350,7 @@ def test_the_code_of_a_model_runs_where_the_command_line_says_so(folder):
 
 def test_weights_that_are_a_pickle_with_code_are_refused(folder):
     said = answers("run", "text-classification", "model=pickled", "dataset=rows.jsonl", "output_dir=out", "max_steps=1")
-    assert "the weights of pickled are a pickle that holds more than numbers" in said
+    assert "pickled/pytorch_model.bin holds pickled weights, which can hide code" in said
     assert not Path("it-ran").exists()
 
 
@@ -384,22 +385,25 @@ def test_no_pickle_of_a_checkpoint_runs_code(name, folder):
         assert sentence in " ".join(outcome.output.split())
 
 
-def test_the_pickle_of_an_adapter_runs_no_code(folder):
+def test_a_pickle_does_not_take_the_place_of_the_weights_of_an_adapter(folder):
     hfrecipes.run(settings(output_dir="run", lora=True))
     Path("run/adapter/adapter_model.safetensors").unlink()
+    Path("run/adapter/manifest.json").unlink()
     Path("run/adapter/adapter_model.bin").write_bytes(pickle.dumps(Touch(), protocol=2))
     said = answers("predict", "run/adapter", "-", text="the film was great\n")
-    assert "the weights of run/adapter are a pickle that holds more than numbers" in said
+    assert "run/adapter/adapter_model.safetensors is missing" in said, "the pickle is not read in its place"
     assert not Path("it-ran").exists()
 
 
-def test_numbers_of_the_training_rows_that_are_a_pickle_are_refused(folder):
-    import numpy as np
-
+def test_numbers_of_the_training_rows_that_are_a_pickle_are_not_read(folder):
     hfrecipes.run(settings(output_dir="run"))
     np.save("run/trained_on.npy", np.array([Touch()], dtype=object), allow_pickle=True)
-    said = answers("evaluate", "run", "dataset=rows.jsonl")
-    assert "run/trained_on.npy is damaged" in said
+    outcome = CliRunner().invoke(main, ["evaluate", "run", "dataset=rows.jsonl"])
+    assert outcome.exit_code == 0, outcome.output
+    assert "run/trained_on.npy" in outcome.output
+    Path("run", "manifest.json").unlink(missing_ok=True)
+    outcome = CliRunner().invoke(main, ["evaluate", "run", "dataset=rows.jsonl"])
+    assert "run/trained_on.npy is damaged" in outcome.output
     assert not Path("it-ran").exists()
 
 

@@ -195,6 +195,7 @@ def configure(what: Any, settings: Mapping[str, Any], *, trust: bool = False) ->
 
     Raises:
         ConfigError: With everything that is wrong.
+        UntrustedError: A recipe file names code, and it is not trusted.
     """
     below, file = _settings_of(what)
     layers = [below, dict(settings)]
