@@ -218,7 +218,8 @@ def _from_rows(source: Any) -> Dataset:
 
     if isinstance(source, pd.Series):
         raise DataError("found a Series, expected rows with several columns: to_frame() makes a DataFrame of it")
-    if isinstance(source, Iterator):
+    # A reader of arrow is read at once.
+    if isinstance(source, Iterator) and not hasattr(source, "__arrow_c_stream__"):
         raise DataError("found an iterator, which can be read only once, expected a list of rows: list(…) makes one")
     try:
         if isinstance(source, pd.DataFrame):

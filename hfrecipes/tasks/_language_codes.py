@@ -89,8 +89,22 @@ def code_of_model(option: str, code: str | None, known: Sequence[str]) -> str:
     if matching is None:
         other = matching_code(code, known, any_script=True)
         edit = f", which it knows in another script only ({option}={other} takes that)" if other else ""
-        raise ConfigError(f"{option}: the model needs a language code, found {code}{edit}; it has {', '.join(known)}")
+        raise ConfigError(f"{option}: the model needs a language code, found {code}{edit}; it has {_listed(known)}")
     return matching
+
+
+def _listed(codes: Sequence[str]) -> str:
+    """The codes of a model; languages with their scripts, such as zho_Hans, by script, or they would fill a page."""
+    scripts: dict[str, list[str]] = {}
+    for code in codes:
+        language, _, script = code.partition("_")
+        scripts.setdefault(script, []).append(language)
+    if not all(len(script) == 4 for script in scripts):
+        return ", ".join(codes)
+    parts = []
+    for script, languages in sorted(scripts.items()):
+        parts.append(f"with _{script}: {', '.join(languages)}")
+    return "; ".join(parts)
 
 
 def check_language(side: str, code: str, texts: list[str]) -> list[str]:

@@ -55,7 +55,7 @@ def test_a_frame_with_gaps_gives_missing_cells_not_nan():
 
 @pytest.mark.parametrize("source", [3, [], ["a"], iter(ROWS)])
 def test_what_is_no_dataset_is_refused_with_what_would_be(source):
-    with pytest.raises(DataError, match="expected a Hub id, a file"):
+    with pytest.raises(DataError, match=r"expected (a Hub id, a file|a list of rows: list)"):
         read_source(source)
 
 

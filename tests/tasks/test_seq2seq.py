@@ -610,7 +610,9 @@ def test_a_model_that_needs_codes_and_gets_none_lists_them(nllb, given):
 
     recipe = Translation(source_lang="eng_Latn", target_lang=given)
     recipe.tokenizer = nllb
-    with pytest.raises(ConfigError, match=f"target_lang: the model needs a language code, found {given}; .*zho_Hans"):
+    with pytest.raises(
+        ConfigError, match=f"target_lang: the model needs a language code, found {given}; .*with _Hans: zho"
+    ):
         recipe.adapt_to_model(M2M100Config())
 
 
@@ -869,7 +871,7 @@ def test_a_script_that_the_model_lacks_is_refused_with_the_edit_that_takes_anoth
     monkeypatch.setattr("hfrecipes.tasks.translation.language_codes", lambda tokenizer: kept)
     recipe = Translation(source_lang="en", target_lang=given)
     recipe.tokenizer = nllb
-    with pytest.raises(ConfigError, match=rf"found {given}, .*\(target_lang={edit} takes that\); it has .*{edit}"):
+    with pytest.raises(ConfigError, match=rf"found {given}, .*\(target_lang={edit} takes that\); it has with _.*"):
         recipe.adapt_to_model(M2M100Config())
     recipe = Translation(source_lang="en", target_lang=edit)
     recipe.tokenizer = nllb
