@@ -50,15 +50,18 @@ def visible_json(text: str) -> str:
     return _OBEYED.sub(lambda character: f"\\u{ord(character[0]):04x}", text)
 
 
-def shortened(text: str) -> str:
-    """The text with long words and its own end cut, for errors.
+def shortened(text: str, longest: int = LONGEST) -> str:
+    """The text with the middle of long words and its own middle cut, for errors, which end with the edit.
 
     Example:
         >>> len(shortened("there is no file " + "x/" * 3000))
         317
+        >>> shortened("the cell 'x x x x x x x x x' is too long", 20)
+        'the cell … too long'
     """
     text = _LONG_WORD.sub(_head_and_tail, text)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    half = (longest - 1) // 2
+    return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
 
 
 def composed(name: str) -> str:

@@ -101,8 +101,8 @@ def _settings(words: Sequence[str], what: str | None = None, *, trust: bool = Fa
         what: Recipe file or task that the settings are for; None for settings of another kind.
         trust: Whether code that only a recipe file names may be run.
     """
-    # config imports yaml, which `list` and `--help` do not need.
-    from .config import parse_overrides
+    # It imports yaml, which `list` and `--help` do not need.
+    from .overrides import parse_overrides
 
     if any(word.startswith("-") for word in words):
         instead = _as_settings(list(words))
@@ -118,7 +118,7 @@ def _quoted(word: str) -> str:
 
 def _refusal(what: str | None, words: list[str], trust: bool) -> str:
     """What else is wrong with the settings that a command line means, so that the next try is the last one."""
-    from .config import parse_overrides
+    from .overrides import parse_overrides
 
     if what is None:
         return ""
@@ -182,7 +182,9 @@ def show(what: str) -> None:
     """Show the columns and options of a task, or a recipe file."""
     file = registry.find_recipe_file(what)
     if file is not None:
-        say(file.read_text(encoding="utf-8").rstrip())
+        from .config import recipe_file_text
+
+        say(recipe_file_text(file).rstrip())
         return
     _show_task(registry.find(what))
 
@@ -229,14 +231,23 @@ def copy(file: str, dest: Path) -> None:
     source = registry.find_recipe_file(file)
     if source is None:
         fail(f"there is no recipe file {file}; the shipped ones are {', '.join(registry.recipe_files())}")
-    target = dest / source.name if dest.is_dir() else dest
+    target = dest / source.name if os.path.isdir(dest) else dest
     # A file that was edited is worth more than a copy that can be made again.
-    if target.exists():
-        fail(f"{target} exists: choose another name")
-    if not target.parent.is_dir():
-        fail(f"there is no folder {target.parent}: create it first")
+    _check_new(target)
     target.write_bytes(source.read_bytes())
     say(f"{target}: run it with  hfrecipes run {target}")
+
+
+def _check_new(file: Path) -> None:
+    """Refuse the name of a file that exists, or cannot."""
+    try:
+        exists = file.exists()
+    except OSError as error:
+        fail(f"{file} cannot be written ({error.strerror}): choose another name")
+    if exists:
+        fail(f"{file} exists: choose another name")
+    if not file.parent.is_dir():
+        fail(f"there is no folder {file.parent}: create it first")
 
 
 @main.command(context_settings=_WORDS)
@@ -356,16 +367,15 @@ def evaluate(path: str, words: tuple[str, ...], trust: bool) -> None:
 def predict(path: str, source: str, output: Path | None, trust: bool) -> None:
     """Predict the rows of INPUT: a csv, tsv, jsonl, parquet or txt file, or `-` for lines of text or JSON on stdin."""
     # All of this is checked first: loading a model and predicting may take long.
-    if output is not None and output.exists():
-        fail(f"{output} exists: choose another name")
+    if output is not None:
+        _check_new(output)
     if output is not None and output.suffix not in (".jsonl", ".csv"):
         fail(f"cannot write {output.name}: expected a name that ends in .jsonl or .csv")
-    if output is not None and not output.parent.is_dir():
-        fail(f"there is no folder {output.parent}: create it first")
+    from .data.standard_input import read_rows
     from .predictor import load
 
     predictor = load(path, trust=trust)
-    predictions = predictor.predict(_stdin() if source == "-" else Path(source))
+    predictions = predictor.predict(read_rows(sys.stdin.buffer) if source == "-" else Path(source))
     if output is None:
         for prediction in predictions:
             say_json(prediction)
@@ -450,25 +460,3 @@ def _next_line() -> str | None:
         return input("> " if sys.stdin.isatty() else "").strip()
     except (EOFError, KeyboardInterrupt):
         return None
-
-
-def _stdin() -> list[Any]:
-    """Read rows from standard input: one JSON object per line, else one text per line."""
-    try:
-        content = sys.stdin.buffer.read().decode("utf-8-sig")
-    except UnicodeDecodeError:
-        fail("standard input is not UTF-8 text")
-    if not content.strip():
-        fail("standard input is empty: expected one text per line")
-    # Not splitlines(), which also splits at "\u2028" and other characters inside a text.
-    lines = [line.rstrip("\r") for line in content.rstrip().split("\n")]
-    rows = []
-    for line in lines:
-        # One line that is not a JSON object makes all of them texts: a text may start with a brace too.
-        if not line.lstrip().startswith("{"):
-            return lines
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            return lines
-    return rows

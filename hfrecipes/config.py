@@ -6,23 +6,24 @@ Layers, later ones win: the defaults of the recipe, the recipe file, keywords or
 from __future__ import annotations
 
 import dataclasses
+import os
 import types
 import typing
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from . import hints
+from .characters import shortened
 from .errors import SHOWN, ConfigError, NotFoundError, nearest
 from .masking import mask_settings
+from .overrides import SHORT_FOR, as_block
 from .settings import AdapterSettings, FoldSettings, ModelSettings, PushSettings
 from .trainer_keywords import FIXED, value_problems
 from .value_types import as_setting, as_source, fits, infinite_numbers, type_problems, with_choices
-from .yaml12 import dump, format_value, load, parse_value
+from .yaml12 import DEEPEST, LONGEST_NUMBER, MOST_KEYS, UnreadableError, dump, format_value, load
 
 SPLITS = ("train", "validation", "test")
 
@@ -125,10 +126,18 @@ def move_bare_keys_into_blocks(
         options: Options of the task, by name.
         training: Keywords of TrainingArguments, by name.
 
+    Raises:
+        ConfigError: A key has two values, or one that a recipe file could not hold.
+
     Example:
         >>> move_bare_keys_into_blocks({"seed": 1, "x": 2}, options={}, training={"seed": int})
         {'x': 2, 'training': {'seed': 1}}
     """
+    problems = []
+    for key, value in layer.items():
+        problems += _unwritable(key, value)
+    if problems:
+        raise ConfigError(problems)
     settings = {key: as_source(value) if key == "dataset" else as_setting(value) for key, value in layer.items()}
     for block, known in (("options", options), ("training", training)):
         bare = {}
@@ -140,8 +149,55 @@ def move_bare_keys_into_blocks(
         values = settings.get(block) or {}
         # A block that is not a mapping is left as it is, for `resolve` to report.
         if bare and isinstance(values, Mapping):
+            problems += _given_twice(block, values, bare)
             settings[block] = {**values, **bare}
+    if problems:
+        raise ConfigError(problems)
     return settings
+
+
+def _given_twice(block: str, values: Mapping[str, Any], bare: Mapping[str, Any]) -> list[str]:
+    """Problems with keys that have a value inside their block and another one at the top."""
+    problems = []
+    for key, value in bare.items():
+        if key in values:
+            inside = f"{block}.{key}={format_value(values[key])}"
+            problems.append(f"{key}: found {key}={format_value(value)} and {inside}, keep one of them")
+    return problems
+
+
+def _unwritable(key: Any, value: Any) -> list[str]:
+    """The problem with a value that a recipe file could not hold; rows from Python are not written into one."""
+    keys = 0
+    rest = [(key, 0), (value, 0)]
+    while rest:
+        inner, depth = rest.pop()
+        if depth > DEEPEST:
+            return [f"{key}: found lists or blocks more than {DEEPEST} levels deep, expected fewer"]
+        if isinstance(inner, str) and "\0" in inner and key in ("model", "dataset"):
+            return [f"{key}: found {shortened(repr(inner), 80)}, which has a zero byte: no file has one in its name"]
+        if isinstance(inner, str) and not _is_whole(inner):
+            return [f"{key}: found {inner!a}, which is no UTF-8 text: type it again, or rename the file it names"]
+        if isinstance(inner, int) and abs(inner) >= 10**LONGEST_NUMBER:
+            return [f"{key}: found a number of more than {LONGEST_NUMBER} digits, expected a shorter one"]
+        if isinstance(inner, Mapping):
+            # Those of a block itself are compared with the names of settings.
+            keys += len(inner) if depth and key != "dataset" else 0
+            if keys > MOST_KEYS:
+                return [f"{key}: found {keys} keys, expected {MOST_KEYS} at most"]
+            rest += [(part, depth + 1) for part in (*inner, *inner.values())]
+        elif isinstance(inner, list | tuple) and key != "dataset":
+            rest += [(part, depth + 1) for part in inner]
+    return []
+
+
+def _is_whole(text: str) -> bool:
+    """Whether a text has no half of a character, as for a byte in the name of a file that is no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def resolve(
@@ -230,7 +286,14 @@ def _key_problems(block: str, value: Any) -> list[str]:
     """Problems with keys of a block that are not texts; rows given from Python may have any."""
     if block == "dataset" or not isinstance(value, dict):
         return []
-    return [_no_name(key, block) for key in value if not isinstance(key, str)]
+    problems = []
+    for key, inner in value.items():
+        if not isinstance(key, str):
+            problems.append(_no_name(key, block))
+        # Numbers are keys of `model.max_memory`, for GPUs, and of `options.label_names`, for ids.
+        elif not block.startswith(("model", "options")):
+            problems += _key_problems(f"{block}.{key}", inner)
+    return problems
 
 
 def _without_nulls(values: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
@@ -333,6 +396,9 @@ def _check_splits(blocks: Mapping[str, Any]) -> list[str]:
     return problems
 
 
+_KEEP_KEYS = ("lora", "early_stopping", "hub", "folds")
+
+
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
     """Merge layers of settings: later ones win, and blocks are merged key by key.
 
@@ -352,11 +418,11 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
 def _merge_value(key: str, below: Any, above: Any) -> Any:
     """The value of one key, from a lower layer and the layer above it."""
     # A name is short for its block, so that a higher layer may add a revision to it.
-    if isinstance(below, str | int) and not isinstance(below, bool) and key in _SHORT_FOR:
-        below = {_SHORT_FOR[key]: below}
+    if isinstance(below, str | int) and not isinstance(below, bool) and key in SHORT_FOR:
+        below = {SHORT_FOR[key]: below}
     # Turned on again, or pushed to another repository, a block keeps what it says: its rank, or that it is private.
     if key in _KEEP_KEYS and isinstance(below, Mapping):
-        block = _as_block(key, above)
+        block = as_block(key, above)
         above = above if block is None else block
     if not isinstance(below, Mapping) or not isinstance(above, Mapping) or key not in FIELDS:
         return above
@@ -366,67 +432,26 @@ def _merge_value(key: str, below: Any, above: Any) -> Any:
     return {**below, **above}
 
 
-# --- recipe files and key=value ----------------------------------------------------------------------------------
+# --- recipe files ------------------------------------------------------------------------------------------------
+
+_NAMED, _LARGEST = 2, 10 * 2**20  # levels whose keys are names of settings, the top and blocks; bytes of the file
 
 
-# The key that a block's bare value is short for: model=x means model.path=x.
-_SHORT_FOR = {"model": "path", "dataset": "path", "hub": "repo_id", "folds": "n_splits"}
-_KEEP_KEYS = ("lora", "early_stopping", "hub", "folds")
-_SWITCHES = ("lora", "early_stopping")  # blocks that `true` turns on, with the keys that are given or without
-
-
-def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
-    """Read `key=value` words; a dot reaches into a block.
-
-    Example:
-        >>> parse_overrides(["seed=1", "training.learning_rate=3e-5"])
-        {'seed': 1, 'training': {'learning_rate': 3e-05}}
+def recipe_file_text(path: str | Path) -> str:
+    """The text of a recipe file.
 
     Raises:
-        ConfigError: A word is not `key=value`, or a block and a bare value share a name.
+        NotFoundError: There is no such file.
+        ConfigError: It is no text in UTF-8, or too large for settings.
     """
-    settings: dict[str, Any] = {}
-    problems = []
-    for word in words:
-        key, equals, text = word.partition("=")
-        if not equals or not key or key.startswith("-"):
-            problems.append(f"found {word!r}, expected key=value")
-        # An unset variable of the shell would otherwise mean the default, silently.
-        elif not text.strip():
-            problems.append(f"{key}: found no value; {key}=null is the default, and '\"\"' an empty text")
-        else:
-            problems += _insert(settings, key.strip().split("."), parse_value(text))
-    if problems:
-        raise ConfigError(problems)
-    return settings
-
-
-def _insert(settings: dict[str, Any], names: list[str], value: Any) -> list[str]:
-    """Set a value inside nested blocks; the problem if a block and a bare value share a name."""
-    *blocks, last = names
-    values = settings
-    for block in blocks:
-        given = values.setdefault(block, {})
-        inner = _as_block(block, given)
-        if inner is None or (inner is not given and last in inner):
-            return [f"{'.'.join(names)}: {block} already has a value; give the block or its keys, not both"]
-        values[block] = values = inner
-    if isinstance(values.get(last), dict) and values[last]:
-        block_of_value = value if isinstance(value, dict) else _as_block(last, value)
-        if block_of_value is None or set(block_of_value) & set(values[last]):
-            return [f"{'.'.join(names)}: its keys already have values; give the block or its keys, not both"]
-        value = {**block_of_value, **values[last]}
-    values[last] = value
-    return []
-
-
-def _as_block(name: str, value: Any) -> dict[str, Any] | None:
-    """The block that a bare value is short for; None if it is not short for any."""
-    if isinstance(value, dict):
-        return value
-    if name in _SHORT_FOR and value is not None:
-        return {_SHORT_FOR[name]: value}
-    return {} if name in _SWITCHES and value is True else None
+    try:
+        if os.path.getsize(path) > _LARGEST:
+            raise ConfigError(f"{path} has {os.path.getsize(path)} bytes: expected a recipe file, which is smaller")
+        return Path(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise NotFoundError(f"cannot read the recipe file {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not a UTF-8 text file: save it as UTF-8") from error
 
 
 def read_recipe_file(path: str | Path) -> dict[str, Any]:
@@ -437,14 +462,11 @@ def read_recipe_file(path: str | Path) -> dict[str, Any]:
         ConfigError: The file is not a YAML mapping with a task.
     """
     path = Path(path)
+    text = recipe_file_text(path)
     try:
-        content = load(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise NotFoundError(f"cannot read the recipe file {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not a UTF-8 text file: save it as UTF-8") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        content = load(text, named=_NAMED)
+    except UnreadableError as error:
+        raise ConfigError(f"{path} line {error.line}: {error.problem}") from error
     if not isinstance(content, dict) or not isinstance(content.get("task"), str):
         raise ConfigError(f"{path} names no task: a recipe file is `key: value` lines, one of them `task: <name>`")
     return content

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from .characters import visible_line
+from .characters import shortened, visible_line
 from .masking import mask_text
 
 logger = logging.getLogger("hfrecipes")
@@ -47,4 +47,4 @@ def log(sentence: str) -> None:
     for sentences in _recordings:
         sentences.append(sentence)
     if is_main():
-        logger.info("%s", visible_line(sentence))
+        logger.info("%s", shortened(visible_line(sentence)))

@@ -13,7 +13,6 @@ from hfrecipes.config import (
     RunConfig,
     merge,
     move_bare_keys_into_blocks,
-    parse_overrides,
     read_recipe_file,
     recipe_text,
     resolve,
@@ -21,6 +20,7 @@ from hfrecipes.config import (
     training_types,
 )
 from hfrecipes.errors import ConfigError, MissingPackageError, ModelError, NotFoundError
+from hfrecipes.overrides import parse_overrides
 from hfrecipes.recipe import option_types
 from hfrecipes.settings import local_path
 from hfrecipes.tasks.text_classification import TextClassification
@@ -173,6 +173,36 @@ def test_a_value_and_the_keys_of_its_block_are_one_block(words, settings):
 def test_a_value_that_contradicts_the_keys_of_its_block_is_refused(words):
     with pytest.raises(ConfigError, match="give the block or its keys, not both"):
         parse_overrides(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["max_steps=2", "max_steps=3"], "max_steps: found max_steps=2 and max_steps=3, keep one of them"),
+        (["lora.r=1", "lora.r=2"], "lora.r: found lora.r=1 and lora.r=2"),
+        (["lora={r: 1}", "lora={r: 2}"], "lora: found lora={r: 1} and lora={r: 2}"),
+        (["lora.r=1", "lora={r: 2}"], "not both: lora.r=1, lora={r: 2}"),
+        (["lora={r: 2}", "seed=1", "lora.r=1"], "not both: lora={r: 2}, lora.r=1"),
+        (["model=a", "model=b"], "model: found model=a and model=b"),
+        (["lora.r.x=1", "lora.r=3"], "not both: lora.r.x=1, lora.r=3"),
+        (["model.token=secret", "model.token=secrets"], "model.token: found model.token=… and model.token=…"),
+    ],
+)
+def test_a_setting_given_twice_names_both(words, message):
+    with pytest.raises(ConfigError) as caught:
+        parse_overrides(words)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_steps": 2, "training": {"max_steps": 3}}, "max_steps: found max_steps=2 and training.max_steps=3"),
+        ({"options": {"max_length": 32}, "max_length": 64}, "found max_length=64 and options.max_length=32"),
+    ],
+)
+def test_a_setting_given_at_the_top_and_in_its_block_names_both(settings, message):
+    assert message in problems_of(settings)
 
 
 def test_an_unset_variable_of_the_shell_is_not_the_default():
@@ -337,12 +367,6 @@ def test_a_written_recipe_file_reads_back(tmp_path: Path):
     assert "output_dir" not in to_yaml(config)
 
 
-# Each line repeats the one before nine times: 9 ** 8 values of a few hundred characters.
-MANY_ALIASES = "a0: &a0 [x]\n"
-for _number in range(1, 9):
-    MANY_ALIASES += f"a{_number}: &a{_number} [{', '.join([f'*a{_number - 1}'] * 9)}]\n"
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -351,16 +375,6 @@ for _number in range(1, 9):
         ("- a", "names no task"),
         ("", "names no task"),
         ("task: a\ntask: b", "duplicate key 'task'"),
-        ("task: a\nseed: !!int x", "not valid YAML"),
-        ("task: a\nseed: " + "9" * 5000, "not valid YAML"),
-        ("task: a\nseed: !!timestamp 2001-99-01", "not valid YAML"),
-        ("task: a\nseed: " + "[" * 3000, "not valid YAML"),
-        ("task: a\n? [a, b]\n: 1", "unhashable key"),
-        ("a: &a [*a]\ntask: a", "its aliases repeat"),
-        (
-            "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" if n else "a0: &a0 [x]" for n in range(9)),
-            "aliases",
-        ),
     ],
 )
 def test_a_broken_recipe_file_is_one_sentence(tmp_path: Path, content, message):
@@ -393,7 +407,7 @@ def test_pkg_names_lead_into_installed_packages(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("words", [["lora=true", "lora.r=8"], ["lora.r=8", "lora=true"]])
 def test_true_switches_a_block_on_and_leaves_its_keys(words):
-    from hfrecipes.config import merge, parse_overrides
+    from hfrecipes.config import merge
 
     assert parse_overrides(words) == {"lora": {"r": 8}}
     assert merge({"lora": {"r": 8}}, {"lora": True}) == {"lora": {"r": 8}}
@@ -460,3 +474,19 @@ def test_what_is_no_task_and_no_file_is_one_sentence(what):
         hfrecipes.load(what)
     with pytest.raises(NotFoundError, match=r"there is no recipe file x\.yaml"):
         hfrecipes.run(Path("x.yaml"))
+
+
+def test_a_message_has_an_end_and_keeps_its_edit():
+    from hfrecipes.characters import LONGEST
+    from hfrecipes.errors import DataError
+
+    message = str(DataError(f"found {'x' * 10**6}: rename it"))
+    assert (len(message) <= LONGEST, message[:7], message[-11:]) == (True, "found x", ": rename it")
+    assert len(problems_of({"seed": "x" * 10**5, "max_steps": "y" * 10**5, "nothing": 1})) <= LONGEST
+
+
+def test_a_default_folder_has_a_name_that_a_file_system_takes():
+    from hfrecipes.training.plan import configure, default_folder
+
+    config, _ = configure("text-classification", {"dataset": "y" * 240 + ".jsonl", "model": "me/" + "x" * 240})
+    assert len(default_folder("text-classification", config).name) < 250

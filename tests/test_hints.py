@@ -9,8 +9,9 @@ from click.testing import CliRunner
 
 from hfrecipes import hints
 from hfrecipes.cli import main
-from hfrecipes.config import FIELDS, parse_overrides, training_types
+from hfrecipes.config import FIELDS, training_types
 from hfrecipes.errors import ConfigError, MissingPackageError
+from hfrecipes.overrides import parse_overrides
 from hfrecipes.training.plan import configure
 
 # A value of the kind that each of these names is given, where a text would not do.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from ..characters import shortened
+from ..errors import DataError
 from ..log import log
 from . import kinds
 
@@ -40,6 +43,7 @@ def plain_columns(schema: pa.Schema, name: str) -> PlainColumns:
 
     columns: dict[str, pa.DataType] = {}
     features = {}
+    check_names(schema.names, name)
     for field in schema:
         kind = plain_type(field.type)
         try:
@@ -54,6 +58,19 @@ def plain_columns(schema: pa.Schema, name: str) -> PlainColumns:
             continue
         columns[field.name] = kind
     return PlainColumns(columns, Features(features))
+
+
+def check_names(columns: Iterable[str], source: str) -> None:
+    """Refuse names of columns that no table can have.
+
+    Raises:
+        DataError: Two are equal, or one has a zero byte, at which arrow ends a name.
+    """
+    for name, times in Counter(list(columns)).items():
+        if times > 1:
+            raise DataError(f"{source} has two columns named {shortened(name, 100)!r}: rename one of them")
+        if "\0" in name:
+            raise DataError(f"{source} has a zero byte in the name of its column {name!r}: rename it")
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from ..errors import DataError
 from . import kinds
+from .arrow_types import check_names
 from .batches import in_batches
 from .opening import SourceFile
 from .shapes.annotations import rows_of_pairs
@@ -49,28 +50,29 @@ def _constant(name: str) -> float | None:
     return None if name == "NaN" else float(name)
 
 
-_JSON = json.JSONDecoder(parse_constant=_constant, object_pairs_hook=_object)
+JSON = json.JSONDecoder(parse_constant=_constant, object_pairs_hook=_object)
 _QUICK = json.JSONDecoder(parse_constant=_constant)  # twice as fast, and keeps the last of two equal keys
 
 Cells = dict[str, list[Any]]
 Kinds = dict[str, pa.DataType]
 
 
-def is_json(head: bytes, source: SourceFile) -> bool:
-    """Whether the file is JSON: by its suffix, or because its first line is an object or a list of them."""
+def is_json(start: str, source: SourceFile) -> bool:
+    """Whether the file is JSON: by its suffix, or because its first line is an object or a list of them.
+
+    Args:
+        start: The first characters that are not blank, and those after them.
+        source: The file.
+    """
     if source.suffix in (".json", ".jsonl", ".ndjson"):
         return True
-    start = head.decode(source.encoding, errors="ignore").lstrip()
     if not start.startswith(('{"', "[{", "[\n", "{\n", "[\r\n", "{\r\n")):
         return False
-    try:
-        json.loads(start.split("\n", 1)[0])
-    except ValueError:
-        # An indented document has no complete value on its first line.
-        return not start.startswith('{"')
-    except RecursionError:
+    first, _, rest = start.partition("\n")
+    if not start.startswith('{"') or _parsed(first) is not None:
         return True
-    return True
+    # A broken row before others is named; an indented document has no complete value on its first line.
+    return isinstance(_parsed(rest.strip().partition("\n")[0]), dict)
 
 
 def write_json(source: SourceFile, target: Path) -> None:
@@ -86,6 +88,7 @@ def write_json(source: SourceFile, target: Path) -> None:
         columns = _merged({}, _cells(first))
         if not columns:
             raise DataError(f"{source.path} has no rows with columns: {_FORMS}")
+        check_names(columns, source.path)
         # Types hardly ever change after the first batch; where they do, all rows are looked at before they are written.
         if not _write(itertools.chain([first], rows), columns, target):
             for batch in batches():
@@ -153,12 +156,13 @@ def _batches_of(source: SourceFile) -> Callable[[], Iterator[Rows]]:
         first = next((line for line in file if line.strip()), "")
         second = next((line for line in file if line.strip()), "")
         row = _parsed(first)
-        if isinstance(row, dict) and (second or not _is_document(row)):
+        is_broken = row is None and isinstance(_parsed(second), dict)
+        if is_broken or (isinstance(row, dict) and (second or not _is_document(row))):
             return lambda: _batched_lines(source)
         if isinstance(row, list) and isinstance(_parsed(second), list):
             raise DataError(f"{source.path} has a list on each line, expected an object, or one list around all lines")
     with _readable(source), source.text() as file:
-        rows = _rows_of_document(_JSON.decode(file.read()), source.path)
+        rows = _rows_of_document(JSON.decode(file.read()), source.path)
     return lambda: in_batches(rows, _ROWS)
 
 
@@ -182,10 +186,10 @@ def _batched_lines(source: SourceFile) -> Iterator[Rows]:
         for at.number, line in enumerate(file, 1):
             if line.isspace():
                 continue
-            row = (_QUICK if is_flat else _JSON).decode(line)
+            row = (_QUICK if is_flat else JSON).decode(line)
             # As many keys as colons after quotes: no objects inside, and no key twice.
             if is_flat and not (isinstance(row, dict) and line.count('":') == len(row)):
-                is_flat, row = False, _JSON.decode(line)
+                is_flat, row = False, JSON.decode(line)
             if not isinstance(row, dict):
                 raise DataError(
                     f'{source.path} line {at.number} is not a JSON object: expected {{"text": …, "label": …}}'
@@ -230,22 +234,24 @@ def _readable(source: SourceFile) -> Iterator[_Line]:
         raise
     except UnicodeDecodeError as error:
         raise DataError(source.wrong_encoding(error)) from error
-    except _DuplicateKeyError as error:
-        at = f" line {line.number}" if line.number else ""
-        raise DataError(f"{source.path}{at} has the key {str(error)[:60]!r} twice in one object: delete one") from error
     except json.JSONDecodeError as error:
         # Of a document read whole, the error knows the line; of a file read by lines, the loop does.
-        number = line.number or error.lineno
-        raise DataError(
-            f"{source.path} line {number} is not valid JSON ({error.msg}): fix or delete that line"
-        ) from error
-    # Python refuses whole numbers of more than 4,300 digits by a ValueError.
+        raise DataError(json_problem(error, f"{source.path} line {line.number or error.lineno}")) from error
     except (RecursionError, ValueError) as error:
-        is_deep = isinstance(error, RecursionError)
-        what = "lists or objects nested too deeply to be read" if is_deep else "a number with too many digits"
-        edit = "delete it" if is_deep else "write it as a text, in quotes"
         at = f" line {line.number}" if line.number else ""
-        raise DataError(f"{source.path}{at} has {what}: {edit}") from error
+        raise DataError(json_problem(error, f"{source.path}{at}")) from error
+
+
+def json_problem(error: RecursionError | ValueError, at: str) -> str:
+    """A sentence on an error of the decoder, for a value in this line or file."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{at} is not valid JSON ({error.msg}): fix or delete that line"
+    if isinstance(error, RecursionError):
+        return f"{at} has lists or objects nested too deeply to be read: delete it"
+    if isinstance(error, _DuplicateKeyError):
+        return f"{at} has the key {str(error)[:60]!r} twice in one object: delete one"
+    # Python refuses whole numbers of more than 4,300 digits by a ValueError.
+    return f"{at} has a number with too many digits: write it as a text, in quotes"
 
 
 # --- documents ---------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datasets import Features
 
 JSON = pa.json_(pa.large_string())
+_DEEPEST = 16  # lists and structs in a type; Arrow writes 64 at most
 _ID = "json"  # `Value.id` of a column of JSON; other columns have none
 _SCALARS = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.large_string()}
 _INT64 = range(-(2**63), 2**63)
@@ -28,8 +29,12 @@ _INT64 = range(-(2**63), 2**63)
 # --- types of cells ----------------------------------------------------------------------------------------------
 
 
-def kind_of(cells: list[Any]) -> pa.DataType:
+def kind_of(cells: list[Any], depth: int = 0) -> pa.DataType:
     """Arrow type that holds all of the cells as they are; `JSON` where none does.
+
+    Args:
+        cells: Cells of a column, or of what is inside one.
+        depth: Number of lists and structs around them.
 
     Example:
         >>> kind_of([1, None]), kind_of(["2024-01-01"]), kind_of([1, 0.5])
@@ -39,19 +44,19 @@ def kind_of(cells: list[Any]) -> pa.DataType:
     if not types:
         return pa.null()
     kind = types.pop()
-    if types:
+    if types or depth > _DEEPEST:
         return JSON
     present = cells if None not in cells else [cell for cell in cells if cell is not None]
     if kind is list:
-        return pa.list_(kind_of(list(itertools.chain.from_iterable(present))))
+        return pa.list_(kind_of(list(itertools.chain.from_iterable(present)), depth + 1))
     if kind is dict:
-        return _struct_of(present)
+        return _struct_of(present, depth + 1)
     if kind is int and not (min(present) in _INT64 and max(present) in _INT64):
         return JSON
     return _SCALARS.get(kind, JSON)
 
 
-def _struct_of(objects: list[dict[str, Any]]) -> pa.DataType:
+def _struct_of(objects: list[dict[str, Any]], depth: int) -> pa.DataType:
     """The struct of objects that have the same keys in the same order; `JSON` for others."""
     keys = set(map(tuple, objects))
     # In a struct, a key that an object does not have would become null, and its order would be that of the first.
@@ -63,7 +68,7 @@ def _struct_of(objects: list[dict[str, Any]]) -> pa.DataType:
         # A null that stands in the file must not look like a key that a table filled in.
         if None in cells:
             return JSON
-        fields.append((key, kind_of(cells)))
+        fields.append((key, kind_of(cells, depth)))
     return pa.struct(fields)
 
 
