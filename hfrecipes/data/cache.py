@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import json
 import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from .. import _upstream
 from .._version import __version__
@@ -134,6 +137,49 @@ def content_key(*paths: str) -> str:
         # With the size in front, the files "ab", "c" and "a", "bc" differ.
         digest.update(f"{size}:".encode() + Path(path).read_bytes())
     return digest.hexdigest()
+
+
+# --- damage ------------------------------------------------------------------------------------------------------
+
+_END = b"\xff\xff\xff\xff\0\0\0\0"  # with which a stream of arrow ends
+
+
+def remove_damaged(folder: Path) -> None:
+    """Delete what is damaged in a folder of the cache, so that it is made again.
+
+    A file is damaged where it was cut short, as by a full disk or a crash: without its last batches it would be read as
+    fewer rows.
+    """
+    for file in sorted(folder.glob("*.arrow")):
+        if not _is_whole(file):
+            _delete(file)
+    for file in sorted(folder.glob("*.json")):
+        try:
+            json.loads(file.read_text(encoding="utf-8"))
+        except ValueError:
+            _delete(file)
+
+
+def _delete(file: Path) -> None:
+    log(f"the file {file} of the cache is damaged: it is deleted, and made again")
+    file.unlink(missing_ok=True)
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a file is a stream of arrow with its end; only where its batches are is read."""
+    if file.stat().st_size < len(_END):
+        return False
+    try:
+        with pa.memory_map(str(file)) as stream:
+            stream.seek(stream.size() - len(_END))
+            if stream.read(len(_END)) != _END:
+                return False
+            stream.seek(0)
+            for _ in pa.ipc.open_stream(stream):
+                pass
+    except (pa.ArrowException, OSError):
+        return False
+    return True
 
 
 @functools.cache

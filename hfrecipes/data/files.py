@@ -23,9 +23,9 @@ from ..masking import mask_text
 from . import conll
 from .arrow_types import plain_batches, plain_columns
 from .batches import in_batches
-from .cache import content_key, package_key
+from .cache import content_key, package_key, remove_damaged
 from .json_rows import is_json, write_json
-from .opening import SourceFile, head_of, is_workbook, open_source
+from .opening import SourceFile, damaged, head_of, is_workbook, open_source
 from .tables import Table, batches_of_records, find_separator, workbook_records
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".arrow", 
 T = TypeVar("T")
 
 _BATCH = 10_000  # rows
+_LFS = b"version https://git-lfs"
 _PARQUET, _ARROW_FILE, _ARROW_STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
 
 
@@ -57,12 +58,15 @@ def read_file(
     if is_workbook(path):
         records = workbook_records(path)
         return _cached(path, f"excel{header}", batches_of_records(records, header, path))
-    head = _checked_head(path)
+    head = head_of(path)
     # The content decides, because files are often renamed; the most reliable tests come first.
     if head.startswith((_PARQUET, _ARROW_FILE, _ARROW_STREAM)):
         return _cached_file(path, "arrow", lambda target: _write_plain(path, head, target))
+    if head.startswith(_LFS):
+        raise DataError(f"{path} is a pointer of Git LFS to the file, and not the file: run  git lfs pull")
     source = open_source(path, encoding)
-    if is_json(head, source):
+    start = _checked_start(source)
+    if is_json(start, source):
         return _cached_file(path, f"json{source.encoding}", lambda target: write_json(source, target))
     return _read_text(source, header, formats)
 
@@ -92,17 +96,17 @@ def read_lines(path: str, encoding: str | None = None) -> Dataset:
         NotFoundError: There is no such file.
         DataError: The file is empty or unreadable.
     """
-    _checked_head(path)
     source = open_source(path, encoding)
+    _checked_start(source)
     return _cached(path, f"lines{source.encoding}", _text_column(_every_line(source)))
 
 
-def _checked_head(path: str) -> bytes:
-    """The first bytes of a file that has any but blanks."""
-    head = head_of(path)
-    if not head.strip():
-        raise DataError(f"{path} is empty: expected rows")
-    return head
+def _checked_start(source: SourceFile) -> str:
+    """The first characters of a file that has any but blanks."""
+    start = source.start()
+    if not start:
+        raise DataError(f"{source.path} is empty: expected rows")
+    return start
 
 
 # --- parquet and arrow -------------------------------------------------------------------------------------------
@@ -131,7 +135,7 @@ def _write_plain(path: str, head: bytes, target: Path) -> None:
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"cannot read {path} as {kind}: {' '.join(str(error).split())[:300]}") from error
+        raise DataError(damaged(path, error, kind)) from error
 
 
 @contextlib.contextmanager
@@ -210,11 +214,17 @@ def _cached_file(path: str, how: str, write: Callable[[Path], None]) -> Dataset:
     target = cache_folder(package_key(), how, _stamp(path)) / "rows.arrow"
     # What was decided while the rows were read is printed again each time that they are used.
     sentences = target.with_suffix(".json")
-    if target.exists():
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"the cache {target.parent} cannot be made ({error.strerror}): set HF_DATASETS_CACHE to another folder"
+        ) from error
+    remove_damaged(target.parent)
+    if target.exists() and sentences.exists():
         for sentence in json.loads(sentences.read_text(encoding="utf-8")):
             log(sentence)
         return Dataset.from_file(str(target))
-    target.parent.mkdir(parents=True, exist_ok=True)
     # Another process may read or write the same file: it appears under its name only when it is complete.
     draft, printed_draft = (target.with_name(f"{name}.{os.getpid()}.draft") for name in ("rows", "printed"))
     try:
@@ -245,7 +255,9 @@ def cache_folder(*key: str) -> Path:
     """Folder in the cache of `datasets` for what is made from files; it is another one where any part of `key` is."""
     from datasets import config
 
-    return Path(config.HF_DATASETS_CACHE, "hfrecipes", hashlib.sha256("|".join(key).encode()).hexdigest()[:32])
+    # Names of files need not be UTF-8.
+    whole = hashlib.sha256("|".join(key).encode("utf-8", "surrogatepass"))
+    return Path(config.HF_DATASETS_CACHE, "hfrecipes", whole.hexdigest()[:32])
 
 
 def _stamp(path: str) -> str:

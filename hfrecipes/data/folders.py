@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
+from typing import NoReturn
 
 from ..errors import DataError
 from ..log import log
@@ -26,8 +27,15 @@ _YEAR = re.compile(r"(19|20)\d\d")
 
 
 def is_saved_dataset(folder: str) -> bool:
-    """Whether the folder was written by `save_to_disk`, of a Dataset or of a DatasetDict."""
-    names = os.listdir(folder)
+    """Whether the folder was written by `save_to_disk`, of a Dataset or of a DatasetDict.
+
+    Raises:
+        DataError: The folder cannot be read.
+    """
+    try:
+        names = os.listdir(folder)
+    except OSError as error:
+        _refuse(error)
     if "dataset_dict.json" in names:
         return True
     # dataset_info.json alone also stands beside files of rows.
@@ -55,12 +63,15 @@ def data_files(folder: str, formats: Iterable[str]) -> Iterator[str]:
                 log(f"{os.path.join(parent, name)} is not read: unpack it, or name it, dataset.train=<file>")
             if not is_data or name.startswith((".", "_")) or name in _SAVED:
                 continue
+            path = os.path.join(parent, name)
+            if os.path.isfile(path):
+                yield path
             # Reading a pipe or a device may never end.
-            if os.path.isfile(os.path.join(parent, name)):
-                yield os.path.join(parent, name)
+            else:
+                log(f"{path} is not used: it is no file that can be read, but a pipe, a device or a link to nothing")
 
 
-def _refuse(error: OSError) -> None:
+def _refuse(error: OSError) -> NoReturn:
     raise DataError(f"cannot read the folder {error.filename}: {error.strerror}") from error
 
 

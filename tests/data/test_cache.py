@@ -15,6 +15,7 @@ from processes import run_python
 from hfrecipes.data import cache
 from hfrecipes.data.features import encode
 from hfrecipes.data.sources import read_source
+from hfrecipes.errors import DataError
 from hfrecipes.registry import find, tasks
 
 TASK = """\
@@ -247,3 +248,63 @@ def test_an_unchanged_file_is_read_from_the_cache(tmp_path):
     first = read_source(str(path))["train"].cache_files
     os.utime(path)  # only touched
     assert read_source(str(path))["train"].cache_files == first
+
+
+# --- damage ------------------------------------------------------------------------------------------------------
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+DAMAGE = {
+    "cut short": cut,
+    "without its end": lambda content: content[:-8],
+    "ends with zeros": lambda content: cut(content) + bytes(len(content) - len(cut(content))),
+    "empty": lambda content: b"",
+    "another start": lambda content: b"x" * 64 + content[64:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_what_is_damaged_in_the_cache_is_made_again_and_printed(damage, tmp_path, caplog):
+    caplog.set_level("INFO", logger="hfrecipes")
+    texts = [f"text {number}" for number in range(3000)]
+    (tmp_path / "rows.csv").write_text("text,label\n" + "".join(f"{text},x\n" for text in texts))
+    recipe = find("text-classification")()
+    recipe.tokenizer, recipe.labels = make_tokenizer(), ["x", "y"]
+
+    def lengths() -> list[int]:
+        rows = read_source("rows.csv")["train"]
+        assert rows["text"][:] == texts
+        return encode(recipe, rows)["length"][:]
+
+    expected = lengths()
+    caplog.clear()
+    assert lengths() == expected
+    assert "damaged" not in caplog.text
+    files = list((tmp_path / "datasets-cache").rglob("*.arrow"))
+    assert len(files) == 2, "the rows, and their features"
+    for file in files:
+        file.write_bytes(damage(file.read_bytes()))
+        caplog.clear()
+        assert lengths() == expected
+        assert f"the file {file} of the cache is damaged: it is deleted, and made again" in caplog.text
+
+
+@pytest.mark.parametrize("content", [None, "", "[", "\0\0"])
+def test_sentences_of_the_cache_that_are_damaged_are_made_again(content, rows, tmp_path):
+    (file,) = (tmp_path / "datasets-cache").rglob("*.json")
+    if content is None:
+        file.unlink()
+    else:
+        file.write_text(content)
+    assert read_source("rows.csv")["train"].to_list() == rows.to_list()
+    assert json.loads(file.read_text()) == []
+
+
+def test_a_cache_that_cannot_be_made_is_named(rows, tmp_path, monkeypatch):
+    (tmp_path / "a-file").touch()
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "a-file"))
+    with pytest.raises(DataError, match=r"cannot be made .* set HF_DATASETS_CACHE to another folder"):
+        read_source("rows.csv")
