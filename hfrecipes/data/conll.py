@@ -51,10 +51,20 @@ def batches(open_lines: OpenLines, path: str) -> Iterator[Batch] | None:
     """
     if _is_conllu(open_lines()):
         return _batched(_read_conllu(open_lines(), path), list(_CONLLU))
-    layout = _guess_layout(itertools.islice(open_lines(), _LINES_TO_JUDGE))
+    layout = _guess_layout(itertools.islice(_with_single_gaps(open_lines()), _LINES_TO_JUDGE))
     if layout is None:
         return None
     return _batched(_read_conll(open_lines(), path, layout), layout.names)
+
+
+def _with_single_gaps(lines: Iterable[str]) -> Iterator[str]:
+    """The lines, with one blank line in place of several, of which a file may have any number."""
+    was_blank = True
+    for line in lines:
+        is_blank = not line.strip()
+        if not (is_blank and was_blank):
+            yield line
+        was_blank = is_blank
 
 
 def _batched(sentences: Iterator[Sentence], names: list[str]) -> Iterator[Batch]:

@@ -39,17 +39,32 @@ def detect(file: IO[bytes]) -> Detected | None:
         if start.startswith(mark):
             return Detected(name, "")
     if b"\0" in start and (start.count(0) > _ZEROS * len(start) or not _is_utf8(start, whole=False)):
-        return _utf_16(start)
+        return _wide(start)
     lines = _lines_that_are_not_utf8(start, file)
     return _national(lines) if lines else None
 
 
-def _utf_16(start: bytes) -> Detected:
-    """The byte order of UTF-16 without a mark, by the empty halves of its ASCII characters."""
-    name = "utf-16-le" if start[1::2].count(0) >= start[::2].count(0) else "utf-16-be"
+def _wide(start: bytes) -> Detected:
+    """UTF-16 or UTF-32 without a mark, by the places of the zero bytes."""
+    # A character of UTF-32 has a first byte of 0, and a second one of 16 at most.
+    if not any(start[3::4]) and max(start[2::4], default=0) <= 16:
+        name = "utf-32-le"
+    elif not any(start[::4]) and max(start[1::4], default=0) <= 16:
+        name = "utf-32-be"
+    else:
+        name = _utf_16(start)
     # Bytes that are no text at all, such as those of a picture, hardly ever pass.
     text = codecs.getincrementaldecoder(name)().decode(start)
     return Detected(name, _shown(text))
+
+
+def _utf_16(start: bytes) -> str:
+    """The byte order of UTF-16, of whose ASCII characters one half is zero, and always the same."""
+    first, second = start[::2].count(0), start[1::2].count(0)
+    if min(first, second) > 0.1 * max(first, second):
+        zero = start.index(0)
+        raise UnicodeDecodeError("utf-8", start, zero, zero + 1, "zero bytes anywhere")
+    return "utf-16-le" if second > first else "utf-16-be"
 
 
 def _is_utf8(chunk: bytes, *, whole: bool = True) -> bool:

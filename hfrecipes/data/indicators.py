@@ -29,8 +29,12 @@ def find_indicators(rows: Dataset, recipe: type[Recipe], given: Columns) -> dict
     for facts in recipe.columns.values():
         taken.update(map(str.lower, facts.names))
     names = []
-    for name in rows.column_names:
-        if name.lower() not in taken and _is_indicator(rows, name):
+    # Asked once, since each time they are copied.
+    features, sample = rows.features, rows[:_SAMPLE]
+    for name, feature in features.items():
+        if name.lower() in taken or hasattr(feature, "feature") or isinstance(feature, dict):
+            continue
+        if _is_indicator(rows, name, sample[name]):
             names.append(name)
     if len(names) < 2:
         return {}
@@ -54,11 +58,9 @@ def _has_usual_name(rows: Dataset, recipe: type[Recipe], column: str) -> bool:
     return not usual.isdisjoint(name.strip().lower() for name in rows.column_names)
 
 
-def _is_indicator(rows: Dataset, name: str) -> bool:
-    """Whether each cell of a column is 0 or 1; a few rows show it of most other columns."""
-    if hasattr(rows.features[name], "feature") or isinstance(rows.features[name], dict):
-        return False
-    if {*map(label_name, rows[:_SAMPLE][name])} <= set(_BITS):
+def _is_indicator(rows: Dataset, name: str, sample: list[Any]) -> bool:
+    """Whether each cell of a column is 0 or 1; those of a few rows show it of most other columns."""
+    if {*map(label_name, sample)} <= set(_BITS):
         return all(label_name(cell) in _BITS for cell in rows[name])
     return False
 

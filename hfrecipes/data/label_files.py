@@ -80,7 +80,7 @@ def _names_in(file: str) -> dict[str, str]:
         ) from error
     try:
         content = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         content = _from_lines(text.splitlines())
     if isinstance(content, Mapping):
         # The config of a model has names too, and so has a ClassLabel.

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO, Any
 
+from ..characters import shortened
 from ..errors import ConfigError, DataError, MissingPackageError, NotFoundError, nearest
 from ..log import log
 from ..masking import cause
@@ -72,6 +73,19 @@ class SourceFile:
             except UnicodeDecodeError as error:
                 raise DataError(self.wrong_encoding(error)) from error
 
+    def start(self) -> str:
+        """The first characters that are more than blanks, with those after them; empty where there are none.
+
+        Raises:
+            DataError: The content cannot be unpacked.
+        """
+        # Bytes of another encoding are named where all lines are read.
+        with reading(self.path), io.TextIOWrapper(self.bytes(), encoding=self.encoding, errors="ignore") as file:
+            while text := file.read(HEAD):
+                if not is_blank(text):
+                    return text.lstrip()
+        return ""
+
     def wrong_encoding(self, error: UnicodeDecodeError) -> str:
         """A sentence on a byte that the encoding does not have."""
         name, byte = self.encoding.removesuffix("-sig"), error.object[error.start]
@@ -91,6 +105,11 @@ class SourceFile:
                 except UnicodeDecodeError:
                     break
         return number
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text has nothing but blanks, or zeros, with which a crash may leave a file."""
+    return not text.strip().strip("\0")
 
 
 def suffix_of(path: str) -> str:
@@ -123,7 +142,10 @@ def open_source(path: str, encoding: str | None) -> SourceFile:
         try:
             detected = encodings.detect(file)
         except UnicodeDecodeError as error:
-            raise DataError(f"{path} holds bytes that are no text: expected a file of rows") from error
+            byte, number = error.object[error.start], error.object.count(b"\n", 0, error.start) + 1
+            raise DataError(
+                f"{path} holds bytes that are no text, such as 0x{byte:02x} in line {number}: expected a file of rows"
+            ) from error
     if detected is None:
         return source
     log(f"{path} is read as {detected.name}{detected.shown}; dataset.encoding=… names another")
@@ -133,21 +155,24 @@ def open_source(path: str, encoding: str | None) -> SourceFile:
 def _known_encoding(name: str) -> str:
     try:
         known = codecs.lookup(name).name
+        # Python calls hex, rot13 and punycode encodings too.
+        b"text,\n".decode(known, errors="ignore")
+        b"text,\n".decode(known)
+    except UnicodeDecodeError:
+        pass  # of characters of two or four bytes
     except (LookupError, ValueError):
-        raise ConfigError(
-            f"dataset.encoding: there is no encoding {name}{nearest(name, _ENCODINGS)}; expected one such as "
-            + ", ".join(_ENCODINGS)
-        ) from None
+        unknown = f"there is no encoding {shortened(name, 40)}{nearest(name, _ENCODINGS)}"
+        raise ConfigError(f"dataset.encoding: {unknown}; expected one such as {', '.join(_ENCODINGS)}") from None
     return "utf-8-sig" if known == "utf-8" else known
 
 
 def head_of(path: str) -> bytes:
-    """The first bytes that are not blank, unpacked, with those after them."""
+    """The first bytes that are no blanks, and no zeros, unpacked, with those after them; empty where there are none."""
     with reading(path), SourceFile(path).bytes() as file:
-        head = file.read(HEAD)
-        while head and not head.strip():
-            head = file.read(HEAD)
-    return head
+        while head := file.read(HEAD):
+            if head.strip().strip(b"\0"):
+                return head
+    return b""
 
 
 @contextlib.contextmanager
@@ -160,8 +185,23 @@ def reading(path: str) -> Iterator[None]:
     try:
         yield
     except _BROKEN as error:
-        reason = getattr(error, "strerror", None) or str(error) or "the file ends too early"
+        reason = getattr(error, "strerror", None)
+        if reason is None:
+            raise DataError(damaged(path, error)) from error
         raise DataError(f"cannot read {path}: {reason}") from error
+
+
+def damaged(path: str, error: Exception, kind: str = "") -> str:
+    """A sentence on a file whose content is broken, such as a part of a download.
+
+    Args:
+        path: The file.
+        error: What its reader says.
+        kind: What it was read as, where its name does not tell.
+    """
+    reason = " ".join(str(error).split())[:300] or "it ends too early"
+    as_kind = f" as {kind}" if kind else ""
+    return f"cannot read {path}{as_kind} ({reason}): the file is damaged, so copy or download it again"
 
 
 def _opened(path: str) -> IO[bytes]:
@@ -196,7 +236,7 @@ def _check_regular(path: str) -> None:
 
 def is_workbook(path: str) -> bool:
     """Whether the file is a spreadsheet, which is a zip file too."""
-    with _opened(path) as file:
+    with reading(path), _opened(path) as file:
         return file.read(4) == _ZIP and _WORKBOOK in _archive(file, path).namelist()
 
 
@@ -304,11 +344,8 @@ def workbook_rows(path: str) -> Iterator[tuple[Any, ...]]:
         raise MissingPackageError(f"{path} is a spreadsheet: pip install 'hfrecipes[excel]', or save it as csv") from (
             error
         )
-    with _opened(path) as file:
-        try:
-            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
-        except (*_BROKEN, KeyError, ValueError) as error:
-            raise DataError(f"cannot read {path} as a spreadsheet: {error}") from error
+    with _opened(path) as file, _reading_workbook(path):
+        book = openpyxl.load_workbook(file, read_only=True, data_only=True)
         filled = []
         for sheet in book.worksheets:
             if any(map(_has_cell, sheet.iter_rows(values_only=True, max_row=20))):
@@ -317,6 +354,22 @@ def workbook_rows(path: str) -> Iterator[tuple[Any, ...]]:
             names = ", ".join(sheet.title for sheet in filled)
             log(f"{path} has the sheets {names}: only {filled[0].title} is read; save another one as csv to use it")
         yield from filled[0].iter_rows(values_only=True) if filled else ()
+
+
+@contextlib.contextmanager
+def _reading_workbook(path: str) -> Iterator[None]:
+    """Turn errors of a broken spreadsheet inside the block into one sentence; sheets are read as their rows are.
+
+    Raises:
+        DataError: With the reason.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    # SyntaxError: its sheets are XML.
+    except (*_BROKEN, KeyError, ValueError, SyntaxError) as error:
+        raise DataError(damaged(path, error, "a spreadsheet")) from error
 
 
 def _has_cell(row: tuple[Any, ...]) -> bool:

@@ -214,11 +214,16 @@ def _parts(
     labels = None if strata is None else [str(label) for label in strata]
     if labels is not None and max(Counter(labels).values()) < number:
         labels = None  # scikit-learn refuses to stratify where no label has a row for each part
+    classes = None
+    if labels is not None:
+        # As numbers, since an array of texts is as wide as the longest of them.
+        numbers = {label: index for index, label in enumerate(sorted(set(labels)))}
+        classes = [numbers[label] for label in labels]
     name = f"{'' if labels is None else 'Stratified'}{'' if groups is None else 'Group'}KFold"
     splitter = getattr(model_selection, name)(number, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about rare labels, which are printed above
-        return [np.sort(part) for _, part in splitter.split(np.zeros(rows), labels, groups)]
+        return [np.sort(part) for _, part in splitter.split(np.zeros(rows), classes, groups)]
 
 
 def _groups(rows: Dataset, recipe: Recipe) -> list[int] | None:

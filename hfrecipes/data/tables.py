@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import DataError, counted
 from ..log import log
+from .arrow_types import check_names
 from .batches import in_batches
 from .opening import SourceFile, workbook_rows
 
@@ -51,6 +52,8 @@ def batches_of_records(records: Iterator[list[str]], header: bool | None, path: 
     number = 0
     try:
         first = list(itertools.islice(records, _LOOKED_AT))
+        if not first:
+            raise DataError(f"{path} is empty: expected rows")
         has_header = _first_names_columns(first, path) if header is None else header
         names = _column_names(first[0], path) if has_header else list(map(str, range(len(first[0]))))
         number = int(has_header)  # the header is a record too
@@ -62,7 +65,9 @@ def batches_of_records(records: Iterator[list[str]], header: bool | None, path: 
             columns = zip(*batch, strict=True)
             yield {name: list(column) for name, column in zip(names, columns, strict=True)}
     except csv.Error as error:
-        raise DataError(f"{path} is not well-formed after record {number}: {error}; fix the quotes there") from error
+        # In the words of the csv module, "unexpected end of data".
+        reason = "a quote is never closed" if "end of data" in str(error) else str(error)
+        raise DataError(f"{path} is not well-formed after record {number}: {reason}; fix the quotes there") from error
 
 
 # --- separators and quotes ---------------------------------------------------------------------------------------
@@ -86,8 +91,10 @@ def find_separator(source: SourceFile) -> str | None:
 
 
 def _first_widths(source: SourceFile, separator: str, *, quoted: bool) -> set[int]:
-    """Numbers of cells that the first records have."""
-    return set(map(len, itertools.islice(_records(source, separator, quoted=quoted), 50)))
+    """Numbers of cells that the first records with any text have."""
+    records = _records(source, separator, quoted=quoted)
+    with_text = (cells for cells in records if any(map(str.strip, cells)))
+    return set(map(len, itertools.islice(with_text, 50)))
 
 
 def _records(source: SourceFile, separator: str, *, quoted: bool) -> Iterator[list[str]]:
@@ -194,9 +201,7 @@ def _column_names(cells: list[str], path: str) -> list[str]:
     names: list[str] = []
     for index, cell in enumerate(cells):
         names.append(cell.strip().strip('"').strip() or f"column {index}")
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError(f"{path} has two columns named {name[:_SHOWN]!r}: rename one of them in its first line")
+    check_names(names, path)
     return names
 
 

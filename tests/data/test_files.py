@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
+import gzip
 import json
+import lzma
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -12,7 +17,7 @@ from hypothesis import strategies as st
 
 from hfrecipes.data.files import read_file
 from hfrecipes.data.sources import read_source
-from hfrecipes.errors import DataError, NotFoundError
+from hfrecipes.errors import ConfigError, DataError, NotFoundError
 
 ROWS = {"text": ["a, b", "c"], "label": ["x", "y"]}
 
@@ -172,3 +177,141 @@ def test_archives_in_a_folder_are_named(name, tmp_path, caplog):
     (tmp_path / "train.csv").write_text("text,label\na,b\n")
     assert len(read_source(str(tmp_path))["train"]) == 1
     assert f"{name} is not read: unpack it, or name it, dataset.train=<file>" in caplog.text
+
+
+# --- blanks, zeros, damage -----------------------------------------------------------------------------------------
+
+JSONL = '{"text": "a, b", "label": "x"}\n{"text": "c", "label": "y"}\n'
+CSV = 'text,label\n"a, b",x\nc,y\n'
+FORMS = [("a.csv", CSV), ("a.jsonl", JSONL), ("a.txt", JSONL), ("a.json", f"[{JSONL[:30]}]")]
+BLANK = 70_000  # lines: more than what is read to tell the format
+
+
+@pytest.mark.parametrize("start", ["\n" * BLANK, " \r\n" * BLANK, "\ufeff" + "\n" * BLANK], ids=["lf", "crlf", "mark"])
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.csv", CSV), ("a.jsonl", JSONL), ("a.txt", JSONL), ("a.json", f"[{JSONL[:30]}]")]
+)
+def test_rows_may_start_after_any_number_of_blank_lines(tmp_path, start, name, content):
+    rows = read_file(written(tmp_path, name, start + content)).to_dict()
+    assert rows == ({"text": ["a, b"], "label": ["x"]} if name == "a.json" else ROWS)
+
+
+def test_tokens_may_start_after_and_be_parted_by_any_number_of_blank_lines(tmp_path):
+    gap = "\n" * BLANK
+    path = written(tmp_path, "a.conll", f"{gap}Ana\tB-PER\nran\tO\n{gap}She\tO\nsat\tO\n")
+    assert read_file(path, formats=("conll",))["0"][:] == [["Ana", "ran"], ["She", "sat"]]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.json", "a.txt", "a.conll", "a.parquet", "a.xlsx"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b" \n", b"\xef\xbb\xbf", b"\xff\xfe", b"\xff\xfe\0\0", b"\xef\xbb\xbf\n\n", "\u00a0\n".encode(), bytes(2000)],
+)
+def test_a_file_of_blanks_or_zeros_or_a_mark_alone_is_empty(tmp_path, name, content):
+    with pytest.raises(DataError, match="is empty: expected rows"):
+        read_file(written(tmp_path, name, content), formats=("conll",))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "utf-16", "utf-32"])
+def test_wide_characters_without_a_mark_are_told_by_their_zeros(tmp_path, encoding):
+    assert read_file(written(tmp_path, "a.csv", CSV.encode(encoding))).to_dict() == ROWS
+
+
+@pytest.mark.parametrize("encoding", ["hex", "rot13", "idna", "punycode", "undefined", "x" * 3000])
+def test_what_is_no_encoding_of_texts_is_refused(tmp_path, encoding):
+    with pytest.raises(ConfigError, match=r"dataset\.encoding: there is no encoding") as caught:
+        read_file(written(tmp_path, "a.csv", CSV), encoding=encoding)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", CSV.encode() + bytes(500), "holds bytes that are no text, such as 0x00 in line 4"),
+        ("a.csv", "te\0xt,label\na,b\n", "zero byte in the name of its column"),
+        ("a.jsonl", '{"te\\u0000xt": "a"}\n', "zero byte in the name of its column"),
+        ("a.csv", 'text,label\n"a\n', "a quote is never closed; fix the quotes there"),
+        ("a.csv", f"{'w' * 10**6},b,c\n1,2\n", "record 2 has 2 cells, expected 3"),
+        ("a.csv", ",".join(f"c{number % 5000}" for number in range(10_000)) + "\na\n", "two columns named 'c0'"),
+        ("a.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "run  git lfs pull"),
+        ("a.jsonl", f'{{"text": {"9" * 5000}}}\n{JSONL}', "line 1 has a number with too many digits"),
+        ("a.txt", f'{{"text": {"9" * 5000}}}\n{JSONL}', "line 1 has a number with too many digits"),
+        ("a.txt", f'{{"text": \n{JSONL}', "line 1 is not valid JSON"),
+        ("a.jsonl", f'{JSONL}{{"text": {"[" * 100_000}}}\n', "line 3 has lists or objects nested too deeply"),
+        ("a.json", "[" * 100_000, "lists or objects nested too deeply"),
+    ],
+)
+def test_an_odd_file_is_one_short_sentence(tmp_path, name, content, message):
+    with pytest.raises(DataError) as caught:
+        read_file(written(tmp_path, name, content))
+    assert message in str(caught.value)
+    assert "unexpected" not in str(caught.value)
+    assert len(str(caught.value)) <= 2000
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress], ids=["gz", "bz2", "xz"])
+def test_a_compressed_file_that_was_cut_is_damaged(tmp_path, compress):
+    for keep in (4, -1):
+        with pytest.raises(DataError, match="the file is damaged, so copy or download it again"):
+            read_file(written(tmp_path, "a.csv", compress(CSV.encode())[:keep]))
+
+
+def test_lists_in_hundreds_of_lists_are_read(tmp_path):
+    nested = "[" * 200 + "]" * 200
+    rows = read_file(written(tmp_path, "a.jsonl", f'{{"text": "a", "unused": {nested}}}\n{JSONL}'))
+    assert rows["text"][:] == ["a", "a, b", "c"]
+
+
+def test_two_columns_of_one_name_in_a_parquet_file_are_named(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    column = pa.array(["a"])
+    pq.write_table(pa.Table.from_arrays([column, column], names=["text", "text"]), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="two columns named 'text'"):
+        read_file(str(tmp_path / "a.parquet"))
+
+
+@pytest.mark.parametrize(
+    "name", ["a[1].csv", "a*.csv", "a::b.csv", "a b.csv", "😀.csv", "a#b.csv", "~a.csv", "a\udcff.csv"]
+)
+def test_a_file_may_have_any_name(tmp_path, name):
+    (tmp_path / name).write_text(CSV)
+    assert read_file(str(tmp_path / name)).to_dict() == ROWS
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "socket", "link to nothing", "link to itself"])
+def test_what_is_no_file_in_a_folder_is_not_read_and_printed(tmp_path, kind, caplog):
+    caplog.set_level("INFO", logger="hfrecipes")
+    path = tmp_path / "train-0.csv"
+    with socket.socket(socket.AF_UNIX) as server:
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "socket":
+            server.bind(path.name)
+        else:
+            path.symlink_to({"device": "/dev/zero", "link to nothing": "nothing"}.get(kind, path.name))
+        (tmp_path / "train-1.csv").write_text(CSV)
+        assert read_source(str(tmp_path))["train"].to_dict() == ROWS
+    assert f"{path} is not used: it is no file that can be read" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_file_is_refused_by_its_name(tmp_path, kind):
+    path = tmp_path / "rows.csv"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    for source in (str(path), [str(path)], {"train": str(path)}, {"path": "csv", "data_files": str(path)}):
+        with pytest.raises(DataError, match="is a pipe or a device, expected a file"):
+            read_source(source)
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    def refused(folder):
+        raise PermissionError(13, "Permission denied", folder)
+
+    monkeypatch.setattr("hfrecipes.data.folders.os.listdir", refused)
+    with pytest.raises(DataError, match=f"cannot read the folder {tmp_path}: Permission denied"):
+        read_source(str(tmp_path))

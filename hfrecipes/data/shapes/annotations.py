@@ -130,7 +130,12 @@ def from_label_studio(batch: Batch) -> Batch:
 
 
 def _json(cell: Any) -> Any:
-    return json.loads(cell) if isinstance(cell, str) else cell
+    if not isinstance(cell, str):
+        return cell
+    try:
+        return json.loads(cell)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _text_of(data: Any) -> str | None:

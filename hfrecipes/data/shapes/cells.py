@@ -35,7 +35,8 @@ def parse_list(text: str) -> Any:
     for read in (json.loads, ast.literal_eval):
         try:
             value = read(text)
-        except (ValueError, SyntaxError):
+        # Lists in thousands of lists are none that a task reads; the parser of Python runs out of memory on some.
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
         if isinstance(value, list | dict) and not (read is ast.literal_eval and _NO_COMMA.search(text)):
             return value

@@ -178,7 +178,7 @@ def _written(text: str) -> Any:
     if inner[0] in "{(" and first in "'\"":
         try:
             value = ast.literal_eval(inner)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
             return text
         return sorted(map(str, value)) if isinstance(value, set) else list(value) if isinstance(value, tuple) else value
     return text

@@ -48,7 +48,7 @@ def parsed(value: Any) -> Any:
         return value
     try:
         content = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value
     return content if isinstance(content, list | dict) else value
 
