@@ -76,6 +76,7 @@ def _local(folder: Path) -> Path:
     Raises:
         ModelError: It does not.
     """
+    contents.check_readable(folder)
     kept = folder.parent if is_adapter(folder) else folder
     if not (folder / contents.RECIPE).exists() and not (kept / contents.RUN).exists():
         raise ModelError(f"{folder} has no {contents.RECIPE}: expected the folder of a run of hfrecipes")

@@ -280,6 +280,14 @@ BAD = {
     "blank line": (["predict", "{done}", "-"], "empty in 1 row (1"),
     "output form": (["predict", "{done}", "-", "-o", "x.xml"], ".jsonl or .csv"),
     "copy what": (["copy", "nothing", "."], "no recipe file"),
+    "copy to a long name": (["copy", "text-classification/imdb", "x" * 5000], "cannot be written (File name too long)"),
+    "predict to a long name": (["predict", "{done}", "-", "-o", "x" * 5000 + ".csv"], "cannot be written"),
+    "push a long name": (["push", "x" * 5000, "me/model"], "there is no folder"),
+    "model of a long name": (
+        ["run", "text-classification", "model=" + "x" * 5000, "dataset={rows}"],
+        "no model folder",
+    ),
+    "show what is no text": (["show", "{folder}/torn.bin"], "not a UTF-8 text file"),
 }
 
 
@@ -295,6 +303,7 @@ def test_bad_input_gets_one_sentence_and_writes_nothing(case, rows, done, tiny_b
     (folder / "gz.csv").write_bytes(b"\x1f\x8b\x08 and more")
     (folder / "headonly.csv").write_text("text,label\n")
     (folder / "torn.parquet").write_bytes(b"PAR1 and no more")
+    (folder / "torn.bin").write_bytes(b"\xff\xfe")
     (folder / "weightless").mkdir()
     (folder / "weightless" / "config.json").write_text((Path(tiny_bert) / "config.json").read_text())
     paths = {"model": tiny_bert, "rows": rows, "done": done, "folder": folder, "weightless": folder / "weightless"}

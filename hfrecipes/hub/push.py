@@ -80,8 +80,9 @@ def push(path: str | os.PathLike[str], to: str | Mapping[str, Any], *, trust: bo
 
 def _require_run(path: Path) -> None:
     """Refuse a folder that is not a complete run with one model."""
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise NotFoundError(f"there is no folder {path}: expected the folder of a complete run")
+    contents.check_readable(path)
     if not (path / contents.RECIPE).exists():
         raise ModelError(f"{path} has no {contents.RECIPE}: expected the folder of a run of hfrecipes")
     if not contents.is_complete(path):

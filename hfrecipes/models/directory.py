@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _upstream
 from ..errors import HFRecipesError, ModelError
+from ..run_folder.contents import check_readable
 from ..run_folder.writing import draft_folder
 from ..settings import ModelSettings, sha256_of
 from . import integrity
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 ADAPTER = "adapter"  # subfolder of a run's folder
 CONFIG = "config"  # subfolder of that: a config.json next to the adapter would be taken for that of a complete model
+_LONGEST_ID = 200  # characters of a Hub id; its two names have 96 at most
 _WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
 
 
@@ -39,10 +41,11 @@ def check_folder(path: str) -> None:
     """
     if not os.path.isdir(path):
         # A Hub id has one slash at most, so these can only be meant as folders.
-        if path.startswith((".", "/", "~")) or path.count("/") > 1:
+        if path.startswith((".", "/", "~")) or path.count("/") > 1 or len(path) > _LONGEST_ID:
             raise ModelError(f"there is no model folder {path}: give a folder or a Hub id")
         return
     folder = Path(path)
+    check_readable(folder)
     if is_adapter(folder):
         integrity.check_adapter_files(folder, CONFIG)
         return

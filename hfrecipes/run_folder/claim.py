@@ -41,7 +41,7 @@ def check_writable(path: Path) -> None:
             trial.rmdir()
             return
     except PermissionError as error:
-        raise OutputError(f"{existing} cannot be written to: choose another output_dir") from error
+        raise OutputError(f"{path} cannot be written to: choose another output_dir") from error
     except OSError as error:
         # A name longer than any file may have is not repeated.
         raise OutputError(f"{str(path)[:200]} cannot be made ({error.strerror}): choose another output_dir") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig, recipe_text
-from ..errors import NotFoundError
+from ..errors import ModelError, NotFoundError
 from ..log import log
 from ..masking import mask
 from . import manifest
@@ -24,6 +25,19 @@ BASELINE, TRAINED_ON = "baseline.json", "trained_on.npy"
 # Files that a model needs for no prediction: one that has changed does not cost the model.
 BESIDE_MODEL = (RECIPE, BASELINE, TRAINED_ON)
 NOTES = "notes"  # key in metrics.json beside the splits: split -> what to know about its scores
+
+
+def check_readable(folder: Path) -> None:
+    """Refuse a folder whose files cannot be seen.
+
+    Raises:
+        ModelError: There is no permission.
+    """
+    try:
+        os.listdir(folder)
+        os.stat(os.path.join(folder, "."))  # the names of files alone are not enough
+    except OSError as error:
+        raise ModelError(f"cannot read the folder {folder}: {error.strerror}") from error
 
 
 def is_complete(path: Path) -> bool:

@@ -60,6 +60,7 @@ RUN_DEFAULTS: dict[str, Any] = {
     "seed": 42,
 }
 LORA_LEARNING_RATE = 5e-4
+_LONGEST_PART = 80  # characters of a name in the default output_dir; a file system takes about 250 in all
 _LIBRARIES = ("torch", "transformers", "datasets", "evaluate", "accelerate", "peft")
 # Settings in run.json: what a push shows of them, and what a model needs to predict if its recipe.yaml is lost.
 _SHARED = ("task", "model", "dataset", "metrics", "training", "lora", "options", "columns")
@@ -356,7 +357,7 @@ def default_folder(what: Any, config: RunConfig) -> Path:
     dataset = "data"
     if isinstance(source, str) and source != FROM_PYTHON:
         # The query of a URL is no part of the name.
-        dataset = PurePath(mask_text(source).partition("?")[0]).stem.strip("*.")
+        dataset = PurePath(mask_text(source).partition("?")[0]).stem.strip("*.")[:_LONGEST_PART]
     name = f"{PurePath(config.task).stem}-{dataset}-{_model_name(config)}{several}"
     return Path("runs", visible_line(name))
 
@@ -366,4 +367,4 @@ def _model_name(config: RunConfig) -> str:
     name = config.base.name.partition("#")[0] if config.model else "None"
     if name.startswith("pkg://"):
         return name.removeprefix("pkg://").partition("/")[0]
-    return PurePath(mask_text(name)).name
+    return PurePath(mask_text(name)).name[:_LONGEST_PART]

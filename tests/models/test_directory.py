@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hfrecipes.errors import ConfigError
+from hfrecipes.errors import ConfigError, ModelError
 from hfrecipes.settings import ModelSettings
 
 
@@ -30,3 +30,16 @@ def test_keywords_tell_what_is_done_with_the_model():
 def test_a_model_without_a_name_is_refused(model, message):
     with pytest.raises(ConfigError, match=message):
         ModelSettings.of(model)
+
+
+def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):
+    import hfrecipes
+    from hfrecipes.models.directory import check_folder
+
+    def refused(folder):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr("hfrecipes.run_folder.contents.os.listdir", refused)
+    for read in (check_folder, hfrecipes.load):
+        with pytest.raises(ModelError, match=f"cannot read the folder {tmp_path}: Permission denied"):
+            read(str(tmp_path))
