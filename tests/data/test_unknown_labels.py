@@ -461,3 +461,12 @@ def test_choices_are_written_as_predictions_count_them(form, tiny_bert, tmp_path
     assert [line["label"] for line in lines] == [place % 3 for place in range(24)]
     right = np.mean([line["label"] == line["prediction"]["label"] for line in lines])
     assert result.metrics["out_of_fold"]["accuracy"] == pytest.approx(right)
+
+
+def test_a_label_of_hundreds_of_lists_is_named_as_any_list():
+    nested: list = []
+    for _ in range(900):
+        nested = [nested]
+    rows = [{"text": f"text {number}", "label": "xy"[number % 2]} for number in range(40)]
+    with pytest.raises(DataError, match="label is a list of lists"):
+        hfrecipes.check("text-classification", dataset=[*rows, {"text": "a", "label": nested}])

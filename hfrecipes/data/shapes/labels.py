@@ -68,9 +68,9 @@ def is_decomposed(value: Any) -> bool:
         >>> is_decomposed("cafe" + chr(0x301)), is_decomposed(["café"])
         (True, False)
     """
-    if isinstance(value, list):
-        return any(map(is_decomposed, value))
-    return isinstance(value, str) and composed(value) != value
+    # Lists inside a list are no labels, and may be deeper than Python calls functions.
+    labels = value if isinstance(value, list) else [value]
+    return any(isinstance(label, str) and composed(label) != label for label in labels)
 
 
 DECOMPOSED = "a label has accents as characters of their own, and is the label that looks the same (Unicode NFC)"
