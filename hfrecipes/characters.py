@@ -10,6 +10,7 @@ import unicodedata
 
 LONGEST_WORD = 300  # characters of a path or another word without blanks
 LONGEST = 2000  # characters of a sentence
+MUCH = 100_000  # characters of a text that a sentence is made of
 
 # Control characters but line breaks, line separators, marks that turn the direction of a text, and halves of pairs.
 # What joins emoji and letters of Persian stays.
@@ -59,7 +60,19 @@ def shortened(text: str, longest: int = LONGEST) -> str:
         >>> shortened("the cell 'x x x x x x x x x' is too long", 20)
         'the cell … too long'
     """
-    text = _LONG_WORD.sub(_head_and_tail, text)
+    return within(_LONG_WORD.sub(_head_and_tail, text), longest)
+
+
+def within(text: str, longest: int = MUCH) -> str:
+    """The text with its middle left out where it is longer.
+
+    The default is far more than a sentence shows, so that what is searched for secrets has an end, and no secret is cut
+    where it is shown.
+
+    Example:
+        >>> within("abcdefgh", 5)
+        'ab…gh'
+    """
     half = (longest - 1) // 2
     return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
-from .characters import LONGEST, shortened, visible_line
+from .characters import LONGEST, shortened, visible_line, within
 from .masking import mask_text
 
 __all__ = [
@@ -48,7 +48,7 @@ class HFRecipesError(Exception):
     """
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(shortened(visible_line(mask_text(message))))
+        super().__init__(shortened(visible_line(mask_text(within(message)))))
 
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows: the sentence without the lines of code that led to it."""
@@ -65,7 +65,7 @@ class ConfigError(HFRecipesError, ValueError):
     def __init__(self, problems: str | Sequence[str]) -> None:
         self.problems = []
         for problem in [problems] if isinstance(problems, str) else problems:
-            self.problems.append(shortened(visible_line(mask_text(problem))))
+            self.problems.append(shortened(visible_line(mask_text(within(problem)))))
         # A single problem is a plain sentence, which fits on the line that the command prints.
         message = self.problems[0] if len(self.problems) == 1 else _listed(self.problems)
         super().__init__(message)

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from .characters import shortened, visible_line
+from .characters import shortened, visible_line, within
 from .masking import mask_text
 
 logger = logging.getLogger("hfrecipes")
@@ -43,8 +43,8 @@ def log(sentence: str) -> None:
 
     `logging.getLogger("hfrecipes").setLevel("WARNING")` turns these off.
     """
-    sentence = mask_text(sentence)
+    sentence = shortened(mask_text(within(sentence)))
     for sentences in _recordings:
         sentences.append(sentence)
     if is_main():
-        logger.info("%s", shortened(visible_line(sentence)))
+        logger.info("%s", visible_line(sentence))

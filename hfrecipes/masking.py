@@ -32,13 +32,13 @@ _VALUE = r"(?:(?<=')[^']+|(?<=\")[^\"]+|[^\s,;'\"}\])]+)"
 # What stands before a secret is kept, as group 1.
 _PATTERNS = (
     # user:password@host, or a token alone before the host; a path has only one slash left after its name.
-    re.compile(r"([a-z][\w+.-]+:/{1,2})[^\s/?#\"'<>]+(?=@)", re.IGNORECASE),
+    re.compile(r"([a-z][\w+.-]{1,30}:/{1,2})[^\s/?#\"'<>]+(?=@)", re.IGNORECASE),
     # A password with a slash in it; `host:8080/file@v1` is a port.
-    re.compile(r"([a-z][\w+.-]+:/{1,2})[^\s/?#:@]+:(?!\d+[/?#])[^\s@]+(?=@)", re.IGNORECASE),
+    re.compile(r"([a-z][\w+.-]{1,30}:/{1,2})[^\s/?#:@]{1,300}:(?!\d+[/?#])[^\s@]{1,500}(?=@)", re.IGNORECASE),
     # A secret in a query, or after the # that ends it; `pkg://package/model#sha256=…` has none.
     re.compile(
-        r"([?&#;](?:[\w.%~-]*(?:token|secret|signature|credential|passw|authorization|jwt)[\w.%~-]*"
-        r"|(?:[\w.%~-]*[._-])?(?:(?:api|access|account|auth|user)?key|sig|pwd|pass|auth|session|sas))=)"
+        r"([?&#;](?:[\w.%~-]{0,80}(?:token|secret|signature|credential|passw|authorization|jwt)[\w.%~-]{0,80}"
+        r"|(?:[\w.%~-]{0,80}[._-])?(?:(?:api|access|account|auth|user)?key|sig|pwd|pass|auth|session|sas))=)"
         r"[^&#;\s\"'<>]+",
         re.IGNORECASE,
     ),
