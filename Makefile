@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 export HF_HUB_OFFLINE = 1
 
-.PHONY: quickstart quick test test-long kill check lint bench clean
+.PHONY: quickstart quick test test-long kill hostile fuzz check lint bench clean
 .DELETE_ON_ERROR:
 
 quickstart: .venv/quickstart  ## Fine-tune a small real encoder on the data in examples/data
@@ -27,6 +27,13 @@ test-long: .venv/dev  ## What is slow by nature: several processes, models that 
 
 kill: .venv/dev  ## 300 kills of runs of all kinds, at random moments and before single changes of files; an hour
 	$(BIN)/python tests/kill/kills.py --kills 38
+
+hostile: .venv/dev  ## Some 2,700 bad inputs, each in a process of its own; half an hour
+	$(BIN)/python tests/hostile/bad_inputs.py
+
+fuzz: .venv/dev  ## A million random texts for all that reads texts; an hour, on Linux or a Mac
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[fuzz]"
+	$(BIN)/python tests/hostile/fuzz.py
 
 check: .venv/dev
 	$(BIN)/ruff check .
