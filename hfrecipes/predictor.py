@@ -14,6 +14,7 @@ from .data.columns import as_spelled, check_lists, find_columns, normalize_colum
 from .data.indicators import Columns
 from .data.rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows
 from .data.splits import choose_splits, task_groups
+from .data.raw_cells import plain_cells
 from .data.task_cells import with_task_cells
 from .errors import DataError, ModelError, NotFoundError, OutputError, counted
 from .evaluation import generation, inference
@@ -191,6 +192,7 @@ class Predictor:
         """Rows to predict from any source, under the column names of the task, checked."""
         header = sources.header_of(self.config.columns)
         raw = sources.read_single_split(rows, header=header, formats=file_formats(self.recipe))
+        raw = plain_cells(raw, self.config.columns)
         prepared = self._in_columns(raw, self._known_columns(raw), needs_reference=False)
         empty = checks.empty_texts(prepared, self.recipe)
         if empty:
@@ -277,6 +279,7 @@ class Predictor:
 
     def _checked(self, raw: Dataset, name: str, given: Columns) -> Data:
         """The rows to score, checked as those of a run are."""
+        raw = plain_cells(raw, given or self.config.columns)
         named = given or self._known_columns(raw)
         accepted, numbers = without_rejected(raw, name, named)
         rows = self._in_columns(accepted, named, needs_reference=True)

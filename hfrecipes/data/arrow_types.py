@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -50,7 +50,7 @@ def plain_columns(schema: pa.Schema, name: str) -> PlainColumns:
             if kind == field.type:
                 # The metadata may name the classes of a column of numbers.
                 part = Features.from_arrow_schema(pa.schema([field], metadata=schema.metadata))
-                features[field.name] = part[field.name]
+                features[field.name] = plain_feature(part[field.name])
             else:
                 features |= kinds.features_of({field.name: kind})
         except (ValueError, TypeError, KeyError):
@@ -71,6 +71,17 @@ def check_names(columns: Iterable[str], source: str) -> None:
             raise DataError(f"{source} has two columns named {shortened(name, 100)!r}: rename one of them")
         if "\0" in name:
             raise DataError(f"{source} has a zero byte in the name of its column {name!r}: rename it")
+
+
+def plain_feature(feature: Any) -> Any:
+    """An object of texts in place of the two features that `datasets` has for texts by language, else the same."""
+    from datasets import List, Translation, TranslationVariableLanguages, Value
+
+    if isinstance(feature, Translation):
+        return dict.fromkeys(sorted(feature.languages), Value("string"))
+    if isinstance(feature, TranslationVariableLanguages):
+        return dict.fromkeys(("language", "translation"), List(Value("string")))
+    return feature
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from ..errors import DataError
 from ..log import log
 from . import kinds
-from .arrow_types import plain_array, plain_columns, plain_type
+from .arrow_types import plain_array, plain_columns, plain_feature, plain_type
 from .progress import hide_progress_bars
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def plain_dataset(rows: Dataset) -> Dataset:
             "the dataset has a transform (set_transform), which is not applied: use map in its place, or reset_format()"
         )
     rows = rows.with_format(None)
-    rows = rows.remove_columns(_undecodable(rows))
+    rows = _with_plain_features(rows.remove_columns(_undecodable(rows)))
     schema = rows.data.schema
     columns = plain_columns(schema, "the dataset")
     unread = [name for name in rows.column_names if name not in columns.kinds]
@@ -60,6 +60,17 @@ def plain_dataset(rows: Dataset) -> Dataset:
             _plain_table, batched=True, fn_kwargs=arguments, features=features, desc="Reading columns"
         )
     return changed.with_format(None)
+
+
+def _with_plain_features(rows: Dataset) -> Dataset:
+    """The rows with plain objects in place of the features that `datasets` has for texts by language."""
+    features = rows.features.copy()
+    for name, feature in rows.features.items():
+        features[name] = plain_feature(feature)
+    if features == rows.features:
+        return rows
+    with hide_progress_bars(len(rows)):
+        return rows.cast(features)
 
 
 def _undecodable(rows: Dataset) -> list[str]:

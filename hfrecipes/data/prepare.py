@@ -27,6 +27,7 @@ from .columns import (
 )
 from .indicators import find_indicators
 from .label_files import name_ids
+from .raw_cells import check_parts, plain_cells
 from .rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows, with_groups
 from .sources import header_of, read_source
 from .splits import choose_splits, draw_validation, limit, log_splits, take_fold
@@ -100,7 +101,7 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
     converted: list[set[str]] = []
     numbers = {}
     for split, name in chosen.items():
-        parts[name], numbers[split] = without_rejected(parts[name], split, named)
+        parts[name], numbers[split] = without_rejected(plain_cells(parts[name], named), split, named)
         before = parts[name].column_names
         parts[name], given[split] = normalize_columns(parts[name], recipe, named)
         # A split with the columns of train is converted as train is.
@@ -111,6 +112,7 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
     log_splits(chosen, parts)
     train = parts[chosen["train"]]
     columns = find_columns(train.column_names, kind, given["train"])
+    check_parts(train, columns, kind)
     splits = {}
     for split, name in chosen.items():
         names: Mapping[str, str] = columns

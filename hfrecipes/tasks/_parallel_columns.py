@@ -15,7 +15,7 @@ from ..metrics._languages import is_name, language
 from ..recipe import Batch
 from ._language_codes import is_language_code, matching_code
 
-NESTED = "translation"  # column of dicts with a text for each language
+_NESTED = ("translation", "translations")  # columns of dicts with a text for each language
 # Words beside the code of a language in the name of a column, as in text_en and de-sentence.
 _WORD = "(?:texts?|sentences?|sent|source|target|src|tgt)"
 _NUMBERED = re.compile(r"([^\W\d_]+)[ ._-]?\d")
@@ -30,8 +30,8 @@ class ByLanguage:
     """Key of the source in the data; None where the data has none."""
     target: str | None
     """Key of the target."""
-    nested: bool
-    """Whether the texts are in the column of dicts."""
+    nested: str | None
+    """Column of dicts that the texts are in; None for a column per language."""
     further: Sequence[str] = ()
     """Keys of further references, as de1 and de2 beside de0."""
 
@@ -41,7 +41,7 @@ class ByLanguage:
         if self.nested:
             texts = {}
             for key in filter(None, (self.source, self.target, *self.further)):
-                texts[key] = [(cell or {}).get(key) for cell in batch[NESTED]]
+                texts[key] = [(cell or {}).get(key) for cell in batch[self.nested]]
         return self.renamed(batch, texts)
 
     def renamed(self, columns: Mapping[str, Any], texts: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,7 +51,7 @@ class ByLanguage:
             columns: Of all columns.
             texts: Of the languages.
         """
-        used = (self.source, self.target, NESTED, *self.further)
+        used = (self.source, self.target, self.nested, *self.further)
         others = {name: column for name, column in columns.items() if name not in used}
         numbered = [(f"target{number}", key) for number, key in enumerate(self.further, 1)]
         for name, key in (("source", self.source), ("target", self.target), *numbered):
@@ -73,7 +73,7 @@ def normalizer(recipe: Any, columns: Mapping[str, Any]) -> Change | None:
     """
     by_language = _by_language(recipe, columns)
     if by_language is not None:
-        columns = by_language.renamed(columns, columns[NESTED] if by_language.nested else columns)
+        columns = by_language.renamed(columns, columns[by_language.nested] if by_language.nested else columns)
         if text_shapes.holds_more_than_text(columns.get("source")):
             raise DataError(
                 f"{by_language.source} holds lists or objects, expected a text to translate in each row: give each "
@@ -88,11 +88,11 @@ def normalizer(recipe: Any, columns: Mapping[str, Any]) -> Change | None:
 def _by_language(recipe: Any, columns: Mapping[str, Any]) -> ByLanguage | None:
     """What reads texts by language; None where the columns are named source and target already."""
     # Either one column of dicts with a text for each language, or one column for each language.
-    nested = columns.get(NESTED)
-    inside: dict[str, Any] = nested if isinstance(nested, dict) else {}
+    nested = next((name for name in _NESTED if isinstance(columns.get(name), dict)), None)
+    inside: dict[str, Any] = columns[nested] if nested else {}
     named, named_inside = _source_and_target(recipe, columns), _source_and_target(recipe, inside)
     if all(named_inside) and not all(named):
-        return ByLanguage(named_inside[0], named_inside[1], nested=True)
+        return ByLanguage(named_inside[0], named_inside[1], nested)
     options = (recipe.source_lang, recipe.target_lang)
     # Column of each language; in a column of dicts, the keys are the languages.
     several = _numbered_languages(inside or columns, options)
@@ -117,7 +117,7 @@ def _by_language(recipe: Any, columns: Mapping[str, Any]) -> ByLanguage | None:
             f"{', '.join(several[source])}: several texts per row to translate, only {several[source][0]} is used; "
             f"target_lang={source} takes them as references"
         )
-    return ByLanguage(column_of.get(source or ""), column_of.get(target or ""), nested=bool(inside), further=further)
+    return ByLanguage(column_of.get(source or ""), column_of.get(target or ""), nested, further=further)
 
 
 def _source_and_target(recipe: Any, names: Iterable[str]) -> list[str | None]:

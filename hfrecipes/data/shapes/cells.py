@@ -12,12 +12,11 @@ from typing import Any
 from ...errors import DataError
 from ...recipe import Batch
 from ..kinds import as_json
+from .python_cells import are_joined, printed_list
 
 Change = Callable[[Batch], Batch]
 
-_LOOKS_LIKE_A_LIST = re.compile(r"""\s*(\[\S|array\(|\{\s*["'])""")
-# numpy prints lists of texts without commas, and Python would join neighbouring texts into a single one.
-_NO_COMMA = re.compile(r"""["']\s+["']""")
+_LOOKS_LIKE_A_LIST = re.compile(r"""\s*(\[\S|\[\s+["'\d]|((np|numpy|torch)\.)?(array|tensor)\(|\{\s*["'])""")
 
 
 def parse_list(text: str) -> Any:
@@ -38,8 +37,11 @@ def parse_list(text: str) -> Any:
         # Lists in thousands of lists are none that a task reads; the parser of Python runs out of memory on some.
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
-        if isinstance(value, list | dict) and not (read is ast.literal_eval and _NO_COMMA.search(text)):
+        if isinstance(value, list | dict) and not (read is ast.literal_eval and are_joined(text)):
             return value
+    printed = printed_list(text)
+    if printed is not None:
+        return printed
     raise DataError(f"a cell holds {text[:60]!r}, which is not a list: save the rows as jsonl or parquet")
 
 

@@ -21,8 +21,9 @@ _SEPARATORS = ("|", ";", ",")
 _ASKED_ABOUT = ","
 _SHARE = 0.5  # of the cells with a separator must be made of labels that other cells have too
 # What data writes where there is no label; lower case.
-_PLACEHOLDERS = {"-", "--", "?", "-1", "n/a", "na", "nan", "null", "none", "unlabeled", "unlabelled", "no label"}
+_PLACEHOLDERS = {"-", "--", "?", "-1", "n/a", "na", "nan", "<na>", "nat", "null", "none", "unlabeled", "unlabelled", "no label"}
 _NUMBERS = re.compile(r"([\[\]\d\s.,eE+-]|\b(True|False|true|false)\b)+")  # as vectors are written
+_PRINTED = re.compile(r"((np|numpy|torch)\.)?(array|tensor)\(\[")
 _SHOWN_NAMES = 6
 _SHOWN = 60  # characters of a cell in a sentence
 
@@ -168,6 +169,8 @@ def _written(text: str) -> Any:
         DataError: It is a list that cannot be read, such as a printed array.
     """
     inner = text.strip()
+    if _PRINTED.match(inner):
+        return parse_list(inner)
     if len(inner) < 2 or inner[0] + inner[-1] not in ("[]", "{}", "()"):
         return text
     first = inner[1:-1].strip()[:1]
