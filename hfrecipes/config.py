@@ -42,7 +42,7 @@ class RunConfig:
     """Folder that the run writes; `runs/<task>-<dataset>-<model>` if not given."""
     splits: dict[str, str | None] = field(default_factory=dict)
     """Split of the dataset to use as train, validation and test; null for none."""
-    columns: dict[str, str | int | list[str]] = field(default_factory=dict)
+    columns: dict[str, str | int | list[str | int]] = field(default_factory=dict)
     """Column of the dataset for each column of the task; a position (from 0) in a file without header; for labels also
     a list of columns of 0 and 1."""
     limit: int | dict[str, int] | None = None

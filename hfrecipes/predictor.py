@@ -12,9 +12,9 @@ from .config import RunConfig, check_blocks
 from .data import checks, sources
 from .data.columns import as_spelled, check_lists, find_columns, normalize_columns, rename, without_rejected
 from .data.indicators import Columns
+from .data.raw_cells import plain_cells
 from .data.rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows
 from .data.splits import choose_splits, task_groups
-from .data.raw_cells import plain_cells
 from .data.task_cells import with_task_cells
 from .errors import DataError, ModelError, NotFoundError, OutputError, counted
 from .evaluation import generation, inference
@@ -200,9 +200,9 @@ class Predictor:
             raise DataError("; ".join(checks.about_rows("input", problem) for problem in problems))
         return prepared
 
-    def _known_columns(self, rows: Dataset) -> dict[str, str | int | list[str]]:
+    def _known_columns(self, rows: Dataset) -> dict[str, str | int | list[str | int]]:
         """Columns of training, as far as these rows have them; others are found by their usual names."""
-        known: dict[str, str | int | list[str]] = {}
+        known: dict[str, str | int | list[str | int]] = {}
         for column, name in self.config.columns.items():
             names = []
             for wanted in name if isinstance(name, list) else [str(name)]:
@@ -239,7 +239,7 @@ class Predictor:
         dataset: Any,
         *,
         splits: Mapping[str, str | None] | None = None,
-        columns: Mapping[str, str | int | list[str]] | None = None,
+        columns: Mapping[str, str | int | list[str | int]] | None = None,
     ) -> Evaluation:
         """Score the model on rows with references, as a run scores its own splits.
 

@@ -51,7 +51,7 @@ def run(
     dataset: Any = None,
     output_dir: str | os.PathLike[str] | None = None,
     splits: dict[str, str | None] | None = None,
-    columns: dict[str, str | int | list[str]] | None = None,
+    columns: dict[str, str | int | list[str | int]] | None = None,
     limit: int | dict[str, int] | None = None,
     metrics: list[str] | None = None,
     options: dict[str, Any] | None = None,
@@ -76,7 +76,7 @@ def run(
         output_dir: Folder that the run writes; `runs/<task>-<dataset>-<model>` where not given.
         splits: Split of the dataset that serves as `train`, `validation`, `test`; None for none.
         columns: Column of the dataset for each column of the task; a position in a file without header; for labels also
-            a list of columns of 0 and 1.
+            a list of columns of 0 and 1, for choices a list of columns with one each.
         limit: Rows kept of each split, drawn with the seed.
         metrics: Further `evaluate` metrics: shipped name, Hub id, or path to a .py file.
         options: The task's own options.

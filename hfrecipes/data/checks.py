@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FEW = 5  # rows, or kinds of problems, that are named
 MANY = 8  # problems that an error lists
+_MISSING = ("nan", "NaN", "<NA>", "NaT", "None", "null", "NULL")  # as a missing text is written
 _BATCH = 10_000
 
 
@@ -125,7 +126,14 @@ def _findings(rows: Dataset, recipe: Recipe, split: str) -> list[Finding]:
     ignored = [finding for finding in findings if finding.level == "ignored"]
     missing = _missing_references(rows, recipe, split, [*empty, *wrong, *labels, *ignored])
     errors = [Finding("error", finding.sentence, finding.rows) for finding in [*empty, *missing, *wrong]]
-    return [*errors, *labels, *ignored, *_notes(findings), *_blank_optional(rows, recipe)]
+    return [
+        *errors,
+        *labels,
+        *ignored,
+        *_notes(findings),
+        *_blank_optional(rows, recipe),
+        *_words_for_missing(rows, recipe),
+    ]
 
 
 def _rows_of(findings: list[Finding]) -> list[int]:
@@ -248,6 +256,29 @@ def _blank_optional(rows: Dataset, recipe: Recipe) -> Iterator[Finding]:
             blank = [index for index, text in enumerate(rows[column][:]) if not (text or "").strip()]
             if blank:
                 yield Finding("note", f"{column} is empty, and read as an empty text,", blank)
+
+
+def _words_for_missing(rows: Dataset, recipe: Recipe) -> Iterator[Finding]:
+    """Texts that are nothing but the word that pandas or a database writes for a missing one."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for column, facts in recipe.columns.items():
+        is_text = facts.kind == "string" and not facts.passthrough
+        if not is_text or getattr(rows.features.get(column), "dtype", None) not in ("string", "large_string"):
+            continue
+        start = 0
+        words: dict[str, list[int]] = {}
+        for batch in rows.with_format("arrow").iter(_BATCH):
+            cells = pc.utf8_trim_whitespace(batch[column].combine_chunks().cast(pa.large_string()))
+            is_word = pc.fill_null(pc.is_in(cells, pa.array(_MISSING, pa.large_string())), False)
+            for index in np.flatnonzero(is_word.to_numpy(zero_copy_only=False)).tolist():
+                words.setdefault(cells[index].as_py(), []).append(start + index)
+            start += len(cells)
+        for word, indices in words.items():
+            yield Finding(
+                "note", f"{column} is {word!r}, read as a text: delete these rows if it stands for none,", indices
+            )
 
 
 def _as_text(cells: Any, column: str, kind: Any) -> Any:

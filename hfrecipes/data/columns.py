@@ -96,18 +96,23 @@ def _text_columns(recipe: type[Recipe]) -> list[str]:
 
 def _by_name(given: Columns, known: list[str]) -> Columns:
     """Positions that the user gave as names, in rows that have names, and names as the rows spell them."""
-    names: dict[str, str | int | list[str]] = {}
+    names: dict[str, str | int | list[str | int]] = {}
     for column, name in given.items():
-        # A file without header has its positions as names, so that both ways lead to the same column.
-        if isinstance(name, int):
-            names[column] = known[name] if 0 <= name < len(known) else name
-        else:
-            names[column] = _all_as_spelled(name, known)
+        names[column] = [_name_of(part, known) for part in name] if isinstance(name, list) else _name_of(name, known)
     return names
 
 
-def _all_as_spelled(name: str | list[str], known: list[str]) -> str | list[str]:
-    return as_spelled(name, known) if isinstance(name, str) else [as_spelled(entry, known) for entry in name]
+def lists_by_name(given: Columns, known: list[str]) -> Columns:
+    """The columns that the user gave, with names in place of positions where several make one."""
+    named = _by_name(given, known)
+    return {column: named[column] if isinstance(name, list) else name for column, name in given.items()}
+
+
+def _name_of(name: str | int, known: list[str]) -> str | int:
+    # A file without header has its positions as names, so that both ways lead to the same column.
+    if isinstance(name, int):
+        return known[name] if 0 <= name < len(known) else name
+    return as_spelled(name, known)
 
 
 def _decoded(batch: Batch, features: Mapping[str, Any]) -> Batch:

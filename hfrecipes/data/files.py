@@ -25,6 +25,7 @@ from .arrow_types import plain_batches, plain_columns
 from .batches import in_batches
 from .cache import content_key, package_key, remove_damaged
 from .json_rows import is_json, write_json
+from .labelled_lines import labelled_lines
 from .opening import SourceFile, damaged, head_of, is_workbook, open_source
 from .tables import Table, batches_of_records, find_separator, workbook_records
 
@@ -78,6 +79,9 @@ def _read_text(source: SourceFile, header: bool | None, formats: tuple[str, ...]
         sentences = conll.batches(source.lines, path)
         if sentences is not None:
             return _cached(path, f"conll{how}", sentences)
+    labelled = labelled_lines(source, any_label=not formats)
+    if labelled is not None:
+        return _cached(path, f"labelled{labelled.pattern.pattern}{how}", labelled.batches())
     separator = find_separator(source)
     if separator is not None:
         return _cached(path, f"{separator}{header}{how}", Table(source, separator, header).batches())

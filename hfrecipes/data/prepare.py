@@ -20,6 +20,7 @@ from .columns import (
     columns_of_split,
     find_columns,
     further_references,
+    lists_by_name,
     normalize_columns,
     other_tags,
     rename,
@@ -96,7 +97,8 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
     chosen = choose_splits(list(parts), config.splits)
     if "train" not in chosen:
         raise DataError(f"found the splits {', '.join(parts)}, expected one to train on: splits.train=<one of them>")
-    named = {**find_indicators(parts[chosen["train"]], kind, config.columns), **config.columns}
+    raw = parts[chosen["train"]]
+    named = {**find_indicators(raw, kind, config.columns), **lists_by_name(config.columns, raw.column_names)}
     given: dict[str, Mapping[str, str | int]] = {}
     converted: list[set[str]] = []
     numbers = {}
@@ -187,7 +189,7 @@ def _with_guesses(config: RunConfig, recipe: Recipe, data: Data) -> RunConfig:
     for column, name in data.columns.items():
         # A position in a file that turned out to have a header; prediction may read files with other columns.
         is_position = isinstance(columns.get(column), int) and name != str(columns[column])
-        if column not in columns or is_position:
+        if column not in columns or is_position or isinstance(name, list):
             columns[column] = name
     splits = {**config.splits, **data.chosen}
     return replace(config, dataset=dataset, options=options(recipe), columns=columns, splits=splits)

@@ -1,7 +1,9 @@
-"""Cells as they are published, made plain before a task looks at them: values that Python printed, texts by language."""
+"""Cells as they are published, made plain before a task looks at them: printed values, texts by language."""
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 _SAMPLE = 100  # rows that tell how the cells of a column are written
 _SHOWN = 60  # characters of a cell in a sentence
+_FEWEST = 4  # words that show that all have a language before them
+_PREFIXED = re.compile(r"[a-z]{2,8}(-[a-z]{1,10})*:\S+")
 _TEXTS = ("string", "large_string")
 
 
@@ -27,7 +31,7 @@ def plain_cells(rows: Dataset, named: Mapping[str, Any]) -> Dataset:
         rows: As they were read.
         named: Task column -> column of the dataset, or several, or a part of one as `premise.en`.
     """
-    rows = _with_languages(_without_printed(rows))
+    rows = _with_languages(_without_prefixes(_without_printed(rows)))
     for name in named.values():
         for part in name if isinstance(name, list) else [name]:
             if isinstance(part, str) and part not in rows.column_names:
@@ -56,12 +60,52 @@ def _without_printed(rows: Dataset) -> Dataset:
 
 
 def _read_printed(batch: Batch, names: Sequence[str]) -> Batch:
-    columns = {}
+    columns: Batch = {}
     for name in names:
         columns[name] = []
         for cell in batch[name]:
             value = None if cell is None else printed_value(cell)
             columns[name].append(cell if value is None else value)
+    return columns
+
+
+# --- languages before words --------------------------------------------------------------------------------------
+
+
+def _without_prefixes(rows: Dataset) -> Dataset:
+    """The rows without the language before each word, as WikiANN has it: `en:Ana`."""
+    prefixes: dict[str, str] = {}
+    sample = rows[:_SAMPLE]
+    for name, feature in rows.features.items():
+        item = getattr(feature, "feature", None)
+        if getattr(item, "dtype", None) in _TEXTS and not kinds.is_json(item):
+            words = list(itertools.chain.from_iterable(cell or () for cell in sample[name]))
+            prefix = None if len(words) < _FEWEST or None in words else _prefix_of(words)
+            if prefix is not None:
+                prefixes[name] = prefix
+    if not prefixes:
+        return rows
+    for name, prefix in prefixes.items():
+        log(f"column {name!r}: the language before each word, such as {prefix!r}, is left out")
+    with hide_progress_bars(len(rows)):
+        return rows.map(_strip_prefixes, batched=True, fn_kwargs={"names": list(prefixes)}, features=rows.features)
+
+
+def _prefix_of(words: Sequence[str]) -> str | None:
+    """The language before the first of the words; None if one of the words has none, or nothing but it."""
+    if not all(map(_PREFIXED.fullmatch, words)):
+        return None
+    return words[0][: words[0].index(":") + 1]
+
+
+def _strip_prefixes(batch: Batch, names: Sequence[str]) -> Batch:
+    columns: Batch = {name: [] for name in names}
+    for name in names:
+        for words in batch[name]:
+            # A sentence is in one language, and has it before each of its words.
+            prefix = _prefix_of(words) if words and None not in words else None
+            shared = prefix is not None and all(word.startswith(prefix) for word in words)
+            columns[name].append([word.removeprefix(prefix) for word in words] if shared else words)
     return columns
 
 

@@ -28,7 +28,7 @@ class Data:
 
     splits: Mapping[str, Dataset]
     """Split -> rows."""
-    columns: Mapping[str, str | list[str]]
+    columns: Mapping[str, str | list[str | int]]
     """Task column -> column of the dataset, or several of 0 and 1 that were joined."""
     chosen: Mapping[str, str]
     """Split -> split of the dataset; a drawn validation split is not among them."""

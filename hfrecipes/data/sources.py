@@ -154,7 +154,10 @@ def _looks_like_file(path: str) -> bool:
 
 def are_positions(columns: Mapping[str, Any]) -> bool:
     """Whether `columns` names columns by their position, as in a file without header."""
-    return any(isinstance(name, int) for name in columns.values())
+    for name in columns.values():
+        if any(isinstance(part, int) for part in (name if isinstance(name, list) else [name])):
+            return True
+    return False
 
 
 def header_of(columns: Mapping[str, Any]) -> bool | None:

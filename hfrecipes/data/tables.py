@@ -201,8 +201,22 @@ def _column_names(cells: list[str], path: str) -> list[str]:
     names: list[str] = []
     for index, cell in enumerate(cells):
         names.append(cell.strip().strip('"').strip() or f"column {index}")
+    # A hundred thousand names are counted once.
+    counts = Counter(names)
+    for name in names:
+        if counts[name] > 1:
+            raise DataError(
+                f"{path} has two columns named {shortened(name, _SHOWN)!r}: rename one of them in its first line; or, if "
+                f"that is a row, give the columns by their positions from 0, {_positions(cells)}"
+            )
     check_names(names, path)
     return names
+
+
+def _positions(cells: list[str]) -> str:
+    """Settings that name columns by position: that of the longest cell may be a text."""
+    longest = max(range(len(cells)), key=lambda index: len(cells[index]))
+    return f"such as columns.text={longest}"
 
 
 def _ragged(path: str, number: int, cells: list[str], names: list[str]) -> str:

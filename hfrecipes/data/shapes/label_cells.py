@@ -21,7 +21,22 @@ _SEPARATORS = ("|", ";", ",")
 _ASKED_ABOUT = ","
 _SHARE = 0.5  # of the cells with a separator must be made of labels that other cells have too
 # What data writes where there is no label; lower case.
-_PLACEHOLDERS = {"-", "--", "?", "-1", "n/a", "na", "nan", "<na>", "nat", "null", "none", "unlabeled", "unlabelled", "no label"}
+_PLACEHOLDERS = {
+    "-",
+    "--",
+    "?",
+    "-1",
+    "n/a",
+    "na",
+    "nan",
+    "<na>",
+    "nat",
+    "null",
+    "none",
+    "unlabeled",
+    "unlabelled",
+    "no label",
+}
 _NUMBERS = re.compile(r"([\[\]\d\s.,eE+-]|\b(True|False|true|false)\b)+")  # as vectors are written
 _PRINTED = re.compile(r"((np|numpy|torch)\.)?(array|tensor)\(\[")
 _SHOWN_NAMES = 6
