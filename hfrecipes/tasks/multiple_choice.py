@@ -41,7 +41,7 @@ print(choices[int(logits.argmax())])
 
 @dataclass(kw_only=True)
 class MultipleChoice(Recipe):
-    """Question and choices in, the index of the right choice out; rows may have 2 to 10 choices."""
+    """Question and choices in, the index of the right choice out; rows may have 2 to 20 choices."""
 
     label_form: choice_shapes.Form | None = None
     """Whether labels count the choices from 0 or 1, are letters, or the choice itself; inferred from train if null."""
@@ -50,7 +50,7 @@ class MultipleChoice(Recipe):
     auto_model: ClassVar[str] = "AutoModelForMultipleChoice"
     columns: ClassVar[dict[str, Column]] = {
         # Several questions may be about the same context.
-        "context": Column(("article", "passage", "premise", "dialogue", "dialog", "文章"), optional=True, grouped=True),
+        "context": Column(("article", "passage", "premise", "dialogue", "dialog", "support", "文章"), optional=True, grouped=True),
         "question": Column(
             ("sent", "sentence", "question_stem", "goal", "ctx", "prompt", "query", "message", "startphrase", "问题")
         ),

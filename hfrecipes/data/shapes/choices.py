@@ -11,11 +11,12 @@ from typing import Any, Literal
 from ...characters import composed
 from ...errors import DataError
 from ...recipe import Batch
+from . import distractors
 from . import questions as question_shapes
 from . import texts as text_shapes
 from .cells import Change, first_column, first_value, in_order, parse_list, whole_number
 
-LETTERS = "ABCDEFGHIJ"
+LETTERS = "ABCDEFGHIJKLMNOPQRST"
 Form = Literal["from_0", "from_1", "letter", "text"]
 # If labels fit several forms equally well, the first of them is taken.
 FORMS: dict[Form, str] = {
@@ -130,6 +131,9 @@ def column_normalizer(
 
 def _choices_normalizer(columns: Mapping[str, Any], choices: Sequence[str], labels: Sequence[str]) -> Change | None:
     """What makes a list of texts of the choices; None if they are such a list already, or none are found."""
+    of_answers = distractors.column_normalizer(columns)
+    if of_answers is not None:
+        return of_answers
     by_name = {name.strip().lower(): name for name in columns}
     question = columns.get(by_name.get("question", ""))
     if isinstance(question, dict) and {"stem", "choices"} <= set(question):

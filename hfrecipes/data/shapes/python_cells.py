@@ -38,7 +38,8 @@ def printed_value(text: str) -> str | None:
     if match := _BYTES.fullmatch(text):
         return _decoded(match["literal"])
     if match := _UNICODE.fullmatch(text):
-        return _literal(match["literal"] or text)
+        content = _literal(match["literal"] or text)
+        return content if isinstance(content, str) else None
     match = _SCALAR.fullmatch(text)
     return (match["value"] or match["bool"]).rstrip(".") if match else None
 
@@ -114,4 +115,4 @@ def _evaluated(node: ast.expr) -> Any:
 
 def _name(function: ast.expr) -> str:
     """The last part of the name of a function, without its module."""
-    return getattr(function, "attr", None) or getattr(function, "id", "")
+    return str(getattr(function, "attr", None) or getattr(function, "id", ""))
