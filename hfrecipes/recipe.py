@@ -178,8 +178,9 @@ class Recipe:
     layouts: ClassVar[tuple[dict[str, str], ...]] = ()
     """Column names that real datasets use together, tried before single names."""
     formats: ClassVar[tuple[str, ...]] = ()
-    """How files that are no tables are read: `conll`, `parallel`, a row for each `file`, `paragraph` or non-empty
-    `line`; `{name}` for what the option of that name says. By default each line is a row."""
+    """How files that are no tables are read: `conll`, `parallel`, `turns` where lists of texts in JSON are dialogues, a
+    row for each `file`, `paragraph` or non-empty `line`; `{name}` for what the option of that name says. By default
+    each line is a row."""
     defaults: ClassVar[dict[str, Any]] = {}
     """TrainingArguments keywords that differ from DEFAULTS."""
     prediction: ClassVar[str | None] = None

@@ -18,6 +18,7 @@ from .progress import hide_progress_bars
 from .shapes.annotations import rejected_rows
 from .shapes.cells import as_text
 from .shapes.tags import holds_entity_tags
+from .threads import join_threads
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -35,12 +36,14 @@ def normalize_columns(rows: Dataset, recipe: Recipe, named: Columns) -> tuple[Da
     Returns:
         The rows, and the columns that the user named, by their names in these rows.
     """
+    rows = join_threads(rows, type(recipe))
     rows, given = join_indicators(rows, type(recipe), _by_name(named, rows.column_names))
     wanted = {str(name): column for column, name in given.items() if str(name) in rows.column_names}
-    columns = {}
-    for name, cells in _decoded(rows[:_SAMPLE], rows.features).items():
-        columns[wanted.get(name, name)] = kinds.described(rows.features[name], cells)
-    change = recipe.normalize_columns(columns)
+    described, cells = {}, _decoded(rows[:_SAMPLE], rows.features)
+    for name, column in cells.items():
+        described[wanted.get(name, name)] = kinds.described(rows.features[name], column)
+    first = {wanted.get(name, name): column for name, column in cells.items()}
+    change = recipe.normalize_columns(kinds.Columns(described, first))
     if change is None:
         return rows, given
     from datasets import Features

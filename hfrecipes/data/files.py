@@ -68,7 +68,7 @@ def read_file(
     source = open_source(path, encoding)
     start = _checked_start(source)
     if is_json(start, source):
-        return _cached_file(path, f"json{source.encoding}", lambda target: write_json(source, target))
+        return _cached_file(path, f"json{formats}{source.encoding}", lambda target: write_json(source, target, formats))
     return _read_text(source, header, formats)
 
 

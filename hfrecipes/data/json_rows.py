@@ -75,14 +75,19 @@ def is_json(start: str, source: SourceFile) -> bool:
     return isinstance(_parsed(rest.strip().partition("\n")[0]), dict)
 
 
-def write_json(source: SourceFile, target: Path) -> None:
+def write_json(source: SourceFile, target: Path, formats: tuple[str, ...] = ()) -> None:
     """Write the rows of a JSON file as arrow.
+
+    Args:
+        source: The file.
+        target: File to write.
+        formats: As in `Recipe.formats`; with `turns`, a list of texts is a dialogue.
 
     Raises:
         DataError: The file is not JSON, or has no rows.
     """
     with _without_collection():
-        batches = _batches_of(source)
+        batches = _batches_of(source, has_turns="turns" in formats)
         rows = batches()
         first = next(rows, [])
         columns = _merged({}, _cells(first))
@@ -146,7 +151,7 @@ def _write(batches: Iterable[Rows], columns: Kinds, target: Path) -> bool:
 # --- reading -----------------------------------------------------------------------------------------------------
 
 
-def _batches_of(source: SourceFile) -> Callable[[], Iterator[Rows]]:
+def _batches_of(source: SourceFile, *, has_turns: bool) -> Callable[[], Iterator[Rows]]:
     """Gives the rows in batches from the start each time it is called.
 
     Raises:
@@ -160,9 +165,15 @@ def _batches_of(source: SourceFile) -> Callable[[], Iterator[Rows]]:
         if is_broken or (isinstance(row, dict) and (second or not _is_document(row))):
             return lambda: _batched_lines(source)
         if isinstance(row, list) and isinstance(_parsed(second), list):
+            if has_turns and _are_dialogues([row]):
+                return lambda: _batched_dialogues(source)
             raise DataError(f"{source.path} has a list on each line, expected an object, or one list around all lines")
     with _readable(source), source.text() as file:
-        rows = _rows_of_document(JSON.decode(file.read()), source.path)
+        content = JSON.decode(file.read())
+        if has_turns and isinstance(content, list) and _are_dialogues(content):
+            rows = [{"messages": turns} for turns in content]
+        else:
+            rows = _rows_of_document(content, source.path)
     return lambda: in_batches(rows, _ROWS)
 
 
@@ -202,6 +213,27 @@ def _batched_lines(source: SourceFile) -> Iterator[Rows]:
                 rows, size = [], 0
     if rows:
         yield rows
+
+
+def _are_dialogues(entries: list[Any]) -> bool:
+    """Whether all entries are lists of texts."""
+    for entry in entries:
+        if not isinstance(entry, list) or not all(isinstance(text, str) for text in entry):
+            return False
+    return bool(entries)
+
+
+def _batched_dialogues(source: SourceFile) -> Iterator[Rows]:
+    """Rows of a file with a list of texts on each line."""
+    with _readable(source) as at, source.text() as file:
+        rows: Rows = []
+        for at.number, line in enumerate(file, 1):
+            turns = None if line.isspace() else _JSON.decode(line)
+            if turns is not None and not _are_dialogues([turns]):
+                raise DataError(f"{source.path} line {at.number} is not a list of texts, as the lines before it are")
+            if turns is not None:
+                rows.append({"messages": turns})
+    yield from in_batches(rows, _ROWS)
 
 
 def _parsed(text: str) -> Any:

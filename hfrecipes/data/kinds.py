@@ -216,6 +216,18 @@ def decoded(cell: Any, feature: Any) -> Any:
     return json.loads(cell)
 
 
+class Columns(dict[str, Any]):
+    """Columns with their types of `datasets`, and their cells in the first rows.
+
+    Attributes:
+        cells: By column, decoded.
+    """
+
+    def __init__(self, kinds: Mapping[str, Any], cells: Mapping[str, list[Any]]) -> None:
+        super().__init__(kinds)
+        self.cells = cells
+
+
 class Keys(dict[str, Any]):
     """Keys of objects of JSON, of which each has its own; those of a table are in every row, as null at least."""
 

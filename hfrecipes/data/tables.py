@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..characters import shortened
 from ..errors import DataError, counted
 from ..log import log
 from .arrow_types import check_names
@@ -206,8 +207,8 @@ def _column_names(cells: list[str], path: str) -> list[str]:
     for name in names:
         if counts[name] > 1:
             raise DataError(
-                f"{path} has two columns named {shortened(name, _SHOWN)!r}: rename one of them in its first line; or, if "
-                f"that is a row, give the columns by their positions from 0, {_positions(cells)}"
+                f"{path} has two columns named {shortened(name, _SHOWN)!r}: rename one of them in its first line; or, "
+                f"if that is a row, give the columns by their positions from 0, {_positions(cells)}"
             )
     check_names(names, path)
     return names

@@ -56,6 +56,7 @@ class Chat(Recipe):
         "tools": Column(dialogues.TOOL_COLUMNS, optional=True, passthrough=True),
         dialogues.KEYWORDS: Column(optional=True, passthrough=True),
     }
+    formats: ClassVar[tuple[str, ...]] = ("turns",)
     # Dialogues are long and vocabularies large: the logits of eight of them at once would not fit on many GPUs.
     defaults: ClassVar[dict[str, Any]] = {
         "learning_rate": 2e-5,

@@ -50,7 +50,9 @@ class MultipleChoice(Recipe):
     auto_model: ClassVar[str] = "AutoModelForMultipleChoice"
     columns: ClassVar[dict[str, Column]] = {
         # Several questions may be about the same context.
-        "context": Column(("article", "passage", "premise", "dialogue", "dialog", "support", "文章"), optional=True, grouped=True),
+        "context": Column(
+            ("article", "passage", "premise", "dialogue", "dialog", "support", "文章"), optional=True, grouped=True
+        ),
         "question": Column(
             ("sent", "sentence", "question_stem", "goal", "ctx", "prompt", "query", "message", "startphrase", "问题")
         ),

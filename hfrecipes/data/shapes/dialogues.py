@@ -11,7 +11,8 @@ from ...errors import DataError
 from ...log import log
 from ...recipe import Batch, Row
 from ..kinds import as_json
-from .cells import as_text, first_column, join_request, parse_list
+from . import published_chats
+from .cells import Change, as_text, first_column, in_order, join_request, parse_list
 from .tool_calls import schemas, without_gaps
 from .turns import NOBODY, ROLES, is_learnt, is_turn, message, wrong_turn
 
@@ -44,6 +45,19 @@ def column_normalizer(
     Raises:
         DataError: Each row holds a single turn.
     """
+    published, columns = published_chats.column_normalizer(
+        columns,
+        getattr(columns, "cells", {}),
+        ("messages", *TURN_COLUMNS),
+        ("prompt", *REQUEST_COLUMNS, *REPLY_COLUMNS),
+    )
+    return in_order(published, _messages_normalizer(columns, roles, system))
+
+
+def _messages_normalizer(
+    columns: Mapping[str, Any], roles: Mapping[str, str] | None, system: Literal["merge", "drop"] | None
+) -> Change | None:
+    """What makes `messages` of turns, or of requests and replies; None where no column could be either."""
     by_name = {name.strip().lower(): name for name in columns}
     if {"role", "content"} <= set(by_name):
         raise DataError(

@@ -35,14 +35,14 @@ NOBODY = "nobody"  # role of a turn whose role is unknown; no template has it, s
 # Speakers of turns whose whole text is a call of the assistant.
 _CALLERS = ("function_call", "function-call", "tool_call")
 # Keys of a turn.
-_ROLE, _CONTENT = ("role", "from", "speaker", "author"), ("content", "value", "text", "message", "utterance")
+ROLE_KEYS, CONTENT_KEYS = ("role", "from", "speaker", "author"), ("content", "value", "text", "message", "utterance")
 _CALLS = ("tool_calls", "function_call")
 _MARKS = ("weight", "train", "training", "loss")
 
 
 def is_turn(cell: Mapping[str, Any]) -> bool:
     """Whether a dict is a turn, and no object that is to be learnt as a reply."""
-    return any(name in cell for name in (*_ROLE, *_CONTENT, *_CALLS))
+    return any(name in cell for name in (*ROLE_KEYS, *CONTENT_KEYS, *_CALLS))
 
 
 def message(turn: Any, roles: Mapping[str, str]) -> Row:
@@ -60,7 +60,7 @@ def message(turn: Any, roles: Mapping[str, str]) -> Row:
     """
     if not isinstance(turn, Mapping):
         return {"role": NOBODY, "content": str(turn)}
-    role_key, content_key = _first_key(turn, _ROLE), _first_key(turn, _CONTENT)
+    role_key, content_key = _first_key(turn, ROLE_KEYS), _first_key(turn, CONTENT_KEYS)
     speaker = str(turn.get(role_key, NOBODY))
     lower = speaker.strip().lower()
     role = roles.get(speaker) or roles.get(lower) or ROLES.get(lower, speaker)

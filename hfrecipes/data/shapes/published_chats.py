@@ -1,0 +1,180 @@
+"""Dialogues that are published in other shapes than turns with their speakers: transcripts, trees, personas, pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from ...log import log
+from ...recipe import Batch, Row
+from . import transcripts
+from .cells import Change, first_column
+from .trees import best_path
+from .turns import CONTENT_KEYS, ROLE_KEYS
+
+_TEXTS = ("string", "large_string")
+_SPEAKERS = ("user", "assistant")
+
+
+def column_normalizer(
+    columns: Mapping[str, Any], cells: Mapping[str, list[Any]], turns: Iterable[str], others: Iterable[str]
+) -> tuple[Change | None, Mapping[str, Any]]:
+    """What makes turns with their speakers; None where there is nothing to change. And the columns after it.
+
+    Args:
+        columns: Columns of the rows, with their types of `datasets`.
+        cells: Their cells in the first rows.
+        turns: Names of a column of turns.
+        others: Names of columns of requests and replies.
+    """
+    by_name = {name.strip().lower(): name for name in columns}
+    if {"history", "candidates"} <= set(by_name):
+        return _made(columns, _from_candidates, "candidates: the last one is the reply to history")
+    if {"personality", "utterances"} <= set(by_name):
+        return _made(
+            columns, _from_utterances, "utterances: the last one has the dialogue, and its last candidate the reply"
+        )
+    prompt = by_name.get("prompt", "")
+    if isinstance(columns.get(prompt), dict) and "replies" in columns[prompt]:
+        return _made(
+            columns, partial(_from_trees, prompt=prompt), "prompt: of several replies, the best by rank is read"
+        )
+    column = first_column(by_name, turns)
+    if column is None and first_column(by_name, others) is None:
+        column = next((name for name in by_name.values() if name == "data" and hasattr(columns[name], "feature")), None)
+        if column is not None:
+            renamed = partial(_renamed, old=column, new="messages")
+            return renamed, {"messages": columns[column], **_without(columns, column)}
+    if column is not None and _has_no_speakers(columns[column]):
+        log(f"{column} holds turns without speakers: user and assistant in turn, the user first")
+        return partial(_with_speakers, column=column), columns
+    return _from_transcripts(columns, cells, by_name, [*turns, *others])
+
+
+def _made(
+    columns: Mapping[str, Any], change: Callable[[Batch], Batch], sentence: str
+) -> tuple[Change, Mapping[str, Any]]:
+    from datasets import List
+
+    log(sentence)
+    return change, {"messages": List({"role": None, "content": None}), **columns}
+
+
+def _without(columns: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {other: column for other, column in columns.items() if other != name}
+
+
+def _renamed(batch: Batch, old: str, new: str) -> Batch:
+    return {new: batch[old], **_without(batch, old)}
+
+
+# --- transcripts -------------------------------------------------------------------------------------------------
+
+
+def _from_transcripts(
+    columns: Mapping[str, Any], cells: Mapping[str, list[Any]], by_name: Mapping[str, str], names: Iterable[str]
+) -> tuple[Change | None, Mapping[str, Any]]:
+    """What splits texts with several turns each; None where there are none."""
+    from datasets import List
+
+    written = []
+    for name in dict.fromkeys(("messages", "prompt", "completion", *names)):
+        column = by_name.get(name.lower())
+        if column is None or getattr(columns[column], "dtype", None) not in _TEXTS:
+            continue
+        marks = transcripts.marks_of(cells.get(column, ()))
+        if marks is not None:
+            written.append(column)
+            log(f"{column} holds dialogues as texts, read as turns by their marks, {marks}")
+    if not written:
+        return None, columns
+    # The whole dialogue may be where a reply would be, as in data of preferences.
+    new = {} if len(written) > 1 or len(columns) > 2 else {written[0]: "messages"}
+    if "chosen" in written and not {"prompt", "messages"} & set(columns):
+        new = {"chosen": "messages"}
+    kinds = {
+        new.get(name, name): List({"role": None, "content": None}) if name in written else kind
+        for name, kind in columns.items()
+    }
+    return partial(_split, columns=written, new=new), kinds
+
+
+def _split(batch: Batch, columns: Iterable[str], new: Mapping[str, str]) -> Batch:
+    rows = {}
+    for name, cells in batch.items():
+        if name in columns:
+            cells = [_turns(cell) for cell in cells]
+        rows[new.get(name, name)] = cells
+    return rows
+
+
+def _turns(cell: Any) -> list[Row] | None:
+    """Turns of a text; a single one of the user where it has no marks."""
+    if not isinstance(cell, str) or not cell.strip():
+        return None
+    return transcripts.turns_of(cell) or [{"role": "user", "content": cell}]
+
+
+# --- turns without speakers --------------------------------------------------------------------------------------
+
+
+def _has_no_speakers(kind: Any) -> bool:
+    """Whether a column holds lists of turns that have a text, and none a speaker."""
+    item = getattr(kind, "feature", None)
+    return isinstance(item, dict) and not set(ROLE_KEYS) & set(item) and bool(set(CONTENT_KEYS) & set(item))
+
+
+def _with_speakers(batch: Batch, column: str) -> Batch:
+    dialogues = []
+    for turns in batch[column]:
+        spoken = []
+        for index, turn in enumerate(turns or []):
+            spoken.append({"role": _SPEAKERS[index % 2], **turn})
+        dialogues.append(spoken)
+    return {**batch, column: dialogues}
+
+
+# --- personas and trees ------------------------------------------------------------------------------------------
+
+
+def _from_candidates(batch: Batch) -> Batch:
+    """PersonaChat with a row for each reply: what was said before, and replies of which the last one is right."""
+    rows = {name: cells for name, cells in batch.items() if name not in ("history", "candidates", "personality")}
+    personas = batch.get("personality") or [None] * len(batch["history"])
+    rows["messages"] = []
+    for persona, history, candidates in zip(personas, batch["history"], batch["candidates"], strict=True):
+        rows["messages"].append(_dialogue(persona, [*(history or []), *(candidates or [])[-1:]]))
+    return rows
+
+
+def _from_utterances(batch: Batch) -> Batch:
+    """PersonaChat with a row for each dialogue, whose last utterance repeats the ones before it."""
+    rows = {name: cells for name, cells in batch.items() if name not in ("personality", "utterances")}
+    rows["messages"] = []
+    for persona, utterances in zip(batch["personality"], batch["utterances"], strict=True):
+        last = (utterances or [{}])[-1]
+        texts = [*(last.get("history") or []), *(last.get("candidates") or [])[-1:]]
+        rows["messages"].append(_dialogue(persona, texts))
+    return rows
+
+
+def _dialogue(persona: list[str] | None, texts: list[str]) -> list[Row]:
+    """A persona as system message, and texts of which the last one is the assistant's."""
+    turns: list[Row] = []
+    if persona:
+        turns.append({"role": "system", "content": " ".join(persona)})
+    for index, text in enumerate(texts):
+        role = _SPEAKERS[(index + len(texts)) % 2]
+        turns.append({"role": role, "content": text})
+    # Nothing asks for a greeting of the assistant.
+    if texts and len(texts) % 2:
+        turns[-len(texts)]["weight"] = 0
+    return turns
+
+
+def _from_trees(batch: Batch, prompt: str) -> Batch:
+    return {
+        **_without(batch, prompt),
+        "messages": [None if cell is None else best_path(cell) for cell in batch[prompt]],
+    }
