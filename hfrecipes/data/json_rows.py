@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import DataError
+from ..log import log
 from . import kinds
 from .arrow_types import check_names
 from .batches import in_batches
@@ -205,6 +206,10 @@ def _batched_lines(source: SourceFile) -> Iterator[Rows]:
                 raise DataError(
                     f'{source.path} line {at.number} is not a JSON object: expected {{"text": …, "label": …}}'
                 )
+            # MRQA describes the file on its first line.
+            if at.number == 1 and set(row) == {"header"}:
+                log(f"{source.path}: the first line, a header, is no row")
+                continue
             rows.append(row)
             size += len(line)
             # Long rows in thousands would take much memory.

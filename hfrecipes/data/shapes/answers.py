@@ -12,6 +12,7 @@ import numpy as np
 from ...errors import DataError
 from ...metrics._squad import CJK
 from ...recipe import Batch, Row
+from . import positions
 from .cells import first_column, parse_list, whole_number
 
 NEAR = 20  # characters by which answer_start may be wrong and still tells which of several occurrences is meant
@@ -194,7 +195,7 @@ def _question_rows(paragraphs: Iterable[Row]) -> Batch:
             rows["id"].append(str(_first_cell(question, _IDS) or ""))
             rows["question"].append(_required(question, _QUESTIONS))
             rows["context"].append(context)
-            answers = _first_cell(question, ("answers", *TEXT_COLUMNS))
+            answers = _first_cell(question, ("detected_answers", "answers", *TEXT_COLUMNS))
             # SQuAD 2.0 may give plausible answers together with `is_impossible`.
             if question.get("is_impossible"):
                 answers = []
@@ -327,8 +328,8 @@ def _text(text: Any) -> str | None:
 
 def _start(start: Any) -> int:
     """Index of the first character, of a range its start; -1 if it is unknown."""
-    while isinstance(start, list | tuple) and start:
-        start = start[0]
+    while isinstance(start, list | tuple | dict) and start:
+        start = start.get("start") if isinstance(start, dict) else start[0]
     if isinstance(start, str) and (match := _RANGE.fullmatch(start.strip())):
         start = match[1]
     try:
@@ -348,12 +349,15 @@ def column_normalizer(columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | 
     Args:
         columns: Columns of the rows, with their types of `datasets`.
     """
+    by_position = positions.column_normalizer(columns)
+    if by_position is not None:
+        return by_position
     names = {name.strip().lower(): name for name in columns}
     if "paragraphs" in names:
         return partial(from_articles, paragraphs=names["paragraphs"])
     if "qas" in names:
         return partial(from_paragraphs, qas=names["qas"])
-    answers = first_column(names, ("answers", *TEXT_COLUMNS))
+    answers = first_column(names, ("detected_answers", "answers", *TEXT_COLUMNS))
     impossible = names.get("is_impossible")
     if answers is None or (are_lists(columns[answers]) and impossible is None):
         return None

@@ -46,10 +46,7 @@ def column_normalizer(
         DataError: Each row holds a single turn.
     """
     published, columns = published_chats.column_normalizer(
-        columns,
-        getattr(columns, "cells", {}),
-        ("messages", *TURN_COLUMNS),
-        ("prompt", *REQUEST_COLUMNS, *REPLY_COLUMNS),
+        columns, ("messages", *TURN_COLUMNS), ("prompt", *REQUEST_COLUMNS), ("completion", *REPLY_COLUMNS)
     )
     return in_order(published, _messages_normalizer(columns, roles, system))
 

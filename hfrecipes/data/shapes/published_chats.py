@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,15 +18,18 @@ _SPEAKERS = ("user", "assistant")
 
 
 def column_normalizer(
-    columns: Mapping[str, Any], cells: Mapping[str, list[Any]], turns: Iterable[str], others: Iterable[str]
+    columns: Mapping[str, Any],
+    turns: Sequence[str],
+    requests: Sequence[str],
+    replies: Sequence[str],
 ) -> tuple[Change | None, Mapping[str, Any]]:
     """What makes turns with their speakers; None where there is nothing to change. And the columns after it.
 
     Args:
         columns: Columns of the rows, with their types of `datasets`.
-        cells: Their cells in the first rows.
         turns: Names of a column of turns.
-        others: Names of columns of requests and replies.
+        requests: Names of a column of requests.
+        replies: Names of a column of replies.
     """
     by_name = {name.strip().lower(): name for name in columns}
     if {"history", "candidates"} <= set(by_name):
@@ -41,15 +44,16 @@ def column_normalizer(
             columns, partial(_from_trees, prompt=prompt), "prompt: of several replies, the best by rank is read"
         )
     column = first_column(by_name, turns)
-    if column is None and first_column(by_name, others) is None:
-        column = next((name for name in by_name.values() if name == "data" and hasattr(columns[name], "feature")), None)
-        if column is not None:
-            renamed = partial(_renamed, old=column, new="messages")
-            return renamed, {"messages": columns[column], **_without(columns, column)}
+    asked, reply = first_column(by_name, requests), first_column(by_name, replies)
+    if column is None and asked is None:
+        lists = [name for name in columns if name == "data" and hasattr(columns[name], "feature")]
+        if lists:
+            return partial(_renamed, old="data"), {"messages": columns["data"], **_without(columns, "data")}
     if column is not None and _has_no_speakers(columns[column]):
         log(f"{column} holds turns without speakers: user and assistant in turn, the user first")
         return partial(_with_speakers, column=column), columns
-    return _from_transcripts(columns, cells, by_name, [*turns, *others])
+    used = [column] if column is not None else [asked, reply]
+    return _from_transcripts(columns, list(filter(None, used)))
 
 
 def _made(
@@ -65,38 +69,33 @@ def _without(columns: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {other: column for other, column in columns.items() if other != name}
 
 
-def _renamed(batch: Batch, old: str, new: str) -> Batch:
-    return {new: batch[old], **_without(batch, old)}
+def _renamed(batch: Batch, old: str) -> Batch:
+    return {"messages": batch[old], **_without(batch, old)}
 
 
 # --- transcripts -------------------------------------------------------------------------------------------------
 
 
-def _from_transcripts(
-    columns: Mapping[str, Any], cells: Mapping[str, list[Any]], by_name: Mapping[str, str], names: Iterable[str]
-) -> tuple[Change | None, Mapping[str, Any]]:
-    """What splits texts with several turns each; None where there are none."""
+def _from_transcripts(columns: Mapping[str, Any], used: Sequence[str]) -> tuple[Change | None, Mapping[str, Any]]:
+    """What splits texts with several turns each; None where none of the columns that are used holds such texts."""
     from datasets import List
 
+    # Only a table tells its cells; without them, texts stay what they are.
+    cells = getattr(columns, "cells", {})
     written = []
-    for name in dict.fromkeys(("messages", "prompt", "completion", *names)):
-        column = by_name.get(name.lower())
-        if column is None or getattr(columns[column], "dtype", None) not in _TEXTS:
-            continue
-        marks = transcripts.marks_of(cells.get(column, ()))
+    for column in used:
+        is_text = getattr(columns[column], "dtype", None) in _TEXTS
+        marks = transcripts.marks_of(cells.get(column, ())) if is_text else None
         if marks is not None:
             written.append(column)
             log(f"{column} holds dialogues as texts, read as turns by their marks, {marks}")
     if not written:
         return None, columns
-    # The whole dialogue may be where a reply would be, as in data of preferences.
-    new = {} if len(written) > 1 or len(columns) > 2 else {written[0]: "messages"}
-    if "chosen" in written and not {"prompt", "messages"} & set(columns):
-        new = {"chosen": "messages"}
-    kinds = {
-        new.get(name, name): List({"role": None, "content": None}) if name in written else kind
-        for name, kind in columns.items()
-    }
+    # A whole dialogue may be where a reply would be, as in data of preferences.
+    new = {used[0]: "messages"} if len(used) == 1 else {}
+    kinds = {}
+    for name, kind in columns.items():
+        kinds[new.get(name, name)] = List({"role": None, "content": None}) if name in written else kind
     return partial(_split, columns=written, new=new), kinds
 
 

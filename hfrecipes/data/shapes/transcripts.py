@@ -37,7 +37,7 @@ _KINDS = (
     Marks("<human>: … <bot>: …", re.compile(r"<(human|bot|user|assistant|system)>:", re.I), _HUMAN),
     # With a blank line before them, or at the start of a line, since these words stand in prose too.
     Marks("Human: … Assistant: …", re.compile(r"(?:^|\n)\s*(Human|Assistant|System|User|AI|Bot):"), _HUMAN),
-    Marks("USER: … ASSISTANT: …", re.compile(r"(?:^|\s)(USER|ASSISTANT|SYSTEM):"), _HUMAN, ("</s>",)),
+    Marks("USER: … ASSISTANT: …", re.compile(r"(?:^|\s|</s>)(USER|ASSISTANT|SYSTEM):"), _HUMAN, ("</s>",)),
 )
 _INSTRUCTIONS = re.compile(r"(?:<s>\s*)?\[INST\](.*?)\[/INST\]", re.DOTALL)
 _LLAMA_SYSTEM = re.compile(r"\s*<<SYS>>(.*?)<</SYS>>", re.DOTALL)
