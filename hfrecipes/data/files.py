@@ -26,6 +26,7 @@ from .batches import in_batches
 from .cache import content_key, package_key, remove_damaged
 from .json_rows import is_json, write_json
 from .labelled_lines import labelled_lines
+from .markup import refuse_segments
 from .opening import SourceFile, damaged, head_of, is_workbook, open_source
 from .tables import Table, batches_of_records, find_separator, workbook_records
 
@@ -75,6 +76,7 @@ def read_file(
 def _read_text(source: SourceFile, header: bool | None, formats: tuple[str, ...]) -> Dataset:
     """Read a file of text that is not JSON."""
     path, how = source.path, source.encoding
+    refuse_segments(source)
     if "conll" in formats and source.suffix != ".csv":
         sentences = conll.batches(source.lines, path)
         if sentences is not None:
@@ -102,6 +104,7 @@ def read_lines(path: str, encoding: str | None = None) -> Dataset:
     """
     source = open_source(path, encoding)
     _checked_start(source)
+    refuse_segments(source)
     return _cached(path, f"lines{source.encoding}", _text_column(_every_line(source)))
 
 

@@ -233,7 +233,7 @@ def _batched_dialogues(source: SourceFile) -> Iterator[Rows]:
     with _readable(source) as at, source.text() as file:
         rows: Rows = []
         for at.number, line in enumerate(file, 1):
-            turns = None if line.isspace() else _JSON.decode(line)
+            turns = None if line.isspace() else JSON.decode(line)
             if turns is not None and not _are_dialogues([turns]):
                 raise DataError(f"{source.path} line {at.number} is not a list of texts, as the lines before it are")
             if turns is not None:

@@ -33,6 +33,7 @@ from .folders import (
     parallel_groups,
 )
 from .label_files import without_label_files
+from .markup import without_notes, without_segments
 from .opening import suffix_of
 
 if TYPE_CHECKING:
@@ -284,6 +285,7 @@ def _from_path(path: str, reader: _FileReader) -> dict[str, Dataset]:
 
 def _from_files(files: list[str], source: str, reader: _FileReader) -> dict[str, Dataset]:
     """Group files by the split that their names tell, and read them."""
+    files = without_segments(files)
     if not files:
         raise NotFoundError(f"no data file in {source}: expected {', '.join(SUFFIXES)}")
     files_of = files_by_split(without_label_files(files))
@@ -324,7 +326,7 @@ def _read_parallel(files: Sequence[str], reader: _FileReader) -> Dataset:
         raise DataError(
             f"{', '.join(files)} have different numbers of lines: {shown}; line n of each must be the same text"
         )
-    return datasets.concatenate_datasets(columns, axis=1)
+    return without_notes(datasets.concatenate_datasets(columns, axis=1))
 
 
 def _load_saved(path: str) -> Any:

@@ -8,9 +8,11 @@ from typing import Any
 
 from ..data.shapes.annotations import from_label_studio, has_label_studio_shape
 from ..data.shapes.tags import from_cells, from_texts
+from ..data.shapes.word_spans import from_word_spans, word_spans
+from ..log import log
 from ..recipe import Batch
 
-TOKEN_NAMES = ("words", "word", "token", "form", "0", "chars", "char", "字")
+TOKEN_NAMES = ("words", "word", "token", "tokenized_text", "form", "0", "chars", "char", "字")
 TAG_NAMES = (
     *("ner_tags", "ner_tag", "ner", "upos", "pos_tags", "pos", "chunk_tags", "chunk", "bio_tags", "bio"),
     *("tag", "labels", "label", "标签"),
@@ -34,6 +36,11 @@ def reader_of(columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
     """
     if has_label_studio_shape(columns):
         return _read_label_studio
+    spans_of_words = word_spans(columns)
+    if spans_of_words is not None:
+        end = "included" if spans_of_words.is_inclusive else "excluded"
+        log(f"{spans_of_words.spans} holds entities as spans of words, their ends {end}")
+        return partial(from_word_spans, **spans_of_words._asdict())
     tokens, tags = _named(["tokens", *TOKEN_NAMES], columns), _named(["tags", *TAG_NAMES], columns)
     if tokens and not _holds_objects(columns[tokens[0]]):  # tokens that are objects only say where words are in a text
         # A csv file has no lists: its cells contain lists as text, or entries separated by spaces.
