@@ -39,11 +39,7 @@ def normalize_columns(rows: Dataset, recipe: Recipe, named: Columns) -> tuple[Da
     rows = join_threads(rows, type(recipe))
     rows, given = join_indicators(rows, type(recipe), _by_name(named, rows.column_names))
     wanted = {str(name): column for column, name in given.items() if str(name) in rows.column_names}
-    described, cells = {}, _decoded(rows[:_SAMPLE], rows.features)
-    for name, column in cells.items():
-        described[wanted.get(name, name)] = kinds.described(rows.features[name], column)
-    first = {wanted.get(name, name): column for name, column in cells.items()}
-    change = recipe.normalize_columns(kinds.Columns(described, first))
+    change = recipe.normalize_columns(_described(rows, wanted))
     if change is None:
         return rows, given
     from datasets import Features
@@ -70,6 +66,20 @@ def normalize_columns(rows: Dataset, recipe: Recipe, named: Columns) -> tuple[Da
             desc="Reading columns",
         )
     return rows, {column: name for column, name in given.items() if str(name) in rows.column_names}
+
+
+def _described(rows: Dataset, names: Mapping[str, str]) -> kinds.Columns:
+    """The columns with their types and first cells, under the names that the user gave them.
+
+    Args:
+        rows: As they are.
+        names: Column of the rows -> column of the task.
+    """
+    described, first = {}, {}
+    for name, cells in _decoded(rows[:_SAMPLE], rows.features).items():
+        described[names.get(name, name)] = kinds.described(rows.features[name], cells)
+        first[names.get(name, name)] = cells
+    return kinds.Columns(described, first)
 
 
 def without_rejected(rows: Dataset, split: str, named: Columns) -> tuple[Dataset, Sequence[int]]:

@@ -54,7 +54,7 @@ def _has_segments(source: SourceFile) -> bool:
 def _edit(file: str) -> str:
     # IWSLT16.TED.tst2013.en-de.en.xml has its language before the suffix, where files of lines have it.
     target = shlex.quote(str(PurePath(file).with_suffix("")))
-    command = r"sed -n 's|.*<seg[^>]*> *\(.*\) *</seg>.*|\1|p' " + f"{shlex.quote(file)} > {target}"
+    command = r"sed -n 's|.*<seg[^>]*> *\(.*[^ ]\) *</seg>.*|\1|p' " + f"{shlex.quote(file)} > {target}"
     return f"holds its texts in <seg> tags, expected a text per line: {command}"
 
 

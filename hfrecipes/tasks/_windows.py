@@ -20,6 +20,22 @@ if TYPE_CHECKING:
 
 NO_ANSWER: tuple[()] = ()  # span of a question without answer
 AnswerSpan = tuple[int, int] | tuple[()]
+SHORTEST = 32  # tokens of a window that has room for question and context
+
+
+def check_options(recipe: Any) -> None:
+    """Refuse lengths that leave nothing of a question, its context or its answer.
+
+    Raises:
+        ConfigError: One is too small.
+    """
+    for name in ("max_answer_length", "max_query_length"):
+        if getattr(recipe, name) < 1:
+            raise ConfigError(f"{name}: {getattr(recipe, name)}, expected 1 or more")
+    if recipe.max_length < SHORTEST:
+        raise ConfigError(
+            f"max_length: {recipe.max_length} leaves no room for the context, expected {SHORTEST} or more"
+        )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..data.shapes import answers as answer_shapes
-from ..errors import ConfigError, counted
+from ..errors import counted
 from ..metrics._squad import NO_TEXT
 from ..models.tokenizing import separate_pairs
 from ..recipe import IGNORED, PERCENT, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail
@@ -20,6 +20,7 @@ from ._answer_checks import check_answers, describe_unanswered
 from ._windows import (
     NO_ANSWER,
     AnswerSpan,
+    check_options,
     context_windows,
     question_windows,
     require_reading_ahead,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PretrainedConfig, PreTrainedModel
 
-SHORTEST = 32  # tokens of a window that has room for question and context
 _USAGE = """\
 import torch
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
@@ -111,13 +111,7 @@ class QuestionAnswering(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("max_answer_length", "max_query_length"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}: {getattr(self, name)}, expected 1 or more")
-        if self.max_length < SHORTEST:
-            raise ConfigError(
-                f"max_length: {self.max_length} leaves no room for the context, expected {SHORTEST} or more"
-            )
+        check_options(self)
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
@@ -139,19 +133,14 @@ class QuestionAnswering(Recipe):
         """Infer whether questions may have no answer, and whether F1 counts words or characters."""
         from ..metrics._squad import mostly_cjk
 
-        questions = 0
+        known = [reference for reference in self._references(train) if reference is not None]
         # The first answer of each question that has one; the other ones are in the same language.
-        first_answers = []
-        for cell in train["answers"]:
-            reference = self.reference({"answers": cell})
-            questions += reference is not None
-            if reference:
-                first_answers.append(reference[0] or "")
-        unanswered = questions - len(first_answers)
+        first_answers = [reference[0] or "" for reference in known if reference]
         sentences = []
         if self.version_2_with_negative is None:
+            unanswered = len(known) - len(first_answers)
             self.version_2_with_negative = unanswered > 0
-            sentences.append(describe_unanswered(unanswered, questions))
+            sentences.append(describe_unanswered(unanswered, len(known)))
         if self.characters is None:
             self.characters = mostly_cjk(first_answers)
             if self.characters:
@@ -173,8 +162,10 @@ class QuestionAnswering(Recipe):
 
     def check(self, rows: Dataset) -> Iterable[Finding]:
         """Answers without a text, questions without the answer that they must have, and answers not found as given."""
-        references = [self.reference({"answers": cell}) for cell in rows["answers"]]
-        return check_answers(rows["context"], rows["answers"], references)
+        return check_answers(rows["context"], rows["answers"], self._references(rows))
+
+    def _references(self, rows: Dataset) -> list[Any]:
+        return [self.reference({"answers": cell}) for cell in rows["answers"]]
 
     # --- rows to features ----------------------------------------------------------------------------------------
 

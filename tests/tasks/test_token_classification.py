@@ -265,7 +265,7 @@ def test_lists_in_cells_are_read_whatever_their_columns_are_called(tmp_path, hea
     assert hfrecipes.check("token-classification", dataset=str(tmp_path / "train.csv"))["labels"] == ["O", "B-x"]
 
 
-@pytest.mark.parametrize("cell", ["[0 0 1]", "array(['a', 'b', 'c'], dtype=object)", "[I, saw, Bob]", "['a' 'b' 'c']"])
+@pytest.mark.parametrize("cell", ["[0 0 ... 1]", "array(a b c)", "[I, saw, Bob]", "['a' 'b', 'c']"])
 def test_a_cell_that_looks_like_a_list_and_is_none_is_refused(tmp_path, cell):
     (tmp_path / "train.csv").write_text("tokens,tags\n" + f'"a b c","{cell}"\n' * 20)
     with pytest.raises(DataError, match="which is not a list: save the rows as jsonl or parquet"):
