@@ -1,0 +1,135 @@
+"""Dialogues in published shapes: transcripts, trees of messages, personas, turns and texts without speakers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import hfrecipes
+from hfrecipes.data.prepare import load_data
+from hfrecipes.data.shapes.transcripts import turns_of
+from hfrecipes.errors import DataError
+from hfrecipes.training.plan import configure
+
+
+def dialogues(rows: object) -> list[list[tuple]]:
+    """Role and content of each turn of each row."""
+    config, recipe = configure("chat", {"dataset": {"train": rows, "validation": rows}})
+    train = load_data(config, recipe)[0].splits["train"]
+    return [[(turn["role"], turn["content"]) for turn in messages] for messages in train["messages"][:]]
+
+
+TWO = [("user", "Tea?"), ("assistant", "Yes."), ("user", "Milk?"), ("assistant", "No.")]
+TRANSCRIPTS = {
+    "\n\nHuman: Tea?\n\nAssistant: Yes.\n\nHuman: Milk?\n\nAssistant: No.": TWO,
+    "### Human: Tea?### Assistant: Yes.### Human: Milk?### Assistant: No.": TWO,
+    "USER: Tea? ASSISTANT: Yes.</s>USER: Milk? ASSISTANT: No.</s>": TWO,
+    "<human>: Tea?\n<bot>: Yes.\n<human>: Milk?\n<bot>: No.": TWO,
+    "<|im_start|>user\nTea?<|im_end|>\n<|im_start|>assistant\nYes.<|im_end|>\n": TWO[:2],
+    "<s>[INST] Tea? [/INST] Yes. </s><s>[INST] Milk? [/INST] No. </s>": TWO,
+    "Tea? __eou__ Yes. __eou__ Milk? __eou__ No. __eou__": TWO,
+    "[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nTea? [/INST] Yes.": [("system", "Be brief."), *TWO[:2]],
+    "A task.\n\n### Instruction:\nAdd\n\n### Input:\n1, 2\n\n### Response:\n3": [
+        ("system", "A task."),
+        ("user", "Add\n\n1, 2"),
+        ("assistant", "3"),
+    ],
+}
+
+
+@pytest.mark.parametrize("text", TRANSCRIPTS)
+def test_a_transcript_is_its_turns(text, caplog):
+    assert dialogues([{"text": text}] * 6)[0] == TRANSCRIPTS[text]
+    assert "text holds dialogues as texts, read as turns by their marks" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["What does 'Human: hi' mean?", "Continue:\nHuman: a\nAssistant: b\nHuman: c", "### Human: only", "", "Tea?"],
+)
+def test_a_request_that_quotes_a_dialogue_stays_one(text):
+    assert turns_of(text) is None
+
+
+def test_the_chosen_dialogue_of_preferences_is_learnt_alone():
+    text = "\n\nHuman: Tea?\n\nAssistant: "
+    rows = [{"chosen": f"{text}Yes {row}.", "rejected": f"{text}No."} for row in range(6)]
+    assert dialogues(rows)[1] == [("user", "Tea?"), ("assistant", "Yes 1.")]
+
+
+def test_a_prompt_that_ends_where_the_assistant_speaks_is_followed_by_its_reply():
+    rows = [{"prompt": f"\n\nHuman: Tea {row}?\n\nAssistant:", "completion": "Yes."} for row in range(6)]
+    assert dialogues(rows)[1] == [("user", "Tea 1?"), ("assistant", "Yes.")]
+
+
+def test_a_rendered_text_beside_its_parts_is_not_read():
+    rows = [
+        {"instruction": f"Add {row}", "output": "3", "text": "### Instruction: a\n### Response: b"} for row in range(6)
+    ]
+    assert dialogues(rows)[2] == [("user", "Add 2"), ("assistant", "3")]
+
+
+@pytest.mark.parametrize("name", ["turns.json", "turns.jsonl"])
+def test_lists_of_texts_are_dialogues(name, tmp_path):
+    lists = [["Tea?", "Yes."] if row % 2 else ["Tea?", "Yes.", "Milk?", "No."] for row in range(8)]
+    text = json.dumps(lists) if name == "turns.json" else "\n".join(map(json.dumps, lists))
+    (tmp_path / name).write_text(text)
+    assert dialogues(str(tmp_path / name))[0] == TWO
+    with pytest.raises(DataError):
+        hfrecipes.check("text-classification", dataset=str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"id": "7", "data": ["Tea?", "Yes.", "Milk?", "No."]},
+        {"messages": [{"message": content, "attrs": []} for _, content in TWO]},
+    ],
+)
+def test_turns_without_speakers_take_turns(row, caplog):
+    assert dialogues([row] * 6)[0] == TWO
+    assert "user and assistant in turn, the user first" in caplog.text
+
+
+def test_a_persona_is_a_system_message_and_the_last_candidate_the_reply():
+    utterances = [
+        {"candidates": ["No.", "Yes."], "history": ["Tea?"]},
+        {"candidates": ["Ten.", "No."], "history": ["Tea?", "Yes.", "Milk?"]},
+    ]
+    persona = ["i like tea .", "i row ."]
+    system = ("system", "i like tea . i row .")
+    assert dialogues([{"personality": persona, "utterances": utterances}] * 6)[0] == [system, *TWO]
+    flat = [{"personality": persona, **utterance} for utterance in utterances] * 3
+    assert dialogues(flat)[:2] == [[system, *TWO[:2]], [system, *TWO]]
+
+
+def messages_of(tree: int) -> list[dict]:
+    rows = []
+    for name, parent, role, text, rank in (
+        ("a", None, "prompter", "Tea?", None),
+        ("b", "a", "assistant", "No.", 1),
+        ("c", "a", "assistant", "Yes.", 0),
+        ("d", "c", "prompter", "Milk?", 0),
+        ("e", "d", "assistant", "No.", 0),
+    ):
+        parent_id = parent and f"{parent}{tree}"
+        rows.append({"message_id": f"{name}{tree}", "parent_id": parent_id, "role": role, "text": text, "rank": rank})
+    return rows
+
+
+def test_messages_that_answer_each_other_become_the_dialogue_of_the_best_replies(caplog):
+    rows = [row for tree in range(5) for row in messages_of(tree)]
+    rows.sort(key=lambda row: row["message_id"])
+    assert dialogues(rows) == [TWO] * 5
+    assert "25 messages with the one that each answers: 20 of them are read, as 5 dialogues" in caplog.text
+
+
+def test_trees_of_replies_are_read_alike():
+    replies = [{"role": "assistant", "text": "No.", "rank": 1, "replies": []}]
+    replies.append({"role": "assistant", "text": "Yes.", "rank": 0, "replies": []})
+    rows = [
+        {"message_tree_id": str(row), "prompt": {"role": "prompter", "text": "Tea?", "replies": replies}}
+        for row in range(6)
+    ]
+    assert dialogues(rows)[0] == TWO[:2]
