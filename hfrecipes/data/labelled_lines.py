@@ -81,6 +81,7 @@ def labelled_lines(source: SourceFile, *, any_label: bool) -> LabelledLines | No
         matches = [pattern.fullmatch(line) for line in lines]
         labels = {match[1] for match in matches if match}
         # Prose may begin with a number, and a list of it with another one on each line.
-        if lines and all(matches) and len(labels) > 1 and _ROWS_PER_LABEL * len(labels) <= len(lines):
+        fewest = _ROWS_PER_LABEL if pattern is _NUMBER else 1
+        if lines and all(matches) and len(labels) > 1 and fewest * len(labels) <= len(lines):
             return LabelledLines(source, pattern)
     return None
