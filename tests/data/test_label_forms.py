@@ -85,7 +85,7 @@ def test_names_in_brackets_are_names():
 
 def test_a_list_that_cannot_be_read_is_refused():
     with pytest.raises(DataError, match="save the rows as jsonl"):
-        hfrecipes.check("text-classification", dataset=rows_with(["['food' 'room']", "['food']"]))
+        hfrecipes.check("text-classification", dataset=rows_with(["['food' 'room', 'staff']", "['food']"]))
 
 
 def test_a_list_of_one_is_one_label_where_the_options_say_so(caplog):
