@@ -204,9 +204,9 @@ class Predictor:
         """Columns of training, as far as these rows have them; others are found by their usual names."""
         known: dict[str, str | int | list[str | int]] = {}
         for column, name in self.config.columns.items():
-            names = []
-            for wanted in name if isinstance(name, list) else [str(name)]:
-                names.append(as_spelled(wanted, rows.column_names))
+            names: list[str | int] = []
+            for wanted in name if isinstance(name, list) else [name]:
+                names.append(as_spelled(str(wanted), rows.column_names))
             if set(names) <= set(rows.column_names):
                 known[column] = names if isinstance(name, list) else names[0]
         return known
