@@ -34,10 +34,10 @@ def require(settings: Mapping[str, Any], *, source: str | Path, trust: bool, sai
     # A text such as "no" is no yes.
     if trust is True:
         return
-    own = code_in(said)
+    by_user = code_in(said)
     problems = []
     for setting, code in code_in(settings).items():
-        if setting not in own:
+        if setting not in by_user:
             problems.append(f"{source} has {setting}, which would run {code}: {HOW}")
         # A name is no file that the user knows, so even a typing error would run what somebody published under it.
         elif setting.startswith("metrics: ") and not _is_file(setting):

@@ -15,7 +15,7 @@ from processes import TWO_PROCESSES, run_python
 from safetensors.torch import load_file
 
 import hfrecipes
-from hfrecipes.errors import ConfigError, DataError, ModelError, NotFoundError, OutputError
+from hfrecipes.errors import ConfigError, DataError, ModelError, OutputError, UntrustedError
 from hfrecipes.recipe import best_metric
 from hfrecipes.run_folder import contents
 
@@ -451,7 +451,7 @@ def test_a_head_of_another_size_is_replaced(done, quick, tmp_path):
         ({"dataloader_persistent_workers": True, "dataloader_num_workers": 1}, ConfigError, "persistent_workers"),
         ({"lora": {"rank": 3}}, ConfigError, "unknown setting lora.rank"),
         ({"lora": {"target_modules": ["nothing"]}}, ConfigError, "lora: "),
-        ({"metrics": ["acuracy"]}, NotFoundError, "did you mean accuracy"),
+        ({"metrics": ["acuracy"]}, UntrustedError, "did you mean accuracy"),
     ],
 )
 def test_what_cannot_be_run_is_refused_and_leaves_nothing(quick, tmp_path, settings, error, message):

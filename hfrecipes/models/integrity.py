@@ -180,7 +180,8 @@ def _weight_files(folder: Path) -> list[Path]:
         shards = _object(folder / INDEX).get("weight_map")
         if not isinstance(shards, dict) or not shards:
             raise ModelError(f"{folder / INDEX} is damaged: it has no weight_map")
-        files = [folder / name for name in sorted({str(name) for name in shards.values()})]
+        names = sorted(set(map(str, shards.values())))
+        files = [folder / name for name in names]
         for file in files:
             if not file.is_file():
                 raise ModelError(f"{file} is missing, one of {len(files)} files of weights: copy it there")

@@ -40,7 +40,8 @@ def reader_of(columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
     if spans_of_words is not None:
         end = "included" if spans_of_words.is_inclusive else "excluded"
         log(f"{spans_of_words.spans} holds entities as spans of words, their ends {end}")
-        return partial(from_word_spans, **spans_of_words._asdict())
+        words, ranges, is_inclusive = spans_of_words
+        return partial(from_word_spans, tokens=words, spans=ranges, is_inclusive=is_inclusive)
     tokens, tags = _named(["tokens", *TOKEN_NAMES], columns), _named(["tags", *TAG_NAMES], columns)
     if tokens and not _holds_objects(columns[tokens[0]]):  # tokens that are objects only say where words are in a text
         # A csv file has no lists: its cells contain lists as text, or entries separated by spaces.

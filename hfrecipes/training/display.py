@@ -88,59 +88,63 @@ def _name_of(args: TrainingArguments, state: TrainerState, step: int) -> str:
     return f"step {step}"
 
 
+class _Lines:
+    """Prints a line for each evaluation, and one for each loss that is logged between them."""
+
+    def __init__(self, shown_metric: str) -> None:
+        self.shown_metric = shown_metric
+        self.start: float | None = None
+        self.loss: float | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.start = time.monotonic()
+        self.view: _Table | _Bar = _Table(self.shown_metric) if in_notebook() else _Bar(args, state)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.view.move_to(state.global_step, state.max_steps)
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, eval_dataloader: Any = None, **_: Any) -> None:
+        if self.start is not None:
+            self.view.evaluate(eval_dataloader)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        if "loss" not in (logs or {}) or self.start is None:
+            return
+        self.loss = logs["loss"]
+        if not control.should_evaluate:
+            self._show(args, state, None, is_best=False)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
+        if self.start is None:
+            return
+        score = (metrics or {}).get(f"eval_{self._metric(args)}")
+        is_best = score is not None and args.load_best_model_at_end and _is_better(score, args, state)
+        self._show(args, state, score, is_best=is_best)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.view.close()
+        self.start = None
+        ending = _ending(args, state)
+        if ending:
+            log(ending)
+
+    def _metric(self, args: Any) -> str:
+        return str(args.metric_for_best_model or self.shown_metric).removeprefix("eval_")
+
+    def _show(self, args: Any, state: Any, score: float | None, *, is_best: bool) -> None:
+        seconds = time.monotonic() - (self.start or 0)
+        moment = Moment(_when(args, state), self.loss, score, is_best, seconds)
+        self.loss = None
+        self.view.show(moment, self._metric(args))
+
+
 def _callback(shown_metric: str) -> Any:
     import transformers
 
-    class Display(transformers.TrainerCallback):  # type: ignore[misc]
-        """Prints a line for each evaluation, and one for each loss that is logged between them."""
+    class Display(_Lines, transformers.TrainerCallback):  # type: ignore[misc]
+        pass
 
-        start: float | None = None
-        loss: float | None = None
-
-        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.start = time.monotonic()
-            self.view = _Table(shown_metric) if in_notebook() else _Bar(args, state)
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.view.move_to(state.global_step, state.max_steps)
-
-        def on_prediction_step(
-            self, args: Any, state: Any, control: Any, eval_dataloader: Any = None, **_: Any
-        ) -> None:
-            if self.start is not None:
-                self.view.evaluate(eval_dataloader)
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            if "loss" not in (logs or {}) or self.start is None:
-                return
-            self.loss = logs["loss"]
-            if not control.should_evaluate:
-                self._show(args, state, None, is_best=False)
-
-        def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
-            if self.start is None:
-                return
-            score = (metrics or {}).get(f"eval_{self._metric(args)}")
-            is_best = score is not None and args.load_best_model_at_end and _is_better(score, args, state)
-            self._show(args, state, score, is_best=is_best)
-
-        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.view.close()
-            self.start = None
-            ending = _ending(args, state)
-            if ending:
-                log(ending)
-
-        def _metric(self, args: Any) -> str:
-            return str(args.metric_for_best_model or shown_metric).removeprefix("eval_")
-
-        def _show(self, args: Any, state: Any, score: float | None, *, is_best: bool) -> None:
-            seconds = time.monotonic() - (self.start or 0)
-            moment = Moment(_when(args, state), self.loss, score, is_best, seconds)
-            self.loss = None
-            self.view.show(moment, self._metric(args))
-
-    return Display()
+    return Display(shown_metric)
 
 
 def _is_better(score: float, args: TrainingArguments, state: TrainerState) -> bool:

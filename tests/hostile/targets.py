@@ -5,19 +5,19 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from unittest import mock
 
 # Each text is a file of its own in the cache, which is thrown away.
 os.environ.setdefault("HF_DATASETS_CACHE", tempfile.mkdtemp(prefix="hfrecipes-fuzz-"))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from hfrecipes import HFRecipesError
-from hfrecipes.config import parse_overrides, read_recipe_file
+from hfrecipes.config import read_recipe_file
 from hfrecipes.data.sources import read_source
+from hfrecipes.data.standard_input import read_rows
+from hfrecipes.overrides import parse_overrides
 from hfrecipes.training.plan import configure
 
 FOLDER = Path(tempfile.mkdtemp(prefix="hfrecipes-fuzz-"))
@@ -54,14 +54,7 @@ def words(content: bytes) -> None:
 
 def standard_input(content: bytes) -> None:
     """Rows to predict on standard input."""
-    from hfrecipes import cli
-
-    with mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(content))), mock.patch("click.echo"):
-        try:
-            cli._stdin()
-        except SystemExit as end:
-            if end.code != 2:
-                raise
+    read_rows(io.BytesIO(content))
 
 
 def rows_as(suffix: str) -> Callable[[bytes], None]:

@@ -71,7 +71,8 @@ def _from_natural_questions(batch: Batch) -> Batch:
     for row in _rows(batch):
         tokens = row["document"]["tokens"]
         if isinstance(tokens, list):
-            tokens = {key: [token[key] for token in tokens] for key in ("token", "is_html")}
+            words = [token["token"] for token in tokens]
+            tokens = {"token": words, "is_html": [token["is_html"] for token in tokens]}
         asked = row["question"]
         spans, is_known = _short_answers(_by_annotation(row["annotations"]))
         context, answers = _context_and_answers(tokens["token"], tokens["is_html"], spans)
