@@ -30,6 +30,9 @@ _WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
 # --- checks before anything is read ------------------------------------------------------------------------------
 
 
+_SUFFIXES = (".json", ".safetensors", ".txt", ".model")  # of files of a model and its tokenizer
+
+
 def check_folder(path: str) -> None:
     """Refuse a local folder that is not a model directory.
 
@@ -46,6 +49,10 @@ def check_folder(path: str) -> None:
         return
     folder = Path(path)
     check_readable(folder)
+    for inner in folder.iterdir():
+        # A checkpoint or a model of a run may stand in a folder of its own.
+        if inner.is_dir() and inner.suffix in _SUFFIXES:
+            raise ModelError(f"{inner} is a folder, expected a file: put the file there")
     if is_adapter(folder):
         integrity.check_adapter_files(folder, CONFIG)
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from hfrecipes.errors import ConfigError, ModelError
@@ -43,3 +45,14 @@ def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):
     for read in (check_folder, hfrecipes.load):
         with pytest.raises(ModelError, match=f"cannot read the folder {tmp_path}: Permission denied"):
             read(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_folder_in_place_of_a_file_is_named(tiny_bert, tmp_path, name):
+    from hfrecipes.models.directory import check_folder
+
+    shutil.copytree(tiny_bert, tmp_path / "m")
+    (tmp_path / "m" / name).unlink()
+    (tmp_path / "m" / name).mkdir()
+    with pytest.raises(ModelError, match=f"{name} is a folder, expected a file"):
+        check_folder(str(tmp_path / "m"))
