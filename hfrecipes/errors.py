@@ -48,7 +48,7 @@ class HFRecipesError(Exception):
     """
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(shortened(visible_line(mask_text(within(message)))))
+        super().__init__(_as_sentence(message))
 
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows: the sentence without the lines of code that led to it."""
@@ -65,10 +65,14 @@ class ConfigError(HFRecipesError, ValueError):
     def __init__(self, problems: str | Sequence[str]) -> None:
         self.problems = []
         for problem in [problems] if isinstance(problems, str) else problems:
-            self.problems.append(shortened(visible_line(mask_text(within(problem)))))
+            self.problems.append(_as_sentence(problem))
         # A single problem is a plain sentence, which fits on the line that the command prints.
         message = self.problems[0] if len(self.problems) == 1 else _listed(self.problems)
         super().__init__(message)
+
+
+def _as_sentence(text: str) -> str:
+    return shortened(visible_line(mask_text(within(text))))
 
 
 def _listed(problems: Sequence[str]) -> str:

@@ -131,10 +131,9 @@ def settings_of(folder: Path, is_foreign: bool, trust: bool) -> tuple[RunConfig,
 
 def _log_change(file: Path) -> None:
     """Print that a file of settings was edited since the run."""
-    entries = manifest.read(file.parent) or {}
-    if file.name in entries:
-        for _, difference in manifest.differences(file.parent, {file.name: entries[file.name]}, "full"):
-            log(f"{file} {difference}: the settings in it now are used")
+    change = manifest.change_of(file.parent, file.name)
+    if change is not None:
+        log(f"{file} {change}: the settings in it now are used")
 
 
 def _kept_settings(folder: Path) -> dict[str, Any] | None:

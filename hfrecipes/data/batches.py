@@ -1,10 +1,10 @@
-"""Batches of anything that comes one by one."""
+"""Batches of anything that comes one by one, and the rows in columns."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -19,3 +19,14 @@ def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     iterator = iter(items)
     while batch := list(itertools.islice(iterator, size)):
         yield batch
+
+
+def rows_of(columns: Mapping[str, Iterable[Any]]) -> Iterator[dict[str, Any]]:
+    """The rows of columns of the same length.
+
+    Example:
+        >>> list(rows_of({"text": ["a", "b"], "label": [0, 1]}))
+        [{'text': 'a', 'label': 0}, {'text': 'b', 'label': 1}]
+    """
+    for cells in zip(*columns.values(), strict=True):
+        yield dict(zip(columns, cells, strict=True))

@@ -21,7 +21,7 @@ from ..errors import DataError
 from ..log import log
 from . import kinds
 from .arrow_types import check_names
-from .batches import in_batches
+from .batches import in_batches, rows_of
 from .opening import SourceFile
 from .shapes.annotations import rows_of_pairs
 from .shapes.questions import rows_without_names
@@ -367,7 +367,4 @@ def _rows_of_lists(columns: dict[str, list[Any]], path: str) -> Rows | None:
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise DataError(f"{path} has lists of different lengths ({listed}): expected columns with a cell for each row")
-    rows = []
-    for cells in zip(*columns.values(), strict=True):
-        rows.append(dict(zip(columns, cells, strict=True)))
-    return rows
+    return list(rows_of(columns))

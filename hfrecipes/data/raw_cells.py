@@ -31,7 +31,9 @@ def plain_cells(rows: Dataset, named: Mapping[str, Any]) -> Dataset:
         rows: As they were read.
         named: Task column -> column of the dataset, or several, or a part of one as `premise.en`.
     """
-    rows = _with_languages(_without_prefixes(_without_printed(rows)))
+    sample = rows[:_SAMPLE]
+    # Printed values are texts, prefixes in lists of them: neither changes what tells the other.
+    rows = _with_languages(_without_prefixes(_without_printed(rows, sample), sample))
     for name in named.values():
         for part in name if isinstance(name, list) else [name]:
             if isinstance(part, str) and part not in rows.column_names:
@@ -42,10 +44,9 @@ def plain_cells(rows: Dataset, named: Mapping[str, Any]) -> Dataset:
 # --- printed values ----------------------------------------------------------------------------------------------
 
 
-def _without_printed(rows: Dataset) -> Dataset:
+def _without_printed(rows: Dataset, sample: Batch) -> Dataset:
     """The rows with texts and numbers in place of what Python printed of them."""
     names = []
-    sample = rows[:_SAMPLE]
     for name, feature in rows.features.items():
         is_text = getattr(feature, "dtype", None) in _TEXTS and not kinds.is_json(feature)
         if is_text and are_printed(sample[name]):
@@ -72,10 +73,9 @@ def _read_printed(batch: Batch, names: Sequence[str]) -> Batch:
 # --- languages before words --------------------------------------------------------------------------------------
 
 
-def _without_prefixes(rows: Dataset) -> Dataset:
+def _without_prefixes(rows: Dataset, sample: Batch) -> Dataset:
     """The rows without the language before each word, as WikiANN has it: `en:Ana`."""
     prefixes: dict[str, str] = {}
-    sample = rows[:_SAMPLE]
     for name, feature in rows.features.items():
         item = getattr(feature, "feature", None)
         if getattr(item, "dtype", None) in _TEXTS and not kinds.is_json(item):

@@ -24,13 +24,11 @@ if TYPE_CHECKING:
 ADAPTER = "adapter"  # subfolder of a run's folder
 CONFIG = "config"  # subfolder of that: a config.json next to the adapter would be taken for that of a complete model
 _LONGEST_ID = 200  # characters of a Hub id; its two names have 96 at most
+_SUFFIXES = (".json", ".safetensors", ".txt", ".model")  # of files of a model and its tokenizer
 _WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
 
 
 # --- checks before anything is read ------------------------------------------------------------------------------
-
-
-_SUFFIXES = (".json", ".safetensors", ".txt", ".model")  # of files of a model and its tokenizer
 
 
 def check_folder(path: str) -> None:

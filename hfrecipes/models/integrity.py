@@ -213,7 +213,7 @@ def _number_of_tensors(file: Path) -> int:
 
 
 def _pointer(file: Path) -> ModelError:
-    return ModelError(f"{file} is only a pointer of Git LFS: fetch the file with  git lfs pull")
+    return ModelError(f"{file} {manifest.IS_POINTER}")
 
 
 # --- the tokenizer -----------------------------------------------------------------------------------------------
@@ -314,6 +314,11 @@ def listed(names: list[str]) -> str:
     return f"{', '.join(names[:_SHOWN])}{more}"
 
 
+def absent_weights(report: Mapping[str, Any]) -> set[str]:
+    """Names of the weights that the checkpoint does not have, or has in other shapes."""
+    return {*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])}
+
+
 def check_body(model: PreTrainedModel, report: Mapping[str, Any], heads: Mapping[str, Any], path: str) -> None:
     """Refuse a base model whose body comes from the checkpoint in part: its config is that of another model.
 
@@ -328,7 +333,7 @@ def check_body(model: PreTrainedModel, report: Mapping[str, Any], heads: Mapping
     Raises:
         ModelError: A part of the body would be random.
     """
-    absent = {*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])}
+    absent = absent_weights(report)
     for prefix, module in _parts_of_body(model, heads).items():
         names = {f"{prefix}.{name}" for name, _ in module.named_parameters()}
         lost = sorted(names & absent)

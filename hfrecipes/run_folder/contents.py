@@ -115,13 +115,10 @@ def read_trained_on(path: Path) -> set[int] | None:
 
 def _is_changed(path: Path, name: str) -> bool:
     """Whether a file beside the model is not what was saved; it is then printed, and not used."""
-    entries = manifest.read(path) or {}
-    if name not in entries:
-        return False
-    for _, difference in manifest.differences(path, {name: entries[name]}, "full"):
-        log(f"{path / name} {difference}, and is not used")
-        return True
-    return False
+    change = manifest.change_of(path, name)
+    if change is not None:
+        log(f"{path / name} {change}, and is not used")
+    return change is not None
 
 
 def write_predictions(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:

@@ -18,6 +18,7 @@ _LARGEST_HEADER = 100 << 20  # bytes that safetensors allows
 # Git may change the ends of lines in these when it copies a repository.
 _TEXTS = (".json", ".yaml", ".txt", ".jinja")
 _POINTER = b"version https://git-lfs"  # what Git leaves in place of a large file that was not fetched
+IS_POINTER = "is only a pointer of Git LFS: fetch the file with  git lfs pull"
 
 Entries = dict[str, dict[str, Any]]
 Depth = Literal["size", "quick", "full"]
@@ -55,13 +56,17 @@ def read(folder: Path) -> Entries | None:
 
 def read_entries(file: Path) -> Entries | None:
     """Size and hash of files by their names, from a JSON file; None where there is none, or it is damaged."""
+    content = read_object(file)
+    return content if content is not None and all(map(_is_entry, content.items())) else None
+
+
+def read_object(file: Path) -> dict[str, Any] | None:
+    """Content of a JSON file with an object; None where it cannot be read."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    if not isinstance(content, dict) or not all(map(_is_entry, content.items())):
-        return None
-    return content
+    return content if isinstance(content, dict) else None
 
 
 def _is_entry(item: tuple[str, Any]) -> bool:
@@ -87,12 +92,18 @@ def differences(folder: Path, entries: Entries, depth: Depth) -> Iterator[tuple[
             yield name, difference
 
 
+def change_of(folder: Path, name: str) -> str | None:
+    """How a file differs from what the manifest of its folder lists; None where it does not, or is not listed."""
+    entries = read(folder) or {}
+    return _difference(folder / name, entries[name], "full") if name in entries else None
+
+
 def _difference(file: Path, expected: Mapping[str, Any], depth: Depth) -> str | None:
     if not file.is_file():
         return "is missing"
     if _size(file) != expected["bytes"]:
         if is_pointer(file):
-            return "is only a pointer of Git LFS: fetch the file with  git lfs pull"
+            return IS_POINTER
         return f"is not what was saved ({_size(file):,} bytes, expected {expected['bytes']:,})"
     if depth == "size":
         return None

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ..log import log
 from . import manifest
@@ -70,7 +68,7 @@ def update_manifest(checkpoint: Path) -> None:
 
 def _damage(checkpoint: Path, depth: manifest.Depth) -> str | None:
     """What is wrong with the files of a checkpoint; None for a whole one."""
-    state = _json(checkpoint / STATE)
+    state = manifest.read_object(checkpoint / STATE)
     if state is None or state.get("global_step") != _step(checkpoint):
         return f"{STATE} is missing or damaged"
     files = manifest.read(checkpoint)
@@ -80,20 +78,11 @@ def _damage(checkpoint: Path, depth: manifest.Depth) -> str | None:
         if name not in files:
             return f"it has no {name}, without which training cannot go on"
     # Sizes first: they are known at once, also where gigabytes of weights are whole and a small file is missing.
-    for name, difference in manifest.differences(checkpoint, files, "size"):
-        return f"{name} {difference}"
-    for name, difference in manifest.differences(checkpoint, files, depth):
-        return f"{name} {difference}"
+    levels: tuple[manifest.Depth, ...] = ("size",) if depth == "size" else ("size", depth)
+    for level in levels:
+        for name, difference in manifest.differences(checkpoint, files, level):
+            return f"{name} {difference}"
     return None
-
-
-def _json(file: Path) -> dict[str, Any] | None:
-    """Content of a JSON file with an object; None where it cannot be read."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
 
 
 # --- what the state of a checkpoint says -------------------------------------------------------------------------
@@ -101,7 +90,7 @@ def _json(file: Path) -> dict[str, Any] | None:
 
 def is_at_end(checkpoint: Path) -> bool:
     """Whether training was over when it was saved: at its last step, or by early stopping."""
-    state = _json(checkpoint / STATE) or {}
+    state = manifest.read_object(checkpoint / STATE) or {}
     control = state.get("stateful_callbacks", {}).get("TrainerControl", {}).get("args", {})
     return bool(control.get("should_training_stop")) or state["global_step"] >= state["max_steps"]
 
@@ -112,7 +101,7 @@ def name_best(checkpoint: Path, path: Path | None) -> None:
     The Trainer writes a path, which does not hold on another machine, in a folder that was moved, or from another
     working directory.
     """
-    state = _json(checkpoint / STATE) or {}
+    state = manifest.read_object(checkpoint / STATE) or {}
     best = state.get("best_model_checkpoint")
     if not best:
         return

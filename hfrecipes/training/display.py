@@ -63,9 +63,9 @@ def _clock(seconds: float) -> str:
 
 def _when(args: TrainingArguments, state: TrainerState) -> str:
     """The epoch that has just ended, or else the number of steps."""
-    epoch = state.epoch or 0.0
-    if args.max_steps <= 0 and abs(epoch - round(epoch)) < 1e-6:
-        return f"epoch {round(epoch)}/{args.num_train_epochs:g}"
+    epoch = _whole_epoch(args, state.epoch)
+    if epoch is not None:
+        return f"epoch {epoch}/{args.num_train_epochs:g}"
     return f"step {state.global_step}/{state.max_steps}"
 
 
@@ -82,10 +82,17 @@ def _ending(args: TrainingArguments, state: TrainerState) -> str | None:
 
 def _name_of(args: TrainingArguments, state: TrainerState, step: int) -> str:
     for entry in state.log_history:
-        epoch = entry.get("epoch", 0.5)
-        if entry["step"] == step and args.max_steps <= 0 and abs(epoch - round(epoch)) < 1e-6:
-            return f"epoch {round(epoch)}"
+        epoch = _whole_epoch(args, entry.get("epoch"))
+        if entry["step"] == step and epoch is not None:
+            return f"epoch {epoch}"
     return f"step {step}"
+
+
+def _whole_epoch(args: TrainingArguments, epoch: float | None) -> int | None:
+    """The number of an epoch that has ended; None inside of one, and where the steps were given."""
+    if epoch is None or args.max_steps > 0 or abs(epoch - round(epoch)) >= 1e-6:
+        return None
+    return round(epoch)
 
 
 class _Lines:
@@ -98,10 +105,10 @@ class _Lines:
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.start = time.monotonic()
-        self.view: _Table | _Bar = _Table(self.shown_metric) if in_notebook() else _Bar(args, state)
+        self.view: _Table | _Bar = _Table(self.shown_metric, state.max_steps) if in_notebook() else _Bar(args, state)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.view.move_to(state.global_step, state.max_steps)
+        self.view.move_to(state.global_step)
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, eval_dataloader: Any = None, **_: Any) -> None:
         if self.start is not None:
@@ -166,7 +173,7 @@ class _Bar:
         self.bar = tqdm(total=state.max_steps, initial=state.global_step, leave=False, disable=hidden, desc="Training")
         self.evaluation: Any = None
 
-    def move_to(self, step: int, _: int) -> None:
+    def move_to(self, step: int) -> None:
         self.bar.update(step - self.bar.n)
 
     def evaluate(self, batches: Any) -> None:
@@ -192,14 +199,15 @@ class _Bar:
 class _Table:
     """One table in a notebook, which grows by a row for each evaluation."""
 
-    def __init__(self, metric: str) -> None:
+    def __init__(self, metric: str, last_step: int) -> None:
+        self.last_step = last_step
         self.rows: list[str] = []
         self.heads = ["", "training loss", f"validation {metric}", "time"]
         self.handle: Any = None
         self.step, self.last_drawn = "", 0.0
 
-    def move_to(self, step: int, last: int) -> None:
-        self.step = f"step {step} of {last}"
+    def move_to(self, step: int) -> None:
+        self.step = f"step {step} of {self.last_step}"
         if time.monotonic() - self.last_drawn > 1:
             self._draw()
 

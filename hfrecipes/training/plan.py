@@ -201,7 +201,8 @@ def configure(what: Any, settings: Mapping[str, Any], *, trust: bool = False) ->
     below, file = _settings_of(what)
     layers = [below, dict(settings)]
     # Checked before the task is looked for, which imports it.
-    trust_.require(merge(*layers), source=file or "", trust=trust, said=settings if file else merge(*layers))
+    merged = merge(*layers)
+    trust_.require(merged, source=file or "", trust=trust, said=settings if file else merged)
     named = [layer["task"] for layer in layers if isinstance(layer.get("task"), str)]
     if not named:
         raise ConfigError(f"no task: name one of {', '.join(tasks())}")

@@ -12,6 +12,7 @@ import numpy as np
 from ...errors import DataError
 from ...metrics._squad import CJK
 from ...recipe import Batch, Row
+from ..batches import rows_of
 from . import positions
 from .cells import first_column, parse_list, whole_number
 
@@ -180,10 +181,7 @@ def from_paragraphs(batch: Batch, qas: str) -> Batch:
     """
     columns = {name: values for name, values in batch.items() if name != qas}
     columns["qas"] = batch[qas]
-    rows = []
-    for cells in zip(*columns.values(), strict=True):
-        rows.append(dict(zip(columns, cells, strict=True)))
-    return _question_rows(rows)
+    return _question_rows(rows_of(columns))
 
 
 def _question_rows(paragraphs: Iterable[Row]) -> Batch:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from ...errors import DataError
 from ...log import log
 from ...recipe import Batch, Row
+from ..batches import rows_of
 from ..kinds import as_json
 from . import published_chats
 from .cells import Change, as_text, first_column, in_order, join_request, parse_list
@@ -117,8 +118,7 @@ class _Reader:
         rows["messages"] = []
         has_references = _may_hold_alternatives(self.kinds.get("reply"))
         references: list[list[str] | None] = []
-        for row_cells in zip(*cells.values(), strict=True):
-            row = dict(zip(cells, row_cells, strict=True))
+        for row in rows_of(cells):
             replies = _alternatives(row.get("reply"))
             references.append(replies)
             if replies is not None:
@@ -185,7 +185,7 @@ def _alternatives(reply: Any) -> list[str] | None:
 def _listed(cell: Any) -> Any:
     """The turns that a text contains as a list, as in a csv file, or a dict of lists; else the cell as it is."""
     if isinstance(cell, dict) and cell and all(isinstance(part, list) for part in cell.values()):
-        return [dict(zip(cell, turn, strict=True)) for turn in zip(*cell.values(), strict=True)]
+        return list(rows_of(cell))
     if not isinstance(cell, str):
         return cell
     try:

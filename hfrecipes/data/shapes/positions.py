@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...recipe import Batch, Row
+from ..batches import rows_of
 from .cells import Change
 
 _TAG = re.compile(r"</?[A-Za-z][A-Za-z0-9]*(\s[^>]*)?>")
@@ -37,11 +38,6 @@ def _has_keys(kind: Any, keys: set[str]) -> bool:
     return isinstance(item, dict) and keys <= set(item)
 
 
-def _rows(batch: Batch) -> Iterator[Row]:
-    for cells in zip(*batch.values(), strict=True):
-        yield dict(zip(batch, cells, strict=True))
-
-
 def _columns(rows: Iterable[tuple[Any, Any, Any, Row | None]]) -> Batch:
     columns: Batch = {name: [] for name in _COLUMNS}
     for row in rows:
@@ -56,7 +52,7 @@ def _columns(rows: Iterable[tuple[Any, Any, Any, Row | None]]) -> Batch:
 def _from_simplified(batch: Batch) -> Batch:
     """Documents as tokens between blanks, with the tags of their pages."""
     rows = []
-    for row in _rows(batch):
+    for row in rows_of(batch):
         tokens = row["document_text"].split(" ")
         is_tag = [_TAG.fullmatch(token) is not None for token in tokens]
         spans, is_known = _short_answers(row["annotations"] or [])
@@ -68,24 +64,22 @@ def _from_simplified(batch: Batch) -> Batch:
 def _from_natural_questions(batch: Batch) -> Batch:
     """Documents with a list of tokens that says which of them are tags, and lists of annotations by key."""
     rows = []
-    for row in _rows(batch):
+    for row in rows_of(batch):
         tokens = row["document"]["tokens"]
         if isinstance(tokens, list):
             words = [token["token"] for token in tokens]
             tokens = {"token": words, "is_html": [token["is_html"] for token in tokens]}
         asked = row["question"]
-        spans, is_known = _short_answers(_by_annotation(row["annotations"]))
+        spans, is_known = _short_answers(_as_list(row["annotations"]))
         context, answers = _context_and_answers(tokens["token"], tokens["is_html"], spans)
         question = asked.get("text") if isinstance(asked, Mapping) else asked
         rows.append((str(row.get("id", "")), question, context, answers if is_known else None))
     return _columns(rows)
 
 
-def _by_annotation(annotations: Any) -> list[Row]:
-    """Annotations as a list of dicts, where they are a dict of lists."""
-    if isinstance(annotations, list):
-        return annotations
-    return [dict(zip(annotations, cells, strict=True)) for cells in zip(*annotations.values(), strict=True)]
+def _as_list(entries: Any) -> list[Row]:
+    """Annotations, or their answers, as a list of dicts, where they are a dict of lists."""
+    return list(rows_of(entries)) if isinstance(entries, Mapping) else entries
 
 
 def _short_answers(annotations: Iterable[Mapping[str, Any]]) -> tuple[list[tuple[int, int]], bool]:
@@ -95,12 +89,7 @@ def _short_answers(annotations: Iterable[Mapping[str, Any]]) -> tuple[list[tuple
     for annotation in annotations:
         says_yes_or_no |= str(annotation.get("yes_no_answer", "NONE")).upper() in ("YES", "NO", "0", "1")
         answers = annotation.get("short_answers") or []
-        if isinstance(answers, Mapping):
-            answers = [
-                {"start_token": start, "end_token": end}
-                for start, end in zip(answers["start_token"], answers["end_token"], strict=True)
-            ]
-        for answer in answers:
+        for answer in _as_list(answers):
             spans.append((answer["start_token"], answer["end_token"]))
     return spans, bool(spans) or not says_yes_or_no
 
@@ -128,7 +117,7 @@ def _context_and_answers(tokens: list[str], is_tag: list[bool], spans: Iterable[
 def _from_newsqa(batch: Batch) -> Batch:
     """Stories with their questions, whose answers are agreed on as first and last character."""
     rows = []
-    for row in _rows(batch):
+    for row in rows_of(batch):
         for number, question in enumerate(row["questions"] or []):
             identity = f"{row.get('storyId', '')}-{number}"
             rows.append((identity, question["q"], row["text"], _agreed(row["text"], question.get("consensus"))))
@@ -148,7 +137,7 @@ def _agreed(text: str, consensus: Mapping[str, Any] | None) -> Row | None:
 def _from_token_ranges(batch: Batch) -> Batch:
     """Stories as tokens between blanks, with ranges of them such as 4:7,9:10; `None` for no answer."""
     rows = []
-    for row in _rows(batch):
+    for row in rows_of(batch):
         story = row["story_text"] or ""
         spans = [match.span() for match in re.finditer(r"\S+", story)]
         answers: Row = {"text": [], "answer_start": []}

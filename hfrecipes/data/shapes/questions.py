@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from ...errors import DataError
 from ...recipe import Batch, Row
+from ..batches import rows_of
 from .cells import Change
 
 # Columns with a cell for each question, and what such a column of single cells is called.
@@ -80,7 +81,7 @@ def from_dicts(batch: Batch, questions: str, names: Mapping[str, str]) -> Batch:
         names: New names of other columns.
     """
     rows: list[Row] = []
-    for row in _rows(batch):
+    for row in rows_of(batch):
         others = {names.get(name, name): cell for name, cell in row.items() if name != questions}
         rows.extend({**others, **question} for question in row[questions] or [])
     return _columns(rows)
@@ -94,7 +95,7 @@ def from_lists(batch: Batch, lists: Mapping[str, str]) -> Batch:
         lists: Column with an entry for each question -> its name as a column of single cells.
     """
     rows: list[Row] = []
-    for row in _rows(batch):
+    for row in rows_of(batch):
         sizes = {name: len(row[name] or []) for name in lists}
         if len(set(sizes.values())) != 1:
             counts = ", ".join(f"{size} {name}" for name, size in sizes.items())
@@ -103,11 +104,6 @@ def from_lists(batch: Batch, lists: Mapping[str, str]) -> Batch:
         for index in range(max(sizes.values())):
             rows.append({**others, **{new: row[name][index] for name, new in lists.items()}})
     return _columns(rows)
-
-
-def _rows(batch: Batch) -> Iterator[Row]:
-    for cells in zip(*batch.values(), strict=True):
-        yield dict(zip(batch, cells, strict=True))
 
 
 def _columns(rows: list[Row]) -> Batch:

@@ -20,7 +20,7 @@ from ...settings import ModelSettings
 from ..directory import ADAPTER, CONFIG, as_model_error, check_folder, quiet, save_tokenizer, weight_files
 from ..hardware import rounding_tolerance
 from ..heads import compute_in_float32, compute_logits, convert_body, scale_of
-from ..integrity import listed
+from ..integrity import absent_weights, listed
 from ..loading import add_token_embeddings, input_embeddings
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _base_model(base: ModelSettings, recipe: Recipe, path: Path) -> tuple[PreTra
     if "dtype" in base.keywords and not base.is_quantized:
         convert_body(model, config.dtype)
         compute_in_float32(model)
-    return model, {*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])}
+    return model, absent_weights(report)
 
 
 def check_base(base: ModelSettings, path: Path) -> None:
