@@ -172,6 +172,9 @@ def _run_each(config: RunConfig, path: Path) -> Result | Results:
         if not contents.is_complete(plan.path):
             _carry_out(plan)
             gc.collect()  # a Trainer refers to itself, and the next one needs its memory
+        elif is_main():
+            with lock.hold(plan.path), as_output_error(plan.path):
+                contents.clear(plan.path)  # it may have been killed after its last score
         wait_for_all()
     paths = [path / name for name in repeats.names(config)]
     waiting = [part.name for part in paths if not contents.is_complete(part)]

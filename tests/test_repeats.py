@@ -208,6 +208,17 @@ def test_each_fold_is_an_ordinary_run(folded):
         assert f"fold: {number}" in (path / "recipe.yaml").read_text()
 
 
+def test_what_a_kill_left_in_a_complete_fold_is_deleted(folded, tiny_bert):
+    settings = {"model": tiny_bert, "learning_rate": 1e-2, "num_train_epochs": 1, "bf16": False}
+    before = sorted(folded.path.rglob("*"))
+    half_deleted = folded.runs[0] / "checkpoint-2"
+    half_deleted.mkdir()
+    for file in (half_deleted / "config.json", folded.runs[1] / ".lock", folded.runs[1] / ".owner"):
+        file.write_text("{}", encoding="utf-8")
+    hfrecipes.run("text-classification", dataset=opinions(90), output_dir=folded.path, folds=3, **settings)
+    assert sorted(folded.path.rglob("*")) == before
+
+
 def test_the_same_command_goes_on_where_runs_lack_and_leaves_the_others(folded, tiny_bert, caplog):
     settings = {"model": tiny_bert, "learning_rate": 1e-2, "num_train_epochs": 1, "bf16": False}
     before = {path: (path / "model.safetensors").stat().st_mtime_ns for path in folded.runs}
