@@ -271,6 +271,6 @@ def test_names_of_columns_and_labels_are_no_secrets():
 @pytest.mark.parametrize("text", ["x", "a ", "?x", "a.", "a://", "ab:", "{", "token=", "a-b", "http://"])
 def test_a_long_text_is_searched_in_no_time(text):
     """A header of some megabytes may be part of an error."""
-    start = time.perf_counter()
+    start = time.process_time()  # not the seconds of a clock, which other processes of the machine take too
     mask_text(text * (300_000 // len(text)))
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5

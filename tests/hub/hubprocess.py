@@ -15,7 +15,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-STARTS_WITHIN = 20  # seconds
+STARTS_WITHIN = 90  # seconds
 
 
 def free_port() -> int:
