@@ -71,7 +71,9 @@ def _build(config: RunConfig, recipe: Recipe, path: Path, *, has_validation: boo
     import transformers
 
     machine, _ = hardware.machine_arguments(config.training)
-    chosen = {**machine, **config.training, **fixed_arguments(recipe, path)}
+    # Whatever is off was taken for the value of these, and the libraries tell an empty text from false.
+    fixed = {key: FIXED[key][0] for key in config.training if key in FIXED}
+    chosen = {**machine, **config.training, **fixed, **fixed_arguments(recipe, path)}
     chosen |= evaluation(chosen, recipe) if has_validation else no_evaluation(chosen)
     try:
         arguments: TrainingArguments = getattr(transformers, arguments_name(recipe))(**chosen)

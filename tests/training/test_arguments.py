@@ -102,6 +102,15 @@ def test_a_keyword_with_one_value_accepts_that_value_alone(name):
     assert instead in str(caught.value)
 
 
+@pytest.mark.parametrize("name", sorted(name for name, (value, _) in FIXED.items() if not value))
+def test_what_is_off_in_other_words_is_off(name):
+    kind = "summarization" if name in ("predict_with_generate", "sortish_sampler") else "text-classification"
+    config, recipe = configure(kind, {"model": "m", "dataset": "d", name: ""})
+    arguments = make_arguments(config, recipe, Path("runs/off"), has_validation=True)
+    assert not getattr(arguments, name)
+    assert getattr(arguments, name) != "" or name == "debug"
+
+
 @pytest.mark.parametrize("name", [schedule.value for schedule in SchedulerType])
 def test_every_schedule_works_or_says_what_it_needs(name):
     needed = NEEDED.get(name)
