@@ -131,8 +131,13 @@ def plain_array(cells: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def plain_batches(batches: Iterable[pa.RecordBatch], columns: PlainColumns) -> Iterator[pa.RecordBatch]:
-    """The batches in these columns."""
+    """The batches in these columns.
+
+    Raises:
+        ArrowInvalid: The bytes of one are not what its types say, as after damage.
+    """
     for batch in batches:
+        batch.validate(full=True)
         arrays = []
         for name, kind in columns.kinds.items():
             arrays.append(plain_array(batch.column(name), kind))

@@ -333,15 +333,19 @@ def _load_saved(path: str) -> Any:
     """A Dataset or DatasetDict that `save_to_disk` wrote.
 
     Raises:
-        DataError: The folder is incomplete.
+        DataError: The folder is incomplete, or damaged.
     """
     import datasets
 
     try:
-        return datasets.load_from_disk(path)
+        saved = datasets.load_from_disk(path)
+        for rows in saved.values() if isinstance(saved, datasets.DatasetDict) else [saved]:
+            rows.data.validate(full=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{path} was written by save_to_disk and is incomplete ({reason}): save it again") from error
+        problem = f"is incomplete or damaged ({reason})"
+        raise DataError(f"{path} was written by save_to_disk and {problem}: save it again") from error
+    return saved
 
 
 # --- the Hub and `load_dataset` ----------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,8 +19,7 @@ from .progress import has_checkpoints
 from .writing import DRAFT
 
 # Of files that are being written, of the lock, and of checkpoints on their way to the Hub, which can be made again.
-_TRIAL = ".hfrecipes-"
-_TEMPORARY = (DRAFT, LOCK, OWNER, _TRIAL, ".hub-")
+_TEMPORARY = (DRAFT, LOCK, OWNER, ".hub-")
 
 # Keywords of TrainingArguments that do not change the trained model, so a run may be resumed with other values.
 _NOT_COMPARED = ("disable_tqdm", "report_to", "run_name", "logging_steps", "logging_strategy", "dataloader_num_workers")
@@ -36,10 +35,8 @@ def check_writable(path: Path) -> None:
         existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
         if existing.is_dir():
             # Permissions alone do not tell: some folders of the system have them, and take no files.
-            trial = existing / f"{_TRIAL}{os.getpid()}"
-            trial.mkdir()
-            trial.rmdir()
-            return
+            with tempfile.TemporaryFile(dir=existing):  # without a name where the system can, so a kill leaves nothing
+                return
     except PermissionError as error:
         raise OutputError(f"{path} cannot be written to: choose another output_dir") from error
     except OSError as error:

@@ -262,6 +262,24 @@ def test_lists_in_hundreds_of_lists_are_read(tmp_path):
     assert rows["text"][:] == ["a", "a, b", "c"]
 
 
+@pytest.mark.parametrize("kind", ["parquet", "feather", "saved"])
+def test_a_text_in_a_table_that_is_no_utf_8_is_damage(tmp_path, kind):
+    import datasets
+    import pandas as pd
+    import pyarrow.feather
+
+    table, file = pd.DataFrame({"text": ["first row", "second row"]}), tmp_path / f"a.{kind}"
+    if kind == "saved":
+        datasets.Dataset.from_pandas(table).save_to_disk(file)
+        changed = next(file.glob("*.arrow"))
+    else:
+        changed = file
+        table.to_parquet(file) if kind == "parquet" else pyarrow.feather.write_feather(table, file, "uncompressed")
+    changed.write_bytes(changed.read_bytes().replace(b"second", b"\xffecond"))
+    with pytest.raises(DataError, match="damaged"):
+        read_source(str(file))
+
+
 def test_two_columns_of_one_name_in_a_parquet_file_are_named(tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq
