@@ -97,7 +97,8 @@ def _log_spelled(batch: Batch, texts: Collection[str]) -> None:
     """Print which columns of texts hold something else."""
     for name in texts:
         for cell in batch.get(name, ()):
-            if cell is not None and not isinstance(cell, str):
+            # Whole numbers have one spelling.
+            if cell is not None and not isinstance(cell, str) and type(cell) is not int:
                 log(f"{name} is read as texts, in the spelling of JSON, such as {as_text(cell)[:60]}")
                 break
 
