@@ -366,7 +366,7 @@ def rename(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe], spli
     if missing:
         raise DataError(
             f"split {split} has no column {', '.join(missing)}; it has {', '.join(rows.column_names)}: "
-            "use the same names in all splits"
+            f"use the same names in all splits, or leave it out, splits.{split}=null"
         )
     rows = rows.select_columns(list(present.values()))
     return rows.rename_columns({name: column for column, name in present.items() if name != column})

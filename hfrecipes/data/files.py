@@ -22,7 +22,7 @@ from ..errors import DataError
 from ..log import log, recorded
 from ..masking import mask_text
 from ..recipe import Row
-from . import conll
+from . import conll, tagged_records
 from .arrow_types import plain_batches, plain_columns
 from .batches import in_batches
 from .cache import content_key, package_key, remove_damaged
@@ -31,6 +31,7 @@ from .labelled_lines import labelled_lines
 from .markup import refuse_segments
 from .numbered_dialogues import Dialogues, dialogue_reader
 from .opening import SourceFile, damaged, head_of, is_workbook, open_source
+from .tagged_records import are_records
 from .tables import Table, batches_of_records, find_separator, workbook_records
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ def read_file(
     start = _checked_start(source)
     if is_json(start, source):
         return _cached_file(path, f"json{formats}{source.encoding}", lambda target: write_json(source, target, formats))
+    if are_records(start):
+        records = functools.partial(tagged_records.batches, source)
+        return _cached_file(path, f"records{source.encoding}", lambda target: write_rows(records, path, target))
     return _read_text(source, header, formats)
 
 

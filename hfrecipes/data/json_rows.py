@@ -338,10 +338,19 @@ def _rows_of_document(content: Any, path: str) -> Rows:
             row_keys.append(str(key))
     if len(row_keys) == 1:
         return _checked_list(content[row_keys[0]], f"{path}: {row_keys[0]}")
+    if _is_row(content):
+        return [content]
     rows = None if row_keys else _rows_of_columns(content, path)
     if rows is None:
         raise DataError(f"{path} is one JSON object: {_FORMS}")
     return rows
+
+
+def _is_row(content: dict[str, Any]) -> bool:
+    """Whether a document is one text with lists about it, as RACE has a file for each text with its questions."""
+    lists = [part for part in content.values() if isinstance(part, list)]
+    has_text = any(isinstance(part, str) for part in content.values())
+    return has_text and len(lists) > 1 and len({len(part) for part in lists}) == 1 and bool(lists[0])
 
 
 def _checked_list(rows: list[Any], path: str) -> Rows:

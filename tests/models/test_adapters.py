@@ -472,6 +472,29 @@ def test_added_tokens_in_a_table_with_rows_to_spare_are_trained_unless_the_model
     assert "embeddings: those of added tokens such as <name> look untrained" in caplog.text
     trained = trainer.model.peft_config["default"].trainable_token_indices
     assert trained == list(range(len(tokenizer) - number, len(tokenizer)))
+    kept = f"1 added token, such as <place>, look trained and stay as they are; lora.trainable_token_indices=[{len(tokenizer) - 2}]"
+    assert (kept in caplog.text) == (scale > 1)
+
+
+def test_no_added_token_with_the_length_of_an_unused_row_stays_as_it_was_drawn(quick, tmp_path, caplog):
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(quick["model"])
+    tokenizer.add_tokens([f"<new {number}>" for number in range(40)])
+    model = AutoModel.from_pretrained(quick["model"])
+    model.resize_token_embeddings(len(tokenizer) + 2)
+    rows = model.get_input_embeddings().weight.data
+    torch.manual_seed(0)
+    rows[-42:] = torch.randn_like(rows[-42:]) * 0.02  # as rows of a table are drawn, of which 2 are left
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    settings = {**quick, "model": str(tmp_path / "model"), "dataset": opinions(40)}
+    trainer = hfrecipes.build("text-classification", output_dir=tmp_path / "build", lora=True, **settings)
+    assert len(trainer.model.peft_config["default"].trainable_token_indices) == 40
+    caplog.clear()
+    lora = {"trainable_token_indices": [3]}
+    hfrecipes.build("text-classification", output_dir=tmp_path / "given", lora=lora, **settings)
+    assert "look untrained" not in caplog.text, "the user decides"
 
 
 def add_tokens(folder: str, new_folder, auto: str, **settings) -> str:

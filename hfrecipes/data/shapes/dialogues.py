@@ -71,6 +71,9 @@ def _messages_normalizer(
     if turns is not None:
         parts["turns"] = turns
         parts["reply"] = _reply_after(turns, columns, roles or {})
+        # Mostly a copy of the first request; but it may be one of its own.
+        if asked is not None:
+            log(f"{asked} is not read, as {turns} holds the dialogue")
     elif asked is not None:
         parts["asked"] = asked
         parts["reply"] = first_column(by_name, ("completion", *REPLY_COLUMNS))

@@ -22,6 +22,8 @@ from .settings import task_type
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+_SHOWN = 4  # tokens that a sentence lists
+
 
 def add(loaded: LoadedModel, recipe: Recipe, settings: AdapterSettings) -> PreTrainedModel:
     """Freeze the model except for adapters, its head, and the modules that were not in the checkpoint.
@@ -69,7 +71,9 @@ def _default_keywords(
         keywords["num_virtual_tokens"] = VIRTUAL_TOKENS
     else:
         keywords |= _default_targets(loaded.model, settings.method, trained_whole)
-    new_tokens = [*_untrained_tokens(loaded.model, recipe.tokenizer), *loaded.fresh_tokens]
+    new_tokens = list(loaded.fresh_tokens)
+    if not settings.keywords.get("trainable_token_indices"):
+        new_tokens += _untrained_tokens(loaded.model, recipe.tokenizer)
     if new_tokens:
         keywords |= _new_token_keywords(new_tokens, settings)
     return keywords
@@ -148,7 +152,7 @@ def _untrained_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
     """Tokens that were added to the tokenizer and got rows of the table that the model was never trained on.
 
     Tables of some models, such as Qwen, have more rows than their tokenizer has tokens. What was learnt is longer than
-    these rows, which are left as they were drawn.
+    these rows, which are left as they were drawn. The added tokens that are not trained are printed.
     """
     import torch
 
@@ -161,9 +165,20 @@ def _untrained_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
     with torch.no_grad():
         unused = torch.linalg.vector_norm(table.weight[len(tokenizer) :].float(), dim=1).max()
         lengths = torch.linalg.vector_norm(table.weight[numbers].float(), dim=1)
-    untrained = [number for number, length in zip(numbers, lengths, strict=True) if length <= unused]
+    # Lengths of rows that were drawn alike differ by 1 / sqrt(2 * width); there may be few unused ones.
+    longest = float(unused) * (1 + 3 / (2 * table.weight.shape[1]) ** 0.5)
+    untrained = [number for number, length in zip(numbers, lengths, strict=True) if length <= longest]
     if untrained:
         log(f"embeddings: those of added tokens such as {added[untrained[-1]]} look untrained")
+    # The tokenizer itself puts these around texts, which is what they were trained for.
+    around = [getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "sep", "cls", "mask", "unk")]
+    left = [number for number in numbers if number not in {*untrained, *around}]
+    if left:
+        shown = ",".join(map(str, left[:_SHOWN])) + (",…" if len(left) > _SHOWN else "")
+        log(
+            f"embeddings: those of {counted(len(left), 'added token')}, such as {added[left[-1]]}, look trained and "
+            f"stay as they are; lora.trainable_token_indices=[{shown}] trains them"
+        )
     return untrained
 
 
@@ -171,7 +186,11 @@ def _new_token_keywords(new_tokens: list[int], settings: AdapterSettings) -> dic
     """Keywords that train the embeddings of new tokens, for methods that support it."""
     from peft import PEFT_TYPE_TO_CONFIG_MAPPING
 
-    if "trainable_token_indices" in settings.keywords:
+    given = settings.keywords.get("trainable_token_indices")
+    if given:
+        left_out = set(new_tokens) - set(given) if isinstance(given, list) else set()
+        if left_out:
+            log(f"embeddings: those of {counted(len(left_out), 'new token')} are not in lora.trainable_token_indices")
         return {}
     method = settings.method
     if "trainable_token_indices" not in typing.get_type_hints(PEFT_TYPE_TO_CONFIG_MAPPING[method]):
