@@ -31,8 +31,8 @@ from .labelled_lines import labelled_lines
 from .markup import refuse_segments
 from .numbered_dialogues import Dialogues, dialogue_reader
 from .opening import SourceFile, damaged, head_of, is_workbook, open_source
-from .tagged_records import are_records
 from .tables import Table, batches_of_records, find_separator, workbook_records
+from .tagged_records import are_records
 
 if TYPE_CHECKING:
     from datasets import Dataset

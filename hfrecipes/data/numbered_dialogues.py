@@ -1,4 +1,4 @@
-"""Dialogues as ParlAI writes them: a line for each exchange, numbered within its dialogue, or with a name for each part.
+"""Dialogues as ParlAI writes them: a line for each exchange, numbered within its dialogue, or with named parts.
 
 `1 your persona: I like tea.` says something to both, and `2 Hi<tab>Hello.<tab>reward<tab>candidates` is an exchange.
 """

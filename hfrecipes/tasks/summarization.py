@@ -38,7 +38,20 @@ class Summarization(Recipe):
     auto_model: ClassVar[str] = "AutoModelForSeq2SeqLM"
     columns: ClassVar[dict[str, Column]] = {
         "document": Column(
-            ("article", "text", "dialogue", "content", "source", "src", "short_text", "body", "report", "正文", "文章", "原文")
+            (
+                "article",
+                "text",
+                "dialogue",
+                "content",
+                "source",
+                "src",
+                "short_text",
+                "body",
+                "report",
+                "正文",
+                "文章",
+                "原文",
+            )
         ),
         "summary": Column(
             ("highlights", "abstract", "headline", "title", "tldr", "target", "tgt", "摘要", "标题"), reference=True

@@ -21,7 +21,19 @@ Messages = list[Row]
 # Columns of turns, of requests and of replies.
 TURN_COLUMNS = ("conversations", "conversation", "dialogue", "dialog", "dialogs", "turns", "chat", "对话")
 REQUEST_COLUMNS = ("instruction", "question", "query", "input", "user", "human", "text", "问题", "提问", "指令")
-REPLY_COLUMNS = ("response", "output", "answer", "reply", "assistant", "gpt", "chosen", "target", "回答", "回复", "输出")
+REPLY_COLUMNS = (
+    "response",
+    "output",
+    "answer",
+    "reply",
+    "assistant",
+    "gpt",
+    "chosen",
+    "target",
+    "回答",
+    "回复",
+    "输出",
+)
 TOOL_COLUMNS = ("functions",)
 KEYWORDS = "chat_template_kwargs"  # column of what a chat template gets besides, as TRL calls it
 
