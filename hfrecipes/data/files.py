@@ -75,8 +75,8 @@ def read_file(
     if is_json(start, source):
         return _cached_file(path, f"json{formats}{source.encoding}", lambda target: write_json(source, target, formats))
     if are_records(start):
-        records = functools.partial(tagged_records.batches, source)
-        return _cached_file(path, f"records{source.encoding}", lambda target: write_rows(records, path, target))
+        read = functools.partial(tagged_records.batches, source)
+        return _cached_file(path, f"records{source.encoding}", lambda target: write_rows(read, path, target))
     return _read_text(source, header, formats)
 
 

@@ -26,6 +26,7 @@ _NAMES = (
     "label_mapping",
     "class_names",
     "classes",
+    "class",
     "labels",
     "mapping",
 )

@@ -90,7 +90,8 @@ def _named(source: SourceFile) -> Iterator[Row]:
 
 def _asked(said: Iterable[str], *, first: bool) -> list[Row]:
     """Turns of what is said before a reply: personas, at the start of a dialogue, as a system message."""
-    personas, texts = [], []
+    personas: list[str] = []
+    texts: list[str] = []
     for text in filter(None, said):
         (personas if first and _PERSONA.match(text) else texts).append(text)
     turns = [_turn("system", "\n".join(personas))] if personas else []

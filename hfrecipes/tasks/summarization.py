@@ -46,6 +46,7 @@ class Summarization(Recipe):
                 "source",
                 "src",
                 "short_text",
+                "abst",
                 "body",
                 "report",
                 "正文",

@@ -202,3 +202,15 @@ def test_a_column_beside_whole_dialogues_is_no_reply_to_them():
 
 def test_target_is_the_reply_to_an_input():
     assert dialogues([{"kind": "QA", "input": "Tea?", "target": "Yes."}] * 6)[0] == TWO[:2]
+
+
+@pytest.mark.parametrize("name", ["system", "system_prompt", "system_message"])
+def test_a_column_of_system_messages_comes_first(name):
+    rows = [{name: "Be brief.", "question": "Tea?", "response": "Yes."}] * 6
+    assert dialogues(rows)[0] == [("system", "Be brief."), *TWO[:2]]
+
+
+def test_replies_that_are_marked_as_wanted_or_not_are_named(caplog):
+    rows = [{"prompt": "Tea?", "completion": "Yes.", "label": row % 2 == 0} for row in range(6)]
+    assert dialogues(rows)[0] == TWO[:2]
+    assert "label is not read: replies of which it is false are learnt like the others" in caplog.text

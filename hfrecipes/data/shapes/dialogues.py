@@ -34,6 +34,7 @@ REPLY_COLUMNS = (
     "回复",
     "输出",
 )
+SYSTEM_COLUMNS = ("system", "system_prompt", "system_message")
 TOOL_COLUMNS = ("functions",)
 KEYWORDS = "chat_template_kwargs"  # column of what a chat template gets besides, as TRL calls it
 
@@ -76,7 +77,7 @@ def _messages_normalizer(
     parts = {
         "tools": first_column(by_name, ("tools", *TOOL_COLUMNS)),
         "keywords": by_name.get(KEYWORDS),
-        "system": by_name.get("system"),
+        "system": first_column(by_name, SYSTEM_COLUMNS),
     }
     turns = first_column(by_name, ("messages", *TURN_COLUMNS))
     asked = first_column(by_name, ("prompt", *REQUEST_COLUMNS))
@@ -95,6 +96,9 @@ def _messages_normalizer(
         parts["history"] = by_name.get("history")
     else:
         return None
+    wanted = by_name.get("label", "")
+    if wanted and getattr(columns[wanted], "dtype", None) == "bool":
+        log(f"{wanted} is not read: replies of which it is false are learnt like the others")
     known = {part: column for part, column in parts.items() if column is not None}
     kinds = {part: columns[column] for part, column in known.items()}
     for sentence in _guesses(known, kinds):
