@@ -37,7 +37,7 @@ def tags_in(cell: Any, names: Mapping[str, str] = MappingProxyType({})) -> list[
 def _numbered_characters(sentences: Sequence[Any]) -> str | None:
     """The first token, where nearly all are a character and its number in a word, as in the corpus of Weibo."""
     tokens = list(itertools.chain.from_iterable(sentence or () for sentence in sentences[:_LOOKED_AT]))
-    numbered = [token for token in tokens if len(token) == 2 and token[1].isdigit() and not token[0].isascii()]
+    numbered = [token for token in tokens if len(token or "") == 2 and token[1].isdigit() and not token[0].isascii()]
     return numbered[0] if len(numbered) > 0.8 * len(tokens) else None
 
 
