@@ -29,6 +29,14 @@ def test_a_recipe_file_of_the_users_own_is_not_taken_for_a_run(quick, tmp_path):
     assert {name: (tmp_path / name).read_text() for name in files} == files
 
 
+@pytest.mark.parametrize("text", ['{"name": "mine"}', "[]", "{"])
+def test_a_run_json_of_the_users_own_is_not_taken_for_that_of_a_run(quick, tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    (tmp_path / "recipe.yaml").write_text(f"# mine\ntask: {TASK}\n")
+    with pytest.raises(OutputError, match="contains files that are not a run"):
+        claim.claim(tmp_path, config_of(quick), RunInfo())
+
+
 def test_a_start_that_was_cut_short_leaves_the_folder_free(quick, tmp_path):
     config = config_of(quick)
     (tmp_path / "recipe.yaml").touch()
