@@ -215,7 +215,7 @@ def _carry_out(plan: Plan) -> Result:
         if contents.deleted(plan.path):
             return _score_again(plan)
         return _reload(plan) if contents.is_complete(plan.path) else _train_and_score(plan)
-    with lock.hold(plan.path), as_output_error(plan.path):
+    with as_output_error(plan.path), lock.hold(plan.path):
         # Another process may have had the folder since the plan was made.
         claim.claim(plan.path, plan.config, plan.info)
         deleted = contents.deleted(plan.path)
@@ -376,7 +376,8 @@ def _write_results(
     scores: Mapping[str, Scores],
     info: RunInfo,
 ) -> None:
-    if not (plan.path / contents.RECIPE).exists():  # the folder was deleted while the model was saved
+    # A folder that was deleted while the model was saved holds the model alone; one that is missing is not made again.
+    if plan.path.exists() and not (plan.path / contents.RECIPE).exists():
         contents.write_recipe(plan.path, plan.config)
     contents.write_predictions(plan.path, _lines(plan, predicted))
     contents.write_training_data(plan.path, baseline, input_keys(plan.data.splits["train"], plan.recipe))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ADAPTER = "adapter"  # subfolder of a run's folder
 CONFIG = "config"  # subfolder of that: a config.json next to the adapter would be taken for that of a complete model
 _LONGEST_ID = 200  # characters of a Hub id; its two names have 96 at most
-_SUFFIXES = (".json", ".safetensors", ".txt", ".model")  # of files of a model and its tokenizer
+_SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".jinja")  # of files of a model and its tokenizer
 _WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
 
 
@@ -51,6 +51,9 @@ def check_folder(path: str) -> None:
         # A checkpoint or a model of a run may stand in a folder of its own.
         if inner.is_dir() and inner.suffix in _SUFFIXES:
             raise ModelError(f"{inner} is a folder, expected a file: put the file there")
+        # A pipe would be waited for, and a device read for ever.
+        if inner.suffix in _SUFFIXES and not inner.is_file():
+            raise ModelError(f"{inner} is a pipe, a device or a broken link, expected a file: put the file there")
     if is_adapter(folder):
         integrity.check_adapter_files(folder, CONFIG)
         return
@@ -74,6 +77,16 @@ def check_start(path: str) -> None:
         raise ModelError(f"{path} is an adapter: start from the merged model:  hfrecipes merge {path} <folder>")
     if os.path.isdir(path):
         integrity.check_unchanged(Path(path))
+
+
+def check_weights(path: str) -> None:
+    """Refuse a local folder with weights that are NaN, without loading the model; very large ones are not read.
+
+    Raises:
+        ModelError: There are some.
+    """
+    if os.path.isdir(path):
+        integrity.check_finite_files(Path(path))
 
 
 def is_adapter(path: str | Path) -> bool:

@@ -34,7 +34,7 @@ from ..log import log
 from ..masking import MASK, mask, mask_text
 from ..models import adapters, suggestions
 from ..models.binding import bind_tokenizer
-from ..models.directory import check_start, identity
+from ..models.directory import check_start, check_weights, identity
 from ..models.loading import dtype_problems, label_problems, quantization_problems
 from ..models.tokenizing import show_labels
 from ..recipe import DEFAULTS, Recipe, arguments_name, input_columns, option_types, undefined
@@ -172,6 +172,7 @@ def check_settings(what: Any, settings: Mapping[str, Any], *, trust: bool = Fals
 def _check_with_model(data: Data, config: RunConfig, recipe: Recipe) -> tuple[Data, dict[str, Any]]:
     """Rows that the model can take, how many are truncated, and an encoded row."""
     check_start(config.base.path)
+    check_weights(config.base.path)
     bind_tokenizer(recipe, config)
     data = check_again(data, recipe)
     references = checks.references_by_split(recipe, data.splits)
