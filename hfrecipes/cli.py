@@ -59,7 +59,7 @@ def _short_errors() -> Iterator[None]:
     try:
         yield
     except click.ClickException as error:
-        error.message = shortened(mask_text(error.message))
+        error.message = shortened(mask_text(error.message))  # type: ignore[misc]
         raise
 
 

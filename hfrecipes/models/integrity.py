@@ -42,7 +42,7 @@ _SHOWN = 3  # names in a sentence
 _LARGEST_JSON = 64 << 20  # bytes of a file that describes a model: of a few kilobytes, with an index of weights more
 _READ_IN_CHECK = 8 << 30  # bytes of weights that are looked through without a training, in a second or two
 # What converts weights that were pickled, which may hold code, without running any.
-_CONVERT = (
+CONVERT = (
     "import glob, torch, safetensors.torch as s; w = {}; "
     "[w.update(torch.load(f, 'cpu', weights_only=True)) for f in glob.glob('pytorch_model*.bin')]; "
     "s.save_file({k: v.clone().contiguous() for k, v in w.items()}, 'model.safetensors', {'format': 'pt'})"
@@ -199,7 +199,7 @@ def _weight_files(folder: Path) -> list[Path]:
     if pickles:
         raise ModelError(
             f"{pickles[0]} holds pickled weights, which can hide code: convert them to {WEIGHTS} in {folder}:  "
-            f'python -c "{_CONVERT}"'
+            f'python -c "{CONVERT}"'
         )
     raise ModelError(f"{folder} has no weights: expected {WEIGHTS} next to its config.json")
 

@@ -95,6 +95,15 @@ def test_a_second_process_is_refused_with_the_number_of_the_first(tmp_path):
     assert [file.name for file in (tmp_path / "run").iterdir()] == ["kept.txt"]
 
 
+def test_a_lock_of_another_machine_tells_what_to_do_if_that_has_crashed(tmp_path):
+    path = tmp_path / "run"
+    said = r"process 7 on elsewhere, another machine.: wait for it.* if that machine has crashed, delete .*\.lock"
+    with lock.hold(path):
+        (path / lock.OWNER).write_text("process 7 on elsewhere")
+        with pytest.raises(OutputError, match=said), lock.hold(path):
+            pass
+
+
 def test_a_folder_that_nothing_was_written_to_does_not_stay(tmp_path):
     with lock.hold(tmp_path / "runs" / "run"):
         pass

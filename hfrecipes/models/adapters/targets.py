@@ -6,34 +6,50 @@ PEFT asks for one match among all names; a misspelt one beside it would be left 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from ...errors import ConfigError, nearest
 from ..loading import input_embeddings
 
 _SHOWN = 10  # names in a sentence
-_PREFIX = "base_model.model."  # in front of the model's own names, once adapters are added
 
 
-def check_targets(adapted: Any, given: Mapping[str, Any]) -> None:
+class Names(NamedTuple):
+    """Full names in a model before adapters are added, which put modules of their own beside its layers."""
+
+    modules: list[str]
+    linear: list[str]
+    parameters: list[str]
+
+    @classmethod
+    def of(cls, model: Any) -> Names:
+        """The names of a model without adapters."""
+        import torch
+
+        modules = [name for name, _ in model.named_modules() if name]
+        linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+        return cls(modules, linear, [name for name, _ in model.named_parameters()])
+
+
+def check_targets(adapted: Any, given: Mapping[str, Any], names: Names) -> None:
     """Refuse names and numbers that no layer has.
 
     Args:
         adapted: The model with its adapters.
         given: Keywords of the user.
+        names: Those of the model without them.
 
     Raises:
         ConfigError: There are some.
     """
-    layers, modules = _adapted_layers(adapted), _names(adapted.named_modules())
+    layers = _adapted_layers(adapted)
     problems: list[str] = []
-    for key in ("target_modules", "exclude_modules"):
-        known = layers if key == "target_modules" else modules
-        problems += _unmatched(key, given.get(key), known, _ends_with)
+    problems += _unmatched("target_modules", given, layers, names.linear, _ends_with)
+    problems += _unmatched("exclude_modules", given, names.modules, names.linear, _ends_with)
+    problems += _unmatched("target_parameters", given, names.parameters, names.parameters, _ends_with)
     for key in ("rank_pattern", "alpha_pattern"):
-        problems += _unmatched(key, given.get(key), layers, _matches_end)
-    problems += _unmatched("target_parameters", given.get("target_parameters"), _parameters(adapted), _ends_with)
+        problems += _unmatched(key, given, layers, layers, _matches_end)
     problems += _unknown_numbers(given.get("layers_to_transform"), layers)
     if problems:
         raise ConfigError(problems)
@@ -66,40 +82,31 @@ def check_sizes(model: Any, given: Mapping[str, Any]) -> None:
 
 
 def _adapted_layers(adapted: Any) -> list[str]:
+    """Full names of the layers with adapters, as they were in the model without them."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    return _names((name, layer) for name, layer in adapted.named_modules() if isinstance(layer, BaseTunerLayer))
-
-
-def _names(modules: Iterable[tuple[str, Any]]) -> list[str]:
-    return [name.removeprefix(_PREFIX) for name, _ in modules if name]
-
-
-def _parameters(adapted: Any) -> list[str]:
-    """Names of the weights as they were before an adapter was put around them."""
     names = []
-    for name, _ in adapted.named_parameters():
-        names.append(name.removeprefix(_PREFIX).replace(".base_layer", ""))
+    for name, module in adapted.named_modules():
+        if isinstance(module, BaseTunerLayer):
+            names.append(name.removeprefix("base_model.model."))
     return names
 
 
-def _unmatched(key: str, given: Any, known: list[str], matches: Callable[[str, str], bool]) -> Iterator[str]:
-    """A sentence for each entry that is about none of the known names."""
-    # The keys of a block are patterns; a text alone is a regular expression for whole names.
-    if isinstance(given, str):
-        if given != "all-linear" and not any(re.fullmatch(given, name) for name in known):
-            yield _sentence(key, given, known)
-        return
-    for entry in given or ():
-        if not any(matches(str(entry), name) for name in known):
-            yield _sentence(key, str(entry), known)
-
-
-def _sentence(key: str, entry: str, known: list[str]) -> str:
-    last_names = sorted({name.rpartition(".")[2] for name in known} - set(map(str, range(1000))))
-    shown = ", ".join(last_names[:_SHOWN]) + (", …" if len(last_names) > _SHOWN else "")
-    what = "adapted layer" if key not in ("exclude_modules", "target_parameters") else "layer of this model"
-    return f"lora.{key}: no {what} is called {entry}{nearest(entry, last_names)}; there are {shown}"
+def _unmatched(
+    key: str, given: Mapping[str, Any], known: list[str], shown: list[str], matches: Callable[[str, str], bool]
+) -> Iterator[str]:
+    """A sentence for each entry of a keyword that is about none of the known names."""
+    entries = given.get(key) or ()
+    if isinstance(entries, str):
+        # A text alone is a regular expression for whole names.
+        is_known = entries == "all-linear" or any(re.fullmatch(entries, name) for name in known)
+        entries = () if is_known else (entries,)
+    else:
+        entries = [entry for entry in entries if not any(matches(str(entry), name) for name in known)]
+    last_names = sorted({name.rpartition(".")[2] for name in shown})
+    some = ", ".join(last_names[:_SHOWN]) + (", …" if len(last_names) > _SHOWN else "")
+    for entry in entries:
+        yield f"lora.{key}: no layer is called {entry}{nearest(entry, last_names)}; there are {some}"
 
 
 def _ends_with(entry: str, name: str) -> bool:
@@ -114,7 +121,7 @@ def _matches_end(pattern: str, name: str) -> bool:
 
 def _unknown_numbers(given: Any, layers: list[str]) -> Iterator[str]:
     """A sentence on each number of `layers_to_transform` that no adapted layer has."""
-    known = set()
+    known: set[int] = set()
     for name in layers:
         known.update(int(part) for part in name.split(".") if part.isdigit())
     for number in _flat(given):
