@@ -8,11 +8,13 @@ import json
 import os
 import re
 import shlex
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -63,6 +65,31 @@ def _short_errors() -> Iterator[None]:
         raise
 
 
+class _Terminated(SystemExit):
+    """SIGTERM, which ends a command as Ctrl-C does: what is half written is deleted, and the folder given back."""
+
+
+@contextlib.contextmanager
+def _raising_sigterm() -> Iterator[None]:
+    """Raise SIGTERM as an exception; training sets a handler of its own, which saves a checkpoint first."""
+    process = os.getpid()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != process:  # of a worker that was forked
+            os._exit(128 + number)
+        raise _Terminated(128 + number)
+
+    # Only the main thread may set a handler, and one that is there belongs to whoever called.
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 class Group(click.Group):
     """Prints each error as one line; with HFRECIPES_DEBUG=1, the traceback is shown."""
 
@@ -84,7 +111,7 @@ class Group(click.Group):
         """Run the command."""
         prepare_streams()
         try:
-            with _short_errors():
+            with _short_errors(), _raising_sigterm():
                 return super().invoke(ctx)
         except HFRecipesError as error:
             if os.environ.get(DEBUG):
@@ -94,6 +121,9 @@ class Group(click.Group):
         except KeyboardInterrupt:
             say("hfrecipes: interrupted", err=True)
             sys.exit(130)
+        except _Terminated:
+            say("hfrecipes: ended by SIGTERM", err=True)
+            raise
         # click has its own messages and exit codes for unknown commands and for --help.
         except (click.exceptions.Exit, click.ClickException, click.Abort):
             raise

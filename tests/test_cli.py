@@ -6,6 +6,7 @@ import csv
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -399,3 +400,13 @@ def test_the_locale_of_ascii_does_not_change_the_words_of_the_command(tmp_path):
     made = subprocess.run([sys.executable, *words], env=environment, capture_output=True, check=False)
     assert made.returncode == 0, made.stderr.decode()
     assert f"  text: {name}" in made.stdout.decode()
+
+
+def test_sigterm_ends_a_command_with_a_line_and_its_own_status(monkeypatch, tmp_path):
+    def ended(*_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("hfrecipes.training.plan.check_settings", ended)
+    made = call("check", "text-classification")
+    assert (made.exit_code, made.output) == (143, "hfrecipes: ended by SIGTERM\n")
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

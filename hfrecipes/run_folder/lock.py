@@ -38,7 +38,8 @@ def hold(path: Path) -> Iterator[None]:
         yield
     finally:
         for name in (OWNER, LOCK):
-            (path / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a disk that cannot be written to any more
+                (path / name).unlink()
         lock.release()
         with contextlib.suppress(OSError):  # a folder that has something in it stays
             for folder in made:

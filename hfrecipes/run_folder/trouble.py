@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +37,7 @@ def as_output_error(path: Path) -> Iterator[None]:
 
 def _sentence(path: Path, error: Exception) -> str | None:
     """What happened; None where the error is about something else."""
-    number = error.errno if isinstance(error, OSError) else None
+    number = _number_of(error)
     if number in _FORBIDDEN:
         return f"{path} cannot be written to any more ({error}): give the same command again when it can"
     if number == errno.EFBIG:
@@ -49,3 +50,11 @@ def _sentence(path: Path, error: Exception) -> str | None:
     if number in _FULL or shutil.disk_usage(path).free < _LITTLE:
         return f"no space left on the disk of {path}: free some, then give the same command again"
     return None
+
+
+def _number_of(error: Exception) -> int | None:
+    """Number of what the system refused; safetensors has it in its sentence alone."""
+    if isinstance(error, OSError):
+        return error.errno
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    return None if number is None else int(number[1])

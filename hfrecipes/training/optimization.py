@@ -102,9 +102,12 @@ def check_layers(model: Any, arguments: TrainingArguments) -> None:
         # In a list, a part of a name is enough; a text alone is a regular expression for whole names.
         wanted = entry if isinstance(given, str) else [entry]
         if not any(check_target_module_exists(wanted, name) for name in linear):
+            hint = nearest(entry, last_names)
+            if entry in last_names:
+                hint = f" in full: add [ ] for a part of the names, optim_target_modules='[{entry}]'"
             raise ConfigError(
-                f"optim_target_modules: no linear layer of this model is called {entry}{nearest(entry, last_names)}; "
-                f"there are {', '.join(last_names)}"
+                f"optim_target_modules: no linear layer of this model is called {entry}{hint}; there are "
+                f"{', '.join(last_names)}"
             )
 
 

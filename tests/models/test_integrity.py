@@ -345,7 +345,7 @@ def test_the_printed_command_converts_pickled_weights(base, monkeypatch):
     before = load_file(base / WEIGHTS)
     pickled(base)
     monkeypatch.chdir(base)
-    exec(integrity._CONVERT, {})
+    exec(integrity.CONVERT, {})
     converted = load_file(base / WEIGHTS)
     assert converted.keys() == before.keys()
     assert all(torch.equal(converted[name], values) for name, values in before.items())

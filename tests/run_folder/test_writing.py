@@ -45,7 +45,7 @@ def test_what_a_killed_process_was_writing_is_deleted(tmp_path):
     [(errno.ENOSPC, "no space left on the disk of"), (errno.EROFS, "cannot be written to any more")],
 )
 def test_a_failure_to_write_is_a_sentence(tmp_path, number, sentence):
-    with pytest.raises(OutputError, match=sentence), trouble.as_output_error(tmp_path):
+    with pytest.raises(OutputError, match=sentence), trouble.trouble.as_output_error(tmp_path):
         raise OSError(number, "…")
 
 
@@ -53,10 +53,25 @@ def test_a_folder_that_has_gone_is_named_and_other_errors_stay_what_they_are(tmp
     with pytest.raises(OutputError, match="was deleted or moved"), trouble.as_output_error(tmp_path / "gone"):
         raise RuntimeError("PytorchStreamWriter failed")
     for error in (ValueError("about something else"), DataError("rows")):
-        with pytest.raises(type(error), match=str(error)), trouble.as_output_error(tmp_path):
+        with pytest.raises(type(error), match=str(error)), trouble.trouble.as_output_error(tmp_path):
             raise error
 
 
 def _write_two(folder) -> None:
     (folder / "config.json").write_text("{}")
     raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EFBIG, "File too large"), "needs a larger file than this system allows"),
+        (RuntimeError("I/O error: File too large (os error 27)"), "needs a larger file than this system allows"),
+        (RuntimeError("I/O error: Read-only file system (os error 30)"), "cannot be written to any more"),
+        (OSError(errno.ENOLCK, "No locks available"), "gives no locks"),
+        (OSError(errno.ENOSPC, "No space left on device"), "no space left on the disk"),
+    ],
+)
+def test_what_the_system_refuses_is_told_whoever_raises_it(tmp_path, error, said):
+    with pytest.raises(OutputError, match=said), trouble.as_output_error(tmp_path):
+        raise error

@@ -40,8 +40,8 @@ NEEDED = {
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (["quer", "poler"], "no linear layer of this model is called poler .did you mean pooler.*there are .*query"),
-        ("query", "no linear layer of this model is called query; there are .*query"),
+        (["quer", "keys"], "no linear layer of this model is called keys .did you mean key.*there are .*query"),
+        ("query", "called query in full: add . . for a part of the names, optim_target_modules='.query.'; there are"),
         (["word_embeddings"], "no linear layer of this model is called word_embeddings"),
         (["query", ".*value"], None),
         (".*query", None),
