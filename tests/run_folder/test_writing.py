@@ -45,7 +45,7 @@ def test_what_a_killed_process_was_writing_is_deleted(tmp_path):
     [(errno.ENOSPC, "no space left on the disk of"), (errno.EROFS, "cannot be written to any more")],
 )
 def test_a_failure_to_write_is_a_sentence(tmp_path, number, sentence):
-    with pytest.raises(OutputError, match=sentence), trouble.trouble.as_output_error(tmp_path):
+    with pytest.raises(OutputError, match=sentence), trouble.as_output_error(tmp_path):
         raise OSError(number, "…")
 
 
@@ -53,7 +53,7 @@ def test_a_folder_that_has_gone_is_named_and_other_errors_stay_what_they_are(tmp
     with pytest.raises(OutputError, match="was deleted or moved"), trouble.as_output_error(tmp_path / "gone"):
         raise RuntimeError("PytorchStreamWriter failed")
     for error in (ValueError("about something else"), DataError("rows")):
-        with pytest.raises(type(error), match=str(error)), trouble.trouble.as_output_error(tmp_path):
+        with pytest.raises(type(error), match=str(error)), trouble.as_output_error(tmp_path):
             raise error
 
 
