@@ -18,6 +18,7 @@ from ..heads import heads as heads_of
 from ..heads import modules_below_base
 from ..loading import LoadedModel, input_embeddings
 from .settings import task_type
+from .targets import Names, check_sizes, check_targets
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -47,12 +48,15 @@ def add(loaded: LoadedModel, recipe: Recipe, settings: AdapterSettings) -> PreTr
     _refuse_shared_modules(model, wanted)
     trained_whole = without_shared(model, sorted({*loaded.fresh, *heads_of(model), *wanted}))
     keywords = _default_keywords(loaded, recipe, settings, trained_whole)
+    check_sizes(model, given)
+    names, wanted_targets = Names.of(model), copy.deepcopy(given)
     try:
         config = get_peft_config({**keywords, **given, "peft_type": settings.method})
         with quiet():
             adapted = get_peft_model(model, config)
     except (TypeError, ValueError, NotImplementedError, re.error) as error:
         raise ConfigError(f"lora: {' '.join(str(error).split())}{_layers_to_choose_from(model, given)}") from error
+    check_targets(adapted, wanted_targets, names)
     _refuse_shared_targets(adapted)
     _refuse_what_cannot_be_loaded(adapted)
     if settings.is_prompt_learning:
