@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +28,26 @@ _BATCH = 10_000
 # --- what cannot be used -----------------------------------------------------------------------------------------
 
 
-def check_rows(data: Data, recipe: Recipe, *, in_training: bool = True) -> Data:
+@dataclass
+class Collected:
+    """What is found while rows are read, to be reported together in place of being printed or raised one by one."""
+
+    raises: bool = False
+    """Whether rows that cannot be used are an error all the same."""
+    findings: list[tuple[str, Finding]] = field(default_factory=list)
+    """Split and finding, with the numbers that the rows have in the data as it was read."""
+    data: Data | None = None
+    """The rows before they are checked."""
+
+
+def check_rows(data: Data, recipe: Recipe, *, in_training: bool = True, collected: Collected | None = None) -> Data:
     """Check every row of every split, and drop or name those that cannot be used.
 
     Args:
         data: Rows by split.
         recipe: The task.
         in_training: Whether the rows are for a run that has not started, so its settings can still be changed.
+        collected: Takes the findings, so that rows which cannot be used are left out and the others are checked on.
 
     Returns:
         The data without the rows that were dropped.
@@ -49,6 +62,9 @@ def check_rows(data: Data, recipe: Recipe, *, in_training: bool = True) -> Data:
     for split in data.splits:
         data, findings, helps = _check_split(data, split, recipe)
         problems = [finding for finding in findings if finding.level != "note"]
+        if collected is not None:
+            data, problems = _collect(data, split, findings, collected)
+            findings = problems
         notes += [_about_rows_of(data, split, finding) for finding in findings if finding.level == "note"]
         sentences |= dict.fromkeys(_about_rows_of(data, split, finding) for finding in problems)
         faulty += _numbered(_rows_of(problems), data, split)
@@ -61,6 +77,30 @@ def check_rows(data: Data, recipe: Recipe, *, in_training: bool = True) -> Data:
     for note in notes:
         log(note)
     return data
+
+
+def _collect(data: Data, split: str, findings: list[Finding], collected: Collected) -> tuple[Data, list[Finding]]:
+    """Move findings to those that are reported together.
+
+    Returns:
+        The data without the rows that cannot be used, and the findings that end the check.
+    """
+    left = []
+    for finding in findings:
+        ends = finding.level != "note" and (collected.raises or not finding.rows)
+        if ends:
+            left.append(finding)
+        else:
+            numbered = replace(finding, rows=_numbered(finding.rows, data, split))
+            collected.findings.append((split, numbered))
+    unusable = [finding for finding in findings if finding.level != "note" and finding not in left]
+    if not unusable:
+        return data, left
+    dropped = _rows_of(unusable)
+    rows = data.splits[split]
+    if len(dropped) == len(rows):
+        raise DataError(f"no row of {split} can be used. Fix these rows", rows=_numbered(dropped, data, split))
+    return data.with_split(split, rows.select(np.setdiff1d(np.arange(len(rows)), dropped))), left
 
 
 def _check_split(data: Data, split: str, recipe: Recipe) -> tuple[Data, list[Finding], bool]:
@@ -398,21 +438,6 @@ def written_reference(recipe: Recipe, line: Row) -> Any:
 
 
 # --- duplicates and fingerprints ---------------------------------------------------------------------------------
-
-
-def duplicate_inputs(data: Data, recipe: Recipe) -> list[str]:
-    """Sentences on inputs that occur several times in train, or in train and in another split too."""
-    keys = {split: input_keys(rows, recipe) for split, rows in data.splits.items()}
-    train = set(keys["train"])
-    notes = []
-    if len(train) < len(keys["train"]):
-        number = len(keys["train"])
-        notes.append(f"train: {number - len(train)} of {counted(number, 'row')} duplicate the input of another row")
-    for split, inputs in keys.items():
-        leaked = sum(key in train for key in inputs)
-        if leaked and split != "train":
-            notes.append(f"{split}: {leaked} of {len(inputs)} inputs also occur in train, so its scores are optimistic")
-    return notes
 
 
 def duplicate_rows(rows: Dataset, recipe: Recipe) -> set[int]:
