@@ -136,8 +136,13 @@ def examine(what: Any, settings: Mapping[str, Any], *, trust: bool = False, rais
     return report
 
 
-def lines(report: Report) -> Iterator[str]:
-    """The report as people read it; the last line says whether all is well."""
+def lines(report: Report, width: int | None = None) -> Iterator[str]:
+    """The report as people read it; the last line says whether all is well.
+
+    Args:
+        report: What was found.
+        width: Characters of a line; None for a terminal of any width.
+    """
     if report.seen_by_model.get("example"):
         yield f"{report.seen_by_model['example']}\n"
     yield "settings, without defaults"
@@ -149,7 +154,7 @@ def lines(report: Report) -> Iterator[str]:
     yield from printing.length_lines(report.lengths, report.length_unit)
     yield from report.costs
     yield ""
-    yield from printing.findings(report.diagnoses)
+    yield from printing.findings(report.diagnoses, width)
     if report.stopped is None:
         yield tally(report.diagnoses)
 
@@ -286,9 +291,10 @@ def rehearse(report: Report, *, trust: bool = False) -> None:
     try:
         with nothing_printed(), tempfile.TemporaryDirectory() as folder:
             small = _rehearsed(report.config, Path(folder, "run"))
-            trainer = runner.run(small, trust=trust).trainer  # type: ignore[union-attr]
+            timer = cost.step_timer()
+            runner.run_settings(small, {}, trust=trust, callbacks=[timer])
             predictor.load(small["output_dir"], trust=True)
-            report.costs += cost.measured(report.config, trainer, report.features)
+            report.costs += cost.measured(report.config, timer.seconds, report.features)
     except Exception as error:
         reason = " ".join(str(error).split())
         if not isinstance(error, HFRecipesError):

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import sys
 import traceback
 from collections.abc import Sequence
@@ -274,7 +275,8 @@ def check(what: str, words: tuple[str, ...], trust: bool, strict: bool, as_json:
     if as_json:
         say_json(checkup.as_json(report))
     else:
-        for line in checkup.lines(report):
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        for line in checkup.lines(report, width):
             say(line)
     if report.stopped is not None:
         raise report.stopped

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ..config import RunConfig
 from ..errors import counted
-
-if TYPE_CHECKING:
-    from transformers import Trainer
 
 _LARGEST_HEADER = 100_000_000  # bytes; a longer one is no header
 _FULL, _FROZEN = 16, 4  # bytes for each weight in float32: with gradient and the two moments of AdamW, and alone
@@ -24,8 +22,8 @@ def steps_of(config: RunConfig, features: int) -> int:
     most = int(training.get("max_steps") or -1)
     if most > 0:
         return most
-    batches = math.ceil(features / training["per_device_train_batch_size"])
-    updates = max(1, math.ceil(batches / (training.get("gradient_accumulation_steps") or 1)))
+    batches = math.ceil(features / int(training["per_device_train_batch_size"]))
+    updates = max(1, math.ceil(batches / int(training.get("gradient_accumulation_steps") or 1)))
     return math.ceil(updates * float(training["num_train_epochs"]))
 
 
@@ -71,22 +69,35 @@ def _weights_of_file(file: Path) -> int:
             return 0
 
 
-def measured(config: RunConfig, trainer: Trainer, features: int) -> list[str]:
+def step_timer() -> Any:
+    """A callback of the Trainer with the `seconds` of each step."""
+    from transformers import TrainerCallback
+
+    class StepTimer(TrainerCallback):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.seconds: list[float] = []
+            self.start = 0.0
+
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            self.start = time.perf_counter()
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            self.seconds.append(time.perf_counter() - self.start)
+
+    return StepTimer()
+
+
+def measured(config: RunConfig, seconds: list[float], features: int) -> list[str]:
     """Sentences on time and memory of a training, after a few of its steps.
 
     Args:
         config: The settings of the whole training.
-        trainer: The Trainer of a short one with the same batches.
+        seconds: Time of each step of a short one with the same batches.
         features: What all training rows become.
     """
-    history = trainer.state.log_history
-    seconds = sum(entry.get("train_runtime", 0.0) - entry.get("eval_runtime", 0.0) for entry in history)
-    each = max(0.0, seconds) / max(1, trainer.state.global_step)
-    whole = each * steps_of(config, features)
-    sentences = [
-        f"time: {each:.2g} s a step in a rehearsal of {trainer.state.global_step}, so at most about {_duration(whole)} "
-        "for the training here, evaluations aside"
-    ]
+    each = seconds[-1]  # the first step takes longer
+    whole = _duration(each * steps_of(config, features))
+    sentences = [f"time: {each:.2g} s a step, so about {whole} for the training on this machine, evaluations aside"]
     memory = _peak_memory()
     if memory:
         sentences.append(f"memory: {memory / 1e9:.1f} GB at most in the rehearsal")

@@ -28,8 +28,9 @@ def histogram(lengths: Sequence[int]) -> list[str]:
 
     Example:
         >>> print("\\n".join(histogram([3, 5, 6, 7, 12])))
-        1–7   ████████████████████████  4
-        8–15  ██████  1
+        2–3   ████████  1
+        4–7   ████████████████████████  3
+        8–15  ████████  1
     """
     values = np.asarray(lengths)
     # The last of the ranges ends with the longest text, and the first one takes all short ones.

@@ -10,30 +10,37 @@ from .diagnosis import Diagnosis, by_grade
 from .lengths import histogram
 
 MOST, LEAST = 8, 4  # labels that are listed where there are many: the most frequent ones, and the least
-WIDTH = 110  # characters of a line
+NARROW = 60  # characters of the shortest line
 _INDENT = " " * 9
 
 
-def findings(diagnoses: Iterable[Diagnosis]) -> Iterator[str]:
-    """What was found in each split, then once why it matters and the edit."""
+def findings(diagnoses: Iterable[Diagnosis], width: int | None) -> Iterator[str]:
+    """What was found in each split, then once why it matters and the edit.
+
+    Args:
+        diagnoses: In any order.
+        width: Characters of a line; None for lines as long as their sentence, as files and pipes have them.
+    """
     together: dict[tuple[str, ...], list[Diagnosis]] = {}
     for diagnosis in by_grade(diagnoses):
         kind = (diagnosis.grade, diagnosis.name, *(() if diagnosis.split else [diagnosis.sentence]))
         together.setdefault(kind, []).append(diagnosis)
     for alike in together.values():
         for number, diagnosis in enumerate(alike):
-            yield from _wrapped(diagnosis.what, _INDENT if number else f"{diagnosis.grade:<9}")
+            yield from _wrapped(diagnosis.what, _INDENT if number else f"{diagnosis.grade:<9}", width)
         after = ": ".join(filter(None, [alike[0].why, alike[0].edit]))
         # Suggested models are a list with a line for each.
         for line in after.split("\n- ") if after else []:
-            yield from _wrapped(line, _INDENT)
+            yield from _wrapped(line, _INDENT, width)
 
 
-def _wrapped(text: str, start: str) -> list[str]:
+def _wrapped(text: str, start: str, width: int | None) -> list[str]:
     """Lines of a sentence; words such as paths and settings are never broken."""
+    if width is None:
+        return [start + visible_line(text)]
     return textwrap.wrap(
         visible_line(text),
-        WIDTH,
+        max(width, NARROW),
         initial_indent=start,
         subsequent_indent=_INDENT,
         break_long_words=False,
