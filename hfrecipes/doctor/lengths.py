@@ -33,19 +33,20 @@ def histogram(lengths: Sequence[int]) -> list[str]:
         8–15  ████████  1
     """
     values = np.asarray(lengths)
-    # The last of the ranges ends with the longest text, and the first one takes all short ones.
+    # The last of the ranges has the longest text, and the first one all that are shorter than the second.
     top = int(np.floor(np.log2(max(1, values.max()))))
-    edges = [2**power for power in range(max(0, top - BINS + 2), top + 2)]
-    bounds = [(1 if number == 0 else low, high - 1) for number, (low, high) in enumerate(pairwise([0, *edges]))]
-    counts = np.histogram(values, [0, *edges])[0]
-    kept = [(bound, int(count)) for bound, count in zip(bounds, counts, strict=True) if bound[1] >= 1]
-    while len(kept) > 1 and not kept[0][1]:
-        kept.pop(0)
-    ranges = [f"{low}–{high}" for (low, high), _ in kept]
+    edges = [0, *(2**power for power in range(max(1, top - BINS + 2), top + 2))]
+    counts = np.histogram(values, edges)[0]
+    ranges: list[str] = []
+    numbers: list[int] = []
+    for (low, high), count in zip(pairwise(edges), counts.tolist(), strict=True):
+        if count or ranges:
+            ranges.append(f"{low}–{high - 1}")
+            numbers.append(count)
     width = max(map(len, ranges))
     lines = []
-    for name, (_, count) in zip(ranges, kept, strict=True):
-        bar = "█" * round(WIDTH * count / counts.max()) or ("▏" if count else "")
+    for name, count in zip(ranges, numbers, strict=True):
+        bar = "█" * round(WIDTH * count / max(numbers)) or ("▏" if count else "")
         lines.append(f"{name:<{width}}  {bar}  {count}")
     return lines
 
