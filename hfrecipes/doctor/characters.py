@@ -17,7 +17,7 @@ _MISREAD = re.compile(f"[\u00c2-\u00f4][\u0080-\u00bf{_AS_CP1252}]+")
 _LOST = "\ufffd"
 _ENTITY = re.compile(r"&(?:[a-zA-Z]{2,8}|#\d{2,6}|#x[0-9a-fA-F]{2,5});")
 _TAG = re.compile(r"</?(?:br|p|div|span|b|i|em|strong|a|li|ul|td|tr)(?:\s[^<>]*)?/?>", re.IGNORECASE)
-_NOTHING = frozenset(("-", "--", "?", "n/a", "na", "#n/a", "tbd", "todo"))
+_NOTHING = frozenset(("-", "--", "n/a", "na", "#n/a", "tbd", "todo"))
 # Blocks of letters that are common in text that was read wrongly: Latin-1 letters, punctuation, and all beyond U+0370.
 _USUAL = (
     range(0xA0, 0x100),
@@ -34,12 +34,17 @@ def damaged_texts(part: Part) -> Iterator[Diagnosis]:
         yield from _misread(part, column, texts)
         yield from _lost(part, column, texts)
         yield from _html(part, column, texts)
-        nothing = [index for index, text in enumerate(texts) if len(text) < 6 and text.strip().casefold() in _NOTHING]
-        if nothing:
-            sentence = f"{column} is {texts[nothing[0]].strip()!r} or the like in {counted(len(nothing), 'row')}"
-            why = "which is read as a text"
-            edit = "delete these rows if it stands for none"
-            yield Diagnosis("warning", "placeholder-texts", sentence, part.split, part.numbered(nothing), why, edit)
+        if part.recipe.columns[column].kind == "string":
+            yield from _placeholders(part, column, texts)
+
+
+def _placeholders(part: Part, column: str, texts: list[str]) -> Iterator[Diagnosis]:
+    rows = [index for index, text in enumerate(texts) if len(text) < 6 and text.strip().casefold() in _NOTHING]
+    if rows:
+        sentence = f"{column} is {texts[rows[0]].strip()!r} or the like in {counted(len(rows), 'row')}"
+        edit = "delete these rows if it stands for none"
+        why = "which is read as a text"
+        yield Diagnosis("warning", "placeholder-texts", sentence, part.split, part.numbered(rows), why, edit)
 
 
 def _misread(part: Part, column: str, texts: list[str]) -> Iterator[Diagnosis]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from itertools import islice, product
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from .parts import Part, parts_of
 from .similar import SIMILAR, similar_pairs, similarity
 
 MANY = 0.01  # share of a split from which duplicates in it are a warning
+FAR = 0.5  # standard deviations between numbers that contradict each other
+SHOWN = 40  # characters of a reference
 _TOGETHER = 200  # pairs of rows that are compared for each pair of similar texts
 Key = tuple[str, ...]
 
@@ -166,25 +169,55 @@ def contradictions(parts: Mapping[str, Part]) -> Iterator[Diagnosis]:
     recipe = parts["train"].recipe
     if not reference_columns(recipe):
         return
-    seen: dict[Key, Counter[str]] = defaultdict(Counter)
-    for part in parts.values():
-        for key, reference in zip(part.keys, part.references, strict=True):
+    keys = {split: _compared(part) for split, part in parts.items()}
+    seen: dict[Hashable, dict[str, Any]] = defaultdict(dict)
+    for split, part in parts.items():
+        for key, reference in zip(keys[split], part.references, strict=True):
             if reference is not None:
-                seen[key][str(reference)] += 1
-    torn = {key for key, references in seen.items() if len(references) > 1}
-    # Several translations of a sentence are right; several labels of a text are not.
-    is_label = bool(recipe.labels) or recipe.number_scale is not None
-    for part in parts.values():
-        rows = [index for index, key in enumerate(part.keys) if key in torn and part.references[index] is not None]
+                seen[key].setdefault(str(reference), reference)
+    torn = {key for key, references in seen.items() if _disagree(list(references.values()), recipe)}
+    for split, part in parts.items():
+        rows = [index for index, key in enumerate(keys[split]) if key in torn and part.references[index] is not None]
         if rows:
-            yield _torn(part, rows, seen[part.keys[rows[0]]], is_label=is_label)
+            yield _torn(part, rows, list(seen[keys[split][rows[0]]].values()))
 
 
-def _torn(part: Part, rows: list[int], references: Counter[str], *, is_label: bool) -> Diagnosis:
+def _compared(part: Part) -> Sequence[Hashable]:
+    """What tells which inputs are the same: where each word has a tag, every character of them."""
+    return input_keys(part.rows, part.recipe) if _has_tags(part.recipe) else part.keys
+
+
+def _has_tags(recipe: Recipe) -> bool:
+    return recipe.auto_model == "AutoModelForTokenClassification"
+
+
+def _disagree(references: list[Any], recipe: Recipe) -> bool:
+    """Whether references of one input contradict each other; numbers do where they are far apart."""
+    if recipe.number_scale is not None and references:
+        return bool(max(references) - min(references) > FAR * recipe.number_scale[1])
+    return len(references) > 1
+
+
+def _torn(part: Part, rows: list[int], references: list[Any]) -> Diagnosis:
+    # Several translations of a sentence are right; several labels of a text are not.
+    is_label = bool(part.recipe.labels) or part.recipe.number_scale is not None
     what = "labels" if is_label else "references"
     sentence = f"{counted(len(rows), 'row')} with an input that has different {what} elsewhere"
-    first = " and ".join(repr(reference[:40]) for reference, _ in references.most_common(2))
-    why = f"as {first} for the first of them" + (", of which one is wrong" if is_label else "")
+    first, second = _first_difference(references, has_tags=_has_tags(part.recipe))
+    why = f"as {first!r} and {second!r} for the first of them" + (", of which one may be wrong" if is_label else "")
     edit = "decide for one label, and delete or correct the others" if is_label else ""
     grade: Grade = "warning" if is_label else "note"
     return Diagnosis(grade, "contradictions", sentence, part.split, part.numbered(rows), why, edit)
+
+
+def _first_difference(references: list[Any], *, has_tags: bool) -> tuple[str, str]:
+    """Two references as they are shown; of tags, the first pair that differs."""
+    first, second = references[:2]
+    if has_tags:
+        pairs = [(tag, other) for tag, other in zip(first, second, strict=False) if tag != other]
+        return pairs[0] if pairs else (str(first[-1:]), str(second[-1:]))
+    shown = []
+    for reference in (first, second):
+        text = ", ".join(map(str, reference)) if isinstance(reference, list) else str(reference)
+        shown.append(text if len(text) <= SHOWN else f"{text[:SHOWN]}…")
+    return shown[0], shown[1]
