@@ -21,7 +21,7 @@ from .doctor.diagnosis import GRADES, Diagnosis, tally
 from .doctor.lengths import cut_texts, no_model, unknown_tokens
 from .doctor.parts import Part, parts_of
 from .doctor.rows import examine_rows, examine_texts
-from .errors import HFRecipesError
+from .errors import HFRecipesError, counted
 from .log import log
 from .masking import mask_settings
 from .models.binding import bind_tokenizer
@@ -197,11 +197,16 @@ def _examine_rows(report: Report, data: Data, collected: Collected) -> None:
 def _of_task(collected: Collected) -> Iterator[Diagnosis]:
     """What the checks of the task found."""
     for split, finding in collected.findings:
+        sentence = finding.sentence
+        if finding.rows:
+            rows = set(finding.rows)
+            times = f" {len(finding.rows)} times" if len(finding.rows) > len(rows) else ""
+            sentence = f"{sentence}{times} in {counted(len(rows), 'row')}"
         if finding.level == "note":
-            yield Diagnosis("note", "odd-rows", finding.sentence.rstrip(","), split, finding.rows)
+            yield Diagnosis("note", "odd-rows", sentence, split, finding.rows)
         else:
             edit = "fix these rows, or drop them with options.drop_invalid=true"
-            yield Diagnosis("error", "unusable-rows", finding.sentence, split, finding.rows, "", edit)
+            yield Diagnosis("error", "unusable-rows", sentence, split, finding.rows, "", edit)
 
 
 def _of_splits(data: Data, recipe: Recipe) -> Iterator[Diagnosis]:
@@ -246,6 +251,7 @@ def _examine_with_model(report: Report, data: Data, collected: Collected) -> Non
     bind_tokenizer(recipe, config)
     before = len(collected.findings)
     data = check_again(data, recipe, collected)
+    report.rows = {split: len(rows) for split, rows in data.splits.items()}
     # The second check names again what the first one did.
     known = collected.findings[:before]
     again = Collected(findings=[entry for entry in collected.findings[before:] if entry not in known])

@@ -39,7 +39,7 @@ class Diagnosis:
     def what(self) -> str:
         """The sentence with its split and the first rows."""
         about = f"{self.split}: " if self.split else ""
-        return f"{about}{self.sentence}{_numbers(self.rows)}"
+        return f"{about}{self.sentence}{_numbers(self.rows, self.sentence)}"
 
     @property
     def line(self) -> str:
@@ -62,14 +62,14 @@ class Diagnosis:
         }
 
 
-def _numbers(rows: Sequence[int]) -> str:
-    """The first rows, in brackets."""
+def _numbers(rows: Sequence[int], sentence: str) -> str:
+    """The first rows, in brackets after the sentence."""
     if not len(rows):
         return ""
     numbers = list(dict.fromkeys(rows))
-    word = "row" if len(numbers) == 1 else "rows"
+    word = "" if sentence.endswith(("row", "rows")) else "row " if len(numbers) == 1 else "rows "
     more = ", …" if len(numbers) > FEW else ""
-    return f" ({word} {', '.join(map(str, numbers[:FEW]))}{more})"
+    return f" ({word}{', '.join(map(str, numbers[:FEW]))}{more}, counted from 0)"
 
 
 def by_grade(diagnoses: Iterable[Diagnosis]) -> list[Diagnosis]:

@@ -83,10 +83,10 @@ def test_all_findings_are_named_at_once_and_errors_come_first():
         "warning",
         "note",
     ]
-    assert "train: text is empty (row 3)" in made.stdout
-    assert "train: label is missing (row 5)" in made.stdout
+    assert "train: text is empty in 1 row (3, counted from 0)" in made.stdout
+    assert "train: label is missing in 1 row (5, counted from 0)" in made.stdout
     assert "options.drop_invalid=true" in made.stdout
-    assert "test: 1 of 20 inputs (5 %) also occur in train (row 0)" in made.stdout
+    assert "test: 1 of 20 inputs (5 %) also occur in train (row 0, counted from 0)" in made.stdout
     assert lines[-1] == "2 errors, 1 warning, 1 note"
 
 
@@ -148,8 +148,8 @@ def test_what_several_splits_share_is_explained_once():
         Diagnosis("note", "html", "text has HTML", split, [1], "which is odd", "remove it") for split in ("a", "b")
     ]
     assert list(findings(alike, None)) == [
-        "note     a: text has HTML (row 1)",
-        "         b: text has HTML (row 1)",
+        "note     a: text has HTML (row 1, counted from 0)",
+        "         b: text has HTML (row 1, counted from 0)",
         "         which is odd: remove it",
     ]
 
