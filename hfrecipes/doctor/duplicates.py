@@ -192,10 +192,18 @@ def _has_tags(recipe: Recipe) -> bool:
 
 
 def _disagree(references: list[Any], recipe: Recipe) -> bool:
-    """Whether references of one input contradict each other; numbers do where they are far apart."""
+    """Whether references of one input contradict each other; numbers do where they are far apart, answers where none is
+    the same.
+    """
     if recipe.number_scale is not None and references:
         return bool(max(references) - min(references) > FAR * recipe.number_scale[1])
-    return len(references) > 1
+    if recipe.labels or not all(isinstance(reference, list) for reference in references):
+        return len(references) > 1
+    # Two lists of answers that have one in common agree.
+    common = set(map(str, references[0])) if references else set()
+    for reference in references[1:]:
+        common &= set(map(str, reference))
+    return len(references) > 1 and not common
 
 
 def _torn(part: Part, rows: list[int], references: list[Any]) -> Diagnosis:

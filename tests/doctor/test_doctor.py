@@ -56,6 +56,12 @@ def found(rows: dict[str, list[dict]], *words: str) -> dict[tuple[str, str | Non
     return {(finding["name"], finding["split"]): finding for finding in report["findings"]}
 
 
+def names_of(task: str, rows: list[dict]) -> set[str]:
+    """Names of the findings about rows of train alone."""
+    report = hfrecipes.check(task, dataset=rows, splits={"validation": None})
+    return {finding["name"] for finding in report["findings"]}
+
+
 # --- the report ------------------------------------------------------------------------------------------------------
 
 
@@ -261,6 +267,45 @@ def test_one_text_with_two_labels_is_named_with_both():
     finding = found(rows)["contradictions", "train"]
     assert finding["rows"] == [0, 2]
     assert "'a' and 'b'" in finding["why"]
+
+
+def test_answers_that_have_one_in_common_and_numbers_that_are_close_agree():
+    text = "the tower of London and the bridge"
+    answers = [["London"], ["London", "of London"], ["the bridge"]]
+    rows = []
+    for texts in answers[:2]:
+        cell = {"text": texts, "answer_start": [text.index(answer) for answer in texts]}
+        rows.append({"question": "where?", "context": text, "answers": cell})
+    names = names_of("question-answering", rows)
+    assert "contradictions" not in names
+    other = {"text": answers[2], "answer_start": [text.index("the bridge")]}
+    rows.append({"question": "where?", "context": text, "answers": other})
+    names = names_of("question-answering", rows)
+    assert "contradictions" in names
+    numbers = [{"text": words, "label": index % 6 + 0.5} for index, words in enumerate(invented(60))]
+    numbers.append({**numbers[0], "label": 0.6})
+    assert "contradictions" not in {
+        name for name, _ in found(splits(train=numbers, validation=numbers[:9], test=numbers[:9]))
+    }
+    numbers.append({**numbers[0], "label": 5.5})
+    assert ("contradictions", "train") in found(splits(train=numbers, validation=numbers[:9], test=numbers[:9]))
+
+
+def test_tags_of_other_words_are_no_contradiction():
+    rows = []
+    for words in invented(40):
+        tokens = words.split()[:5]
+        rows.append({"tokens": tokens, "tags": ["B-x", *["O"] * 4]})
+    rows.append({"tokens": [*rows[0]["tokens"], "!"], "tags": ["O"] * 6})
+    names = names_of("token-classification", rows)
+    assert "contradictions" not in names
+    rows.append({"tokens": rows[1]["tokens"], "tags": ["O"] * 5})
+    (finding,) = [
+        finding
+        for finding in hfrecipes.check("token-classification", dataset=rows, splits={"validation": None})["findings"]
+        if finding["name"] == "contradictions" and finding["split"] == "train"
+    ]
+    assert "'B-x' and 'O'" in finding["why"]
 
 
 def test_several_translations_of_a_sentence_are_no_contradiction(caplog):
