@@ -20,6 +20,7 @@ from .log import in_notebook
 
 # Type checkers do not read the mapping below, so the public names are imported here too; a test compares the two.
 if TYPE_CHECKING:
+    from .checkup import check as check
     from .config import RunConfig as RunConfig
     from .errors import HFRecipesError as HFRecipesError
     from .hub.push import push as push
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from .results import Results as Results
     from .runner import build as build
     from .runner import run as run
-    from .training.plan import check as check
 
 # Public name -> module that defines it.
 _HOMES = {
@@ -40,7 +40,7 @@ _HOMES = {
     "Results": "results",
     "RunConfig": "config",
     "build": "runner",
-    "check": "training.plan",
+    "check": "checkup",
     "load": "predictor",
     "push": "hub.push",
     "run": "runner",

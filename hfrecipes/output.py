@@ -160,12 +160,13 @@ def score_table(scores: dict[str, Scores], headline: Sequence[str]) -> Table:
     from rich.table import Column, Table
     from rich.text import Text
 
-    from .evaluation.scoring import GAP, Score, number
+    from .evaluation.scoring import CLEAN, GAP, Score, number
 
     splits = [split for split in scores if split != GAP]
     baseline: Scores | None = None
     for split in splits:
-        if any(entry.baseline is not None for entry in scores[split].values()):
+        # That of a part of test would look like another one of test.
+        if split != CLEAN and any(entry.baseline is not None for entry in scores[split].values()):
             baseline = scores[split]
     # Names come from the data: in a plain string, rich would take `[person]` for markup.
     columns = [Column(Text(visible_line(split))) for split in splits]

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..characters import visible
 from ..config import SPLITS, RunConfig, to_yaml
-from ..evaluation.scoring import GAP, Score, Scores, interval, number
+from ..evaluation.scoring import CLEAN, GAP, Score, Scores, interval, number
 from ..masking import mask_text
 from ..models.directory import ADAPTER
 from ..recipe import Recipe, Row, input_columns, metric_named, option_types
@@ -233,7 +233,7 @@ def _score_rows(scores: Mapping[str, Scores]) -> list[list[str]]:
 
 def _overall(scores: Mapping[str, Scores]) -> Iterator[tuple[str, str, Score]]:
     """Split, metric and entry of each score, the test split first, without the scores of single labels."""
-    for split in (*reversed(SPLITS), GAP):
+    for split in ("test", CLEAN, "validation", "train", GAP):
         for metric, entry in scores.get(split, {}).items():
             if "[" not in metric:
                 yield split, metric, entry
