@@ -33,7 +33,6 @@ from .output import (
     say,
     say_json,
     score_table,
-    write_predictions,
 )
 from .run_folder.writing import write_text
 
@@ -429,30 +428,49 @@ def evaluate(path: str, words: tuple[str, ...], trust: bool) -> None:
         say(note)
 
 
-@main.command()
+@main.command(context_settings=_WORDS)
 @click.argument("path", metavar="RUN")
 @click.argument("source", metavar="INPUT")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File for the predictions, .jsonl or .csv.")
+@click.argument("words", nargs=-1, metavar="[keep=[id,...]] [columns.text=...]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File of all rows: .jsonl, .csv, .tsv or .xlsx.")
 @_TRUST
-def predict(path: str, source: str, output: Path | None, trust: bool) -> None:
-    """Predict the rows of INPUT: a csv, tsv, jsonl, parquet or txt file, or `-` for lines of text or JSON on stdin."""
+def predict(path: str, source: str, words: tuple[str, ...], output: Path | None, trust: bool) -> None:
+    """Predict INPUT: a text, a file of rows, or `-` for lines of text or JSON on stdin.
+
+    With -o each row is written with its number, its columns (or those of keep=) and its prediction; a command that was
+    interrupted goes on when it is given again.
+    """
+    if words and all("=" not in word for word in words):
+        fail(
+            f"put quotes around a text:  hfrecipes predict {shlex.quote(path)} {shlex.quote(' '.join((source, *words)))}"
+        )
+    settings = _settings(words)
+    unknown = set(settings) - {"keep", "columns", "dataset"}
+    if unknown:
+        fail(f"predict takes keep=, columns.<name>=, dataset.encoding= and dataset.header=; found {', '.join(unknown)}")
     # All of this is checked first: loading a model and predicting may take long.
     if output is not None:
-        _check_new(output)
-    if output is not None and output.suffix not in (".jsonl", ".csv"):
-        fail(f"cannot write {output.name}: expected a name that ends in .jsonl or .csv")
-    from .data.standard_input import read_rows
+        _check_output(output)
+    from .predictions.command import input_of, predict_to, print_predictions
     from .predictor import load
 
+    rows = input_of(source, settings.get("dataset"), sys.stdin.buffer)
     predictor = load(path, trust=trust)
-    predictions = predictor.predict(read_rows(sys.stdin.buffer) if source == "-" else Path(source))
     if output is None:
-        for prediction in predictions:
-            say_json(prediction)
+        print_predictions(predictor, rows, settings, say_json)
         return
-    passthrough = [name for name, column in predictor.recipe.columns.items() if column.passthrough]
-    write_predictions(predictions, output, unchanged=passthrough)
-    say(f"{len(predictions)} predictions: {output}", err=True)
+    number = predict_to(output, predictor, rows, settings)
+    say(f"{number} predictions: {output}", err=True)
+
+
+def _check_output(output: Path) -> None:
+    """Refuse a file of predictions that cannot be written."""
+    from .predictions.output_files import SUFFIXES, check_packages
+
+    _check_new(output)
+    if output.suffix not in SUFFIXES:
+        fail(f"cannot write {output.name}: expected a name that ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+    check_packages(output)
 
 
 @main.command(context_settings=_WORDS)

@@ -1,30 +1,25 @@
-"""What the command line writes: sentences and scores to a terminal or pipe of any encoding, predictions to files."""
+"""What the command line writes: sentences and scores to a terminal or pipe of any encoding."""
 
 from __future__ import annotations
 
 import codecs
-import csv
 import io
 import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .characters import visible, visible_json, visible_line
-from .run_folder.writing import draft, finite
+from .run_folder.writing import finite
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from .evaluation.scoring import Scores
-
-# First characters by which a spreadsheet takes a cell for a formula, and runs it.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 # --- streams -----------------------------------------------------------------------------------------------------
@@ -88,65 +83,6 @@ def say_json(value: Any) -> None:
 def json_line(value: Any) -> str:
     """A value as JSON on one line: NaN and infinite numbers are null, and control characters are escapes."""
     return visible_json(json.dumps(finite(value), ensure_ascii=False, allow_nan=False))
-
-
-# --- predictions -------------------------------------------------------------------------------------------------
-
-
-def write_predictions(predictions: Iterable[dict[str, Any]], path: Path, *, unchanged: Sequence[str] = ()) -> None:
-    """Write a file of predictions, .jsonl or .csv, in UTF-8 whatever the locale.
-
-    Args:
-        predictions: One for each row.
-        path: File that does not exist.
-        unchanged: Columns of the rows themselves, whose cells stay as they are in csv.
-    """
-    # csv needs newline="", or Windows would write an empty line after each row.
-    with draft(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        if path.suffix == ".jsonl":
-            for prediction in predictions:
-                file.write(json_line(prediction) + "\n")
-            return
-        rows = []
-        for prediction in predictions:
-            rows.append(_cells(prediction, unchanged))
-        # A prediction may have keys that the first one has not.
-        columns: dict[str, None] = {}
-        for row in rows:
-            columns |= dict.fromkeys(row)
-        writer = csv.DictWriter(file, list(columns))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _cells(prediction: dict[str, Any], unchanged: Sequence[str]) -> dict[str, Any]:
-    """A prediction as cells of a csv file: a list becomes JSON, and each key of a block a column."""
-    cells: dict[str, Any] = {}
-    for key, value in finite(prediction).items():
-        if isinstance(value, dict):
-            for inner, entry in value.items():
-                cells[as_cell(f"{key}.{inner}")] = as_cell(entry)
-        elif isinstance(value, list):
-            cells[as_cell(key)] = json.dumps(value, ensure_ascii=False)
-        else:
-            cells[as_cell(key)] = value if key in unchanged else as_cell(value)
-    return cells
-
-
-def as_cell(value: Any) -> Any:
-    """The value as a spreadsheet may show it: a text that it would run as a formula gets a quote before it.
-
-    Example:
-        >>> as_cell("=1+1"), as_cell("-0.5"), as_cell(-0.5), as_cell("good")
-        ("'=1+1", '-0.5', -0.5, 'good')
-    """
-    if not isinstance(value, str) or not value.startswith(_FORMULA):
-        return value
-    try:
-        float(value)
-    except ValueError:
-        return f"'{value}"
-    return value
 
 
 # --- scores ------------------------------------------------------------------------------------------------------

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .config import RunConfig, check_blocks
 from .data import checks, sources
-from .data.columns import as_spelled, check_lists, find_columns, normalize_columns, rename, without_rejected
+from .data.columns import without_rejected
 from .data.indicators import Columns
 from .data.raw_cells import plain_cells
 from .data.rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows
 from .data.splits import choose_splits, task_groups
-from .data.task_cells import with_task_cells
 from .errors import DataError, ModelError, NotFoundError, OutputError, counted
 from .evaluation import generation, inference
 from .evaluation.evaluate import Predicted, score_split
@@ -23,12 +22,13 @@ from .evaluation.holder import trainer_for_prediction
 from .evaluation.inference import Inference
 from .evaluation.scoring import Scores
 from .hub.names import hub_id_or_none, model_path
+from .input_rows import InputRows, RowReader, as_list
 from .log import log
 from .models import adapters
 from .models.binding import bind_trained_tokenizer, trained_model
 from .models.directory import ADAPTER, is_adapter, save
 from .models.integrity import check_unchanged
-from .recipe import Finding, Recipe, Row, file_formats, input_columns, text_column
+from .recipe import Recipe, Row, file_formats
 from .run_folder import claim, contents, manifest, writing
 from .run_folder.contents import RunInfo
 from .saved_run import find_run, settings_of
@@ -72,26 +72,30 @@ class Predictor:
         recipe: Task with its options, tokenizer and labels.
         trainer: Plain Trainer that holds the model.
         config: Settings of the run.
+        folder: Folder of the run, where there is one.
     """
 
     def __init__(self, recipe: Recipe, trainer: Trainer, config: RunConfig, folder: Path | None = None) -> None:
         self.recipe = recipe
         self.trainer = trainer
         self.config = config
-        self._folder = folder
+        self.folder = folder
 
     # --- predict -------------------------------------------------------------------------------------------------
 
-    def predict(self, rows: Any = None, *, file: str | os.PathLike[str] | None = None) -> Any:
+    def predict(
+        self, rows: Any = None, *, file: str | os.PathLike[str] | None = None, columns: Columns | None = None
+    ) -> Any:
         """Predict rows that the model has not seen.
 
         Args:
             rows: A text, a list of texts, a `pathlib.Path`, or rows with the columns of training in any form that `run`
                 takes as dataset. A text is never the name of a file.
             file: File of rows, in place of `rows`.
+            columns: Columns of the rows, as `run` takes them, where they are not those of training.
 
         Returns:
-            One prediction for a single text, else a list with one per row.
+            One prediction for a single text, else a list with one per row, None for a blank one.
 
         Raises:
             DataError: The rows do not have the input columns of the model.
@@ -102,13 +106,12 @@ class Predictor:
         """
         if (rows is None) == (file is None):
             raise DataError("found no rows, or a file beside them: expected a text, a list of texts or rows, or file=")
-        rows = Path(file) if file is not None else _as_list(rows)
-        if isinstance(rows, str) or self._is_row(rows):
-            return self.predict([rows])[0]
+        rows = Path(file) if file is not None else as_list(rows)
+        if isinstance(rows, str) or self._reader.is_row(rows):
+            return self.predict([rows], columns=columns)[0]
         if isinstance(rows, list) and not rows:
             return []
-        prepared = self._prepared(self._as_rows(rows))
-        return self._predictions(prepared, scored=False)
+        return self.predicted(self.read(rows, columns))
 
     def stream(self, row: Mapping[str, Any], show: Callable[[str], None]) -> str:
         """The text that the model generates for one row, shown piece by piece.
@@ -126,7 +129,7 @@ class Predictor:
         if not isinstance(row, Mapping):
             raise DataError(f"found {type(row).__name__}, expected a row with {' and '.join(self.reads)}")
         writer = self.recipe.writer
-        prompts = writer.prompts(self._prepared([dict(row)]), scored=False) if writer is not None else [None]
+        prompts = writer.prompts(self.read([dict(row)]).rows, scored=False) if writer is not None else [None]
         if writer is None or prompts[0] is None:
             raise DataError("found nothing to continue, expected a row that ends with a turn of the user")
         streamer = generation.Streamer(writer, prompts[0], show)
@@ -136,8 +139,26 @@ class Predictor:
     @property
     def reads(self) -> list[str]:
         """Columns that the model was trained on."""
-        inputs = input_columns(self.recipe)
-        return [name for name in inputs if name in self.config.columns] or inputs
+        return self._reader.reads
+
+    @property
+    def _reader(self) -> RowReader:
+        return RowReader(self.recipe, self.config.columns)
+
+    def read(self, rows: Any, columns: Columns | None = None) -> InputRows:
+        """Rows to predict, checked; arguments as for `predict`."""
+        check_blocks({"columns": columns or {}})
+        return self._reader.read(self._reader.as_rows(as_list(rows)), dict(columns or {}))
+
+    def predicted(self, given: InputRows, start: int = 0, stop: int | None = None) -> list[Row | None]:
+        """One prediction for each row from `start` to `stop`; None for a blank one."""
+        numbers = range(start, len(given.rows) if stop is None else min(stop, len(given.rows)))
+        present = [number for number in numbers if number not in given.blank]
+        rows = given.rows
+        if len(present) < len(rows):
+            rows = rows.select(numbers if len(present) == len(numbers) else present)
+        made = iter(self._predictions(rows, scored=False) if present else [])
+        return [None if number in given.blank else next(made) for number in numbers]
 
     def _predictions(self, rows: Dataset, *, scored: bool) -> list[Row]:
         """One prediction per row, with the texts that the model writes for rows, or for those that are scored."""
@@ -147,90 +168,6 @@ class Predictor:
 
     def _inference(self) -> Inference:
         return Inference.of(self.trainer.model, self.recipe, self.config.training)
-
-    def _as_rows(self, rows: Any) -> Any:
-        """Bare texts as rows of the column that they belong to; anything else as it is.
-
-        Raises:
-            DataError: A text alone is not enough for the task.
-        """
-        if not isinstance(rows, list) or not any(isinstance(row, str) for row in rows):
-            return rows
-        column = text_column(self.recipe)
-        if column is None:
-            raise DataError(f"found a text, expected rows with {' and '.join(self.reads)}")
-        if not all(isinstance(row, str) for row in rows):
-            return rows
-        return [{column: text} for text in rows]
-
-    def _is_row(self, rows: Any) -> bool:
-        """Whether this is one row, and not columns of cells."""
-        if not isinstance(rows, Mapping) or ("path" in rows and not self._names_inputs(rows)):
-            return False
-        if any(isinstance(cell, str) for cell in rows.values()):
-            return True
-        of_lists: set[str] = set()
-        for column, facts in self.recipe.columns.items():
-            if isinstance(facts.kind, list):
-                names = (column, str(self.config.columns.get(column, column)), *facts.names)
-                of_lists.update(name.lower() for name in names)
-        cells = [cell for name, cell in rows.items() if str(name).lower() in of_lists]
-        if cells:
-            return not len(cells[0]) or not isinstance(cells[0][0], list)
-        return not all(sources.is_column(cell) for cell in rows.values())
-
-    def _names_inputs(self, names: Iterable[Any]) -> bool:
-        """Whether one of the names is that of a column that the model reads."""
-        known: set[str] = set()
-        for column in input_columns(self.recipe):
-            known |= {column, str(self.config.columns.get(column, column)), *self.recipe.columns[column].names}
-        return any(str(name).lower() in map(str.lower, known) for name in names)
-
-    # --- rows ----------------------------------------------------------------------------------------------------
-
-    def _prepared(self, rows: Any) -> Dataset:
-        """Rows to predict from any source, under the column names of the task, checked."""
-        header = sources.header_of(self.config.columns)
-        raw = sources.read_single_split(rows, header=header, formats=file_formats(self.recipe))
-        raw = plain_cells(raw, self.config.columns)
-        prepared = self._in_columns(raw, self._known_columns(raw), needs_reference=False)
-        empty = checks.empty_texts(prepared, self.recipe)
-        if empty:
-            problems = [Finding("error", sentence, indices) for sentence, indices in empty.items()]
-            raise DataError("; ".join(checks.about_rows("input", problem) for problem in problems))
-        return prepared
-
-    def _known_columns(self, rows: Dataset) -> dict[str, str | int | list[str | int]]:
-        """Columns of training, as far as these rows have them; others are found by their usual names."""
-        known: dict[str, str | int | list[str | int]] = {}
-        for column, name in self.config.columns.items():
-            names: list[str | int] = []
-            for wanted in name if isinstance(name, list) else [name]:
-                names.append(as_spelled(str(wanted), rows.column_names))
-            if set(names) <= set(rows.column_names):
-                known[column] = names if isinstance(name, list) else names[0]
-        return known
-
-    def _in_columns(self, rows: Dataset, named: Columns, *, needs_reference: bool) -> Dataset:
-        """The rows under the column names of the task.
-
-        Raises:
-            DataError: They do not have the columns that the model was trained on.
-        """
-        kind, trained = type(self.recipe), set(self.config.columns)
-        rows, given = normalize_columns(rows, self.recipe, named)
-        columns = find_columns(rows.column_names, kind, given, needs_reference=needs_reference)
-        inputs = set(input_columns(kind))
-        if trained and inputs & set(columns) != inputs & trained:
-            wanted = " and ".join(name for name in kind.columns if name in inputs & trained)
-            present = " and ".join(repr(columns[name]) for name in kind.columns if name in inputs & set(columns))
-            raise DataError(
-                f"this model needs {wanted}; found {present}: give rows with those columns, or columns.<name>="
-            )
-        rows = rename(rows, columns, kind, "train" if needs_reference else "test")
-        if needs_reference:
-            check_lists(rows, columns, kind)
-        return with_task_cells({"test": rows}, self.recipe)["test"]
 
     # --- evaluate ------------------------------------------------------------------------------------------------
 
@@ -271,7 +208,7 @@ class Predictor:
             recipe,
             name if len(parts) > 1 else "the data",
             Predicted(rows, references, task_groups(rows, recipe), predictions),
-            None if self._folder is None else contents.read_baseline(self._folder),
+            None if self.folder is None else contents.read_baseline(self.folder),
             seed=self.config.training.get("seed", 42),
             metrics=self.config.metrics,
         )
@@ -280,9 +217,9 @@ class Predictor:
     def _checked(self, raw: Dataset, name: str, given: Columns) -> Data:
         """The rows to score, checked as those of a run are."""
         raw = plain_cells(raw, given or self.config.columns)
-        named = given or self._known_columns(raw)
+        named = given or self._reader.known_columns(raw)
         accepted, numbers = without_rejected(raw, name, named)
-        rows = self._in_columns(accepted, named, needs_reference=True)
+        rows = self._reader.in_columns(accepted, named, needs_reference=True)
         kind = type(self.recipe)
         data = name_classes(Data({"test": rows}, {}, {"test": name}, row_numbers={"test": numbers}), kind)
         data = drop_empty_references(data, kind, self.recipe.labels)
@@ -290,22 +227,13 @@ class Predictor:
 
     def _seen_in_training(self, rows: Dataset) -> list[str]:
         """A sentence where the model was trained on some of these rows."""
-        trained_on = None if self._folder is None else contents.read_trained_on(self._folder)
+        trained_on = None if self.folder is None else contents.read_trained_on(self.folder)
         if trained_on is None:
             return []
         seen = sum(key in trained_on for key in checks.input_keys(rows, self.recipe))
         if not seen:
             return []
         return [f"{seen} of {len(rows)} inputs are rows that the model was trained on, so its scores are optimistic"]
-
-
-def _as_list(rows: Any) -> Any:
-    """Rows of an iterator, a tuple, or an array or column of texts as a list; anything else as it is."""
-    if isinstance(rows, Iterator | tuple):
-        return list(rows)
-    if getattr(rows, "ndim", None) == 1 and hasattr(rows, "tolist"):
-        return rows.tolist()
-    return rows
 
 
 # --- load and merge ----------------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from .errors import HFRecipesError, NotFoundError, nearest
+from .data.input_names import is_data
+from .errors import ConfigError, HFRecipesError, NotFoundError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -196,10 +197,16 @@ def find_recipe_file(name: str) -> Path | None:
 
     Raises:
         NotFoundError: The name ends like a recipe file, and there is none.
+        ConfigError: It is data.
     """
     # A task file exists as well, but it holds code and not settings.
     if is_task_file(name):
         return None
+    if is_data(name):
+        raise ConfigError(
+            f"{name} is data, expected a recipe file or a task: write  dataset={name}  after the task that it is for, "
+            f"such as  hfrecipes check text-classification dataset={name}  (the tasks are {', '.join(tasks())})"
+        )
     if is_file(Path(name)):
         return Path(name)
     shipped = recipe_files()

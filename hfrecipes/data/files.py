@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
-SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".arrow", ".txt", ".xlsx")
 T = TypeVar("T")
 
 _BATCH = 10_000  # rows

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from ..errors import DataError
 from ..log import log
-from .files import SUFFIXES
+from .input_names import SUFFIXES
 from .opening import suffix_of, without_compression
 
 # Words in the name of a file or of a split that tell which split it is.

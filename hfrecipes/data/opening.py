@@ -137,19 +137,28 @@ def open_source(path: str, encoding: str | None) -> SourceFile:
     """
     if encoding is not None:
         return SourceFile(path, _known_encoding(encoding))
-    source = SourceFile(path)
-    with reading(path), source.bytes() as file:
+    detected = _detected(path)
+    if detected is None:
+        return SourceFile(path)
+    log(f"{path} is read as {detected.name}{detected.shown}; dataset.encoding=… names another")
+    return SourceFile(path, detected.name)
+
+
+def encoding_of(path: str) -> SourceFile:
+    """The file with the encoding that its bytes tell, which is not printed again."""
+    detected = _detected(path)
+    return SourceFile(path) if detected is None else SourceFile(path, detected.name)
+
+
+def _detected(path: str) -> encodings.Detected | None:
+    with reading(path), SourceFile(path).bytes() as file:
         try:
-            detected = encodings.detect(file)
+            return encodings.detect(file)
         except UnicodeDecodeError as error:
             byte, number = error.object[error.start], error.object.count(b"\n", 0, error.start) + 1
             raise DataError(
                 f"{path} holds bytes that are no text, such as 0x{byte:02x} in line {number}: expected a file of rows"
             ) from error
-    if detected is None:
-        return source
-    log(f"{path} is read as {detected.name}{detected.shown}; dataset.encoding=… names another")
-    return SourceFile(path, detected.name)
 
 
 def _known_encoding(name: str) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import glob
 import inspect
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +20,7 @@ from ..masking import cause
 from ..settings import local_path
 from . import plain
 from .cache import content_key
-from .files import SUFFIXES, cache_folder, read_file, read_lines
+from .files import cache_folder, read_file, read_lines
 from .folders import (
     are_parallel,
     check_same_kind,
@@ -32,6 +31,7 @@ from .folders import (
     listed,
     parallel_groups,
 )
+from .input_names import GLOB, SUFFIXES, refuse_missing
 from .label_files import without_label_files
 from .markup import without_notes, without_segments
 from .opening import suffix_of
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
-_GLOB = re.compile(r"[*?\[]")
+# Files that rows were joined from, as long as the rows are used.
+_FILES: WeakKeyDictionary[Any, list[tuple[str, int]]] = WeakKeyDictionary()
 _FORMATS = ("csv", "json", "parquet", "arrow")  # names of formats for `load_dataset` that are read here
 
 
@@ -206,7 +207,7 @@ def _files_of_split(source: Any) -> list[str] | None:
     if not isinstance(source, str | os.PathLike):
         return None
     path = os.path.expanduser(local_path(os.fspath(source)))
-    if "://" in path or os.path.exists(path) or not _GLOB.search(path):
+    if "://" in path or os.path.exists(path) or not GLOB.search(path):
         return None
     files = sorted(filter(os.path.isfile, glob.glob(path, recursive=True)))
     if not files:
@@ -273,13 +274,10 @@ def _from_path(path: str, reader: _FileReader) -> dict[str, Dataset]:
         return _from_files(sorted(data_files(path, reader.formats)), path, reader)
     if os.path.exists(path):
         return {"train": reader.read(path)}
-    if _GLOB.search(path):
+    if GLOB.search(path):
         matches = glob.glob(path, recursive=True)
         return _from_files(sorted(filter(os.path.isfile, matches)), path, reader)
-    # A name such as reviews.csv or a/b/c is a path with a typing error, not a Hub id: Hub ids are <user>/<name>.
-    looks_like_file = suffix_of(path) in SUFFIXES or (PurePath(path).suffix and "/" not in path)
-    if looks_like_file or path.startswith((".", "/", "~")) or path.count("/") > 1:
-        raise NotFoundError(f"there is no file or folder {path} (looked from {os.getcwd()})")
+    refuse_missing(path)
     return _from_hub({"path": path}, reader)
 
 
@@ -304,7 +302,16 @@ def _read_several(split: str, files: Sequence[str], reader: _FileReader) -> Data
         log(f"{split} is read from {counted(len(files), 'file')}: {listed(files)}")
     if groups:
         return plain.joined([_read_parallel(group, reader) for group in groups])
-    return plain.joined([reader.read(file) for file in files])
+    parts = [reader.read(file) for file in files]
+    rows = plain.joined(parts)
+    if len(parts) > 1:
+        _FILES[rows] = [(file, len(part)) for file, part in zip(files, parts, strict=True)]
+    return rows
+
+
+def files_of(rows: Dataset) -> list[tuple[str, int]]:
+    """Name and number of rows of each file that rows were joined from, as they were read; empty for a single file."""
+    return _FILES.get(rows, [])
 
 
 def _read_parallel(files: Sequence[str], reader: _FileReader) -> Dataset:

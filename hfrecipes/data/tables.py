@@ -235,16 +235,22 @@ def _ragged(path: str, number: int, cells: list[str], names: list[str]) -> str:
 
 def workbook_records(path: str) -> Iterator[list[str]]:
     """Cells of each row of a spreadsheet as texts; rows and columns that are empty throughout are left out."""
+    for cells in workbook_cells(path):
+        yield list(map(_as_text, cells))
+
+
+def workbook_cells(path: str) -> Iterator[list[Any]]:
+    """The same as the numbers, dates and texts that they are."""
     width = 0
     for row in workbook_rows(path):
-        cells = [_as_text(cell) for cell in row]
-        if not any(cells):
+        cells = list(row)
+        if not any(map(_as_text, cells)):
             continue
         # Sheets are as wide as their widest row, which may hold only formats.
-        width = width or max(index for index, cell in enumerate(cells, 1) if cell)
-        while len(cells) > width and not cells[-1]:
+        width = width or max(index for index, cell in enumerate(cells, 1) if _as_text(cell))
+        while len(cells) > width and not _as_text(cells[-1]):
             cells.pop()
-        yield cells + [""] * (width - len(cells))
+        yield cells + [None] * (width - len(cells))
 
 
 def _as_text(cell: Any) -> str:

@@ -1,0 +1,176 @@
+"""Rows for a saved model, from any source and with any columns, in the form in which the model reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .data import checks, sources
+from .data.columns import as_spelled, check_lists, find_columns, normalize_columns, rename
+from .data.indicators import Columns
+from .data.raw_cells import plain_cells
+from .data.task_cells import with_task_cells
+from .errors import DataError, counted
+from .log import log
+from .recipe import Finding, Recipe, file_formats, input_columns, text_column
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+@dataclass(frozen=True)
+class InputRows:
+    """Rows to predict."""
+
+    raw: Dataset
+    """Rows as they were read, with all of their columns."""
+    rows: Dataset
+    """The same rows under the column names of the task; where a row became several, there are more of them."""
+    blank: frozenset[int]
+    """Indices of the rows that have nothing to predict."""
+    files: Sequence[tuple[str, int]] = ()
+    """Name and number of rows of each file that they come from, where there are several."""
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether each row is one of those that were read."""
+        return len(self.raw) == len(self.rows)
+
+    @property
+    def with_columns(self) -> Dataset:
+        """The rows with all columns that are known of them."""
+        return self.raw if self.is_aligned else self.rows
+
+
+@dataclass(frozen=True)
+class RowReader:
+    """Reads rows as a model was trained to read them."""
+
+    recipe: Recipe
+    trained: Mapping[str, str | int | list[str | int]]
+    """Column of the training data for each column of the task."""
+
+    @property
+    def reads(self) -> list[str]:
+        """Columns that the model was trained on."""
+        inputs = input_columns(self.recipe)
+        return [name for name in inputs if name in self.trained] or inputs
+
+    # --- what was given ------------------------------------------------------------------------------------------
+
+    def as_rows(self, rows: Any) -> Any:
+        """Bare texts as rows of the column that they belong to; anything else as it is.
+
+        Raises:
+            DataError: A text alone is not enough for the task.
+        """
+        if not isinstance(rows, list) or not any(isinstance(row, str) for row in rows):
+            return rows
+        column = text_column(self.recipe)
+        if column is None:
+            raise DataError(f"found a text, expected rows with {' and '.join(self.reads)}")
+        if not all(isinstance(row, str) for row in rows):
+            return rows
+        return [{column: text} for text in rows]
+
+    def is_row(self, rows: Any) -> bool:
+        """Whether this is one row, and not columns of cells."""
+        if not isinstance(rows, Mapping) or ("path" in rows and not self._names_inputs(rows)):
+            return False
+        if any(isinstance(cell, str) for cell in rows.values()):
+            return True
+        of_lists: set[str] = set()
+        for column, facts in self.recipe.columns.items():
+            if isinstance(facts.kind, list):
+                names = (column, str(self.trained.get(column, column)), *facts.names)
+                of_lists.update(name.lower() for name in names)
+        cells = [cell for name, cell in rows.items() if str(name).lower() in of_lists]
+        if cells:
+            return not len(cells[0]) or not isinstance(cells[0][0], list)
+        return not all(sources.is_column(cell) for cell in rows.values())
+
+    def _names_inputs(self, names: Iterable[Any]) -> bool:
+        """Whether one of the names is that of a column that the model reads."""
+        known: set[str] = set()
+        for column in input_columns(self.recipe):
+            known |= {column, str(self.trained.get(column, column)), *self.recipe.columns[column].names}
+        return any(str(name).lower() in map(str.lower, known) for name in names)
+
+    # --- under the names of the task -----------------------------------------------------------------------------
+
+    def read(self, rows: Any, named: Columns) -> InputRows:
+        """Rows to predict from any source.
+
+        Args:
+            rows: As `Predictor.predict` takes them, but no bare text.
+            named: Columns that the user named for these rows.
+
+        Raises:
+            DataError: They cannot be read, or none of them has anything to predict.
+        """
+        header = sources.header_of(named or self.trained)
+        raw = sources.read_single_split(rows, header=header, formats=file_formats(self.recipe))
+        files = sources.files_of(raw)
+        plain = plain_cells(raw, named or self.trained)
+        prepared = self.in_columns(plain, named or self.known_columns(plain), needs_reference=False)
+        return InputRows(raw, prepared, frozenset(_blank(prepared, self.recipe)), files)
+
+    def known_columns(self, rows: Dataset) -> dict[str, str | int | list[str | int]]:
+        """Columns of training, as far as these rows have them; others are found by their usual names."""
+        known: dict[str, str | int | list[str | int]] = {}
+        for column, name in self.trained.items():
+            names: list[str | int] = []
+            for wanted in name if isinstance(name, list) else [name]:
+                names.append(as_spelled(str(wanted), rows.column_names))
+            if set(names) <= set(rows.column_names):
+                known[column] = names if isinstance(name, list) else names[0]
+        return known
+
+    def in_columns(self, rows: Dataset, named: Columns, *, needs_reference: bool) -> Dataset:
+        """The rows under the column names of the task.
+
+        Raises:
+            DataError: They do not have the columns that the model was trained on.
+        """
+        kind, trained = type(self.recipe), set(self.trained)
+        rows, given = normalize_columns(rows, self.recipe, named)
+        columns = find_columns(rows.column_names, kind, given, needs_reference=needs_reference)
+        inputs = set(input_columns(kind))
+        if trained and inputs & set(columns) != inputs & trained:
+            wanted = " and ".join(name for name in kind.columns if name in inputs & trained)
+            present = " and ".join(repr(columns[name]) for name in kind.columns if name in inputs & set(columns))
+            raise DataError(
+                f"this model needs {wanted}; found {present}: give rows with those columns, or columns.<name>="
+            )
+        rows = rename(rows, columns, kind, "train" if needs_reference else "test")
+        if needs_reference:
+            check_lists(rows, columns, kind)
+        return with_task_cells({"test": rows}, self.recipe)["test"]
+
+
+def as_list(rows: Any) -> Any:
+    """Rows of an iterator, a tuple, or an array or column of texts as a list; anything else as it is."""
+    if isinstance(rows, Iterator | tuple):
+        return list(rows)
+    if getattr(rows, "ndim", None) == 1 and hasattr(rows, "tolist"):
+        return rows.tolist()
+    return rows
+
+
+def _blank(rows: Dataset, recipe: Recipe) -> list[int]:
+    """Indices of the rows that have an empty input, which are printed.
+
+    Raises:
+        DataError: All of them have.
+    """
+    empty = checks.empty_texts(rows, recipe)
+    blank = np.unique(np.concatenate([np.empty(0, dtype=int), *map(np.asarray, empty.values())])).tolist()
+    sentences = [checks.about_rows("input", Finding("note", text, indices)) for text, indices in empty.items()]
+    if blank and len(blank) == len(rows):
+        raise DataError("; ".join(sentences))
+    if blank:
+        log(f"{'; '.join(sentences)}: the prediction of {counted(len(blank), 'row')} is null")
+    return [int(index) for index in blank]

@@ -1,0 +1,119 @@
+"""Predictions of a file as far as they are made, beside the output, so that the same command goes on after a kill."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .._version import __version__
+from ..data.cache import content_key
+from ..errors import OutputError
+from ..log import log
+from ..recipe import Row
+from ..run_folder import contents, manifest
+from ..run_folder.writing import finite
+
+SUFFIX = ".partial"
+
+
+class Partial:
+    """A line of JSON with what is predicted by what, and one for each prediction that is made.
+
+    Attributes:
+        path: The file, which is deleted once the output is whole.
+        done: Number of predictions in it.
+    """
+
+    def __init__(self, output: Path, made_of: Mapping[str, str]) -> None:
+        self.path = output.with_name(output.name + SUFFIX)
+        self.made_of = dict(made_of)
+        self.done = 0
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Partial]:
+        """Keep other processes out, go on from what is there, and start anew where that is of something else.
+
+        Raises:
+            OutputError: Another process writes the same output.
+        """
+        from filelock import FileLock, Timeout
+
+        name = self.path.with_name(self.path.name + ".lock")
+        lock = FileLock(name)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise OutputError(f"{self.path} is being written by another command: wait, or write elsewhere") from error
+        try:
+            self._resume()
+            yield self
+        finally:
+            name.unlink(missing_ok=True)
+            lock.release()
+
+    def _resume(self) -> None:
+        if not self.path.exists():
+            self.path.write_text(json.dumps(self.made_of) + "\n", encoding="utf-8")
+            return
+        whole, made_of, lines = self._whole_lines()
+        changed = [what for what, key in self.made_of.items() if made_of.get(what) != key]
+        if changed:
+            log(f"{self.path} is of another {' and '.join(changed)}: starting anew")
+            self.path.write_text(json.dumps(self.made_of) + "\n", encoding="utf-8")
+            return
+        with open(self.path, "r+b") as file:
+            file.truncate(whole)  # a killed process may have left half a line
+        self.done = lines
+        log(f"{lines} predictions are in {self.path}: going on from there")
+
+    def _whole_lines(self) -> tuple[int, dict[str, Any], int]:
+        """Number of bytes that are whole lines, what they are made of, and the number of predictions."""
+        size, lines = 0, 0
+        made_of: dict[str, Any] = {}
+        with open(self.path, "rb") as file:
+            for line in file:
+                try:
+                    content = json.loads(line)
+                except ValueError:
+                    break
+                if not line.endswith(b"\n"):
+                    break
+                if not size:
+                    made_of = content if isinstance(content, dict) else {}
+                size += len(line)
+                lines += 1
+        return size, made_of, lines - 1
+
+    def append(self, predictions: Sequence[Row | None]) -> None:
+        """Add predictions, so that they outlive the process."""
+        with open(self.path, "a", encoding="utf-8") as file:
+            for prediction in predictions:
+                file.write(json.dumps(finite(prediction), ensure_ascii=False, allow_nan=False, default=str) + "\n")
+        self.done += len(predictions)
+
+    def predictions(self) -> Iterator[Row | None]:
+        """All predictions, in the order of the rows."""
+        with open(self.path, encoding="utf-8") as lines:
+            next(lines)
+            for line in lines:
+                yield json.loads(line)
+
+    def delete(self) -> None:
+        """Delete the file."""
+        self.path.unlink()
+
+
+def model_key(folder: Path | None) -> str:
+    """A key that changes with the weights and the settings of a saved run."""
+    digest = hashlib.sha256(__version__.encode())
+    if folder is None:
+        return digest.hexdigest()
+    names = [name for name in (manifest.MANIFEST, contents.RECIPE) if (folder / name).is_file()]
+    # A model without a manifest is known by its files.
+    files = [folder / name for name in names] if manifest.MANIFEST in names else sorted(folder.glob("*.*"))
+    digest.update(content_key(*(str(file) for file in files if file.is_file())).encode())
+    return digest.hexdigest()
