@@ -441,9 +441,8 @@ def predict(path: str, source: str, words: tuple[str, ...], output: Path | None,
     interrupted goes on when it is given again.
     """
     if words and all("=" not in word for word in words):
-        fail(
-            f"put quotes around a text:  hfrecipes predict {shlex.quote(path)} {shlex.quote(' '.join((source, *words)))}"
-        )
+        text = shlex.quote(" ".join((source, *words)))
+        fail(f"put quotes around a text:  hfrecipes predict {shlex.quote(path)} {text}")
     settings = _settings(words)
     unknown = set(settings) - {"keep", "columns", "dataset"}
     if unknown:

@@ -11,17 +11,24 @@ import sys
 from pathlib import Path
 
 import pytest
+from datasets import Dataset
 
 import hfrecipes
 from hfrecipes.characters import composed, shortened, visible, visible_json, visible_line
 from hfrecipes.config import RunConfig
 from hfrecipes.errors import ConfigError, DataError, HubError, NotFoundError, OutputError
 from hfrecipes.hub.card import plain_text, write_card
+from hfrecipes.input_rows import InputRows
 from hfrecipes.log import log
-from hfrecipes.output import as_cell, json_line, write_predictions
+from hfrecipes.output import json_line
+from hfrecipes.predictions.output_files import write_output
+from hfrecipes.predictions.partial import Partial
+from hfrecipes.predictions.records import records_of
+from hfrecipes.predictions.table_style import as_cell
 from hfrecipes.recipe import CardTexts
 from hfrecipes.registry import find
 from hfrecipes.run_folder.contents import RunInfo
+from hfrecipes.tasks.text_classification import TextClassification
 
 CLEAR_SCREEN, TURNED, BELL_OF_8_BITS = "\x1b[2J", "\u202e", "\x9b31m"
 HIDDEN = f"a{CLEAR_SCREEN}b{TURNED}c{BELL_OF_8_BITS}"
@@ -98,16 +105,26 @@ def test_json_reads_back_as_it_was_and_has_no_number_that_json_has_not():
     assert json.loads(visible_json(json.dumps("\u2028\x7f", ensure_ascii=False))) == "\u2028\x7f"
 
 
+def write(output: Path, rows: list[dict], predictions: list[dict], source: Path | None = None) -> None:
+    """The file of predictions of these rows."""
+    given = Dataset.from_list(rows)
+    records = records_of(InputRows(given, given, frozenset()), TextClassification(), {}, None)
+    with Partial(output, {}).opened() as partial:
+        partial.append(predictions)
+        write_output(output, records, partial, source)
+        partial.delete()
+
+
 @pytest.mark.parametrize(
     "text", ["=1+1", "+SUM(A1)", "-2+3", "@cmd", "\tx", "\rx", '=HYPERLINK("http://x")', "-", "=nan()"]
 )
 def test_no_spreadsheet_runs_a_predicted_text(tmp_path, text):
     predictions = [{"label": text, "score": -0.5, "scores": {text: 0.1}, "tags": [text]}]
-    write_predictions(predictions, tmp_path / "out.csv")
+    write(tmp_path / "out.csv", [{"id": text}], predictions)
     with open(tmp_path / "out.csv", encoding="utf-8", newline="") as file:
         (row,) = csv.DictReader(file)
-    assert row["label"] == f"'{text}"
-    assert row["score"] == "-0.5"
+    assert row["id"] == row["prediction.label"] == f"'{text}"
+    assert row["prediction.score"] == "-0.5"
     for cell in (*row, *row.values()):
         assert cell == "-0.5" or not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
 
@@ -117,12 +134,16 @@ def test_numbers_and_other_texts_stay_as_they_are(value):
     assert as_cell(value) == value
 
 
-def test_a_column_of_the_input_stays_as_it_was_and_no_key_is_lost(tmp_path):
-    predictions = [{"id": "=7", "answer": "a"}, {"id": "-x", "answer": "=b", "start": 3}]
-    write_predictions(predictions, tmp_path / "out.csv", unchanged=["id"])
+def test_a_column_of_a_table_stays_as_it_was_and_no_key_is_lost(tmp_path):
+    (tmp_path / "in.csv").write_text("id,text\n=7,a\n-x,b\n", encoding="utf-8")
+    predictions = [{"answer": "a"}, {"answer": "=b", "start": 3}]
+    rows = [{"id": "=7", "text": "a"}, {"id": "-x", "text": "b"}]
+    write(tmp_path / "out.csv", rows, predictions, source=tmp_path / "in.csv")
     with open(tmp_path / "out.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert rows == [{"id": "=7", "answer": "a", "start": ""}, {"id": "-x", "answer": "'=b", "start": "3"}]
+    assert [row["id"] for row in rows] == ["=7", "-x"]
+    assert [row["prediction.answer"] for row in rows] == ["a", "'=b"]
+    assert [row["prediction.start"] for row in rows] == ["", "3"]
 
 
 def test_a_card_shows_names_from_data_and_renders_none_of_them(tmp_path):

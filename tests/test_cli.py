@@ -160,10 +160,11 @@ def test_predict_reads_and_writes_every_form(done, tmp_path, output, kind):
     made = CliRunner().invoke(main, ["predict", str(done), str(source), *map(str, words)], input=given)
     assert made.exit_code == 0, made.output
     if output == "out.csv":
-        labels = [row["label"] for row in csv.DictReader((tmp_path / output).open())]
+        labels = [row["prediction.label"] for row in csv.DictReader((tmp_path / output).open())]
+    elif output:
+        labels = [json.loads(line)["prediction"]["label"] for line in (tmp_path / output).read_text().splitlines()]
     else:
-        lines = (tmp_path / output).read_text() if output else made.stdout
-        labels = [json.loads(line)["label"] for line in lines.splitlines()]
+        labels = [json.loads(line)["label"] for line in made.stdout.splitlines()]
     assert len(labels) == 3
     assert set(labels) <= {"good", "bad"}
 
@@ -284,8 +285,13 @@ BAD = {
         ["run", "text-classification", "model={model}", "dataset.train={rows}/train.csv", "dataset.test={headonly}"],
         "no rows",
     ),
-    "blank line": (["predict", "{done}", "-"], "empty in 1 row (1"),
-    "output form": (["predict", "{done}", "-", "-o", "x.xml"], ".jsonl or .csv"),
+    "column to keep": (["predict", "{done}", "-", "keep=[nr]"], "keep: no column 'nr'; there are text"),
+    "output form": (["predict", "{done}", "-", "-o", "x.xml"], "ends in .jsonl, .csv, .tsv or .xlsx"),
+    "text without quotes": (["predict", "{done}", "a", "text"], "put quotes around a text"),
+    "option of predict": (["predict", "{done}", "-", "batch=3"], "predict takes keep="),
+    "blank text": (["predict", "{done}", " "], "text is empty in 1 row (0"),
+    "data as recipe": (["run", "{one}"], "write  dataset="),
+    "folder as recipe": (["check", "{rows}"], "is data, expected a recipe file or a task"),
     "copy what": (["copy", "nothing", "."], "no recipe file"),
     "copy to a long name": (["copy", "text-classification/imdb", "x" * 5000], "cannot be written (File name too long)"),
     "predict to a long name": (["predict", "{done}", "-", "-o", "x" * 5000 + ".csv"], "cannot be written"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +24,7 @@ from .partial import Partial, model_key
 from .records import records_of
 
 BLOCK = 4096  # rows that are predicted at once; more of them would make batches of more equal length
+MINUTE = 60.0  # seconds between lines of progress where there is no terminal for a bar
 BLOCK_OF_TEXTS = 64  # the same where each prediction is a text that is written word by word
 
 
@@ -109,7 +112,24 @@ def _kept(settings: Mapping[str, Any]) -> Sequence[str] | None:
 
 
 def predicted_blocks(predictor: Predictor, given: InputRows, start: int = 0) -> Iterator[list[Row | None]]:
-    """Predictions of some rows after the other, from `start` on."""
+    """Predictions of some rows after the other, from `start` on, with one bar for all of them on a terminal."""
     size = BLOCK if predictor.recipe.writer is None else BLOCK_OF_TEXTS
-    for first in range(start, len(given.rows), size):
-        yield predictor.predicted(given, first, first + size)
+    rows = len(given.rows)
+    if rows - start <= size:
+        yield predictor.predicted(given, start)
+        return
+    from tqdm import tqdm
+    from transformers.utils import logging
+
+    said = time.monotonic()
+    with tqdm(total=rows, initial=start, desc="Predicting", unit=" rows", disable=not sys.stderr.isatty()) as bar:
+        for first in range(start, rows, size):
+            # Each block would show a bar of its own.
+            logging.disable_progress_bar()
+            block = predictor.predicted(given, first, first + size)
+            logging.enable_progress_bar()
+            bar.update(len(block))
+            if bar.disable and time.monotonic() - said > MINUTE:
+                said = time.monotonic()
+                log(f"{first + len(block)} of {rows} rows are predicted")
+            yield block
