@@ -27,6 +27,7 @@ from .errors import SHOWN, HFRecipesError, counted
 from .log import is_main
 from .masking import mask_text
 from .output import (
+    comparison_table,
     json_line,
     prepare_streams,
     print_table,
@@ -406,26 +407,53 @@ def _prediction_command(result: Any) -> str:
 
 @main.command(context_settings=_WORDS)
 @click.argument("path", metavar="RUN")
-@click.argument("words", nargs=-1, metavar="dataset=... [splits.test=...]")
+@click.argument("words", nargs=-1, metavar="FILE|dataset=...|tests.<name>=... [by=column] [splits.test=...]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File for the scores, .json.")
 @_TRUST
-def evaluate(path: str, words: tuple[str, ...], trust: bool) -> None:
-    """Score a run, or a model on the Hub, on other rows."""
-    settings = _settings(words)
-    # Everything else is decided by the run itself.
-    unknown = set(settings) - {"dataset", "splits", "columns"}
-    if unknown or "dataset" not in settings:
-        fail(
-            "evaluate needs dataset=<file, folder or Hub id>, and takes splits.test= and columns.<name>=; "
-            f"found {', '.join(sorted(settings)) or 'none'}"
-        )
-    from .predictor import load
+def evaluate(path: str, words: tuple[str, ...], output: Path | None, trust: bool) -> None:
+    """Score a run, or a model on the Hub, on other rows, and compare it with the run's own test.
 
-    predictor = load(path, trust=trust)
-    result = predictor.evaluate(settings["dataset"], splits=settings.get("splits"), columns=settings.get("columns"))
-    say(f"{counted(result.rows, 'row')} of {result.split}")
-    print_table(score_table({result.split: result.scores}, list(result.scores)))
-    for note in result.notes:
-        say(note)
+    With -o the scores are written, and each row with its prediction to a file beside them.
+    """
+    settings = _settings([f"dataset={word}" if _is_bare(word) else word for word in words])
+    # Everything else is decided by the run itself.
+    unknown = set(settings) - {"dataset", "tests", "splits", "columns", "by"}
+    if unknown or ("dataset" in settings) == ("tests" in settings):
+        fail(
+            "evaluate needs a file, dataset=<file, folder or Hub id> or tests.<name>=<the same>, and takes "
+            f"by=<column>, splits.test= and columns.<name>=; found {', '.join(sorted(settings)) or 'none'}"
+        )
+    if output is not None and output.suffix != ".json":
+        fail(f"cannot write {output.name}: expected a name that ends in .json")
+    from .predictions.sets import evaluate_sets, files_of, write_evaluations
+
+    for file in [] if output is None else files_of(output):
+        _check_new(file)
+    headline, own, evaluations = evaluate_sets(path, settings, trust=trust)
+    _show_evaluations(headline, own, evaluations, settings.get("by"))
+    if output is not None:
+        write_evaluations(output, path, evaluations)
+        say(f"scores: {output}, predictions: {files_of(output)[1]}", err=True)
+
+
+def _is_bare(word: str) -> bool:
+    """Whether a word is a value without its key."""
+    return not word.startswith("-") and re.match(r"[\w.]+=", word) is None
+
+
+def _show_evaluations(headline: Sequence[str], own: Any, evaluations: dict[str, Any], by: str | None) -> None:
+    """Print the scores of one set with all metrics, of several sets and of slices with the headline metrics alone."""
+    first = next(iter(evaluations.values()))
+    if len(evaluations) == 1 and by is None:
+        say(f"{counted(first.rows, 'row')} of {first.split}")
+        print_table(score_table({first.split: first.scores}, list(first.scores), first.changes, first.own))
+    else:
+        print_table(comparison_table(evaluations, headline, own, by))
+    for name, evaluation in evaluations.items():
+        for note in evaluation.notes:
+            say(note if len(evaluations) == 1 else f"{name}: {note}")
+    for sentence in dict.fromkeys(entry.about_changes for entry in evaluations.values() if entry.changes):
+        say(sentence)
 
 
 @main.command(context_settings=_WORDS)

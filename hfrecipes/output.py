@@ -8,7 +8,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,7 +19,8 @@ from .run_folder.writing import finite
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from .evaluation.scoring import Scores
+    from .evaluation.comparison import Evaluation
+    from .evaluation.scoring import Score, Scores
 
 
 # --- streams -----------------------------------------------------------------------------------------------------
@@ -88,10 +89,13 @@ def json_line(value: Any) -> str:
 # --- scores ------------------------------------------------------------------------------------------------------
 
 
-def score_table(scores: dict[str, Scores], headline: Sequence[str]) -> Table:
+def score_table(
+    scores: dict[str, Scores], headline: Sequence[str], changes: Scores | None = None, own: str = ""
+) -> Table:
     """Scores as a table: a row for each headline metric, and a column for each split.
 
-    Further columns show by how much train is above validation, and the baseline of the last split that has one.
+    Further columns show by how much train is above validation, the baseline of the last split that has one, and how
+    scores changed from those of the run's own split.
     """
     from rich.table import Column, Table
     from rich.text import Text
@@ -110,6 +114,8 @@ def score_table(scores: dict[str, Scores], headline: Sequence[str]) -> Table:
         columns.append(Column(Text(GAP)))
     if baseline is not None:
         columns.append(Column(Text("baseline")))
+    if changes:
+        columns.append(Column(Text(f"change from {own}")))
     table = Table(Column("", overflow="fold"), *columns, box=None, pad_edge=False)
     unknown = Score(math.nan)
     for metric in headline:
@@ -118,8 +124,66 @@ def score_table(scores: dict[str, Scores], headline: Sequence[str]) -> Table:
             cells.append(number(scores[GAP].get(metric, unknown).value))
         if baseline is not None:
             cells.append(number(baseline.get(metric, unknown).baseline))
+        if changes:
+            cells.append(change(changes.get(metric)))
         table.add_row(*map(Text, [visible_line(metric), *cells]))
     return table
+
+
+def change(difference: Score | None) -> str:
+    """`-0.115 (-0.220 to -0.010)`, or a dash where nothing is compared.
+
+    Example:
+        >>> from hfrecipes.evaluation.scoring import Score
+        >>> change(Score(0.1, 0.05, 0.15)), change(None)
+        ('+0.100 (+0.050 to +0.150)', '–')
+    """
+    if difference is None or not math.isfinite(difference.value):
+        return "–"
+    signed = [f"{value:+z.3f}" for value in (difference.value, *(difference.ci95 or []))]
+    return f"{signed[0]} ({signed[1]} to {signed[2]})" if len(signed) > 1 else signed[0]
+
+
+def comparison_table(
+    evaluations: Mapping[str, Evaluation], headline: Sequence[str], own: Scores, by: str | None
+) -> Table:
+    """Several sets below each other: for each headline metric a line for each set, and for each slice of it.
+
+    Args:
+        evaluations: Name of the set -> its scores.
+        headline: The metrics.
+        own: Scores of the run's own split, which stand above the others.
+        by: Column of the slices.
+    """
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    from .evaluation.scoring import number
+
+    split = next(iter(evaluations.values())).own
+    columns = [
+        Column(name, justify="right") if name == "rows" else Column(name) for name in ("rows", "score", "baseline")
+    ]
+    changes = [Column(f"change from {split}")] if split else []
+    table = Table(Column("", overflow="fold"), *columns, *changes, box=None, pad_edge=False)
+    for metric in headline:
+        table.add_row(Text(visible_line(metric)))
+        if metric in own:
+            table.add_row(*map(Text, [f"  the run's {split}", "", str(own[metric]), number(own[metric].baseline)]))
+        for name, evaluation in evaluations.items():
+            table.add_row(*map(Text, _comparison_row(f"  {name}", evaluation, metric)))
+            for value, part in evaluation.slices.items():
+                table.add_row(*map(Text, _comparison_row(f"    {by}={value}", part, metric)[:-1]))
+    return table
+
+
+def _comparison_row(name: str, evaluation: Evaluation, metric: str) -> list[str]:
+    """Cells of one line."""
+    from .evaluation.scoring import number
+
+    entry = evaluation.scores.get(metric)
+    score, baseline = ("–", "–") if entry is None else (str(entry), number(entry.baseline))
+    return [visible_line(name), str(evaluation.rows), score, baseline, change(evaluation.changes.get(metric))]
 
 
 def print_table(table: Table) -> None:

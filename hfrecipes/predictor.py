@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from .config import RunConfig, check_blocks
-from .data import checks, sources
-from .data.columns import without_rejected
 from .data.indicators import Columns
-from .data.raw_cells import plain_cells
-from .data.rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows
-from .data.splits import choose_splits, task_groups
-from .errors import DataError, ModelError, NotFoundError, OutputError, counted
+from .errors import DataError, ModelError, NotFoundError, OutputError
 from .evaluation import generation, inference
-from .evaluation.evaluate import Predicted, score_split
+from .evaluation.comparison import Evaluation
 from .evaluation.holder import trainer_for_prediction
 from .evaluation.inference import Inference
-from .evaluation.scoring import Scores
 from .hub.names import hub_id_or_none, model_path
 from .input_rows import InputRows, RowReader, as_list
 from .log import log
@@ -28,41 +22,16 @@ from .models import adapters
 from .models.binding import bind_trained_tokenizer, trained_model
 from .models.directory import ADAPTER, is_adapter, save
 from .models.integrity import check_unchanged
-from .recipe import Recipe, Row, file_formats
+from .recipe import Recipe, Row
 from .run_folder import claim, contents, manifest, writing
 from .run_folder.contents import RunInfo
+from .saved_evaluation import Evaluator
 from .saved_run import find_run, settings_of
 from .settings import ModelSettings
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import Trainer
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Scores of one split.
-
-    Attributes:
-        split: Name of the split, or `the data` where it has one part.
-        rows: Number of rows with a reference.
-        scores: Metric -> score, with its interval and its baseline.
-        notes: Sentences on the rows: labels that the model does not know, rows that it was trained on.
-    """
-
-    split: str
-    rows: int
-    scores: Scores
-    notes: list[str]
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Plain values by metric."""
-        return {name: entry.value for name, entry in self.scores.items()}
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name} {value:.3f}" for name, value in list(self.metrics.items())[:3])
-        return f"Evaluation({counted(self.rows, 'row')} of {self.split}: {shown})"
 
 
 class Predictor:
@@ -171,69 +140,64 @@ class Predictor:
 
     # --- evaluate ------------------------------------------------------------------------------------------------
 
+    @overload
     def evaluate(
         self,
         dataset: Any,
         *,
         splits: Mapping[str, str | None] | None = None,
-        columns: Mapping[str, str | int | list[str | int]] | None = None,
-    ) -> Evaluation:
-        """Score the model on rows with references, as a run scores its own splits.
+        columns: Columns | None = None,
+        by: str | None = None,
+    ) -> Evaluation: ...
+
+    @overload
+    def evaluate(
+        self,
+        *,
+        tests: Mapping[str, Any],
+        splits: Mapping[str, str | None] | None = None,
+        columns: Columns | None = None,
+        by: str | None = None,
+    ) -> dict[str, Evaluation]: ...
+
+    def evaluate(
+        self,
+        dataset: Any = None,
+        *,
+        tests: Mapping[str, Any] | None = None,
+        splits: Mapping[str, str | None] | None = None,
+        columns: Columns | None = None,
+        by: str | None = None,
+    ) -> Evaluation | dict[str, Evaluation]:
+        """Score the model on rows with references, as a run scores its own splits, and compare it with its own test.
 
         Args:
             dataset: Anything that `run` takes; its test split is scored, else validation, else the only one.
+            tests: Several of them by name, in place of `dataset`.
             splits: `{"test": name}` for another split.
             columns: Columns of the dataset, as `run` takes them.
+            by: Column of the dataset; the rows of each of its values are scored by themselves too.
+
+        Returns:
+            The scores; with `tests` those of each of them, by name.
 
         Raises:
-            ConfigError: `splits` or `columns` is no block.
+            ConfigError: `tests`, `splits` or `columns` is no block.
             DataError: The rows cannot be scored.
         """
         check_blocks({"splits": splits or {}, "columns": columns or {}})
-        header = sources.header_of(columns or self.config.columns)
-        parts = sources.read_source(dataset, header=header, formats=file_formats(self.recipe))
-        chosen = choose_splits(list(parts), splits or {})
-        name = chosen.get("test") or chosen.get("validation") or next(iter(parts))
-        data = self._checked(parts[name], name, dict(columns or {}))
-        rows, recipe = data.splits["test"], self.recipe
-        notes = [*checks.scored_as_wrong(data, recipe).values(), *self._seen_in_training(rows)]
-        for note in notes:
-            log(note)
-        references = checks.references(recipe, rows)
-        known = sum(reference is not None for reference in references)
-        if not known:
-            raise DataError(f"none of {counted(len(rows), 'row')} has a reference to score against")
-        predictions = self._predictions(rows, scored=True)
-        scored = score_split(
-            recipe,
-            name if len(parts) > 1 else "the data",
-            Predicted(rows, references, task_groups(rows, recipe), predictions),
-            None if self.folder is None else contents.read_baseline(self.folder),
-            seed=self.config.training.get("seed", 42),
-            metrics=self.config.metrics,
+        if (dataset is None) == (not tests):
+            raise DataError("found no rows to score, or tests beside them: expected a dataset, or tests by name")
+        evaluator = Evaluator(
+            self._reader, self.config, self.folder, lambda rows: self._predictions(rows, scored=True), by
         )
-        return Evaluation(name if len(parts) > 1 else "the data", known, scored, notes)
-
-    def _checked(self, raw: Dataset, name: str, given: Columns) -> Data:
-        """The rows to score, checked as those of a run are."""
-        raw = plain_cells(raw, given or self.config.columns)
-        named = given or self._reader.known_columns(raw)
-        accepted, numbers = without_rejected(raw, name, named)
-        rows = self._reader.in_columns(accepted, named, needs_reference=True)
-        kind = type(self.recipe)
-        data = name_classes(Data({"test": rows}, {}, {"test": name}, row_numbers={"test": numbers}), kind)
-        data = drop_empty_references(data, kind, self.recipe.labels)
-        return drop_helper_columns(checks.check_rows(number_rows(data), self.recipe, in_training=False))
-
-    def _seen_in_training(self, rows: Dataset) -> list[str]:
-        """A sentence where the model was trained on some of these rows."""
-        trained_on = None if self.folder is None else contents.read_trained_on(self.folder)
-        if trained_on is None:
-            return []
-        seen = sum(key in trained_on for key in checks.input_keys(rows, self.recipe))
-        if not seen:
-            return []
-        return [f"{seen} of {len(rows)} inputs are rows that the model was trained on, so its scores are optimistic"]
+        if not tests:
+            return evaluator.evaluate(dataset, dict(splits or {}), dict(columns or {}))
+        evaluations = {}
+        for name, rows in tests.items():
+            log(f"{name}:")
+            evaluations[name] = evaluator.evaluate(rows, dict(splits or {}), dict(columns or {}))
+        return evaluations
 
 
 # --- load and merge ----------------------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from .data.input_names import is_data
 from .errors import ConfigError, HFRecipesError, NotFoundError, nearest
 
 if TYPE_CHECKING:
@@ -202,6 +201,9 @@ def find_recipe_file(name: str) -> Path | None:
     # A task file exists as well, but it holds code and not settings.
     if is_task_file(name):
         return None
+    # It imports what opens files, which `list` does not need.
+    from .data.input_names import is_data
+
     if is_data(name):
         raise ConfigError(
             f"{name} is data, expected a recipe file or a task: write  dataset={name}  after the task that it is for, "

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .evaluation import scoring
+from .evaluation.comparison import Evaluation
 from .evaluation.scoring import GAP, Scores
-from .predictor import Evaluation, Predictor
+from .predictor import Predictor
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -45,13 +46,14 @@ class Result:
         """Plain `transformers.Trainer`, with the best model in it."""
         return self.predictor.trainer
 
-    def predict(self, rows: Any = None, *, file: str | os.PathLike[str] | None = None) -> Any:
+    def predict(self, rows: Any = None, *, file: str | os.PathLike[str] | None = None, **settings: Any) -> Any:
         """Predict new rows, as `Predictor.predict` does: a text, a list of texts, rows, or those of a file."""
-        return self.predictor.predict(rows, file=file)
+        return self.predictor.predict(rows, file=file, **settings)
 
-    def evaluate(self, dataset: Any, **settings: Any) -> Evaluation:
+    def evaluate(self, dataset: Any = None, **settings: Any) -> Evaluation | dict[str, Evaluation]:
         """Score the model on other rows, as `Predictor.evaluate` does."""
-        return self.predictor.evaluate(dataset, **settings)
+        evaluation: Evaluation | dict[str, Evaluation] = self.predictor.evaluate(dataset, **settings)
+        return evaluation
 
     def __repr__(self) -> str:
         best = self.headline[0]

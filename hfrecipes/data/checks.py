@@ -456,8 +456,13 @@ def input_keys(rows: Dataset, recipe: Recipe) -> list[int]:
     keys = []
     for batch in rows.select_columns(names).iter(_BATCH):
         for cells in zip(*(batch[name] for name in names), strict=True):
-            keys.append(int.from_bytes(blake2b(str(cells).encode(), digest_size=8).digest()))
+            keys.append(input_key(cells))
     return keys
+
+
+def input_key(cells: tuple[Any, ...]) -> int:
+    """The number of one input."""
+    return int.from_bytes(blake2b(str(cells).encode(), digest_size=8).digest())
 
 
 def fingerprint(rows: Dataset) -> str:

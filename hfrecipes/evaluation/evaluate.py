@@ -192,6 +192,19 @@ def score_split(
     unknown = sum(reference is None for reference in references)
     if unknown:
         log(f"{split}: {unknown} of {counted(len(references), 'row')} without a reference, predicted but not scored")
+    return score_rows(recipe, predicted, baseline, seed=seed, metrics=metrics)
+
+
+def score_rows(
+    recipe: Recipe,
+    predicted: Predicted,
+    baseline: Mapping[str, Any] | None,
+    *,
+    seed: int,
+    metrics: Sequence[str] = (),
+) -> Scores:
+    """The same for any rows, without a sentence on those that have no reference."""
+    references = predicted.references
     scored = scoring.scores(
         recipe, predicted.predictions, references, seed=seed, others=metrics, groups=predicted.groups
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -142,13 +142,8 @@ def _intervals(
 ) -> dict[str, tuple[float, float]]:
     """Interval of each metric, from resamples of units and from single units, which show what it depends on."""
     generator = np.random.default_rng(seed)
-    rows, number = len(units), int(units.max()) + 1
-    step = max(1, min(DRAWS, _CELLS // rows))
-    parts = []
-    for start in range(0, DRAWS, step):
-        counts = metrics.draw_weights(number, min(step, DRAWS - start), generator)
-        parts.append(measure(counts if number == rows else counts[:, units]))
-    probes = generator.permutation(number)[: min(step, PROBES)]
+    parts = [measure(weights) for weights in _resamples(units, generator)]
+    probes = generator.permutation(int(units.max()) + 1)[: min(_step(units), PROBES)]
     alone = measure((units == probes[:, None]).astype(np.float32))
     intervals = {}
     for name in parts[0]:
@@ -156,6 +151,19 @@ def _intervals(
         low, high = _uncertainty.interval(values[name], resampled, units, _bounds(recipe, name), alone.get(name))
         intervals[name] = (low, high)
     return intervals
+
+
+def _step(units: np.ndarray) -> int:
+    """Number of resamples that are in memory at once."""
+    return max(1, min(DRAWS, _CELLS // len(units)))
+
+
+def _resamples(units: np.ndarray, generator: np.random.Generator) -> Iterator[np.ndarray]:
+    """How often each row counts in each resample of units, some resamples at a time."""
+    number, step = int(units.max()) + 1, _step(units)
+    for start in range(0, DRAWS, step):
+        counts = metrics.draw_weights(number, min(step, DRAWS - start), generator)
+        yield counts if number == len(units) else counts[:, units]
 
 
 def _bounds(recipe: Recipe, name: str) -> tuple[float, float]:
@@ -333,12 +341,40 @@ def gap(train: Scores, validation: Scores) -> Scores:
     for name, entry in train.items():
         if "[" in name or name not in validation:
             continue
-        other = validation[name]
-        difference = entry.value - other.value
-        below = np.hypot(entry.value - _or_nan(entry.low), _or_nan(other.high) - other.value)
-        above = np.hypot(_or_nan(entry.high) - entry.value, other.value - _or_nan(other.low))
-        gaps[name] = Score(difference, float(difference - below), float(difference + above))
+        gaps[name] = difference(entry, validation[name])
     return gaps
+
+
+def difference(score: Score, other: Score) -> Score:
+    """One score minus another, over other rows, with the 95 % interval of a difference of independent samples."""
+    value = score.value - other.value
+    below = np.hypot(score.value - _or_nan(score.low), _or_nan(other.high) - other.value)
+    above = np.hypot(_or_nan(score.high) - score.value, other.value - _or_nan(other.low))
+    return Score(value, float(value - below), float(value + above))
+
+
+def paired_differences(measure: Measure, other: Measure, units: np.ndarray, seed: int) -> Scores:
+    """Each metric minus that of other predictions for the same rows, with the 95 % interval of paired differences.
+
+    Args:
+        measure: The metrics of the predictions.
+        other: Those of the other predictions.
+        units: Index of the unit of each row: rows that are resampled together share one.
+        seed: Seed of the resamples.
+    """
+    values, others = _once(measure, len(units)), _once(other, len(units))
+    shared = [name for name in values if name in others]
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in shared}
+    for weights in _resamples(units, np.random.default_rng(seed)):
+        drawn, drawn_others = measure(weights), other(weights)
+        for name in shared:
+            parts[name].append(drawn[name] - drawn_others[name])
+    differences = {}
+    for name in shared:
+        reach = _uncertainty.reach(np.concatenate(parts[name]), _uncertainty.independent_units(units))
+        change = values[name] - others[name]
+        differences[name] = Score(change, change - reach, change + reach)
+    return differences
 
 
 def _or_nan(value: float | None) -> float:

@@ -136,14 +136,22 @@ def _below(high: float, value: float, draws: np.ndarray, units: float) -> list[f
 
 def _of_number(value: float, draws: np.ndarray, units: float) -> list[float]:
     """Student's t interval with the standard error of the resamples, of the logarithm if all values are above 0."""
+    around = reach(draws, units)
+    if math.isnan(around):
+        return [math.nan, math.nan]
+    if min(value, draws.min()) <= 0:
+        return [value - around, value + around]
+    # By the delta method, the standard error of a logarithm is the standard error over the value.
+    factor = math.exp(min(around / value, _MAX_EXPONENT))
+    return [value / factor, value * factor]
+
+
+def reach(draws: np.ndarray, units: float) -> float:
+    """Half of the width of Student's t interval with the standard error of the resamples; NaN for a single unit."""
     from scipy.special import stdtrit
 
-    if units <= 1:
-        return [math.nan, math.nan]
+    draws = draws[np.isfinite(draws)]
+    if units <= 1 or not len(draws):
+        return math.nan
     error = float(draws.std()) * math.sqrt(units / (units - 1))
-    reach = float(stdtrit(units - 1, 1 - TAIL)) * error
-    if min(value, draws.min()) <= 0:
-        return [value - reach, value + reach]
-    # By the delta method, the standard error of a logarithm is the standard error over the value.
-    factor = math.exp(min(reach / value, _MAX_EXPONENT))
-    return [value / factor, value * factor]
+    return float(stdtrit(units - 1, 1 - TAIL)) * error

@@ -1,0 +1,215 @@
+"""A saved model on other rows, compared with its own test: changes of scores, and scores by the values of a column."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..data import kinds
+from ..data.checks import input_key, input_keys, written_reference
+from ..errors import DataError, counted, nearest
+from ..log import log
+from ..metrics._uncertainty import group_indices
+from ..recipe import Recipe, Row, input_columns
+from ..run_folder import contents
+from . import scoring
+from .evaluate import Predicted
+from .scoring import Scores
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+MOST = 12  # values of a column that have a line of their own
+EMPTY = "(empty)"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of one split, or of the rows that share a value.
+
+    Attributes:
+        split: Name of the split, or `the data` where it has one part.
+        rows: Number of rows with a reference.
+        scores: Metric -> score, with its interval and its baseline.
+        notes: Sentences on the rows: labels that the model does not know, rows that it was trained on.
+        changes: Metric -> score minus that of the run's own test, with the interval of the difference.
+        own: Name of the run's own split that `changes` compare with, `test` or `validation`; empty where there is none.
+        paired: Whether the rows are those of that split, so that the differences are paired.
+        slices: Value of the column `by` -> scores of its rows.
+        predictions: Each row with its number, its label and its prediction.
+    """
+
+    split: str
+    rows: int
+    scores: Scores
+    notes: list[str]
+    changes: Scores = field(default_factory=dict)
+    own: str = ""
+    paired: bool = False
+    slices: Mapping[str, Evaluation] = field(default_factory=dict)
+    predictions: Sequence[Row] = field(default=(), repr=False)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Plain values by metric."""
+        return {name: entry.value for name, entry in self.scores.items()}
+
+    @property
+    def about_changes(self) -> str:
+        """A sentence on what is compared, and how its interval is computed."""
+        how = "paired differences, as the rows are the same" if self.paired else "a difference of independent samples"
+        return f"change: the score minus that of the run's own {self.own}, with the 95 % interval of {how}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything but the predictions, as a file has it."""
+        scored = scoring.to_json({"scores": self.scores, "changes": self.changes})
+        written: dict[str, Any] = {"rows": self.rows, **scored, "notes": self.notes}
+        if self.own:
+            written |= {"compared_with": self.own, "paired": self.paired}
+        if self.slices:
+            written["slices"] = {value: {"rows": part.rows, **_scores_of(part)} for value, part in self.slices.items()}
+        return written
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in list(self.metrics.items())[:3])
+        return f"Evaluation({counted(self.rows, 'row')} of {self.split}: {shown})"
+
+
+def _scores_of(evaluation: Evaluation) -> dict[str, Any]:
+    return scoring.to_json({"scores": evaluation.scores})
+
+
+# --- the run's own test ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class OwnTest:
+    """What a run says about the split that it was tested on."""
+
+    split: str
+    scores: Scores
+    lines: Sequence[Row]
+    """Rows with their predictions; none where only the model was pushed."""
+
+
+def own_test(folder: Path | None) -> OwnTest | None:
+    """The test split of the run, else its validation split; None where the run has no scores."""
+    if folder is None:
+        return None
+    try:
+        scores = scoring.from_json(contents.read_scores(folder))
+    except contents.DamagedError as error:
+        log(f"not compared with the run's own test: {error}")
+        return None
+    for split in ("test", "validation"):
+        if scores.get(split):
+            return OwnTest(split, scores[split], _lines(folder, split))
+    return None
+
+
+def _lines(folder: Path, split: str) -> list[Row]:
+    if not (folder / contents.PREDICTIONS).exists():
+        return []
+    try:
+        return [line for line in contents.read_predictions(folder) if line.get("split") == split]
+    except (OSError, ValueError, AttributeError) as error:
+        log(f"{folder / contents.PREDICTIONS} is damaged ({error}), and is not used")
+        return []
+
+
+def changes(
+    recipe: Recipe, predicted: Predicted, scored: Scores, own: OwnTest, seed: int
+) -> tuple[Scores, bool, list[str]]:
+    """Scores minus those of the run's own test.
+
+    Returns:
+        The differences, whether they are paired, and a sentence on rows that both have.
+    """
+    keys = input_keys(predicted.rows, recipe)
+    names = [name for name in input_columns(recipe) if name in predicted.rows.column_names]
+    own_keys = [input_key(tuple(line.get(name) for name in names)) for line in own.lines]
+    if keys == own_keys:
+        return _paired(recipe, predicted, own, seed), True, []
+    differences = {}
+    for name, entry in scored.items():
+        if name in own.scores:
+            differences[name] = scoring.difference(entry, own.scores[name])
+    shared = len(set(keys) & set(own_keys))
+    if not shared:
+        return differences, False, []
+    sentence = f"{shared} inputs are in the run's own {own.split} too, so the intervals of changes are rather wide"
+    return differences, False, [sentence]
+
+
+def _paired(recipe: Recipe, predicted: Predicted, own: OwnTest, seed: int) -> Scores:
+    """Differences of the predictions for the same rows, as far as both have references."""
+    references = [written_reference(recipe, line) for line in own.lines]
+    both = []
+    for index, (reference, other) in enumerate(zip(predicted.references, references, strict=True)):
+        if reference is not None and other is not None:
+            both.append(index)
+    if not both:
+        return {}
+    groups = both if predicted.groups is None else [predicted.groups[index] for index in both]
+    measure = recipe.measure(
+        [predicted.predictions[index] for index in both], [predicted.references[index] for index in both]
+    )
+    other = recipe.measure([own.lines[index]["prediction"] for index in both], [references[index] for index in both])
+    return scoring.paired_differences(measure, other, np.array(group_indices(groups)), seed)
+
+
+# --- slices ------------------------------------------------------------------------------------------------------
+
+
+def column_cells(by: str, rows: Dataset) -> list[str]:
+    """Cells of the column that rows are sliced by, as texts.
+
+    Raises:
+        DataError: There is no such column.
+    """
+    known = rows.column_names
+    if by not in known:
+        raise DataError(f"by: no column {by!r}{nearest(by, known)}; there are {', '.join(known)}")
+    cells = []
+    for cell in rows[by][:]:
+        value = kinds.decoded(cell, rows.features[by])
+        text = kinds.as_json(value) if isinstance(value, list | dict) else str("" if value is None else value).strip()
+        cells.append(text or EMPTY)
+    return cells
+
+
+def sliced(cells: Sequence[str], predicted: Predicted, score: Callable[[Predicted], Scores]) -> dict[str, Evaluation]:
+    """Scores of the rows of each value, the most frequent first; those of rare values are scored together.
+
+    Args:
+        cells: Value of each row.
+        predicted: The rows with their predictions.
+        score: Scores of some of them.
+    """
+    counts = Counter(cells)
+    kept = dict(counts.most_common(MOST if len(counts) > MOST + 1 else None))
+    rest = f"{len(counts) - len(kept)} other values"
+    indices: dict[str, list[int]] = {value: [] for value in kept}
+    for index, cell in enumerate(cells):
+        indices.setdefault(cell if cell in kept else rest, []).append(index)
+    slices = {}
+    for value, rows in indices.items():
+        part = _some(predicted, rows)
+        known = sum(reference is not None for reference in part.references)
+        slices[value] = Evaluation(value, known, score(part), [])
+    return slices
+
+
+def _some(predicted: Predicted, indices: list[int]) -> Predicted:
+    """Some of the rows."""
+    return Predicted(
+        predicted.rows.select(indices),
+        [predicted.references[index] for index in indices],
+        None if predicted.groups is None else [predicted.groups[index] for index in indices],
+        [predicted.predictions[index] for index in indices],
+    )

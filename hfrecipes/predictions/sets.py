@@ -1,0 +1,72 @@
+"""Sets of rows that a saved model is scored on, one or several, and the files with what that gives."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..characters import visible_json
+from ..data.input_names import refuse_missing
+from ..errors import ConfigError
+from ..evaluation.comparison import Evaluation, own_test
+from ..evaluation.scoring import Scores
+from ..predictor import load
+from ..recipe import table_metrics
+from ..run_folder.writing import draft, finite, write_json
+from ..settings import local_path
+
+
+def evaluate_sets(
+    path: str, settings: Mapping[str, Any], *, trust: bool
+) -> tuple[list[str], Scores, dict[str, Evaluation]]:
+    """Scores of the sets that a command names.
+
+    Args:
+        path: A run, or a model on the Hub.
+        settings: `dataset` or `tests`, `splits`, `columns` and `by`.
+        trust: As for `load`.
+
+    Returns:
+        The headline metrics, the scores of the run's own test, and those of each set by its name.
+
+    Raises:
+        HFRecipesError: A set is not there, or cannot be scored.
+    """
+    sets = {"": settings["dataset"]} if "dataset" in settings else settings["tests"]
+    if not isinstance(sets, Mapping):
+        raise ConfigError(f"tests: found {sets!r}, expected a name for each set: tests.<name>=<file>")
+    for source in sets.values():
+        # Loading a model takes longer than to see that a file is missing.
+        if isinstance(source, str):
+            refuse_missing(os.path.expanduser(local_path(source)))
+    predictor = load(path, trust=trust)
+    keywords = {name: settings.get(name) for name in ("splits", "columns", "by")}
+    if "dataset" in settings:
+        evaluation = predictor.evaluate(settings["dataset"], **keywords)
+        evaluations = {evaluation.split: evaluation}
+    else:
+        evaluations = predictor.evaluate(tests=settings["tests"], **keywords)
+    own = own_test(predictor.folder)
+    return table_metrics(predictor.recipe), {} if own is None else own.scores, evaluations
+
+
+def files_of(output: Path) -> tuple[Path, Path]:
+    """The file of scores, and that of predictions beside it."""
+    return output, output.with_name(f"{output.stem}.predictions.jsonl")
+
+
+def write_evaluations(output: Path, run: str, evaluations: Mapping[str, Evaluation]) -> None:
+    """Write the scores of all sets, and each row with its prediction."""
+    scores, predictions = files_of(output)
+    with draft(predictions) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        for name, evaluation in evaluations.items():
+            for row in evaluation.predictions:
+                line = {"set": name, **row}
+                file.write(
+                    visible_json(json.dumps(finite(line), ensure_ascii=False, allow_nan=False, default=str)) + "\n"
+                )
+    sets = {name: evaluation.as_json() for name, evaluation in evaluations.items()}
+    write_json(scores, {"run": run, "sets": sets})

@@ -1,0 +1,132 @@
+"""Scores of a saved model on other rows than those of its run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .config import RunConfig
+from .data import checks, sources
+from .data.columns import as_spelled, without_rejected
+from .data.indicators import Columns
+from .data.raw_cells import plain_cells
+from .data.rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows
+from .data.splits import choose_splits, task_groups
+from .errors import DataError, counted
+from .evaluation import comparison
+from .evaluation.comparison import Evaluation
+from .evaluation.evaluate import Predicted, score_rows, score_split
+from .input_rows import RowReader
+from .log import log
+from .recipe import Row, file_formats
+from .run_folder import contents
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """What scores rows with references."""
+
+    reader: RowReader
+    config: RunConfig
+    folder: Path | None
+    """Folder of the run."""
+    predict: Callable[[Dataset], list[Row]]
+    """Predictions of rows under the column names of the task."""
+    by: str | None
+    """Column whose values are scored by themselves too."""
+
+    def evaluate(self, dataset: Any, splits: Mapping[str, str | None], columns: Columns) -> Evaluation:
+        """Scores of one split of a dataset.
+
+        Raises:
+            DataError: Its rows cannot be scored.
+        """
+        header = sources.header_of(columns or self.config.columns)
+        parts = sources.read_source(dataset, header=header, formats=file_formats(self.reader.recipe))
+        chosen = choose_splits(list(parts), splits)
+        name = chosen.get("test") or chosen.get("validation") or next(iter(parts))
+        data, cells = self._checked(parts[name], name, columns)
+        return self._scored(data, cells, name if len(parts) > 1 else "the data")
+
+    def _checked(self, raw: Dataset, name: str, given: Columns) -> tuple[Data, list[str] | None]:
+        """The rows to score, checked as those of a run are, and the value of each of them that they are sliced by."""
+        raw = plain_cells(raw, given or self.config.columns)
+        named = given or self.reader.known_columns(raw)
+        accepted, numbers = without_rejected(raw, name, named)
+        rows = self.reader.in_columns(accepted, named, needs_reference=True)
+        is_aligned = len(rows) == len(accepted)
+        cells = None if self.by is None else self._cells(raw if is_aligned else rows)
+        recipe = self.reader.recipe
+        kind = type(recipe)
+        data = name_classes(Data({"test": rows}, {}, {"test": name}, row_numbers={"test": numbers}), kind)
+        data = drop_empty_references(data, kind, recipe.labels)
+        data = drop_helper_columns(checks.check_rows(number_rows(data), recipe, in_training=False))
+        if cells is not None:
+            cells = [cells[number] for number in data.row_numbers["test"]]
+        return data, cells
+
+    def _cells(self, rows: Dataset) -> list[str]:
+        column = as_spelled(str(self.by), rows.column_names)
+        return comparison.column_cells(column, rows)
+
+    def _scored(self, data: Data, cells: Sequence[str] | None, split: str) -> Evaluation:
+        """Scores, with what they are compared with."""
+        rows, recipe = data.splits["test"], self.reader.recipe
+        notes = [*checks.scored_as_wrong(data, recipe).values(), *self._seen_in_training(rows)]
+        for note in notes:
+            log(note)
+        references = checks.references(recipe, rows)
+        known = sum(reference is not None for reference in references)
+        if not known:
+            raise DataError(f"none of {counted(len(rows), 'row')} has a reference to score against")
+        predicted = Predicted(rows, references, task_groups(rows, recipe), self.predict(rows))
+        baseline = None if self.folder is None else contents.read_baseline(self.folder)
+        seed = self.config.training.get("seed", 42)
+        settings = {"seed": seed, "metrics": self.config.metrics}
+        scored = score_split(recipe, split, predicted, baseline, **settings)
+        evaluation = Evaluation(split, known, scored, notes, predictions=self._lines(data, predicted))
+        if cells is not None:
+            score = partial(score_rows, recipe, baseline=baseline, **settings)
+            evaluation = replace(evaluation, slices=comparison.sliced(cells, predicted, score))
+        return self._compared(evaluation, predicted, seed)
+
+    def _compared(self, evaluation: Evaluation, predicted: Predicted, seed: int) -> Evaluation:
+        """The scores beside those of the run's own test."""
+        own = comparison.own_test(self.folder)
+        if own is None:
+            return evaluation
+        changes, paired, notes = comparison.changes(self.reader.recipe, predicted, evaluation.scores, own, seed)
+        for note in notes:
+            log(note)
+        return replace(evaluation, changes=changes, own=own.split, paired=paired, notes=[*evaluation.notes, *notes])
+
+    def _lines(self, data: Data, predicted: Predicted) -> list[Row]:
+        """Each row with its number in the data, its label in the form of its prediction, and its prediction."""
+        lines = []
+        recipe = self.reader.recipe
+        columns = (
+            data.row_numbers["test"],
+            checks.iterate(predicted.rows),
+            predicted.predictions,
+            predicted.references,
+        )
+        for number, row, prediction, reference in zip(*columns, strict=True):
+            label = checks.written_label(recipe, reference, prediction)
+            lines.append({"row": number, **row, **label, "prediction": prediction})
+        return lines
+
+    def _seen_in_training(self, rows: Dataset) -> list[str]:
+        """A sentence where the model was trained on some of these rows."""
+        trained_on = None if self.folder is None else contents.read_trained_on(self.folder)
+        if trained_on is None:
+            return []
+        seen = sum(key in trained_on for key in checks.input_keys(rows, self.reader.recipe))
+        if not seen:
+            return []
+        return [f"{seen} of {len(rows)} inputs are rows that the model was trained on, so its scores are optimistic"]
