@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from . import _upstream, predictor, repeats
 from .config import RunConfig
 from .data.checks import input_keys, written_label
+from .data.row_origin import line_of
 from .errors import ConfigError, ModelError
 from .evaluation import scoring
 from .evaluation.evaluate import Predicted, log_samples, predict_splits, score_splits
@@ -448,14 +449,15 @@ def _check_saved(job: Job, expected: Any, batch: Any) -> None:
 
 
 def _lines(plan: Plan, predicted: Mapping[str, Predicted]) -> Iterator[dict[str, Any]]:
-    """Each validation and test row with its number in the data, its prediction, and its label in the same form."""
+    """Each validation and test row with what it is found again by, its prediction, and its label in the same form."""
     for split, entry in predicted.items():
         if split == "train":
             continue
         columns = (plan.data.row_numbers[split], entry.rows, entry.predictions, entry.references)
         for number, row, prediction, reference in zip(*columns, strict=True):
             label = written_label(plan.recipe, reference, prediction)
-            yield {"split": split, "row": number, **row, **label, "prediction": prediction}
+            origin = line_of(plan.data.origins, split, number)
+            yield {"split": split, "row": number, **origin, **row, **label, "prediction": prediction}
 
 
 def _energy(trainer: Trainer) -> dict[str, float] | None:

@@ -29,8 +29,9 @@ from .columns import (
 from .indicators import find_indicators
 from .label_files import name_ids
 from .raw_cells import check_parts, plain_cells
+from .row_origin import described, origin_of
 from .rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows, with_groups
-from .sources import header_of, read_source
+from .sources import files_of, header_of, read_source
 from .splits import choose_splits, draw_validation, limit, log_splits, take_fold
 from .task_cells import with_task_cells
 
@@ -114,8 +115,9 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
     named = {**find_indicators(raw, kind, config.columns), **lists_by_name(config.columns, raw.column_names)}
     given: dict[str, Mapping[str, str | int]] = {}
     converted: list[set[str]] = []
-    numbers = {}
+    numbers, read = {}, {}
     for split, name in chosen.items():
+        read[split] = parts[name]
         parts[name], numbers[split] = without_rejected(plain_cells(parts[name], named), split, named)
         before = parts[name].column_names
         parts[name], given[split] = normalize_columns(parts[name], recipe, named)
@@ -143,7 +145,14 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
     if folds is not None and folds.groups:
         splits["train"] = with_groups(splits["train"], train, str(folds.groups))
     joined = {column: name for column, name in named.items() if isinstance(name, list)}
-    data = Data(splits, {**columns, **joined}, chosen, row_numbers=numbers)
+    origins = {}
+    for split, rows in read.items():
+        # Rows that became several ones, or were put together, have other numbers than those that were read.
+        is_aligned = len(numbers[split]) == len(splits[split])
+        known = set(columns.values()) if is_aligned else set(rows.column_names)
+        origins[split] = origin_of(rows, known, kind, files_of(rows) if is_aligned else ())
+    log_all(described(origins))
+    data = Data(splits, {**columns, **joined}, chosen, row_numbers=numbers, origins=origins)
     return drop_empty_references(name_classes(data, kind), kind)
 
 

@@ -13,6 +13,7 @@ from ..errors import DataError, counted, nearest
 from ..log import log
 from ..recipe import Recipe, reference_columns
 from .progress import hide_progress_bars
+from .row_origin import Origin
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -42,6 +43,8 @@ class Data:
     """Group of each row of a split, where the user named a column of groups."""
     fold_groups: Mapping[int, Any] | None = None
     """Group of each row that is split into folds, by its number; None where rows share nothing."""
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    """What rows of a split of the dataset are found again by, beside their numbers."""
 
     def with_split(self, name: str, rows: Dataset) -> Data:
         """The same data with other rows in one split."""

@@ -179,11 +179,12 @@ def take_fold(data: Data, recipe: Recipe, config: RunConfig) -> Data:
         splits["validation"] = data.splits["validation"]
     splits["test"] = rows.select(held_out)
     unused = "; the dataset's own test split is not used" if "test" in data.chosen else ""
+    origins = {split: origin for split, origin in data.origins.items() if split != "test"}
     log(
         f"fold {settings.fold} of {settings.n_splits}: {counted(len(splits['train']), 'row')} of train for training, "
         f"the other {len(held_out)} for scoring{unused}"
     )
-    return replace(data, splits=splits, fold_groups=fold_groups)
+    return replace(data, splits=splits, fold_groups=fold_groups, origins=origins)
 
 
 def _folds(rows: Dataset, recipe: Recipe, groups: list[int] | None, number: int, seed: int) -> list[np.ndarray]:

@@ -127,6 +127,33 @@ def test_labels_that_are_numbers_are_predicted_as_numbers(tiny_bert, tmp_path):
         assert type(line["prediction"]["label"]) is type(line["label"]) is int
 
 
+def test_predictions_of_a_run_have_the_ids_and_the_file_of_each_row(tiny_bert, tmp_path):
+    for index, name in enumerate(("one.csv", "two.csv", "test.csv")):
+        rows = [f"{name}-{number},a,{row['text']},{row['label']}\n" for number, row in enumerate(opinions(20, index))]
+        (tmp_path / name).write_text("ticket,site,text,label\n" + "".join(rows))
+    dataset = {"train": ["one.csv", "two.csv"], "test": "test.csv"}
+    hfrecipes.run("text-classification", model=tiny_bert, dataset=dataset, output_dir="run", max_steps=2, bf16=False)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
+    assert {line["split"] for line in lines} == {"validation", "test"}
+    for line in lines:
+        file = line.get("file", "test.csv")
+        assert line["ticket"] == f"{file}-{line.get('file_row', line['row'])}"
+        assert "site" not in line
+        assert ("file" in line) == (line["split"] == "validation")
+        assert {"label", "text", "prediction"} <= set(line)
+
+
+def test_out_of_fold_predictions_have_the_ids_of_train(tiny_bert, tmp_path):
+    rows = [f"{number},{row['text']},{row['label']}\n" for number, row in enumerate(opinions(40))]
+    (tmp_path / "train.csv").write_text("nr,text,label\n" + "".join(rows))
+    (tmp_path / "test.csv").write_text("nr,text,label\n" + "".join(f"x{row}" for row in rows[:9]))
+    dataset = {"train": "train.csv", "test": "test.csv"}
+    settings = {"max_steps": 1, "bf16": False, "folds": 2, "output_dir": "run"}
+    hfrecipes.run("text-classification", model=tiny_bert, dataset=dataset, **settings)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
+    assert [line["nr"] for line in lines] == [str(line["row"]) for line in lines]
+
+
 # --- the form of the input ---------------------------------------------------------------------------------------
 
 
