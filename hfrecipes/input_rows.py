@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .data import checks, sources
-from .data.columns import as_spelled, check_lists, find_columns, normalize_columns, rename
+from .data.columns import as_spelled, check_lists, find_columns, keeps_rows, normalize_columns, rename
 from .data.indicators import Columns
 from .data.raw_cells import plain_cells
 from .data.task_cells import with_task_cells
@@ -33,11 +33,8 @@ class InputRows:
     """Indices of the rows that have nothing to predict."""
     files: Sequence[tuple[str, int]] = ()
     """Name and number of rows of each file that they come from, where there are several."""
-
-    @property
-    def is_aligned(self) -> bool:
-        """Whether each row is one of those that were read."""
-        return len(self.raw) == len(self.rows)
+    is_aligned: bool = True
+    """Whether each row is one of those that were read."""
 
     @property
     def with_columns(self) -> Dataset:
@@ -115,8 +112,8 @@ class RowReader:
         raw = sources.read_single_split(rows, header=header, formats=file_formats(self.recipe))
         files = sources.files_of(raw)
         plain = plain_cells(raw, named or self.trained)
-        prepared = self.in_columns(plain, named or self.known_columns(plain), needs_reference=False)
-        return InputRows(raw, prepared, frozenset(_blank(prepared, self.recipe)), files)
+        prepared, is_aligned = self.in_columns(plain, named or self.known_columns(plain), needs_reference=False)
+        return InputRows(raw, prepared, frozenset(_blank(prepared, self.recipe)), files, is_aligned)
 
     def known_columns(self, rows: Dataset) -> dict[str, str | int | list[str | int]]:
         """Columns of training, as far as these rows have them; others are found by their usual names."""
@@ -129,14 +126,16 @@ class RowReader:
                 known[column] = names if isinstance(name, list) else names[0]
         return known
 
-    def in_columns(self, rows: Dataset, named: Columns, *, needs_reference: bool) -> Dataset:
-        """The rows under the column names of the task.
+    def in_columns(self, rows: Dataset, named: Columns, *, needs_reference: bool) -> tuple[Dataset, bool]:
+        """The rows under the column names of the task, and whether each of them is one of those that are given.
 
         Raises:
             DataError: They do not have the columns that the model was trained on.
         """
         kind, trained = type(self.recipe), set(self.trained)
+        read = rows
         rows, given = normalize_columns(rows, self.recipe, named)
+        is_aligned = keeps_rows(read, rows)
         columns = find_columns(rows.column_names, kind, given, needs_reference=needs_reference)
         inputs = set(input_columns(kind))
         if trained and inputs & set(columns) != inputs & trained:
@@ -148,7 +147,7 @@ class RowReader:
         rows = rename(rows, columns, kind, "train" if needs_reference else "test")
         if needs_reference:
             check_lists(rows, columns, kind)
-        return with_task_cells({"test": rows}, self.recipe)["test"]
+        return with_task_cells({"test": rows}, self.recipe)["test"], is_aligned
 
 
 def as_list(rows: Any) -> Any:

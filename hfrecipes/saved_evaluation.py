@@ -59,8 +59,7 @@ class Evaluator:
         raw = plain_cells(raw, given or self.config.columns)
         named = given or self.reader.known_columns(raw)
         accepted, numbers = without_rejected(raw, name, named)
-        rows = self.reader.in_columns(accepted, named, needs_reference=True)
-        is_aligned = len(rows) == len(accepted)
+        rows, is_aligned = self.reader.in_columns(accepted, named, needs_reference=True)
         cells = None if self.by is None else self._cells(raw if is_aligned else rows)
         recipe = self.reader.recipe
         kind = type(recipe)

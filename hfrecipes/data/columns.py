@@ -68,6 +68,16 @@ def normalize_columns(rows: Dataset, recipe: Recipe, named: Columns) -> tuple[Da
     return rows, {column: name for column, name in given.items() if str(name) in rows.column_names}
 
 
+def keeps_rows(rows: Dataset, converted: Dataset) -> bool:
+    """Whether each row after a conversion is one of those before it.
+
+    Equal numbers do not tell: of nested rows, such as paragraphs with questions, one may have made two and another none.
+    """
+    gone = [rows.features[name] for name in rows.column_names if name not in converted.column_names]
+    is_nested = any(hasattr(feature, "feature") or kinds.has_json(feature) for feature in gone)
+    return len(rows) == len(converted) and not is_nested
+
+
 def _described(rows: Dataset, names: Mapping[str, str]) -> kinds.Columns:
     """The columns with their types and first cells, under the names that the user gave them.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from dataclasses import dataclass
 from typing import IO
 
@@ -17,6 +18,8 @@ _MARKS = {
 }
 # Few, since a short text fits many encodings; the first of those that fit equally well is taken.
 _CANDIDATES = ("cp1252", "gb18030", "big5", "cp932", "euc_jp", "cp949", "cp1251", "koi8_r", "cp1250", "iso8859_2")
+# Separators of tables end a word too.
+_WORD_ENDS = re.compile(r"[\s;,|\"]+")
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,10 @@ def _national(lines: bytes) -> Detected:
 
 def _shown(text: str) -> str:
     """The first word that has more than ASCII."""
-    for word in text.split():
+    for word in _WORD_ENDS.split(text):
         if not word.isascii():
-            return f", such as {word[:20]!r}"
+            # A text without blanks, such as one in Chinese, may be long, and be more than ASCII at its end alone.
+            first = next(index for index, character in enumerate(word) if not character.isascii())
+            start = max(0, first - 10)
+            return f", such as {word[start : start + 20]!r}"
     return ""

@@ -20,6 +20,7 @@ from .columns import (
     columns_of_split,
     find_columns,
     further_references,
+    keeps_rows,
     lists_by_name,
     normalize_columns,
     other_tags,
@@ -115,12 +116,14 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
     named = {**find_indicators(raw, kind, config.columns), **lists_by_name(config.columns, raw.column_names)}
     given: dict[str, Mapping[str, str | int]] = {}
     converted: list[set[str]] = []
-    numbers, read = {}, {}
+    numbers, read, is_aligned = {}, {}, {}
     for split, name in chosen.items():
         read[split] = parts[name]
         parts[name], numbers[split] = without_rejected(plain_cells(parts[name], named), split, named)
-        before = parts[name].column_names
+        accepted = parts[name]
+        before = accepted.column_names
         parts[name], given[split] = normalize_columns(parts[name], recipe, named)
+        is_aligned[split] = keeps_rows(accepted, parts[name])
         # A split with the columns of train is converted as train is.
         if parts[name].column_names != before and set(before) not in converted:
             converted.append(set(before))
@@ -147,10 +150,11 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
     joined = {column: name for column, name in named.items() if isinstance(name, list)}
     origins = {}
     for split, rows in read.items():
+        # Columns that became others are those that the task reads.
+        used = set(columns.values()) | (set(rows.column_names) - set(parts[chosen[split]].column_names))
         # Rows that became several ones, or were put together, have other numbers than those that were read.
-        is_aligned = len(numbers[split]) == len(splits[split])
-        known = set(columns.values()) if is_aligned else set(rows.column_names)
-        origins[split] = origin_of(rows, known, kind, files_of(rows) if is_aligned else ())
+        known = used if is_aligned[split] else set(rows.column_names)
+        origins[split] = origin_of(rows, known, kind, files_of(rows) if is_aligned[split] else ())
     log_all(described(origins))
     data = Data(splits, {**columns, **joined}, chosen, row_numbers=numbers, origins=origins)
     return drop_empty_references(name_classes(data, kind), kind)

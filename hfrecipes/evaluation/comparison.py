@@ -63,7 +63,9 @@ class Evaluation:
     def about_changes(self) -> str:
         """A sentence on what is compared, and how its interval is computed."""
         how = "paired differences, as the rows are the same" if self.paired else "a difference of independent samples"
-        return f"change: the score minus that of the run's own {self.own}, with the 95 % interval of {how}"
+        # The rows that chose the checkpoint are scored too well.
+        chosen = ", which also chose the checkpoint" if self.own == "validation" else ""
+        return f"change: the score minus that of the run's own {self.own}{chosen}, with the 95 % interval of {how}"
 
     def as_json(self) -> dict[str, Any]:
         """Everything but the predictions, as a file has it."""
@@ -193,7 +195,7 @@ def sliced(cells: Sequence[str], predicted: Predicted, score: Callable[[Predicte
     """
     counts = Counter(cells)
     kept = dict(counts.most_common(MOST if len(counts) > MOST + 1 else None))
-    rest = f"{len(counts) - len(kept)} other values"
+    rest = f"({len(counts) - len(kept)} other values)"
     indices: dict[str, list[int]] = {value: [] for value in kept}
     for index, cell in enumerate(cells):
         indices.setdefault(cell if cell in kept else rest, []).append(index)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..data import kinds
 from ..data.columns import as_spelled
-from ..errors import DataError, nearest
+from ..errors import DataError, counted, nearest
 from ..input_rows import InputRows
 from ..log import log
 from ..recipe import Recipe, Row
@@ -80,7 +80,10 @@ def records_of(given: InputRows, recipe: Recipe, trained: Mapping[str, Any], kee
     rows = given.with_columns
     known = list(rows.column_names)
     if not given.is_aligned and keep is None:
-        log(f"{len(given.raw)} rows became {len(given.rows)}, which are numbered and written with {', '.join(known)}")
+        log(
+            f"{counted(len(given.raw), 'row')} became {len(given.rows)} of {recipe.task}: these are numbered, and written "
+            f"with {', '.join(known)}"
+        )
     kept = known if keep is None else _named(keep, known)
     names = {name: _free(name, kept) for name in ("row", "file", "file_row", "prediction")}
     label = recipe.prediction

@@ -90,7 +90,8 @@ def style_of(source: Any, output: Path) -> TableStyle:
     separator = find_separator(file)
     if separator is None or (separator == "\t") != (style.separator == "\t"):
         return style
-    return replace(style, separator=separator, decimal_comma=_has_decimal_commas(file, separator), of_table=True)
+    has_commas = _has_decimal_commas(file, separator, style.encoding)
+    return replace(style, separator=separator, decimal_comma=has_commas, of_table=True)
 
 
 def path_of(source: Any) -> Path | None:
@@ -112,8 +113,11 @@ def _line_end(file: SourceFile) -> str:
     return "\n" if first.endswith("\n") and not first.endswith("\r\n") else "\r\n"
 
 
-def _has_decimal_commas(file: SourceFile, separator: str) -> bool:
-    """Whether the first lines have numbers with a decimal comma, and none with a point."""
+def _has_decimal_commas(file: SourceFile, separator: str, encoding: str) -> bool:
+    """Whether the first lines have numbers with a decimal comma, and none with a point.
+
+    Where they have neither, a semicolon in the file of a spreadsheet tells: it is used where the comma is taken.
+    """
     if separator == ",":
         return False
     with_comma = False
@@ -122,7 +126,7 @@ def _has_decimal_commas(file: SourceFile, separator: str) -> bool:
             if _POINT.fullmatch(cell.strip('" ')):
                 return False
             with_comma = with_comma or bool(_COMMA.fullmatch(cell.strip('" ')))
-    return with_comma
+    return with_comma or (separator == ";" and encoding.startswith(("cp125", "utf-8-sig")))
 
 
 def as_cell(value: Any) -> Any:

@@ -162,7 +162,7 @@ def test_rare_values_are_scored_together():
     slices = comparison.sliced(values, predicted, lambda part: {})
     assert len(slices) == comparison.MOST + 1
     assert sum(part.rows for part in slices.values()) == len(values)
-    assert list(slices)[-1] == f"{len(set(values)) - comparison.MOST} other values"
+    assert list(slices)[-1] == f"({len(set(values)) - comparison.MOST} other values)"
     assert recipe.labels == []
 
 

@@ -17,11 +17,14 @@ import openpyxl
 import pytest
 from click.testing import CliRunner, Result
 from conftest import opinions
+from datasets import Dataset
 
 import hfrecipes
 from hfrecipes.cli import main
+from hfrecipes.data.columns import keeps_rows
 from hfrecipes.data.input_names import is_text
 from hfrecipes.predictions import command
+from hfrecipes.predictions.table_style import style_of
 from hfrecipes.predictor import Predictor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -154,6 +157,15 @@ def test_out_of_fold_predictions_have_the_ids_of_train(tiny_bert, tmp_path):
     assert [line["nr"] for line in lines] == [str(line["row"]) for line in lines]
 
 
+def test_rows_that_a_conversion_may_have_regrouped_are_not_joined_by_their_count():
+    """Two paragraphs became two questions, and both are of the first."""
+    nested = Dataset.from_list([{"id": "p0", "paragraphs": [{"q": "a"}, {"q": "b"}]}, {"id": "p1", "paragraphs": []}])
+    assert not keeps_rows(nested, Dataset.from_list([{"id": "q0", "text": "a"}, {"id": "q1", "text": "b"}]))
+    flat = Dataset.from_list([{"id": "a", "review": "x"}, {"id": "b", "review": "y"}])
+    assert keeps_rows(flat, flat.rename_column("review", "text"))
+    assert not keeps_rows(flat, flat.select([0]))
+
+
 # --- the form of the input ---------------------------------------------------------------------------------------
 
 
@@ -177,13 +189,20 @@ def test_a_table_is_written_in_the_dialect_and_encoding_of_the_input(run, tmp_pa
     assert ("\r\n" in written.decode(encoding)) == (line_end == "\r\n")
 
 
-def test_numbers_have_the_decimal_comma_of_the_input(run, tmp_path):
-    (tmp_path / "in.csv").write_text(tickets(), encoding="utf-8")
-    call("predict", run, "in.csv", "-o", "out.csv")
-    (tmp_path / "in.csv").write_text(tickets().replace(",5", ".5"), encoding="utf-8")
-    call("predict", run, "in.csv", "-o", "points.csv")
-    assert "," in read(tmp_path / "out.csv", "utf-8", ";")[0]["prediction.score"]
-    assert "." in read(tmp_path / "points.csv", "utf-8", ";")[0]["prediction.score"]
+@pytest.mark.parametrize(
+    ("numbers", "encoding", "has_comma"),
+    [
+        (",5", "utf-8", True),
+        (".5", "cp1252", False),
+        ("", "utf-8", False),
+        ("", "cp1252", True),
+        ("", "utf-8-sig", True),
+    ],
+)
+def test_numbers_have_the_decimal_comma_of_the_input(tmp_path, numbers, encoding, has_comma):
+    (tmp_path / "in.csv").write_bytes(tickets().replace(",5", numbers).encode(encoding))
+    style = style_of(tmp_path / "in.csv", tmp_path / "out.csv")
+    assert style.encode([[0.25]]).decode("utf-8") == ("0,25\r\n" if has_comma else "0.25\r\n")
 
 
 def test_a_character_that_the_encoding_does_not_have_makes_the_output_unicode(run, tmp_path, monkeypatch):
