@@ -71,7 +71,7 @@ def normalize_columns(rows: Dataset, recipe: Recipe, named: Columns) -> tuple[Da
 def keeps_rows(rows: Dataset, converted: Dataset) -> bool:
     """Whether each row after a conversion is one of those before it.
 
-    Equal numbers do not tell: of nested rows, such as paragraphs with questions, one may have made two and another none.
+    Equal numbers do not tell: of nested rows, such as paragraphs with questions, one may have made two, another none.
     """
     gone = [rows.features[name] for name in rows.column_names if name not in converted.column_names]
     is_nested = any(hasattr(feature, "feature") or kinds.has_json(feature) for feature in gone)

@@ -81,8 +81,8 @@ def records_of(given: InputRows, recipe: Recipe, trained: Mapping[str, Any], kee
     known = list(rows.column_names)
     if not given.is_aligned and keep is None:
         log(
-            f"{counted(len(given.raw), 'row')} became {len(given.rows)} of {recipe.task}: these are numbered, and written "
-            f"with {', '.join(known)}"
+            f"{counted(len(given.raw), 'row')} became {len(given.rows)} of {recipe.task}: these are numbered, and "
+            f"written with {', '.join(known)}"
         )
     kept = known if keep is None else _named(keep, known)
     names = {name: _free(name, kept) for name in ("row", "file", "file_row", "prediction")}
