@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -27,13 +27,13 @@ from .errors import SHOWN, HFRecipesError, counted
 from .log import is_main
 from .masking import mask_text
 from .output import (
-    comparison_table,
     json_line,
     prepare_streams,
     print_table,
     say,
     say_json,
     score_table,
+    show_evaluations,
 )
 from .run_folder.writing import write_text
 
@@ -164,7 +164,7 @@ def _settings(words: Sequence[str], what: str | None = None, *, trust: bool = Fa
     from .overrides import parse_overrides
 
     if any(word.startswith("-") for word in words):
-        instead = _as_settings(list(words))
+        instead = _as_settings(list(words), _columns_of(what))
         shown = " ".join(map(_quoted, instead))
         fail(f"settings are written as key=value; write: {shown}{_refusal(what, instead, trust)}")
     return parse_overrides(words)
@@ -190,7 +190,14 @@ def _refusal(what: str | None, words: list[str], trust: bool) -> str:
     return ""
 
 
-def _as_settings(words: list[str]) -> list[str]:
+def _columns_of(what: str | None) -> dict[str, Sequence[str]]:
+    """Columns of a task that is named, each with other names for it; none where a recipe file is."""
+    if what not in registry.tasks():
+        return {}
+    return {name: column.names for name, column in registry.find(what).columns.items()}
+
+
+def _as_settings(words: list[str], columns: Mapping[str, Sequence[str]]) -> list[str]:
     """The key=value words that `--key value`, `--key=value` and `--flag` mean."""
     settings = []
     while words:
@@ -204,17 +211,20 @@ def _as_settings(words: list[str]) -> list[str]:
             # The next word is the value, unless it is an option or a setting itself.
             if words and not words[0].startswith("-") and "=" not in words[0]:
                 value = words.pop(0)
-        settings += _as_known(key.replace("-", "_"), value)
+        settings += _as_known(key.replace("-", "_"), value, columns)
     return settings
 
 
-def _as_known(key: str, value: str) -> list[str]:
+def _as_known(key: str, value: str, columns: Mapping[str, Sequence[str]]) -> list[str]:
     """The settings that an option of another tool means; none where nothing replaces it."""
-    from .hints import hint_for
+    from .hints import column_hint, hint_for
     from .yaml12 import parse_value
 
-    hint = hint_for(key, parse_value(value))
-    return [f"{key}={value}"] if hint is None else shlex.split(hint.edit)
+    hint = hint_for(key, parse_value(value)) or column_hint(key, parse_value(value), columns)
+    # The column is not known by `columns.<name>`.
+    if hint is None or hint.edit.startswith("columns.<"):
+        return [f"{key}={value}"]
+    return shlex.split(hint.edit)
 
 
 @main.command("list")
@@ -430,7 +440,7 @@ def evaluate(path: str, words: tuple[str, ...], output: Path | None, trust: bool
     for file in [] if output is None else files_of(output):
         _check_new(file)
     headline, own, evaluations = evaluate_sets(path, settings, trust=trust)
-    _show_evaluations(headline, own, evaluations, settings.get("by"))
+    show_evaluations(headline, own, evaluations, settings.get("by"))
     if output is not None:
         write_evaluations(output, path, evaluations)
         say(f"scores: {output}, predictions: {files_of(output)[1]}", err=True)
@@ -439,21 +449,6 @@ def evaluate(path: str, words: tuple[str, ...], output: Path | None, trust: bool
 def _is_bare(word: str) -> bool:
     """Whether a word is a value without its key."""
     return not word.startswith("-") and re.match(r"[\w.]+=", word) is None
-
-
-def _show_evaluations(headline: Sequence[str], own: Any, evaluations: dict[str, Any], by: str | None) -> None:
-    """Print the scores of one set with all metrics, of several sets and of slices with the headline metrics alone."""
-    first = next(iter(evaluations.values()))
-    if len(evaluations) == 1 and by is None:
-        say(f"{counted(first.rows, 'row')} of {first.split}")
-        print_table(score_table({first.split: first.scores}, list(first.scores), first.changes, first.own))
-    else:
-        print_table(comparison_table(evaluations, headline, own, by))
-    for name, evaluation in evaluations.items():
-        for note in evaluation.notes:
-            say(note if len(evaluations) == 1 else f"{name}: {note}")
-    for sentence in dict.fromkeys(entry.about_changes for entry in evaluations.values() if entry.changes):
-        say(sentence)
 
 
 @main.command(context_settings=_WORDS)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .characters import visible, visible_json, visible_line
+from .errors import counted
 from .run_folder.writing import finite
 
 if TYPE_CHECKING:
@@ -195,3 +196,20 @@ def print_table(table: Table) -> None:
     if not console.is_terminal:
         console.width = 120
     console.print(table)
+
+
+def show_evaluations(
+    headline: Sequence[str], own: Scores, evaluations: Mapping[str, Evaluation], by: str | None
+) -> None:
+    """Print the scores of one set with all metrics, of several sets and of slices with the headline metrics alone."""
+    first = next(iter(evaluations.values()))
+    if len(evaluations) == 1 and by is None:
+        say(f"{counted(first.rows, 'row')} of {first.split}")
+        print_table(score_table({first.split: first.scores}, list(first.scores), first.changes, first.own))
+    else:
+        print_table(comparison_table(evaluations, headline, own, by))
+    for name, evaluation in evaluations.items():
+        for note in evaluation.notes:
+            say(note if len(evaluations) == 1 else f"{name}: {note}")
+    for sentence in dict.fromkeys(entry.about_changes for entry in evaluations.values() if entry.changes):
+        say(sentence)

@@ -233,6 +233,10 @@ BAD = {
     "unknown recipe file": (["run", "recipes/none.yaml"], "no recipe file"),
     "unknown command form": (["run", "text-classification", "--learning_rate", "3e-5"], "write: learning_rate=3e-5"),
     "unknown command form 2": (["run", "text-classification", "--lora", "--bf16=true"], "write: lora=true bf16=true"),
+    "columns as options": (
+        ["run", "text-classification", "--text_column", "body", "--label_column_name=topic", "--run_name", "a"],
+        "write: columns.text=body columns.label=topic run_name=a",
+    ),
     "no value": (["run", "text-classification", "learning_rate"], "expected key=value"),
     "unknown key": (["run", "text-classification", "learning_rat=1"], "did you mean learning_rate?"),
     "several": (
