@@ -142,8 +142,9 @@ def test_predict_takes_a_text_texts_and_rows_of_any_form(done):
         assert done.predict(rows) == [one]
     assert done.predict({"text": text}) == one
     assert done.predict([]) == []
+    assert done.predict([text, " "]) == [one, None]
     with pytest.raises(hfrecipes.errors.DataError, match="empty in 1 row"):
-        done.predict(["fine", " "])
+        done.predict(" ")
 
 
 def test_predictions_come_back_in_the_order_of_the_rows(done):

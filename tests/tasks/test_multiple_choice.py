@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import random
 
 import datasets
@@ -200,11 +201,13 @@ def test_a_letter_that_no_choice_has_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("choices", [["by bus", None], ["by bus", " "], [], None])
-def test_rows_to_predict_must_have_choices(quick, tmp_path, choices):
+def test_rows_to_predict_without_choices_are_answered_none_and_named(quick, tmp_path, choices, caplog):
     rows = [dict(MultipleChoice.samples[place % 4]) for place in range(20)]
     result = hfrecipes.run("multiple-choice", dataset=rows, output_dir=tmp_path / "run", **quick)
-    with pytest.raises(DataError, match=r"choices (is empty|has an empty entry) in 1 row"):
-        result.predict([rows[0], {"question": "How?", "choices": choices}])
+    first, second = result.predict([rows[0], {"question": "How?", "choices": choices}])
+    assert first is not None
+    assert second is None
+    assert re.search(r"choices (is empty|has an empty entry) in 1 row \(1", caplog.text)
 
 
 @pytest.mark.parametrize("label", [None, -1, "-1", "", float("nan")])
