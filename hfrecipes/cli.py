@@ -22,10 +22,12 @@ import click
 
 from . import registry
 from ._version import __version__
+from .characters import shortened
 from .errors import SHOWN, HFRecipesError
 from .log import is_main
 from .masking import mask_text
 from .output import json_line, prepare_streams, print_table, say, say_json, score_table, show_evaluations
+from .run_folder.writing import write_text
 
 if TYPE_CHECKING:
     from .recipe import Column, Recipe
