@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from .evaluation import scoring
 from .evaluation.scoring import GAP, Scores
 from .predictor import Evaluation, Predictor
+from .run_folder.history import frame_of_runs, read_history
 
 if TYPE_CHECKING:
+    import pandas as pd
     from transformers import Trainer
 
 
@@ -39,6 +41,11 @@ class Result:
     def metrics(self) -> dict[str, dict[str, float]]:
         """Split -> metric -> value."""
         return scoring.plain(self.scores)
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """Losses, learning rates and scores by step; `attrs` says which step is kept, and why training ended."""
+        return read_history(self.path).frame()
 
     @property
     def trainer(self) -> Trainer:
@@ -85,6 +92,11 @@ class Results:
     def metrics(self) -> dict[str, dict[str, float]]:
         """Split -> metric -> mean over the runs."""
         return scoring.plain(self.scores)
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """Losses, learning rates and scores by step of all runs; the column `run` names the folder of each."""
+        return frame_of_runs(self.runs)
 
     def __repr__(self) -> str:
         best = self.headline[0]

@@ -36,6 +36,7 @@ from .run_folder import claim, contents, lock, manifest, progress, writing
 from .run_folder.contents import RunInfo
 from .run_folder.trouble import as_output_error
 from .training import interrupts
+from .training.history import history_of
 from .training.plan import Plan, configure, default_folder, make_plan
 from .training.rehearsal import rehearse
 from .training.trainer import Job, make_job, wait_for_all
@@ -338,6 +339,7 @@ def _finish(job: Job, start: float, *, saves: bool = True) -> Result:
         )
         log_samples(next(reversed(predicted.values())).predictions)
         contents.write_predictions(plan.path, _lines(plan, predicted))
+        history_of(trainer).write(plan.path)
         contents.write_training_data(plan.path, baseline, input_keys(plan.data.splits["train"], recipe))
         _list_files(plan.path, info)
         write_card(plan.path, plan.config, recipe, scored.scores, info)

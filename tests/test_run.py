@@ -25,6 +25,7 @@ FILES = {
     "trained_on.npy",
     "README.md",
     "config.json",
+    "history.json",
     "manifest.json",
     "metrics.json",
     "model.safetensors",

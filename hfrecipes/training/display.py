@@ -69,7 +69,7 @@ def _when(args: TrainingArguments, state: TrainerState) -> str:
     return f"step {state.global_step}/{state.max_steps}"
 
 
-def _ending(args: TrainingArguments, state: TrainerState) -> str | None:
+def ending(args: TrainingArguments, state: TrainerState) -> str | None:
     """Why training ended before its last step, and whose weights are kept; None where it is as expected."""
     last, kept = _when(args, state), None
     best_step = state.best_global_step
@@ -131,9 +131,9 @@ class _Lines:
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.view.close()
         self.start = None
-        ending = _ending(args, state)
-        if ending:
-            log(ending)
+        sentence = ending(args, state)
+        if sentence:
+            log(sentence)
 
     def _metric(self, args: Any) -> str:
         return str(args.metric_for_best_model or self.shown_metric).removeprefix("eval_")

@@ -27,6 +27,7 @@ from ..recipe import Recipe, table_metrics, trainer_name
 from ..run_folder.progress import CHECKPOINT, write_manifest
 from . import display, divergence, order
 from .arguments import make_arguments
+from .history import loss_keeper
 from .plan import Plan
 
 if TYPE_CHECKING:
@@ -123,8 +124,10 @@ def assemble(plan: Plan, model: Any, arguments: TrainingArguments, encoded: Mapp
             processing_class=recipe.tokenizer,
             preprocess_logits_for_metrics=recipe.preprocess_logits,
             compute_loss_func=divergence.WatchedLoss(_loss(recipe, arguments)),
-            callbacks=[_epoch_teller(recipe), *_early_stopping(plan.config, arguments), _manifest_writer()],
+            callbacks=[_epoch_teller(recipe), *_early_stopping(plan.config, arguments)],
         )
+        trainer.add_callback(loss_keeper(trainer))
+        trainer.add_callback(_manifest_writer())  # the last one: it lists what the others save
         _check_model(trainer, arguments)
     recipe.seed = arguments.seed
     if "validation" in encoded:
