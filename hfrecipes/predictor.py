@@ -18,6 +18,7 @@ from .data.splits import choose_splits, task_groups
 from .data.task_cells import with_task_cells
 from .errors import DataError, ModelError, NotFoundError, OutputError, counted
 from .evaluation import generation, inference
+from .evaluation.averages import left_out_here
 from .evaluation.evaluate import Predicted, score_split
 from .evaluation.holder import trainer_for_prediction
 from .evaluation.inference import Inference
@@ -270,10 +271,11 @@ class Predictor:
         name = chosen.get("test") or chosen.get("validation") or next(iter(parts))
         data = self._checked(parts[name], name, dict(columns or {}))
         rows, recipe = data.splits["test"], self.recipe
+        references = checks.references(recipe, rows)
         notes = [*checks.scored_as_wrong(data, recipe).values(), *self._seen_in_training(rows)]
+        notes += left_out_here(recipe, references)
         for note in notes:
             log(note)
-        references = checks.references(recipe, rows)
         known = sum(reference is not None for reference in references)
         if not known:
             raise DataError(f"none of {counted(len(rows), 'row')} has a reference to score against")

@@ -204,6 +204,7 @@ class Recipe:
         self.learned: dict[str, Any] = {}
         self.calibration: dict[str, float] = {}
         self.label_counts: dict[str, int] = {}
+        self.not_averaged: list[str] = []  # labels that macro scores leave out, since some scored split lacks them
         self.number_scale: tuple[float, float] | None = None  # mean and deviation of labels that are numbers
         self.pads_to_max_length = False
         self.checks_again = False  # whether `check` finds more once the tokenizer is known

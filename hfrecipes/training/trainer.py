@@ -17,6 +17,7 @@ from ..data.features import encode_splits, for_batches, log_lengths
 from ..data.prepare import check_again, log_all, no_test_split, rare_labels
 from ..errors import ConfigError, MissingPackageError
 from ..evaluation import generation, scoring
+from ..evaluation.averages import leave_out
 from ..evaluation.inference import Inference, InferenceSettings, batch_order, collator, in_row_order
 from ..log import log
 from ..models import heads, padding, regularization
@@ -59,7 +60,9 @@ def make_job(plan: Plan) -> Job:
     with arguments.main_process_first():
         encoded = encode_splits(recipe, data, plan.references)
     lengths = log_lengths(encoded, data, recipe)
-    limits = [*duplicates, *data.notes.values(), *no_test_split(data), *lengths, *rare_labels(recipe)]
+    averages = leave_out(recipe, plan.references)
+    log_all(averages)
+    limits = [*duplicates, *data.notes.values(), *no_test_split(data), *lengths, *rare_labels(recipe), *averages]
     plan = replace(plan, info=replace(plan.info, machine=describe_machine(), limits=limits))
     return Job(plan, encoded, make_trainer(plan, arguments, encoded))
 
