@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import shlex
@@ -296,6 +295,7 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
     """Fine-tune, evaluate and save; run the same command again to resume."""
     settings = _settings(words, what, trust=trust)
     from . import results, runner
+    from .first_prediction import prediction_command
 
     result = runner.run_settings(what, settings, trust=trust)
     # torchrun starts the command once for each GPU; one of them prints.
@@ -309,30 +309,9 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
         models = f"models: {', '.join(map(str, result.runs))}"
     else:
         legend = "values with 95 % intervals"
-        models = f"model: {result.path}\ntry it: {_prediction_command(result)}"
+        command = prediction_command(result.predictor, result.path, result.example)
+        models = f"model: {result.path}\ntry it: {command}"
     say(f"\n{legend}; all metrics: {result.path / 'metrics.json'}\n{models}")
-
-
-def _prediction_command(result: Any) -> str:
-    """A command that tries the model: with a line of text if that is all that it reads, else with a row in JSON."""
-    recipe = result.predictor.recipe
-    from .recipe import example
-    from .trust import code_in
-
-    inputs, path = result.predictor.reads, shlex.quote(str(result.path))
-    # The same code runs again, which the run then names and not the user.
-    trusted = " --trust" if code_in(vars(result.predictor.config)) else ""
-    if "messages" in inputs:
-        return f"hfrecipes chat {path}{trusted}"
-    if len(inputs) > 1:
-        row = json.dumps(example(recipe, inputs), ensure_ascii=False)
-        # JSON has double quotes, which the shell would take away.
-        return f"echo {shlex.quote(row)} | hfrecipes predict {path} -{trusted}"
-    text = example(recipe, inputs)[inputs[0]]
-    # Token classification reads a list of words; a text is split at its spaces.
-    if not isinstance(text, str):
-        text = " ".join(text)
-    return f'echo "{text}" | hfrecipes predict {path} -{trusted}'
 
 
 @main.command(context_settings=_WORDS)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .evaluation import scoring
 from .evaluation.scoring import GAP, Scores
 from .predictor import Evaluation, Predictor
+from .recipe import Row
 from .run_folder.history import frame_of_runs, read_history
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Result:
         predictor: The model with its preprocessing.
         notes: Split -> sentence on labels in it that train does not have, and that count as wrong.
         headline: Metrics that tables show.
+        example: A short row of the data, with the columns that the model reads.
     """
 
     path: Path
@@ -36,6 +38,7 @@ class Result:
     predictor: Predictor
     notes: Mapping[str, str]
     headline: tuple[str, ...]
+    example: Row = field(default_factory=dict)
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:

@@ -21,6 +21,7 @@ from .evaluation import scoring
 from .evaluation.evaluate import Predicted, log_samples, predict_splits, score_splits
 from .evaluation.inference import Inference
 from .evaluation.scoring import Scores
+from .first_prediction import own_row
 from .hub import checkpoints
 from .hub.card import front_matter, write_card
 from .hub.client import preflight
@@ -300,7 +301,8 @@ def _reload(plan: Plan) -> Result:
 
 
 def _result(plan: Plan, loaded: Predictor, scores: dict[str, Scores]) -> Result:
-    return Result(plan.path, scores, loaded, plan.data.notes, tuple(table_metrics(plan.recipe)))
+    example = own_row(loaded.recipe, plan.data.splits, loaded.reads)
+    return Result(plan.path, scores, loaded, plan.data.notes, tuple(table_metrics(plan.recipe)), example)
 
 
 # --- after training ----------------------------------------------------------------------------------------------

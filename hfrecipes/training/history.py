@@ -11,7 +11,7 @@ from .. import _upstream
 from ..run_folder.history import FIRST, History
 from ..run_folder.progress import CHECKPOINT
 from ..run_folder.writing import write_json
-from .display import ending
+from .display import ending, when
 
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
@@ -29,7 +29,8 @@ def history_of(trainer: Trainer) -> History:
     for row in log:
         if row["step"] == best_step:
             best_epoch = row.get("epoch")
-    return History(log, best_step, best_epoch, ending(trainer.args, state))
+    sentence = ending(trainer.args, state) or f"ended after {when(trainer.args, state).replace('/', ' of ')}"
+    return History(log, best_step, best_epoch, sentence)
 
 
 def by_step(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

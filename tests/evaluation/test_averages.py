@@ -80,7 +80,7 @@ def test_a_perfect_model_has_a_perfect_macro_score_in_each_split(seed):
         references = drawn if kind == "single" else [[name] for name in drawn]
         leave_out(recipe, {"validation": [*references, *references[:1]], "test": references})
         key = "tags" if kind == "tags" else "label"
-        scores = {name: 0.0 for name in LABELS}
+        scores = dict.fromkeys(LABELS, 0.0)
         predictions = [{key: reference, "scores": scores} for reference in references]
         assert score(recipe, predictions, references)["f1_macro"] == 1.0
 
