@@ -21,6 +21,7 @@ from .errors import HFRecipesError, counted
 from .log import is_main
 from .masking import mask_text
 from .output import (
+    class_table,
     json_line,
     prepare_streams,
     print_table,
@@ -32,6 +33,7 @@ from .output import (
 
 if TYPE_CHECKING:
     from .recipe import Column, Recipe
+    from .results import Result
 
 DEBUG = "HFRECIPES_DEBUG"
 # `--key value` then arrives as plain words, so the error can show the key=value form.
@@ -302,6 +304,8 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
     if not is_main():
         return
     print_table(score_table(result.scores, result.headline))
+    if isinstance(result, results.Result):
+        _print_classes(result)
     for note in result.notes.values():
         say(note)
     if isinstance(result, results.Results):
@@ -312,6 +316,21 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
         command = prediction_command(result.predictor, result.path, result.example)
         models = f"model: {result.path}\ntry it: {command}"
     say(f"\n{legend}; all metrics: {result.path / 'metrics.json'}\n{models}")
+
+
+def _print_classes(result: Result) -> None:
+    """Print the scores by label of test, or else of validation, and what is confused."""
+    from .evaluation.breakdown import sentences
+
+    reports = result.reports
+    if not reports:
+        return
+    split = next(reversed(reports))
+    if reports[split].classes:
+        say("")
+        print_table(class_table(split, reports[split]))
+    for sentence in sentences(split, reports[split]):
+        say(sentence)
 
 
 @main.command(context_settings=_WORDS)

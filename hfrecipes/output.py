@@ -21,6 +21,7 @@ from .run_folder.writing import draft, finite
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from .evaluation.breakdown import Breakdown
     from .evaluation.scoring import Scores
 
 # First characters by which a spreadsheet takes a cell for a formula, and runs it.
@@ -182,6 +183,22 @@ def score_table(scores: dict[str, Scores], headline: Sequence[str]) -> Table:
         if baseline is not None:
             cells.append(number(baseline.get(metric, unknown).baseline))
         table.add_row(*map(Text, [visible_line(metric), *cells]))
+    return table
+
+
+def class_table(split: str, report: Breakdown) -> Table:
+    """Precision, recall, F1 and support of each label of a split, or of the worst ones."""
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    from .evaluation.breakdown import COLUMNS, listed_classes
+    from .evaluation.scoring import number
+
+    names = (f"{report.by} ({split})", *COLUMNS)
+    table = Table(*[Column(Text(name), overflow="fold") for name in names], box=None, pad_edge=False)
+    for name, entry in listed_classes(report).items():
+        scores = map(number, (entry.precision, entry.recall, entry.f1))
+        table.add_row(*map(Text, [visible_line(name), *scores, str(entry.support)]))
     return table
 
 

@@ -56,6 +56,8 @@ class Column:
     """Whether rows with equal cells stay in the same split, as questions about the same text do."""
     stratified: bool = False
     """Whether its labels keep their proportions when rows are split."""
+    slice_of: Callable[[Any], str | None] | None = None
+    """Name of the part of the rows that a cell puts its row into, for scores of each part; None for no part."""
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .evaluation import scoring
+from .evaluation.breakdown import COLUMNS, Breakdown
 from .evaluation.scoring import GAP, Scores
 from .predictor import Evaluation, Predictor
 from .recipe import Row
+from .run_folder.contents import REPORT, read_json
 from .run_folder.history import frame_of_runs, read_history
 
 if TYPE_CHECKING:
@@ -44,6 +46,27 @@ class Result:
     def metrics(self) -> dict[str, dict[str, float]]:
         """Split -> metric -> value."""
         return scoring.plain(self.scores)
+
+    @property
+    def reports(self) -> dict[str, Breakdown]:
+        """Split -> scores by label, confusions, and scores by parts of the rows, where the task has them."""
+        content = read_json(self.path / REPORT)
+        return {split: Breakdown.of(report) for split, report in content.items()}
+
+    def report(self, split: str | None = None) -> pd.DataFrame:
+        """Precision, recall, F1 and support of each label, as in the classification report of scikit-learn.
+
+        Args:
+            split: `test` or `validation`; test where there is one.
+        """
+        import pandas as pd
+
+        reports = self.reports
+        name = split or ("test" if "test" in reports else "validation")
+        classes = reports[name].classes if name in reports else {}
+        frame = pd.DataFrame([vars(scores) for scores in classes.values()], index=list(classes), columns=COLUMNS)
+        frame.index.name = reports[name].by if classes else None
+        return frame
 
     @property
     def history(self) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from .config import RunConfig
 from .data.checks import input_keys, written_label
 from .errors import ConfigError, ModelError
 from .evaluation import scoring
+from .evaluation.breakdown import Breakdown, breakdown
 from .evaluation.evaluate import Predicted, log_samples, predict_splits, score_splits
 from .evaluation.inference import Inference
 from .evaluation.scoring import Scores
@@ -30,12 +31,13 @@ from .log import is_main, log
 from .models import adapters, directory, hardware
 from .models.binding import model_inputs, pass_loss_features, remember
 from .predictor import Predictor
-from .recipe import table_metrics
+from .recipe import Recipe, table_metrics
 from .registry import find
 from .results import Result, Results
 from .run_folder import claim, contents, lock, manifest, progress, writing
 from .run_folder.contents import RunInfo
 from .run_folder.trouble import as_output_error
+from .run_folder.writing import write_json
 from .training import interrupts
 from .training.history import history_of
 from .training.plan import Plan, configure, default_folder, make_plan
@@ -342,11 +344,24 @@ def _finish(job: Job, start: float, *, saves: bool = True) -> Result:
         log_samples(next(reversed(predicted.values())).predictions)
         contents.write_predictions(plan.path, _lines(plan, predicted))
         history_of(trainer).write(plan.path)
+        reports = _reports(recipe, predicted)
+        if reports:
+            write_json(plan.path / contents.REPORT, {split: report.as_dict() for split, report in reports.items()})
         contents.write_training_data(plan.path, baseline, input_keys(plan.data.splits["train"], recipe))
         _list_files(plan.path, info)
-        write_card(plan.path, plan.config, recipe, scored.scores, info)
+        write_card(plan.path, plan.config, recipe, scored.scores, info, reports)
         contents.mark_complete(plan.path, scoring.to_json(scored.scores), info, plan.data.notes)
     return _result(plan, Predictor(recipe, trainer, plan.config, plan.path), scored.scores)
+
+
+def _reports(recipe: Recipe, predicted: Mapping[str, Predicted]) -> dict[str, Breakdown]:
+    """Scores by label of validation and test, for tasks that have labels or parts of rows."""
+    reports = {}
+    for split, entry in predicted.items():
+        report = breakdown(recipe, entry) if split != "train" else None
+        if report is not None:
+            reports[split] = report
+    return reports
 
 
 def _save(job: Job, info: RunInfo, *, write: bool) -> tuple[Any, RunInfo]:

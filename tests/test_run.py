@@ -31,6 +31,7 @@ FILES = {
     "model.safetensors",
     "predictions.jsonl",
     "recipe.yaml",
+    "report.json",
     "run.json",
 }
 FILES |= {"tokenizer.json", "tokenizer_config.json"}
