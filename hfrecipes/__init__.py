@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .results import Result as Result
     from .results import Results as Results
     from .runner import build as build
+    from .runner import finish as finish
     from .runner import run as run
     from .training.plan import check as check
 
@@ -41,6 +42,7 @@ _HOMES = {
     "RunConfig": "config",
     "build": "runner",
     "check": "training.plan",
+    "finish": "runner",
     "load": "predictor",
     "push": "hub.push",
     "run": "runner",

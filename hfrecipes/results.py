@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .characters import visible_line
 from .evaluation import scoring
-from .evaluation.breakdown import COLUMNS, Breakdown
+from .evaluation.breakdown import COLUMNS, Breakdown, sentences
 from .evaluation.scoring import GAP, Scores
+from .output import class_cells, html_table, score_cells
 from .predictor import Evaluation, Predictor
 from .recipe import Row
 from .run_folder.contents import REPORT, read_json
@@ -86,6 +89,15 @@ class Result:
         """Score the model on other rows, as `Predictor.evaluate` does."""
         return self.predictor.evaluate(dataset, **settings)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the scores, those by label of the last split, and the folder."""
+        parts = [html_table(*score_cells(self.scores, self.headline))]
+        for split, report in list(self.reports.items())[-1:]:
+            if report.classes:
+                parts.append(html_table(*class_cells(split, report)))
+            parts += [f"<p>{html.escape(visible_line(sentence))}</p>" for sentence in sentences(split, report)]
+        return "".join([*parts, f"<p>model: {html.escape(visible_line(str(self.path)))}</p>"])
+
     def __repr__(self) -> str:
         best = self.headline[0]
         shown = []
@@ -123,6 +135,11 @@ class Results:
     def history(self) -> pd.DataFrame:
         """Losses, learning rates and scores by step of all runs; the column `run` names the folder of each."""
         return frame_of_runs(self.runs)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the scores over all runs, and the folder."""
+        table = html_table(*score_cells(self.scores, self.headline))
+        return f"{table}<p>{len(self.runs)} runs: {html.escape(visible_line(str(self.path)))}</p>"
 
     def __repr__(self) -> str:
         best = self.headline[0]

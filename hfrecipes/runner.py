@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from . import _upstream, predictor, repeats
 from .config import RunConfig
 from .data.checks import input_keys, written_label
-from .errors import ConfigError, ModelError
+from .errors import ConfigError, ModelError, OutputError
 from .evaluation import scoring
 from .evaluation.breakdown import Breakdown, breakdown
 from .evaluation.evaluate import Predicted, log_samples, predict_splits, score_splits
@@ -133,8 +133,7 @@ def run_settings(what: Any, settings: Mapping[str, Any], *, trust: bool = False)
         return _run_each(config, path)
     plan = _checked_push(make_plan(config, recipe, path))
     result = _carry_out(plan)
-    if plan.config.push is not None and is_main():
-        log(f"pushed to {push_run(plan.path, plan.config, plan.config.push)}")
+    _push(plan)
     return result
 
 
@@ -152,11 +151,65 @@ def build(what: str | os.PathLike[str] | Mapping[str, Any], *, trust: bool = Fal
     Example:
         >>> trainer = hfrecipes.build("text-classification/quickstart", num_train_epochs=1)  # doctest: +SKIP
         >>> trainer.train()  # doctest: +SKIP
+        >>> result = hfrecipes.finish(trainer)  # doctest: +SKIP
     """
     config, recipe = configure(what, settings, trust=trust)
     if repeats.are_wanted(config):
         raise ConfigError("folds and seeds ask for several Trainers, and build makes one: use run, or leave them out")
-    return make_job(make_plan(config, recipe, Path(config.output_dir or default_folder(what, config)))).trainer
+    job = make_job(make_plan(config, recipe, Path(config.output_dir or default_folder(what, config))))
+    job.trainer.hfrecipes_job = job
+    return job.trainer
+
+
+def finish(trainer: Trainer) -> Result:
+    """Save and score a model that was trained by hand, and write what `run` writes.
+
+    The recipe file gets the settings that `build` was called with: what was changed in the Trainer itself is not in it.
+
+    Args:
+        trainer: From `build`, after `trainer.train()`.
+
+    Returns:
+        As `run`.
+
+    Raises:
+        ConfigError: The Trainer is not from `build`, or has not been trained.
+        OutputError: Its folder holds a complete run, or another one.
+
+    Example:
+        >>> trainer = hfrecipes.build("text-classification/quickstart", num_train_epochs=1)  # doctest: +SKIP
+        >>> trainer.train()  # doctest: +SKIP
+        >>> hfrecipes.finish(trainer).metrics["test"]["accuracy"]  # doctest: +SKIP
+    """
+    job: Job | None = getattr(trainer, "hfrecipes_job", None)
+    if job is None:
+        raise ConfigError(f"found {type(trainer).__name__}, expected the Trainer that hfrecipes.build made")
+    if not trainer.state.global_step:
+        raise ConfigError("this Trainer has not been trained: call trainer.train() first, then finish")
+    job = replace(job, plan=_checked_push(job.plan))
+    plan, seconds = job.plan, sum(entry.get("train_runtime", 0.0) for entry in trainer.state.log_history)
+    with contextlib.ExitStack() as stack:
+        if is_main():
+            stack.enter_context(lock.hold(plan.path))
+            stack.enter_context(as_output_error(plan.path))
+            _start_by_hand(plan)
+        wait_for_all()
+        result = _finish(job, time.perf_counter() - seconds)
+    _push(plan)
+    return result
+
+
+def _start_by_hand(plan: Plan) -> None:
+    """Make the folder that of a run, which was free when the Trainer was built.
+
+    Raises:
+        OutputError: It holds a complete run, or another one.
+    """
+    if contents.is_complete(plan.path):
+        raise OutputError(f"{plan.path} holds a complete run: move or delete it, then call finish again")
+    if (plan.path / contents.RUN).exists():
+        claim.claim(plan.path, plan.config, plan.info)
+    contents.write_start(plan.path, plan.config, plan.info)
 
 
 # --- several runs ------------------------------------------------------------------------------------------------
@@ -211,6 +264,11 @@ def _checked_push(plan: Plan) -> Plan:
         return plan
     name = preflight(push, front_matter(plan.recipe, plan.info.origin, adapter=plan.config.adapter, push=push))
     return replace(plan, config=replace(plan.config, hub=replace(push, repo_id=name).as_dict()))
+
+
+def _push(plan: Plan) -> None:
+    if plan.config.push is not None and is_main():
+        log(f"pushed to {push_run(plan.path, plan.config, plan.config.push)}")
 
 
 def _carry_out(plan: Plan) -> Result:

@@ -163,6 +163,10 @@ def test_a_run_prints_writes_and_shows_the_scores_of_each_label(tiny_bert, tmp_p
     predictions = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").open()]
     right = sum(line["prediction"]["label"] == line["label"] for line in predictions)
     assert sum(np.diag(result.reports["validation"].matrix)) == right
+    shown = result._repr_html_()
+    assert "<td>go|od [b]&lt;i&gt;</td>" in shown
+    assert "<i>" not in shown
+    assert shown.count("<table>") == 2
     card = (tmp_path / "run" / "README.md").read_text()
     assert "### By label on validation" in card
     assert "| go\\|od \\[b\\]\\<i\\> |" in card
