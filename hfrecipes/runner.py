@@ -40,7 +40,7 @@ from .run_folder.trouble import as_output_error
 from .run_folder.writing import write_json
 from .training import interrupts
 from .training.history import history_of
-from .training.plan import Plan, configure, default_folder, make_plan
+from .training.plan import Plan, configure, folder_of, make_plan
 from .training.rehearsal import rehearse
 from .training.trainer import Job, make_job, wait_for_all
 
@@ -77,7 +77,8 @@ def run(
         model: Hub id or folder, or keywords of `from_pretrained` with the name under `path`.
         dataset: Hub id, file, folder, glob, URL, split -> any of these, keywords of `load_dataset`, or rows: a
             DataFrame, a list of dicts, a `Dataset`, a `DatasetDict`.
-        output_dir: Folder that the run writes; `runs/<task>-<dataset>-<model>` where not given.
+        output_dir: Folder that the run writes; `runs/<task>-<dataset>-<model>` where not given, with the
+            column of labels if that is given, and a number where a run of other settings has that name.
         splits: Split of the dataset that serves as `train`, `validation`, `test`; None for none.
         columns: Column of the dataset for each column of the task; a position in a file without header; for labels also
             a list of columns of 0 and 1, for choices a list of columns with one each.
@@ -128,7 +129,7 @@ def run(
 def run_settings(what: Any, settings: Mapping[str, Any], *, trust: bool = False) -> Result | Results:
     """As `run`, with all settings in one mapping; None takes back what a recipe file says."""
     config, recipe = configure(what, settings, trust=trust)
-    path = Path(config.output_dir or default_folder(what, config))
+    path = folder_of(what, config)
     if repeats.are_wanted(config):
         return _run_each(config, path)
     plan = _checked_push(make_plan(config, recipe, path))
@@ -156,7 +157,7 @@ def build(what: str | os.PathLike[str] | Mapping[str, Any], *, trust: bool = Fal
     config, recipe = configure(what, settings, trust=trust)
     if repeats.are_wanted(config):
         raise ConfigError("folds and seeds ask for several Trainers, and build makes one: use run, or leave them out")
-    job = make_job(make_plan(config, recipe, Path(config.output_dir or default_folder(what, config))))
+    job = make_job(make_plan(config, recipe, folder_of(what, config)))
     job.trainer.hfrecipes_job = job
     return job.trainer
 

@@ -345,7 +345,7 @@ def test_finish_writes_after_build_what_run_writes(quick, tmp_path, lora):
 
 
 def test_finish_takes_no_other_trainer():
-    with pytest.raises(ConfigError, match="found object, expected the Trainer that hfrecipes.build made"):
+    with pytest.raises(ConfigError, match=r"found object, expected the Trainer that hfrecipes\.build made"):
         hfrecipes.finish(object())
 
 
