@@ -42,6 +42,7 @@ from .training import interrupts
 from .training.history import history_of
 from .training.plan import Plan, configure, folder_of, make_plan
 from .training.rehearsal import rehearse
+from .training.trackers import Trackers
 from .training.trainer import Job, make_job, wait_for_all
 
 if TYPE_CHECKING:
@@ -308,8 +309,23 @@ def _train_and_score(plan: Plan) -> Result:
         if checkpoint is not None:
             progress.name_best(checkpoint, plan.path)
     wait_for_all()
-    _train(job, checkpoint)
-    return _finish(job, start)
+    with Trackers(job.trainer, _told(plan)).open_until_scored() as trackers:
+        _train(job, checkpoint)
+        result = _finish(job, start)
+        trackers.log_scores(result.scores, result.headline)
+    return result
+
+
+def _told(plan: Plan) -> dict[str, Any]:
+    """Settings that trackers are told, by dotted name; those of the training they have from the Trainer."""
+    told = {}
+    for name, value in plan.info.shared.items():
+        if name == "training" or not value:
+            continue
+        for inner, entry in value.items() if isinstance(value, Mapping) else [("", value)]:
+            if entry is not None:
+                told[f"{name}.{inner}".strip(".")] = entry
+    return told
 
 
 def _train(job: Job, checkpoint: Path | None) -> None:
