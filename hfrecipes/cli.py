@@ -30,6 +30,7 @@ from .output import (
     score_table,
     write_predictions,
 )
+from .waiting import LIBRARIES, explained
 
 if TYPE_CHECKING:
     from .recipe import Column, Recipe
@@ -263,7 +264,8 @@ def check(what: str, words: tuple[str, ...], trust: bool) -> None:
         return
     from .training.plan import check_settings
 
-    report = check_settings(what, settings, trust=trust)
+    with explained():
+        report = check_settings(what, settings, trust=trust)
     if report.get("example"):
         say(f"{report['example']}\n")
     say("no problem found; settings:\n")
@@ -299,7 +301,8 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
     from . import results, runner
     from .first_prediction import prediction_command
 
-    result = runner.run_settings(what, settings, trust=trust)
+    with explained():
+        result = runner.run_settings(what, settings, trust=trust)
     # torchrun starts the command once for each GPU; one of them prints.
     if not is_main():
         return
@@ -349,7 +352,8 @@ def evaluate(path: str, words: tuple[str, ...], trust: bool) -> None:
         )
     from .predictor import load
 
-    predictor = load(path, trust=trust)
+    with explained(f"{LIBRARIES}, then the model"):
+        predictor = load(path, trust=trust)
     result = predictor.evaluate(settings["dataset"], splits=settings.get("splits"), columns=settings.get("columns"))
     say(f"{counted(result.rows, 'row')} of {result.split}")
     print_table(score_table({result.split: result.scores}, list(result.scores)))
@@ -372,7 +376,8 @@ def predict(path: str, source: str, output: Path | None, trust: bool) -> None:
     from .data.standard_input import read_rows
     from .predictor import load
 
-    predictor = load(path, trust=trust)
+    with explained(f"{LIBRARIES}, then the model"):
+        predictor = load(path, trust=trust)
     predictions = predictor.predict(read_rows(sys.stdin.buffer) if source == "-" else Path(source))
     if output is None:
         for prediction in predictions:
@@ -428,7 +433,8 @@ def chat(path: str, system: str | None, trust: bool) -> None:
     """Chat with a model, line by line; an empty line starts a new dialogue, Ctrl-D ends."""
     from .predictor import load
 
-    predictor = load(path, trust=trust)
+    with explained(f"{LIBRARIES}, then the model"):
+        predictor = load(path, trust=trust)
     if "messages" not in predictor.recipe.columns:
         fail(f"{path} is a model for {predictor.recipe.task}, not for chat: use  hfrecipes predict {path} -")
     if system and getattr(predictor.recipe, "system", None) == "drop":
