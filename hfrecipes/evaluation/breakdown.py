@@ -98,19 +98,11 @@ def _by_class(
         pairs = Counter(zip(references, given, strict=True))
         return "label", _of_pairs(recipe.labels, pairs), pairs
     if all(isinstance(index, int) for index in given):
-        pairs = Counter(zip(map(_position, references), map(_position, given), strict=True))
-        return "position", _of_pairs(_positions(pairs), pairs), pairs
+        # Choices are counted from 0, as in predictions; a reference that is none of them stays as it is.
+        pairs = Counter(zip(map(str, references), map(str, given), strict=True))
+        numbers = {name for pair in pairs for name in pair if name.isdecimal()}
+        return "position", _of_pairs(sorted(numbers, key=int), pairs), pairs
     return "", {}, Counter()
-
-
-def _position(index: Any) -> str:
-    """Choices are counted from 1 where people read them; a reference that is none of the choices stays as it is."""
-    return str(index + 1) if isinstance(index, int) else str(index)
-
-
-def _positions(pairs: Pairs) -> list[str]:
-    numbers = {name for pair in pairs for name in pair if name.isdecimal()}
-    return sorted(numbers, key=int)
 
 
 def _of_pairs(labels: Sequence[str], pairs: Pairs) -> dict[str, ClassScore]:

@@ -92,10 +92,10 @@ def test_choices_are_told_apart_by_the_position_of_the_right_one():
     recipe = find("multiple-choice")()
     report = report_of(recipe, [{"label": 0}, {"label": 0}, {"label": 1}, {"label": 1}], [0, 1, 1, "no choice"])
     assert report.by == "position"
-    assert [name for name in report.classes if name.isdecimal()] == ["1", "2"]
-    assert report.classes["2"].support == 2
-    assert report.classes["2"].recall == 0.5
-    assert ("2", "1", 1) in report.confusions
+    assert [name for name in report.classes if name.isdecimal()] == ["0", "1"]
+    assert report.classes["1"].support == 2
+    assert report.classes["1"].recall == 0.5
+    assert ("1", "0", 1) in report.confusions
 
 
 def test_answers_are_told_apart_by_kind_and_question_word():
