@@ -18,7 +18,7 @@ import click
 from . import registry
 from ._version import __version__
 from .errors import HFRecipesError, counted
-from .log import is_main
+from .log import LIBRARIES, explained, is_main
 from .masking import mask_text
 from .output import (
     class_table,
@@ -30,7 +30,6 @@ from .output import (
     score_table,
     write_predictions,
 )
-from .waiting import LIBRARIES, explained
 
 if TYPE_CHECKING:
     from .recipe import Column, Recipe
@@ -299,7 +298,7 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
     """Fine-tune, evaluate and save; run the same command again to resume."""
     settings = _settings(words, what, trust=trust)
     from . import results, runner
-    from .first_prediction import prediction_command
+    from .evaluation.first_prediction import prediction_command
 
     with explained():
         result = runner.run_settings(what, settings, trust=trust)
@@ -316,7 +315,7 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
         models = f"models: {', '.join(map(str, result.runs))}"
     else:
         legend = "values with 95 % intervals"
-        command = prediction_command(result.predictor, result.path, result.example)
+        command = prediction_command(result.predictor.config, result.path, result.example)
         models = f"model: {result.path}\ntry it: {command}"
     say(f"\n{legend}; all metrics: {result.path / 'metrics.json'}\n{models}")
 

@@ -18,11 +18,11 @@ from .config import RunConfig
 from .data.checks import input_keys, written_label
 from .errors import ConfigError, ModelError, OutputError
 from .evaluation import scoring
-from .evaluation.breakdown import Breakdown, breakdown
+from .evaluation.breakdown import reports_of
 from .evaluation.evaluate import Predicted, log_samples, predict_splits, score_splits
+from .evaluation.first_prediction import own_row
 from .evaluation.inference import Inference
 from .evaluation.scoring import Scores
-from .first_prediction import own_row
 from .hub import checkpoints
 from .hub.card import front_matter, write_card
 from .hub.client import preflight
@@ -31,7 +31,7 @@ from .log import is_main, log
 from .models import adapters, directory, hardware
 from .models.binding import model_inputs, pass_loss_features, remember
 from .predictor import Predictor
-from .recipe import Recipe, table_metrics
+from .recipe import table_metrics
 from .registry import find
 from .results import Result, Results
 from .run_folder import claim, contents, lock, manifest, progress, writing
@@ -39,7 +39,7 @@ from .run_folder.contents import RunInfo
 from .run_folder.trouble import as_output_error
 from .run_folder.writing import write_json
 from .training import interrupts
-from .training.history import history_of
+from .training.history import history_of, log_last_loss
 from .training.plan import Plan, configure, folder_of, make_plan
 from .training.rehearsal import rehearse
 from .training.trackers import Trackers
@@ -309,23 +309,11 @@ def _train_and_score(plan: Plan) -> Result:
         if checkpoint is not None:
             progress.name_best(checkpoint, plan.path)
     wait_for_all()
-    with Trackers(job.trainer, _told(plan)).open_until_scored() as trackers:
+    with Trackers(job.trainer, plan.info.shared).open_until_scored() as trackers:
         _train(job, checkpoint)
         result = _finish(job, start)
         trackers.log_scores(result.scores, result.headline)
     return result
-
-
-def _told(plan: Plan) -> dict[str, Any]:
-    """Settings that trackers are told, by dotted name; those of the training they have from the Trainer."""
-    told = {}
-    for name, value in plan.info.shared.items():
-        if name == "training" or not value:
-            continue
-        for inner, entry in value.items() if isinstance(value, Mapping) else [("", value)]:
-            if entry is not None:
-                told[f"{name}.{inner}".strip(".")] = entry
-    return told
 
 
 def _train(job: Job, checkpoint: Path | None) -> None:
@@ -333,6 +321,7 @@ def _train(job: Job, checkpoint: Path | None) -> None:
     if checkpoint is not None and progress.is_at_end(checkpoint):
         log(f"training was over at {checkpoint}: going on with what follows it")
         _upstream.restore_trained(job.trainer, checkpoint)
+        log_last_loss(job.trainer)
         return
     if checkpoint is not None:
         log(f"resuming from {checkpoint}")
@@ -419,7 +408,7 @@ def _finish(job: Job, start: float, *, saves: bool = True) -> Result:
         log_samples(next(reversed(predicted.values())).predictions)
         contents.write_predictions(plan.path, _lines(plan, predicted))
         history_of(trainer).write(plan.path)
-        reports = _reports(recipe, predicted)
+        reports = reports_of(recipe, predicted)
         if reports:
             write_json(plan.path / contents.REPORT, {split: report.as_dict() for split, report in reports.items()})
         contents.write_training_data(plan.path, baseline, input_keys(plan.data.splits["train"], recipe))
@@ -427,16 +416,6 @@ def _finish(job: Job, start: float, *, saves: bool = True) -> Result:
         write_card(plan.path, plan.config, recipe, scored.scores, info, reports)
         contents.mark_complete(plan.path, scoring.to_json(scored.scores), info, plan.data.notes)
     return _result(plan, Predictor(recipe, trainer, plan.config, plan.path), scored.scores)
-
-
-def _reports(recipe: Recipe, predicted: Mapping[str, Predicted]) -> dict[str, Breakdown]:
-    """Scores by label of validation and test, for tasks that have labels or parts of rows."""
-    reports = {}
-    for split, entry in predicted.items():
-        report = breakdown(recipe, entry) if split != "train" else None
-        if report is not None:
-            reports[split] = report
-    return reports
 
 
 def _save(job: Job, info: RunInfo, *, write: bool) -> tuple[Any, RunInfo]:

@@ -62,6 +62,16 @@ class Breakdown:
         return cls(content.get("by", ""), classes, confusions, matrix, slices)
 
 
+def reports_of(recipe: Recipe, predicted: Mapping[str, Predicted]) -> dict[str, Breakdown]:
+    """Scores by label of validation and test, for tasks that have labels or parts of rows."""
+    reports = {}
+    for split, entry in predicted.items():
+        report = breakdown(recipe, entry) if split != "train" else None
+        if report is not None:
+            reports[split] = report
+    return reports
+
+
 def breakdown(recipe: Recipe, predicted: Predicted) -> Breakdown | None:
     """Scores of a split by label and by parts of its rows; None where the task has neither."""
     known = [index for index, reference in enumerate(predicted.references) if reference is not None]
@@ -194,7 +204,7 @@ def _by_slice(
         if len(names) < 2:
             continue
         measure = measure or recipe.measure(predictions, references)
-        of_parts = np.array([[part == name for part in parts] for name in names])
+        of_parts = np.array(names)[:, None] == np.array(parts, dtype=object)
         values = measure(of_parts.astype(np.float32))
         slices[column] = {}
         for index, name in enumerate(names):

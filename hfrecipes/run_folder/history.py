@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HISTORY = "history.json"
-FIRST = ("step", "epoch", "loss", "learning_rate", "grad_norm", "eval_loss")  # columns, then the scores
+FIRST = ("step", "epoch", "loss", "learning_rate", "eval_loss")  # columns, then the scores
 
 
 @dataclass(frozen=True)

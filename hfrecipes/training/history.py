@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,9 @@ from .display import ending, when
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
 
-# Ends of names of what differs from one machine, or one try, to the next.
-_OF_TIME = ("_runtime", "_per_second", "_flos")
+_LOSS = "logged_loss-"  # files in a checkpoint, one for each process
+# Ends of names of what differs from one try to the next; the last is not known of an epoch that a resume logs.
+_LEFT_OUT = ("_runtime", "_per_second", "_flos", "grad_norm")
 
 
 def history_of(trainer: Trainer) -> History:
@@ -46,15 +47,19 @@ def by_step(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             continue
         row = rows.setdefault(entry["step"], {"step": entry["step"]})
         for name, value in entry.items():
-            if not name.endswith(_OF_TIME) and "_mem_" not in name:
+            if not name.endswith(_LEFT_OUT) and "_mem_" not in name:
                 row[name] = value
     # The Trainer sorts the names in a checkpoint, and no others: their order would tell that there was a resume.
-    return [{name: rows[step][name] for name in sorted(rows[step], key=_rank)} for step in sorted(rows)]
+    return [dict(sorted(rows[step].items(), key=_rank)) for step in sorted(rows)]
 
 
-def _rank(name: str) -> tuple[int, str]:
+def _rank(entry: tuple[str, Any]) -> tuple[int, str]:
     """Step, epoch, loss and rate first, then the scores by name."""
+    name = entry[0]
     return (FIRST.index(name) if name in FIRST else len(FIRST), name)
+
+
+# --- resumes -----------------------------------------------------------------------------------------------------
 
 
 def loss_keeper(trainer: Trainer) -> TrainerCallback:
@@ -66,18 +71,55 @@ def loss_keeper(trainer: Trainer) -> TrainerCallback:
 
     class KeepLoss(transformers.TrainerCallback):  # type: ignore[misc]
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            file = _loss_file(args, state)
-            if state.global_step and file.exists():
-                kept = json.loads(file.read_text(encoding="utf-8"))
-                _upstream.loss_to_log(trainer, (kept["loss"], kept["since_step"]))
+            kept = _kept(args, state)
+            # The Trainer goes on with the next epoch, and logs nothing at the end of this one.
+            if _is_whole(state.epoch) and _add_to_log(args, state, kept):
+                return
+            if args.process_index < len(kept):
+                own = kept[args.process_index]
+                _upstream.loss_to_log(trainer, (own["loss"], own["since_step"]))
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+            # The Trainer logs the rate of the last step, and not that of the next one.
+            self.rate = float(keywords["optimizer"].param_groups[0]["lr"])
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             loss, step = _upstream.loss_to_log(trainer)
-            write_json(_loss_file(args, state), {"loss": loss, "since_step": step})
+            file = _folder(args, state) / f"{_LOSS}{args.process_index}.json"
+            write_json(file, {"loss": loss, "since_step": step, "learning_rate": self.rate})
 
     return KeepLoss()
 
 
-def _loss_file(args: Any, state: Any) -> Path:
-    """In the checkpoint of a step, one for each process."""
-    return Path(args.output_dir) / f"{CHECKPOINT}{state.global_step}" / f"logged_loss-{args.process_index}.json"
+def log_last_loss(trainer: Trainer) -> None:
+    """Log, for a training that was over when its last checkpoint was saved, what the Trainer logs after that."""
+    _add_to_log(trainer.args, trainer.state, _kept(trainer.args, trainer.state))
+
+
+def _add_to_log(args: Any, state: Any, kept: Sequence[Mapping[str, Any]]) -> bool:
+    """Add the mean loss of an epoch that had ended, but was not logged, when the checkpoint was saved."""
+    if args.logging_strategy != "epoch" or not kept or kept[0]["since_step"] >= state.global_step:
+        return False
+    import torch
+
+    # As the Trainer does: the mean over the processes, in float32.
+    total = torch.tensor([entry["loss"] for entry in kept]).mean().item()
+    loss, rate = total / (state.global_step - kept[0]["since_step"]), kept[0]["learning_rate"]
+    state.log_history.append({"loss": loss, "learning_rate": rate, "epoch": state.epoch, "step": state.global_step})
+    return True
+
+
+def _kept(args: Any, state: Any) -> list[dict[str, Any]]:
+    """What each process kept with the checkpoint that training goes on from; empty where there is none."""
+    kept: list[dict[str, Any]] = []
+    while state.global_step and (file := _folder(args, state) / f"{_LOSS}{len(kept)}.json").exists():
+        kept.append(json.loads(file.read_text(encoding="utf-8")))
+    return kept
+
+
+def _folder(args: Any, state: Any) -> Path:
+    return Path(args.output_dir) / f"{CHECKPOINT}{state.global_step}"
+
+
+def _is_whole(epoch: float | None) -> bool:
+    return epoch is not None and abs(epoch - round(epoch)) < 1e-6

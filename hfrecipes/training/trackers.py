@@ -26,13 +26,13 @@ class Trackers:
 
     Args:
         trainer: About to train.
-        settings: What they are told about the run beside the arguments of the Trainer, as others may see it.
+        settings: Those of the run, as others may see them; arguments of the Trainer they have from it.
     """
 
     def __init__(self, trainer: Trainer, settings: Mapping[str, Any]) -> None:
         from transformers import TrainerCallback
 
-        self.trainer, self.settings, self.is_open = trainer, settings, False
+        self.trainer, self.settings, self.is_open = trainer, _by_dotted_name(settings), False
         self.callbacks = []
         for callback in trainer.callback_handler.callbacks:
             # One without `on_log`, as codecarbon's, measures the training alone.
@@ -107,6 +107,18 @@ def final_values(prefix: str, scores: Scores, headline: Sequence[str]) -> dict[s
             values[f"{prefix}_{name}_high"] = score.high
             values[f"{prefix}_{name}_baseline"] = score.baseline
     return {name: value for name, value in values.items() if value is not None and math.isfinite(value)}
+
+
+def _by_dotted_name(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that are given, without those of the training; a tracker cuts or drops long blocks."""
+    named = {}
+    for name, value in settings.items():
+        if name == "training" or not value:
+            continue
+        for inner, entry in value.items() if isinstance(value, Mapping) else [("", value)]:
+            if entry is not None:
+                named[f"{name}.{inner}".strip(".")] = entry
+    return named
 
 
 @contextlib.contextmanager

@@ -60,9 +60,9 @@ class Stop(transformers.TrainerCallback):
             raise InterruptedError
 
 
-@pytest.mark.parametrize("step", [3, 7])
+@pytest.mark.parametrize("step", [3, 7, 9, 15])
 def test_a_resume_loses_nothing_of_the_history_and_writes_nothing_twice(settings, tmp_path, monkeypatch, step):
-    """Checkpoints lie inside an epoch, whose mean loss is logged at its end."""
+    """Checkpoints lie inside an epoch, whose mean loss is logged at its end, or are saved just before that."""
     settings |= {"num_train_epochs": 2, "eval_strategy": "steps", "eval_steps": 2, "early_stopping": False}
     hfrecipes.run(TASK, **settings, output_dir=tmp_path / "whole")
     monkeypatch.setattr(Stop, "step", step)
@@ -73,6 +73,27 @@ def test_a_resume_loses_nothing_of_the_history_and_writes_nothing_twice(settings
     with pytest.raises(InterruptedError):
         hfrecipes.run(TASK, **settings, output_dir=tmp_path / "stopped")
     monkeypatch.setattr(training, "_early_stopping", early_stopping)
+    hfrecipes.run(TASK, **settings, output_dir=tmp_path / "stopped")
+    assert (tmp_path / "stopped" / HISTORY).read_bytes() == (tmp_path / "whole" / HISTORY).read_bytes()
+
+
+@pytest.mark.parametrize("stops_early", [False, True])
+def test_a_training_that_was_over_has_the_same_history(settings, tmp_path, monkeypatch, stops_early):
+    from hfrecipes import runner
+
+    settings |= {"num_train_epochs": 2, "eval_strategy": "steps", "eval_steps": 2, "logging_strategy": "epoch"}
+    if stops_early:
+        settings |= {"learning_rate": 1e-12, "early_stopping": {"early_stopping_patience": 2}}
+    hfrecipes.run(TASK, **settings, output_dir=tmp_path / "whole")
+
+    def fail(*_, **__):
+        raise InterruptedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner.adapters, "is_adapted", fail)
+        patch.setattr(runner, "rehearse", lambda *_: None)
+        with pytest.raises(InterruptedError):
+            hfrecipes.run(TASK, **settings, output_dir=tmp_path / "stopped")
     hfrecipes.run(TASK, **settings, output_dir=tmp_path / "stopped")
     assert (tmp_path / "stopped" / HISTORY).read_bytes() == (tmp_path / "whole" / HISTORY).read_bytes()
 

@@ -12,7 +12,7 @@ import pytest
 from datasets import Dataset
 
 from hfrecipes.config import RunConfig
-from hfrecipes.first_prediction import LONGEST, own_row, prediction_command
+from hfrecipes.evaluation.first_prediction import LONGEST, own_row, prediction_command
 from hfrecipes.registry import find
 
 LONG = "The parcel came late. " * 40
@@ -24,8 +24,7 @@ def row_of(texts: list, task: str = "text-classification", column: str = "text")
 
 def echoed(row: dict) -> str:
     """What the command gives to `predict`, in a plain shell."""
-    predictor = SimpleNamespace(reads=list(row), config=RunConfig(task="text-classification"))
-    command = prediction_command(predictor, Path("runs/a b"), row)
+    command = prediction_command(RunConfig(task="text-classification"), Path("runs/a b"), row)
     assert shlex.split(command)[-3:] == ["predict", "runs/a b", "-"]
     shown = command.partition(" | hfrecipes")[0]
     return subprocess.run(["sh", "-c", shown], capture_output=True, text=True, check=True).stdout.rstrip("\n")

@@ -6,7 +6,7 @@ import io
 import sys
 import time
 
-from hfrecipes import waiting
+import hfrecipes.log as waiting
 from hfrecipes.log import log
 
 

@@ -8,15 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .masking import mask_text
-from .recipe import Recipe, Row
-from .recipe import example as sample_row
-from .trust import code_in
+from ..config import RunConfig
+from ..masking import mask_text
+from ..recipe import Recipe, Row
+from ..recipe import example as sample_row
+from ..trust import code_in
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-    from .predictor import Predictor
 
 LONGEST = 80  # characters of a text
 WORDS = 12  # of a list of words
@@ -84,18 +83,18 @@ def _with_mask(recipe: Recipe, row: Row) -> Row | None:
     return masked
 
 
-def prediction_command(predictor: Predictor, path: Path, row: Row) -> str:
+def prediction_command(config: RunConfig, path: Path, row: Row) -> str:
     """A command that tries the model: with a line of text if that is all that it reads, else with a row in JSON.
 
     Args:
-        predictor: The model.
+        config: Settings of the model.
         path: Its folder.
         row: With the columns that it reads.
     """
     folder = shlex.quote(str(path))
     # The same code runs again, which the run then names and not the user.
-    trusted = " --trust" if code_in(vars(predictor.config)) else ""
-    if "messages" in predictor.reads:
+    trusted = " --trust" if code_in(vars(config)) else ""
+    if "messages" in row:
         return f"hfrecipes chat {folder}{trusted}"
     return f"echo {shlex.quote(_line(row))} | hfrecipes predict {folder} -{trusted}"
 
