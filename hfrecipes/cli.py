@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
 import shlex
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from . import registry
 from ._version import __version__
-from .errors import HFRecipesError, counted
+from .characters import shortened
+from .errors import SHOWN, HFRecipesError, counted
 from .log import LIBRARIES, explained, is_main
 from .masking import mask_text
 from .output import (
@@ -30,6 +34,7 @@ from .output import (
     score_table,
     write_predictions,
 )
+from .run_folder.writing import write_text
 
 if TYPE_CHECKING:
     from .recipe import Column, Recipe
@@ -47,18 +52,68 @@ _TRUST = click.option(
 
 def fail(message: object) -> NoReturn:
     """Print what is wrong and exit with code 2."""
-    say(mask_text(f"hfrecipes: {message}"), err=True)
+    say(shortened(mask_text(f"hfrecipes: {message}")), err=True)
     sys.exit(2)
+
+
+@contextlib.contextmanager
+def _short_errors() -> Iterator[None]:
+    """Cut what click says about words of the command, which it repeats as long as they are."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = shortened(mask_text(error.message))  # type: ignore[misc]
+        raise
+
+
+class _Terminated(SystemExit):
+    """SIGTERM, which ends a command as Ctrl-C does: what is half written is deleted, and the folder given back."""
+
+
+@contextlib.contextmanager
+def _raising_sigterm() -> Iterator[None]:
+    """Raise SIGTERM as an exception; training sets a handler of its own, which saves a checkpoint first."""
+    process = os.getpid()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != process:  # of a worker that was forked
+            os._exit(128 + number)
+        raise _Terminated(128 + number)
+
+    # Only the main thread may set a handler, and one that is there belongs to whoever called.
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class Group(click.Group):
     """Prints each error as one line; with HFRECIPES_DEBUG=1, the traceback is shown."""
 
+    def main(self, *arguments: Any, **keywords: Any) -> Any:
+        """Start, as a process that reads its words and the names of files as UTF-8."""
+        # In the locale of ASCII that nobody has set, Python would read Chinese as single bytes.
+        is_command = not arguments and keywords.get("args") is None
+        if is_command and sys.getfilesystemencoding() == "ascii":
+            os.environ["PYTHONUTF8"] = "1"
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        return super().main(*arguments, **keywords)
+
+    def make_context(self, *arguments: Any, **keywords: Any) -> click.Context:
+        """Read the words before the name of the command."""
+        with _short_errors():
+            return super().make_context(*arguments, **keywords)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         prepare_streams()
         try:
-            return super().invoke(ctx)
+            with _short_errors(), _raising_sigterm():
+                return super().invoke(ctx)
         except HFRecipesError as error:
             if os.environ.get(DEBUG):
                 sys.excepthook = _show_masked
@@ -67,6 +122,9 @@ class Group(click.Group):
         except KeyboardInterrupt:
             say("hfrecipes: interrupted", err=True)
             sys.exit(130)
+        except _Terminated:
+            say("hfrecipes: ended by SIGTERM", err=True)
+            raise
         # click has its own messages and exit codes for unknown commands and for --help.
         except (click.exceptions.Exit, click.ClickException, click.Abort):
             raise
@@ -235,7 +293,7 @@ def copy(file: str, dest: Path) -> None:
     target = dest / source.name if os.path.isdir(dest) else dest
     # A file that was edited is worth more than a copy that can be made again.
     _check_new(target)
-    target.write_bytes(source.read_bytes())
+    write_text(target, source.read_text(encoding="utf-8"))
     say(f"{target}: run it with  hfrecipes run {target}")
 
 
@@ -419,6 +477,8 @@ def verify(path: str) -> None:
     from .saved_run import verify as verify_run
 
     number, differing = verify_run(path)
+    if len(differing) > SHOWN:
+        differing[SHOWN:] = [f"… and {len(differing) - SHOWN} more"]
     if differing:
         fail("\n".join(differing))
     say(f"{number} files are as they were saved")

@@ -192,8 +192,8 @@ def finish(trainer: Trainer) -> Result:
     plan, seconds = job.plan, sum(entry.get("train_runtime", 0.0) for entry in trainer.state.log_history)
     with contextlib.ExitStack() as stack:
         if is_main():
-            stack.enter_context(lock.hold(plan.path))
             stack.enter_context(as_output_error(plan.path))
+            stack.enter_context(lock.hold(plan.path))
             _start_by_hand(plan)
         wait_for_all()
         result = _finish(job, time.perf_counter() - seconds)
@@ -228,7 +228,7 @@ def _run_each(config: RunConfig, path: Path) -> Result | Results:
             whole = replace(plan.info, data={})
             claim.claim(path, together, whole)
             contents.write_start(path, together, whole)
-        if not contents.is_complete(plan.path):
+        if not contents.is_complete(plan.path) or contents.deleted(plan.path):
             _carry_out(plan)
             gc.collect()  # a Trainer refers to itself, and the next one needs its memory
         elif is_main():
@@ -276,10 +276,16 @@ def _push(plan: Plan) -> None:
 def _carry_out(plan: Plan) -> Result:
     """The run, by itself in its folder; a complete one as it is."""
     if not is_main():
+        if contents.deleted(plan.path):
+            return _score_again(plan)
         return _reload(plan) if contents.is_complete(plan.path) else _train_and_score(plan)
-    with lock.hold(plan.path), as_output_error(plan.path):
+    with as_output_error(plan.path), lock.hold(plan.path):
         # Another process may have had the folder since the plan was made.
         claim.claim(plan.path, plan.config, plan.info)
+        deleted = contents.deleted(plan.path)
+        if deleted:
+            log(f"{plan.path} has no {', '.join(deleted)}: the saved model is scored again, and not trained")
+            return _score_again(plan)
         if contents.is_complete(plan.path):
             log(f"this run is complete: {plan.path}")
             contents.clear(plan.path)
@@ -359,6 +365,15 @@ def _pushed_meanwhile(job: Job) -> Iterator[None]:
     pushed.finish()
 
 
+def _score_again(plan: Plan) -> Result:
+    """Score the saved model, and write the results anew; what the run wrote down of its training stays."""
+    job = make_job(plan)
+    loaded = predictor.load(plan.path, trust=True)
+    job.trainer.model = loaded.trainer.model
+    written = RunInfo.read(plan.path) or plan.info
+    return _score(job, replace(written, limits=job.plan.info.limits), time.perf_counter())
+
+
 def _reload(plan: Plan) -> Result:
     """The result of a complete run, its trained model in the Trainer."""
     scores = scoring.from_json(contents.read_scores(plan.path))
@@ -382,13 +397,26 @@ def _finish(job: Job, start: float, *, saves: bool = True) -> Result:
         start: When it began, in seconds.
         saves: False where the model is only scored, as in the rehearsal of a large one.
     """
-    plan, trainer, recipe = job.plan, job.trainer, job.plan.recipe
-    is_writer = trainer.is_world_process_zero()
+    plan, trainer = job.plan, job.trainer
     info = replace(plan.info, parameters=hardware.count_parameters(trainer.model))
     if saves:
-        trainer.model, info = _save(job, info, write=is_writer)
+        trainer.model, info = _save(job, info, write=trainer.is_world_process_zero())
         trainer.model_wrapped = trainer.model
         _upstream.forget_prepared_models(trainer.accelerator)  # the merged model is another one
+    return _score(job, info, start, saves=saves)
+
+
+def _score(job: Job, info: RunInfo, start: float, *, saves: bool = False) -> Result:
+    """Predict and score all splits, and write the results; the scores, which make the run complete, last.
+
+    Args:
+        job: The run, with the saved model in its Trainer.
+        info: What is known of the run; seconds, steps and energy that it has already stay.
+        start: When the run began, in seconds.
+        saves: Whether what is tuned on validation is written into the config of the saved model.
+    """
+    plan, trainer, recipe = job.plan, job.trainer, job.plan.recipe
+    is_writer = trainer.is_world_process_zero()
     inference = Inference.of(trainer.model, recipe, plan.config.training)
     predicted = predict_splits(inference, plan.data, job.encoded)
     if saves and is_writer and recipe.calibration:
@@ -401,21 +429,36 @@ def _finish(job: Job, start: float, *, saves: bool = True) -> Result:
         info = replace(
             info,
             limits=[*info.limits, *scored.sentences],
-            seconds=round(time.perf_counter() - start, 1),
-            steps=trainer.state.global_step,
-            energy=_energy(trainer),
+            seconds=info.seconds or round(time.perf_counter() - start, 1),
+            steps=info.steps or trainer.state.global_step,
+            energy=info.energy or _energy(trainer),
         )
         log_samples(next(reversed(predicted.values())).predictions)
-        contents.write_predictions(plan.path, _lines(plan, predicted))
-        history_of(trainer).write(plan.path)
-        reports = reports_of(recipe, predicted)
-        if reports:
-            write_json(plan.path / contents.REPORT, {split: report.as_dict() for split, report in reports.items()})
-        contents.write_training_data(plan.path, baseline, input_keys(plan.data.splits["train"], recipe))
-        _list_files(plan.path, info)
-        write_card(plan.path, plan.config, recipe, scored.scores, info, reports)
-        contents.mark_complete(plan.path, scoring.to_json(scored.scores), info, plan.data.notes)
+        # A run that is scored again keeps the history of its training.
+        if trainer.state.global_step:
+            history_of(trainer).write(plan.path)
+        _write_results(plan, predicted, baseline, scored.scores, info)
     return _result(plan, Predictor(recipe, trainer, plan.config, plan.path), scored.scores)
+
+
+def _write_results(
+    plan: Plan,
+    predicted: Mapping[str, Predicted],
+    baseline: Mapping[str, Any],
+    scores: Mapping[str, Scores],
+    info: RunInfo,
+) -> None:
+    # A folder that was deleted while the model was saved holds the model alone; one that is missing is not made again.
+    if plan.path.exists() and not (plan.path / contents.RECIPE).exists():
+        contents.write_recipe(plan.path, plan.config)
+    contents.write_predictions(plan.path, _lines(plan, predicted))
+    reports = reports_of(plan.recipe, predicted)
+    if reports:
+        write_json(plan.path / contents.REPORT, {split: report.as_dict() for split, report in reports.items()})
+    contents.write_training_data(plan.path, baseline, input_keys(plan.data.splits["train"], plan.recipe))
+    _list_files(plan.path, info)
+    write_card(plan.path, plan.config, plan.recipe, scores, info, reports)
+    contents.mark_complete(plan.path, scoring.to_json(scores), info, plan.data.notes)
 
 
 def _save(job: Job, info: RunInfo, *, write: bool) -> tuple[Any, RunInfo]:

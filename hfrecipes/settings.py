@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -12,12 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError, MissingPackageError, ModelError, nearest
+from .masking import mask
 
 # Keywords of `from_pretrained` that tokenizer, config and model all take.
 SHARED_KEYWORDS = ("revision", "subfolder", "trust_remote_code", "code_revision", "cache_dir", "local_files_only")
 VIRTUAL_TOKENS = 20  # number of trained tokens before each text, for methods that train these
 # Methods that train virtual tokens before each text. They change no weights, so there is nothing to merge.
 PROMPTS = ("PROMPT_TUNING", "PREFIX_TUNING")
+# The weights below an adapter are compared whenever it is saved or loaded, several times in a run.
+_KNOWN_HASHES: dict[tuple[Any, ...], str] = {}
+_TICK = 2_000_000_000  # nanoseconds: the steps of the clock of any file system
 
 
 # --- the model ---------------------------------------------------------------------------------------------------
@@ -83,7 +88,18 @@ class ModelSettings:
 
 
 def sha256_of(file: Path) -> str:
-    """SHA-256 of the content of a file, in hexadecimal digits."""
+    """SHA-256 of the content of a file, in hexadecimal digits; a file that stays the same is read once."""
+    state = file.stat()
+    # One that was written just now may be written again without a later time.
+    if time.time_ns() - state.st_mtime_ns < _TICK:
+        return _sha256(file)
+    key = (str(file.absolute()), state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+    if key not in _KNOWN_HASHES:
+        _KNOWN_HASHES[key] = _sha256(file)
+    return _KNOWN_HASHES[key]
+
+
+def _sha256(file: Path) -> str:
     with open(file, "rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
@@ -237,7 +253,8 @@ class PushSettings:
         wrong = push_key_problems(given)
         if wrong:
             raise ConfigError(wrong)
-        return cls(**given)
+        public = {key: mask(given[key]) for key in _SHOWN_ON_THE_HUB if key in given}
+        return cls(**{**given, **public})
 
     @classmethod
     def required(cls, hub: str | Mapping[str, Any] | None) -> PushSettings:
@@ -284,6 +301,8 @@ class PushSettings:
 # The fields are the known keys; those that are no text are named here.
 _PUSH_TYPES: dict[str, type] = dict.fromkeys([setting.name for setting in fields(PushSettings)], str)
 _PUSH_TYPES |= {"private": bool, "card": dict}
+# Texts that everybody can read there, in the history and on the page.
+_SHOWN_ON_THE_HUB = ("commit_message", "commit_description", "card")
 _EXPECTED_IN_PUSH = {
     bool: "true or false",
     # In YAML and on the command line, a version number such as 1.0 is read as a number.

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -347,3 +352,61 @@ def test_what_nobody_foresaw_is_still_one_line(monkeypatch):
 def test_python_dash_m_is_the_same_command():
     made = run_python("-m", "hfrecipes", "run", "nothing", status=2)
     assert made.stderr.startswith("hfrecipes: unknown task nothing")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["{}"],
+        ["--{}"],
+        ["copy", "{}", "x"],
+        ["show", "a", "{}"],
+        ["predict", "a", "b", "-o", "{}.csv"],
+        ["chat", "--{}"],
+    ],
+)
+def test_words_of_any_length_get_a_short_sentence(words):
+    made = call(*[word.format("x" * 5000) for word in words])
+    assert made.exit_code == 2
+    assert max(map(len, made.output.splitlines())) < 2000
+
+
+def test_a_copy_is_whole_or_not_there(tmp_path, monkeypatch):
+    """A full disk leaves no empty file, of which the next copy would say that it exists."""
+
+    def full(self, *_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
+    made = call("copy", "text-classification/quickstart", tmp_path / "q.yaml")
+    assert (made.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert "no space is left" in made.output
+
+
+def test_the_locale_of_ascii_does_not_change_the_words_of_the_command(tmp_path):
+    name = "\u6587\u672c"
+    rows = [{name: row["text"], "label": row["label"]} for row in opinions(20)]
+    (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    words = [
+        "-m",
+        "hfrecipes",
+        "check",
+        "text-classification",
+        f"dataset={tmp_path}/{name}.jsonl",
+        f"columns.text={name}",
+    ]
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0"}
+    made = subprocess.run([sys.executable, *words], env=environment, capture_output=True, check=False)
+    assert made.returncode == 0, made.stderr.decode()
+    assert f"  text: {name}" in made.stdout.decode()
+
+
+def test_sigterm_ends_a_command_with_a_line_and_its_own_status(monkeypatch, tmp_path):
+    def ended(*_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("hfrecipes.training.plan.check_settings", ended)
+    made = call("check", "text-classification")
+    assert (made.exit_code, made.output) == (143, "hfrecipes: ended by SIGTERM\n")
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

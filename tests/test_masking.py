@@ -194,6 +194,17 @@ def test_the_attributes_of_an_error_have_no_secret_either():
     assert SECRET not in f"{caught.value.problems} {caught.value.args}"
 
 
+def test_what_the_history_of_a_repository_shows_has_no_secret(monkeypatch):
+    from hfrecipes.settings import PushSettings
+
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    for text in (f"from https://me:{SECRET}@host/x", f"with {SECRET}", f"token={SECRET}"):
+        settings = {"repo_id": "me/x", "commit_message": text, "commit_description": text, "card": {"title": text}}
+        pushed = PushSettings.required(settings)
+        assert SECRET not in str(pushed)
+        assert pushed.upload_keywords()["commit_message"] == mask_text(text)
+
+
 def test_the_value_of_a_variable_is_masked_wherever_it_stands(monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "local-0123456789")
     monkeypatch.setenv("SHORT_TOKEN", "abc")

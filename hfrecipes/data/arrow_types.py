@@ -17,6 +17,8 @@ from . import kinds
 if TYPE_CHECKING:
     from datasets import Features
 
+MOST_COLUMNS = 1_000
+
 
 @dataclass(frozen=True)
 class PlainColumns:
@@ -61,16 +63,26 @@ def plain_columns(schema: pa.Schema, name: str) -> PlainColumns:
 
 
 def check_names(columns: Iterable[str], source: str) -> None:
-    """Refuse names of columns that no table can have.
+    """Refuse columns that no table can have.
 
     Raises:
-        DataError: Two are equal, or one has a zero byte, at which arrow ends a name.
+        DataError: There are very many, two have one name, or a name has a zero byte, at which arrow ends it.
     """
-    for name, times in Counter(list(columns)).items():
+    names = list(columns)
+    check_number(len(names), source)
+    for name, times in Counter(names).items():
         if times > 1:
             raise DataError(f"{source} has two columns named {shortened(name, 100)!r}: rename one of them")
         if "\0" in name:
             raise DataError(f"{source} has a zero byte in the name of its column {name!r}: rename it")
+
+
+def check_number(columns: int, source: str) -> None:
+    """Refuse a table of very many columns, whose types `datasets` copies in each step, which would take minutes."""
+    if columns > MOST_COLUMNS:
+        raise DataError(
+            f"{source} has {columns:,} columns, expected {MOST_COLUMNS:,} at most: keep those that the task uses"
+        )
 
 
 def plain_feature(feature: Any) -> Any:

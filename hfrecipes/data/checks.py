@@ -15,6 +15,7 @@ from ..log import log
 from ..recipe import Finding, Recipe, Row, input_columns, reference_columns
 from .batches import rows_of
 from .rows import Data, numbers_of
+from .written_marks import written_marks
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -134,6 +135,7 @@ def _findings(rows: Dataset, recipe: Recipe, split: str) -> list[Finding]:
         *_notes(findings),
         *_blank_optional(rows, recipe),
         *_words_for_missing(rows, recipe),
+        *(written_marks(rows, recipe) if split == "train" else ()),
     ]
 
 

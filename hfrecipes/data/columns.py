@@ -97,7 +97,8 @@ def _log_spelled(batch: Batch, texts: Collection[str]) -> None:
     """Print which columns of texts hold something else."""
     for name in texts:
         for cell in batch.get(name, ()):
-            if cell is not None and not isinstance(cell, str):
+            # Whole numbers have one spelling.
+            if cell is not None and not isinstance(cell, str) and type(cell) is not int:
                 log(f"{name} is read as texts, in the spelling of JSON, such as {as_text(cell)[:60]}")
                 break
 
@@ -365,7 +366,7 @@ def rename(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe], spli
     if missing:
         raise DataError(
             f"split {split} has no column {', '.join(missing)}; it has {', '.join(rows.column_names)}: "
-            "use the same names in all splits"
+            f"use the same names in all splits, or leave it out, splits.{split}=null"
         )
     rows = rows.select_columns(list(present.values()))
     return rows.rename_columns({name: column for column, name in present.items() if name != column})

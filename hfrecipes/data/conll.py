@@ -1,6 +1,7 @@
 """Read files of one token a line, with blank lines between sentences: CoNLL with any columns, and CoNLL-U.
 
-Columns of CoNLL are called "0", "1", …; those of CoNLL-U by the names in its specification.
+Columns of CoNLL are called "0", "1", …; those of CoNLL-U by the names in its specification. Sentences of a line each,
+with a tag behind each word (`The/DT dog/NN`), have the columns "0" and "1".
 """
 
 from __future__ import annotations
@@ -16,10 +17,14 @@ from ..errors import DataError, counted
 # Columns of CoNLL-U (universaldependencies.org/format.html), without the syntax, which no task reads.
 _CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats")
 _BATCH = 2_000  # sentences
+_LINES_OF_WORDS = 1_000  # that tell whether a tag is behind each word
 _LINES_TO_JUDGE = 50_000  # lines from which the layout of a file is guessed
 # Names that files with a header give to the column of tokens, and to that of tags.
 _TOKEN_NAMES = {"token", "tokens", "word", "words", "form", "char", "chars"}
 _TAG_NAMES = {"tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "pos", "upos", "chunk", "entity", "bio"}
+# A tag begins with a letter, or is a sign, as those of punctuation; what follows the slash of a date is none.
+_TAG = r"([A-Za-z][\w$.:|+*-]*|-\w+-|[^\w\s]{1,2})"
+_TAGGED = {"/": re.compile(f"(.+)/{_TAG}"), "_": re.compile(f"(.+)_{_TAG}")}
 _ENTITY_TAG = re.compile(r"O|[BIESLUM]([-_].+)?")
 
 OpenLines = Callable[[], Iterable[str]]
@@ -51,6 +56,9 @@ def batches(open_lines: OpenLines, path: str) -> Iterator[Batch] | None:
     """
     if _is_conllu(open_lines()):
         return _batched(_read_conllu(open_lines(), path), list(_CONLLU))
+    separator = _separator_of_tags(open_lines())
+    if separator is not None:
+        return _batched(_read_tagged(open_lines(), path, separator), ["0", "1"])
     layout = _guess_layout(itertools.islice(_with_single_gaps(open_lines()), _LINES_TO_JUDGE))
     if layout is None:
         return None
@@ -104,6 +112,34 @@ def _read_conllu(lines: Iterable[str], path: str) -> Iterator[Sentence]:
                 sentence.append(cells[: len(_CONLLU)])
     if sentence:
         yield sentence
+
+
+# --- a tag behind each word --------------------------------------------------------------------------------------
+
+
+def _separator_of_tags(lines: Iterable[str]) -> str | None:
+    """What is between each word and its tag in lines of sentences; None for any other file."""
+    filled = (line for line in lines if line.strip())
+    words = [word for line in itertools.islice(filled, _LINES_OF_WORDS) for word in _cells(line.lstrip(), " ")]
+    for separator, pattern in _TAGGED.items():
+        matches = [pattern.fullmatch(word) for word in words]
+        tags = {match[2] for match in matches if match}
+        # Tags repeat, where the last parts of paths and names of files do not.
+        if words and all(matches) and 1 < len(tags) <= len(words) / 2:
+            return separator
+    return None
+
+
+def _read_tagged(lines: Iterable[str], path: str, separator: str) -> Iterator[Sentence]:
+    for number, line in enumerate(lines, 1):
+        sentence: Sentence = []
+        for word in _cells(line.lstrip(), " ") if line.strip() else ():
+            match = _TAGGED[separator].fullmatch(word)
+            if match is None:
+                raise DataError(f'{path} line {number} has "{word[:60]}", expected a word, {separator} and its tag')
+            sentence.append([match[1], match[2]])
+        if sentence:
+            yield sentence
 
 
 # --- CoNLL -------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ Values of JSON stay what they are, and parquet and arrow keep their types.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import json
@@ -20,15 +21,18 @@ import pyarrow as pa
 from ..errors import DataError
 from ..log import log, recorded
 from ..masking import mask_text
-from . import conll
+from ..recipe import Row
+from . import conll, tagged_records
 from .arrow_types import plain_batches, plain_columns
 from .batches import in_batches
 from .cache import content_key, package_key, remove_damaged
-from .json_rows import is_json, write_json
+from .json_rows import is_json, write_json, write_rows
 from .labelled_lines import labelled_lines
 from .markup import refuse_segments
+from .numbered_dialogues import Dialogues, dialogue_reader
 from .opening import SourceFile, damaged, head_of, is_workbook, open_source
 from .tables import Table, batches_of_records, find_separator, workbook_records
+from .tagged_records import are_records
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -70,6 +74,9 @@ def read_file(
     start = _checked_start(source)
     if is_json(start, source):
         return _cached_file(path, f"json{formats}{source.encoding}", lambda target: write_json(source, target, formats))
+    if are_records(start):
+        read = functools.partial(tagged_records.batches, source)
+        return _cached_file(path, f"records{source.encoding}", lambda target: write_rows(read, path, target))
     return _read_text(source, header, formats)
 
 
@@ -81,6 +88,11 @@ def _read_text(source: SourceFile, header: bool | None, formats: tuple[str, ...]
         sentences = conll.batches(source.lines, path)
         if sentences is not None:
             return _cached(path, f"conll{how}", sentences)
+    dialogues = dialogue_reader(source) if "turns" in formats else None
+    if dialogues is not None:
+        log(f"{path}: read as dialogues of ParlAI, of which each line is an exchange")
+        rows = functools.partial(_batches_of_dialogues, dialogues, source)
+        return _cached_file(path, f"dialogues{how}", lambda target: write_rows(rows, path, target))
     labelled = labelled_lines(source, any_label=not formats)
     if labelled is not None:
         return _cached(path, f"labelled{labelled.pattern.pattern}{how}", labelled.batches())
@@ -114,6 +126,10 @@ def _checked_start(source: SourceFile) -> str:
     if not start:
         raise DataError(f"{source.path} is empty: expected rows")
     return start
+
+
+def _batches_of_dialogues(read: Dialogues, source: SourceFile) -> Iterator[list[Row]]:
+    return in_batches(read(source), _BATCH)
 
 
 # --- parquet and arrow -------------------------------------------------------------------------------------------

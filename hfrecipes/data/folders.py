@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import NoReturn
 
@@ -125,17 +125,18 @@ def _mentions(name: str, words: Iterable[str]) -> bool:
     return any(part in words for part in re.split(r"[^a-z]+", name.lower()))
 
 
-def check_same_kind(split: str, files: Sequence[str], source: str, *, parallel: bool) -> None:
+def check_same_kind(split: str, files_of: Mapping[str, Sequence[str]], source: str, *, parallel: bool) -> None:
     """Refuse the files of a split that may not belong together.
 
     They may hold the same rows twice, as train.csv and train.jsonl do, or be two sets, as dev-en.csv and dev-de.csv.
 
     Args:
         split: Name of the split.
-        files: Its files.
+        files_of: Files of each split.
         source: The folder, for the error.
         parallel: Whether the task reads parallel texts, of which a pair of files is a whole.
     """
+    files = files_of[split]
     pairs = parallel_groups(files) if parallel else None
     if pairs and len(pairs) > 1:
         pair = os.path.join(os.path.dirname(pairs[-1][0]), f"{_pair_stem(pairs[-1][0])}.*")
@@ -149,8 +150,11 @@ def check_same_kind(split: str, files: Sequence[str], source: str, *, parallel: 
     if several_suffixes or len(names) > 1 or len(_files_called(SPLIT_NAMES[split], files)) > 1:
         joined = f"[{','.join(files)}]"
         more = f", or to join them, dataset.{split}={joined}" if len(joined) < 200 and not several_suffixes else ""
+        named = []
+        for other, other_files in files_of.items():
+            named.append(f"dataset.{other}={other_files[0] if len(other_files) == 1 else '<file>'}")
         raise DataError(
-            f"{source} has several files for {split}: {listed(files)}; name one of them: dataset.{split}=<file>{more}"
+            f"{source} has several files for {split}: {listed(files)}; name one of them: {' '.join(named)}{more}"
         )
 
 

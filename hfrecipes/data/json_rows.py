@@ -25,6 +25,7 @@ from .batches import in_batches, rows_of
 from .opening import SourceFile
 from .shapes.annotations import rows_of_pairs
 from .shapes.questions import rows_without_names
+from .shapes.turns import is_turn
 
 # Keys under which a JSON document on one line, as SQuAD is published, has its rows.
 _ROW_KEYS = {"data", "rows", "examples", "records"}
@@ -88,18 +89,31 @@ def write_json(source: SourceFile, target: Path, formats: tuple[str, ...] = ()) 
         DataError: The file is not JSON, or has no rows.
     """
     with _without_collection():
-        batches = _batches_of(source, has_turns="turns" in formats)
-        rows = batches()
-        first = next(rows, [])
-        columns = _merged({}, _cells(first))
-        if not columns:
-            raise DataError(f"{source.path} has no rows with columns: {_FORMS}")
-        check_names(columns, source.path)
-        # Types hardly ever change after the first batch; where they do, all rows are looked at before they are written.
-        if not _write(itertools.chain([first], rows), columns, target):
-            for batch in batches():
-                columns = _merged(columns, _cells(batch))
-            _write(batches(), columns, target)
+        write_rows(_batches_of(source, has_turns="turns" in formats), source.path, target)
+
+
+def write_rows(batches: Callable[[], Iterator[Rows]], path: str, target: Path) -> None:
+    """Write rows as arrow.
+
+    Args:
+        batches: Gives the rows from the start each time it is called.
+        path: File that they are from.
+        target: File to write.
+
+    Raises:
+        DataError: There are no rows, or they have no columns.
+    """
+    rows = batches()
+    first = next(rows, [])
+    columns = _merged({}, _cells(first))
+    if not columns:
+        raise DataError(f"{path} has no rows with columns: {_FORMS}")
+    check_names(columns, path)
+    # Types hardly ever change after the first batch; where they do, all rows are looked at before they are written.
+    if not _write(itertools.chain([first], rows), columns, target):
+        for batch in batches():
+            columns = _merged(columns, _cells(batch))
+        _write(batches(), columns, target)
 
 
 @contextlib.contextmanager
@@ -163,7 +177,7 @@ def _batches_of(source: SourceFile, *, has_turns: bool) -> Callable[[], Iterator
         second = next((line for line in file if line.strip()), "")
         row = _parsed(first)
         is_broken = row is None and isinstance(_parsed(second), dict)
-        if is_broken or (isinstance(row, dict) and (second or not _is_document(row))):
+        if is_broken or (isinstance(row, dict) and (second or not _is_document(row, has_turns=has_turns))):
             return lambda: _batched_lines(source)
         if isinstance(row, list) and isinstance(_parsed(second), list):
             if has_turns and _are_dialogues([row]):
@@ -178,8 +192,11 @@ def _batches_of(source: SourceFile, *, has_turns: bool) -> Callable[[], Iterator
     return lambda: in_batches(rows, _ROWS)
 
 
-def _is_document(row: dict[str, Any]) -> bool:
+def _is_document(row: dict[str, Any], *, has_turns: bool) -> bool:
     """Whether the only line of a file is a document around its rows, and not a row."""
+    # UltraChat calls the turns of a dialogue `data`.
+    if has_turns and _are_turns(row.get("data")):
+        return False
     if _ROW_KEYS & set(row):
         return True
     # pandas writes a dict of cells by row for each column, or of cells by column for each row.
@@ -218,6 +235,13 @@ def _batched_lines(source: SourceFile) -> Iterator[Rows]:
                 rows, size = [], 0
     if rows:
         yield rows
+
+
+def _are_turns(cell: Any) -> bool:
+    """Whether a list holds the turns of one dialogue, as texts or with their speakers."""
+    if not isinstance(cell, list) or not cell:
+        return False
+    return all(isinstance(turn, str) or (isinstance(turn, dict) and is_turn(turn)) for turn in cell)
 
 
 def _are_dialogues(entries: list[Any]) -> bool:
@@ -314,10 +338,19 @@ def _rows_of_document(content: Any, path: str) -> Rows:
             row_keys.append(str(key))
     if len(row_keys) == 1:
         return _checked_list(content[row_keys[0]], f"{path}: {row_keys[0]}")
+    if _is_row(content):
+        return [content]
     rows = None if row_keys else _rows_of_columns(content, path)
     if rows is None:
         raise DataError(f"{path} is one JSON object: {_FORMS}")
     return rows
+
+
+def _is_row(content: dict[str, Any]) -> bool:
+    """Whether a document is one text with lists about it, as RACE has a file for each text with its questions."""
+    lists = [part for part in content.values() if isinstance(part, list)]
+    has_text = any(isinstance(part, str) for part in content.values())
+    return has_text and len(lists) > 1 and len({len(part) for part in lists}) == 1 and bool(lists[0])
 
 
 def _checked_list(rows: list[Any], path: str) -> Rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -25,6 +26,7 @@ _NAMES = (
     "label_mapping",
     "class_names",
     "classes",
+    "class",
     "labels",
     "mapping",
 )
@@ -82,6 +84,8 @@ def _names_in(file: str) -> dict[str, str]:
         content = json.loads(text)
     except (ValueError, RecursionError):
         content = _from_lines(text.splitlines())
+    if isinstance(content, list) and any(isinstance(entry, dict) for entry in content):
+        content = _from_objects(content)
     if isinstance(content, Mapping):
         # The config of a model has names too, and so has a ClassLabel.
         content = content.get("id2label") or content.get("names") or content
@@ -91,9 +95,30 @@ def _names_in(file: str) -> dict[str, str]:
     return names
 
 
-def _from_lines(lines: Iterable[str]) -> dict[str, str] | list[str]:
-    """Names by id where each line has both, else the lines."""
+def _from_objects(entries: list[Any]) -> dict[str, str]:
+    """Names by id where each entry has an id and one text, as CLUE writes `{"label": "100", "label_desc": "news"}`.
+
+    Example:
+        >>> _from_objects([{"id": 0, "name": "calm"}, {"id": 1, "name": "angry"}]), _from_objects([{"label": "calm"}])
+        ({'0': 'calm', '1': 'angry'}, {})
+    """
+    names = {}
+    for entry in entries:
+        texts = list(map(str, entry.values())) if isinstance(entry, dict) else []
+        ids = [text for text in texts if text.isdigit()]
+        if len(texts) != 2 or len(ids) != 1:
+            return {}
+        texts.remove(ids[0])
+        names[ids[0]] = texts[0]
+    return names if len(names) == len(entries) else {}
+
+
+def _from_lines(lines: Iterable[str]) -> dict[str, str] | list[Any]:
+    """Names by id where each line has both, else the lines, or the objects that they are."""
     filled = [line.strip() for line in lines if line.strip()]
+    if filled and all(line.startswith("{") and line.endswith("}") for line in filled):
+        with contextlib.suppress(ValueError, RecursionError):
+            return [json.loads(line) for line in filled]
     matches = [_ID_AND_NAME.fullmatch(line) for line in filled]
     pairs = {match[1]: match[2] for match in matches if match}
     return pairs if len(pairs) == len(filled) else filled

@@ -16,7 +16,7 @@ import pyarrow as pa
 from ..errors import DataError
 from ..log import log
 from . import kinds
-from .arrow_types import plain_array, plain_columns, plain_feature, plain_type
+from .arrow_types import check_number, plain_array, plain_columns, plain_feature, plain_type
 from .progress import hide_progress_bars
 
 if TYPE_CHECKING:
@@ -131,6 +131,7 @@ def dataset_of_columns(columns: Mapping[Any, Any]) -> Dataset:
     """
     from datasets import Dataset, Features
 
+    check_number(len(columns), "the table")
     arrays: dict[str, pa.Array] = {}
     features: dict[str, Any] = {}
     for key, cells in columns.items():

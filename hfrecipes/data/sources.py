@@ -291,9 +291,9 @@ def _from_files(files: list[str], source: str, reader: _FileReader) -> dict[str,
     files_of = files_by_split(without_label_files(files))
     is_parallel = "parallel" in reader.formats and all(map(are_parallel, files_of.values()))
     # All splits are checked before the first is read, which may take minutes.
-    for split, split_files in files_of.items():
+    for split in files_of:
         if not is_parallel:
-            check_same_kind(split, split_files, source, parallel="parallel" in reader.formats)
+            check_same_kind(split, files_of, source, parallel="parallel" in reader.formats)
     return {split: _read_several(split, split_files, reader) for split, split_files in files_of.items()}
 
 

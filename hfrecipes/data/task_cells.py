@@ -72,7 +72,8 @@ def _as_texts(rows: Dataset, column: str, facts: Column, *, is_shown: bool) -> D
     dtype = str(getattr(feature, "dtype", ""))
     is_bool = dtype == "bool"  # which Python would spell True
     if not isinstance(feature, dict) and inner is None and not kinds.is_json(feature) and not is_bool:
-        if facts.reference and is_shown and dtype.startswith(("int", "uint", "float")):
+        # Whole numbers have one spelling.
+        if facts.reference and is_shown and dtype.startswith("float"):
             log(f"{column} holds numbers: read as texts, as Python spells them; quotes in the file keep 1.50 as it is")
         return rows
     cells = kinds.decoded(rows[:_BATCH][column], _list_of(feature))

@@ -7,7 +7,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ADAPTER = "adapter"  # subfolder of a run's folder
 CONFIG = "config"  # subfolder of that: a config.json next to the adapter would be taken for that of a complete model
 _LONGEST_ID = 200  # characters of a Hub id; its two names have 96 at most
-_SUFFIXES = (".json", ".safetensors", ".txt", ".model")  # of files of a model and its tokenizer
+_SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".jinja")  # of files of a model and its tokenizer
 _WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
 
 
@@ -51,6 +51,9 @@ def check_folder(path: str) -> None:
         # A checkpoint or a model of a run may stand in a folder of its own.
         if inner.is_dir() and inner.suffix in _SUFFIXES:
             raise ModelError(f"{inner} is a folder, expected a file: put the file there")
+        # A pipe would be waited for, and a device read for ever.
+        if inner.suffix in _SUFFIXES and not inner.is_file():
+            raise ModelError(f"{inner} is a pipe, a device or a broken link, expected a file: put the file there")
     if is_adapter(folder):
         integrity.check_adapter_files(folder, CONFIG)
         return
@@ -59,21 +62,67 @@ def check_folder(path: str) -> None:
     integrity.check_files(folder)
 
 
-def check_start(path: str) -> None:
-    """Refuse a local folder that a training cannot start from.
+def check_start(model: ModelSettings) -> None:
+    """Refuse a model that a training cannot start from, before anything of it is loaded.
 
     Args:
-        path: Folder; a Hub id passes.
+        model: Folder or Hub id, with its revision.
 
     Raises:
-        ModelError: As for `check_folder`, for the model of a run that has changed since it was saved, and for an
-            adapter, whose checkpoints would not be whole models.
+        ModelError: As for `check_folder`, for the model of a run that has changed since it was saved, for an adapter,
+            whose checkpoints would not be whole models, and for one on the Hub that has pickled weights alone.
     """
-    check_folder(path)
-    if is_adapter(path):
-        raise ModelError(f"{path} is an adapter: start from the merged model:  hfrecipes merge {path} <folder>")
+    check_folder(model.path)
+    if is_adapter(model.path):
+        raise ModelError(
+            f"{model.path} is an adapter: start from the merged model:  hfrecipes merge {model.path} <folder>"
+        )
+    if os.path.isdir(model.path):
+        integrity.check_unchanged(Path(model.path))
+    else:
+        _check_on_the_hub(model)
+
+
+def _check_on_the_hub(model: ModelSettings) -> None:
+    """Refuse pickled weights by the list of files, before they are downloaded.
+
+    Raises:
+        ModelError: The repository has no other ones.
+    """
+    inside = f"{model.keywords['subfolder']}/" if model.keywords.get("subfolder") else ""
+    names = [name.removeprefix(inside) for name in _names_on_the_hub(model) if name.startswith(inside)]
+    pickles = [name for name in names if PurePath(name).match("pytorch_model*.bin")]
+    if pickles and not any(name.endswith(".safetensors") for name in names):
+        raise ModelError(
+            f"{model.path} on the Hub has pickled weights alone ({pickles[0]}), which can hide code: use a model or a "
+            f"revision with safetensors, or convert it:  hf download {model.path} --local-dir <folder>  and, in that "
+            f'folder,  python -c "{integrity.CONVERT}"'
+        )
+
+
+def _names_on_the_hub(model: ModelSettings) -> list[str]:
+    """Names of the files of a repository; of those in the cache where the Hub cannot be asked."""
+    from huggingface_hub import list_repo_files, try_to_load_from_cache
+
+    revision = model.keywords.get("revision")
+    # Whatever is wrong with the name or the network, loading the model says best.
+    with contextlib.suppress(Exception):
+        return list(list_repo_files(model.path, revision=revision))
+    with contextlib.suppress(Exception):
+        cached = try_to_load_from_cache(model.path, "config.json", model.keywords.get("cache_dir"), revision)
+        if isinstance(cached, str):
+            return os.listdir(Path(cached).parent)
+    return []
+
+
+def check_weights(path: str) -> None:
+    """Refuse a local folder with weights that are NaN, without loading the model; very large ones are not read.
+
+    Raises:
+        ModelError: There are some.
+    """
     if os.path.isdir(path):
-        integrity.check_unchanged(Path(path))
+        integrity.check_finite_files(Path(path))
 
 
 def is_adapter(path: str | Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, ModelError
 from ..log import log
 from ..recipe import SHORTEST, Recipe
 
@@ -61,6 +61,7 @@ def limit_max_length(recipe: Recipe, model_config: PretrainedConfig, taken: int 
 
     Raises:
         ConfigError: The virtual tokens leave no room for a text, or the model reads no rows that are so short.
+        ModelError: The model leaves no room for a text.
     """
     limit = longest_input(recipe.tokenizer, model_config)
     if limit:
@@ -69,6 +70,12 @@ def limit_max_length(recipe: Recipe, model_config: PretrainedConfig, taken: int 
 
 
 def _limit(recipe: Recipe, limit: int, taken: int) -> None:
+    if limit < SHORTEST:
+        raise ModelError(
+            f"this model reads {limit} tokens at most, as max_position_embeddings in its config.json or "
+            f"model_max_length in its tokenizer_config.json says, expected {SHORTEST} or more: use another model, or "
+            "the right file"
+        )
     if taken > limit - SHORTEST:
         raise ConfigError(
             f"lora.num_virtual_tokens: {taken} virtual tokens leave no room for a text in the {limit} tokens "

@@ -13,6 +13,7 @@ from ..config import RunConfig, read_recipe_file
 from ..errors import HFRecipesError, OutputError
 from ..masking import mask_settings
 from ..yaml12 import format_value
+from . import manifest
 from .contents import RECIPE, RUN, RunInfo, is_complete
 from .lock import LOCK, OWNER
 from .progress import has_checkpoints
@@ -63,7 +64,7 @@ def claim(path: Path, config: RunConfig, info: RunInfo) -> None:
         return
     elsewhere = ELSEWHERE
     # A run writes run.json first, so that a recipe file of the user's own is never taken for a run.
-    if RUN not in names:
+    if RUN not in names or not _is_of_a_run(path):
         raise OutputError(f"{path} contains files that are not a run ({names[0]}, …): {elsewhere}")
     # A run that stopped before its first checkpoint has nothing to lose.
     if not _has_work(path):
@@ -132,6 +133,11 @@ def free_folder(path: Path, known: Mapping[str, Any]) -> tuple[Path, str]:
             return candidate, taken
         taken = taken or f"{path} contains a run with other settings ({differing})"
     return path, ""
+
+
+def _is_of_a_run(path: Path) -> bool:
+    """Whether run.json is that of a run; beside trained weights it may be damaged."""
+    return "hfrecipes" in (manifest.read_object(path / RUN) or {}) or _has_work(path)
 
 
 def _names(path: Path) -> list[str]:

@@ -15,7 +15,7 @@ from ..errors import ModelError, NotFoundError
 from ..log import log
 from ..masking import mask
 from . import manifest
-from .progress import CHECKPOINT
+from .progress import CHECKPOINT, has_checkpoints
 from .writing import clear_drafts, draft, finite, write_json, write_text
 
 RECIPE, RUN, METRICS, PREDICTIONS = "recipe.yaml", "run.json", "metrics.json", "predictions.jsonl"
@@ -25,6 +25,8 @@ CARD = "README.md"
 BASELINE, TRAINED_ON = "baseline.json", "trained_on.npy"
 # Files that a model needs for no prediction: one that has changed does not cost the model.
 BESIDE_MODEL = (RECIPE, BASELINE, TRAINED_ON)
+# What is written after the model, and can be written again from it.
+RESULTS = (METRICS, PREDICTIONS, CARD, BASELINE, TRAINED_ON)
 NOTES = "notes"  # key in metrics.json beside the splits: split -> what to know about its scores
 
 
@@ -44,6 +46,17 @@ def check_readable(folder: Path) -> None:
 def is_complete(path: Path) -> bool:
     """Whether the run in this folder was finished."""
     return (path / METRICS).exists()
+
+
+def deleted(path: Path) -> list[str]:
+    """Results that were deleted from a run whose training was over; empty for a complete run, and for one to train."""
+    if not is_complete(path) and (has_checkpoints(path) or manifest.read(path) is None):
+        return []
+    info = RunInfo.read(path)
+    # The files of the model are named once all results are written.
+    if info is None or not (info.files or info.tokenizer):
+        return []
+    return [name for name in RESULTS if not (path / name).exists()]
 
 
 def write_start(path: Path, config: RunConfig, info: RunInfo) -> None:
@@ -158,9 +171,12 @@ class DamagedError(NotFoundError):
 
     def __init__(self, path: Path, reason: str) -> None:
         run = path.parent
+        again = "put it back from a copy, or train with another output_dir"
+        if path.name in RESULTS:
+            again = "delete it, and give the command of the run again, which scores the saved model"
         super().__init__(
             f"{path} is damaged ({reason}): the saved model is not, and  hfrecipes predict {run}  works; to have the "
-            "file again, put it back from a copy, or train with another output_dir"
+            f"file again, {again}"
         )
 
 

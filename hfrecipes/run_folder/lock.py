@@ -11,13 +11,15 @@ from pathlib import Path
 from ..errors import OutputError
 
 LOCK, OWNER = ".lock", ".owner"
+_ME = "process {} on {}"
 
 
 @contextlib.contextmanager
 def hold(path: Path) -> Iterator[None]:
     """Keep other processes out of a folder, which may not exist; a folder that is still empty after it is deleted.
 
-    The operating system gives the lock back when a process ends, however it ends.
+    The operating system gives the lock back when a process ends, however it ends. On a disk that several machines
+    share, that of a machine that has crashed may stay.
 
     Raises:
         OutputError: Another process has the folder.
@@ -30,15 +32,14 @@ def hold(path: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise OutputError(
-            f"{path} is being written by another run ({_owner(path)}): wait for it, or choose another output_dir"
-        ) from error
+        raise OutputError(f"{path} is being written by another run ({_owner(path)}") from error
     try:
-        (path / OWNER).write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+        (path / OWNER).write_text(_ME.format(os.getpid(), socket.gethostname()), encoding="utf-8")
         yield
     finally:
         for name in (OWNER, LOCK):
-            (path / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a disk that cannot be written to any more
+                (path / name).unlink()
         lock.release()
         with contextlib.suppress(OSError):  # a folder that has something in it stays
             for folder in made:
@@ -46,7 +47,13 @@ def hold(path: Path) -> Iterator[None]:
 
 
 def _owner(path: Path) -> str:
+    """The end of the sentence: who has the folder, and what to do."""
+    wait = "wait for it, or choose another output_dir"
     try:
-        return (path / OWNER).read_text(encoding="utf-8") or "it is starting"
+        owner = (path / OWNER).read_text(encoding="utf-8")
     except OSError:
-        return "it is starting or ending"
+        return f"it is starting or ending): {wait}"
+    host = owner.partition(" on ")[2]
+    if host and host != socket.gethostname():
+        return f"{owner}, another machine): {wait}; if that machine has crashed, delete {path / LOCK}"
+    return f"{owner or 'it is starting'}): {wait}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from ..errors import HFRecipesError, OutputError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+_WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
 _LITTLE = 1 << 20  # bytes: what is left of a disk that is full
 
 
@@ -35,12 +37,24 @@ def as_output_error(path: Path) -> Iterator[None]:
 
 def _sentence(path: Path, error: Exception) -> str | None:
     """What happened; None where the error is about something else."""
+    number = _number_of(error)
+    if number in _FORBIDDEN:
+        return f"{path} cannot be written to any more ({error}): give the same command again when it can"
+    if number == errno.EFBIG:
+        return f"{path} needs a larger file than this system allows: raise the limit (ulimit -f), or choose another one"
+    if number in _WITHOUT_LOCKS:
+        return f"the disk of {path} gives no locks, which keep other processes out: choose an output_dir on another one"
     if not path.exists():
         return f"{path} was deleted or moved while the run was writing to it: give the same command again"
-    number = error.errno if isinstance(error, OSError) else None
     # safetensors and torch raise errors of their own, which do not always say why.
     if number in _FULL or shutil.disk_usage(path).free < _LITTLE:
         return f"no space left on the disk of {path}: free some, then give the same command again"
-    if number in _FORBIDDEN:
-        return f"{path} cannot be written to any more ({error}): give the same command again when it can"
     return None
+
+
+def _number_of(error: Exception) -> int | None:
+    """Number of what the system refused; safetensors has it in its sentence alone."""
+    if isinstance(error, OSError):
+        return error.errno
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    return None if number is None else int(number[1])

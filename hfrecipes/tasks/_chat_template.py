@@ -35,6 +35,7 @@ EXAMPLE: Messages = [{"role": "user", "content": "Question"}]
 # Replaces a turn, to see which part of a rendered dialogue comes from the template. Only letters and digits, because
 # templates trim spaces and split at tags; and with a beginning that hardly any real text has.
 OTHER = "zQ7other"
+_REMEMBERED = 64  # rendered texts: each is asked for up to three times while its dialogue is read
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _SPACES = re.compile(r"\s+")
 
@@ -88,6 +89,7 @@ class Template:
     tokenizer: PreTrainedTokenizerBase
     end: int
     given: Mapping[str, Any] = field(default_factory=dict)
+    _rendered: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def with_given(self, given: Mapping[str, Any]) -> Template:
         """The same template for a dialogue with these tools and keywords."""
@@ -110,6 +112,9 @@ class Template:
             ModelError: The template does not come to an end.
         """
         called, given = self._as_called(dialogue), {**self.given, **options}
+        key = repr((called, prompt, given))
+        if key in self._rendered:
+            return self._rendered[key]
         try:
             with time_limit(TEMPLATE):
                 text: str = self.tokenizer.apply_chat_template(
@@ -120,6 +125,9 @@ class Template:
         except Exception as error:  # a template is a program, and may raise anything
             start = next((str(turn["content"])[:60] for turn in dialogue if turn["role"] == "user"), "")
             raise DataError(f"the model's chat template refuses the dialogue that starts {start!r}: {error}") from error
+        while len(self._rendered) >= _REMEMBERED:
+            del self._rendered[next(iter(self._rendered))]
+        self._rendered[key] = text
         return text
 
     @cached_property

@@ -6,7 +6,7 @@ TEXT_NAMES = (
 )
 LABEL_NAMES = (
     "labels category class target intent sentiment emotion topic score stars rating gold_label 标签 类别"
-    " categories classes targets intents sentiments emotions topics genres tags cats is_duplicate overall"
+    " categories classes targets intents sentiments emotions topics genres tags cats is_duplicate overall quality"
 )
 # Columns of pairs of texts in well-known datasets.
 PAIRS = (
@@ -15,6 +15,7 @@ PAIRS = (
     ("premise", "hypothesis"),
     ("premise", "hypo"),
     ("question1", "question2"),
+    ("#1 string", "#2 string"),
     ("question", "sentence"),
     # BoolQ
     ("question", "passage"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -17,6 +18,7 @@ from ..recipe import Finding
 if TYPE_CHECKING:
     from datasets import Dataset
 
+_LOOKED_AT = 1_000  # rows
 MISSING = {"", "nan", "-100"}  # how files write that there is no tag
 
 
@@ -30,6 +32,13 @@ def tags_in(cell: Any, names: Mapping[str, str] = MappingProxyType({})) -> list[
     if cell is None:
         return None
     return ["" if tag is None else composed(str(named(tag, names))) for tag in cell]
+
+
+def _numbered_characters(sentences: Sequence[Any]) -> str | None:
+    """The first token, where nearly all are a character and its number in a word, as in the corpus of Weibo."""
+    tokens = list(itertools.chain.from_iterable(sentence or () for sentence in sentences[:_LOOKED_AT]))
+    numbered = [token for token in tokens if len(token or "") == 2 and token[1].isdigit() and not token[0].isascii()]
+    return numbered[0] if len(numbered) > 0.8 * len(tokens) else None
 
 
 def check_tags(rows: Dataset, tags: Sequence[list[str] | None], labels: list[str], scheme: str) -> Iterator[Finding]:
@@ -50,6 +59,9 @@ def check_tags(rows: Dataset, tags: Sequence[list[str] | None], labels: list[str
     decomposed = [index for index, cell in enumerate(rows["tags"]) if is_decomposed(cell)]
     if decomposed:
         yield Finding("note", DECOMPOSED.replace("label", "tag"), decomposed)
+    numbered = _numbered_characters(rows["tokens"])
+    if numbered is not None:
+        yield Finding("note", f"characters have numbers, as in {numbered!r}, which are learnt with them: remove them")
     yield from _check_form(rows, tags)
     yield from _check_known(tags, labels, scheme)
     if scheme != "none":

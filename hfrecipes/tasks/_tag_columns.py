@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from ..data.shapes.annotations import from_label_studio, has_label_studio_shape
-from ..data.shapes.tags import from_cells, from_texts
+from ..data.shapes.tags import from_cells, from_texts, includes_ends
 from ..data.shapes.word_spans import from_word_spans, word_spans
 from ..log import log
 from ..recipe import Batch
@@ -51,7 +51,12 @@ def reader_of(columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
     if not _texts(texts[:1], columns):
         return None
     if spans is not None and (_holds_objects(columns[spans]) or _are_written_spans(spans, columns)):
-        return partial(from_texts, text=texts[0], spans=spans)
+        # Only a table tells its cells.
+        cells = getattr(columns, "cells", {})
+        is_inclusive = includes_ends(cells.get(texts[0], ()), cells.get(spans, ()))
+        if is_inclusive:
+            log(f"{spans} holds spans with the index of their last character, as their own texts show")
+        return partial(from_texts, text=texts[0], spans=spans, is_inclusive=is_inclusive)
     # A column of tags that is called `label` would be a label of the whole text.
     word_tags = [name for name in tags if name.lower() not in SPAN_NAMES]
     if word_tags:  # a tag for each word between spaces

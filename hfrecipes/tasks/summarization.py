@@ -39,15 +39,30 @@ class Summarization(Recipe):
     auto_model: ClassVar[str] = "AutoModelForSeq2SeqLM"
     columns: ClassVar[dict[str, Column]] = {
         "document": Column(
-            ("article", "text", "dialogue", "content", "source", "body", "report", "正文", "文章", "原文")
+            (
+                "article",
+                "text",
+                "dialogue",
+                "content",
+                "source",
+                "src",
+                "short_text",
+                "abst",
+                "body",
+                "report",
+                "正文",
+                "文章",
+                "原文",
+            )
         ),
         "summary": Column(
-            ("highlights", "abstract", "headline", "title", "tldr", "target", "摘要", "标题"),
+            ("highlights", "abstract", "headline", "title", "tldr", "target", "tgt", "摘要", "标题"),
             reference=True,
             slice_of=by_length,
         ),
         "references": Column(("summaries",), reference=True, optional=True, passthrough=True, kind=["string"]),
     }
+    formats: ClassVar[tuple[str, ...]] = ("parallel",)
     defaults: ClassVar[dict[str, Any]] = _seq2seq.DEFAULTS
     prediction: ClassVar[str | None] = "summary_text"
     # ROUGE-L picks the checkpoint: it also looks at the order of the words.

@@ -44,14 +44,15 @@ class Text2TextGeneration(Recipe):
     task: ClassVar[str] = "text2text-generation"
     auto_model: ClassVar[str] = "AutoModelForSeq2SeqLM"
     columns: ClassVar[dict[str, Column]] = {
-        "input": Column(("source", "text", "prompt", "input_text", "source_text", "inputs", "输入")),
+        "input": Column(("source", "src", "text", "prompt", "input_text", "source_text", "inputs", "输入")),
         "output": Column(
-            ("target", "response", "completion", "target_text", "output_text", "targets", "输出"),
+            ("target", "tgt", "response", "completion", "target_text", "output_text", "targets", "输出"),
             reference=True,
             slice_of=by_length,
         ),
         "references": Column(reference=True, optional=True, passthrough=True, kind=["string"]),
     }
+    formats: ClassVar[tuple[str, ...]] = ("parallel",)
     defaults: ClassVar[dict[str, Any]] = _seq2seq.DEFAULTS
     prediction: ClassVar[str | None] = "generated_text"
     # chrF picks the checkpoint: it also tells how near an output is that is not right yet.

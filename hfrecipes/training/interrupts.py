@@ -12,6 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ..log import is_main, log
+from ..run_folder.progress import CHECKPOINT
 
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
@@ -51,7 +52,9 @@ def at_step_end(trainer: Trainer, path: Path) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         trainer.remove_callback(callback)
-    if caught.number is not None and caught.stopped:
+    # A signal in the last step finds the training over: what follows it can be done later, from its checkpoint.
+    is_saved = caught.stopped or (path / f"{CHECKPOINT}{trainer.state.global_step}").is_dir()
+    if caught.number is not None and is_saved:
         log(f"stopped at step {trainer.state.global_step}: the same command goes on from the checkpoint in {path}")
         _leave(caught.number)
 

@@ -69,13 +69,46 @@ def _check_targets(arguments: TrainingArguments) -> None:
         ConfigError: It is not said which layers.
         MissingPackageError: A package is missing.
     """
+    name, has_targets = arguments.optim.value, arguments.optim_target_modules is not None
+    if name.endswith("lomo") and has_targets:
+        raise ConfigError(f"optim_target_modules: leave it out, optim={name} does not use it")
     try:
         _keywords(arguments)
     except ConfigError:
         # Without a model it cannot be made: what counts is that the package is there.
-        if arguments.optim_target_modules is None and not arguments.optim.endswith("lomo"):
-            name = arguments.optim.value
+        if not has_targets and not name.endswith("lomo"):
             raise ConfigError(f"optim={name}: add optim_target_modules=all-linear, or names of layers") from None
+
+
+def check_layers(model: Any, arguments: TrainingArguments) -> None:
+    """Refuse names for an optimizer that works on chosen layers, where no linear layer of the model has them.
+
+    Args:
+        model: The model to be trained.
+        arguments: Arguments of the run.
+
+    Raises:
+        ConfigError: There is such a name.
+    """
+    import torch
+    from transformers.trainer_utils import check_target_module_exists
+
+    given = arguments.optim_target_modules
+    if given is None or (isinstance(given, str) and given.replace("_", "-") == "all-linear"):
+        return
+    linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    last_names = sorted({name.rpartition(".")[2] for name in linear})
+    for entry in [given] if isinstance(given, str) else given:
+        # In a list, a part of a name is enough; a text alone is a regular expression for whole names.
+        wanted = entry if isinstance(given, str) else [entry]
+        if not any(check_target_module_exists(wanted, name) for name in linear):
+            hint = nearest(entry, last_names)
+            if entry in last_names:
+                hint = f" in full: add [ ] for a part of the names, optim_target_modules='[{entry}]'"
+            raise ConfigError(
+                f"optim_target_modules: no linear layer of this model is called {entry}{hint}; there are "
+                f"{', '.join(last_names)}"
+            )
 
 
 def _make_optimizer(arguments: TrainingArguments) -> None:

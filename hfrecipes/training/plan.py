@@ -34,7 +34,7 @@ from ..log import log
 from ..masking import MASK, mask, mask_text
 from ..models import adapters, suggestions
 from ..models.binding import bind_tokenizer
-from ..models.directory import check_start, identity
+from ..models.directory import check_start, check_weights, identity
 from ..models.loading import dtype_problems, label_problems, quantization_problems
 from ..models.tokenizing import show_labels
 from ..recipe import DEFAULTS, Recipe, arguments_name, input_columns, option_types, reference_columns, undefined
@@ -98,7 +98,7 @@ def make_plan(config: RunConfig, recipe: Recipe, path: Path) -> Plan:
     """
     try_arguments(config, recipe)
     if config.model:
-        check_start(config.base.path)
+        check_start(config.base)
     claim.check_writable(path)
     data, config = load_data(config, recipe)
     if not config.model:
@@ -171,7 +171,8 @@ def check_settings(what: Any, settings: Mapping[str, Any], *, trust: bool = Fals
 
 def _check_with_model(data: Data, config: RunConfig, recipe: Recipe) -> tuple[Data, dict[str, Any]]:
     """Rows that the model can take, how many are truncated, and an encoded row."""
-    check_start(config.base.path)
+    check_start(config.base)
+    check_weights(config.base.path)
     bind_tokenizer(recipe, config)
     data = check_again(data, recipe)
     references = checks.references_by_split(recipe, data.splits)

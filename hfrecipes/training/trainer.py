@@ -29,6 +29,7 @@ from ..run_folder.progress import CHECKPOINT, write_manifest
 from . import display, divergence, order
 from .arguments import make_arguments
 from .history import loss_keeper
+from .optimization import check_layers
 from .plan import Plan
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ def _check_model(trainer: Trainer, arguments: TrainingArguments) -> None:
     if arguments.activation_checkpointing and not getattr(model, "supports_gradient_checkpointing", False):
         name = model.config.model_type
         raise ConfigError(f"activation_checkpointing: leave it out, models of type {name} do not support it")
+    check_layers(trainer.model, arguments)
     # Optimizers that step layer by layer hook into the weights, which may happen only once.
     if str(arguments.optim.value).endswith("layerwise"):
         return

@@ -565,3 +565,11 @@ def test_numbers_to_write_are_named(caplog):
     config, recipe = configure("text2text-generation", {"dataset": rows})
     load_data(config, recipe)
     assert "output holds numbers: read as texts, as Python spells them" in caplog.text
+
+
+@pytest.mark.parametrize("row", [{"choices": ["a", "b"]}, {"sol1": "a", "sol2": "b"}])
+def test_nothing_is_said_of_whole_numbers_that_are_labels(row, caplog):
+    rows = [{"question": f"Which {number}?", **row, "label": number % 2} for number in range(20)]
+    config, recipe = configure("multiple-choice", {"dataset": rows})
+    load_data(config, recipe)
+    assert "read as texts" not in caplog.text

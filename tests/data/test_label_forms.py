@@ -213,6 +213,8 @@ def test_an_id_without_a_name_is_refused():
         ("labels.json", '["calm", "joy"]'),
         ("mapping.txt", "0\tcalm\n1\tjoy\n"),
         ("classes.txt", "calm\njoy\n"),
+        ("labels.json", '{"label": "0", "label_desc": "calm"}\n{"label": "1", "label_desc": "joy"}\n'),
+        ("labels.json", '[{"id": 1, "name": "joy"}, {"id": 0, "name": "calm"}]'),
     ],
 )
 def test_names_in_a_file_beside_the_rows_are_found_and_printed(file, content, tmp_path, caplog):
@@ -228,6 +230,12 @@ def test_names_in_a_file_beside_the_rows_are_found_and_printed(file, content, tm
     assert left["labels"] == ["0", "1"]
     named = hfrecipes.check("text-classification", dataset=str(tmp_path), options={"label_names": str(tmp_path / file)})
     assert named["labels"] == ["calm", "joy"]
+
+
+def test_objects_that_are_no_ids_and_names_name_no_labels(tmp_path):
+    written(tmp_path / "train.csv", ["text", "label"], [[f"note {row}", row % 2] for row in range(30)])
+    (tmp_path / "labels.json").write_text('{"a": "0", "b": "x", "c": "y"}\n{"a": "1"}\n', encoding="utf-8")
+    assert hfrecipes.check("text-classification", dataset=str(tmp_path))["labels"] == ["0", "1"]
 
 
 def test_a_file_beside_the_rows_that_does_not_fit_is_not_used(tmp_path):

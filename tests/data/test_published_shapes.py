@@ -303,3 +303,114 @@ def test_a_header_of_mrqa_is_no_row(tmp_path):
     found = train_of("question-answering", file)
     assert len(found) == 6
     assert found[0]["answers"] == {"text": ["in the shed"], "answer_start": [13]}
+
+
+# --- words with tags, records, files side by side ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("separator", ["/", "_"])
+def test_a_tag_behind_each_word_is_its_tag(separator, tmp_path):
+    words = [("The", "DT"), ("1/2", "CD"), ("tea_cup", "NN"), (".", ".")]
+    line = " ".join(f"{word}{separator}{tag}" for word, tag in words)
+    rows = train_of("token-classification", lines_of(tmp_path / "train.txt", *[line, ""] * 6))
+    assert len(rows) == 6
+    assert list(zip(rows[0]["tokens"], rows[0]["tags"], strict=True)) == words
+
+
+def test_slashes_in_prose_are_no_tags(tmp_path):
+    path = lines_of(tmp_path / "train.txt", *["see a/b or c/d"] * 6)
+    with pytest.raises(DataError, match="no column for tags"):
+        train_of("token-classification", path)
+    broken = lines_of(tmp_path / "broken.txt", *["tea/NN is/VB hot/JJ"] * 1500, "tea is/VB")
+    with pytest.raises(DataError, match=r'broken.txt line 1501 has "tea", expected a word, / and its tag'):
+        train_of("token-classification", broken)
+
+
+def test_characters_with_numbers_are_named(tmp_path, caplog):
+    path = lines_of(tmp_path / "train.txt", *["科0\tO", "技1\tO", "张0\tB-PER", "三1\tI-PER", ""] * 6)
+    hfrecipes.check("token-classification", dataset=path)
+    assert "characters have numbers, as in '科0', which are learnt with them: remove them" in caplog.text
+    caplog.clear()
+    hfrecipes.check("token-classification", dataset=lines_of(tmp_path / "b.txt", *["B1\tO", "x2\tB-PER", ""] * 6))
+    assert "have numbers" not in caplog.text
+
+
+def test_records_between_tags_are_rows(tmp_path):
+    record = "<doc id=0>\n    <summary>\n        Tea is hot\n    </summary>\n    <short_text>\n        It is <3 tea.\n"
+    path = lines_of(tmp_path / "PART_I.txt", *[record + "    </short_text>\n</doc>"] * 6)
+    assert train_of("summarization", path) == [{"document": "It is <3 tea.", "summary": "Tea is hot"}] * 6
+
+
+@pytest.mark.parametrize("names", [("source", "target"), ("src", "tgt"), ("src.txt", "tgt.txt")])
+@pytest.mark.parametrize(
+    ("task", "columns"),
+    [("summarization", ("document", "summary")), ("text2text-generation", ("input", "output"))],
+)
+def test_texts_and_their_outputs_may_be_in_files_side_by_side(names, task, columns, tmp_path):
+    for name, column in zip(names, columns, strict=True):
+        lines_of(tmp_path / f"train.{name}", *[f"{column} {row}" for row in range(12)])
+    config, recipe = configure(task, {"dataset": str(tmp_path)})
+    rows = load_data(config, recipe)[0].splits["train"]
+    assert all(row[columns[1]] == row[columns[0]].replace(*columns) for row in rows)
+
+
+def test_a_file_for_each_text_of_race_is_read(tmp_path):
+    (tmp_path / "race").mkdir()
+    for row in range(4):
+        text = {"article": f"Tea {row}.", "id": f"{row}.txt", "questions": ["What?", "When?"]}
+        text |= {"options": [["a", "b"], ["c", "d"]], "answers": ["B", "A"]}
+        (tmp_path / "race" / f"{row}.txt").write_text(json.dumps(text), encoding="utf-8")
+    rows = train_of("multiple-choice", str(tmp_path / "race"))
+    assert len(rows) == 8
+    assert rows[1] == {**rows[1], "context": "Tea 0.", "question": "When?", "choices": ["c", "d"], "label": "A"}
+
+
+# --- what is named or refused ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mark", "sentence"),
+    [
+        ("'{}'", "text is between single quotes, which are learnt as part of it, in most rows"),
+        (r"caf\u00e9 {}", r"text has escapes such as \u00e9 in place of characters in most rows"),
+        ("tea &amp; {}", "text has entities of HTML such as &amp; in place of characters in most rows"),
+    ],
+)
+def test_marks_of_a_format_in_most_texts_are_named(mark, sentence, caplog):
+    rows = [{"text": mark.format(f"cake {row}"), "label": str(row % 2)} for row in range(20)]
+    hfrecipes.check("text-classification", dataset=rows)
+    assert f"train: {sentence}: convert the file if that is not wanted" in caplog.text
+    caplog.clear()
+    others = [{"text": f"cake {row}", "label": str(row % 2)} for row in range(20)]
+    hfrecipes.check("text-classification", dataset=[*rows[:5], *others])
+    assert "in most rows" not in caplog.text
+
+
+def test_thousands_of_columns_are_refused_at_once(tmp_path):
+    row = {"text": "tea", "label": "a", **{f"c{number}": 1 for number in range(2000)}}
+    sentence = "has 2,002 columns, expected 1,000 at most: keep those that the task uses"
+    table = lines_of(tmp_path / "train.csv", ",".join(row), *[",".join(map(str, row.values()))] * 4)
+    sources = [table, lines_of(tmp_path / "train.jsonl", *[json.dumps(row)] * 4), [row] * 4]
+    for source in [*sources, datasets.Dataset.from_list([row] * 2)]:
+        with pytest.raises(DataError, match=sentence):
+            read_source(source)
+
+
+def test_one_of_two_validation_files_is_asked_for_with_the_files_of_the_other_splits(tmp_path):
+    for name in ("train", "dev_matched", "dev_mismatched"):
+        lines_of(tmp_path / f"{name}.tsv", "text\tlabel", *[f"{name} {row}\t{row % 2}" for row in range(12)])
+    with pytest.raises(DataError, match=r"name one of them: .*dataset\.validation=<file>") as error:
+        read_source(str(tmp_path))
+    assert f"dataset.train={tmp_path}/train.tsv" in str(error.value)
+    given = {"train": str(tmp_path / "train.tsv"), "validation": str(tmp_path / "dev_matched.tsv")}
+    assert {row["text"].split()[0] for row in train_of("text-classification", given)} == {"train"}
+
+
+def test_a_test_split_of_other_columns_may_be_left_out(tmp_path):
+    for split in ("train", "dev"):
+        lines_of(tmp_path / f"{split}.tsv", *[f"gj04\t{row % 2}\t*\tTea is {split} {row}." for row in range(12)])
+    lines_of(tmp_path / "test.tsv", "index\tsentence", *[f"{row}\tTea {row}." for row in range(4)])
+    settings = {"columns": {"text": 3, "label": 1}}
+    with pytest.raises(DataError, match=r"use the same names in all splits, or leave it out, splits.test=null"):
+        hfrecipes.check("text-classification", dataset=str(tmp_path), **settings)
+    hfrecipes.check("text-classification", dataset=str(tmp_path), splits={"test": None}, **settings)

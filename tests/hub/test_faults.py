@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import uuid
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from huggingface_hub import HfApi
 from rows import opinions
 
 import hfrecipes
-from hfrecipes.errors import HubError
+from hfrecipes.errors import HubError, ModelError
 from hfrecipes.hub import client
 
 BUSY = "it does not answer as it should: try again later"
@@ -133,3 +134,20 @@ def test_a_command_whose_push_failed_has_exit_code_2(hub, name, tiny_bert, tmp_p
     assert made.exit_code == 2
     assert f"To push it later:  hfrecipes push run {name}" in made.output
     assert "Traceback" not in made.output
+
+
+def test_a_model_with_pickled_weights_alone_is_refused_before_they_are_downloaded(hub, name, tiny_bert, tmp_path):
+    folder = Path(shutil.copytree(tiny_bert, tmp_path / "model"))
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    api = HfApi()
+    api.create_repo(name)
+    api.upload_folder(repo_id=name, folder_path=folder)
+    hub.clear()
+    for call in (hfrecipes.check, hfrecipes.run):
+        with pytest.raises(ModelError, match=rf"{name} on the Hub has pickled weights alone .pytorch_model\.bin."):
+            call("text-classification", model=name, dataset=opinions(40))
+    assert not hub.log("resolve/"), "nothing of it was downloaded"
+    api.upload_file(
+        repo_id=name, path_or_fileobj=Path(tiny_bert, "model.safetensors"), path_in_repo="model.safetensors"
+    )
+    assert hfrecipes.check("text-classification", model=name, dataset=opinions(40))["labels"] == ["bad", "good"]

@@ -324,6 +324,16 @@ def test_values_of_an_adapter_are_checked_before_anything_is_read(lora, said):
         ({"modules_to_save": ["poler"]}, "this model has no module poler .did you mean pooler"),
         ({"modules_to_save": ["embeddings"]}, "PEFT cannot save what these settings train, and load it again"),
         ({"target_modules": "query"}, r"linear layers of this model are .*query.*lora.target_modules='\["),
+        ({"target_modules": ["query", "valu"]}, "lora.target_modules: no layer is called valu .did you mean value"),
+        ({"exclude_modules": ["quer"]}, "lora.exclude_modules: no layer is called quer .did you mean query"),
+        ({"exclude_modules": "quer"}, "lora.exclude_modules: no layer is called quer .did you mean query"),
+        ({"target_parameters": ["weigh"]}, "lora.target_parameters: no layer is called weigh .did you mean weight"),
+        ({"rank_pattern": {"key": 4}}, "lora.rank_pattern: no layer is called key; there are query, value"),
+        ({"alpha_pattern": {"^query": 4}}, r"lora.alpha_pattern: no layer is called \^query .*there are query, value"),
+        ({"layers_to_transform": [0, 99]}, "lora.layers_to_transform: no adapted layer has the number 99; there are 0"),
+        ({"trainable_token_indices": [0, 9999]}, "lora.trainable_token_indices: found 9999, expected the numbers 0 to"),
+        ({"r": 10**6}, r"lora.r: found 1000000, expected \d+ at most, the size of the largest layer"),
+        ({"rank_pattern": {"query": 10**6}}, r"lora.rank_pattern.query: found 1000000, expected \d+ at most"),
         (
             {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 60},
             "60 virtual tokens leave no room for a text in the 64 tokens of the model",
@@ -333,6 +343,16 @@ def test_values_of_an_adapter_are_checked_before_anything_is_read(lora, said):
 def test_an_adapter_that_does_not_fit_the_model_is_refused_before_training(lora, said, quick, tmp_path):
     with pytest.raises(ConfigError, match=said):
         hfrecipes.build("text-classification", dataset=opinions(40), lora=lora, output_dir=tmp_path / "run", **quick)
+
+
+def test_names_that_layers_have_are_taken(quick, tmp_path):
+    names = {
+        "target_modules": ["query", "attention.self.value"],
+        "exclude_modules": ["encoder.layer.0.attention.self.key"],
+    }
+    ranks = {"rank_pattern": {"query": 2, r"layer\.\d+\.attention\.self\.value": 4}, "layers_to_transform": 0}
+    lora = {**names, **ranks, "trainable_token_indices": {"word_embeddings": [5]}}
+    hfrecipes.build("text-classification", dataset=opinions(40), lora=lora, output_dir=tmp_path / "run", **quick)
 
 
 def test_weights_in_two_places_are_not_adapted_in_one(tiny_bert, quick, tmp_path):
@@ -472,6 +492,30 @@ def test_added_tokens_in_a_table_with_rows_to_spare_are_trained_unless_the_model
     assert "embeddings: those of added tokens such as <name> look untrained" in caplog.text
     trained = trainer.model.peft_config["default"].trainable_token_indices
     assert trained == list(range(len(tokenizer) - number, len(tokenizer)))
+    edit = f"lora.trainable_token_indices=[{len(tokenizer) - 2}] trains them"
+    kept = f"1 added token, such as <place>, look trained and stay as they are; {edit}"
+    assert (kept in caplog.text) == (scale > 1)
+
+
+def test_no_added_token_with_the_length_of_an_unused_row_stays_as_it_was_drawn(quick, tmp_path, caplog):
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(quick["model"])
+    tokenizer.add_tokens([f"<new {number}>" for number in range(40)])
+    model = AutoModel.from_pretrained(quick["model"])
+    model.resize_token_embeddings(len(tokenizer) + 2)
+    rows = model.get_input_embeddings().weight.data
+    torch.manual_seed(0)
+    rows[-42:] = torch.randn_like(rows[-42:]) * 0.02  # as rows of a table are drawn, of which 2 are left
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    settings = {**quick, "model": str(tmp_path / "model"), "dataset": opinions(40)}
+    trainer = hfrecipes.build("text-classification", output_dir=tmp_path / "build", lora=True, **settings)
+    assert len(trainer.model.peft_config["default"].trainable_token_indices) == 40
+    caplog.clear()
+    lora = {"trainable_token_indices": [3]}
+    hfrecipes.build("text-classification", output_dir=tmp_path / "given", lora=lora, **settings)
+    assert "look untrained" not in caplog.text, "the user decides"
 
 
 def add_tokens(folder: str, new_folder, auto: str, **settings) -> str:

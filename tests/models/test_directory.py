@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -55,4 +57,19 @@ def test_a_folder_in_place_of_a_file_is_named(tiny_bert, tmp_path, name):
     (tmp_path / "m" / name).unlink()
     (tmp_path / "m" / name).mkdir()
     with pytest.raises(ModelError, match=f"{name} is a folder, expected a file"):
+        check_folder(str(tmp_path / "m"))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json", "generation_config.json"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "link to itself"])
+def test_a_pipe_or_a_device_in_place_of_a_file_is_named_and_not_read(tiny_bert, tmp_path, name, kind):
+    from hfrecipes.models.directory import check_folder
+
+    file = Path(shutil.copytree(tiny_bert, tmp_path / "m")) / name
+    file.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(file)
+    else:
+        file.symlink_to("/dev/zero" if kind == "device" else file)
+    with pytest.raises(ModelError, match=f"{name} is a pipe, a device or a broken link, expected a file"):
         check_folder(str(tmp_path / "m"))

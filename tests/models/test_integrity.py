@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from hfrecipes.errors import ModelError, OutputError
 from hfrecipes.models import integrity
 from hfrecipes.run_folder.manifest import MANIFEST
 from hfrecipes.saved_run import verify
+from hfrecipes.settings import ModelSettings
 
 TASK, TEXT = "text-classification", "the film was great"
 WEIGHTS, ADAPTER = "model.safetensors", "adapter/adapter_model.safetensors"
@@ -279,7 +281,38 @@ def test_a_base_with_damaged_files_is_refused_before_it_is_loaded(message, base)
 
     BROKEN_FILES[message](base)
     with pytest.raises(ModelError, match=message):
-        check_start(str(base))
+        check_start(ModelSettings(str(base), {}))
+
+
+def test_weights_that_are_nan_are_found_by_check(base):
+    change_weights(base / WEIGHTS, fill("encoder.layer.0.output.dense.bias", float("nan")))
+    with pytest.raises(ModelError, match=r"model.safetensors: the weights .*output.dense.bias are NaN"):
+        hfrecipes.check(TASK, model=str(base), dataset=opinions(16))
+
+
+def test_a_model_that_reads_next_to_nothing_is_named(base):
+    change_json(base / "config.json", max_position_embeddings=4)
+    with pytest.raises(ModelError, match="reads 4 tokens at most, as max_position_embeddings"):
+        hfrecipes.check(TASK, model=str(base), dataset=opinions(16))
+
+
+def test_weights_below_an_adapter_are_hashed_once_until_they_change(base, monkeypatch):
+    from hfrecipes import settings
+    from hfrecipes.models.directory import identity
+
+    read = []
+    real = settings._sha256
+    monkeypatch.setattr(settings, "_sha256", lambda file: read.append(file) or real(file))
+    model, file = ModelSettings(str(base), {}), base / WEIGHTS
+    os.utime(file, (1, 1))
+    first = identity(model)
+    assert identity(model) == first
+    assert len(read) == 1
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))  # just now: not even the second look is from memory
+    second = identity(model)
+    file.write_bytes(content)
+    assert (identity(model), second != first) == (first, True)
 
 
 @pytest.mark.parametrize("message", BROKEN_TOKENIZERS)
@@ -312,7 +345,7 @@ def test_the_printed_command_converts_pickled_weights(base, monkeypatch):
     before = load_file(base / WEIGHTS)
     pickled(base)
     monkeypatch.chdir(base)
-    exec(integrity._CONVERT, {})
+    exec(integrity.CONVERT, {})
     converted = load_file(base / WEIGHTS)
     assert converted.keys() == before.keys()
     assert all(torch.equal(converted[name], values) for name, values in before.items())

@@ -29,6 +29,14 @@ def test_a_recipe_file_of_the_users_own_is_not_taken_for_a_run(quick, tmp_path):
     assert {name: (tmp_path / name).read_text() for name in files} == files
 
 
+@pytest.mark.parametrize("text", ['{"name": "mine"}', "[]", "{"])
+def test_a_run_json_of_the_users_own_is_not_taken_for_that_of_a_run(quick, tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    (tmp_path / "recipe.yaml").write_text(f"# mine\ntask: {TASK}\n")
+    with pytest.raises(OutputError, match="contains files that are not a run"):
+        claim.claim(tmp_path, config_of(quick), RunInfo())
+
+
 def test_a_start_that_was_cut_short_leaves_the_folder_free(quick, tmp_path):
     config = config_of(quick)
     (tmp_path / "recipe.yaml").touch()
@@ -138,6 +146,15 @@ def test_a_second_process_is_refused_with_the_number_of_the_first(tmp_path):
     with lock.hold(tmp_path / "run"):
         (tmp_path / "run" / "kept.txt").touch()
     assert [file.name for file in (tmp_path / "run").iterdir()] == ["kept.txt"]
+
+
+def test_a_lock_of_another_machine_tells_what_to_do_if_that_has_crashed(tmp_path):
+    path = tmp_path / "run"
+    said = r"process 7 on elsewhere, another machine.: wait for it.* if that machine has crashed, delete .*\.lock"
+    with lock.hold(path):
+        (path / lock.OWNER).write_text("process 7 on elsewhere")
+        with pytest.raises(OutputError, match=said), lock.hold(path):
+            pass
 
 
 def test_a_folder_that_nothing_was_written_to_does_not_stay(tmp_path):

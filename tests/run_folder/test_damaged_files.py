@@ -86,6 +86,33 @@ def test_a_whole_model_without_scores_predicts(run, caplog):
         hfrecipes.load(run)
 
 
+def files_of(run: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in run.iterdir()}
+
+
+@pytest.mark.parametrize(
+    "names", [["metrics.json"], ["README.md", "predictions.jsonl"], ["metrics.json", "baseline.json", "trained_on.npy"]]
+)
+def test_deleted_results_are_written_again_from_the_saved_model(run, tiny_bert, caplog, names):
+    before = {**files_of(again(run, tiny_bert).path)}
+    steps = json.loads(before["run.json"])["steps"]
+    for name in names:
+        (run / name).unlink()
+    again(run, tiny_bert)
+    assert "the saved model is scored again, and not trained" in caplog.text
+    assert f"step {steps}/{steps}" not in caplog.text
+    assert files_of(run) == before
+
+
+def test_a_changed_model_is_not_scored_again(run, tiny_bert):
+    (run / "metrics.json").unlink()
+    content = (run / "model.safetensors").read_bytes()
+    (run / "model.safetensors").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(ModelError, match=r"model.safetensors is not what was saved"):
+        again(run, tiny_bert)
+    assert not (run / "metrics.json").exists()
+
+
 @pytest.mark.parametrize("text", ["", "x", "[1]", '{"label": 5}'])
 def test_evaluation_does_without_damaged_facts_on_the_training_rows(run, caplog, text):
     for name in ("baseline.json", "trained_on.npy"):

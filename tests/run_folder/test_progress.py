@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+from types import SimpleNamespace
 
 import pytest
 from conftest import opinions
@@ -120,3 +121,23 @@ def test_a_complete_run_keeps_no_temporary_files(settings, tmp_path):
     hfrecipes.run(TASK, output_dir=tmp_path / "run", **settings)
     assert not (result.path / "checkpoint-4").exists()
     assert not [file.name for file in result.path.iterdir() if file.name.startswith(".")]
+
+
+def test_a_signal_in_the_last_step_ends_the_run_where_its_checkpoint_is_saved(tmp_path):
+    class Trainer:
+        state = SimpleNamespace(global_step=6)
+
+        def add_callback(self, callback):
+            pass
+
+        remove_callback = add_callback
+
+    def ends() -> None:
+        with interrupts.at_step_end(Trainer(), tmp_path):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    ends()  # without a checkpoint the trained model is saved first
+    (tmp_path / "checkpoint-6").mkdir()
+    with pytest.raises(SystemExit) as ended:
+        ends()
+    assert ended.value.code == 143

@@ -60,3 +60,18 @@ def test_a_folder_that_has_gone_is_named_and_other_errors_stay_what_they_are(tmp
 def _write_two(folder) -> None:
     (folder / "config.json").write_text("{}")
     raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EFBIG, "File too large"), "needs a larger file than this system allows"),
+        (RuntimeError("I/O error: File too large (os error 27)"), "needs a larger file than this system allows"),
+        (RuntimeError("I/O error: Read-only file system (os error 30)"), "cannot be written to any more"),
+        (OSError(errno.ENOLCK, "No locks available"), "gives no locks"),
+        (OSError(errno.ENOSPC, "No space left on device"), "no space left on the disk"),
+    ],
+)
+def test_what_the_system_refuses_is_told_whoever_raises_it(tmp_path, error, said):
+    with pytest.raises(OutputError, match=said), trouble.as_output_error(tmp_path):
+        raise error

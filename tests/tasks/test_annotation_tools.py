@@ -195,3 +195,25 @@ def test_names_of_tags_beside_the_rows_are_found(tmp_path, caplog):
     (tmp_path / "label2id.json").write_text(json.dumps({"O": 0, "B-PER": 1}), encoding="utf-8")
     assert hfrecipes.check("token-classification", dataset=str(tmp_path))["labels"] == ["O", "B-PER"]
     assert "label names: O, B-PER, from" in caplog.text
+
+
+@pytest.mark.parametrize("keys", [("start", "end", "label", "text"), ("start_idx", "end_idx", "type", "entity")])
+@pytest.mark.parametrize("end", [3, 2])
+def test_the_text_of_a_span_tells_whether_its_end_is_included(end, keys, caplog):
+    span = dict(zip(keys, (0, end, "drink", "Tea"), strict=True))
+    rows = [{"text": f"Tea {row} is hot", "entities": [span]} for row in range(12)]
+    config, recipe = configure("token-classification", {"dataset": {"train": rows, "validation": rows}})
+    train = load_data(config, recipe)[0].splits["train"]
+    assert train[1]["entities"] == [{"start": 0, "end": 3, "label": "drink"}]
+    assert ("with the index of their last character" in caplog.text) == (end == 2)
+
+
+def test_a_span_of_one_character_and_spans_without_their_texts(caplog):
+    rows = [
+        {"text": f"茶 {row}", "entities": [{"start": 0, "end": 0, "label": "饮", "text": "茶"}]} for row in range(12)
+    ]
+    others = [{"text": f"茶 {row}", "entities": [{"start": 0, "end": 1, "label": "饮"}]} for row in range(12)]
+    for data in (rows, others):
+        config, recipe = configure("token-classification", {"dataset": {"train": data, "validation": data}})
+        assert load_data(config, recipe)[0].splits["train"][1]["tags"] == ["B-饮", "O"]
+    assert caplog.text.count("with the index of their last character") == 2, "once for each split"

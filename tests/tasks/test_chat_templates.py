@@ -501,3 +501,23 @@ def test_a_line_break_ends_no_turn_though_the_tokenizer_has_it_as_an_added_token
     recipe.tokenizer = tokenizer
     recipe.adapt_to_model(LlamaConfig())
     assert recipe.template.ends == [tokenizer.eos_token_id]
+
+
+def test_each_form_of_a_dialogue_is_rendered_once_while_it_is_read(monkeypatch, tiny_llama):
+    from transformers import AutoTokenizer, LlamaConfig
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
+    recipe = Chat()
+    recipe.tokenizer = tokenizer
+    recipe.adapt_to_model(LlamaConfig())
+    rendered = []
+    render = type(tokenizer).apply_chat_template
+
+    def counted(self, dialogue, **options):
+        rendered.append(repr((dialogue, options)))
+        return render(self, dialogue, **options)
+
+    monkeypatch.setattr(type(tokenizer), "apply_chat_template", counted)
+    dialogue = Chat.samples[0]["messages"]
+    recipe.encode_for_training({"messages": [dialogue]})
+    assert len(rendered) == len(set(rendered)) == 4, "two prompts, and what is shown after each reply"

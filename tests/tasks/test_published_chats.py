@@ -7,6 +7,8 @@ import json
 import pytest
 
 import hfrecipes
+from hfrecipes.data.numbered_dialogues import dialogue_reader
+from hfrecipes.data.opening import open_source
 from hfrecipes.data.prepare import load_data
 from hfrecipes.data.shapes.transcripts import turns_of
 from hfrecipes.errors import DataError
@@ -133,3 +135,82 @@ def test_trees_of_replies_are_read_alike():
         for row in range(6)
     ]
     assert dialogues(rows)[0] == TWO[:2]
+
+
+PARLAI = {
+    "1 your persona: I have {n} cats.\n2 Tea?\tYes.\t\tno|Yes.\n3 Milk?\tNo {n}.\t\tNo {n}.|yes\n": [
+        ("system", "your persona: I have {n} cats."),
+        *TWO[:3],
+        ("assistant", "No {n}."),
+    ],
+    "1 Mary has tea {n}.\n2 John has milk.\n3 Who has milk? \tJohn\t2\n": [
+        ("user", "Mary has tea {n}.\nJohn has milk.\nWho has milk?"),
+        ("assistant", "John"),
+    ],
+    "text:your persona: I have {n} cats.\\nTea?\tlabels:Yes.|Sure.\ntext:Milk?\tlabels:No.\tepisode_done:True\n": [
+        ("system", "your persona: I have {n} cats."),
+        *TWO,
+    ],
+}
+
+
+@pytest.mark.parametrize("lines", PARLAI)
+def test_numbered_lines_of_parlai_are_dialogues(lines, tmp_path, caplog):
+    file = tmp_path / "train.txt"
+    file.write_text("".join(lines.replace("{n}", str(number)) for number in range(6)), encoding="utf-8")
+    read = dialogues(str(file))
+    assert len(read) == 6
+    assert read[3] == [(role, text.replace("{n}", "3")) for role, text in PARLAI[lines]]
+    assert "read as dialogues of ParlAI" in caplog.text
+
+
+def test_a_numbered_list_is_no_dialogue(tmp_path):
+    file = tmp_path / "train.txt"
+    file.write_text("".join(f"{number} Tea\tor milk?\n" for number in range(1, 9)), encoding="utf-8")
+    assert dialogue_reader(open_source(str(file), None)) is None
+
+
+@pytest.mark.parametrize("more", [{}, {"prompt": "Tea?"}, {"id": "0"}])
+@pytest.mark.parametrize("number", [1, 6])
+def test_data_is_a_dialogue_also_in_a_file_of_one_row_and_beside_its_request(more, number, tmp_path):
+    texts = [text for _, text in TWO]
+    messages = [{"role": role, "content": text} for role, text in TWO]
+    for data in (texts, messages):
+        file = tmp_path / f"{type(data[0]).__name__}.jsonl"
+        file.write_text(f"{json.dumps({**more, 'data': data})}\n" * number, encoding="utf-8")
+        assert dialogues(str(file)) == [TWO] * number
+
+
+@pytest.mark.parametrize("keys", [("human", "assistant"), ("question", "answer"), ("instruction", "output")])
+def test_a_list_of_requests_with_their_replies_is_a_dialogue(keys, caplog):
+    exchanges = [dict(zip(keys, ("Tea?", "Yes."), strict=True)), dict(zip(keys, ("Milk?", "No."), strict=True))]
+    assert dialogues([{"conversation": exchanges}] * 6)[0] == TWO
+    assert f"{keys[0]} is the user's turn, and {keys[1]} that of the assistant" in caplog.text
+
+
+@pytest.mark.parametrize("reply", ["No.", {"from": "gpt", "value": "No."}, [{"role": "assistant", "content": "No."}]])
+def test_a_reply_in_a_column_of_its_own_ends_the_dialogue(reply, caplog):
+    turns = [{"role": role, "content": text} for role, text in TWO[:3]]
+    assert dialogues([{"conversations": turns, "chosen": reply, "rejected": "Never."}] * 6)[0] == TWO
+    assert "chosen is the reply to conversations, which all end with the user" in caplog.text
+
+
+def test_a_column_beside_whole_dialogues_is_no_reply_to_them():
+    turns = [{"role": role, "content": text} for role, text in TWO]
+    assert dialogues([{"messages": turns, "answer": "Other."}] * 6)[0] == TWO
+
+
+def test_target_is_the_reply_to_an_input():
+    assert dialogues([{"kind": "QA", "input": "Tea?", "target": "Yes."}] * 6)[0] == TWO[:2]
+
+
+@pytest.mark.parametrize("name", ["system", "system_prompt", "system_message"])
+def test_a_column_of_system_messages_comes_first(name):
+    rows = [{name: "Be brief.", "question": "Tea?", "response": "Yes."}] * 6
+    assert dialogues(rows)[0] == [("system", "Be brief."), *TWO[:2]]
+
+
+def test_replies_that_are_marked_as_wanted_or_not_are_named(caplog):
+    rows = [{"prompt": "Tea?", "completion": "Yes.", "label": row % 2 == 0} for row in range(6)]
+    assert dialogues(rows)[0] == TWO[:2]
+    assert "label is not read: replies of which it is false are learnt like the others" in caplog.text

@@ -37,6 +37,27 @@ NEEDED = {
 }
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["quer", "keys"], "no linear layer of this model is called keys .did you mean key.*there are .*query"),
+        ("query", "called query in full: add . . for a part of the names, optim_target_modules='.query.'; there are"),
+        (["word_embeddings"], "no linear layer of this model is called word_embeddings"),
+        (["query", ".*value"], None),
+        (".*query", None),
+        ("all-linear", None),
+    ],
+)
+def test_layers_of_an_optimizer_are_those_of_the_model(names, said, tiny_bert):
+    from hfrecipes.training.optimization import check_layers
+
+    arguments = transformers.TrainingArguments(optim_target_modules=names)
+    model = transformers.AutoModel.from_pretrained(tiny_bert)
+    refused = contextlib.nullcontext() if said is None else pytest.raises(ConfigError, match=said)
+    with refused:
+        check_layers(model, arguments)
+
+
 def tried(**settings):
     """The settings after all that is checked before a row is read."""
     config, recipe = configure("text-classification", settings)
@@ -161,6 +182,7 @@ def test_every_optimizer_works_or_says_what_it_needs(name):
         ({"optim": "sgd", "adam_beta1": 0.5}, "adam_beta1: leave it out, optim=sgd does not use it"),
         ({"optim": "adafactor", "adam_epsilon": 0.5}, "adam_epsilon: leave it out, optim=adafactor does not use it"),
         ({"optim_target_modules": ["x"]}, "optim_target_modules: leave it out, optim=adamw_torch_fused"),
+        ({"optim": "lomo", "optim_target_modules": ["x"]}, "optim_target_modules: leave it out, optim=lomo"),
         ({"report_to": "nobody"}, "report_to: nobody is not supported"),
         ({"report_to": ["none", "nobody"]}, "report_to: found none beside others"),
         ({"torch_compile_backend": "inducto"}, "torch_compile_backend: no inducto (did you mean inductor?)"),

@@ -21,7 +21,20 @@ Messages = list[Row]
 # Columns of turns, of requests and of replies.
 TURN_COLUMNS = ("conversations", "conversation", "dialogue", "dialog", "dialogs", "turns", "chat", "对话")
 REQUEST_COLUMNS = ("instruction", "question", "query", "input", "user", "human", "text", "问题", "提问", "指令")
-REPLY_COLUMNS = ("response", "output", "answer", "reply", "assistant", "gpt", "chosen", "回答", "回复", "输出")
+REPLY_COLUMNS = (
+    "response",
+    "output",
+    "answer",
+    "reply",
+    "assistant",
+    "gpt",
+    "chosen",
+    "target",
+    "回答",
+    "回复",
+    "输出",
+)
+SYSTEM_COLUMNS = ("system", "system_prompt", "system_message")
 TOOL_COLUMNS = ("functions",)
 KEYWORDS = "chat_template_kwargs"  # column of what a chat template gets besides, as TRL calls it
 
@@ -64,12 +77,16 @@ def _messages_normalizer(
     parts = {
         "tools": first_column(by_name, ("tools", *TOOL_COLUMNS)),
         "keywords": by_name.get(KEYWORDS),
-        "system": by_name.get("system"),
+        "system": first_column(by_name, SYSTEM_COLUMNS),
     }
     turns = first_column(by_name, ("messages", *TURN_COLUMNS))
     asked = first_column(by_name, ("prompt", *REQUEST_COLUMNS))
     if turns is not None:
         parts["turns"] = turns
+        parts["reply"] = _reply_after(turns, columns, roles or {})
+        # Mostly a copy of the first request; but it may be one of its own.
+        if asked is not None:
+            log(f"{asked} is not read, as {turns} holds the dialogue")
     elif asked is not None:
         parts["asked"] = asked
         parts["reply"] = first_column(by_name, ("completion", *REPLY_COLUMNS))
@@ -79,6 +96,9 @@ def _messages_normalizer(
         parts["history"] = by_name.get("history")
     else:
         return None
+    wanted = by_name.get("label", "")
+    if wanted and getattr(columns[wanted], "dtype", None) == "bool":
+        log(f"{wanted} is not read: replies of which it is false are learnt like the others")
     known = {part: column for part, column in parts.items() if column is not None}
     kinds = {part: columns[column] for part, column in known.items()}
     for sentence in _guesses(known, kinds):
@@ -88,6 +108,19 @@ def _messages_normalizer(
     return _Reader(known, kinds, named, system)
 
 
+def _reply_after(turns: str, columns: Mapping[str, Any], roles: Mapping[str, str]) -> str | None:
+    """Column of the reply to dialogues that all end with the user, as in data of preferences; None if they do not."""
+    others = {name.strip().lower(): name for name in columns if name != turns}
+    column = first_column(others, ("completion", *REPLY_COLUMNS))
+    # Only a table tells its cells.
+    cells = [cell for cell in getattr(columns, "cells", {}).get(turns, ()) if cell is not None]
+    for cell in cells:
+        dialogue = messages(_listed(cell), roles=roles)
+        if not dialogue or dialogue[-1]["role"] != "user":
+            return None
+    return column if cells else None
+
+
 def _guesses(columns: Mapping[str, str], kinds: Mapping[str, Any]) -> Iterator[str]:
     """A sentence on each guess that the types of the columns call for."""
     if _holds_texts(kinds.get("turns")):
@@ -95,6 +128,8 @@ def _guesses(columns: Mapping[str, str], kinds: Mapping[str, Any]) -> Iterator[s
     if _holds_texts(kinds.get("asked")):
         yield f"{columns['asked']} holds texts without speakers: user and assistant in turn, the user last"
     reply = kinds.get("reply")
+    if "turns" in columns and "reply" in columns:
+        yield f"{columns['reply']} is the reply to {columns['turns']}, which all end with the user"
     if isinstance(reply, Mapping) and not is_turn(reply):
         yield f"{columns['reply']} holds objects: their JSON text is the reply"
 
@@ -144,7 +179,10 @@ class _Reader:
     def _messages(self, row: Row) -> Messages:
         """Messages of a row: the system message, earlier turns, the request and its reply."""
         if "turns" in row:
-            return _with_system(row.get("system"), messages(_listed(row["turns"]), roles=self.roles))
+            turns = messages(_listed(row["turns"]), roles=self.roles)
+            if "reply" in row:
+                turns += messages(row["reply"], "assistant", roles=self.roles)
+            return _with_system(row.get("system"), turns)
         asked = row["asked"]
         if not isinstance(asked, list):
             # A list holds the turns up to the request, and leaves nothing for `more` to be about.

@@ -31,6 +31,8 @@ def column_normalizer(
         requests: Names of a column of requests.
         replies: Names of a column of replies.
     """
+    from datasets import List
+
     by_name = {name.strip().lower(): name for name in columns}
     if {"history", "candidates"} <= set(by_name):
         return _made(columns, _from_candidates, "candidates: the last one is the reply to history")
@@ -45,13 +47,19 @@ def column_normalizer(
         )
     column = first_column(by_name, turns)
     asked, reply = first_column(by_name, requests), first_column(by_name, replies)
-    if column is None and asked is None:
+    if column is None and (asked is None or reply is None):
+        # UltraChat has the dialogue in `data`, in some exports beside its first request.
         lists = [name for name in columns if name == "data" and hasattr(columns[name], "feature")]
         if lists:
             return partial(_renamed, old="data"), {"messages": columns["data"], **_without(columns, "data")}
     if column is not None and _has_no_speakers(columns[column]):
         log(f"{column} holds turns without speakers: user and assistant in turn, the user first")
         return partial(_with_speakers, column=column), columns
+    keys = _exchange_keys(columns[column], requests, replies) if column is not None else None
+    if column is not None and keys is not None:
+        log(f"{column} holds exchanges: {keys[0]} is the user's turn, and {keys[1]} that of the assistant")
+        change = partial(_from_exchanges, column=column, keys=keys)
+        return change, {**columns, column: List({"role": None, "content": None})}
     used = [column] if column is not None else [asked, reply]
     return _from_transcripts(columns, list(filter(None, used)))
 
@@ -131,6 +139,33 @@ def _with_speakers(batch: Batch, column: str) -> Batch:
         for index, turn in enumerate(turns or []):
             spoken.append({"role": _SPEAKERS[index % 2], **turn})
         dialogues.append(spoken)
+    return {**batch, column: dialogues}
+
+
+# --- exchanges ---------------------------------------------------------------------------------------------------
+
+
+def _exchange_keys(kind: Any, requests: Sequence[str], replies: Sequence[str]) -> tuple[str, str] | None:
+    """Keys of request and reply in a column of lists of both, as `[{"human": …, "assistant": …}]`; None for others."""
+    item = getattr(kind, "feature", None)
+    if not isinstance(item, Mapping) or set(item) & {*ROLE_KEYS, *CONTENT_KEYS}:
+        return None
+    by_name = {str(name).strip().lower(): str(name) for name in item}
+    asked, reply = first_column(by_name, requests), first_column(by_name, replies)
+    return None if asked is None or reply is None else (asked, reply)
+
+
+def _from_exchanges(batch: Batch, column: str, keys: tuple[str, str]) -> Batch:
+    dialogues = []
+    for exchanges in batch[column]:
+        turns: list[Row] = []
+        for exchange in exchanges or []:
+            for role, key in zip(_SPEAKERS, keys, strict=True):
+                turns.append({"role": role, "content": (exchange or {}).get(key)})
+        # At the end of a dialogue to predict, the reply is still to come.
+        if turns and not turns[-1]["content"]:
+            turns.pop()
+        dialogues.append(turns)
     return {**batch, column: dialogues}
 
 

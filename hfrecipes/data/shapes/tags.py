@@ -13,7 +13,8 @@ from .annotations import spans_of
 from .cells import first_value, parse_list, whole_number
 
 # Keys of a span.
-_START, _END = ("start", "start_offset", "begin", "start_char"), ("end", "end_offset", "end_char")
+_START = ("start", "start_offset", "begin", "start_char", "start_idx", "start_index")
+_END = ("end", "end_offset", "end_char", "end_idx", "end_index")
 _LABEL = ("label", "labels", "type", "entity", "tag", "entity_group", "entity_type", "label_", "hypertextlabels")
 _SEVERAL = "\x00"  # in place of the labels of a span that has several
 
@@ -67,7 +68,30 @@ def find_words(text: str, tokens: list[str]) -> list[tuple[int, int]]:
 # --- spans of characters ---------------------------------------------------------------------------------------------
 
 
-def from_texts(batch: Batch, text: str, spans: str | None = None, beside: str | None = None) -> Batch:
+def includes_ends(texts: Iterable[Any], cells: Iterable[Any]) -> bool:
+    """Whether ends are those of the last characters, which spans show that also have their own text.
+
+    Example:
+        >>> includes_ends(["Tea is hot"], [[{"start": 0, "end": 2, "text": "Tea", "label": "drink"}]])
+        True
+    """
+    included = excluded = 0
+    for text, cell in zip(texts, cells, strict=True):
+        for span in spans_of(cell) or []:
+            start, end, label = _span_cells(span)
+            if not isinstance(text, str) or not isinstance(span, dict):
+                continue
+            if not isinstance(start, int) or not isinstance(end, int):
+                continue
+            own = {value for value in span.values() if isinstance(value, str) and value != label}
+            excluded += text[start:end] in own
+            included += text[start : end + 1] in own
+    return included > excluded
+
+
+def from_texts(
+    batch: Batch, text: str, spans: str | None = None, beside: str | None = None, *, is_inclusive: bool = False
+) -> Batch:
     """Words of each text; with spans also tags in BIO, a span widened to whole words.
 
     Args:
@@ -75,6 +99,7 @@ def from_texts(batch: Batch, text: str, spans: str | None = None, beside: str | 
         text: Column of the texts.
         spans: Column of the spans.
         beside: Column to keep as it is.
+        is_inclusive: Whether the end of a span is its last character, and not the one after it.
     """
     rows: Batch = {"tokens": [], "text": batch[text]}
     words_of_rows = []
@@ -88,7 +113,7 @@ def from_texts(batch: Batch, text: str, spans: str | None = None, beside: str | 
             # Prodigy leaves the spans out of a row that was accepted without any.
             row_spans = spans_of([] if cell is None and "answer" in batch else cell)
             # A row without spans is not labelled; one with an empty list has no entity.
-            entities = None if row_spans is None else list(map(_entity, row_spans))
+            entities = None if row_spans is None else [_entity(span, after=int(is_inclusive)) for span in row_spans]
             rows["tags"].append(None if entities is None else _bio(row_text or "", words, entities))
             rows["entities"].append(entities)
     if beside is not None:
@@ -117,8 +142,13 @@ def _listed(cell: Any) -> list[Any] | None:
     return None if cell is None else cell.split()
 
 
-def _entity(span: Any) -> Row:
-    """Start, end and label of a span as published: under one of their usual names each, or as a list of the three."""
+def _entity(span: Any, after: int) -> Row:
+    """Start, end and label of a span as published: under one of their usual names each, or as a list of the three.
+
+    Args:
+        span: A dict or a list.
+        after: What its end lacks to the index after its last character.
+    """
     start_cell, end_cell, label = _span_cells(span)
     try:
         start, end = whole_number(start_cell), whole_number(end_cell)
@@ -130,7 +160,7 @@ def _entity(span: Any) -> Row:
         )
     if isinstance(label, list):  # Label Studio may give several
         label = "/".join(map(str, label)) if len(label) < 2 else _SEVERAL
-    return {"start": start, "end": end, "label": "" if label is None else str(label)}
+    return {"start": start, "end": end + after, "label": "" if label is None else str(label)}
 
 
 def _span_cells(span: Any) -> list[Any]:

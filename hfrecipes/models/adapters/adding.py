@@ -18,9 +18,12 @@ from ..heads import heads as heads_of
 from ..heads import modules_below_base
 from ..loading import LoadedModel, input_embeddings
 from .settings import task_type
+from .targets import Names, check_sizes, check_targets
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_SHOWN = 4  # tokens that a sentence lists
 
 
 def add(loaded: LoadedModel, recipe: Recipe, settings: AdapterSettings) -> PreTrainedModel:
@@ -45,12 +48,15 @@ def add(loaded: LoadedModel, recipe: Recipe, settings: AdapterSettings) -> PreTr
     _refuse_shared_modules(model, wanted)
     trained_whole = without_shared(model, sorted({*loaded.fresh, *heads_of(model), *wanted}))
     keywords = _default_keywords(loaded, recipe, settings, trained_whole)
+    check_sizes(model, given)
+    names, wanted_targets = Names.of(model), copy.deepcopy(given)
     try:
         config = get_peft_config({**keywords, **given, "peft_type": settings.method})
         with quiet():
             adapted = get_peft_model(model, config)
     except (TypeError, ValueError, NotImplementedError, re.error) as error:
         raise ConfigError(f"lora: {' '.join(str(error).split())}{_layers_to_choose_from(model, given)}") from error
+    check_targets(adapted, wanted_targets, names)
     _refuse_shared_targets(adapted)
     _refuse_what_cannot_be_loaded(adapted)
     if settings.is_prompt_learning:
@@ -69,7 +75,9 @@ def _default_keywords(
         keywords["num_virtual_tokens"] = VIRTUAL_TOKENS
     else:
         keywords |= _default_targets(loaded.model, settings.method, trained_whole)
-    new_tokens = [*_untrained_tokens(loaded.model, recipe.tokenizer), *loaded.fresh_tokens]
+    new_tokens = list(loaded.fresh_tokens)
+    if not settings.keywords.get("trainable_token_indices"):
+        new_tokens += _untrained_tokens(loaded.model, recipe.tokenizer)
     if new_tokens:
         keywords |= _new_token_keywords(new_tokens, settings)
     return keywords
@@ -148,7 +156,7 @@ def _untrained_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
     """Tokens that were added to the tokenizer and got rows of the table that the model was never trained on.
 
     Tables of some models, such as Qwen, have more rows than their tokenizer has tokens. What was learnt is longer than
-    these rows, which are left as they were drawn.
+    these rows, which are left as they were drawn. The added tokens that are not trained are printed.
     """
     import torch
 
@@ -161,9 +169,20 @@ def _untrained_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
     with torch.no_grad():
         unused = torch.linalg.vector_norm(table.weight[len(tokenizer) :].float(), dim=1).max()
         lengths = torch.linalg.vector_norm(table.weight[numbers].float(), dim=1)
-    untrained = [number for number, length in zip(numbers, lengths, strict=True) if length <= unused]
+    # Lengths of rows that were drawn alike differ by 1 / sqrt(2 * width); there may be few unused ones.
+    longest = float(unused) * (1 + 3 / (2 * table.weight.shape[1]) ** 0.5)
+    untrained = [number for number, length in zip(numbers, lengths, strict=True) if length <= longest]
     if untrained:
         log(f"embeddings: those of added tokens such as {added[untrained[-1]]} look untrained")
+    # The tokenizer itself puts these around texts, which is what they were trained for.
+    around = [getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "sep", "cls", "mask", "unk")]
+    left = [number for number in numbers if number not in {*untrained, *around}]
+    if left:
+        shown = ",".join(map(str, left[:_SHOWN])) + (",…" if len(left) > _SHOWN else "")
+        log(
+            f"embeddings: those of {counted(len(left), 'added token')}, such as {added[left[-1]]}, look trained and "
+            f"stay as they are; lora.trainable_token_indices=[{shown}] trains them"
+        )
     return untrained
 
 
@@ -171,7 +190,11 @@ def _new_token_keywords(new_tokens: list[int], settings: AdapterSettings) -> dic
     """Keywords that train the embeddings of new tokens, for methods that support it."""
     from peft import PEFT_TYPE_TO_CONFIG_MAPPING
 
-    if "trainable_token_indices" in settings.keywords:
+    given = settings.keywords.get("trainable_token_indices")
+    if given:
+        left_out = set(new_tokens) - set(given) if isinstance(given, list) else set()
+        if left_out:
+            log(f"embeddings: those of {counted(len(left_out), 'new token')} are not in lora.trainable_token_indices")
         return {}
     method = settings.method
     if "trainable_token_indices" not in typing.get_type_hints(PEFT_TYPE_TO_CONFIG_MAPPING[method]):

@@ -1,0 +1,32 @@
+"""Marks of a file format that are part of a text, because it was written for another reader."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ..recipe import Finding, Recipe
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_LOOKED_AT = 1_000  # rows
+_MARKS = (
+    ("is between single quotes, which are learnt as part of it,", re.compile(r"\s*'.*'\s*", re.DOTALL)),
+    (r"has escapes such as \u00e9 in place of characters", re.compile(r".*\\u[0-9a-fA-F]{4}.*", re.DOTALL)),
+    ("has entities of HTML such as &amp; in place of characters", re.compile(r".*&(#?\w{2,8});.*", re.DOTALL)),
+)
+
+
+def written_marks(rows: Dataset, recipe: Recipe) -> Iterator[Finding]:
+    """Quotes, escapes and entities in most texts of a column; a few may be what the texts are about."""
+    for column, facts in recipe.columns.items():
+        is_text = facts.kind == "string" and not facts.passthrough
+        if not is_text or getattr(rows.features.get(column), "dtype", None) not in ("string", "large_string"):
+            continue
+        texts = [text for text in rows[:_LOOKED_AT][column] if text]
+        for sentence, pattern in _MARKS:
+            marked = sum(pattern.fullmatch(text) is not None for text in texts)
+            if marked > len(texts) / 2:
+                yield Finding("note", f"{column} {sentence} in most rows: convert the file if that is not wanted")
