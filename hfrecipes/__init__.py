@@ -20,6 +20,7 @@ from .log import in_notebook
 
 # Type checkers do not read the mapping below, so the public names are imported here too; a test compares the two.
 if TYPE_CHECKING:
+    from .checkup import check as check
     from .config import RunConfig as RunConfig
     from .errors import HFRecipesError as HFRecipesError
     from .hub.push import push as push
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from .runner import build as build
     from .runner import finish as finish
     from .runner import run as run
-    from .training.plan import check as check
 
 # Public name -> module that defines it.
 _HOMES = {
@@ -41,7 +41,7 @@ _HOMES = {
     "Results": "results",
     "RunConfig": "config",
     "build": "runner",
-    "check": "training.plan",
+    "check": "checkup",
     "finish": "runner",
     "load": "predictor",
     "push": "hub.push",

@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import shlex
+import shutil
 import signal
 import sys
 import threading
@@ -312,23 +313,34 @@ def _check_new(file: Path) -> None:
 @main.command(context_settings=_WORDS)
 @click.argument("what", metavar="FILE|TASK")
 @click.argument("words", nargs=-1, metavar="key=value...")
+@click.option("--strict", is_flag=True, help="Exit with code 1 where there are warnings, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")
+@click.option("--rehearse", is_flag=True, help="Also train two steps, evaluate, save and load, in a temporary folder.")
 @_TRUST
-def check(what: str, words: tuple[str, ...], trust: bool) -> None:
-    """Check the settings and every row, without training; given only a task file, check the task itself."""
+def check(what: str, words: tuple[str, ...], trust: bool, strict: bool, as_json: bool, rehearse: bool) -> None:
+    """Check the settings and every row, without training; given only a task file, check the task itself.
+
+    Exits with code 1 if rows cannot be used, with code 2 if the check cannot be made.
+    """
     settings = _settings(words, what, trust=trust)
     if registry.is_task_file(what) and not settings:
         _check_task(what)
         return
-    from .training.plan import check_settings
+    from . import checkup
 
     with explained():
-        report = check_settings(what, settings, trust=trust)
-    if report.get("example"):
-        say(f"{report['example']}\n")
-    say("no problem found; settings:\n")
-    from .config import to_yaml
-
-    say(to_yaml(report["config"]).rstrip())
+        report = checkup.examine(what, settings, trust=trust)
+    if rehearse:
+        checkup.rehearse(report, trust=trust)
+    if as_json:
+        say_json(checkup.as_json(report))
+    else:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        for line in checkup.lines(report, width):
+            say(line)
+    if report.stopped is not None:
+        raise report.stopped
+    sys.exit(checkup.exit_code(report, strict=strict))
 
 
 def _check_task(file: str) -> None:

@@ -181,12 +181,13 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
 
 def score_cells(scores: Mapping[str, Scores], headline: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     """Heads and rows of `score_table`."""
-    from .evaluation.scoring import GAP, Score, number
+    from .evaluation.scoring import CLEAN, GAP, Score, number
 
     splits = [split for split in scores if split != GAP]
     baseline: Scores | None = None
     for split in splits:
-        if any(entry.baseline is not None for entry in scores[split].values()):
+        # That of a part of test would look like another one of test.
+        if split != CLEAN and any(entry.baseline is not None for entry in scores[split].values()):
             baseline = scores[split]
     heads = ["", *splits]
     if GAP in scores:

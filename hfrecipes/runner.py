@@ -6,7 +6,7 @@ import contextlib
 import gc
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -46,7 +46,7 @@ from .training.trackers import Trackers
 from .training.trainer import Job, make_job, wait_for_all
 
 if TYPE_CHECKING:
-    from transformers import Trainer
+    from transformers import Trainer, TrainerCallback
 
 
 def run(
@@ -127,14 +127,23 @@ def run(
     return run_settings(what, {**given, **bare_keys}, trust=trust)
 
 
-def run_settings(what: Any, settings: Mapping[str, Any], *, trust: bool = False) -> Result | Results:
-    """As `run`, with all settings in one mapping; None takes back what a recipe file says."""
+def run_settings(
+    what: Any, settings: Mapping[str, Any], *, trust: bool = False, callbacks: Sequence[TrainerCallback] = ()
+) -> Result | Results:
+    """As `run`, with all settings in one mapping; None takes back what a recipe file says.
+
+    Args:
+        what: As for `run`.
+        settings: As the keywords of `run`.
+        trust: As for `run`.
+        callbacks: Added to the Trainer of a single run.
+    """
     config, recipe = configure(what, settings, trust=trust)
     path = folder_of(what, config)
     if repeats.are_wanted(config):
         return _run_each(config, path)
     plan = _checked_push(make_plan(config, recipe, path))
-    result = _carry_out(plan)
+    result = _carry_out(plan, callbacks)
     _push(plan)
     return result
 
@@ -273,12 +282,12 @@ def _push(plan: Plan) -> None:
         log(f"pushed to {push_run(plan.path, plan.config, plan.config.push)}")
 
 
-def _carry_out(plan: Plan) -> Result:
+def _carry_out(plan: Plan, callbacks: Sequence[TrainerCallback] = ()) -> Result:
     """The run, by itself in its folder; a complete one as it is."""
     if not is_main():
         if contents.deleted(plan.path):
             return _score_again(plan)
-        return _reload(plan) if contents.is_complete(plan.path) else _train_and_score(plan)
+        return _reload(plan) if contents.is_complete(plan.path) else _train_and_score(plan, callbacks)
     with as_output_error(plan.path), lock.hold(plan.path):
         # Another process may have had the folder since the plan was made.
         claim.claim(plan.path, plan.config, plan.info)
@@ -291,10 +300,10 @@ def _carry_out(plan: Plan) -> Result:
             contents.clear(plan.path)
             return _reload(plan)
         writing.clear_drafts(plan.path)
-        return _train_and_score(plan)
+        return _train_and_score(plan, callbacks)
 
 
-def _train_and_score(plan: Plan) -> Result:
+def _train_and_score(plan: Plan, callbacks: Sequence[TrainerCallback]) -> Result:
     """Train, score and save."""
     start = time.perf_counter()
     push = plan.config.push
@@ -310,6 +319,8 @@ def _train_and_score(plan: Plan) -> Result:
     # A run that was interrupted has been rehearsed before.
     if checkpoint is None:
         rehearse(job, partial(_finish, start=start))
+    for callback in callbacks:
+        job.trainer.add_callback(callback)
     if is_main():
         contents.write_start(plan.path, job.plan.config, job.plan.info)
         if checkpoint is not None:
@@ -424,7 +435,9 @@ def _score(job: Job, info: RunInfo, start: float, *, saves: bool = False) -> Res
         directory.save_config(trainer.model, plan.path)
     baseline = recipe.baseline(plan.data.splits["train"])
     has_lora = plan.config.adapter is not None
-    scored = score_splits(inference, predicted, baseline, metrics=plan.config.metrics, lora=has_lora)
+    scored = score_splits(
+        inference, predicted, baseline, metrics=plan.config.metrics, lora=has_lora, in_train=plan.in_train
+    )
     if is_writer:
         info = replace(
             info,

@@ -259,7 +259,8 @@ def test_a_dataset_or_a_setting_asks_for_the_check_of_rows(tmp_path):
     write_task(tmp_path)
     outcome = CliRunner().invoke(main, ["check", NAME, f"dataset={write_rows(tmp_path)}"])
     assert outcome.exit_code == 0
-    assert "no problem found; settings:" in outcome.output
+    assert "settings, without defaults" in outcome.output
+    assert outcome.stdout.splitlines()[-1].startswith("ok")
     outcome = CliRunner().invoke(main, ["check", NAME, "cut=0.5"])
     assert outcome.exit_code == 2
     assert "no dataset: add dataset=" in outcome.output

@@ -59,7 +59,7 @@ def outcome_of(check: Callable[[Trial], Problems], trial: Trial, reported: list[
     rule = (check.__doc__ or "").partition("\n")[0].rstrip(".")
     problems = []
     try:
-        with _nothing_printed():
+        with nothing_printed():
             # A check may name the same thing for each of many rows.
             problems = list(dict.fromkeys(check(trial)))
     except Exception as error:
@@ -87,7 +87,7 @@ def _explained(error: Exception, trial: Trial) -> str:
 
 
 @contextlib.contextmanager
-def _nothing_printed() -> Iterator[None]:
+def nothing_printed() -> Iterator[None]:
     """Silence a run: only what the check finds is printed."""
     was_disabled = logger.disabled
     logger.disabled = True

@@ -94,16 +94,25 @@ def log_lengths(encoded: Mapping[str, Dataset], data: Data, recipe: Recipe) -> l
     """
     limits = []
     for split, features in encoded.items():
-        rows, lengths = len(data.splits[split]), np.asarray(features["length"])
-        parts = f" in {len(features)} pieces" if len(features) != rows else ""
-        truncated = ", ".join(_truncated_shares(features, rows, recipe))
-        about = f"{lengths.mean():.0f} tokens on average, {lengths.max()} at most, {truncated or 'none truncated'}"
-        log(f"{split}: {counted(rows, 'row')}{parts}, {about}")
+        rows = len(data.splits[split])
+        log(describe_lengths(split, features, rows, recipe))
         if split == "train":
             _warn_of_unknown_tokens(features, recipe)
-        _log_special_tokens(split, data.splits[split], recipe)
+        special = written_special_tokens(data.splits[split], recipe)
+        if special:
+            log(f"{split}: {special}")
+        truncated = ", ".join(_truncated_shares(features, rows, recipe))
         limits += _not_shown(split, features, rows, truncated, recipe)
     return limits
+
+
+def describe_lengths(split: str, features: Dataset, rows: int, recipe: Recipe) -> str:
+    """A sentence on how long the features of a split are, and how many of its rows are truncated."""
+    lengths = np.asarray(features["length"])
+    parts = f" in {len(features)} pieces" if len(features) != rows else ""
+    truncated = ", ".join(_truncated_shares(features, rows, recipe)) or "none truncated"
+    average = f"{lengths.mean():.0f} tokens on average, {lengths.max()} at most"
+    return f"{split}: {counted(rows, 'row')}{parts}, {average}, {truncated}"
 
 
 def _not_shown(split: str, features: Dataset, rows: int, truncated: str, recipe: Recipe) -> list[str]:
@@ -160,33 +169,40 @@ def truncated_share(features: Dataset, rows: int) -> float:
 
 def rows_with(features: Dataset, name: str) -> int:
     """Number of rows of which a feature is true; 0 where no task gives that feature."""
+    return len(rows_where(features, name))
+
+
+def rows_where(features: Dataset, name: str) -> list[int]:
+    """Indices of the rows of which a feature is true; none where no task gives that feature."""
     if name not in features.column_names:
-        return 0
+        return []
     indices = np.flatnonzero(features[name][:])
-    if "row" not in features.column_names:
-        return len(indices)
-    return len(np.unique(np.asarray(features["row"][:])[indices]))
+    if "row" in features.column_names:
+        indices = np.unique(np.asarray(features["row"][:])[indices])
+    rows: list[int] = indices.tolist()
+    return rows
 
 
-def _log_special_tokens(split: str, rows: Dataset, recipe: Recipe) -> None:
-    """Print which special tokens are written out in texts, as others may expect them to be read as tokens."""
+def written_special_tokens(rows: Dataset, recipe: Recipe) -> str:
+    """A sentence on special tokens that are written out in texts, as others may expect them to be read as tokens."""
     # Dialogues, which are no plain texts, are rendered by a template, and what it renders are tokens.
     columns = []
     for name, column in recipe.columns.items():
         if name in rows.column_names and column.kind in ("string", ["string"]) and not column.passthrough:
             columns.append(name)
     if not columns:
-        return
+        return ""
     number, written = 0, set[str]()
     for batch in rows.select_columns(columns).iter(1000):
         for cells in zip(*batch.values(), strict=True):
             in_row = special_tokens.written_in(recipe, _texts_in(cells))
             number += bool(in_row)
             written |= in_row
-    if number:
-        marks = ", ".join(sorted(written))
-        hint = "; for pairs of texts give the second one as text_pair" if "text_pair" in recipe.columns else ""
-        log(f"{split}: {marks} in the texts of {counted(number, 'row')}: read as text, not as special tokens{hint}")
+    if not number:
+        return ""
+    marks = ", ".join(sorted(written))
+    hint = "; for pairs of texts give the second one as text_pair" if "text_pair" in recipe.columns else ""
+    return f"{marks} in the texts of {counted(number, 'row')}: read as text, not as special tokens{hint}"
 
 
 def _texts_in(cells: Sequence[Any]) -> Iterator[str]:
@@ -196,12 +212,17 @@ def _texts_in(cells: Sequence[Any]) -> Iterator[str]:
                 yield text
 
 
-def _warn_of_unknown_tokens(features: Dataset, recipe: Recipe) -> None:
+def unknown_share(features: Dataset, recipe: Recipe) -> float:
+    """Share of the tokens of the first texts that the tokenizer has no other token for, from 0 to 1."""
     unknown = recipe.tokenizer.unk_token_id
     # Features of several texts, such as choices, are left out.
     texts = [np.asarray(ids).ravel() for ids in features["input_ids"][:500] if not isinstance(ids[0], list)]
     if not texts or unknown is None:
-        return
-    share = float(np.mean(np.concatenate(texts) == unknown))
+        return 0.0
+    return float(np.mean(np.concatenate(texts) == unknown))
+
+
+def _warn_of_unknown_tokens(features: Dataset, recipe: Recipe) -> None:
+    share = unknown_share(features, recipe)
     if share > MANY_UNKNOWN:
         log(f"train: {share:.0%} of the tokens are unknown to the model: is it a model for the language of the texts?")

@@ -128,7 +128,7 @@ def _labels_of(recipe: Recipe, train: Dataset) -> set[str]:
     """All labels of the training rows, as they are in the data."""
     labels = set()
     for column in reference_columns(recipe):
-        for cell in train[column] if column in train.column_names else []:
+        for cell in train[column][:] if column in train.column_names else []:
             value = unpacked(cell, WRITTEN)
             for label in value if isinstance(value, list) else [value]:
                 if not is_missing(label):

@@ -14,7 +14,7 @@ from ..config import RunConfig
 from ..errors import ConfigError, DataError
 from ..log import log
 from ..recipe import Recipe, file_formats, options
-from .checks import check_rows, not_scored, references, scored_as_wrong
+from .checks import Collected, check_rows, not_scored, references, scored_as_wrong
 from .columns import (
     check_lists,
     columns_of_split,
@@ -38,8 +38,13 @@ FROM_PYTHON = "(rows given from Python)"
 FEW, SHOWN = 20, 12  # rows below which a label is called rare; number of labels that are listed
 
 
-def load_data(config: RunConfig, recipe: Recipe) -> tuple[Data, RunConfig]:
+def load_data(config: RunConfig, recipe: Recipe, collected: Collected | None = None) -> tuple[Data, RunConfig]:
     """Rows of all splits, checked, with labels inferred; and the settings with every guess filled in.
+
+    Args:
+        config: Settings from `configure`.
+        recipe: The task, made of these settings.
+        collected: Takes what is found in the rows, which is printed or raised otherwise.
 
     Raises:
         HFRecipesError: The data is not there, or cannot be used.
@@ -49,29 +54,37 @@ def load_data(config: RunConfig, recipe: Recipe) -> tuple[Data, RunConfig]:
     if isinstance(config.dataset, str) and config.dataset == FROM_PYTHON:
         raise ConfigError("the rows of this run came from Python: add dataset=<hub id, file, folder or rows>")
     data = number_rows(read_splits(config, recipe))
+    if collected is not None:
+        collected.data = data
     recipe.labels = list(data.class_names)
     log_all(name_ids(recipe, config.dataset, data.splits["train"]))
     log_all(recipe.infer_labels(data.splits["train"]))
-    data = check_rows(data, recipe)
+    data = check_rows(data, recipe, collected=collected)
     data = take_fold(limit(data, config), recipe, config)
     if "validation" not in data.splits and "validation" not in config.splits:
         data = draw_validation(data, recipe, config.training["seed"])
     data = drop_helper_columns(data)
     log_all(_count_labels(data, recipe))
     data = replace(data, notes=scored_as_wrong(data, recipe))
-    log_all([*data.notes.values(), *not_scored(data, recipe), *no_test_split(data)])
+    if collected is None:
+        log_all([*data.notes.values(), *not_scored(data, recipe), *no_test_split(data)])
     return data, _with_guesses(config, recipe, data)
 
 
-def check_again(data: Data, recipe: Recipe) -> Data:
+def check_again(data: Data, recipe: Recipe, collected: Collected | None = None) -> Data:
     """The rows after another check, where the tokenizer decides whether a row can be used.
+
+    Args:
+        data: Rows by split.
+        recipe: The task, bound to the tokenizer.
+        collected: As for `load_data`.
 
     Raises:
         DataError: Some cannot be used, and the options do not drop them.
     """
     if not recipe.checks_again:
         return data
-    checked = drop_helper_columns(check_rows(number_rows(data), recipe))
+    checked = drop_helper_columns(check_rows(number_rows(data), recipe, collected=collected))
     groups = {}
     for split, numbers in data.row_numbers.items():
         if split in data.groups:

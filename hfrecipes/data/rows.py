@@ -135,7 +135,7 @@ def drop_empty_references(data: Data, recipe: type[Recipe], labels: Iterable[str
         used = {*labels, *(str(cell) for cell in cells if cell is not None)}
         if "-1" in used or "-1.0" in used:
             used |= {"-1", "-1.0"}
-        if all(_is_empty(cell, _NO_REFERENCE - used) for cell in rows[column]):
+        if all(_is_empty(cell, _NO_REFERENCE - used) for cell in rows[column][:]):
             data = data.with_split("test", rows.remove_columns(column))
             log(f"test: every {column} is -1, empty or missing, so no row has a reference")
     return data

@@ -128,6 +128,7 @@ def score_splits(
     *,
     metrics: Sequence[str] = (),
     lora: bool = False,
+    in_train: Sequence[int] = (),
 ) -> Scored:
     """Scores by split, how far train is above validation, and what the scores mean.
 
@@ -137,6 +138,7 @@ def score_splits(
         baseline: What `Recipe.baseline` gave for the training rows.
         metrics: Further metrics that the user named.
         lora: Whether adapters were trained, to which other advice applies.
+        in_train: Indices of the rows of test whose input is also in train; the others are scored apart, too.
     """
     recipe, scores = inference.recipe, {}
     for split, entry in predicted.items():
@@ -152,9 +154,28 @@ def score_splits(
     if "train" in scores and "validation" in scores:
         scores[scoring.GAP] = scoring.gap(scores["train"], scores["validation"])
         sentences += scoring.overfitting(recipe, scores, lora=lora)
+    if in_train and "test" in scores:
+        rows = len(predicted["test"].references)
+        clean = _without(predicted["test"], in_train)
+        scored = score_split(recipe, scoring.CLEAN, clean, baseline, seed=inference.settings.seed, metrics=metrics)
+        if scored:
+            scores[scoring.CLEAN] = scored
+        sentences += scoring.effect_of_overlap(recipe, scores, rows, len(clean.references))
     for sentence in sentences:
         log(sentence)
     return Scored(scores, sentences)
+
+
+def _without(predicted: Predicted, indices: Sequence[int]) -> Predicted:
+    """The same without some of the rows."""
+    left = sorted(set(range(len(predicted.references))) - set(indices))
+
+    def kept(values: Sequence[Any] | None) -> list[Any] | None:
+        return None if values is None else [values[index] for index in left]
+
+    references, predictions = kept(predicted.references) or [], kept(predicted.predictions) or []
+    groups, uncalibrated = kept(predicted.groups), kept(predicted.uncalibrated)
+    return Predicted(predicted.rows.select(left), references, groups, predictions, uncalibrated)
 
 
 def score_split(

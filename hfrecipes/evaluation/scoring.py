@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DRAWS = 1000  # resamples for the interval of a metric
 FEWER_DRAWS = 100  # the same for metrics that the user named, which are computed again for each resample
 PROBES = 200  # units that are looked at alone
+CLEAN = "test_clean"  # beside the splits: the rows of test whose input is not in train
 GAP = "gap"  # beside the splits: how far train is above validation
 # Share of the gain over the baseline that may be lost on validation before it is called overfitting.
 MUCH = 0.2
@@ -395,6 +396,18 @@ def no_better_than_baseline(recipe: Recipe, scored: Scores) -> list[str]:
             return []
         return [f"not significantly better than the baseline: {name} {entry} against {number(baseline)}"]
     return []
+
+
+def effect_of_overlap(recipe: Recipe, scored: Mapping[str, Scores], rows: int, clean: int) -> list[str]:
+    """A sentence with the score of test over all rows, and over those whose input is not in train."""
+    name = best_metric(recipe)
+    if name not in scored.get("test", {}) or name not in scored.get(CLEAN, {}):
+        return []
+    values = number(scored["test"][name].value), number(scored[CLEAN][name].value)
+    return [
+        f"{rows - clean} of {rows} inputs of test are also, or nearly, in train: {name} is {values[0]} with them, and "
+        f"{values[1]} over the {clean} others ({CLEAN})"
+    ]
 
 
 # --- as files and people have them -------------------------------------------------------------------------------

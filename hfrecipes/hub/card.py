@@ -13,7 +13,7 @@ from typing import Any
 from ..characters import visible
 from ..config import SPLITS, RunConfig, to_yaml
 from ..evaluation.breakdown import Breakdown, listed_classes, sentences
-from ..evaluation.scoring import GAP, Score, Scores, interval, number
+from ..evaluation.scoring import CLEAN, GAP, Score, Scores, interval, number
 from ..masking import mask_text
 from ..models.directory import ADAPTER
 from ..recipe import Recipe, Row, input_columns, metric_named, option_types
@@ -256,7 +256,7 @@ def _classes(reports: Mapping[str, Breakdown]) -> dict[str, Any]:
 
 def _overall(scores: Mapping[str, Scores]) -> Iterator[tuple[str, str, Score]]:
     """Split, metric and entry of each score, the test split first, without the scores of single labels."""
-    for split in (*reversed(SPLITS), GAP):
+    for split in ("test", CLEAN, "validation", "train", GAP):
         for metric, entry in scores.get(split, {}).items():
             if "[" not in metric:
                 yield split, metric, entry

@@ -41,7 +41,7 @@ def infer_labels(recipe: Any, train: Dataset) -> list[str]:
     """
     if "text_pair" in train.column_names:
         recipe.learned["has_pairs"] = True
-    cells = [value for value in train["label"] if not is_missing(value)]
+    cells = [value for value in train["label"][:] if not is_missing(value)]
     # Where the dataset names its classes, cells are names even if they look like lists or numbers.
     has_class_names = bool(recipe.labels) and not any_list(cells)
     is_guess = recipe.problem_type is None

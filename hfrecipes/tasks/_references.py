@@ -33,7 +33,7 @@ def references_of(text: Any, more: Any) -> list[str]:
 def all_references(rows: Dataset, column: str) -> list[str]:
     """All references in a column."""
     texts: list[str] = []
-    for cell in rows[column]:
+    for cell in rows[column][:]:
         texts += references_of(cell, None)
     return texts
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -23,8 +23,7 @@ from ..config import (
     training_types,
 )
 from ..data import checks
-from ..data.features import encode_splits, log_lengths, truncated_share
-from ..data.prepare import FROM_PYTHON, can_be_written, check_again, load_data, log_all
+from ..data.prepare import FROM_PYTHON, can_be_written, load_data, log_all
 from ..data.rows import Data
 from ..errors import ConfigError, MissingPackageError, NotFoundError, nearest
 from ..evaluation import scoring
@@ -33,11 +32,18 @@ from ..hub.settings import problems as push_problems
 from ..log import log
 from ..masking import MASK, mask, mask_text
 from ..models import adapters, suggestions
-from ..models.binding import bind_tokenizer
-from ..models.directory import check_start, check_weights, identity
+from ..models.directory import check_start, identity
 from ..models.loading import dtype_problems, label_problems, quantization_problems
-from ..models.tokenizing import show_labels
-from ..recipe import DEFAULTS, Recipe, arguments_name, input_columns, option_types, reference_columns, undefined
+from ..recipe import (
+    DEFAULTS,
+    Recipe,
+    arguments_name,
+    input_columns,
+    option_types,
+    options,
+    reference_columns,
+    undefined,
+)
 from ..registry import find, find_recipe_file, is_task_file, recipe_files, tasks
 from ..run_folder import claim
 from ..run_folder.contents import RunInfo
@@ -83,6 +89,8 @@ class Plan:
     """Folder of the run."""
     info: RunInfo
     """What identifies the run: versions, and a fingerprint of each split."""
+    in_train: Sequence[int] = ()
+    """Indices of the rows of test whose input is equal, or nearly equal, to one of train."""
 
 
 def make_plan(config: RunConfig, recipe: Recipe, path: Path) -> Plan:
@@ -131,59 +139,6 @@ def _identify(config: RunConfig, data: Data) -> RunInfo:
     )
 
 
-def check(what: str | os.PathLike[str] | Mapping[str, Any], *, trust: bool = False, **settings: Any) -> dict[str, Any]:
-    """Resolve the settings and read every row, without training, and without writing anything.
-
-    Args:
-        what: As for `run`.
-        trust: As for `run`.
-        **settings: As for `run`; the model may be left out.
-
-    Returns:
-        Task, rows by split, labels, columns, and the resolved settings; with a model also the share of `truncated` rows
-        by split, from 0 to 1, and an encoded row as `example`.
-
-    Raises:
-        HFRecipesError: As for `run`.
-
-    Example:
-        >>> hfrecipes.check("text-classification", dataset="texts.csv")["labels"]  # doctest: +SKIP
-    """
-    return check_settings(what, settings, trust=trust)
-
-
-def check_settings(what: Any, settings: Mapping[str, Any], *, trust: bool = False) -> dict[str, Any]:
-    """As `check`, with all settings in one mapping."""
-    config, recipe = configure(what, settings, trust=trust)
-    try_arguments(config, recipe)
-    data, config = load_data(config, recipe)
-    check_metrics(config, recipe, data.splits["train"])
-    log_all(checks.duplicate_inputs(data, recipe))
-    seen_by_model: dict[str, Any] = {}
-    if config.model:
-        data, seen_by_model = _check_with_model(data, config, recipe)
-    else:
-        log(f"no model given; {_suggested_models(recipe, data)}")
-    rows = {split: len(rows) for split, rows in data.splits.items()}
-    report = {"task": config.task, "rows": rows, "labels": recipe.labels, "columns": dict(data.columns)}
-    return {**report, "config": config, **seen_by_model}
-
-
-def _check_with_model(data: Data, config: RunConfig, recipe: Recipe) -> tuple[Data, dict[str, Any]]:
-    """Rows that the model can take, how many are truncated, and an encoded row."""
-    check_start(config.base)
-    check_weights(config.base.path)
-    bind_tokenizer(recipe, config)
-    data = check_again(data, recipe)
-    references = checks.references_by_split(recipe, data.splits)
-    encoded = encode_splits(recipe, data, references)
-    log_lengths(encoded, data, recipe)
-    truncated = {}
-    for split, features in encoded.items():
-        truncated[split] = truncated_share(features, len(data.splits[split]))
-    return data, {"truncated": truncated, "example": show_labels(recipe, encoded["train"][0])}
-
-
 # --- settings ----------------------------------------------------------------------------------------------------
 
 
@@ -209,17 +164,15 @@ def configure(what: Any, settings: Mapping[str, Any], *, trust: bool = False) ->
         raise ConfigError(f"no task: name one of {', '.join(tasks())}")
     kind = find(named[-1])
     _check_task(kind, named[-1])
-    options, training = option_types(kind), training_types(arguments_name(kind))
+    known_options, training = option_types(kind), training_types(arguments_name(kind))
     placed = []
     for layer in layers:
-        bare_moved = move_bare_keys_into_blocks(layer, options=options, training=training)
+        bare_moved = move_bare_keys_into_blocks(layer, options=known_options, training=training)
         placed.append({**bare_moved, **with_strategies(bare_moved)})
     columns = {name: column.names for name, column in kind.columns.items()}
-    config = resolve(merge(*placed), option_types=options, training=training, columns=columns)
+    config = resolve(merge(*placed), option_types=known_options, training=training, columns=columns)
     _check_keywords(config, kind)
-    defaults = {**RUN_DEFAULTS, **DEFAULTS, **kind.defaults}
-    if config.lora:
-        defaults["learning_rate"] = LORA_LEARNING_RATE
+    defaults = _training_defaults(config, kind)
     changed = {key: value for key, value in config.training.items() if value != defaults.get(key)}
     # Names of runs and the like go to trackers, and into each checkpoint.
     config = replace(config, training=mask({**defaults, **config.training}))
@@ -228,6 +181,25 @@ def configure(what: Any, settings: Mapping[str, Any], *, trust: bool = False) ->
         # Expanded once: the Trainer does it too, and everything else would go to a folder named `~`.
         config = replace(config, output_dir=os.path.expanduser(config.output_dir))
     return config, kind(**config.options)
+
+
+def _training_defaults(config: RunConfig, kind: type[Recipe]) -> dict[str, Any]:
+    """The training arguments of a run of this task that sets none."""
+    defaults = {**RUN_DEFAULTS, **DEFAULTS, **kind.defaults}
+    if config.lora:
+        defaults["learning_rate"] = LORA_LEARNING_RATE
+    return defaults
+
+
+def without_defaults(config: RunConfig) -> RunConfig:
+    """The settings without options and training arguments that are as they are by default."""
+    kind = find(config.task)
+    usual = {**options(kind()), **_training_defaults(config, kind)}
+    changed = {}
+    for block in ("options", "training"):
+        given = getattr(config, block)
+        changed[block] = {name: value for name, value in given.items() if name not in usual or usual[name] != value}
+    return replace(config, options=changed["options"], training=changed["training"])
 
 
 def _settings_of(what: Any) -> tuple[dict[str, Any], Path | None]:

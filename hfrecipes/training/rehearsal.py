@@ -118,6 +118,7 @@ def _small(job: Job, model: Any, path: Path) -> Job:
         config=_cautious(plan.config),
         data=replace(plan.data, splits=splits, row_numbers=row_numbers, groups=groups),
         references=references,
+        in_train=(),
         path=path,
     )
     arguments = copy.copy(job.trainer.args)

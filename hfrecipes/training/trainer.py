@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from .. import _upstream
 from ..config import RunConfig
 from ..data import checks
-from ..data.checks import duplicate_inputs
 from ..data.features import encode_splits, for_batches, log_lengths
 from ..data.prepare import check_again, log_all, no_test_split, rare_labels
+from ..doctor.rows import examine_rows
 from ..errors import ConfigError, MissingPackageError
 from ..evaluation import generation, scoring
 from ..evaluation.averages import leave_out
@@ -53,18 +53,20 @@ def make_job(plan: Plan) -> Job:
     """Encode the rows, load the model, and make the Trainer."""
     recipe, data = plan.recipe, plan.data
     arguments = make_arguments(plan.config, recipe, plan.path, has_validation="validation" in data.splits)
-    duplicates = duplicate_inputs(data, recipe)
-    log_all(duplicates)
     bind_tokenizer(recipe, plan.config)
     plan = _checked_again(plan)
     data = plan.data
+    examined = examine_rows(data, recipe)
+    warnings = [diagnosis.line for diagnosis in examined.diagnoses if diagnosis.grade == "warning"]
+    log_all(warnings)
     with arguments.main_process_first():
         encoded = encode_splits(recipe, data, plan.references)
     lengths = log_lengths(encoded, data, recipe)
     averages = leave_out(recipe, plan.references)
     log_all(averages)
-    limits = [*duplicates, *data.notes.values(), *no_test_split(data), *lengths, *rare_labels(recipe), *averages]
-    plan = replace(plan, info=replace(plan.info, machine=describe_machine(), limits=limits))
+    limits = [*warnings, *data.notes.values(), *no_test_split(data), *lengths, *rare_labels(recipe), *averages]
+    info = replace(plan.info, machine=describe_machine(), limits=limits)
+    plan = replace(plan, info=info, in_train=examined.in_train)
     return Job(plan, encoded, make_trainer(plan, arguments, encoded))
 
 

@@ -300,15 +300,15 @@ def test_a_test_split_without_answers_is_no_fault():
 
 
 def test_inputs_that_stand_in_train_and_test_are_counted(caplog):
-    from hfrecipes.data.checks import duplicate_inputs
+    from hfrecipes.doctor.rows import examine_rows
 
     data, _, recipe = loaded(
         dataset={"train": [*ROWS, ROWS[0]], "validation": ROWS[:4], "test": [{"text": "new", "label": "a"}]}
     )
-    notes = duplicate_inputs(data, recipe)
+    notes = [diagnosis.line for diagnosis in examine_rows(data, recipe).diagnoses]
     assert any("train: 1 of 41 rows duplicate" in note for note in notes)
-    assert any("validation: 4 of 4 inputs also occur in train" in note for note in notes)
-    assert not any("test" in note for note in notes)
+    assert any("validation: 4 of 4 inputs (100 %) also occur in train" in note for note in notes)
+    assert not any(note.startswith("test") and "input" in note for note in notes)
 
 
 def test_the_fingerprint_is_of_the_content_alone():

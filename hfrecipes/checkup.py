@@ -1,0 +1,332 @@
+"""check(): the settings and every row, without training and without writing anything."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import predictor, runner
+from .config import RunConfig, to_yaml
+from .contract.report import nothing_printed
+from .data.checks import Collected, not_scored, references_by_split
+from .data.features import describe_lengths, encode_splits, truncated_share, written_special_tokens
+from .data.prepare import check_again, load_data, no_test_split
+from .data.rows import Data
+from .doctor import cost, printing
+from .doctor.diagnosis import GRADES, Diagnosis, tally
+from .doctor.lengths import cut_texts, no_model, unknown_tokens
+from .doctor.parts import Part, parts_of
+from .doctor.rows import examine_rows, examine_texts
+from .errors import HFRecipesError, counted
+from .log import log
+from .masking import mask_settings
+from .models.binding import bind_tokenizer
+from .models.directory import check_start, check_weights
+from .models.tokenizing import show_labels
+from .recipe import Recipe
+from .training.arguments import try_arguments
+from .training.plan import check_metrics, configure, without_defaults
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+STEPS, REHEARSED = 2, 8  # steps of a rehearsal, and rows that it evaluates
+
+
+@dataclass
+class Report:
+    """What a check found, filled step by step."""
+
+    config: RunConfig
+    """The settings; with every guess filled in where the rows could be read."""
+    recipe: Recipe
+    rows: dict[str, int] = field(default_factory=dict)
+    """Split -> number of rows that can be used."""
+    columns: dict[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Label -> split -> how often it occurs."""
+    lengths: list[int] = field(default_factory=list)
+    """Length of each text of train, in tokens where there is a model, else in characters."""
+    length_unit: str = "characters"
+    features: int = 0
+    """What the rows of train become: more than they are where long texts are split, fewer where they are packed."""
+    costs: list[str] = field(default_factory=list)
+    """Sentences on steps, time and memory."""
+    diagnoses: list[Diagnosis] = field(default_factory=list)
+    seen_by_model: dict[str, Any] = field(default_factory=dict)
+    stopped: HFRecipesError | None = None
+    """What ended the check before its end."""
+
+
+def check(what: str | os.PathLike[str] | Mapping[str, Any], *, trust: bool = False, **settings: Any) -> dict[str, Any]:
+    """Resolve the settings and read every row, without training, and without writing anything.
+
+    Args:
+        what: As for `run`.
+        trust: As for `run`.
+        **settings: As for `run`; the model may be left out.
+
+    Returns:
+        Task, rows by split, labels, columns, `findings`, and the resolved settings; with a model also the share of
+        `truncated` rows by split, from 0 to 1, and an encoded row as `example`. Findings have a grade (`warning` or
+        `note`), a name, the split, a sentence, the numbers of the rows and the edit.
+
+    Raises:
+        HFRecipesError: As for `run`.
+
+    Example:
+        >>> hfrecipes.check("text-classification", dataset="texts.csv")["labels"]  # doctest: +SKIP
+    """
+    return check_settings(what, settings, trust=trust)
+
+
+def check_settings(what: Any, settings: Mapping[str, Any], *, trust: bool = False) -> dict[str, Any]:
+    """As `check`, with all settings in one mapping."""
+    report = examine(what, settings, trust=trust, raises=True)
+    for sentence in [*(diagnosis.line for diagnosis in report.diagnoses), *report.costs]:
+        log(sentence)
+    return as_dict(report)
+
+
+def as_dict(report: Report) -> dict[str, Any]:
+    """The report as `check` returns it."""
+    return {
+        "task": report.config.task,
+        "rows": report.rows,
+        "labels": report.recipe.labels,
+        "columns": report.columns,
+        "findings": [diagnosis.as_json() for diagnosis in report.diagnoses],
+        "config": report.config,
+        **report.seen_by_model,
+    }
+
+
+def examine(what: Any, settings: Mapping[str, Any], *, trust: bool = False, raises: bool = False) -> Report:
+    """Everything that can be told about settings and rows; all of it, whatever else is wrong.
+
+    Args:
+        what: As for `run`.
+        settings: As for `run`.
+        trust: As for `run`.
+        raises: Whether rows that cannot be used are raised as an error, as a run does.
+
+    Raises:
+        HFRecipesError: The settings are wrong, or the data cannot be read.
+    """
+    config, recipe = configure(what, settings, trust=trust)
+    try_arguments(config, recipe)
+    report = Report(config, recipe)
+    collected = Collected(raises)
+    try:
+        data, report.config = load_data(config, recipe, collected)
+        check_metrics(report.config, recipe, data.splits["train"])
+        _examine_rows(report, data, collected)
+        _examine_with_model(report, data, collected)
+    except HFRecipesError as error:
+        if raises or collected.data is None:
+            raise
+        report.stopped = error
+        if not report.rows:
+            report.diagnoses = [*_of_task(collected), *_of_unread(collected.data, recipe)]
+    return report
+
+
+def lines(report: Report, width: int | None = None) -> Iterator[str]:
+    """The report as people read it; the last line says whether all is well.
+
+    Args:
+        report: What was found.
+        width: Characters of a line; None for a terminal of any width.
+    """
+    if report.seen_by_model.get("example"):
+        yield f"{report.seen_by_model['example']}\n"
+    yield "settings, without defaults"
+    for line in to_yaml(without_defaults(report.config)).splitlines():
+        yield f"  {line}"
+    if report.rows:
+        yield f"rows  {', '.join(f'{split} {number}' for split, number in report.rows.items())}"
+    yield from printing.label_lines(report.labels)
+    yield from printing.length_lines(report.lengths, report.length_unit)
+    yield from report.costs
+    yield ""
+    yield from printing.findings(report.diagnoses, width)
+    if report.stopped is None:
+        yield tally(report.diagnoses)
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The report as programs read it; `ok` is false where a run would refuse the rows, or the check has an end."""
+    content = as_dict(report)
+    content.pop("example", None)
+    grades: list[str] = [diagnosis.grade for diagnosis in report.diagnoses]
+    return {
+        "ok": report.stopped is None and "error" not in grades,
+        **{f"{grade}s": grades.count(grade) for grade in GRADES},
+        **content,
+        "label_counts": report.labels,
+        "costs": report.costs,
+        "stopped": None if report.stopped is None else str(report.stopped),
+        "config": mask_settings(asdict(report.config)),
+    }
+
+
+def exit_code(report: Report, *, strict: bool) -> int:
+    """1 with errors, and with warnings where those count as errors; else 0."""
+    grades = {diagnosis.grade for diagnosis in report.diagnoses}
+    return int("error" in grades or (strict and "warning" in grades))
+
+
+# --- rows --------------------------------------------------------------------------------------------------------
+
+
+def _examine_rows(report: Report, data: Data, collected: Collected) -> None:
+    """What rows alone can tell."""
+    examined = examine_rows(data, report.recipe)
+    report.rows = {split: len(rows) for split, rows in data.splits.items()}
+    report.columns = dict(data.columns)
+    report.labels = examined.labels
+    report.lengths = _characters(examined.parts["train"])
+    report.diagnoses = [*_of_task(collected), *_of_splits(data, report.recipe), *examined.diagnoses]
+
+
+def _of_task(collected: Collected) -> Iterator[Diagnosis]:
+    """What the checks of the task found."""
+    for split, finding in collected.findings:
+        sentence = finding.sentence
+        if finding.rows:
+            rows = set(finding.rows)
+            times = f" {len(finding.rows)} times" if len(finding.rows) > len(rows) else ""
+            sentence = f"{sentence}{times} in {counted(len(rows), 'row')}"
+        if finding.level == "note":
+            yield Diagnosis("note", "odd-rows", sentence, split, finding.rows)
+        else:
+            edit = "fix these rows, or drop them with options.drop_invalid=true"
+            yield Diagnosis("error", "unusable-rows", sentence, split, finding.rows, "", edit)
+
+
+def _of_splits(data: Data, recipe: Recipe) -> Iterator[Diagnosis]:
+    """Rows that are not scored, or count as wrong, and splits that are missing."""
+    for sentence in data.notes.values():
+        yield Diagnosis("warning", "count-as-wrong", sentence)
+    for sentence in not_scored(data, recipe):
+        yield Diagnosis("note", "not-scored", sentence)
+    for sentence in no_test_split(data):
+        yield Diagnosis("note", "no-test-split", sentence)
+
+
+def _of_unread(data: Data, recipe: Recipe) -> list[Diagnosis]:
+    """What can be told of the texts of rows that the task cannot use."""
+    try:
+        return examine_texts(data, recipe)
+    except (HFRecipesError, TypeError, ValueError):  # what ended the check says what is wrong with them
+        return []
+
+
+def _characters(part: Part) -> list[int]:
+    """Number of characters that each row is read from."""
+    lengths = [0] * len(part.numbers)
+    for texts in part.inputs.values():
+        for index, text in enumerate(texts):
+            lengths[index] += len(text)
+    return lengths
+
+
+# --- with a model ------------------------------------------------------------------------------------------------
+
+
+def _examine_with_model(report: Report, data: Data, collected: Collected) -> None:
+    """What the tokenizer of the model makes of the rows, and what a run costs."""
+    recipe, config = report.recipe, report.config
+    if not config.model:
+        report.diagnoses += no_model(recipe, parts_of(data, recipe)["train"])
+        report.features = len(data.splits["train"])
+        report.costs = cost.projected(config, report.features, None)
+        return
+    check_start(config.base)
+    check_weights(config.base.path)
+    bind_tokenizer(recipe, config)
+    before = len(collected.findings)
+    data = check_again(data, recipe, collected)
+    report.rows = {split: len(rows) for split, rows in data.splits.items()}
+    # The second check names again what the first one did.
+    known = collected.findings[:before]
+    again = Collected(findings=[entry for entry in collected.findings[before:] if entry not in known])
+    report.diagnoses += _of_task(again)
+    encoded = encode_splits(recipe, data, references_by_split(recipe, data.splits))
+    report.lengths, report.length_unit = list(encoded["train"]["length"]), "tokens"
+    report.diagnoses += _of_features(data, recipe, encoded)
+    report.features = len(encoded["train"])
+    report.costs = cost.projected(config, report.features, config.base.path)
+    report.seen_by_model = {
+        "truncated": {split: truncated_share(features, len(data.splits[split])) for split, features in encoded.items()},
+        "example": show_labels(recipe, encoded["train"][0]),
+    }
+
+
+def _of_features(data: Data, recipe: Recipe, encoded: Mapping[str, Dataset]) -> Iterator[Diagnosis]:
+    """What the limits of model and options cut, and what the tokenizer does not know."""
+    for split, part in parts_of(data, recipe).items():
+        log(describe_lengths(split, encoded[split], len(part.numbers), recipe))
+        yield from cut_texts(part, encoded[split])
+        special = written_special_tokens(part.rows, recipe)
+        if special:
+            yield Diagnosis("note", "special-tokens", special, split)
+        if split == "train":
+            yield from unknown_tokens(recipe, part, encoded[split])
+
+
+# --- a rehearsal -------------------------------------------------------------------------------------------------
+
+
+def rehearse(report: Report, *, trust: bool = False) -> None:
+    """Train two steps on a few rows in a temporary folder, then evaluate, save and load, and tell time and memory.
+
+    Args:
+        report: A report that is complete; what the rehearsal tells is added to it.
+        trust: As for `run`.
+    """
+    if report.stopped is not None:
+        return
+    if not report.config.model:
+        report.costs.append("rehearsal: not made, as it needs model=<hub id or folder>")
+        return
+    try:
+        with nothing_printed(), tempfile.TemporaryDirectory() as folder:
+            small = _rehearsed(report.config, Path(folder, "run"))
+            timer = cost.step_timer()
+            runner.run_settings(small, {}, trust=trust, callbacks=[timer])
+            predictor.load(small["output_dir"], trust=True)
+            report.costs += cost.measured(report.config, timer.seconds, report.features)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        if not isinstance(error, HFRecipesError):
+            reason = f"{type(error).__name__}: {reason}"
+        sentence = f"the rehearsal failed: {reason}"
+        report.diagnoses.append(Diagnosis("error", "rehearsal", sentence, None, (), "and so would the run"))
+
+
+def _rehearsed(config: RunConfig, path: Path) -> dict[str, Any]:
+    """The settings of a run of two whole batches, which is neither repeated nor pushed."""
+    training = dict(config.training)
+    batch = training["per_device_train_batch_size"] * (training.get("gradient_accumulation_steps") or 1)
+    rows = {"train": max(REHEARSED, STEPS * batch), "validation": REHEARSED, "test": REHEARSED}
+    training |= {"max_steps": STEPS, "report_to": "none"}
+    # Too few rows are left to draw a validation split from; those of train do to try everything.
+    splits = {"validation": config.splits.get("train"), **config.splits}
+    small = replace(
+        config,
+        output_dir=str(path),
+        splits=splits,
+        limit=rows,
+        training=training,
+        folds=None,
+        seeds=[],
+        hub=None,
+    )
+    settings = asdict(small)
+    return {name: value for name, value in settings.items() if value is not None}

@@ -1,0 +1,53 @@
+"""All that can be told from rows alone, without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..data.rows import Data
+from ..recipe import Recipe
+from .characters import damaged_texts
+from .diagnosis import Diagnosis
+from .duplicates import contradictions, duplicates, shared_texts, similar_groups
+from .labels import label_table, odd_labels
+from .parts import Part, parts_of
+
+
+@dataclass(frozen=True)
+class Examined:
+    """Rows with what was found in them."""
+
+    parts: Mapping[str, Part]
+    labels: Mapping[str, Mapping[str, int]]
+    """Label -> split -> how often it occurs."""
+    diagnoses: list[Diagnosis]
+    in_train: Sequence[int]
+    """Indices of the rows of test whose input is equal, or nearly equal, to one of train."""
+
+
+def examine_rows(data: Data, recipe: Recipe) -> Examined:
+    """Labels, duplicates, contradictions and damaged texts of all splits.
+
+    Args:
+        data: Rows by split, train among them.
+        recipe: The task, its labels inferred.
+    """
+    parts = parts_of(data, recipe)
+    groups = similar_groups(parts)
+    table = label_table(parts)
+    diagnoses = [*duplicates(parts, groups), *shared_texts(parts), *contradictions(parts), *odd_labels(parts, table)]
+    for part in parts.values():
+        diagnoses += damaged_texts(part)
+    train = set(groups["train"])
+    in_train = [index for index, group in enumerate(groups.get("test", ())) if group in train]
+    return Examined(parts, table, diagnoses, in_train)
+
+
+def examine_texts(data: Data, recipe: Recipe) -> list[Diagnosis]:
+    """What can be told of rows whose labels cannot be read."""
+    parts = parts_of(data, recipe)
+    diagnoses = list(duplicates(parts, similar_groups(parts)))
+    for part in parts.values():
+        diagnoses += damaged_texts(part)
+    return diagnoses
