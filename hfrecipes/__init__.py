@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .results import Result as Result
     from .results import Results as Results
     from .runner import build as build
+    from .runner import finish as finish
     from .runner import run as run
 
 # Public name -> module that defines it.
@@ -41,6 +42,7 @@ _HOMES = {
     "RunConfig": "config",
     "build": "runner",
     "check": "checkup",
+    "finish": "runner",
     "load": "predictor",
     "push": "hub.push",
     "run": "runner",

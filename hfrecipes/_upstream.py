@@ -89,6 +89,18 @@ def restore_trained(trainer: Trainer, checkpoint: Path) -> None:
         trainer._load_best_model()
 
 
+def loss_to_log(trainer: Trainer, kept: tuple[float, int] | None = None) -> tuple[float, int]:
+    """Sum of the losses since the Trainer logged their mean, and the step at which it did; as `kept` in a resume.
+
+    Relies on: `Trainer._tr_loss` and `_globalstep_last_logged`, set before `on_train_begin`, as in transformers 5.23.0.
+    If it changes: see `Trainer._maybe_log_save_evaluate`. Without it, the loss logged after a resume lacks some steps.
+    """
+    if kept is not None:
+        trainer._tr_loss += kept[0]
+        trainer._globalstep_last_logged = kept[1]
+    return float(trainer._tr_loss), int(trainer._globalstep_last_logged)
+
+
 def is_length_grouped(sampler: Any) -> bool:
     """Whether a sampler groups rows by length and draws their order from its attribute `generator`.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import re
 import shlex
@@ -24,13 +23,14 @@ from . import registry
 from ._version import __version__
 from .characters import shortened
 from .errors import SHOWN, HFRecipesError
-from .log import is_main
+from .log import LIBRARIES, explained, is_main
 from .masking import mask_text
-from .output import json_line, prepare_streams, print_table, say, say_json, score_table, show_evaluations
+from .output import class_table, json_line, prepare_streams, print_table, say, say_json, score_table, show_evaluations
 from .run_folder.writing import write_text
 
 if TYPE_CHECKING:
     from .recipe import Column, Recipe
+    from .results import Result
 
 DEBUG = "HFRECIPES_DEBUG"
 # `--key value` then arrives as plain words, so the error can show the key=value form.
@@ -329,7 +329,8 @@ def check(what: str, words: tuple[str, ...], trust: bool, strict: bool, as_json:
         return
     from . import checkup
 
-    report = checkup.examine(what, settings, trust=trust)
+    with explained():
+        report = checkup.examine(what, settings, trust=trust)
     if rehearse:
         checkup.rehearse(report, trust=trust)
     if as_json:
@@ -368,12 +369,16 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
     """Fine-tune, evaluate and save; run the same command again to resume."""
     settings = _settings(words, what, trust=trust)
     from . import results, runner
+    from .evaluation.first_prediction import prediction_command
 
-    result = runner.run_settings(what, settings, trust=trust)
+    with explained():
+        result = runner.run_settings(what, settings, trust=trust)
     # torchrun starts the command once for each GPU; one of them prints.
     if not is_main():
         return
     print_table(score_table(result.scores, result.headline))
+    if isinstance(result, results.Result):
+        _print_classes(result)
     for note in result.notes.values():
         say(note)
     if isinstance(result, results.Results):
@@ -381,30 +386,24 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
         models = f"models: {', '.join(map(str, result.runs))}"
     else:
         legend = "values with 95 % intervals"
-        models = f"model: {result.path}\ntry it: {_prediction_command(result)}"
+        command = prediction_command(result.predictor.config, result.path, result.example)
+        models = f"model: {result.path}\ntry it: {command}"
     say(f"\n{legend}; all metrics: {result.path / 'metrics.json'}\n{models}")
 
 
-def _prediction_command(result: Any) -> str:
-    """A command that tries the model: with a line of text if that is all that it reads, else with a row in JSON."""
-    recipe = result.predictor.recipe
-    from .recipe import example
-    from .trust import code_in
+def _print_classes(result: Result) -> None:
+    """Print the scores by label of test, or else of validation, and what is confused."""
+    from .evaluation.breakdown import sentences
 
-    inputs, path = result.predictor.reads, shlex.quote(str(result.path))
-    # The same code runs again, which the run then names and not the user.
-    trusted = " --trust" if code_in(vars(result.predictor.config)) else ""
-    if "messages" in inputs:
-        return f"hfrecipes chat {path}{trusted}"
-    if len(inputs) > 1:
-        row = json.dumps(example(recipe, inputs), ensure_ascii=False)
-        # JSON has double quotes, which the shell would take away.
-        return f"echo {shlex.quote(row)} | hfrecipes predict {path} -{trusted}"
-    text = example(recipe, inputs)[inputs[0]]
-    # Token classification reads a list of words; a text is split at its spaces.
-    if not isinstance(text, str):
-        text = " ".join(text)
-    return f'echo "{text}" | hfrecipes predict {path} -{trusted}'
+    reports = result.reports
+    if not reports:
+        return
+    split = next(reversed(reports))
+    if reports[split].classes:
+        say("")
+        print_table(class_table(split, reports[split]))
+    for sentence in sentences(split, reports[split]):
+        say(sentence)
 
 
 @main.command(context_settings=_WORDS)
@@ -431,7 +430,8 @@ def evaluate(path: str, words: tuple[str, ...], output: Path | None, trust: bool
 
     for file in [] if output is None else files_of(output):
         _check_new(file)
-    headline, own, evaluations = evaluate_sets(path, settings, trust=trust)
+    with explained(f"{LIBRARIES}, then the model"):
+        headline, own, evaluations = evaluate_sets(path, settings, trust=trust)
     show_evaluations(headline, own, evaluations, settings.get("by"))
     if output is not None:
         write_evaluations(output, path, evaluations)
@@ -469,7 +469,8 @@ def predict(path: str, source: str, words: tuple[str, ...], output: Path | None,
     from .predictor import load
 
     rows = input_of(source, settings.get("dataset"), sys.stdin.buffer)
-    predictor = load(path, trust=trust)
+    with explained(f"{LIBRARIES}, then the model"):
+        predictor = load(path, trust=trust)
     if output is None:
         print_predictions(predictor, rows, settings, say_json)
         return
@@ -534,7 +535,8 @@ def chat(path: str, system: str | None, trust: bool) -> None:
     """Chat with a model, line by line; an empty line starts a new dialogue, Ctrl-D ends."""
     from .predictor import load
 
-    predictor = load(path, trust=trust)
+    with explained(f"{LIBRARIES}, then the model"):
+        predictor = load(path, trust=trust)
     if "messages" not in predictor.recipe.columns:
         fail(f"{path} is a model for {predictor.recipe.task}, not for chat: use  hfrecipes predict {path} -")
     if system and getattr(predictor.recipe, "system", None) == "drop":

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import html
 import io
 import json
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +21,7 @@ from .run_folder.writing import finite
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from .evaluation.breakdown import Breakdown
     from .evaluation.comparison import Evaluation
     from .evaluation.scoring import Score, Scores
 
@@ -98,9 +100,30 @@ def score_table(
     Further columns show by how much train is above validation, the baseline of the last split that has one, and how
     scores changed from those of the run's own split.
     """
+    return _table(*score_cells(scores, headline, changes, own))
+
+
+def class_table(split: str, report: Breakdown) -> Table:
+    """Precision, recall, F1 and support of each label of a split, or of the worst ones."""
+    return _table(*class_cells(split, report))
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     from rich.table import Column, Table
     from rich.text import Text
 
+    # Names come from the data: in a plain string, rich would take `[person]` for markup.
+    columns = [Column(Text(visible_line(head)), overflow="fold" if head == heads[0] else "ellipsis") for head in heads]
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*[Text(visible_line(cell)) for cell in row])
+    return table
+
+
+def score_cells(
+    scores: Mapping[str, Scores], headline: Sequence[str], changes: Scores | None = None, own: str = ""
+) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows of `score_table`."""
     from .evaluation.scoring import CLEAN, GAP, Score, number
 
     splits = [split for split in scores if split != GAP]
@@ -109,26 +132,46 @@ def score_table(
         # That of a part of test would look like another one of test.
         if split != CLEAN and any(entry.baseline is not None for entry in scores[split].values()):
             baseline = scores[split]
-    # Names come from the data: in a plain string, rich would take `[person]` for markup.
-    columns = [Column(Text(visible_line(split))) for split in splits]
+    heads = ["", *splits]
     if GAP in scores:
-        columns.append(Column(Text(GAP)))
+        heads.append(GAP)
     if baseline is not None:
-        columns.append(Column(Text("baseline")))
+        heads.append("baseline")
     if changes:
-        columns.append(Column(Text(f"change from {own}")))
-    table = Table(Column("", overflow="fold"), *columns, box=None, pad_edge=False)
-    unknown = Score(math.nan)
+        heads.append(f"change from {own}")
+    unknown, rows = Score(math.nan), []
     for metric in headline:
-        cells = [str(scores[split].get(metric, unknown)) for split in splits]
+        cells = [metric, *[str(scores[split].get(metric, unknown)) for split in splits]]
         if GAP in scores:
             cells.append(number(scores[GAP].get(metric, unknown).value))
         if baseline is not None:
             cells.append(number(baseline.get(metric, unknown).baseline))
         if changes:
             cells.append(change(changes.get(metric)))
-        table.add_row(*map(Text, [visible_line(metric), *cells]))
-    return table
+        rows.append(cells)
+    return heads, rows
+
+
+def class_cells(split: str, report: Breakdown) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows of `class_table`."""
+    from .evaluation.breakdown import COLUMNS, listed_classes
+    from .evaluation.scoring import number
+
+    rows = []
+    for name, entry in listed_classes(report).items():
+        scores = [number(value) for value in (entry.precision, entry.recall, entry.f1)]
+        rows.append([name, *scores, str(entry.support)])
+    return [f"{report.by} ({split})", *COLUMNS], rows
+
+
+def html_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table for a notebook; names come from the data, and are shown as they are."""
+    head = "".join(f"<th>{html.escape(visible_line(name))}</th>" for name in heads)
+    lines = []
+    for row in rows:
+        cells = "".join(f"<td>{html.escape(visible_line(cell))}</td>" for cell in row)
+        lines.append(f"<tr>{cells}</tr>")
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
 def change(difference: Score | None) -> str:

@@ -25,11 +25,13 @@ from .models.integrity import check_unchanged
 from .recipe import Recipe, Row
 from .run_folder import claim, contents, manifest, writing
 from .run_folder.contents import RunInfo
+from .run_folder.history import read_history
 from .saved_evaluation import Evaluator
 from .saved_run import find_run, settings_of
 from .settings import ModelSettings
 
 if TYPE_CHECKING:
+    import pandas as pd
     from datasets import Dataset
     from transformers import Trainer
 
@@ -104,6 +106,15 @@ class Predictor:
         streamer = generation.Streamer(writer, prompts[0], show)
         (generated,) = generation.generate(self._inference(), [prompts[0].input_ids], streamer=streamer)
         return str(writer.decode(prompts[0], generated)["generated_text"])
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """Losses, learning rates and scores of the training by step, as `Result.history`.
+
+        Raises:
+            NotFoundError: The model comes from elsewhere than the folder of its run.
+        """
+        return read_history(self.folder or Path()).frame()
 
     @property
     def reads(self) -> list[str]:

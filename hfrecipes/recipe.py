@@ -56,6 +56,8 @@ class Column:
     """Whether rows with equal cells stay in the same split, as questions about the same text do."""
     stratified: bool = False
     """Whether its labels keep their proportions when rows are split."""
+    slice_of: Callable[[Any], str | None] | None = None
+    """Name of the part of the rows that a cell puts its row into, for scores of each part; None for no part."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,7 @@ class Recipe:
         self.learned: dict[str, Any] = {}
         self.calibration: dict[str, float] = {}
         self.label_counts: dict[str, int] = {}
+        self.not_averaged: list[str] = []  # labels that macro scores leave out, since some scored split lacks them
         self.number_scale: tuple[float, float] | None = None  # mean and deviation of labels that are numbers
         self.pads_to_max_length = False
         self.checks_again = False  # whether `check` finds more once the tokenizer is known

@@ -175,6 +175,7 @@ def score_out_of_fold(path: Path, recipe: Recipe, config: RunConfig, groups: Map
         rows.append(line["row"])
         predictions.append(line["prediction"])
         references.append(written_reference(recipe, line))
+    recipe.not_averaged = []  # of one fold; all rows together have all labels
     of_rows = None if groups is None else [groups[row] for row in rows]
     seed, others = config.training["seed"], config.metrics
     return scoring.scores(recipe, predictions, references, seed=seed, others=others, groups=of_rows)

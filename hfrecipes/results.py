@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .characters import visible_line
 from .evaluation import scoring
+from .evaluation.breakdown import COLUMNS, Breakdown, sentences
 from .evaluation.comparison import Evaluation
 from .evaluation.scoring import GAP, Scores
+from .output import class_cells, html_table, score_cells
 from .predictor import Predictor
+from .recipe import Row
+from .run_folder.contents import REPORT, read_json
+from .run_folder.history import frame_of_runs, read_history
 
 if TYPE_CHECKING:
+    import pandas as pd
     from transformers import Trainer
 
 
@@ -28,6 +36,7 @@ class Result:
         predictor: The model with its preprocessing.
         notes: Split -> sentence on labels in it that train does not have, and that count as wrong.
         headline: Metrics that tables show.
+        example: A short row of the data, with the columns that the model reads.
     """
 
     path: Path
@@ -35,11 +44,38 @@ class Result:
     predictor: Predictor
     notes: Mapping[str, str]
     headline: tuple[str, ...]
+    example: Row = field(default_factory=dict)
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:
         """Split -> metric -> value."""
         return scoring.plain(self.scores)
+
+    @property
+    def reports(self) -> dict[str, Breakdown]:
+        """Split -> scores by label, confusions, and scores by parts of the rows, where the task has them."""
+        content = read_json(self.path / REPORT)
+        return {split: Breakdown.of(report) for split, report in content.items()}
+
+    def report(self, split: str | None = None) -> pd.DataFrame:
+        """Precision, recall, F1 and support of each label, as in the classification report of scikit-learn.
+
+        Args:
+            split: `test` or `validation`; test where there is one.
+        """
+        import pandas as pd
+
+        reports = self.reports
+        name = split or ("test" if "test" in reports else "validation")
+        classes = reports[name].classes if name in reports else {}
+        frame = pd.DataFrame([vars(scores) for scores in classes.values()], index=list(classes), columns=COLUMNS)
+        frame.index.name = reports[name].by if classes else None
+        return frame
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """Losses, learning rates and scores by step; `attrs` says which step is kept, and why training ended."""
+        return read_history(self.path).frame()
 
     @property
     def trainer(self) -> Trainer:
@@ -54,6 +90,15 @@ class Result:
         """Score the model on other rows, as `Predictor.evaluate` does."""
         evaluation: Evaluation | dict[str, Evaluation] = self.predictor.evaluate(dataset, **settings)
         return evaluation
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the scores, those by label of the last split, and the folder."""
+        parts = [html_table(*score_cells(self.scores, self.headline))]
+        for split, report in list(self.reports.items())[-1:]:
+            if report.classes:
+                parts.append(html_table(*class_cells(split, report)))
+            parts += [f"<p>{html.escape(visible_line(sentence))}</p>" for sentence in sentences(split, report)]
+        return "".join([*parts, f"<p>model: {html.escape(visible_line(str(self.path)))}</p>"])
 
     def __repr__(self) -> str:
         best = self.headline[0]
@@ -87,6 +132,16 @@ class Results:
     def metrics(self) -> dict[str, dict[str, float]]:
         """Split -> metric -> mean over the runs."""
         return scoring.plain(self.scores)
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """Losses, learning rates and scores by step of all runs; the column `run` names the folder of each."""
+        return frame_of_runs(self.runs)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the scores over all runs, and the folder."""
+        table = html_table(*score_cells(self.scores, self.headline))
+        return f"{table}<p>{len(self.runs)} runs: {html.escape(visible_line(str(self.path)))}</p>"
 
     def __repr__(self) -> str:
         best = self.headline[0]

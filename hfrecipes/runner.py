@@ -17,9 +17,11 @@ from . import _upstream, predictor, repeats
 from .config import RunConfig
 from .data.checks import input_keys, written_label
 from .data.row_origin import line_of
-from .errors import ConfigError, ModelError
+from .errors import ConfigError, ModelError, OutputError
 from .evaluation import scoring
+from .evaluation.breakdown import reports_of
 from .evaluation.evaluate import Predicted, log_samples, predict_splits, score_splits
+from .evaluation.first_prediction import own_row
 from .evaluation.inference import Inference
 from .evaluation.scoring import Scores
 from .hub import checkpoints
@@ -36,9 +38,12 @@ from .results import Result, Results
 from .run_folder import claim, contents, lock, manifest, progress, writing
 from .run_folder.contents import RunInfo
 from .run_folder.trouble import as_output_error
+from .run_folder.writing import write_json
 from .training import interrupts
-from .training.plan import Plan, configure, default_folder, make_plan
+from .training.history import history_of, log_last_loss
+from .training.plan import Plan, configure, folder_of, make_plan
 from .training.rehearsal import rehearse
+from .training.trackers import Trackers
 from .training.trainer import Job, make_job, wait_for_all
 
 if TYPE_CHECKING:
@@ -74,7 +79,8 @@ def run(
         model: Hub id or folder, or keywords of `from_pretrained` with the name under `path`.
         dataset: Hub id, file, folder, glob, URL, split -> any of these, keywords of `load_dataset`, or rows: a
             DataFrame, a list of dicts, a `Dataset`, a `DatasetDict`.
-        output_dir: Folder that the run writes; `runs/<task>-<dataset>-<model>` where not given.
+        output_dir: Folder that the run writes; `runs/<task>-<dataset>-<model>` where not given, with the
+            column of labels if that is given, and a number where a run of other settings has that name.
         splits: Split of the dataset that serves as `train`, `validation`, `test`; None for none.
         columns: Column of the dataset for each column of the task; a position in a file without header; for labels also
             a list of columns of 0 and 1, for choices a list of columns with one each.
@@ -134,13 +140,12 @@ def run_settings(
         callbacks: Added to the Trainer of a single run.
     """
     config, recipe = configure(what, settings, trust=trust)
-    path = Path(config.output_dir or default_folder(what, config))
+    path = folder_of(what, config)
     if repeats.are_wanted(config):
         return _run_each(config, path)
     plan = _checked_push(make_plan(config, recipe, path))
     result = _carry_out(plan, callbacks)
-    if plan.config.push is not None and is_main():
-        log(f"pushed to {push_run(plan.path, plan.config, plan.config.push)}")
+    _push(plan)
     return result
 
 
@@ -158,11 +163,65 @@ def build(what: str | os.PathLike[str] | Mapping[str, Any], *, trust: bool = Fal
     Example:
         >>> trainer = hfrecipes.build("text-classification/quickstart", num_train_epochs=1)  # doctest: +SKIP
         >>> trainer.train()  # doctest: +SKIP
+        >>> result = hfrecipes.finish(trainer)  # doctest: +SKIP
     """
     config, recipe = configure(what, settings, trust=trust)
     if repeats.are_wanted(config):
         raise ConfigError("folds and seeds ask for several Trainers, and build makes one: use run, or leave them out")
-    return make_job(make_plan(config, recipe, Path(config.output_dir or default_folder(what, config)))).trainer
+    job = make_job(make_plan(config, recipe, folder_of(what, config)))
+    job.trainer.hfrecipes_job = job
+    return job.trainer
+
+
+def finish(trainer: Trainer) -> Result:
+    """Save and score a model that was trained by hand, and write what `run` writes.
+
+    The recipe file gets the settings that `build` was called with: what was changed in the Trainer itself is not in it.
+
+    Args:
+        trainer: From `build`, after `trainer.train()`.
+
+    Returns:
+        As `run`.
+
+    Raises:
+        ConfigError: The Trainer is not from `build`, or has not been trained.
+        OutputError: Its folder holds a complete run, or another one.
+
+    Example:
+        >>> trainer = hfrecipes.build("text-classification/quickstart", num_train_epochs=1)  # doctest: +SKIP
+        >>> trainer.train()  # doctest: +SKIP
+        >>> hfrecipes.finish(trainer).metrics["test"]["accuracy"]  # doctest: +SKIP
+    """
+    job: Job | None = getattr(trainer, "hfrecipes_job", None)
+    if job is None:
+        raise ConfigError(f"found {type(trainer).__name__}, expected the Trainer that hfrecipes.build made")
+    if not trainer.state.global_step:
+        raise ConfigError("this Trainer has not been trained: call trainer.train() first, then finish")
+    job = replace(job, plan=_checked_push(job.plan))
+    plan, seconds = job.plan, sum(entry.get("train_runtime", 0.0) for entry in trainer.state.log_history)
+    with contextlib.ExitStack() as stack:
+        if is_main():
+            stack.enter_context(as_output_error(plan.path))
+            stack.enter_context(lock.hold(plan.path))
+            _start_by_hand(plan)
+        wait_for_all()
+        result = _finish(job, time.perf_counter() - seconds)
+    _push(plan)
+    return result
+
+
+def _start_by_hand(plan: Plan) -> None:
+    """Make the folder that of a run, which was free when the Trainer was built.
+
+    Raises:
+        OutputError: It holds a complete run, or another one.
+    """
+    if contents.is_complete(plan.path):
+        raise OutputError(f"{plan.path} holds a complete run: move or delete it, then call finish again")
+    if (plan.path / contents.RUN).exists():
+        claim.claim(plan.path, plan.config, plan.info)
+    contents.write_start(plan.path, plan.config, plan.info)
 
 
 # --- several runs ------------------------------------------------------------------------------------------------
@@ -219,6 +278,11 @@ def _checked_push(plan: Plan) -> Plan:
     return replace(plan, config=replace(plan.config, hub=replace(push, repo_id=name).as_dict()))
 
 
+def _push(plan: Plan) -> None:
+    if plan.config.push is not None and is_main():
+        log(f"pushed to {push_run(plan.path, plan.config, plan.config.push)}")
+
+
 def _carry_out(plan: Plan, callbacks: Sequence[TrainerCallback] = ()) -> Result:
     """The run, by itself in its folder; a complete one as it is."""
     if not is_main():
@@ -263,8 +327,11 @@ def _train_and_score(plan: Plan, callbacks: Sequence[TrainerCallback]) -> Result
         if checkpoint is not None:
             progress.name_best(checkpoint, plan.path)
     wait_for_all()
-    _train(job, checkpoint)
-    return _finish(job, start)
+    with Trackers(job.trainer, plan.info.shared).open_until_scored() as trackers:
+        _train(job, checkpoint)
+        result = _finish(job, start)
+        trackers.log_scores(result.scores, result.headline)
+    return result
 
 
 def _train(job: Job, checkpoint: Path | None) -> None:
@@ -272,6 +339,7 @@ def _train(job: Job, checkpoint: Path | None) -> None:
     if checkpoint is not None and progress.is_at_end(checkpoint):
         log(f"training was over at {checkpoint}: going on with what follows it")
         _upstream.restore_trained(job.trainer, checkpoint)
+        log_last_loss(job.trainer)
         return
     if checkpoint is not None:
         log(f"resuming from {checkpoint}")
@@ -326,7 +394,8 @@ def _reload(plan: Plan) -> Result:
 
 
 def _result(plan: Plan, loaded: Predictor, scores: dict[str, Scores]) -> Result:
-    return Result(plan.path, scores, loaded, plan.data.notes, tuple(table_metrics(plan.recipe)))
+    example = own_row(loaded.recipe, plan.data.splits, loaded.reads)
+    return Result(plan.path, scores, loaded, plan.data.notes, tuple(table_metrics(plan.recipe)), example)
 
 
 # --- after training ----------------------------------------------------------------------------------------------
@@ -379,6 +448,9 @@ def _score(job: Job, info: RunInfo, start: float, *, saves: bool = False) -> Res
             energy=info.energy or _energy(trainer),
         )
         log_samples(next(reversed(predicted.values())).predictions)
+        # A run that is scored again keeps the history of its training.
+        if trainer.state.global_step:
+            history_of(trainer).write(plan.path)
         _write_results(plan, predicted, baseline, scored.scores, info)
     return _result(plan, Predictor(recipe, trainer, plan.config, plan.path), scored.scores)
 
@@ -394,9 +466,12 @@ def _write_results(
     if plan.path.exists() and not (plan.path / contents.RECIPE).exists():
         contents.write_recipe(plan.path, plan.config)
     contents.write_predictions(plan.path, _lines(plan, predicted))
+    reports = reports_of(plan.recipe, predicted)
+    if reports:
+        write_json(plan.path / contents.REPORT, {split: report.as_dict() for split, report in reports.items()})
     contents.write_training_data(plan.path, baseline, input_keys(plan.data.splits["train"], plan.recipe))
     _list_files(plan.path, info)
-    write_card(plan.path, plan.config, plan.recipe, scores, info)
+    write_card(plan.path, plan.config, plan.recipe, scores, info, reports)
     contents.mark_complete(plan.path, scoring.to_json(scores), info, plan.data.notes)
 
 

@@ -17,6 +17,7 @@ from .data.rows import Data, drop_empty_references, drop_helper_columns, name_cl
 from .data.splits import choose_splits, task_groups
 from .errors import DataError, counted
 from .evaluation import comparison
+from .evaluation.averages import left_out_here
 from .evaluation.comparison import Evaluation
 from .evaluation.evaluate import Predicted, score_rows, score_split
 from .input_rows import RowReader
@@ -78,9 +79,10 @@ class Evaluator:
         """Scores, with what they are compared with."""
         rows, recipe = data.splits["test"], self.reader.recipe
         notes = [*checks.scored_as_wrong(data, recipe).values(), *self._seen_in_training(rows)]
+        references = checks.references(recipe, rows)
+        notes += left_out_here(recipe, references)
         for note in notes:
             log(note)
-        references = checks.references(recipe, rows)
         known = sum(reference is not None for reference in references)
         if not known:
             raise DataError(f"none of {counted(len(rows), 'row')} has a reference to score against")

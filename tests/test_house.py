@@ -145,7 +145,7 @@ def test_type_checkers_see_the_public_names_that_python_sees():
 
 
 def test_public_functions_say_arguments_and_errors_and_show_an_example():
-    for name in ("run", "build", "check", "load", "push"):
+    for name in ("run", "build", "finish", "check", "load", "push"):
         text = inspect.getdoc(getattr(hfrecipes, name))
         for part in ("Args:", "Raises:", "Example:"):
             assert part in text, (name, part)

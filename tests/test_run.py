@@ -25,11 +25,13 @@ FILES = {
     "trained_on.npy",
     "README.md",
     "config.json",
+    "history.json",
     "manifest.json",
     "metrics.json",
     "model.safetensors",
     "predictions.jsonl",
     "recipe.yaml",
+    "report.json",
     "run.json",
 }
 FILES |= {"tokenizer.json", "tokenizer_config.json"}
@@ -320,6 +322,32 @@ def test_the_score_of_a_label_that_is_not_there_is_refused_before_training(quick
     with pytest.raises(ConfigError, match=r"metric_for_best_model: no score f1\[goood\].*f1_macro"):
         hfrecipes.run("text-classification", **settings)
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_finish_writes_after_build_what_run_writes(quick, tmp_path, lora):
+    settings = {**quick, "dataset": ROWS, "lora": lora, "max_steps": 4}
+    whole = hfrecipes.run("text-classification", output_dir=tmp_path / "run", **settings)
+    trainer = hfrecipes.build("text-classification", output_dir=tmp_path / "built", **settings)
+    with pytest.raises(ConfigError, match=r"has not been trained: call trainer\.train\(\) first"):
+        hfrecipes.finish(trainer)
+    trainer.train()
+    result = hfrecipes.finish(trainer)
+    assert {file.name for file in result.path.iterdir()} == {file.name for file in whole.path.iterdir()}
+    assert result.metrics == whole.metrics
+    assert same_weights(result.path, whole.path)
+    assert result.history.equals(whole.history)
+    assert (result.path / "predictions.jsonl").read_bytes() == (whole.path / "predictions.jsonl").read_bytes()
+    assert 0 < json.loads((result.path / "run.json").read_text())["seconds"] < 60
+    # The same settings find it complete, and train nothing again.
+    assert hfrecipes.run("text-classification", output_dir=tmp_path / "built", **settings).metrics == whole.metrics
+    with pytest.raises(OutputError, match="holds a complete run: move or delete it, then call finish again"):
+        hfrecipes.finish(trainer)
+
+
+def test_finish_takes_no_other_trainer():
+    with pytest.raises(ConfigError, match=r"found object, expected the Trainer that hfrecipes\.build made"):
+        hfrecipes.finish(object())
 
 
 def test_build_gives_a_trainer_that_trains_and_scores(quick, tmp_path):

@@ -187,6 +187,37 @@ def has_weights(model: torch.nn.Module, checkpoint: Path) -> bool:
     return all(torch.equal(weights, saved[name]) for name, weights in model.state_dict().items() if name in saved)
 
 
+def test_loss_to_log(tmp_path):
+    """The loss that is logged at the third step of three is the mean of all of them, two of which a resume has kept."""
+
+    class Keep(transformers.TrainerCallback):
+        def __init__(self, trainer, given):
+            self.trainer, self.given, self.kept = trainer, given, None
+
+        def on_train_begin(self, args, state, control, **_):
+            if self.given is not None:
+                _upstream.loss_to_log(self.trainer, self.given)
+
+        def on_step_end(self, args, state, control, **_):
+            if state.global_step == 2:
+                self.kept = _upstream.loss_to_log(self.trainer)
+
+    def train(folder, given=None, checkpoint=None):
+        model = tiny_classifier()
+        trainer = tiny_trainer(folder, model, max_steps=3, save_steps=2, logging_steps=3)
+        keeper = Keep(trainer, given)
+        trainer.add_callback(keeper)
+        trainer.train(resume_from_checkpoint=checkpoint)
+        return trainer.state.log_history[0]["loss"], keeper.kept
+
+    with relied_on(_upstream.loss_to_log):
+        whole, kept = train(tmp_path / "whole")
+        assert kept[1] == 0
+        checkpoint = str(tmp_path / "whole" / "checkpoint-2")
+        assert train(tmp_path / "again", kept, checkpoint)[0] == whole
+        assert train(tmp_path / "without", None, checkpoint)[0] != whole
+
+
 def test_is_length_grouped(tmp_path):
     with relied_on(_upstream.is_length_grouped):
         sampler = train_sampler(tiny_trainer(tmp_path, train_sampling_strategy="group_by_length"))

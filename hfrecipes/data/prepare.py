@@ -210,7 +210,7 @@ def rare_labels(recipe: Recipe) -> list[str]:
 
 def _with_guesses(config: RunConfig, recipe: Recipe, data: Data) -> RunConfig:
     """The settings with every guess about the data filled in; rows given from Python are replaced by a marker."""
-    dataset = config.dataset if _can_be_written(config.dataset) else FROM_PYTHON
+    dataset = config.dataset if can_be_written(config.dataset) else FROM_PYTHON
     columns = dict(config.columns)
     for column, name in data.columns.items():
         # A position in a file that turned out to have a header; prediction may read files with other columns.
@@ -228,7 +228,7 @@ def _is_setting(part: Any) -> bool:
     return isinstance(part, str | bool)
 
 
-def _can_be_written(dataset: Any) -> bool:
+def can_be_written(dataset: Any) -> bool:
     """Whether a recipe file can name the dataset: a path, split -> path, or keywords of `load_dataset`."""
     if isinstance(dataset, str):
         return True

@@ -406,10 +406,13 @@ def overfitting(recipe: Recipe, scored: Mapping[str, Scores], *, lora: bool) -> 
         return []
     edits = [] if recipe.dropout else ["dropout=0.2"]
     edits += ["weight_decay=0.1"] if recipe.freeze or lora else ["freeze=embeddings", "lora=true"]
+    # More than all of it is lost where validation is below the baseline, and no share says by how much.
+    share = f"{100 * lost / gained:.0f} %" if lost < gained else "nothing"
+    carried = "does not carry over" if lost < gained else "carries over"
     return [
         f"overfitting: {name} is {train:.3f} on train and {validation:.3f} on validation (baseline {baseline:.3f}), so "
-        f"{100 * lost / gained:.0f} % of the gain over the baseline does not carry over to new rows. More rows help "
-        f"most; else {', '.join(edits)}; see docs/overfitting.md"
+        f"{share} of the gain over the baseline {carried} to new rows. More rows help most; without them try "
+        f"{edits[0]} first{''.join(f', then {edit}' for edit in edits[1:])}; see docs/overfitting.md"
     ]
 
 

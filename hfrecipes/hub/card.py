@@ -12,6 +12,7 @@ from typing import Any
 
 from ..characters import visible
 from ..config import SPLITS, RunConfig, to_yaml
+from ..evaluation.breakdown import Breakdown, listed_classes, sentences
 from ..evaluation.scoring import CLEAN, GAP, Score, Scores, interval, number
 from ..masking import mask_text
 from ..models.directory import ADAPTER
@@ -36,7 +37,14 @@ _SIGNATURE = re.compile(r"\n<!-- hfrecipes ([0-9a-f]{16}) -->\n?$")
 # --- the card of a run -------------------------------------------------------------------------------------------
 
 
-def write_card(path: Path, config: RunConfig, recipe: Recipe, scores: Mapping[str, Scores], info: RunInfo) -> None:
+def write_card(
+    path: Path,
+    config: RunConfig,
+    recipe: Recipe,
+    scores: Mapping[str, Scores],
+    info: RunInfo,
+    reports: Mapping[str, Breakdown] | None = None,
+) -> None:
     """Write README.md next to the model.
 
     Args:
@@ -45,6 +53,7 @@ def write_card(path: Path, config: RunConfig, recipe: Recipe, scores: Mapping[st
         recipe: The task.
         scores: Split -> metric -> score.
         info: Facts about the run: versions, rows, limits, steps, seconds.
+        reports: Split -> scores by label.
     """
     from huggingface_hub import ModelCard, ModelCardData
 
@@ -73,6 +82,7 @@ def write_card(path: Path, config: RunConfig, recipe: Recipe, scores: Mapping[st
         rows=_score_rows(scores),
         lower_is_better=_lower_is_better(recipe, scores),
         has_gap=bool(scores.get(GAP)),
+        classes=_classes(reports or {}),
         dataset=plain_text(origin["dataset"] or dataset_name(config)),
         data=_row_counts(info.data),
         limits=list(map(plain_text, info.limits)),
@@ -229,6 +239,19 @@ def _score_rows(scores: Mapping[str, Scores]) -> list[list[str]]:
         around = interval(entry.low, entry.high)
         rows.append([split, plain_text(metric), number(entry.value), around, number(entry.baseline)])
     return rows
+
+
+def _classes(reports: Mapping[str, Breakdown]) -> dict[str, Any]:
+    """Scores by label of the last split: a table, and sentences below it; empty where the task has no labels."""
+    if not reports:
+        return {}
+    split = "test" if "test" in reports else next(reversed(list(reports)))
+    report = reports[split]
+    rows = []
+    for name, entry in listed_classes(report).items():
+        scores = [number(value) for value in (entry.precision, entry.recall, entry.f1)]
+        rows.append([plain_text(name), *scores, str(entry.support)])
+    return {"split": split, "by": report.by, "rows": rows, "sentences": list(map(plain_text, sentences(split, report)))}
 
 
 def _overall(scores: Mapping[str, Scores]) -> Iterator[tuple[str, str, Score]]:

@@ -6,7 +6,7 @@ them whatever the scheme of the data.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 import numpy as np
@@ -51,7 +51,11 @@ def strict_entities(sentences: Sequence[Tags], scheme: str | None) -> list[set[E
 
 
 def measure_entities(
-    predicted: Sequence[Tags], references: Sequence[Tags], types: Sequence[str], scheme: str | None
+    predicted: Sequence[Tags],
+    references: Sequence[Tags],
+    types: Sequence[str],
+    scheme: str | None,
+    left_out: Collection[str] = (),
 ) -> Measure:
     """Precision, recall and F1 of whole entities, overall, strict and by type, and accuracy of tags, from 0 to 1.
 
@@ -60,6 +64,7 @@ def measure_entities(
         references: The same for the references.
         types: Types of entity that train has, in the order in which their scores are listed.
         scheme: Of the data, for the strict scores.
+        left_out: Types that the mean over types leaves out.
 
     Returns:
         A function of weights (resamples, rows) that computes each metric, (resamples,).
@@ -72,16 +77,20 @@ def measure_entities(
         _count(predicted_entities, reference_entities, types),
         _count(strict_entities(predicted, scheme), strict_entities(references, scheme), types),
         types,
+        left_out,
     )
 
 
-def measure_tags(predicted: Sequence[Tags], references: Sequence[Tags], tags: Sequence[str]) -> Measure:
+def measure_tags(
+    predicted: Sequence[Tags], references: Sequence[Tags], tags: Sequence[str], left_out: Collection[str] = ()
+) -> Measure:
     """Accuracy of tags without a scheme, their mean F1, and precision, recall and F1 of each, from 0 to 1.
 
     Args:
         predicted: Tags, as many as words, of each row.
         references: The same for the references.
         tags: Tags that train has, in the order in which their scores are listed.
+        left_out: Tags that the mean over tags leaves out.
 
     Returns:
         A function of weights (resamples, rows) that computes each metric, (resamples,).
@@ -90,7 +99,7 @@ def measure_tags(predicted: Sequence[Tags], references: Sequence[Tags], tags: Se
     # A tag that only predictions have cannot occur: the model predicts no tag beyond those of train.
     tags = _with_other_types(tags, reference_words)
     counts = _count(predicted_words, reference_words, tags)
-    return partial(_tag_scores, _right_and_total(predicted, references), counts, tags)
+    return partial(_tag_scores, _right_and_total(predicted, references), counts, tags, left_out)
 
 
 def _entity_scores(
@@ -98,9 +107,10 @@ def _entity_scores(
     lenient: Counts,
     strict: Counts,
     types: list[str],
+    left_out: Collection[str],
     weights: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    scores = _weighted.by_type(*lenient, weights, types, micro=True)
+    scores = _weighted.by_type(*lenient, weights, types, micro=True, left_out=left_out)
     for name, values in _weighted.by_type(*strict, weights, [], micro=True).items():
         scores[f"{name}_strict"] = values
     scores["accuracy"] = _accuracy(*right_and_total, weights)
@@ -108,11 +118,15 @@ def _entity_scores(
 
 
 def _tag_scores(
-    right_and_total: tuple[np.ndarray, np.ndarray], counts: Counts, tags: list[str], weights: np.ndarray
+    right_and_total: tuple[np.ndarray, np.ndarray],
+    counts: Counts,
+    tags: list[str],
+    left_out: Collection[str],
+    weights: np.ndarray,
 ) -> dict[str, np.ndarray]:
     scores = {"accuracy": _accuracy(*right_and_total, weights)}
     # Micro precision, recall and F1 of one tag per word all equal the accuracy.
-    return scores | _weighted.by_type(*counts, weights, tags, micro=False)
+    return scores | _weighted.by_type(*counts, weights, tags, micro=False, left_out=left_out)
 
 
 def _accuracy(right: np.ndarray, total: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -5,6 +5,8 @@ With weights of 1, every value equals that of scikit-learn or scipy; tests/metri
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 import numpy as np
 
 Values = dict[str, np.ndarray]  # metric -> its value in each resample, (resamples,)
@@ -17,7 +19,9 @@ def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
     return np.asarray(np.divide(top, bottom, out=np.zeros_like(top, dtype=np.float64), where=bottom > 0))
 
 
-def single_label(predicted: np.ndarray, reference: np.ndarray, weights: np.ndarray, labels: int) -> Values:
+def single_label(
+    predicted: np.ndarray, reference: np.ndarray, weights: np.ndarray, labels: int, averaged: np.ndarray | None = None
+) -> Values:
     """Accuracy, macro and weighted F1, precision and recall, and MCC.
 
     Args:
@@ -25,6 +29,7 @@ def single_label(predicted: np.ndarray, reference: np.ndarray, weights: np.ndarr
         reference: Label ids, (rows,).
         weights: How often each resample draws each row, (resamples, rows).
         labels: Number of labels.
+        averaged: Whether macro scores are means over each label, (labels,); None for all labels.
     """
     cells, first_rows = _cell_weights(reference * labels + predicted, weights)
     is_reference, is_predicted = np.eye(labels)[reference[first_rows]], np.eye(labels)[predicted[first_rows]]
@@ -34,6 +39,8 @@ def single_label(predicted: np.ndarray, reference: np.ndarray, weights: np.ndarr
     by_label = _f1_precision_recall(hit, given, actual)
     # As in scikit-learn, labels that occur on neither side do not count in the mean.
     present = (actual + given) > 0
+    if averaged is not None:
+        present &= averaged
     values = {"accuracy": hits / rows}
     for name, value in by_label.items():
         values[f"{name}_macro"] = _ratio((value * present).sum(1), present.sum(1))
@@ -62,7 +69,12 @@ def _cell_weights(cells: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, n
 
 
 def multi_label(
-    predicted: np.ndarray, reference: np.ndarray, scores: np.ndarray, weights: np.ndarray, labels: list[str]
+    predicted: np.ndarray,
+    reference: np.ndarray,
+    scores: np.ndarray,
+    weights: np.ndarray,
+    labels: list[str],
+    left_out: Collection[str] = (),
 ) -> Values:
     """Micro and macro F1, precision and recall, subset accuracy, LRAP, and F1 of each label.
 
@@ -72,15 +84,17 @@ def multi_label(
         scores: Scores by which labels are ranked, (rows, labels).
         weights: How often each resample draws each row, (resamples, rows).
         labels: Names of the labels.
+        left_out: Labels that macro scores leave out.
     """
     weights = weights.astype(np.float64)
     actual, given, hit = weights @ reference, weights @ predicted, weights @ (reference * predicted)
     by_label = _f1_precision_recall(hit, given, actual)
     overall = _f1_precision_recall(hit.sum(1), given.sum(1), actual.sum(1))
     values = {}
+    averaged = are_averaged(labels, left_out)
     for name, value in by_label.items():
         values[f"{name}_micro"] = overall[name]
-        values[f"{name}_macro"] = value.mean(1)
+        values[f"{name}_macro"] = value[:, averaged].mean(1)
     rows = weights.sum(1)
     values["subset_accuracy"] = weights @ (predicted == reference).all(1) / rows
     values["lrap"] = weights @ row_lrap(reference, scores) / rows
@@ -89,8 +103,20 @@ def multi_label(
     return values
 
 
+def are_averaged(labels: Sequence[str], left_out: Collection[str]) -> np.ndarray:
+    """Whether macro scores are means over each label, (labels,)."""
+    return np.array([name not in left_out for name in labels])
+
+
 def by_type(
-    hit: np.ndarray, given: np.ndarray, actual: np.ndarray, weights: np.ndarray, types: list[str], *, micro: bool
+    hit: np.ndarray,
+    given: np.ndarray,
+    actual: np.ndarray,
+    weights: np.ndarray,
+    types: list[str],
+    *,
+    micro: bool,
+    left_out: Collection[str] = (),
 ) -> Values:
     """Precision, recall and F1 over all types, the mean F1 of the types, and the scores of each type.
 
@@ -101,6 +127,7 @@ def by_type(
         weights: How often each resample draws each row, (resamples, rows).
         types: Names of the types; empty to compute the overall scores alone.
         micro: Whether to compute the scores over all types.
+        left_out: Types that the mean leaves out.
     """
     weights = weights.astype(np.float64)
     hit, given, actual = weights @ hit, weights @ given, weights @ actual
@@ -111,7 +138,7 @@ def by_type(
     if not types:
         return values
     each = _f1_precision_recall(hit, given, actual)
-    present = (actual + given) > 0
+    present = ((actual + given) > 0) & are_averaged(types, left_out)
     values["f1_macro"] = _ratio((each["f1"] * present).sum(1), present.sum(1))
     for name, value in each.items():
         for column, entity_type in enumerate(types):

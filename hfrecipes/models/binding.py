@@ -62,6 +62,7 @@ def remember(recipe: Recipe, model: Any) -> None:
     learned = {
         "labels": recipe.labels,
         "calibration": recipe.calibration,
+        "not_averaged": recipe.not_averaged,
         "pads_to_max_length": recipe.pads_to_max_length,
         "learned": recipe.learned,
     }
@@ -78,6 +79,7 @@ def restore(recipe: Recipe, model_config: PretrainedConfig) -> None:
     try:
         recipe.labels = list(learned.get("labels", []))
         recipe.calibration = dict(learned.get("calibration", {}))
+        recipe.not_averaged = list(learned.get("not_averaged", []))
         recipe.pads_to_max_length = bool(learned.get("pads_to_max_length", False))
         recipe.learned = dict(learned.get("learned", {}))
     except (AttributeError, TypeError, ValueError) as error:

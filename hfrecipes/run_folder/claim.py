@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig, read_recipe_file
-from ..errors import OutputError
+from ..errors import HFRecipesError, OutputError
 from ..masking import mask_settings
 from ..yaml12 import format_value
 from . import manifest
@@ -22,6 +22,8 @@ from .writing import DRAFT
 # Of files that are being written, of the lock, and of checkpoints on their way to the Hub, which can be made again.
 _TEMPORARY = (DRAFT, LOCK, OWNER, ".hub-")
 
+ELSEWHERE = "choose another output_dir, or delete that folder"
+_GUESSED = ("options", "columns", "splits")  # blocks of settings that rows complete
 # Keywords of TrainingArguments that do not change the trained model, so a run may be resumed with other values.
 _NOT_COMPARED = ("disable_tqdm", "report_to", "run_name", "logging_steps", "logging_strategy", "dataloader_num_workers")
 
@@ -60,7 +62,7 @@ def claim(path: Path, config: RunConfig, info: RunInfo) -> None:
     names = _names(path)
     if not names:
         return
-    elsewhere = "choose another output_dir, or delete that folder"
+    elsewhere = ELSEWHERE
     # A run writes run.json first, so that a recipe file of the user's own is never taken for a run.
     if RUN not in names or not _is_of_a_run(path):
         raise OutputError(f"{path} contains files that are not a run ({names[0]}, …): {elsewhere}")
@@ -84,6 +86,53 @@ def claim(path: Path, config: RunConfig, info: RunInfo) -> None:
             f"{path} contains a run on other weights (those of {config.base.name} have changed, and its adapter only "
             f"fits the old ones): {elsewhere}"
         )
+
+
+def other_run(path: Path, known: Mapping[str, Any]) -> str:
+    """How the run in a folder differs in settings that are known before rows are read; empty if it need not.
+
+    Args:
+        path: Folder, which may not exist.
+        known: Settings of this run; options, columns and splits only as far as the user gave them.
+    """
+    if not ((path / RUN).exists() and (path / RECIPE).exists() and _has_work(path)):
+        return ""
+    try:
+        there = read_recipe_file(path / RECIPE)
+    except HFRecipesError:  # which `claim` tells
+        return ""
+    for block in _GUESSED:
+        given = known.get(block) or {}
+        there[block] = {name: value for name, value in (there.get(block) or {}).items() if name in given}
+    return differences(there, known)
+
+
+def refuse_other_run(path: Path, known: Mapping[str, Any]) -> None:
+    """Refuse a folder with a run of other settings, before any row is read.
+
+    Raises:
+        OutputError: It holds one.
+    """
+    differing = other_run(path, known)
+    if differing:
+        raise OutputError(f"{path} contains another run ({differing}): {ELSEWHERE}")
+
+
+def free_folder(path: Path, known: Mapping[str, Any]) -> tuple[Path, str]:
+    """The folder if it is free or holds this run, else the first with a number that does, and what stands before it.
+
+    Args:
+        path: Name without a number.
+        known: As for `other_run`.
+    """
+    taken = ""
+    for number in range(1, 1000):
+        candidate = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        differing = other_run(candidate, known)
+        if not differing:
+            return candidate, taken
+        taken = taken or f"{path} contains a run with other settings ({differing})"
+    return path, ""
 
 
 def _is_of_a_run(path: Path) -> bool:

@@ -19,6 +19,7 @@ from .progress import CHECKPOINT, has_checkpoints
 from .writing import clear_drafts, draft, finite, write_json, write_text
 
 RECIPE, RUN, METRICS, PREDICTIONS = "recipe.yaml", "run.json", "metrics.json", "predictions.jsonl"
+REPORT = "report.json"  # scores by label
 CARD = "README.md"
 # What the baseline knows of the training rows, and a hash of the input of each; neither is ever pushed.
 BASELINE, TRAINED_ON = "baseline.json", "trained_on.npy"

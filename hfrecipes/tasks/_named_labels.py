@@ -25,6 +25,8 @@ class LabelOptions(Protocol):
     """Labels that the model learns."""
     labels_in_train: set[str]
     """Labels that occur in the training rows."""
+    not_averaged: list[str]
+    """Labels that macro scores leave out."""
     label_names: Any
     """The option of that name."""
     trained_rows: int

@@ -115,7 +115,8 @@ class OneLabel(NamedLabels):
         if number == 2:
             squared = squared / 2
         is_right = shares.argmax(1) == actual
-        counted = partial(_weighted.single_label, predicted, actual, labels=len(labels))
+        averaged = _weighted.are_averaged(labels, self.recipe.not_averaged)
+        counted = partial(_weighted.single_label, predicted, actual, labels=len(labels), averaged=averaged)
         # The calibration error is of the label that is predicted.
         trusted = partial(_weighted.calibration, shares.max(1, keepdims=True), is_right[:, None], squared)
         return lambda weights: {**counted(weights), **trusted(weights)}

@@ -166,7 +166,8 @@ class SeveralLabels(NamedLabels):
         shares = self.shares(predictions, labels)
         # Labels that only the references have count as errors, and not in the number that the mean is taken over.
         squared = ((shares - actual) ** 2).sum(1) / number
-        counted = partial(_weighted.multi_label, predicted, actual, shares, labels=labels)
+        left_out = self.recipe.not_averaged
+        counted = partial(_weighted.multi_label, predicted, actual, shares, labels=labels, left_out=left_out)
         trusted = partial(_weighted.calibration, shares[:, :number], actual[:, :number], squared)
         return lambda weights: {**counted(weights), **trusted(weights)}
 

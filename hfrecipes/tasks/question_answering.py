@@ -17,6 +17,7 @@ from ..models.tokenizing import separate_pairs
 from ..recipe import IGNORED, PERCENT, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail
 from . import _spans
 from ._answer_checks import check_answers, describe_unanswered
+from ._slices import has_answer, question_word
 from ._windows import (
     NO_ANSWER,
     AnswerSpan,
@@ -66,12 +67,12 @@ class QuestionAnswering(Recipe):
     task: ClassVar[str] = "question-answering"
     auto_model: ClassVar[str] = "AutoModelForQuestionAnswering"
     columns: ClassVar[dict[str, Column]] = {
-        "question": Column(("query", "question_text", "问题")),
+        "question": Column(("query", "question_text", "问题"), slice_of=question_word),
         # Several questions are about the same context.
         "context": Column(
             ("passage", "passage_text", "paragraph", "document", "article", "text", "文章"), grouped=True
         ),
-        "answers": Column(reference=True, kind={"text": ["string"], "answer_start": ["int64"]}),
+        "answers": Column(reference=True, kind={"text": ["string"], "answer_start": ["int64"]}, slice_of=has_answer),
         "id": Column(("qid", "question_id"), passthrough=True),
     }
     defaults: ClassVar[dict[str, Any]] = {"per_device_eval_batch_size": 32}

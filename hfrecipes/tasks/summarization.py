@@ -11,6 +11,7 @@ from ..data.shapes import texts as text_shapes
 from ..recipe import PERCENT, Batch, CardTexts, Column, Measure, Metric, Recipe, Row, Writer
 from . import _seq2seq, _tokens
 from ._references import all_references, describe_references, references_of
+from ._slices import by_length
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -55,7 +56,9 @@ class Summarization(Recipe):
             )
         ),
         "summary": Column(
-            ("highlights", "abstract", "headline", "title", "tldr", "target", "tgt", "摘要", "标题"), reference=True
+            ("highlights", "abstract", "headline", "title", "tldr", "target", "tgt", "摘要", "标题"),
+            reference=True,
+            slice_of=by_length,
         ),
         "references": Column(("summaries",), reference=True, optional=True, passthrough=True, kind=["string"]),
     }

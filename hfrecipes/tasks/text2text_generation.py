@@ -17,6 +17,7 @@ from ..data.shapes import requests as request_shapes
 from ..recipe import PERCENT, Batch, CardTexts, Column, Measure, Metric, Recipe, Row, Writer
 from . import _seq2seq, _tokens
 from ._references import all_references, describe_json, describe_references, references_of
+from ._slices import by_length
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -45,7 +46,9 @@ class Text2TextGeneration(Recipe):
     columns: ClassVar[dict[str, Column]] = {
         "input": Column(("source", "src", "text", "prompt", "input_text", "source_text", "inputs", "输入")),
         "output": Column(
-            ("target", "tgt", "response", "completion", "target_text", "output_text", "targets", "输出"), reference=True
+            ("target", "tgt", "response", "completion", "target_text", "output_text", "targets", "输出"),
+            reference=True,
+            slice_of=by_length,
         ),
         "references": Column(reference=True, optional=True, passthrough=True, kind=["string"]),
     }

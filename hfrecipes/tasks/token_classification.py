@@ -250,8 +250,8 @@ print(tag("{text}"))
             predicted.append(canonical_tags(tags, self.scheme))
             actual.append(canonical_tags(fit_length(reference, tags), self.scheme))
         if self.scheme == "none":
-            return _entities.measure_tags(predicted, actual, self.labels)
-        return _entities.measure_entities(predicted, actual, self.entity_types, self.scheme)
+            return _entities.measure_tags(predicted, actual, self.labels, self.not_averaged)
+        return _entities.measure_entities(predicted, actual, self.entity_types, self.scheme, self.not_averaged)
 
     def baseline(self, train: Dataset) -> dict[str, Any]:
         """The most frequent tag of each word of the training rows, and of all words."""

@@ -14,6 +14,7 @@ from ..recipe import PERCENT, Batch, CardTexts, Column, Measure, Metric, Recipe,
 from . import _parallel_columns, _seq2seq, _tokens
 from ._language_codes import check_language, language_codes, use_codes
 from ._references import all_references, describe_references, references_of
+from ._slices import by_length
 from ._translation_writer import TranslationWriter
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ class Translation(Recipe):
     auto_model: ClassVar[str] = "AutoModelForSeq2SeqLM"
     columns: ClassVar[dict[str, Column]] = {
         "source": Column(("src", "src_text", "source_text", "text", "input", "原文")),
-        "target": Column(("tgt", "tgt_text", "target_text", "output", "translation", "译文"), reference=True),
+        "target": Column(
+            ("tgt", "tgt_text", "target_text", "output", "translation", "译文"), reference=True, slice_of=by_length
+        ),
         "references": Column(reference=True, optional=True, passthrough=True, kind=["string"]),
     }
     # Files of the same lines in two languages, told apart by their suffix.

@@ -61,7 +61,7 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _when(args: TrainingArguments, state: TrainerState) -> str:
+def when(args: TrainingArguments, state: TrainerState) -> str:
     """The epoch that has just ended, or else the number of steps."""
     epoch = _whole_epoch(args, state.epoch)
     if epoch is not None:
@@ -69,9 +69,9 @@ def _when(args: TrainingArguments, state: TrainerState) -> str:
     return f"step {state.global_step}/{state.max_steps}"
 
 
-def _ending(args: TrainingArguments, state: TrainerState) -> str | None:
+def ending(args: TrainingArguments, state: TrainerState) -> str | None:
     """Why training ended before its last step, and whose weights are kept; None where it is as expected."""
-    last, kept = _when(args, state), None
+    last, kept = when(args, state), None
     best_step = state.best_global_step
     if args.load_best_model_at_end and best_step and best_step != state.global_step:
         kept = f"kept {_name_of(args, state, best_step)}"
@@ -131,16 +131,16 @@ class _Lines:
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.view.close()
         self.start = None
-        ending = _ending(args, state)
-        if ending:
-            log(ending)
+        sentence = ending(args, state)
+        if sentence:
+            log(sentence)
 
     def _metric(self, args: Any) -> str:
         return str(args.metric_for_best_model or self.shown_metric).removeprefix("eval_")
 
     def _show(self, args: Any, state: Any, score: float | None, *, is_best: bool) -> None:
         seconds = time.monotonic() - (self.start or 0)
-        moment = Moment(_when(args, state), self.loss, score, is_best, seconds)
+        moment = Moment(when(args, state), self.loss, score, is_best, seconds)
         self.loss = None
         self.view.show(moment, self._metric(args))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path, PurePath
@@ -23,17 +23,27 @@ from ..config import (
     training_types,
 )
 from ..data import checks
-from ..data.prepare import FROM_PYTHON, load_data, log_all
+from ..data.prepare import FROM_PYTHON, can_be_written, load_data, log_all
 from ..data.rows import Data
 from ..errors import ConfigError, MissingPackageError, NotFoundError, nearest
 from ..evaluation import scoring
 from ..hub.names import hub_ids, shareable
 from ..hub.settings import problems as push_problems
+from ..log import log
 from ..masking import MASK, mask, mask_text
 from ..models import adapters, suggestions
 from ..models.directory import check_start, identity
 from ..models.loading import dtype_problems, label_problems, quantization_problems
-from ..recipe import DEFAULTS, Recipe, arguments_name, input_columns, option_types, options, undefined
+from ..recipe import (
+    DEFAULTS,
+    Recipe,
+    arguments_name,
+    input_columns,
+    option_types,
+    options,
+    reference_columns,
+    undefined,
+)
 from ..registry import find, find_recipe_file, is_task_file, recipe_files, tasks
 from ..run_folder import claim
 from ..run_folder.contents import RunInfo
@@ -308,8 +318,39 @@ def check_metrics(config: RunConfig, recipe: Recipe, train: Dataset) -> None:
 # --- names -------------------------------------------------------------------------------------------------------
 
 
+def folder_of(what: Any, config: RunConfig) -> Path:
+    """Folder of a run; without `output_dir` one that the same command always gets, so that it finds its run again.
+
+    Raises:
+        OutputError: The `output_dir` holds a run of other settings.
+    """
+    known = _known_settings(config)
+    if config.output_dir:
+        claim.refuse_other_run(Path(config.output_dir), known)
+        return Path(config.output_dir)
+    path, taken = claim.free_folder(default_folder(what, config), known)
+    if taken:
+        log(f"{taken}: this run goes to {path}")
+    return path
+
+
+def _known_settings(config: RunConfig) -> dict[str, Any]:
+    """Settings that stay what they are once rows are read."""
+    dataset = config.dataset if can_be_written(config.dataset) else FROM_PYTHON
+    known = asdict(replace(config, dataset=dataset))  # which copies all values
+    # A position becomes a name, and a list of columns may be completed.
+    known["columns"] = {name: column for name, column in config.columns.items() if isinstance(column, str)}
+    plain = (str, int, float, bool)
+    known["options"] = {name: value for name, value in config.options.items() if isinstance(value, plain)}
+    folds = config.cross_validation
+    if folds is not None:
+        known["folds"] = {"n_splits": folds.n_splits, "groups": folds.groups}
+        known["folds"] = {name: value for name, value in known["folds"].items() if value is not None}
+    return known
+
+
 def default_folder(what: Any, config: RunConfig) -> Path:
-    """Folder that the same command always gets, so that it finds its run again."""
+    """Name of the folder of a run by task, dataset, column of labels where it was given, and model."""
     if isinstance(what, os.PathLike):
         what = os.fspath(what)
     several = ""
@@ -322,8 +363,17 @@ def default_folder(what: Any, config: RunConfig) -> Path:
     if isinstance(source, str) and source != FROM_PYTHON:
         # The query of a URL is no part of the name.
         dataset = PurePath(mask_text(source).partition("?")[0]).stem.strip("*.")[:_LONGEST_PART]
-    name = f"{PurePath(config.task).stem}-{dataset}-{_model_name(config)}{several}"
+    name = f"{PurePath(config.task).stem}-{dataset}{_label_column(config)}-{_model_name(config)}{several}"
     return Path("runs", visible_line(name))
+
+
+def _label_column(config: RunConfig) -> str:
+    """The column of labels, where the user named it, with a hyphen before it."""
+    for column in reference_columns(find(config.task)):
+        name = config.columns.get(column)
+        if isinstance(name, str | int):
+            return "-" + "-".join(str(name).split("/"))[:_LONGEST_PART]
+    return ""
 
 
 def _model_name(config: RunConfig) -> str:

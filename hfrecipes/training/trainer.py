@@ -17,6 +17,7 @@ from ..data.prepare import check_again, log_all, no_test_split, rare_labels
 from ..doctor.rows import examine_rows
 from ..errors import ConfigError, MissingPackageError
 from ..evaluation import generation, scoring
+from ..evaluation.averages import leave_out
 from ..evaluation.inference import Inference, InferenceSettings, batch_order, collator, in_row_order
 from ..log import log
 from ..models import heads, padding, regularization
@@ -27,6 +28,7 @@ from ..recipe import Recipe, table_metrics, trainer_name
 from ..run_folder.progress import CHECKPOINT, write_manifest
 from . import display, divergence, order
 from .arguments import make_arguments
+from .history import loss_keeper
 from .optimization import check_layers
 from .plan import Plan
 
@@ -60,7 +62,9 @@ def make_job(plan: Plan) -> Job:
     with arguments.main_process_first():
         encoded = encode_splits(recipe, data, plan.references)
     lengths = log_lengths(encoded, data, recipe)
-    limits = [*warnings, *data.notes.values(), *no_test_split(data), *lengths, *rare_labels(recipe)]
+    averages = leave_out(recipe, plan.references)
+    log_all(averages)
+    limits = [*warnings, *data.notes.values(), *no_test_split(data), *lengths, *rare_labels(recipe), *averages]
     info = replace(plan.info, machine=describe_machine(), limits=limits)
     plan = replace(plan, info=info, in_train=examined.in_train)
     return Job(plan, encoded, make_trainer(plan, arguments, encoded))
@@ -126,8 +130,10 @@ def assemble(plan: Plan, model: Any, arguments: TrainingArguments, encoded: Mapp
             processing_class=recipe.tokenizer,
             preprocess_logits_for_metrics=recipe.preprocess_logits,
             compute_loss_func=divergence.WatchedLoss(_loss(recipe, arguments)),
-            callbacks=[_epoch_teller(recipe), *_early_stopping(plan.config, arguments), _manifest_writer()],
+            callbacks=[_epoch_teller(recipe), *_early_stopping(plan.config, arguments)],
         )
+        trainer.add_callback(loss_keeper(trainer))
+        trainer.add_callback(_manifest_writer())  # the last one: it lists what the others save
         _check_model(trainer, arguments)
     recipe.seed = arguments.seed
     if "validation" in encoded:

@@ -246,6 +246,15 @@ def test_overfitting_is_named_where_much_of_what_was_learnt_is_lost(train, held,
         assert "lora=true" not in scoring.overfitting(recipe, entries(train, held, baseline, half), lora=True)[0]
 
 
+@pytest.mark.parametrize(("train", "held", "baseline"), [(0.55, 0.1, 0.5), (1.0, 0.1, 0.1), (0.51, 0.0, 0.505)])
+def test_no_more_than_all_of_a_gain_is_lost(train, held, baseline):
+    recipe = find("text-classification")()
+    (sentence,) = scoring.overfitting(recipe, entries(train, held, baseline, 0.001), lora=False)
+    assert "so nothing of the gain over the baseline carries over to new rows" in sentence
+    assert "%" not in sentence
+    assert "try dropout=0.2 first, then freeze=embeddings, then lora=true; see docs/overfitting.md" in sentence
+
+
 def test_scores_that_fall_go_by_ratios():
     recipe = find("text-generation")()
     assert not scoring.overfitting(recipe, entries(10.0, 11.0, 100.0, 0.1, "perplexity"), lora=False)

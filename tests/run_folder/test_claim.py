@@ -56,6 +56,59 @@ def test_a_run_on_other_weights_is_refused_where_an_adapter_goes_on(quick, tmp_p
         claim.claim(tmp_path, config, RunInfo(data={"train": "x"}, base="b"))
 
 
+@pytest.fixture
+def tickets(tmp_path, monkeypatch) -> str:
+    """A file with two columns of labels, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    lines = ["body,topic,tone"]
+    for number, row in enumerate(opinions(40)):
+        lines.append(f"{row['text']},{'sales' if number % 3 else 'help'},{row['label']}")
+    (tmp_path / "tickets.csv").write_text("\n".join(lines) + "\n")
+    return "tickets.csv"
+
+
+def test_default_folders_tell_runs_apart(quick, tickets, tmp_path, caplog):
+    settings = {**quick, "dataset": tickets, "max_steps": 1}
+    columns = [{"text": "body", "label": "topic"}, {"text": "body", "label": "tone"}]
+    first, second = (hfrecipes.run(TASK, columns=given, **settings).path for given in columns)
+    assert (first.name, second.name) == (
+        f"text-classification-tickets-topic-{tmp_path_name(quick)}",
+        f"text-classification-tickets-tone-{tmp_path_name(quick)}",
+    )
+    caplog.clear()
+    third = hfrecipes.run(TASK, columns=columns[0], **{**settings, "learning_rate": 0.5}).path
+    assert third.name == f"{first.name}-2"
+    assert f"{first} contains a run with other settings (training.learning_rate is " in caplog.text
+    assert f"this run goes to {third}" in caplog.text
+    # Each command finds its own run again.
+    assert hfrecipes.run(TASK, columns=columns[0], **{**settings, "learning_rate": 0.5}).path == third
+    assert hfrecipes.run(TASK, columns=columns[0], **settings).path == first
+    assert sorted(folder.name for folder in first.parent.iterdir()) == sorted([first.name, second.name, third.name])
+
+
+def tmp_path_name(quick: dict) -> str:
+    return os.path.basename(quick["model"])
+
+
+def test_a_clash_is_reported_before_rows_are_read(quick, tickets, monkeypatch):
+    settings = {**quick, "dataset": tickets, "columns": {"text": "body", "label": "topic"}, "max_steps": 1}
+    hfrecipes.run(TASK, **settings, output_dir="out")
+    os.remove(tickets)  # a row that is read would end in another error
+    for change in ({"seed": 7}, {"columns": {"text": "body", "label": "tone"}}, {"max_length": 32}, {"lora": True}):
+        for function in (hfrecipes.run, hfrecipes.build):
+            with pytest.raises(OutputError, match="contains another run"):
+                function(TASK, **{**settings, **change}, output_dir="out")
+
+
+def test_rows_from_python_find_their_run_again(quick, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = {**quick, "dataset": opinions(40), "max_steps": 1}
+    folder = hfrecipes.run(TASK, **settings).path
+    assert hfrecipes.run(TASK, **settings).path == folder
+    assert hfrecipes.run(TASK, **settings, seeds=[1, 2]).path != folder
+    assert hfrecipes.run(TASK, **settings, folds=2).path == hfrecipes.run(TASK, **settings, folds={"n_splits": 2}).path
+
+
 def test_a_run_without_its_settings_is_not_continued_with_others(quick, tmp_path):
     config = config_of(quick)
     write_start(tmp_path, config, RunInfo())

@@ -69,6 +69,14 @@ import hfrecipes
 result = hfrecipes.run({task!r}, model={model!r}, dataset={rows!r}, output_dir={output!r}, num_train_epochs=2)
 result
 ----
+result.history
+----
+result.report()
+----
+trainer = hfrecipes.build({task!r}, model={model!r}, dataset={rows!r}, output_dir={built!r}, max_steps=2)
+trainer.train()
+hfrecipes.finish(trainer)
+----
 hfrecipes.run({task!r}, model={model!r}, dataset="nope.jsonl")
 """
 NOTEBOOK = """
@@ -82,20 +90,32 @@ print(json.dumps([cell.outputs for cell in notebook.cells]))
 """
 
 
+def html_of(outputs: list, kind: str) -> str:
+    (shown,) = [output["data"]["text/html"] for output in outputs if output["output_type"] == kind]
+    return shown
+
+
 @pytest.mark.long
 def test_a_notebook_shows_one_table_and_an_error_s_sentence(settings, tmp_path):
     import json
 
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in opinions(48)))
     names = {"task": TASK, "model": settings["model"], "rows": str(tmp_path / "rows.jsonl")}
-    cells = CELLS.format(**names, output=str(tmp_path / "run"))
+    cells = CELLS.format(**names, output=str(tmp_path / "run"), built=str(tmp_path / "built"))
     made = run_python("-c", NOTEBOOK, cwd=tmp_path, given=cells)
-    first, second = json.loads(made.stdout.splitlines()[-1])
+    first, history, report, built, second = json.loads(made.stdout.splitlines()[-1])
     assert not [output for output in first if output.get("name") == "stderr" and "mtime" not in output["text"]]
     tables = [output["data"]["text/html"] for output in first if output["output_type"] == "display_data"]
     assert len(tables) == 1
     assert tables[0].count("<th>") == 4
     assert re.search(r"epoch 1/2.*epoch 2/2", tables[0])
+    shown = html_of(first, "execute_result")
+    assert "<td>accuracy</td>" in shown
+    assert "<th>label (validation)</th>" in shown
+    assert f"model: {tmp_path / 'run'}" in shown
+    assert "eval_accuracy" in html_of(history, "execute_result")
+    assert "<th>bad</th>" in html_of(report, "execute_result")
+    assert f"model: {tmp_path / 'built'}" in html_of(built, "execute_result")
     [error] = [output for output in second if output["output_type"] == "error"]
     assert len(error["traceback"]) == 1
     assert "there is no file or folder nope.jsonl" in error["traceback"][0]
