@@ -416,7 +416,7 @@ def test_sigterm_ends_a_command_with_a_line_and_its_own_status(monkeypatch, tmp_
     def ended(*_, **__):
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr("hfrecipes.checkup.check_settings", ended)
+    monkeypatch.setattr("hfrecipes.checkup.examine", ended)
     made = call("check", "text-classification")
     assert (made.exit_code, made.output) == (143, "hfrecipes: ended by SIGTERM\n")
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

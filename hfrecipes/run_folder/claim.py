@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -62,29 +63,28 @@ def claim(path: Path, config: RunConfig, info: RunInfo) -> None:
     names = _names(path)
     if not names:
         return
-    elsewhere = ELSEWHERE
     # A run writes run.json first, so that a recipe file of the user's own is never taken for a run.
     if RUN not in names or not _is_of_a_run(path):
-        raise OutputError(f"{path} contains files that are not a run ({names[0]}, …): {elsewhere}")
+        raise OutputError(f"{path} contains files that are not a run ({names[0]}, …): {ELSEWHERE}")
     # A run that stopped before its first checkpoint has nothing to lose.
     if not _has_work(path):
         return
     if RECIPE not in names:
-        raise OutputError(f"{path} contains a run without its {RECIPE}, which tells its settings: {elsewhere}")
+        raise OutputError(f"{path} contains a run without its {RECIPE}, which tells its settings: {ELSEWHERE}")
     differing = differences(read_recipe_file(path / RECIPE), asdict(config))
     if differing:
-        raise OutputError(f"{path} contains another run ({differing}): {elsewhere}")
+        raise OutputError(f"{path} contains another run ({differing}): {ELSEWHERE}")
     before = RunInfo.read(path) or info
     if before.data and before.data != dict(info.data):
         splits = {**before.data, **info.data}
         changed = [split for split in splits if before.data.get(split) != info.data.get(split)]
         raise OutputError(
-            f"{path} contains a run on other rows (the content of {', '.join(changed)} has changed): {elsewhere}"
+            f"{path} contains a run on other rows (the content of {', '.join(changed)} has changed): {ELSEWHERE}"
         )
     if before.base and info.base and before.base != info.base:
         raise OutputError(
             f"{path} contains a run on other weights (those of {config.base.name} have changed, and its adapter only "
-            f"fits the old ones): {elsewhere}"
+            f"fits the old ones): {ELSEWHERE}"
         )
 
 
@@ -95,7 +95,8 @@ def other_run(path: Path, known: Mapping[str, Any]) -> str:
         path: Folder, which may not exist.
         known: Settings of this run; options, columns and splits only as far as the user gave them.
     """
-    if not ((path / RUN).exists() and (path / RECIPE).exists() and _has_work(path)):
+    # False for a name that no folder can have, which `check_writable` tells.
+    if not (os.path.exists(path / RUN) and os.path.exists(path / RECIPE) and _has_work(path)):
         return ""
     try:
         there = read_recipe_file(path / RECIPE)
