@@ -103,8 +103,9 @@ def other_run(path: Path, known: Mapping[str, Any]) -> str:
     except HFRecipesError:  # which `claim` tells
         return ""
     for block in _GUESSED:
-        given = known.get(block) or {}
-        there[block] = {name: value for name, value in (there.get(block) or {}).items() if name in given}
+        given, kept = known.get(block) or {}, there.get(block)
+        if isinstance(kept, Mapping):  # a damaged one is told when the run is read
+            there[block] = {name: value for name, value in kept.items() if name in given}
     return differences(there, known)
 
 
