@@ -10,7 +10,7 @@ quickstart: .venv/quickstart  ## Fine-tune a small real encoder on the data in e
 	$(BIN)/hfrecipes run text-classification/quickstart
 
 # What needs no model, and the contract of one task.
-QUICK := tests/data tests/evaluation tests/metrics tests/hub_offline tests/test_cli.py tests/test_config.py tests/test_house.py
+QUICK := tests/data tests/evaluation tests/metrics tests/hub_offline tests/config tests/test_cli.py tests/test_house.py
 quick: .venv/dev  ## Less than a minute: lint, tests that train nothing, the contract of text-classification
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

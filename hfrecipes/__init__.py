@@ -21,7 +21,7 @@ from .log import in_notebook
 # Type checkers do not read the mapping below, so the public names are imported here too; a test compares the two.
 if TYPE_CHECKING:
     from .checkup import check as check
-    from .config import RunConfig as RunConfig
+    from .config.run_config import RunConfig as RunConfig
     from .errors import HFRecipesError as HFRecipesError
     from .hub.push import push as push
     from .predictor import load as load
@@ -39,7 +39,7 @@ _HOMES = {
     "Recipe": "recipe",
     "Result": "results",
     "Results": "results",
-    "RunConfig": "config",
+    "RunConfig": "config.run_config",
     "build": "runner",
     "check": "checkup",
     "finish": "runner",

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import predictor, runner
-from .config import RunConfig, to_yaml
+from .config.recipe_files import to_yaml
+from .config.run_config import RunConfig
 from .contract.report import nothing_printed
 from .data.checks import Collected, not_scored, references_by_split
 from .data.features import describe_lengths, encode_splits, truncated_share, written_special_tokens

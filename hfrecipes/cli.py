@@ -153,7 +153,7 @@ def _settings(words: Sequence[str], what: str | None = None, *, trust: bool = Fa
         trust: Whether code that only a recipe file names may be run.
     """
     # It imports yaml, which `list` and `--help` do not need.
-    from .overrides import parse_overrides
+    from .config.overrides import parse_overrides
 
     if any(word.startswith("-") for word in words):
         instead = _as_settings(list(words), _columns_of(what))
@@ -169,7 +169,7 @@ def _quoted(word: str) -> str:
 
 def _refusal(what: str | None, words: list[str], trust: bool) -> str:
     """What else is wrong with the settings that a command line means, so that the next try is the last one."""
-    from .overrides import parse_overrides
+    from .config.overrides import parse_overrides
 
     if what is None:
         return ""
@@ -209,8 +209,8 @@ def _as_settings(words: list[str], columns: Mapping[str, Sequence[str]]) -> list
 
 def _as_known(key: str, value: str, columns: Mapping[str, Sequence[str]]) -> list[str]:
     """The settings that an option of another tool means; none where nothing replaces it."""
-    from .hints import column_hint, hint_for
-    from .yaml12 import parse_value
+    from .config.hints import column_hint, hint_for
+    from .config.yaml12 import parse_value
 
     hint = hint_for(key, parse_value(value)) or column_hint(key, parse_value(value), columns)
     # The column is not known by `columns.<name>`.
@@ -243,7 +243,7 @@ def show(what: str) -> None:
     """Show the columns and options of a task, or a recipe file."""
     file = registry.find_recipe_file(what)
     if file is not None:
-        from .config import recipe_file_text
+        from .config.recipe_files import recipe_file_text
 
         say(recipe_file_text(file).rstrip())
         return
@@ -252,8 +252,8 @@ def show(what: str) -> None:
 
 def _show_task(recipe: type[Recipe]) -> None:
     """Print the columns, options and defaults of a task; each part can be copied into a command or a file."""
-    from .value_types import describe_type
-    from .yaml12 import format_value
+    from .config.value_types import describe_type
+    from .config.yaml12 import format_value
 
     first_line, *_ = (sys.modules[recipe.__module__].__doc__ or "").split("\n")
     say(f"{recipe.task}: {first_line}\n\nColumns")
@@ -517,7 +517,7 @@ def merge(path: str, dest: Path, trust: bool) -> None:
 @click.argument("path", metavar="RUN")
 def verify(path: str) -> None:
     """Compare every byte of a saved run with what was saved; exit with code 2 if a file differs."""
-    from .saved_run import verify as verify_run
+    from .saved.run import verify as verify_run
 
     number, differing = verify_run(path)
     if len(differing) > SHOWN:

@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from .config import RunConfig, check_blocks
+from .config.blocks import ModelSettings
+from .config.resolving import check_blocks
+from .config.run_config import RunConfig
 from .data.indicators import Columns
 from .errors import DataError, ModelError, NotFoundError, OutputError
 from .evaluation import generation, inference
@@ -16,7 +18,6 @@ from .evaluation.comparison import Evaluation
 from .evaluation.holder import trainer_for_prediction
 from .evaluation.inference import Inference
 from .hub.names import hub_id_or_none, model_path
-from .input_rows import InputRows, RowReader, as_list
 from .log import log
 from .models import adapters
 from .models.binding import bind_trained_tokenizer, trained_model
@@ -26,9 +27,9 @@ from .recipe import Recipe, Row
 from .run_folder import claim, contents, manifest, writing
 from .run_folder.contents import RunInfo
 from .run_folder.history import read_history
-from .saved_evaluation import Evaluator
-from .saved_run import find_run, settings_of
-from .settings import ModelSettings
+from .saved.evaluation import Evaluator
+from .saved.rows import InputRows, RowReader, as_list
+from .saved.run import find_run, settings_of
 
 if TYPE_CHECKING:
     import pandas as pd

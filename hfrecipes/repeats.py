@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from .config import RunConfig
+from .config.blocks import FoldSettings
+from .config.run_config import RunConfig
+from .config.trainer_keywords import SEEDS
 from .data.checks import written_reference
 from .errors import nearest
 from .evaluation import scoring
 from .evaluation.scoring import Score, Scores
 from .recipe import Recipe
 from .run_folder import contents
-from .settings import FoldSettings
-from .trainer_keywords import SEEDS
 
 OUT_OF_FOLD = "out_of_fold"  # beside the splits: all rows together, each scored once
 MOST_FOLDS = 10_000  # each is a training

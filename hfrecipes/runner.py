@@ -14,7 +14,7 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from . import _upstream, predictor, repeats
-from .config import RunConfig
+from .config.run_config import RunConfig
 from .data.checks import input_keys, written_label
 from .data.row_origin import line_of
 from .errors import ConfigError, ModelError, OutputError

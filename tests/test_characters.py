@@ -15,10 +15,9 @@ from datasets import Dataset
 
 import hfrecipes
 from hfrecipes.characters import composed, shortened, visible, visible_json, visible_line
-from hfrecipes.config import RunConfig
+from hfrecipes.config.run_config import RunConfig
 from hfrecipes.errors import ConfigError, DataError, HubError, NotFoundError, OutputError
 from hfrecipes.hub.card import plain_text, write_card
-from hfrecipes.input_rows import InputRows
 from hfrecipes.log import log
 from hfrecipes.output import json_line
 from hfrecipes.predictions.output_files import write_output
@@ -28,6 +27,7 @@ from hfrecipes.predictions.table_style import as_cell
 from hfrecipes.recipe import CardTexts
 from hfrecipes.registry import find
 from hfrecipes.run_folder.contents import RunInfo
+from hfrecipes.saved.rows import InputRows
 from hfrecipes.tasks.text_classification import TextClassification
 
 CLEAR_SCREEN, TURNED, BELL_OF_8_BITS = "\x1b[2J", "\u202e", "\x9b31m"

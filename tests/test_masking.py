@@ -195,7 +195,7 @@ def test_the_attributes_of_an_error_have_no_secret_either():
 
 
 def test_what_the_history_of_a_repository_shows_has_no_secret(monkeypatch):
-    from hfrecipes.settings import PushSettings
+    from hfrecipes.config.blocks import PushSettings
 
     monkeypatch.setenv("HF_TOKEN", SECRET)
     for text in (f"from https://me:{SECRET}@host/x", f"with {SECRET}", f"token={SECRET}"):

@@ -15,7 +15,7 @@ from conftest import opinions
 from processes import run_python
 
 import hfrecipes
-from hfrecipes.config import read_recipe_file
+from hfrecipes.config.recipe_files import read_recipe_file
 from hfrecipes.data.prepare import load_data
 from hfrecipes.errors import ConfigError, DataError, ModelError, OutputError
 from hfrecipes.training.plan import configure

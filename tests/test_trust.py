@@ -16,14 +16,14 @@ from processes import run_python
 import hfrecipes
 from hfrecipes import metrics, trust
 from hfrecipes.cli import main
-from hfrecipes.config import read_recipe_file
+from hfrecipes.config.blocks import local_path
+from hfrecipes.config.recipe_files import read_recipe_file
+from hfrecipes.config.yaml12 import dump
 from hfrecipes.errors import DataError, ModelError, NotFoundError, UntrustedError
 from hfrecipes.predictor import merge
 from hfrecipes.registry import find
 from hfrecipes.run_folder import contents
 from hfrecipes.run_folder.progress import write_manifest
-from hfrecipes.settings import local_path
-from hfrecipes.yaml12 import dump
 
 pytestmark = pytest.mark.rehearsed
 

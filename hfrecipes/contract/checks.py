@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from .. import predictor
-from ..config import FIELDS, WRITTEN_WITH_BLOCK, training_types
+from ..config.run_config import FIELDS, WRITTEN_WITH_BLOCK
+from ..config.trainer_keywords import training_types
+from ..config.yaml12 import dump, load
 from ..errors import nearest
 from ..evaluation.scoring import score
 from ..models.directory import ADAPTER
@@ -35,7 +37,6 @@ from ..recipe import options as option_values
 from ..registry import options
 from ..results import Result
 from ..run_folder.contents import CARD, PREDICTIONS
-from ..yaml12 import dump, load
 from .trial import Trial, are_close
 
 Problems = Iterator[str]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config import RunConfig
+from ..config.run_config import RunConfig
 from ..errors import ConfigError, DataError
 from ..log import log
 from ..recipe import Recipe, file_formats, options

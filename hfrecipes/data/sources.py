@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from .. import _upstream
+from ..config.blocks import local_path
 from ..errors import ConfigError, DataError, HFRecipesError, NotFoundError, counted, nearest
 from ..log import log
 from ..masking import cause
-from ..settings import local_path
 from . import plain
 from .cache import content_key
 from .files import cache_folder, read_file, read_lines

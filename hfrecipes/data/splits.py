@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..config import SPLITS, RunConfig
+from ..config.run_config import SPLITS, RunConfig
 from ..errors import ConfigError, DataError, counted, nearest
 from ..log import log
 from ..metrics._uncertainty import group_indices

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..config import RunConfig
+from ..config.run_config import RunConfig
 from ..errors import counted
 
 _LARGEST_HEADER = 100_000_000  # bytes; a longer one is no header

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import RunConfig
+from ..config.run_config import RunConfig
 from ..masking import mask_text
 from ..recipe import Recipe, Row
 from ..recipe import example as sample_row

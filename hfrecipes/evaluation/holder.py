@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import _upstream
-from ..config import RunConfig
+from ..config.run_config import RunConfig
 from ..models import hardware
 from ..recipe import DEFAULTS, Recipe, trainer_name, writes_in_evaluation
 from .inference import collator

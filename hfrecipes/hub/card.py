@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ..characters import visible
-from ..config import SPLITS, RunConfig, to_yaml
+from ..config.blocks import AdapterSettings, PushSettings
+from ..config.recipe_files import to_yaml
+from ..config.run_config import SPLITS, RunConfig
 from ..evaluation.breakdown import Breakdown, listed_classes, sentences
 from ..evaluation.scoring import CLEAN, GAP, Score, Scores, interval, number
 from ..masking import mask_text
@@ -20,7 +22,6 @@ from ..recipe import Recipe, Row, input_columns, metric_named, option_types
 from ..recipe import example as example_of
 from ..run_folder.contents import CARD, RunInfo
 from ..run_folder.writing import write_text
-from ..settings import AdapterSettings, PushSettings
 from ..trust import code_in
 from .names import model_path, shareable
 

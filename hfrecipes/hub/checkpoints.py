@@ -11,11 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import RunConfig, read_recipe_file, to_yaml
+from ..config.blocks import PushSettings
+from ..config.recipe_files import read_recipe_file, to_yaml
+from ..config.run_config import RunConfig
 from ..errors import HubError
 from ..log import log
 from ..run_folder import claim, contents, progress, writing
-from ..settings import PushSettings
 from .client import as_hub_error, limit_waiting, reason
 from .names import shareable
 from .push import link_files

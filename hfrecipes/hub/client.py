@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..config.blocks import PushSettings
 from ..errors import HFRecipesError, HubError
 from ..log import log
-from ..settings import PushSettings
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

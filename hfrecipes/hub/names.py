@@ -10,7 +10,7 @@ from pathlib import PureWindowsPath
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from ..config import RunConfig
+from ..config.run_config import RunConfig
 from ..masking import mask_settings
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")

@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import trust as trust_
-from ..config import RunConfig, read_config, to_yaml
+from ..config.blocks import AdapterSettings, PushSettings, push_keywords
+from ..config.recipe_files import read_config, to_yaml
+from ..config.run_config import RunConfig
+from ..config.yaml12 import format_value
 from ..errors import ConfigError, ModelError, NotFoundError
 from ..log import log
 from ..models.adapters import ADAPTER_FILES, BASE, file_names
@@ -22,8 +25,6 @@ from ..models.directory import ADAPTER, CONFIG
 from ..registry import find
 from ..run_folder import contents, manifest
 from ..run_folder.contents import RunInfo
-from ..settings import AdapterSettings, PushSettings, push_keywords
-from ..yaml12 import format_value
 from .card import card_for_hub, front_matter, was_edited
 from .client import as_hub_error, repository, require_access, with_retries
 from .names import model_path, shareable, without_local_paths

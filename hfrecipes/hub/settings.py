@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from ..config import RunConfig
+from ..config.blocks import push_key_problems, push_keywords
+from ..config.run_config import RunConfig
 from ..errors import nearest
-from ..settings import push_key_problems, push_keywords
 from .names import model_path
 
 MODELS = ("merged", "adapter", "both")

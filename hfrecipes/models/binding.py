@@ -8,11 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import RunConfig
+from ..config.blocks import ModelSettings
+from ..config.run_config import RunConfig
 from ..errors import ConfigError, ModelError
 from ..log import log
 from ..recipe import Recipe, loss_features
-from ..settings import ModelSettings
 from . import adapters, heads, integrity, lengths, loading, regularization
 from .directory import as_model_error, is_adapter, quiet
 from .hardware import count_parameters

@@ -12,10 +12,10 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from .. import _upstream
+from ..config.blocks import ModelSettings, sha256_of
 from ..errors import HFRecipesError, ModelError
 from ..run_folder.contents import check_readable
 from ..run_folder.writing import draft_folder
-from ..settings import ModelSettings, sha256_of
 from . import integrity
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import _upstream
-from ..config import RunConfig
+from ..config.blocks import ModelSettings
+from ..config.run_config import RunConfig
+from ..config.yaml12 import format_value
 from ..errors import ConfigError, MissingPackageError, ModelError, counted, nearest
 from ..log import log
 from ..recipe import Recipe
-from ..settings import ModelSettings
-from ..yaml12 import format_value
 from . import integrity, lengths
 from .directory import CONFIG, as_model_error, check_folder, is_adapter, quiet
 from .heads import heads

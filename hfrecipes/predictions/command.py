@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from ..config.blocks import local_path
 from ..data.checks import fingerprint
 from ..data.features import without_references
 from ..data.input_names import is_text, refuse_missing
 from ..data.standard_input import read_rows
 from ..errors import ConfigError
-from ..input_rows import InputRows
 from ..log import log
 from ..predictor import Predictor
 from ..recipe import Row
-from ..settings import local_path
+from ..saved.rows import InputRows
 from .output_files import write_output
 from .partial import Partial, model_key
 from .records import records_of

@@ -10,9 +10,9 @@ from typing import Any
 from ..data import kinds
 from ..data.columns import as_spelled
 from ..errors import DataError, counted, nearest
-from ..input_rows import InputRows
 from ..log import log
 from ..recipe import Recipe, Row
+from ..saved.rows import InputRows
 
 _BATCH = 1000
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..characters import visible_json
+from ..config.blocks import local_path
 from ..data.input_names import refuse_missing
 from ..errors import ConfigError
 from ..evaluation.comparison import Evaluation, own_test
@@ -16,7 +17,6 @@ from ..evaluation.scoring import Scores
 from ..predictor import load
 from ..recipe import table_metrics
 from ..run_folder.writing import draft, finite, write_json
-from ..settings import local_path
 
 
 def evaluate_sets(

@@ -10,10 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..config import RunConfig, read_recipe_file
+from ..config.recipe_files import read_recipe_file
+from ..config.run_config import RunConfig
+from ..config.yaml12 import format_value
 from ..errors import HFRecipesError, OutputError
 from ..masking import mask_settings
-from ..yaml12 import format_value
 from . import manifest
 from .contents import RECIPE, RUN, RunInfo, is_complete
 from .lock import LOCK, OWNER

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..config import RunConfig, recipe_text
+from ..config.recipe_files import recipe_text
+from ..config.run_config import RunConfig
 from ..errors import ModelError, NotFoundError
 from ..log import log
 from ..masking import mask

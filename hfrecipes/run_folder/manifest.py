@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from ..settings import sha256_of
+from ..config.blocks import sha256_of
 from .writing import write_json
 
 MANIFEST = "manifest.json"

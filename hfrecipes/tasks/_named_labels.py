@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from .. import calibration, losses
+from ..config.yaml12 import format_value, parse_value
 from ..data.shapes.label_cells import may_mean_none, names_for, not_a_name
 from ..data.shapes.labels import DECOMPOSED, as_number, is_decomposed, is_missing, label_name, ordered
 from ..errors import counted
 from ..recipe import Finding, Row
-from ..yaml12 import format_value, parse_value
 
 SHOWN = 6  # number of labels that a sentence names
 

@@ -11,13 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import RunConfig
+from ..config.run_config import RunConfig
+from ..config.trainer_keywords import FIXED
 from ..errors import ConfigError, MissingPackageError, nearest
 from ..evaluation.holder import fixed_arguments
 from ..log import log
 from ..models import hardware
 from ..recipe import DEFAULTS, Recipe, arguments_name
-from ..trainer_keywords import FIXED
 from .intervals import FOLLOW_METRIC, evaluation, log_intervals, no_evaluation, warn_of_rare_checkpoints
 from .optimization import try_optimization
 

@@ -14,14 +14,12 @@ from .. import repeats
 from .. import trust as trust_
 from .._version import __version__
 from ..characters import visible_line
-from ..config import (
-    RunConfig,
-    merge,
-    move_bare_keys_into_blocks,
-    read_recipe_file,
-    resolve,
-    training_types,
-)
+from ..config.layers import merge, move_bare_keys_into_blocks
+from ..config.recipe_files import read_recipe_file
+from ..config.resolving import resolve
+from ..config.run_config import RunConfig
+from ..config.trainer_keywords import training_types, without_effect
+from ..config.value_types import type_problems
 from ..data import checks
 from ..data.prepare import FROM_PYTHON, can_be_written, load_data, log_all
 from ..data.rows import Data
@@ -47,8 +45,6 @@ from ..recipe import (
 from ..registry import find, find_recipe_file, is_task_file, recipe_files, tasks
 from ..run_folder import claim
 from ..run_folder.contents import RunInfo
-from ..trainer_keywords import without_effect
-from ..value_types import type_problems
 from .arguments import try_arguments
 from .intervals import is_greater_better, with_strategies
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _upstream, predictor
-from ..config import RunConfig
+from ..config.run_config import RunConfig
 from ..errors import HFRecipesError, ModelError
 from ..log import is_main, log, logger
 from ..models import adapters

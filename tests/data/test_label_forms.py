@@ -13,10 +13,10 @@ import pytest
 from conftest import opinions
 
 import hfrecipes
+from hfrecipes.config.overrides import parse_overrides
 from hfrecipes.data import checks
 from hfrecipes.data.prepare import load_data
 from hfrecipes.errors import ConfigError, DataError, NotFoundError
-from hfrecipes.overrides import parse_overrides
 from hfrecipes.tasks.text_classification import MULTI, SINGLE
 from hfrecipes.training.plan import configure
 

@@ -14,12 +14,12 @@ from conftest import opinions
 
 import hfrecipes
 from hfrecipes.cli import main
+from hfrecipes.config.overrides import parse_overrides
 from hfrecipes.data import checks
 from hfrecipes.data.prepare import load_data
 from hfrecipes.data.rows import Data
 from hfrecipes.errors import DataError
 from hfrecipes.evaluation.scoring import score
-from hfrecipes.overrides import parse_overrides
 from hfrecipes.recipe import Column, Finding, Recipe
 from hfrecipes.registry import find
 from hfrecipes.tasks.text_classification import MULTI, SINGLE, TextClassification

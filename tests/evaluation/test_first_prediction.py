@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from datasets import Dataset
 
-from hfrecipes.config import RunConfig
+from hfrecipes.config.run_config import RunConfig
 from hfrecipes.evaluation.first_prediction import LONGEST, own_row, prediction_command
 from hfrecipes.registry import find
 

@@ -77,7 +77,7 @@ metric_for_best_model=evil | save_total_limit=-1 | output_dir=d.jsonl | output_d
 
 def settings() -> Iterator[Input]:
     """Values that no run can have; of those that each field can have, many are refused by the libraries alone."""
-    from hfrecipes.config import training_types
+    from hfrecipes.config.trainer_keywords import training_types
 
     for line in filter(None, map(str.strip, REFUSED_SETTINGS.split("|"))):
         words = _words(line)

@@ -14,10 +14,10 @@ os.environ.setdefault("HF_DATASETS_CACHE", tempfile.mkdtemp(prefix="hfrecipes-fu
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from hfrecipes import HFRecipesError
-from hfrecipes.config import read_recipe_file
+from hfrecipes.config.overrides import parse_overrides
+from hfrecipes.config.recipe_files import read_recipe_file
 from hfrecipes.data.sources import read_source
 from hfrecipes.data.standard_input import read_rows
-from hfrecipes.overrides import parse_overrides
 from hfrecipes.training.plan import configure
 
 FOLDER = Path(tempfile.mkdtemp(prefix="hfrecipes-fuzz-"))

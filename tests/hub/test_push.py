@@ -99,7 +99,7 @@ def test_what_is_not_whole_is_neither_pushed_nor_loaded_from_the_hub(hub, api, n
 
     import hfrecipes
     from hfrecipes.errors import ModelError
-    from hfrecipes.saved_run import verify
+    from hfrecipes.saved.run import verify
 
     path = Path(shutil.copytree(done, tmp_path / "opinions"))
     hfrecipes.push(path, name)
@@ -566,8 +566,8 @@ def test_no_secret_of_the_settings_reaches_the_hub(hub, api, name, tiny_bert, tm
 def edited_recipe(hub, api, name, done):
     """Pushes a model whose recipe.yaml somebody edited."""
     import hfrecipes
-    from hfrecipes.config import read_recipe_file
-    from hfrecipes.yaml12 import dump
+    from hfrecipes.config.recipe_files import read_recipe_file
+    from hfrecipes.config.yaml12 import dump
 
     hfrecipes.push(done, name)
 
@@ -612,8 +612,8 @@ def test_code_of_a_base_model_of_others_is_never_run(hub, api, name, tiny_bert, 
     from transformers import AutoModel, AutoTokenizer
 
     from hfrecipes.cli import main
-    from hfrecipes.config import read_recipe_file
-    from hfrecipes.yaml12 import dump
+    from hfrecipes.config.recipe_files import read_recipe_file
+    from hfrecipes.config.yaml12 import dump
 
     base = f"{name}-base"
     AutoModel.from_pretrained(tiny_bert).push_to_hub(base)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hfrecipes.config import RunConfig
+from hfrecipes.config.run_config import RunConfig
 from hfrecipes.data.prepare import rare_labels
 from hfrecipes.evaluation.scoring import Score
 from hfrecipes.hub.card import card_for_hub, was_edited, write_card

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hfrecipes.config import RunConfig
+from hfrecipes.config.run_config import RunConfig
 from hfrecipes.hub.names import hub_id_or_none, hub_ids, shareable, without_local_paths
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from hfrecipes.config import RunConfig
+from hfrecipes.config.blocks import PushSettings
+from hfrecipes.config.run_config import RunConfig
 from hfrecipes.errors import ConfigError
 from hfrecipes.hub.settings import problems
-from hfrecipes.settings import PushSettings
 
 
 def test_a_bare_name_and_a_block_make_the_same_settings():

@@ -12,11 +12,11 @@ from conftest import close, make_tokenizer, opinions, rows_of
 from safetensors.torch import load_file, save_file
 
 import hfrecipes
+from hfrecipes.config.blocks import AdapterSettings
 from hfrecipes.errors import ConfigError, MissingPackageError, ModelError
 from hfrecipes.models import adapters
 from hfrecipes.models.adapters import settings as adapter_settings
 from hfrecipes.recipe import input_columns
-from hfrecipes.settings import AdapterSettings
 from hfrecipes.training.plan import configure
 
 pytestmark = pytest.mark.rehearsed

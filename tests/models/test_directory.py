@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from hfrecipes.config.blocks import ModelSettings
 from hfrecipes.errors import ConfigError, ModelError
-from hfrecipes.settings import ModelSettings
 
 
 def test_a_name_and_keywords_with_a_name_are_the_same_thing():

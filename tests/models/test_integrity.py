@@ -14,11 +14,11 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
 import hfrecipes
+from hfrecipes.config.blocks import ModelSettings
 from hfrecipes.errors import ModelError, OutputError
 from hfrecipes.models import integrity
 from hfrecipes.run_folder.manifest import MANIFEST
-from hfrecipes.saved_run import verify
-from hfrecipes.settings import ModelSettings
+from hfrecipes.saved.run import verify
 
 TASK, TEXT = "text-classification", "the film was great"
 WEIGHTS, ADAPTER = "model.safetensors", "adapter/adapter_model.safetensors"
@@ -297,7 +297,7 @@ def test_a_model_that_reads_next_to_nothing_is_named(base):
 
 
 def test_weights_below_an_adapter_are_hashed_once_until_they_change(base, monkeypatch):
-    from hfrecipes import settings
+    from hfrecipes.config import blocks as settings
     from hfrecipes.models.directory import identity
 
     read = []

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from random_cases import random_cases
 
 import hfrecipes
-from hfrecipes.config import RunConfig
+from hfrecipes.config.run_config import RunConfig
 from hfrecipes.data.prepare import read_splits
 from hfrecipes.errors import DataError
 from hfrecipes.tasks._choice_texts import choice_texts

@@ -357,7 +357,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_published_shape_gives_the_same_rows(shape, tmp_path):
-    from hfrecipes.config import RunConfig
+    from hfrecipes.config.run_config import RunConfig
     from hfrecipes.data.prepare import read_splits
 
     (tmp_path / "train.json").write_text(json.dumps(SHAPES[shape]))
@@ -387,7 +387,7 @@ def test_answers_of_no_known_shape_are_refused_and_never_taken_for_none(answers,
 
 
 def test_a_column_beside_the_context_does_not_take_its_place(tmp_path):
-    from hfrecipes.config import RunConfig
+    from hfrecipes.config.run_config import RunConfig
     from hfrecipes.data.prepare import read_splits
 
     rows = [{**ASKED, "article": "a mill of the old kind", "query": "no ?", "answer": "mill", "answer_start": 8}] * 3
@@ -463,7 +463,7 @@ MILLS = {"question": "what ?", "context": "a mill, the old mill"}
     ],
 )
 def test_a_start_may_be_a_range_a_pair_or_a_list(cells, tmp_path):
-    from hfrecipes.config import RunConfig
+    from hfrecipes.config.run_config import RunConfig
     from hfrecipes.data.prepare import read_splits
 
     (tmp_path / "train.jsonl").write_text(json.dumps({**MILLS, **cells}) + "\n")

@@ -265,7 +265,7 @@ def test_sentences_are_compared_one_by_one():
 
 
 def loaded(recipe, rows, **settings) -> datasets.Dataset:
-    from hfrecipes.config import RunConfig
+    from hfrecipes.config.run_config import RunConfig
     from hfrecipes.data.prepare import read_splits
 
     return read_splits(RunConfig(task=recipe.task, dataset=rows, **settings), recipe).splits["train"]
@@ -512,7 +512,7 @@ def test_a_test_split_may_have_several_columns_of_summaries(caplog):
     train = [{"dialogue": f"Text {place}.", "summary": "a"} for place in range(20)]
     test = [{"dialogue": "Text.", "summary1": "b", "summary2": "c", "summary3": "b"}]
     recipe = Summarization()
-    from hfrecipes.config import RunConfig
+    from hfrecipes.config.run_config import RunConfig
     from hfrecipes.data.prepare import read_splits
 
     with caplog.at_level("INFO", "hfrecipes"):

@@ -284,7 +284,7 @@ def test_tags_that_the_dataset_names_keep_their_order_and_those_that_train_lacks
 def test_a_test_file_with_fewer_columns_is_scored_by_its_own(tmp_path, caplog):
     (tmp_path / "train.txt").write_text("EU NNP I B-ORG\nsat VB O O\n\n" * 20)
     (tmp_path / "test.txt").write_text("EU B-ORG\nsat O\n\n" * 5)
-    from hfrecipes.config import RunConfig
+    from hfrecipes.config.run_config import RunConfig
     from hfrecipes.data.checks import references
     from hfrecipes.data.prepare import read_splits
 

@@ -16,10 +16,10 @@ from transformers.trainer_utils import SchedulerType
 from transformers.training_args import OptimizerNames
 
 import hfrecipes
-from hfrecipes import hints, runner
-from hfrecipes.config import training_types
+from hfrecipes import runner
+from hfrecipes.config import hints
+from hfrecipes.config.trainer_keywords import FIXED, LARGEST, NOT_HERE, RANGES, WORKS, table, training_types
 from hfrecipes.errors import ConfigError, HFRecipesError, MissingPackageError
-from hfrecipes.trainer_keywords import FIXED, LARGEST, NOT_HERE, RANGES, WORKS, table
 from hfrecipes.training import order
 from hfrecipes.training.arguments import make_arguments, try_arguments
 from hfrecipes.training.optimization import _schedule_keywords

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ... import _upstream
+from ...config.blocks import VIRTUAL_TOKENS, AdapterSettings
 from ...errors import ConfigError, counted, nearest
 from ...log import log
 from ...recipe import Recipe, writes_in_evaluation
-from ...settings import VIRTUAL_TOKENS, AdapterSettings
 from ..directory import quiet
 from ..heads import heads as heads_of
 from ..heads import modules_below_base

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import _upstream
-from ...config import RunConfig
+from ...config.blocks import ModelSettings
+from ...config.run_config import RunConfig
 from ...errors import ModelError
 from ...log import log
 from ...recipe import Recipe
 from ...run_folder import manifest
 from ...run_folder.contents import CARD, RECIPE, write_recipe
 from ...run_folder.writing import draft_folder
-from ...settings import ModelSettings
 from ..directory import ADAPTER, CONFIG, as_model_error, check_folder, quiet, save_tokenizer, weight_files
 from ..hardware import rounding_tolerance
 from ..heads import compute_in_float32, compute_logits, convert_body, scale_of

@@ -7,11 +7,11 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
+from ...config.blocks import PROMPTS, AdapterSettings
+from ...config.trainer_keywords import Range
+from ...config.value_types import type_problems, with_choices
 from ...errors import nearest
 from ...recipe import Recipe
-from ...settings import PROMPTS, AdapterSettings
-from ...trainer_keywords import Range
-from ...value_types import type_problems, with_choices
 
 # Task types for which PEFT implements these methods.
 _PROMPT_TASK_TYPES = ("SEQ_CLS", "CAUSAL_LM", "SEQ_2_SEQ_LM")

@@ -8,22 +8,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config import RunConfig
-from .data import checks, sources
-from .data.columns import as_spelled, without_rejected
-from .data.indicators import Columns
-from .data.raw_cells import plain_cells
-from .data.rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows
-from .data.splits import choose_splits, task_groups
-from .errors import DataError, counted
-from .evaluation import comparison
-from .evaluation.averages import left_out_here
-from .evaluation.comparison import Evaluation
-from .evaluation.evaluate import Predicted, score_rows, score_split
-from .input_rows import RowReader
-from .log import log
-from .recipe import Row, file_formats
-from .run_folder import contents
+from ..config.run_config import RunConfig
+from ..data import checks, sources
+from ..data.columns import as_spelled, without_rejected
+from ..data.indicators import Columns
+from ..data.raw_cells import plain_cells
+from ..data.rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows
+from ..data.splits import choose_splits, task_groups
+from ..errors import DataError, counted
+from ..evaluation import comparison
+from ..evaluation.averages import left_out_here
+from ..evaluation.comparison import Evaluation
+from ..evaluation.evaluate import Predicted, score_rows, score_split
+from ..log import log
+from ..recipe import Row, file_formats
+from ..run_folder import contents
+from .rows import RowReader
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 MOST_KEYS = 10_000  # of a document
 DEEPEST = 30  # lists and blocks inside each other

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfrecipes.config import read_recipe_file
+from hfrecipes.config.overrides import parse_overrides
+from hfrecipes.config.recipe_files import read_recipe_file
+from hfrecipes.config.yaml12 import dump, format_value, load, parse_value
 from hfrecipes.errors import ConfigError
-from hfrecipes.overrides import parse_overrides
 from hfrecipes.training.plan import configure
-from hfrecipes.yaml12 import dump, format_value, load, parse_value
 
 TASK = "task: text-classification\n"
 

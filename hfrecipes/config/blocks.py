@@ -12,8 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .errors import ConfigError, MissingPackageError, ModelError, nearest
-from .masking import mask
+from ..errors import ConfigError, MissingPackageError, ModelError, nearest
+from ..masking import mask
 
 # Keywords of `from_pretrained` that tokenizer, config and model all take.
 SHARED_KEYWORDS = ("revision", "subfolder", "trust_remote_code", "code_revision", "cache_dir", "local_files_only")

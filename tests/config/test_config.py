@@ -8,23 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfrecipes.config import (
-    WRITTEN_WITH_BLOCK,
-    RunConfig,
-    merge,
-    move_bare_keys_into_blocks,
-    read_recipe_file,
-    recipe_text,
-    resolve,
-    to_yaml,
-    training_types,
-)
+from hfrecipes.config.blocks import local_path
+from hfrecipes.config.layers import merge, move_bare_keys_into_blocks
+from hfrecipes.config.overrides import parse_overrides
+from hfrecipes.config.recipe_files import read_recipe_file, recipe_text, to_yaml
+from hfrecipes.config.resolving import resolve
+from hfrecipes.config.run_config import WRITTEN_WITH_BLOCK, RunConfig
+from hfrecipes.config.trainer_keywords import training_types
+from hfrecipes.config.yaml12 import format_value, parse_value
 from hfrecipes.errors import ConfigError, MissingPackageError, ModelError, NotFoundError
-from hfrecipes.overrides import parse_overrides
 from hfrecipes.recipe import option_types
-from hfrecipes.settings import local_path
 from hfrecipes.tasks.text_classification import TextClassification
-from hfrecipes.yaml12 import format_value, parse_value
 
 OPTIONS = option_types(TextClassification)
 TRAINING = training_types()
@@ -407,7 +401,7 @@ def test_pkg_names_lead_into_installed_packages(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("words", [["lora=true", "lora.r=8"], ["lora.r=8", "lora=true"]])
 def test_true_switches_a_block_on_and_leaves_its_keys(words):
-    from hfrecipes.config import merge
+    from hfrecipes.config.layers import merge
 
     assert parse_overrides(words) == {"lora": {"r": 8}}
     assert merge({"lora": {"r": 8}}, {"lora": True}) == {"lora": {"r": 8}}
@@ -458,9 +452,9 @@ def test_values_of_numpy_are_those_of_python():
 
 
 def read_again(text: str) -> dict:
-    import hfrecipes.yaml12
+    import hfrecipes.config.yaml12
 
-    return hfrecipes.yaml12.load(text)
+    return hfrecipes.config.yaml12.load(text)
 
 
 @pytest.mark.parametrize("what", [None, 5, 1.5, b"text-classification", [], object(), True])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .characters import shortened
-from .errors import ConfigError
+from ..characters import shortened
+from ..errors import ConfigError
 from .yaml12 import UnreadableError, parse_value
 
 SHORT_FOR = {"model": "path", "dataset": "path", "hub": "repo_id", "folds": "n_splits"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-from .errors import nearest
+from ..errors import nearest
 from .trainer_keywords import FIXED
 from .yaml12 import format_value
 

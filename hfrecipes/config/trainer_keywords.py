@@ -6,12 +6,15 @@ release of transformers adds one. docs/settings.md shows them.
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import nearest
+from ..errors import nearest
+from .value_types import with_choices
 from .yaml12 import format_value
 
 # Used as in plain transformers; values out of range, and those without effect, are refused or printed.
@@ -299,3 +302,19 @@ def _is_met(needed: str, training: Mapping[str, Any]) -> bool:
     if value == "steps":
         return str(actual) == value
     return actual not in (None, False, "no", "")
+
+
+def training_types(arguments: str = "TrainingArguments") -> dict[str, Any]:
+    """Names and types of the keywords of a TrainingArguments class, given by its name in transformers."""
+    import transformers
+
+    cls = getattr(transformers, arguments)
+    # The annotations are strings, which get_type_hints turns into types.
+    annotated = typing.get_type_hints(cls)
+    kinds = {}
+    for argument in dataclasses.fields(cls):
+        if argument.init:
+            kinds[argument.name] = with_choices(annotated[argument.name])
+    # The annotation says text, and the Trainer asks for true.
+    kinds["fsdp"] = bool | str | None
+    return kinds

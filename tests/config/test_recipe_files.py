@@ -7,7 +7,7 @@ import pytest
 from datasets import ClassLabel, List, Value
 
 import hfrecipes
-from hfrecipes.config import read_recipe_file
+from hfrecipes.config.recipe_files import read_recipe_file
 from hfrecipes.recipe import option_types
 from hfrecipes.registry import find, recipe_files
 

@@ -9,18 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import metrics
-from . import trust as trust_
-from .config import RunConfig, read_recipe_file, resolve, training_types
-from .errors import ConfigError, ModelError, NotFoundError
-from .hub.client import reason
-from .hub.names import hub_id_or_none
-from .log import log
-from .models.directory import ADAPTER, is_adapter
-from .recipe import Recipe, arguments_name, option_types
-from .registry import find, tasks
-from .run_folder import contents, manifest
-from .trainer_keywords import accepted
+from .. import metrics
+from .. import trust as trust_
+from ..config.recipe_files import read_recipe_file
+from ..config.resolving import resolve
+from ..config.run_config import RunConfig
+from ..config.trainer_keywords import accepted, training_types
+from ..errors import ConfigError, ModelError, NotFoundError
+from ..hub.client import reason
+from ..hub.names import hub_id_or_none
+from ..log import log
+from ..models.directory import ADAPTER, is_adapter
+from ..recipe import Recipe, arguments_name, option_types
+from ..registry import find, tasks
+from ..run_folder import contents, manifest
 
 _KNOWN = set(RunConfig.__dataclass_fields__)
 # Keywords of a model that a run of somebody else may have: the others run code, or name paths on this machine.

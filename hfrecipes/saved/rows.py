@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .data import checks, sources
-from .data.columns import as_spelled, check_lists, find_columns, keeps_rows, normalize_columns, rename
-from .data.indicators import Columns
-from .data.raw_cells import plain_cells
-from .data.task_cells import with_task_cells
-from .errors import DataError, counted
-from .log import log
-from .recipe import Finding, Recipe, file_formats, input_columns, text_column
+from ..data import checks, sources
+from ..data.columns import as_spelled, check_lists, find_columns, keeps_rows, normalize_columns, rename
+from ..data.indicators import Columns
+from ..data.raw_cells import plain_cells
+from ..data.task_cells import with_task_cells
+from ..errors import DataError, counted
+from ..log import log
+from ..recipe import Finding, Recipe, file_formats, input_columns, text_column
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -7,11 +7,12 @@ import shlex
 import pytest
 from click.testing import CliRunner
 
-from hfrecipes import hints
 from hfrecipes.cli import main
-from hfrecipes.config import FIELDS, training_types
+from hfrecipes.config import hints
+from hfrecipes.config.overrides import parse_overrides
+from hfrecipes.config.run_config import FIELDS
+from hfrecipes.config.trainer_keywords import training_types
 from hfrecipes.errors import ConfigError, MissingPackageError
-from hfrecipes.overrides import parse_overrides
 from hfrecipes.training.plan import configure
 
 # A value of the kind that each of these names is given, where a text would not do.
@@ -117,7 +118,7 @@ def test_a_column_that_the_task_does_not_have_is_answered_with_those_it_has():
 
 def test_no_suggestion_is_refused_in_turn():
     """A name with a letter missing leads to a setting that can be set."""
-    from hfrecipes.trainer_keywords import FIXED
+    from hfrecipes.config.trainer_keywords import FIXED
 
     for name in training_types("Seq2SeqTrainingArguments"):
         problem = hints.sentence(name + "x", 1, known=[*FIELDS, *training_types()], columns={})

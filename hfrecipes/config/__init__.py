@@ -1,0 +1,1 @@
+"""Settings of a run: their names, types and layers, and the recipe file that repeats the run."""

@@ -1,0 +1,80 @@
+"""All settings of one run, as one value."""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from .blocks import AdapterSettings, FoldSettings, ModelSettings, PushSettings
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(kw_only=True)
+class RunConfig:
+    """All settings of one run. Each block is the keyword arguments of one public Hugging Face call."""
+
+    task: str
+    """Task name, as on the Hub, or path to a .py file that defines a Recipe."""
+    model: str | dict[str, Any] | None = None
+    """Hub id or folder, or keywords of `from_pretrained` with the name under `path`."""
+    dataset: Any = None
+    """Hub id, file, folder, glob, URL, split -> file, rows from Python, or keywords of `load_dataset`."""
+    output_dir: str | None = None
+    """Folder that the run writes; `runs/<task>-<dataset>-<model>` if not given."""
+    splits: dict[str, str | None] = field(default_factory=dict)
+    """Split of the dataset to use as train, validation and test; null for none."""
+    columns: dict[str, str | int | list[str | int]] = field(default_factory=dict)
+    """Column of the dataset for each column of the task; a position (from 0) in a file without header; for labels also
+    a list of columns of 0 and 1."""
+    limit: int | dict[str, int] | None = None
+    """Number of rows to keep of each split, drawn with the seed."""
+    metrics: list[str] = field(default_factory=list)
+    """Additional `evaluate` metrics to report: shipped name, Hub id, or path to a .py file."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Options of the task."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """Keywords of `TrainingArguments`."""
+    early_stopping: bool | dict[str, Any] = True
+    """Keywords of `EarlyStoppingCallback`; false for none."""
+    lora: bool | dict[str, Any] = False
+    """Keywords of `LoraConfig`, or of the config of the PEFT method named under `peft_type`; true for defaults."""
+    folds: int | dict[str, Any] | None = None
+    """Number of folds for cross-validation, or `n_splits`, `groups` (a column: rows with equal cells stay in one fold),
+    and `fold` to run only one of them."""
+    seeds: list[int] = field(default_factory=list)
+    """Seeds of several runs, to report mean and standard deviation of their scores."""
+    hub: str | dict[str, Any] | None = None
+    """Hub repository to push to, or keywords of `create_repo` and `upload_folder` with its name under `repo_id`, and
+    `tag`, `model` (merged, adapter, both), `every` (save: checkpoints too), `card` (keywords of `ModelCardData`)."""
+
+    @cached_property
+    def base(self) -> ModelSettings:
+        """The model that the run starts from.
+
+        Raises:
+            ConfigError: None is given.
+        """
+        return ModelSettings.of(self.model)
+
+    @cached_property
+    def adapter(self) -> AdapterSettings | None:
+        """The adapters that are trained; None for none."""
+        return AdapterSettings.of(self.lora)
+
+    @cached_property
+    def push(self) -> PushSettings | None:
+        """Where the run is pushed to; None for nowhere."""
+        return PushSettings.of(self.hub)
+
+    @cached_property
+    def cross_validation(self) -> FoldSettings | None:
+        """The folds of train; None for none."""
+        return FoldSettings.of(self.folds)
+
+
+FIELDS: dict[str, Any] = typing.get_type_hints(RunConfig)
+# Options that a keyword of TrainingArguments has the name of, and that are therefore written with their block.
+WRITTEN_WITH_BLOCK = {"label_names"}
