@@ -132,7 +132,7 @@ def test_no_suggestion_is_refused_in_turn():
     [
         (["--epochs", "3"], "write: num_train_epochs=3"),
         (["--num-train-epochs=3", "--lr", "1e-4"], "write: num_train_epochs=3 learning_rate=0.0001"),
-        (["--text_column", "body"], "- then: text_column is not a setting; write columns.text=body"),
+        (["--text_column", "body"], "write: columns.text=body"),
         (["--load_in_4bit"], "'model.quantization_config={load_in_4bit: true}' lora=true"),
     ],
 )
