@@ -431,8 +431,8 @@ def evaluate(path: str, words: tuple[str, ...], output: Path | None, trust: bool
     for file in [] if output is None else files_of(output):
         _check_new(file)
     with explained(f"{LIBRARIES}, then the model"):
-        headline, own, evaluations = evaluate_sets(path, settings, trust=trust)
-    show_evaluations(headline, own, evaluations, settings.get("by"))
+        headline, run_scores, evaluations = evaluate_sets(path, settings, trust=trust)
+    show_evaluations(headline, run_scores, evaluations, settings.get("by"))
     if output is not None:
         write_evaluations(output, path, evaluations)
         say(f"scores: {output}, predictions: {files_of(output)[1]}", err=True)

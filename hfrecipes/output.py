@@ -93,14 +93,14 @@ def json_line(value: Any) -> str:
 
 
 def score_table(
-    scores: dict[str, Scores], headline: Sequence[str], changes: Scores | None = None, own: str = ""
+    scores: dict[str, Scores], headline: Sequence[str], changes: Scores | None = None, compared_with: str = ""
 ) -> Table:
     """Scores as a table: a row for each headline metric, and a column for each split.
 
     Further columns show by how much train is above validation, the baseline of the last split that has one, and how
     scores changed from those of the run's own split.
     """
-    return _table(*score_cells(scores, headline, changes, own))
+    return _table(*score_cells(scores, headline, changes, compared_with))
 
 
 def class_table(split: str, report: Breakdown) -> Table:
@@ -121,7 +121,7 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
 
 
 def score_cells(
-    scores: Mapping[str, Scores], headline: Sequence[str], changes: Scores | None = None, own: str = ""
+    scores: Mapping[str, Scores], headline: Sequence[str], changes: Scores | None = None, compared_with: str = ""
 ) -> tuple[list[str], list[list[str]]]:
     """Heads and rows of `score_table`."""
     from .evaluation.scoring import CLEAN, GAP, Score, number
@@ -138,7 +138,7 @@ def score_cells(
     if baseline is not None:
         heads.append("baseline")
     if changes:
-        heads.append(f"change from {own}")
+        heads.append(f"change from {compared_with}")
     unknown, rows = Score(math.nan), []
     for metric in headline:
         cells = [metric, *[str(scores[split].get(metric, unknown)) for split in splits]]
@@ -189,14 +189,14 @@ def change(difference: Score | None) -> str:
 
 
 def comparison_table(
-    evaluations: Mapping[str, Evaluation], headline: Sequence[str], own: Scores, by: str | None
+    evaluations: Mapping[str, Evaluation], headline: Sequence[str], run_scores: Scores, by: str | None
 ) -> Table:
     """Several sets below each other: for each headline metric a line for each set, and for each slice of it.
 
     Args:
         evaluations: Name of the set -> its scores.
         headline: The metrics.
-        own: Scores of the run's own split, which stand above the others.
+        run_scores: Scores of the run's own split, which stand above the others.
         by: Column of the slices.
     """
     from rich.table import Column, Table
@@ -204,7 +204,7 @@ def comparison_table(
 
     from .evaluation.scoring import number
 
-    split = next(iter(evaluations.values())).own
+    split = next(iter(evaluations.values())).compared_with
     columns = [
         Column(name, justify="right") if name == "rows" else Column(name) for name in ("rows", "score", "baseline")
     ]
@@ -212,8 +212,9 @@ def comparison_table(
     table = Table(Column("", overflow="fold"), *columns, *changes, box=None, pad_edge=False)
     for metric in headline:
         table.add_row(Text(visible_line(metric)))
-        if metric in own:
-            table.add_row(*map(Text, [f"  the run's {split}", "", str(own[metric]), number(own[metric].baseline)]))
+        if metric in run_scores:
+            score = run_scores[metric]
+            table.add_row(*map(Text, [f"  the run's {split}", "", str(score), number(score.baseline)]))
         for name, evaluation in evaluations.items():
             table.add_row(*map(Text, _comparison_row(f"  {name}", evaluation, metric)))
             for value, part in evaluation.slices.items():
@@ -242,15 +243,15 @@ def print_table(table: Table) -> None:
 
 
 def show_evaluations(
-    headline: Sequence[str], own: Scores, evaluations: Mapping[str, Evaluation], by: str | None
+    headline: Sequence[str], run_scores: Scores, evaluations: Mapping[str, Evaluation], by: str | None
 ) -> None:
     """Print the scores of one set with all metrics, of several sets and of slices with the headline metrics alone."""
     first = next(iter(evaluations.values()))
     if len(evaluations) == 1 and by is None:
         say(f"{counted(first.rows, 'row')} of {first.split}")
-        print_table(score_table({first.split: first.scores}, list(first.scores), first.changes, first.own))
+        print_table(score_table({first.split: first.scores}, list(first.scores), first.changes, first.compared_with))
     else:
-        print_table(comparison_table(evaluations, headline, own, by))
+        print_table(comparison_table(evaluations, headline, run_scores, by))
     for name, evaluation in evaluations.items():
         for note in evaluation.notes:
             say(note if len(evaluations) == 1 else f"{name}: {note}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,14 +27,17 @@ from .columns import (
     rename,
     without_rejected,
 )
-from .indicators import find_indicators
+from .indicators import Columns, find_indicators
 from .label_files import name_ids
 from .raw_cells import check_parts, plain_cells
-from .row_origin import described, origin_of
+from .row_origin import Origin, described, origin_of
 from .rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows, with_groups
 from .sources import files_of, header_of, read_source
 from .splits import choose_splits, draw_validation, limit, log_splits, take_fold
 from .task_cells import with_task_cells
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 FROM_PYTHON = "(rows given from Python)"
 FEW, SHOWN = 20, 12  # rows below which a label is called rare; number of labels that are listed
@@ -101,6 +104,22 @@ def log_all(sentences: list[str]) -> None:
         log(sentence)
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Rows of a split as they were read, and with the columns that a task knows."""
+
+    raw: Dataset
+    before: list[str]
+    """Columns that were converted."""
+    rows: Dataset
+    numbers: Sequence[int]
+    """Of each row in its source."""
+    names: Mapping[str, str | int]
+    """Columns that the user named, as they are called now."""
+    is_aligned: bool
+    """Whether each row is still one of those that were read."""
+
+
 def read_splits(config: RunConfig, recipe: Recipe) -> Data:
     """Rows of each split from their source, under the column names of the task.
 
@@ -108,39 +127,19 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
         HFRecipesError: The data is not there, or not of a form that the task can use.
     """
     kind = type(recipe)
-    parts = read_source(config.dataset, header=header_of(config.columns), formats=file_formats(recipe))
-    chosen = choose_splits(list(parts), config.splits)
+    sources = read_source(config.dataset, header=header_of(config.columns), formats=file_formats(recipe))
+    chosen = choose_splits(list(sources), config.splits)
     if "train" not in chosen:
-        raise DataError(f"found the splits {', '.join(parts)}, expected one to train on: splits.train=<one of them>")
-    raw = parts[chosen["train"]]
+        raise DataError(f"found the splits {', '.join(sources)}, expected one to train on: splits.train=<one of them>")
+    raw = sources[chosen["train"]]
     named = {**find_indicators(raw, kind, config.columns), **lists_by_name(config.columns, raw.column_names)}
-    given: dict[str, Mapping[str, str | int]] = {}
-    converted: list[set[str]] = []
-    numbers, read, is_aligned = {}, {}, {}
-    for split, name in chosen.items():
-        read[split] = parts[name]
-        parts[name], numbers[split] = without_rejected(plain_cells(parts[name], named), split, named)
-        accepted = parts[name]
-        before = accepted.column_names
-        parts[name], given[split] = normalize_columns(parts[name], recipe, named)
-        is_aligned[split] = keeps_rows(accepted, parts[name])
-        # A split with the columns of train is converted as train is.
-        if parts[name].column_names != before and set(before) not in converted:
-            converted.append(set(before))
-            conversion = f"columns {', '.join(before)} were converted to {', '.join(parts[name].column_names)}"
-            log(conversion if split == "train" else f"{split}: {conversion}")
-    log_splits(chosen, parts)
-    train = parts[chosen["train"]]
-    columns = find_columns(train.column_names, kind, given["train"])
+    parts = {split: _with_known_columns(sources[name], split, named, recipe) for split, name in chosen.items()}
+    _log_conversions(parts)
+    log_splits(chosen, {**sources, **{name: parts[split].rows for split, name in chosen.items()}})
+    train = parts["train"].rows
+    columns = find_columns(train.column_names, kind, parts["train"].names)
     check_parts(train, columns, kind)
-    splits = {}
-    for split, name in chosen.items():
-        names: Mapping[str, str] = columns
-        if split != "train":
-            names = columns_of_split(parts[name], columns, kind, given[split])
-            names = {**names, **further_references(parts[name], names, kind), **_given_positions(config, given[split])}
-        splits[split] = rename(parts[name], names, kind, split)
-        check_lists(splits[split], columns, kind)
+    splits = {split: _renamed(part, split, columns, kind, config) for split, part in parts.items()}
     _log_columns(columns, train.column_names)
     log_all(other_tags(train, columns, kind, config.columns))
     splits = with_task_cells(splits, recipe)
@@ -148,16 +147,50 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
     if folds is not None and folds.groups:
         splits["train"] = with_groups(splits["train"], train, str(folds.groups))
     joined = {column: name for column, name in named.items() if isinstance(name, list)}
-    origins = {}
-    for split, rows in read.items():
-        # Columns that became others are those that the task reads.
-        used = set(columns.values()) | (set(rows.column_names) - set(parts[chosen[split]].column_names))
-        # Rows that became several ones, or were put together, have other numbers than those that were read.
-        known = used if is_aligned[split] else set(rows.column_names)
-        origins[split] = origin_of(rows, known, kind, files_of(rows) if is_aligned[split] else ())
+    origins = {split: _origin(part, columns, kind) for split, part in parts.items()}
     log_all(described(origins))
+    numbers = {split: part.numbers for split, part in parts.items()}
     data = Data(splits, {**columns, **joined}, chosen, row_numbers=numbers, origins=origins)
     return drop_empty_references(name_classes(data, kind), kind)
+
+
+def _with_known_columns(raw: Dataset, split: str, named: Columns, recipe: Recipe) -> _Part:
+    """The rows of a split in one of the shapes that a task reads."""
+    accepted, numbers = without_rejected(plain_cells(raw, named), split, named)
+    rows, names = normalize_columns(accepted, recipe, named)
+    return _Part(raw, accepted.column_names, rows, numbers, names, keeps_rows(accepted, rows))
+
+
+def _log_conversions(parts: Mapping[str, _Part]) -> None:
+    converted: list[set[str]] = []
+    for split, part in parts.items():
+        # A split with the columns of train is converted as train is.
+        if part.rows.column_names != part.before and set(part.before) not in converted:
+            converted.append(set(part.before))
+            conversion = f"columns {', '.join(part.before)} were converted to {', '.join(part.rows.column_names)}"
+            log(conversion if split == "train" else f"{split}: {conversion}")
+
+
+def _renamed(part: _Part, split: str, columns: Mapping[str, str], kind: type[Recipe], config: RunConfig) -> Dataset:
+    """The rows under the column names of the task; other splits may call their columns otherwise than train."""
+    names = columns
+    if split != "train":
+        names = columns_of_split(part.rows, columns, kind, part.names)
+        names = {**names, **further_references(part.rows, names, kind), **_given_positions(config, part.names)}
+    rows = rename(part.rows, names, kind, split)
+    check_lists(rows, columns, kind)
+    return rows
+
+
+def _origin(part: _Part, columns: Mapping[str, str], kind: type[Recipe]) -> Origin:
+    """What tells where a row comes from."""
+    everything = set(part.raw.column_names)
+    # Columns that became others are those that the task reads.
+    used = set(columns.values()) | (everything - set(part.rows.column_names))
+    # Rows that became several ones, or were put together, have other numbers than those that were read.
+    if not part.is_aligned:
+        return origin_of(part.raw, everything, kind, ())
+    return origin_of(part.raw, used, kind, files_of(part.raw))
 
 
 def _given_positions(config: RunConfig, names: Mapping[str, str | int]) -> dict[str, str]:

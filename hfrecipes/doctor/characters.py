@@ -73,9 +73,13 @@ def _first_repair(text: str) -> tuple[str, str] | None:
     """
     for match in _MISREAD.finditer(text):
         meant = _decoded(match[0])
-        if meant is not None and all(any(ord(sign) in block for block in _USUAL) for sign in meant):
+        if meant is not None and all(map(_is_usual, meant)):
             return match[0], meant
     return None
+
+
+def _is_usual(character: str) -> bool:
+    return any(ord(character) in block for block in _USUAL)
 
 
 def _decoded(text: str) -> str | None:

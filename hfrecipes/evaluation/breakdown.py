@@ -144,13 +144,13 @@ def _by_tag(recipe: Any, given: list[Any], references: list[Any]) -> tuple[str, 
         return "tag", _of_pairs(recipe.labels, pairs), pairs
     right, actual, predicted, pairs = Counter[str](), Counter[str](), Counter[str](), Pairs()
     for tags, wanted in zip(given, references, strict=True):
-        found = _types_by_span(canonical_tags(tags, recipe.scheme))
+        predictions_by_span = _types_by_span(canonical_tags(tags, recipe.scheme))
         expected = _types_by_span(canonical_tags(fit_length(wanted, tags), recipe.scheme))
         actual.update(expected.values())
-        predicted.update(found.values())
-        for span in expected.keys() | found.keys():
+        predicted.update(predictions_by_span.values())
+        for span in expected.keys() | predictions_by_span.keys():
             # An entity that is missed, or is none, is confused with what is outside of entities.
-            pair = expected.get(span, OUTSIDE), found.get(span, OUTSIDE)
+            pair = expected.get(span, OUTSIDE), predictions_by_span.get(span, OUTSIDE)
             pairs[pair] += 1
             if pair[0] == pair[1]:
                 right[pair[0]] += 1

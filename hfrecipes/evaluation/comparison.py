@@ -38,7 +38,7 @@ class Evaluation:
         scores: Metric -> score, with its interval and its baseline.
         notes: Sentences on the rows: labels that the model does not know, rows that it was trained on.
         changes: Metric -> score minus that of the run's own test, with the interval of the difference.
-        own: Name of the run's own split that `changes` compare with, `test` or `validation`; empty where there is none.
+        compared_with: Split of the run that `changes` are from, `test` or `validation`; empty where there is none.
         paired: Whether the rows are those of that split, so that the differences are paired.
         slices: Value of the column `by` -> scores of its rows.
         predictions: Each row with its number, its label and its prediction.
@@ -49,7 +49,7 @@ class Evaluation:
     scores: Scores
     notes: list[str]
     changes: Scores = field(default_factory=dict)
-    own: str = ""
+    compared_with: str = ""
     paired: bool = False
     slices: Mapping[str, Evaluation] = field(default_factory=dict)
     predictions: Sequence[Row] = field(default=(), repr=False)
@@ -64,15 +64,16 @@ class Evaluation:
         """A sentence on what is compared, and how its interval is computed."""
         how = "paired differences, as the rows are the same" if self.paired else "a difference of independent samples"
         # The rows that chose the checkpoint are scored too well.
-        chosen = ", which also chose the checkpoint" if self.own == "validation" else ""
-        return f"change: the score minus that of the run's own {self.own}{chosen}, with the 95 % interval of {how}"
+        chosen = ", which also chose the checkpoint" if self.compared_with == "validation" else ""
+        run_split = f"{self.compared_with}{chosen}"
+        return f"change: the score minus that of the run's own {run_split}, with the 95 % interval of {how}"
 
     def as_json(self) -> dict[str, Any]:
         """Everything but the predictions, as a file has it."""
         scored = scoring.to_json({"scores": self.scores, "changes": self.changes})
         written: dict[str, Any] = {"rows": self.rows, **scored, "notes": self.notes}
-        if self.own:
-            written |= {"compared_with": self.own, "paired": self.paired}
+        if self.compared_with:
+            written |= {"compared_with": self.compared_with, "paired": self.paired}
         if self.slices:
             written["slices"] = {value: {"rows": part.rows, **_scores_of(part)} for value, part in self.slices.items()}
         return written
@@ -125,7 +126,7 @@ def _lines(folder: Path, split: str) -> list[Row]:
 
 
 def changes(
-    recipe: Recipe, predicted: Predicted, scored: Scores, own: OwnTest, seed: int
+    recipe: Recipe, predicted: Predicted, scored: Scores, run_test: OwnTest, seed: int
 ) -> tuple[Scores, bool, list[str]]:
     """Scores minus those of the run's own test.
 
@@ -134,23 +135,25 @@ def changes(
     """
     keys = input_keys(predicted.rows, recipe)
     names = [name for name in input_columns(recipe) if name in predicted.rows.column_names]
-    own_keys = [input_key(tuple(line.get(name) for name in names)) for line in own.lines]
+    own_keys = []
+    for line in run_test.lines:
+        own_keys.append(input_key(tuple(map(line.get, names))))
     if keys == own_keys:
-        return _paired(recipe, predicted, own, seed), True, []
+        return _paired(recipe, predicted, run_test, seed), True, []
     differences = {}
     for name, entry in scored.items():
-        if name in own.scores:
-            differences[name] = scoring.difference(entry, own.scores[name])
+        if name in run_test.scores:
+            differences[name] = scoring.difference(entry, run_test.scores[name])
     shared = len(set(keys) & set(own_keys))
     if not shared:
         return differences, False, []
-    sentence = f"{shared} inputs are in the run's own {own.split} too, so the intervals of changes are rather wide"
+    sentence = f"{shared} inputs are in the run's own {run_test.split} too, so the intervals of changes are rather wide"
     return differences, False, [sentence]
 
 
-def _paired(recipe: Recipe, predicted: Predicted, own: OwnTest, seed: int) -> Scores:
+def _paired(recipe: Recipe, predicted: Predicted, run_test: OwnTest, seed: int) -> Scores:
     """Differences of the predictions for the same rows, as far as both have references."""
-    references = [written_reference(recipe, line) for line in own.lines]
+    references = [written_reference(recipe, line) for line in run_test.lines]
     both = []
     for index, (reference, other) in enumerate(zip(predicted.references, references, strict=True)):
         if reference is not None and other is not None:
@@ -161,7 +164,9 @@ def _paired(recipe: Recipe, predicted: Predicted, own: OwnTest, seed: int) -> Sc
     measure = recipe.measure(
         [predicted.predictions[index] for index in both], [predicted.references[index] for index in both]
     )
-    other = recipe.measure([own.lines[index]["prediction"] for index in both], [references[index] for index in both])
+    other = recipe.measure(
+        [run_test.lines[index]["prediction"] for index in both], [references[index] for index in both]
+    )
     return scoring.paired_differences(measure, other, np.array(group_indices(groups)), seed)
 
 

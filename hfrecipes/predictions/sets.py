@@ -49,8 +49,8 @@ def evaluate_sets(
         evaluations = {evaluation.split: evaluation}
     else:
         evaluations = predictor.evaluate(tests=settings["tests"], **keywords)
-    own = own_test(predictor.folder)
-    return table_metrics(predictor.recipe), {} if own is None else own.scores, evaluations
+    run_test = own_test(predictor.folder)
+    return table_metrics(predictor.recipe), {} if run_test is None else run_test.scores, evaluations
 
 
 def files_of(output: Path) -> tuple[Path, Path]:

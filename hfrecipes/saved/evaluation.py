@@ -99,13 +99,15 @@ class Evaluator:
 
     def _compared(self, evaluation: Evaluation, predicted: Predicted, seed: int) -> Evaluation:
         """The scores beside those of the run's own test."""
-        own = comparison.own_test(self.folder)
-        if own is None:
+        run_test = comparison.own_test(self.folder)
+        if run_test is None:
             return evaluation
-        changes, paired, notes = comparison.changes(self.reader.recipe, predicted, evaluation.scores, own, seed)
+        changes, paired, notes = comparison.changes(self.reader.recipe, predicted, evaluation.scores, run_test, seed)
         for note in notes:
             log(note)
-        return replace(evaluation, changes=changes, own=own.split, paired=paired, notes=[*evaluation.notes, *notes])
+        return replace(
+            evaluation, changes=changes, compared_with=run_test.split, paired=paired, notes=[*evaluation.notes, *notes]
+        )
 
     def _lines(self, data: Data, predicted: Predicted) -> list[Row]:
         """Each row with its number in the data, its label in the form of its prediction, and its prediction."""

@@ -76,8 +76,8 @@ def loss_keeper(trainer: Trainer) -> TrainerCallback:
             if _is_whole(state.epoch) and _add_to_log(args, state, kept):
                 return
             if args.process_index < len(kept):
-                own = kept[args.process_index]
-                _upstream.loss_to_log(trainer, (own["loss"], own["since_step"]))
+                logged = kept[args.process_index]
+                _upstream.loss_to_log(trainer, (logged["loss"], logged["since_step"]))
 
         def on_step_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
             # The Trainer logs the rate of the last step, and not that of the next one.

@@ -51,7 +51,7 @@ def others(number: int = 24, seed: int = 9) -> list[dict]:
 def test_the_same_rows_change_nothing_and_are_paired(run):
     evaluation = hfrecipes.load(run).evaluate(str(run.parent / "rows"))
     assert evaluation.paired
-    assert evaluation.own == "test"
+    assert evaluation.compared_with == "test"
     assert evaluation.changes["accuracy"] == Score(0.0, 0.0, 0.0)
 
 

@@ -83,9 +83,9 @@ def includes_ends(texts: Iterable[Any], cells: Iterable[Any]) -> bool:
                 continue
             if not isinstance(start, int) or not isinstance(end, int):
                 continue
-            own = {value for value in span.values() if isinstance(value, str) and value != label}
-            excluded += text[start:end] in own
-            included += text[start : end + 1] in own
+            texts = {value for value in span.values() if isinstance(value, str) and value != label}
+            excluded += text[start:end] in texts
+            included += text[start : end + 1] in texts
     return included > excluded
 
 

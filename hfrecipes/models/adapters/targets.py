@@ -102,7 +102,11 @@ def _unmatched(
         is_known = entries == "all-linear" or any(re.fullmatch(entries, name) for name in known)
         entries = () if is_known else (entries,)
     else:
-        entries = [entry for entry in entries if not any(matches(str(entry), name) for name in known)]
+        unknown = []
+        for entry in entries:
+            if not any(matches(str(entry), name) for name in known):
+                unknown.append(entry)
+        entries = unknown
     last_names = sorted({name.rpartition(".")[2] for name in shown})
     some = ", ".join(last_names[:_SHOWN]) + (", …" if len(last_names) > _SHOWN else "")
     for entry in entries:
