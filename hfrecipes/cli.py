@@ -68,8 +68,9 @@ def _raising_sigterm() -> Iterator[None]:
     process = os.getpid()
 
     def end(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != process:  # of a worker that was forked
-            os._exit(128 + number)
+        if os.getpid() != process:  # of a worker that was forked, which ends as any other process
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
         raise _Terminated(128 + number)
 
     # Only the main thread may set a handler, and one that is there belongs to whoever called.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import glob
 import inspect
 import os
@@ -17,7 +18,7 @@ from .. import _upstream
 from ..config.blocks import local_path
 from ..errors import ConfigError, DataError, HFRecipesError, NotFoundError, counted, nearest
 from ..log import log
-from ..masking import cause
+from ..masking import cause, mask_text
 from . import plain
 from .cache import content_key
 from .files import cache_folder, read_file, read_lines
@@ -305,7 +306,7 @@ def _read_several(split: str, files: Sequence[str], reader: _FileReader) -> Data
     parts = [reader.read(file) for file in files]
     rows = plain.joined(parts)
     if len(parts) > 1:
-        _FILES[rows] = [(file, len(part)) for file, part in zip(files, parts, strict=True)]
+        _FILES[rows] = [(mask_text(file), len(part)) for file, part in zip(files, parts, strict=True)]
     return rows
 
 
@@ -361,6 +362,7 @@ def _load_saved(path: str) -> Any:
 def _from_hub(keywords: dict[str, Any], reader: _FileReader) -> dict[str, Dataset]:
     import datasets
 
+    keywords = copy.deepcopy(keywords)  # `datasets` adds to the options of the storage, which are compared with others
     # Names such as "csv" or "json" mean a format and not a Hub id.
     is_format = _upstream.is_file_format(keywords["path"])
     if is_format and len(keywords) == 1:

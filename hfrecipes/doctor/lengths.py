@@ -76,7 +76,8 @@ def cut_texts(part: Part, features: Dataset) -> Iterator[Diagnosis]:
 def _not_seen(part: Part, features: Dataset) -> Iterator[Diagnosis]:
     hidden = part.numbered(rows_where(features, HIDDEN))
     if hidden:
-        sentence = f"in {counted(len(hidden), 'row')} the chat template leaves out text, such as thoughts"
+        rows = f"{len(hidden)} of {counted(len(part.numbers), 'row')}"
+        sentence = f"in {rows} the chat template leaves out text, such as thoughts"
         yield Diagnosis("note", "hidden", sentence, part.split, hidden, "which is not trained on")
     if "row" in features.column_names:
         left = sorted(set(range(len(part.numbers))) - set(np.asarray(features["row"][:]).tolist()))

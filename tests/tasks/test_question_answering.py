@@ -636,10 +636,13 @@ def test_answers_longer_than_predictions_can_be_are_counted_with_the_edit(tiny_b
     settings = {"dataset": dataset, "model": tiny_bert, "max_length": 48}
     with caplog.at_level("INFO", "hfrecipes"):
         hfrecipes.check("question-answering", max_answer_length=4, **settings)
-    said = "the reference has more tokens than max_answer_length=4, so no prediction can match it"
-    assert f"train: in 3 of 5 rows {said}: increase options.max_answer_length" in caplog.text
-    assert f"test: in 1 of 2 rows {said}" in caplog.text
-    assert f"validation: in 1 of 1 row {said}" not in caplog.text
+    sentence = "the reference has more tokens than max_answer_length=4"
+    assert (
+        f"train: in 3 of 5 rows (60 %) {sentence} (rows 0, 1, 2, counted from 0), so no prediction can" in caplog.text
+    )
+    assert f"test: in 1 of 2 rows (50 %) {sentence} (row 0, counted from 0), so no" in caplog.text
+    assert "match it: increase options.max_answer_length" in caplog.text
+    assert f"validation: in 1 of 1 row (100 %) {sentence}" not in caplog.text
     caplog.clear()
     with caplog.at_level("INFO", "hfrecipes"):
         hfrecipes.check("question-answering", max_answer_length=40, **settings)
