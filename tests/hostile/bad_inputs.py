@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -34,6 +35,7 @@ from rows import opinions
 
 GROUPS = ("settings", "recipes", "data", "commands", "models", "tamper", "python")
 GOOD = ("refused", "read")
+_ERRORS = re.compile(r"\n\d+ errors?\b.*\n$")  # the last line that `check` prints
 CPU_SECONDS, WALL_SECONDS = 60, 240  # a run of one step takes a few
 MEMORY = 6 * 2**30  # bytes that an input may take on top of the libraries
 LONGEST = 2000
@@ -136,6 +138,8 @@ def _verdict(tried: Input, status: int, printed: str, folder: Path, before: set[
         return "unexpected"
     if code == 0:
         return "read" if tried.may_pass else "accepted"
+    if code == 1 and _ERRORS.search(printed):  # `check` lists all that is wrong with rows
+        return "refused"
     if code != 2:
         return f"exit status {code}"
     sentence = printed[printed.rfind("hfrecipes: ") :]
