@@ -90,7 +90,7 @@ def restore_trained(trainer: Trainer, checkpoint: Path) -> None:
 
 
 def loss_to_log(trainer: Trainer, kept: tuple[float, int] | None = None) -> tuple[float, int]:
-    """Sum of the losses since the Trainer logged their mean, and the step at which it did; as `kept` in a resume.
+    """Sum of the losses since the Trainer last logged their mean, and the step of that; `kept` restores both.
 
     Relies on: `Trainer._tr_loss` and `_globalstep_last_logged`, set before `on_train_begin`, as in transformers 5.23.0.
     If it changes: see `Trainer._maybe_log_save_evaluate`. Without it, the loss logged after a resume lacks some steps.

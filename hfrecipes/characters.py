@@ -42,7 +42,7 @@ def visible_line(text: str) -> str:
 
 
 def visible_json(text: str) -> str:
-    """JSON with the escapes of JSON for these characters, so that it is read as what it was.
+    """JSON with these characters as JSON escapes, so that reading it gives the same text again.
 
     Example:
         >>> print(visible_json('{"text": "' + chr(0x202E) + 'cba"}'))
@@ -52,7 +52,7 @@ def visible_json(text: str) -> str:
 
 
 def shortened(text: str, longest: int = LONGEST) -> str:
-    """The text with the middle of long words and its own middle cut, for errors, which end with the edit.
+    """The text without the middle of long words and without its own middle; errors end with what to change.
 
     Example:
         >>> len(shortened("there is no file " + "x/" * 3000))
@@ -66,8 +66,8 @@ def shortened(text: str, longest: int = LONGEST) -> str:
 def within(text: str, longest: int = MUCH) -> str:
     """The text with its middle left out where it is longer.
 
-    The default is far more than a sentence shows, so that what is searched for secrets has an end, and no secret is cut
-    where it is shown.
+    The default is far longer than what a sentence shows: it limits the search for secrets, and does not cut a secret
+    in the part that is shown.
 
     Example:
         >>> within("abcdefgh", 5)

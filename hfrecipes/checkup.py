@@ -55,13 +55,13 @@ class Report:
     """Length of each text of train, in tokens where there is a model, else in characters."""
     length_unit: str = "characters"
     features: int = 0
-    """What the rows of train become: more than they are where long texts are split, fewer where they are packed."""
+    """Number of training examples after encoding: more than rows if long texts are split, fewer if texts are packed."""
     costs: list[str] = field(default_factory=list)
     """Sentences on steps, time and memory."""
     diagnoses: list[Diagnosis] = field(default_factory=list)
     seen_by_model: dict[str, Any] = field(default_factory=dict)
     stopped: HFRecipesError | None = None
-    """What ended the check before its end."""
+    """The error that ended the check early; None for a complete check."""
 
 
 def check(what: str | os.PathLike[str] | Mapping[str, Any], *, trust: bool = False, **settings: Any) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def as_dict(report: Report) -> dict[str, Any]:
 
 
 def examine(what: Any, settings: Mapping[str, Any], *, trust: bool = False, raises: bool = False) -> Report:
-    """Everything that can be told about settings and rows; all of it, whatever else is wrong.
+    """Find everything that is odd about settings and rows, and go on after each problem.
 
     Args:
         what: As for `run`.
@@ -146,7 +146,7 @@ def lines(report: Report, width: int | None = None) -> Iterator[str]:
     """
     if report.seen_by_model.get("example"):
         yield f"{report.seen_by_model['example']}\n"
-    yield "settings, without defaults"
+    yield "settings that differ from the defaults"
     for line in to_yaml(without_defaults(report.config)).splitlines():
         yield f"  {line}"
     if report.rows:
@@ -161,7 +161,7 @@ def lines(report: Report, width: int | None = None) -> Iterator[str]:
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """The report as programs read it; `ok` is false where a run would refuse the rows, or the check has an end."""
+    """The report as programs read it; `ok` is false if a run would refuse the rows, or if an error ended the check."""
     content = as_dict(report)
     content.pop("example", None)
     grades: list[str] = [diagnosis.grade for diagnosis in report.diagnoses]
@@ -221,7 +221,7 @@ def _of_splits(data: Data, recipe: Recipe) -> Iterator[Diagnosis]:
 
 
 def _of_unread(data: Data, recipe: Recipe) -> list[Diagnosis]:
-    """What can be told of the texts of rows that the task cannot use."""
+    """Findings in the texts of rows that the task cannot use."""
     try:
         return examine_texts(data, recipe)
     except (HFRecipesError, TypeError, ValueError):  # what ended the check says what is wrong with them
@@ -229,7 +229,7 @@ def _of_unread(data: Data, recipe: Recipe) -> list[Diagnosis]:
 
 
 def _characters(part: Part) -> list[int]:
-    """Number of characters that each row is read from."""
+    """Number of input characters of each row."""
     lengths = [0] * len(part.numbers)
     for texts in part.inputs.values():
         for index, text in enumerate(texts):
@@ -254,7 +254,7 @@ def _examine_with_model(report: Report, data: Data, collected: Collected) -> Non
     before = len(collected.findings)
     data = check_again(data, recipe, collected)
     report.rows = {split: len(rows) for split, rows in data.splits.items()}
-    # The second check names again what the first one did.
+    # The second check reports the findings of the first one again.
     known = collected.findings[:before]
     again = Collected(findings=[entry for entry in collected.findings[before:] if entry not in known])
     report.diagnoses += _of_task(again)
@@ -270,7 +270,7 @@ def _examine_with_model(report: Report, data: Data, collected: Collected) -> Non
 
 
 def _of_features(data: Data, recipe: Recipe, encoded: Mapping[str, Dataset]) -> Iterator[Diagnosis]:
-    """What the limits of model and options cut, and what the tokenizer does not know."""
+    """Texts that the limits of model and options truncate, and tokens that the tokenizer does not know."""
     for split, part in parts_of(data, recipe).items():
         log(describe_lengths(split, encoded[split], len(part.numbers), recipe))
         yield from cut_texts(part, encoded[split])
@@ -285,16 +285,16 @@ def _of_features(data: Data, recipe: Recipe, encoded: Mapping[str, Dataset]) -> 
 
 
 def rehearse(report: Report, *, trust: bool = False) -> None:
-    """Train two steps on a few rows in a temporary folder, then evaluate, save and load, and tell time and memory.
+    """Train two steps on a few rows in a temporary folder, then evaluate, save and load, and report time and memory.
 
     Args:
-        report: A report that is complete; what the rehearsal tells is added to it.
+        report: A report that is complete; the findings and the costs of the rehearsal are added to it.
         trust: As for `run`.
     """
     if report.stopped is not None:
         return
     if not report.config.model:
-        report.costs.append("rehearsal: not made, as it needs model=<hub id or folder>")
+        report.costs.append("rehearsal: skipped, because it needs model=<hub id or folder>")
         return
     try:
         with nothing_printed(), tempfile.TemporaryDirectory() as folder:
@@ -308,7 +308,7 @@ def rehearse(report: Report, *, trust: bool = False) -> None:
         if not isinstance(error, HFRecipesError):
             reason = f"{type(error).__name__}: {reason}"
         sentence = f"the rehearsal failed: {reason}"
-        report.diagnoses.append(Diagnosis("error", "rehearsal", sentence, None, (), "and so would the run"))
+        report.diagnoses.append(Diagnosis("error", "rehearsal", sentence, None, (), "so the run would fail too"))
 
 
 def _rehearsed(config: RunConfig, path: Path) -> dict[str, Any]:
@@ -317,7 +317,7 @@ def _rehearsed(config: RunConfig, path: Path) -> dict[str, Any]:
     batch = training["per_device_train_batch_size"] * (training.get("gradient_accumulation_steps") or 1)
     rows = {"train": max(REHEARSED, STEPS * batch), "validation": REHEARSED, "test": REHEARSED}
     training |= {"max_steps": STEPS, "report_to": "none"}
-    # Too few rows are left to draw a validation split from; those of train do to try everything.
+    # Too few rows are left to draw a validation split from; a rehearsal may as well validate on training rows.
     splits = {"validation": config.splits.get("train"), **config.splits}
     small = replace(
         config,

@@ -50,7 +50,7 @@ def fail(message: object) -> NoReturn:
 
 @contextlib.contextmanager
 def _short_errors() -> Iterator[None]:
-    """Cut what click says about words of the command, which it repeats as long as they are."""
+    """Shorten the errors of click, which repeat long arguments in full."""
     try:
         yield
     except click.ClickException as error:
@@ -59,7 +59,7 @@ def _short_errors() -> Iterator[None]:
 
 
 class _Terminated(SystemExit):
-    """SIGTERM, which ends a command as Ctrl-C does: what is half written is deleted, and the folder given back."""
+    """SIGTERM, which ends a command as Ctrl-C does: half-written files are deleted, and locks are released."""
 
 
 @contextlib.contextmanager
@@ -68,12 +68,12 @@ def _raising_sigterm() -> Iterator[None]:
     process = os.getpid()
 
     def end(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != process:  # of a worker that was forked, which ends as any other process
+        if os.getpid() != process:  # in a forked worker, which ends like any other process
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         raise _Terminated(128 + number)
 
-    # Only the main thread may set a handler, and one that is there belongs to whoever called.
+    # Only the main thread may set a handler, and an existing handler belongs to the caller.
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
@@ -88,7 +88,7 @@ class Group(click.Group):
     """Prints each error as one line; with HFRECIPES_DEBUG=1, the traceback is shown."""
 
     def main(self, *arguments: Any, **keywords: Any) -> Any:
-        """Start, as a process that reads its words and the names of files as UTF-8."""
+        """Start the command, in a process that reads arguments and file names as UTF-8."""
         # In the locale of ASCII that nobody has set, Python would read Chinese as single bytes.
         is_command = not arguments and keywords.get("args") is None
         if is_command and sys.getfilesystemencoding() == "ascii":
@@ -315,14 +315,14 @@ def _check_new(file: Path) -> None:
 @main.command(context_settings=_WORDS)
 @click.argument("what", metavar="FILE|TASK")
 @click.argument("words", nargs=-1, metavar="key=value...")
-@click.option("--strict", is_flag=True, help="Exit with code 1 where there are warnings, too.")
+@click.option("--strict", is_flag=True, help="Exit with code 1 for warnings, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")
 @click.option("--rehearse", is_flag=True, help="Also train two steps, evaluate, save and load, in a temporary folder.")
 @_TRUST
 def check(what: str, words: tuple[str, ...], trust: bool, strict: bool, as_json: bool, rehearse: bool) -> None:
     """Check the settings and every row, without training; given only a task file, check the task itself.
 
-    Exits with code 1 if rows cannot be used, with code 2 if the check cannot be made.
+    Exits with code 1 if rows cannot be used, with code 2 if settings are wrong or files cannot be read.
     """
     settings = _settings(words, what, trust=trust)
     if registry.is_task_file(what) and not settings:
@@ -393,7 +393,7 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
 
 
 def _print_classes(result: Result) -> None:
-    """Print the scores by label of test, or else of validation, and what is confused."""
+    """Print the scores by label of test, or else of validation, and the labels that are confused."""
     from .evaluation.breakdown import sentences
 
     reports = result.reports
@@ -410,12 +410,12 @@ def _print_classes(result: Result) -> None:
 @main.command(context_settings=_WORDS)
 @click.argument("path", metavar="RUN")
 @click.argument("words", nargs=-1, metavar="FILE|dataset=...|tests.<name>=... [by=column] [splits.test=...]")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File for the scores, .json.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="JSON file to write the scores to.")
 @_TRUST
 def evaluate(path: str, words: tuple[str, ...], output: Path | None, trust: bool) -> None:
     """Score a run, or a model on the Hub, on other rows, and compare it with the run's own test.
 
-    With -o the scores are written, and each row with its prediction to a file beside them.
+    With -o, the scores are written to a file, and each row with its prediction to a second file next to it.
     """
     settings = _settings([f"dataset={word}" if _is_bare(word) else word for word in words])
     # Everything else is decided by the run itself.
@@ -448,13 +448,15 @@ def _is_bare(word: str) -> bool:
 @click.argument("path", metavar="RUN")
 @click.argument("source", metavar="INPUT")
 @click.argument("words", nargs=-1, metavar="[keep=[id,...]] [columns.text=...]")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File of all rows: .jsonl, .csv, .tsv or .xlsx.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File to write all rows to: .jsonl, .csv, .tsv or .xlsx."
+)
 @_TRUST
 def predict(path: str, source: str, words: tuple[str, ...], output: Path | None, trust: bool) -> None:
     """Predict INPUT: a text, a file of rows, or `-` for lines of text or JSON on stdin.
 
-    With -o each row is written with its number, its columns (or those of keep=) and its prediction; a command that was
-    interrupted goes on when it is given again.
+    With -o, each row is written with its number, its columns (or those of keep=) and its prediction. To continue after
+    an interruption, run the same command again.
     """
     if words and all("=" not in word for word in words):
         text = shlex.quote(" ".join((source, *words)))

@@ -199,7 +199,7 @@ class Predictor:
         """
         check_blocks({"splits": splits or {}, "columns": columns or {}})
         if (dataset is None) == (not tests):
-            raise DataError("found no rows to score, or tests beside them: expected a dataset, or tests by name")
+            raise DataError("expected either a dataset or tests by name, found both or neither")
         evaluator = Evaluator(
             self._reader, self.config, self.folder, lambda rows: self._predictions(rows, scored=True), by
         )

@@ -206,7 +206,7 @@ def find_recipe_file(name: str) -> Path | None:
 
     if is_data(name):
         raise ConfigError(
-            f"{name} is data, expected a recipe file or a task: write  dataset={name}  after the task that it is for, "
+            f"{name} is data, expected a recipe file or a task: write  dataset={name}  after the name of the task, "
             f"such as  hfrecipes check text-classification dataset={name}  (the tasks are {', '.join(tasks())})"
         )
     if is_file(Path(name)):

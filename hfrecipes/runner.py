@@ -212,7 +212,7 @@ def finish(trainer: Trainer) -> Result:
 
 
 def _start_by_hand(plan: Plan) -> None:
-    """Make the folder that of a run, which was free when the Trainer was built.
+    """Turn the folder into that of a run; it was free when the Trainer was built.
 
     Raises:
         OutputError: It holds a complete run, or another one.
@@ -378,7 +378,7 @@ def _pushed_meanwhile(job: Job) -> Iterator[None]:
 
 
 def _score_again(plan: Plan) -> Result:
-    """Score the saved model, and write the results anew; what the run wrote down of its training stays."""
+    """Score the saved model, and write the results anew; what the run recorded of its training stays."""
     job = make_job(plan)
     loaded = predictor.load(plan.path, trust=True)
     job.trainer.model = loaded.trainer.model
@@ -524,7 +524,7 @@ def _check_saved(job: Job, expected: Any, batch: Any) -> None:
 
 
 def _lines(plan: Plan, predicted: Mapping[str, Predicted]) -> Iterator[dict[str, Any]]:
-    """Each validation and test row with what it is found again by, its prediction, and its label in the same form."""
+    """Each validation and test row with its number and ids, its prediction, and its label in the same form."""
     for split, entry in predicted.items():
         if split == "train":
             continue

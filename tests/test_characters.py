@@ -255,7 +255,7 @@ def test_a_terminal_of_another_encoding_ends_no_command(tmp_path, variables):
     file.write_text("".join(lines), encoding="utf-8")
     checked = command("check", "text-classification", f"dataset={file}", **variables)
     assert checked.returncode == 0, checked.stderr
-    assert b"settings, without defaults" in checked.stdout
+    assert b"settings that differ from the defaults" in checked.stdout
 
 
 def test_json_on_standard_output_is_read_back_in_any_encoding():

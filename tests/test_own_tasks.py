@@ -259,7 +259,7 @@ def test_a_dataset_or_a_setting_asks_for_the_check_of_rows(tmp_path):
     write_task(tmp_path)
     outcome = CliRunner().invoke(main, ["check", NAME, f"dataset={write_rows(tmp_path)}"])
     assert outcome.exit_code == 0
-    assert "settings, without defaults" in outcome.output
+    assert "settings that differ from the defaults" in outcome.output
     assert outcome.stdout.splitlines()[-1].startswith("ok")
     outcome = CliRunner().invoke(main, ["check", NAME, "cut=0.5"])
     assert outcome.exit_code == 2

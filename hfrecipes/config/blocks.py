@@ -68,7 +68,7 @@ class ModelSettings:
 
     @property
     def loading_keywords(self) -> dict[str, Any]:
-        """All keywords, and whether code of the model may be run: not told, transformers asks on standard input."""
+        """All keywords, and whether code of the model may be run; without that, transformers asks on standard input."""
         return {**self.keywords, "trust_remote_code": self.trust_remote_code}
 
     @property

@@ -78,9 +78,9 @@ def _unwritable(key: Any, value: Any) -> list[str]:
         if depth > DEEPEST:
             return [f"{key}: found lists or blocks more than {DEEPEST} levels deep, expected fewer"]
         if isinstance(inner, str) and "\0" in inner and key in ("model", "dataset"):
-            return [f"{key}: found {shortened(repr(inner), 80)}, which has a zero byte: no file has one in its name"]
+            return [f"{key}: found {shortened(repr(inner), 80)}, which has a zero byte: no file name can have one"]
         if isinstance(inner, str) and not _is_whole(inner):
-            return [f"{key}: found {inner!a}, which is no UTF-8 text: type it again, or rename the file it names"]
+            return [f"{key}: found {inner!a}, which is not valid UTF-8: type it again, or rename the file"]
         if isinstance(inner, int) and abs(inner) >= 10**LONGEST_NUMBER:
             return [f"{key}: found a number of more than {LONGEST_NUMBER} digits, expected a shorter one"]
         if isinstance(inner, Mapping):
@@ -95,7 +95,7 @@ def _unwritable(key: Any, value: Any) -> list[str]:
 
 
 def _is_whole(text: str) -> bool:
-    """Whether a text has no half of a character, as for a byte in the name of a file that is no UTF-8."""
+    """Whether a text is valid Unicode: a file name that is not UTF-8 has lone surrogates in place of its bytes."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -20,11 +20,11 @@ def recipe_file_text(path: str | Path) -> str:
 
     Raises:
         NotFoundError: There is no such file.
-        ConfigError: It is no text in UTF-8, or too large for settings.
+        ConfigError: It is not UTF-8 text, or too large for a recipe file.
     """
     try:
         if os.path.getsize(path) > _LARGEST:
-            raise ConfigError(f"{path} has {os.path.getsize(path)} bytes: expected a recipe file, which is smaller")
+            raise ConfigError(f"{path} has {os.path.getsize(path)} bytes, which is too large for a recipe file")
         return Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise NotFoundError(f"cannot read the recipe file {path}: {error.strerror}") from error

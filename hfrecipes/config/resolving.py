@@ -162,7 +162,7 @@ def _check_sources(blocks: Mapping[str, Any]) -> list[str]:
         further = [split for split in SPLITS if split in dataset]
         if further:
             problems.append(
-                f"dataset.{further[0]}: found another source too; name that one by its split: "
+                f"dataset.{further[0]}: found a dataset without a split next to it; name its split too: "
                 f"dataset.train={dataset['path']} dataset.{further[0]}={format_value(dataset[further[0]])}"
             )
     for block in ("model", "dataset"):
@@ -175,7 +175,7 @@ def _check_sources(blocks: Mapping[str, Any]) -> list[str]:
 def _check_folder(blocks: Mapping[str, Any]) -> list[str]:
     """Refuse an output folder that no system can make."""
     if "\0" in str(blocks.get("output_dir", "")):
-        return ["output_dir: found a name with the character of code 0, which no folder can have: choose another name"]
+        return ["output_dir: found a name with a zero byte, which no folder can have: choose another name"]
     return []
 
 

@@ -158,7 +158,7 @@ class Trial:
         return start, weights()
 
     def _short_texts(self) -> dict[str, int]:
-        """The options that limit what is written, as far as the task has them."""
+        """The options that limit the length of generated texts, as far as the task has them."""
         settings = dict(_SHORT)
         for name in _SHORT:
             if name not in option_types(self.kind):

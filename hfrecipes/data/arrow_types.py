@@ -66,7 +66,7 @@ def check_names(columns: Iterable[str], source: str) -> None:
     """Refuse columns that no table can have.
 
     Raises:
-        DataError: There are very many, two have one name, or a name has a zero byte, at which arrow ends it.
+        DataError: There are very many, two have the same name, or a name has a zero byte, where arrow would cut it.
     """
     names = list(columns)
     check_number(len(names), source)
@@ -146,7 +146,7 @@ def plain_batches(batches: Iterable[pa.RecordBatch], columns: PlainColumns) -> I
     """The batches in these columns.
 
     Raises:
-        ArrowInvalid: The bytes of one are not what its types say, as after damage.
+        ArrowInvalid: The bytes of a batch do not fit its types, as in a damaged file.
     """
     for batch in batches:
         batch.validate(full=True)

@@ -145,7 +145,7 @@ _END = b"\xff\xff\xff\xff\0\0\0\0"  # with which a stream of arrow ends
 
 
 def remove_damaged(folder: Path) -> None:
-    """Delete what is damaged in a folder of the cache, so that it is made again.
+    """Delete damaged files in a folder of the cache, so that they are made again.
 
     A file is damaged where it was cut short, as by a full disk or a crash: without its last batches it would be read as
     fewer rows.

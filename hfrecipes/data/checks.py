@@ -320,7 +320,9 @@ def _words_for_missing(rows: Dataset, recipe: Recipe) -> Iterator[Finding]:
             start += len(cells)
         for word, indices in words.items():
             yield Finding(
-                "note", f"{column} is {word!r}, read as a text: delete these rows if it stands for none,", indices
+                "note",
+                f"{column} is {word!r}, read as a text (delete these rows if it means that there is none),",
+                indices,
             )
 
 
@@ -477,5 +479,5 @@ def fingerprint(rows: Dataset) -> str:
 
 
 def fingerprints(splits: Mapping[str, Dataset]) -> dict[str, str]:
-    """Number of rows and hash of each split, which tell a run on other rows."""
+    """Number of rows and hash of each split, by which a run on other rows is recognized."""
     return {split: f"{counted(len(rows), 'row')}, {fingerprint(rows)}" for split, rows in splits.items()}

@@ -71,7 +71,7 @@ def normalize_columns(rows: Dataset, recipe: Recipe, named: Columns) -> tuple[Da
 def keeps_rows(rows: Dataset, converted: Dataset) -> bool:
     """Whether each row after a conversion is one of those before it.
 
-    Equal numbers do not tell: of nested rows, such as paragraphs with questions, one may have made two, another none.
+    Equal numbers prove nothing: of nested rows, such as paragraphs with questions, one may become two, one none.
     """
     gone = [rows.features[name] for name in rows.column_names if name not in converted.column_names]
     is_nested = any(hasattr(feature, "feature") or kinds.has_json(feature) for feature in gone)
@@ -304,7 +304,7 @@ def _log_other_names(names: Mapping[str, str]) -> None:
 
 
 def other_tags(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe], named: Columns) -> list[str]:
-    """A sentence on columns of entity tags beside the one that is used, where the user named none."""
+    """A sentence on further columns of entity tags, if the user did not choose one."""
     sentences = []
     for column, name in columns.items():
         if column in named or not recipe.columns[column].reference or not _is_tagged(rows, name):
@@ -321,7 +321,7 @@ def _is_tagged(rows: Dataset, name: str) -> bool:
 
 
 def as_spelled(name: str, known: list[str]) -> str:
-    """The spelling of the dataset, where only case or the form of accents differ and one column alone can be meant."""
+    """The column as the dataset spells it, if only case or the form of accents differ and only one column matches."""
     if name in known:
         return name
     same = [column for column in known if composed(column).lower() == composed(name).lower()]
@@ -376,7 +376,7 @@ def rename(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe], spli
     if missing:
         raise DataError(
             f"split {split} has no column {', '.join(missing)}; it has {', '.join(rows.column_names)}: "
-            f"use the same names in all splits, or leave it out, splits.{split}=null"
+            f"use the same names in all splits, or leave this split out: splits.{split}=null"
         )
     rows = rows.select_columns(list(present.values()))
     return rows.rename_columns({name: column for column, name in present.items() if name != column})

@@ -1,7 +1,7 @@
 """Read files of one token a line, with blank lines between sentences: CoNLL with any columns, and CoNLL-U.
 
 Columns of CoNLL are called "0", "1", …; those of CoNLL-U by the names in its specification. Sentences of a line each,
-with a tag behind each word (`The/DT dog/NN`), have the columns "0" and "1".
+with a tag after each word (`The/DT dog/NN`), have the columns "0" and "1".
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ..errors import DataError, counted
 # Columns of CoNLL-U (universaldependencies.org/format.html), without the syntax, which no task reads.
 _CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats")
 _BATCH = 2_000  # sentences
-_LINES_OF_WORDS = 1_000  # that tell whether a tag is behind each word
+_LINES_OF_WORDS = 1_000  # lines that are looked at to see whether each word is followed by a tag
 _LINES_TO_JUDGE = 50_000  # lines from which the layout of a file is guessed
 # Names that files with a header give to the column of tokens, and to that of tags.
 _TOKEN_NAMES = {"token", "tokens", "word", "words", "form", "char", "chars"}
 _TAG_NAMES = {"tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "pos", "upos", "chunk", "entity", "bio"}
-# A tag begins with a letter, or is a sign, as those of punctuation; what follows the slash of a date is none.
+# A tag begins with a letter or is punctuation; what follows the slash of a date is not a tag.
 _TAG = r"([A-Za-z][\w$.:|+*-]*|-\w+-|[^\w\s]{1,2})"
 _TAGGED = {"/": re.compile(f"(.+)/{_TAG}"), "_": re.compile(f"(.+)_{_TAG}")}
 _ENTITY_TAG = re.compile(r"O|[BIESLUM]([-_].+)?")
@@ -124,7 +124,7 @@ def _separator_of_tags(lines: Iterable[str]) -> str | None:
     for separator, pattern in _TAGGED.items():
         matches = [pattern.fullmatch(word) for word in words]
         tags = {match[2] for match in matches if match}
-        # Tags repeat, where the last parts of paths and names of files do not.
+        # Tags repeat; the last parts of paths and file names do not.
         if words and all(matches) and 1 < len(tags) <= len(words) / 2:
             return separator
     return None

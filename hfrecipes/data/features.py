@@ -184,7 +184,7 @@ def rows_where(features: Dataset, name: str) -> list[int]:
 
 
 def written_special_tokens(rows: Dataset, recipe: Recipe) -> str:
-    """A sentence on special tokens that are written out in texts, as others may expect them to be read as tokens."""
+    """A sentence on special tokens that are written in the texts, since users may expect them to be read as tokens."""
     # Dialogues, which are no plain texts, are rendered by a template, and what it renders are tokens.
     columns = []
     for name, column in recipe.columns.items():
@@ -213,7 +213,7 @@ def _texts_in(cells: Sequence[Any]) -> Iterator[str]:
 
 
 def unknown_share(features: Dataset, recipe: Recipe) -> float:
-    """Share of the tokens of the first texts that the tokenizer has no other token for, from 0 to 1."""
+    """Share of unknown tokens in the first texts, from 0 to 1."""
     unknown = recipe.tokenizer.unk_token_id
     # Features of several texts, such as choices, are left out.
     texts = [np.asarray(ids).ravel() for ids in features["input_ids"][:500] if not isinstance(ids[0], list)]

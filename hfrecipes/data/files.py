@@ -89,7 +89,7 @@ def _read_text(source: SourceFile, header: bool | None, formats: tuple[str, ...]
             return _cached(path, f"conll{how}", sentences)
     dialogues = dialogue_reader(source) if "turns" in formats else None
     if dialogues is not None:
-        log(f"{path}: read as dialogues of ParlAI, of which each line is an exchange")
+        log(f"{path}: read as ParlAI dialogues, with one exchange per line")
         rows = functools.partial(_batches_of_dialogues, dialogues, source)
         return _cached_file(path, f"dialogues{how}", lambda target: write_rows(rows, path, target))
     labelled = labelled_lines(source, any_label=not formats)

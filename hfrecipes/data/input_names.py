@@ -1,4 +1,4 @@
-"""What the name of an input means: a file, a place from which rows come, or a text by itself."""
+"""What the name of an input means: a file, another source of rows, or a text to predict."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def write_rows(batches: Callable[[], Iterator[Rows]], path: str, target: Path) -
     if not columns:
         raise DataError(f"{path} has no rows with columns: {_FORMS}")
     check_names(columns, path)
-    # Types hardly ever change after the first batch; where they do, all rows are looked at before they are written.
+    # Types hardly ever change after the first batch; where they do, they are inferred from all rows.
     if not _write(itertools.chain([first], rows), columns, target):
         for batch in batches():
             columns = _merged(columns, _cells(batch))

@@ -229,7 +229,7 @@ class Columns(dict[str, Any]):
 
 
 class Keys(dict[str, Any]):
-    """Keys of objects of JSON, of which each has its own; those of a table are in every row, as null at least."""
+    """Keys of JSON objects: each object has its own keys, while each row of a table has all columns, some with null."""
 
 
 def described(feature: Any, cells: list[Any]) -> Any:

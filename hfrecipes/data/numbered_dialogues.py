@@ -1,6 +1,6 @@
 """Dialogues as ParlAI writes them: a line for each exchange, numbered within its dialogue, or with named parts.
 
-`1 your persona: I like tea.` says something to both, and `2 Hi<tab>Hello.<tab>reward<tab>candidates` is an exchange.
+`1 your persona: I like tea.` is background, and `2 Hi<tab>Hello.<tab>reward<tab>candidates` is an exchange.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterable, Iterator
 from ..recipe import Row
 from .opening import SourceFile
 
-_LOOKED_AT = 1_000  # lines that tell how the file is written
+_LOOKED_AT = 1_000  # lines from which the format is recognized
 _NUMBERED = re.compile(r"(\d+) (.*)", re.DOTALL)
 _PERSONA = re.compile(r"\s*(your|partner's) persona:", re.IGNORECASE)
 _USER, _ASSISTANT = "user", "assistant"
 
-# Texts of the user, of which the last one was asked, the replies of which one is learnt, and whether it is the last.
 Dialogues = Callable[[SourceFile], Iterator[Row]]
 
 
@@ -77,7 +76,7 @@ def _named(source: SourceFile) -> Iterator[Row]:
             name, _, value = part.partition(":")
             parts[name] = value.replace("\\n", "\n")
         turns += _asked(parts["text"].split("\n") if "text" in parts else [], first=not turns)
-        # Labels are right replies, of which the first is learnt.
+        # Labels are correct replies; the first one is used for training.
         reply = (parts.get("labels") or parts.get("eval_labels") or "").partition("|")[0]
         if reply.strip():
             turns.append(_turn(_ASSISTANT, reply))
@@ -89,7 +88,7 @@ def _named(source: SourceFile) -> Iterator[Row]:
 
 
 def _asked(said: Iterable[str], *, first: bool) -> list[Row]:
-    """Turns of what is said before a reply: personas, at the start of a dialogue, as a system message."""
+    """Turns before a reply: personas at the start of a dialogue become a system message, the rest is the user's."""
     personas: list[str] = []
     texts: list[str] = []
     for text in filter(None, said):
@@ -99,7 +98,7 @@ def _asked(said: Iterable[str], *, first: bool) -> list[Row]:
 
 
 def _row(turns: list[Row], said: list[str]) -> Row:
-    """A dialogue, with what was said after its last reply."""
+    """A dialogue, including the turns after its last reply."""
     return {"messages": [*turns, *_asked(said, first=not turns)]}
 
 

@@ -140,7 +140,7 @@ def open_source(path: str, encoding: str | None) -> SourceFile:
     detected = _detected(path)
     if detected is None:
         return SourceFile(path)
-    log(f"{path} is read as {detected.name}{detected.shown}; dataset.encoding=… names another")
+    log(f"{path} is read as {detected.name}{detected.shown}; set dataset.encoding=… for another encoding")
     return SourceFile(path, detected.name)
 
 

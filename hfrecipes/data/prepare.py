@@ -113,7 +113,7 @@ class _Part:
     """Columns that were converted."""
     rows: Dataset
     numbers: Sequence[int]
-    """Of each row in its source."""
+    """Number of each row in its source."""
     names: Mapping[str, str | int]
     """Columns that the user named, as they are called now."""
     is_aligned: bool
@@ -172,7 +172,7 @@ def _log_conversions(parts: Mapping[str, _Part]) -> None:
 
 
 def _renamed(part: _Part, split: str, columns: Mapping[str, str], kind: type[Recipe], config: RunConfig) -> Dataset:
-    """The rows under the column names of the task; other splits may call their columns otherwise than train."""
+    """The rows under the column names of the task; other splits may use other column names than train."""
     names = columns
     if split != "train":
         names = columns_of_split(part.rows, columns, kind, part.names)
@@ -183,7 +183,7 @@ def _renamed(part: _Part, split: str, columns: Mapping[str, str], kind: type[Rec
 
 
 def _origin(part: _Part, columns: Mapping[str, str], kind: type[Recipe]) -> Origin:
-    """What tells where a row comes from."""
+    """Where each row comes from."""
     everything = set(part.raw.column_names)
     # Columns that became others are those that the task reads.
     used = set(columns.values()) | (everything - set(part.rows.column_names))

@@ -113,7 +113,7 @@ def _strip_prefixes(batch: Batch, names: Sequence[str]) -> Batch:
 
 
 def _with_languages(rows: Dataset) -> Dataset:
-    """The rows with an object of texts by language in place of a list of languages beside a list of texts."""
+    """The rows with an object (language -> text) in place of a list of languages and a list of texts."""
     from datasets import Value
 
     for name, feature in rows.features.items():

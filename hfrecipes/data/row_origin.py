@@ -1,4 +1,4 @@
-"""By what a row of a run is found again in its data: its number, its file, and the columns that name it."""
+"""How to find a row of a run in its data again: by its number, its file, and its id columns."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TAKEN = {"split", "row", "file", "file_row", "fold", "prediction"}
 
 @dataclass(frozen=True)
 class Origin:
-    """What is known of the rows of a split, as they were read, beside what the task reads."""
+    """Where the rows of a split come from: columns and files that the task itself does not read."""
 
     ids: Dataset
     """Columns that tell rows apart."""
@@ -62,7 +62,7 @@ def origin_of(rows: Dataset, used: Collection[str], recipe: type[Recipe], files:
 
 
 def _tells_apart(name: str, rows: Dataset) -> bool:
-    """Whether a column is called as ids are, or has another short text or number in each row."""
+    """Whether a column has a name that is usual for ids, or a different short text or number in each row."""
     dtype = str(getattr(rows.features[name], "dtype", ""))
     if kinds.is_json(rows.features[name]) or not dtype.startswith(("string", "large_string", "int", "uint")):
         return False
@@ -86,4 +86,4 @@ def described(origins: Mapping[str, Any]) -> list[str]:
     names: dict[str, None] = {}
     for origin in origins.values():
         names |= dict.fromkeys(origin.ids.column_names)
-    return [f"predictions.jsonl has the columns {', '.join(names)} too"] if names else []
+    return [f"predictions.jsonl also has the columns {', '.join(names)}"] if names else []

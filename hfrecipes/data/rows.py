@@ -44,7 +44,7 @@ class Data:
     fold_groups: Mapping[int, Any] | None = None
     """Group of each row that is split into folds, by its number; None where rows share nothing."""
     origins: Mapping[str, Origin] = field(default_factory=dict)
-    """What rows of a split of the dataset are found again by, beside their numbers."""
+    """How to find the rows of each split in the dataset again, besides by their numbers."""
 
     def with_split(self, name: str, rows: Dataset) -> Data:
         """The same data with other rows in one split."""
@@ -52,7 +52,7 @@ class Data:
 
 
 def number_rows(data: Data) -> Data:
-    """Add the column with the number of each row in the data, whatever is dropped, drawn or moved from now on."""
+    """Add a column with the number of each row, which stays the same when rows are later dropped, sampled or moved."""
     for split, rows in data.splits.items():
         numbers = data.row_numbers.get(split, ())
         # A row that became several ones has no number of its own.

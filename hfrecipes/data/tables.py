@@ -240,7 +240,7 @@ def workbook_records(path: str) -> Iterator[list[str]]:
 
 
 def workbook_cells(path: str) -> Iterator[list[Any]]:
-    """The same as the numbers, dates and texts that they are."""
+    """Cells of a workbook with their types: numbers, dates and texts."""
     width = 0
     for row in workbook_rows(path):
         cells = list(row)

@@ -62,7 +62,7 @@ def _check_reference(column: str, feature: Any) -> None:
 
 
 def _as_texts(rows: Dataset, column: str, facts: Column, *, is_shown: bool) -> Dataset:
-    """The rows with a column of texts in place of objects, lists, or numbers beside texts."""
+    """The rows with a column of texts in place of one with objects, lists, or both numbers and texts."""
     feature = rows.features[column]
     inner = getattr(feature, "feature", None)
     if inner is not None and getattr(inner, "dtype", None) in ("string", "large_string") and not kinds.is_json(inner):

@@ -1,4 +1,4 @@
-"""Marks of a file format that are part of a text, because it was written for another reader."""
+"""Quotes, escapes and entities of another file format that have stayed in the texts."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 _LOOKED_AT = 1_000  # rows
 _MARKS = (
-    ("is between single quotes, which are learnt as part of it,", re.compile(r"\s*'.*'\s*", re.DOTALL)),
+    ("is between single quotes, which are trained on as part of it,", re.compile(r"\s*'.*'\s*", re.DOTALL)),
     (r"has escapes such as \u00e9 in place of characters", re.compile(r".*\\u[0-9a-fA-F]{4}.*", re.DOTALL)),
-    ("has entities of HTML such as &amp; in place of characters", re.compile(r".*&(#?\w{2,8});.*", re.DOTALL)),
+    ("has HTML entities such as &amp; in place of characters", re.compile(r".*&(#?\w{2,8});.*", re.DOTALL)),
 )
 
 
 def written_marks(rows: Dataset, recipe: Recipe) -> Iterator[Finding]:
-    """Quotes, escapes and entities in most texts of a column; a few may be what the texts are about."""
+    """Quotes, escapes and entities in most texts of a column; in only a few, they may be meant."""
     for column, facts in recipe.columns.items():
         is_text = facts.kind == "string" and not facts.passthrough
         if not is_text or getattr(rows.features.get(column), "dtype", None) not in ("string", "large_string"):

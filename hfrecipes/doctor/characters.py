@@ -1,5 +1,5 @@
-"""Texts that were damaged before they came here: read in a wrong encoding, written as HTML, or filled with words for
-nothing."""
+"""Texts that were damaged before they came here: read in a wrong encoding, written as HTML, or replaced by
+placeholders such as n/a."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _USUAL = (
 
 
 def damaged_texts(part: Part) -> Iterator[Diagnosis]:
-    """Texts with characters that were read wrongly or lost, with HTML, and texts that stand for none."""
+    """Texts with characters that were read wrongly or lost, texts with HTML, and placeholders for missing texts."""
     for column, texts in part.texts.items():
         yield from _misread(part, column, texts)
         yield from _lost(part, column, texts)
@@ -41,8 +41,8 @@ def damaged_texts(part: Part) -> Iterator[Diagnosis]:
 def _placeholders(part: Part, column: str, texts: list[str]) -> Iterator[Diagnosis]:
     rows = [index for index, text in enumerate(texts) if len(text) < 6 and text.strip().casefold() in _NOTHING]
     if rows:
-        sentence = f"{column} is {texts[rows[0]].strip()!r} or the like in {counted(len(rows), 'row')}"
-        edit = "delete these rows if it stands for none"
+        sentence = f"{column} is {texts[rows[0]].strip()!r} or similar in {counted(len(rows), 'row')}"
+        edit = "delete these rows if it means that there is no text"
         why = "which is read as a text"
         yield Diagnosis("warning", "placeholder-texts", sentence, part.split, part.numbered(rows), why, edit)
 
@@ -60,7 +60,7 @@ def _misread(part: Part, column: str, texts: list[str]) -> Iterator[Diagnosis]:
     if rows:
         sentence = f"{column} has characters of a wrong encoding in {counted(len(rows), 'row')}"
         why = f"such as {example[0]!r} for {example[1]!r}"
-        edit = "make the file again from its source as UTF-8, or repair it with the package ftfy"
+        edit = "export the file again as UTF-8, or repair it with the package ftfy"
         yield Diagnosis("warning", "wrong-encoding", sentence, part.split, part.numbered(rows), why, edit)
 
 
@@ -103,8 +103,8 @@ def _lost(part: Part, column: str, texts: list[str]) -> Iterator[Diagnosis]:
     rows = [index for index, text in enumerate(texts) if _LOST in text]
     if rows:
         sentence = f"{column} has lost characters (U+FFFD) in {counted(len(rows), 'row')}"
-        edit = "make the file again from its source, with the encoding of that"
-        why = "which nothing can bring back"
+        edit = "export the file again, with the encoding of its source"
+        why = "which cannot be restored"
         yield Diagnosis("warning", "lost-characters", sentence, part.split, part.numbered(rows), why, edit)
 
 
@@ -118,8 +118,8 @@ def _html(part: Part, column: str, texts: list[str]) -> Iterator[Diagnosis]:
             rows.append(index)
     if rows:
         sentence = f"{column} has HTML such as {example} in {counted(len(rows), 'row')}"
-        edit = "convert it to plain text, with html.unescape of Python for entities"
-        why = "which texts in use may not have"
+        edit = "convert it to plain text; Python's html.unescape converts entities"
+        why = "which the texts to predict may not have"
         yield Diagnosis("note", "html", sentence, part.split, part.numbered(rows), why, edit)
 
 

@@ -1,4 +1,4 @@
-"""What a run costs, as far as it is known before it: steps, and the memory that weights and optimizer take."""
+"""What a run costs, as far as it is known beforehand: steps, and the memory that weights and optimizer take."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def projected(config: RunConfig, features: int, model: str | None) -> list[str]:
 
     Args:
         config: The settings.
-        features: What the training rows become; their number where no model tells more.
+        features: Number of training examples after encoding; number of training rows if there is no model.
         model: Folder of the model; None where there is none.
     """
     epochs, size = config.training["num_train_epochs"], config.training["per_device_train_batch_size"]
     number = steps_of(config, features)
-    sentences = [f"training: {counted(number, 'step')}, {epochs:g} epochs of {features} in batches of {size}"]
+    sentences = [f"training: {counted(number, 'step')}, {epochs:g} epochs of {features} examples in batches of {size}"]
     weights = weights_in(model) if model else 0
     if weights:
         each = _FROZEN if config.adapter is not None else _FULL
         memory = f"{weights * each / 1e9:.1f} GB" if weights * each > 1e8 else f"{weights * each / 1e6:.0f} MB"
         sentences.append(
-            f"memory: {memory} for {weights / 1e6:.1f}M weights and the optimizer, and more for each batch"
+            f"memory: {memory} for {weights / 1e6:.1f}M weights and the optimizer, plus the memory of each batch"
         )
     return sentences
 
@@ -92,15 +92,15 @@ def measured(config: RunConfig, seconds: list[float], features: int) -> list[str
 
     Args:
         config: The settings of the whole training.
-        seconds: Time of each step of a short one with the same batches.
-        features: What all training rows become.
+        seconds: Time of each step of a short training with the same batches.
+        features: Number of training examples after encoding.
     """
     each = seconds[-1]  # the first step takes longer
     whole = _duration(each * steps_of(config, features))
-    sentences = [f"time: {each:.2g} s a step, so about {whole} for the training on this machine, evaluations aside"]
+    sentences = [f"time: {each:.2g} s per step, so about {whole} of training on this machine, without evaluations"]
     memory = _peak_memory()
     if memory:
-        sentences.append(f"memory: {memory / 1e9:.1f} GB at most in the rehearsal")
+        sentences.append(f"memory: peak of {memory / 1e9:.1f} GB in the rehearsal")
     return sentences
 
 
@@ -117,7 +117,7 @@ def _duration(seconds: float) -> str:
 
 
 def _peak_memory() -> int:
-    """Bytes that this process took at most, on the GPU where there is one; 0 where the system does not tell."""
+    """Peak memory of this process in bytes, on the GPU if there is one; 0 if the system does not report it."""
     import torch
 
     if torch.cuda.is_available():

@@ -95,7 +95,7 @@ def _within(part: Part, equal: Sequence[int], groups: Sequence[int]) -> Iterator
     """Rows of a split that repeat an earlier one."""
     repeated, nearly = _repeated(equal), _repeated(groups)
     nearly = [index for index in nearly if index not in set(repeated)]
-    why = "so these weigh more than others"
+    why = "so these inputs weigh more than others"
     total = len(part.numbers)
     for name, indices, verb in (("duplicates", repeated, "duplicate"), ("near-duplicates", nearly, "nearly duplicate")):
         if indices:
@@ -103,7 +103,7 @@ def _within(part: Part, equal: Sequence[int], groups: Sequence[int]) -> Iterator
             # Headings and short lines occur many times in texts that are their own reference.
             matters = len(indices) > MANY * total and reference_columns(part.recipe)
             grade: Grade = "warning" if matters and name == "duplicates" else "note"
-            edit = "delete them unless such texts are as frequent in use"
+            edit = "delete them, unless such texts are as frequent in practice"
             yield Diagnosis(grade, name, sentence, part.split, part.numbered(indices), why, edit)
 
 
@@ -129,13 +129,13 @@ def _across(
     same = [index for index, key in enumerate(equal[split]) if key in known]
     if same:
         sentence = f"{len(same)} of {total} inputs ({share(len(same), total)}) also occur in {other}"
-        edit = f"delete from {other} the rows that other splits have too"
+        edit = f"delete from {other} the rows that also occur in other splits"
         yield Diagnosis("warning", f"{other}-overlap", sentence, split, part.numbered(same), why, edit)
     exact = set(same)
     near = [index for index, group in enumerate(groups[split]) if group in known_groups and index not in exact]
     if near:
         example = _partner(parts[other], groups[other], groups[split][near[0]])
-        sentence = f"{len(near)} of {total} inputs ({share(len(near), total)}) nearly equal one of {other}"
+        sentence = f"{len(near)} of {total} inputs ({share(len(near), total)}) are nearly equal to one of {other}"
         edit = f"compare row {part.numbers[near[0]]} of {split} with row {example} of {other}, and delete such rows"
         yield Diagnosis("warning", f"{other}-near-overlap", sentence, split, part.numbered(near), why, edit)
 
@@ -156,7 +156,7 @@ def shared_texts(parts: Mapping[str, Part]) -> Iterator[Diagnosis]:
             shared = [index for index, text in enumerate(part.inputs.get(name, [])) if text in known]
             if shared and split != "train":
                 sentence = f"the {name} of {len(shared)} of {counted(len(part.numbers), 'row')} also occurs in train"
-                why = "so its scores are optimistic for texts that are new"
+                why = "so its scores are optimistic for new texts"
                 edit = f"keep rows with the same {name} in one split"
                 yield Diagnosis("warning", f"shared-{name}", sentence, split, part.numbered(shared), why, edit)
 
@@ -183,7 +183,7 @@ def contradictions(parts: Mapping[str, Part]) -> Iterator[Diagnosis]:
 
 
 def _compared(part: Part) -> Sequence[Hashable]:
-    """What tells which inputs are the same: where each word has a tag, every character of them."""
+    """Keys that are equal for the same inputs; where each word has a tag, every character counts."""
     return input_keys(part.rows, part.recipe) if _has_tags(part.recipe) else part.keys
 
 
@@ -210,10 +210,10 @@ def _torn(part: Part, rows: list[int], references: list[Any]) -> Diagnosis:
     # Several translations of a sentence are right; several labels of a text are not.
     is_label = bool(part.recipe.labels) or part.recipe.number_scale is not None
     what = "labels" if is_label else "references"
-    sentence = f"{counted(len(rows), 'row')} with an input that has different {what} elsewhere"
+    sentence = f"{counted(len(rows), 'row')} whose input has different {what} in another row"
     first, second = _first_difference(references, has_tags=_has_tags(part.recipe))
-    why = f"as {first!r} and {second!r} for the first of them" + (", of which one may be wrong" if is_label else "")
-    edit = "decide for one label, and delete or correct the others" if is_label else ""
+    why = f"such as {first!r} and {second!r} for the first one" + (", of which one may be wrong" if is_label else "")
+    edit = "choose one label, and correct or delete the others" if is_label else ""
     grade: Grade = "warning" if is_label else "note"
     return Diagnosis(grade, "contradictions", sentence, part.split, part.numbered(rows), why, edit)
 

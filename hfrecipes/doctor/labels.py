@@ -18,7 +18,7 @@ SKEWED = 10  # times that the most frequent label is as frequent as the least fr
 DOMINANT = 0.8  # share of rows with the same label
 NAMED = 8  # labels that a sentence lists
 PLACEHOLDERS = frozenset(("", "-", "--", "?", "n/a", "na", "#n/a", "nan", "none", "null", "nil", "tbd", "todo", "unk"))
-OUTSIDE = "O"  # tag of words that belong to nothing
+OUTSIDE = "O"  # tag of words outside of entities
 _BETWEEN = re.compile(r"[\s_\-]+")
 Counts = Mapping[str, Mapping[str, int]]  # label -> split -> rows
 
@@ -58,15 +58,17 @@ def _rare(parts: Mapping[str, Part], table: Counts) -> Iterator[Diagnosis]:
     if rare:
         shown = _listed({name: rare[name] for name in sorted(rare, key=lambda label: rare[label])})
         sentence = f"{counted(len(rare), 'label')} with fewer than {RARE} rows: {shown}"
-        why = "too few to learn or to score them"
+        why = "too few to learn or to score these labels"
         yield Diagnosis("warning", "rare-labels", sentence, "train", (), why, "add rows, or merge rare labels")
     # Tags that begin or end an entity are missing by chance in small splits.
     if "test" in parts and not _are_tags(parts):
         absent = {name: counts["train"] for name, counts in table.items() if counts["train"] and not counts["test"]}
         known = any(counts["test"] for counts in table.values())
         if absent and known:
-            sentence = f"{counted(len(absent), 'label')} of train without a row: {_listed(absent)}"
-            yield Diagnosis("note", "labels-not-tested", sentence, "test", (), "so no score tells how well they do")
+            sentence = f"{counted(len(absent), 'label')} of train without a row in this split: {_listed(absent)}"
+            yield Diagnosis(
+                "note", "labels-not-tested", sentence, "test", (), "so no score shows how well they are predicted"
+            )
 
 
 def _are_tags(parts: Mapping[str, Part]) -> bool:
@@ -85,9 +87,9 @@ def _placeholders(parts: Mapping[str, Part], table: Counts) -> Iterator[Diagnosi
             rows = _rows_with(part, {name})
             if rows:
                 can_ignore = "ignore_labels" in option_types(type(part.recipe))
-                ignore = f", or take it for no label with options.ignore_labels='[{name}]'" if can_ignore else ""
+                ignore = f", or treat it as no label with options.ignore_labels='[{name}]'" if can_ignore else ""
                 sentence = f"label {name!r} looks like a placeholder"
-                why = "and is learnt and predicted as a label"
+                why = "and is trained on and predicted like any label"
                 edit = f"delete these rows{ignore}"
                 yield Diagnosis("warning", "placeholder-labels", sentence, split, part.numbered(rows), why, edit)
 
@@ -101,10 +103,10 @@ def _variants(parts: Mapping[str, Part], table: Counts) -> Iterator[Diagnosis]:
             continue
         names.sort(key=lambda name: -sum(table[name].values()))
         counts = ", ".join(f"{name!r} ({sum(table[name].values())})" for name in names)
-        sentence = f"labels {counts} differ by case, blanks or Unicode alone"
+        sentence = f"labels {counts} differ only in case, spaces or Unicode form"
         edit = f"write {names[0]!r} everywhere"
         rows = parts["train"].numbered(_rows_with(parts["train"], set(names[1:])))
-        why = "and are learnt as different labels"
+        why = "and are trained on as different labels"
         yield Diagnosis("warning", "label-variants", sentence, "train", rows, why, edit)
 
 
@@ -134,7 +136,7 @@ def _skew(parts: Mapping[str, Part], table: Counts) -> Iterator[Diagnosis]:
     has_weights = "class_weights" in option_types(type(parts["train"].recipe))
     edit = "look at the macro scores" + (", or try options.class_weights=balanced" if has_weights else "")
     if counts[most] > DOMINANT * known:
-        why = "so a model that always gives the first looks good"
+        why = "so a model that always predicts the first one looks good"
         yield Diagnosis("warning", "skewed-labels", sentence, "train", (), why, edit)
     elif counts[most] > SKEWED * counts[least]:
         yield Diagnosis("note", "skewed-labels", sentence, "train", (), "so rare ones are learnt less well", edit)

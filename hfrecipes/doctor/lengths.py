@@ -52,7 +52,7 @@ def histogram(lengths: Sequence[int]) -> list[str]:
 
 
 def cut_texts(part: Part, features: Dataset) -> Iterator[Diagnosis]:
-    """What an option truncates, leaves out, or lets no prediction reach; each with its rows."""
+    """Texts that an option truncates or leaves out, and references too long to be predicted; each with its rows."""
     recipe, total = part.recipe, len(part.numbers)
     for name in features.column_names:
         rows = part.numbered(rows_where(features, name)) if name.startswith((OVER, BEYOND)) else []
@@ -88,17 +88,17 @@ def _not_seen(part: Part, features: Dataset) -> Iterator[Diagnosis]:
 
 
 def unknown_tokens(recipe: Recipe, part: Part, features: Dataset) -> Iterator[Diagnosis]:
-    """A tokenizer that does not know the characters of the texts, with models that do."""
+    """A finding if the tokenizer does not know the characters of the texts, with models that do."""
     portion = unknown_share(features, recipe)
     if portion > UNKNOWN:
         sentence = f"{portion:.0%} of the tokens are unknown to the model"
         why = "this tokenizer does not know this language"
-        edit = f"use a model for it, {suggested(recipe, part)}"
+        edit = f"use a model for this language, {suggested(recipe, part)}"
         yield Diagnosis("warning", "unknown-tokens", sentence, part.split, (), why, edit)
 
 
 def no_model(recipe: Recipe, part: Part) -> Iterator[Diagnosis]:
-    """That no model is given, with models for the language of the texts."""
+    """A note that no model is given, with models for the language of the texts."""
     sentence = "no model given"
     yield Diagnosis("note", "no-model", sentence, None, (), "so nothing was tokenized", suggested(recipe, part))
 

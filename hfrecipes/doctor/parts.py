@@ -36,7 +36,7 @@ class Part:
 
     @cached_property
     def texts(self) -> Mapping[str, list[str]]:
-        """Column -> text of each row, for what is read and for what is written; labels and ids are no texts."""
+        """Column -> text of each row, for inputs and for texts to generate, but not for labels and ids."""
         written = []
         for name, column in self.recipe.columns.items():
             if column.reference and not column.passthrough and not self.recipe.labels:
@@ -45,7 +45,7 @@ class Part:
 
     @cached_property
     def keys(self) -> list[tuple[str, ...]]:
-        """The inputs of each row without what changes no word: case, blanks, punctuation, forms of Unicode."""
+        """The inputs of each row without case, spaces, punctuation and forms of Unicode, which change no word."""
         return list(zip(*(map(normalized, texts) for texts in self.inputs.values()), strict=True))
 
     @cached_property
@@ -95,7 +95,7 @@ def _strings(cell: Any) -> Iterator[str]:
 
 
 def normalized(text: str) -> str:
-    """The words of a text in small letters and in one form of Unicode; a text without words as it is.
+    """The words of a text in lower case and in one form of Unicode; a text without words as it is.
 
     Example:
         >>> normalized("It WORKS ,  really!"), normalized(":-)")

@@ -45,7 +45,7 @@ def examine_rows(data: Data, recipe: Recipe) -> Examined:
 
 
 def examine_texts(data: Data, recipe: Recipe) -> list[Diagnosis]:
-    """What can be told of rows whose labels cannot be read."""
+    """Findings in the texts of rows whose labels cannot be read."""
     parts = parts_of(data, recipe)
     diagnoses = list(duplicates(parts, similar_groups(parts)))
     for part in parts.values():

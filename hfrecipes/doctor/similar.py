@@ -25,7 +25,7 @@ Numbers = NDArray[np.uint64]
 
 
 def similar_pairs(texts: Sequence[str]) -> list[tuple[int, int]]:
-    """Pairs of indices of texts that are nearly equal; of many equal ones, neighbours alone.
+    """Pairs of indices of texts that are nearly equal; of many that are alike, only neighbours.
 
     Args:
         texts: Different texts, normalized.
@@ -65,7 +65,7 @@ def _pieces(text: str) -> set[str]:
 
 
 def _min_hashes(texts: Sequence[str]) -> Iterator[NDArray[np.uint32]]:
-    """For each text the least hash of its pieces under each of several hash functions."""
+    """For each text the smallest hash of its pieces under each of several hash functions."""
     from rensa import RMinHash
 
     for chunk in _chunks(texts):

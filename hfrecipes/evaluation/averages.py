@@ -13,10 +13,10 @@ SHOWN = 8  # labels that a sentence names
 
 
 def leave_out(recipe: Recipe, references: Mapping[str, Sequence[Any]]) -> list[str]:
-    """Leave labels out of macro scores that validation or test has no row of; a sentence on it.
+    """Leave labels out of macro scores if validation or test has no row with them, and return a sentence on it.
 
     A label that a split lacks has no recall there. Were the mean of each split over its own labels, one split would
-    look better than the other for its labels alone. Labels that the model does not know stay, and count as missed.
+    look better only because of its labels. Labels that the model does not know stay, and count as missed.
 
     Args:
         recipe: The task, with its labels; it is told which ones are left out.
@@ -35,7 +35,7 @@ def leave_out(recipe: Recipe, references: Mapping[str, Sequence[Any]]) -> list[s
         return []
     kept = len(known) - len(lacking)
     if not kept:
-        return ["no label occurs in all splits, so macro scores of one split and another are over different labels"]
+        return ["no label occurs in all splits, so the macro scores of different splits are over different labels"]
     recipe.not_averaged = list(lacking)
     shown = [f"{name} (not in {' and '.join(splits)})" for name, splits in list(lacking.items())[:SHOWN]]
     more = ", …" if len(lacking) > SHOWN else ""

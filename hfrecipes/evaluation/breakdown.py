@@ -149,13 +149,13 @@ def _by_tag(recipe: Any, given: list[Any], references: list[Any]) -> tuple[str, 
         actual.update(expected.values())
         predicted.update(predictions_by_span.values())
         for span in expected.keys() | predictions_by_span.keys():
-            # An entity that is missed, or is none, is confused with what is outside of entities.
+            # An entity that is missed, or predicted where there is none, is confused with `O`.
             pair = expected.get(span, OUTSIDE), predictions_by_span.get(span, OUTSIDE)
             pairs[pair] += 1
             if pair[0] == pair[1]:
                 right[pair[0]] += 1
     types = recipe.entity_types
-    # A row whose references are not one for each word has none that could be told.
+    # Without one reference for each word, no word of the row can be compared.
     actual.pop("", None)
     return "type of entity", _scores([*types, *sorted(actual.keys() - set(types))], right, predicted, actual), pairs
 
@@ -177,7 +177,7 @@ def _scores(
 
 
 def _matrix(names: list[str], pairs: Pairs) -> list[list[int]]:
-    """How often each label is predicted for each; without what is no class, as the outside of entities."""
+    """How often each label is predicted for each; without what is not a class, such as `O`."""
     columns = {name: column for column, name in enumerate(names)}
     table = np.zeros((len(names), len(names)), dtype=int)
     for (label, given), times in pairs.items():
@@ -223,7 +223,7 @@ def listed_classes(report: Breakdown) -> dict[str, ClassScore]:
     """All classes, or those with the lowest F1 where there are many."""
     if len(report.classes) <= LISTED:
         return dict(report.classes)
-    # A label without any row has no score that would say something.
+    # The score of a label without any row means nothing.
     seen = [name for name, scores in report.classes.items() if scores.support]
     worst = sorted(seen, key=lambda name: (report.classes[name].f1, -report.classes[name].support))
     return {name: report.classes[name] for name in worst[:LISTED]}
@@ -234,7 +234,7 @@ def sentences(split: str, report: Breakdown) -> list[str]:
     lines = []
     number = len(report.classes)
     if number > LISTED:
-        lines.append(f"the table has the {LISTED} of {number} with the lowest F1; report.json has all of them")
+        lines.append(f"the table shows the {LISTED} of {number} with the lowest F1; report.json has all of them")
     if report.confusions:
         shown = [f"{label} → {given} {times}" for label, given, times in report.confusions[:SHOWN]]
         more = f", and {len(report.confusions) - SHOWN} more pairs" if len(report.confusions) > SHOWN else ""

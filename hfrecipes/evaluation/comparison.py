@@ -92,7 +92,7 @@ def _scores_of(evaluation: Evaluation) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class OwnTest:
-    """What a run says about the split that it was tested on."""
+    """Scores and predictions of a run for the split that it was tested on."""
 
     split: str
     scores: Scores
@@ -147,7 +147,10 @@ def changes(
     shared = len(set(keys) & set(own_keys))
     if not shared:
         return differences, False, []
-    sentence = f"{shared} inputs are in the run's own {run_test.split} too, so the intervals of changes are rather wide"
+    sentence = (
+        f"{shared} inputs are in the run's own {run_test.split} too, so the intervals of the changes are wider than "
+        "necessary"
+    )
     return differences, False, [sentence]
 
 

@@ -137,8 +137,8 @@ def score_splits(
         predicted: Rows with their predictions, by split.
         baseline: What `Recipe.baseline` gave for the training rows.
         metrics: Further metrics that the user named.
-        lora: Whether adapters were trained, to which other advice applies.
-        in_train: Indices of the rows of test whose input is also in train; the others are scored apart, too.
+        lora: Whether adapters were trained, for which the advice is different.
+        in_train: Indices of the rows of test whose input is also in train; the others are scored separately as well.
     """
     recipe, scores = inference.recipe, {}
     for split, entry in predicted.items():

@@ -39,7 +39,7 @@ def own_row(recipe: Recipe, splits: Mapping[str, Dataset], columns: Sequence[str
         short = {name: _shortened(cell) for name, cell in row.items()}
         if None not in short.values() and (not shortest or _length(short) < _length(shortest)):
             shortest = short
-        # A row that is short enough as it is, is a better example than the shortest one of all.
+        # A row that needs no shortening is a better example than the shortest row of all.
         if short == row and _length(row) <= LONGEST:
             shortest = row
             break
@@ -92,7 +92,7 @@ def prediction_command(config: RunConfig, path: Path, row: Row) -> str:
         row: With the columns that it reads.
     """
     folder = shlex.quote(str(path))
-    # The same code runs again, which the run then names and not the user.
+    # The same code runs again; this time the saved run names it, not the user.
     trusted = " --trust" if code_in(vars(config)) else ""
     if "messages" in row:
         return f"hfrecipes chat {folder}{trusted}"

@@ -184,7 +184,7 @@ def _outputs_of_batch(inference: Inference, batch: Mapping[str, Any]) -> Any:
 
 
 def _logits(model: Any, inputs: Mapping[str, Any]) -> Any:
-    """All outputs but the loss and those that transformers leaves out in evaluation; one alone is no tuple."""
+    """All outputs except the loss and those that transformers leaves out in evaluation; a single one is not a tuple."""
     ignored = {"loss", *getattr(model.config, "keys_to_ignore_at_inference", ["past_key_values"])}
     logits = tuple(_as_float32(value) for name, value in model(**inputs).items() if name not in ignored)
     return logits[0] if len(logits) == 1 else logits

@@ -140,7 +140,7 @@ def _with_reference(predictions: list[Row], references: list[Any]) -> tuple[list
 def _intervals(
     recipe: Recipe, measure: Measure, values: Mapping[str, float], units: np.ndarray, seed: int
 ) -> dict[str, tuple[float, float]]:
-    """Interval of each metric, from resamples of units and from single units, which show what it depends on."""
+    """Interval of each metric, from resamples of units; the metric of single units shows what it depends on."""
     generator = np.random.default_rng(seed)
     parts = [measure(weights) for weights in _resamples(units, generator)]
     probes = generator.permutation(int(units.max()) + 1)[: min(_step(units), PROBES)]
@@ -441,8 +441,8 @@ def effect_of_overlap(recipe: Recipe, scored: Mapping[str, Scores], rows: int, c
         return []
     values = number(scored["test"][name].value), number(scored[CLEAN][name].value)
     return [
-        f"{rows - clean} of {rows} inputs of test are also, or nearly, in train: {name} is {values[0]} with them, and "
-        f"{values[1]} over the {clean} others ({CLEAN})"
+        f"{rows - clean} of {rows} inputs of test also occur, or nearly occur, in train: {name} is {values[0]} with "
+        f"them, and {values[1]} on the {clean} others ({CLEAN})"
     ]
 
 

@@ -34,7 +34,7 @@ def group_indices(groups: Sequence[Hashable]) -> list[int]:
 
 
 def independent_units(units: np.ndarray) -> float:
-    """Number of units of equal size that would tell as much as these (Kish 1965).
+    """Effective sample size: number of units of equal size with the same information as these (Kish 1965).
 
     Args:
         units: Index of the unit of each row, (rows,).

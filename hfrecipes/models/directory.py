@@ -70,7 +70,7 @@ def check_start(model: ModelSettings) -> None:
 
     Raises:
         ModelError: As for `check_folder`, for the model of a run that has changed since it was saved, for an adapter,
-            whose checkpoints would not be whole models, and for one on the Hub that has pickled weights alone.
+            whose checkpoints would not be whole models, and for one on the Hub that has only pickled weights.
     """
     check_folder(model.path)
     if is_adapter(model.path):
@@ -94,7 +94,7 @@ def _check_on_the_hub(model: ModelSettings) -> None:
     pickles = [name for name in names if PurePath(name).match("pytorch_model*.bin")]
     if pickles and not any(name.endswith(".safetensors") for name in names):
         raise ModelError(
-            f"{model.path} on the Hub has pickled weights alone ({pickles[0]}), which can hide code: use a model or a "
+            f"{model.path} on the Hub has only pickled weights ({pickles[0]}), which can hide code: use a model or a "
             f"revision with safetensors, or convert it:  hf download {model.path} --local-dir <folder>  and, in that "
             f'folder,  python -c "{integrity.CONVERT}"'
         )
@@ -105,7 +105,7 @@ def _names_on_the_hub(model: ModelSettings) -> list[str]:
     from huggingface_hub import list_repo_files, try_to_load_from_cache
 
     revision = model.keywords.get("revision")
-    # Whatever is wrong with the name or the network, loading the model says best.
+    # Loading the model explains best what is wrong with the name or the network.
     with contextlib.suppress(Exception):
         return list(list_repo_files(model.path, revision=revision))
     with contextlib.suppress(Exception):
@@ -131,7 +131,7 @@ def is_adapter(path: str | Path) -> bool:
 
 
 def identity(model: ModelSettings) -> str | None:
-    """What tells the weights of a model from others: its commit on the Hub, or a hash of the files in its folder."""
+    """An id of the weights of a model: its commit on the Hub, or a hash of the files in its folder."""
     folder = Path(model.path)
     if not folder.is_dir():
         return _upstream.commit_of(model.path, model.keywords.get("revision"), model.keywords.get("cache_dir"))

@@ -133,7 +133,7 @@ def _object(file: Path) -> dict[str, Any]:
     """Content of a JSON file."""
     if file.is_file() and file.stat().st_size > _LARGEST_JSON:
         raise ModelError(
-            f"{file} has {file.stat().st_size:,} bytes, too many for what it says of a model: copy it again"
+            f"{file} has {file.stat().st_size:,} bytes, which is too large for a file of this name: copy it again"
         )
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -297,7 +297,7 @@ def check_finite_files(folder: Path) -> None:
 
     files = _weight_files(folder)
     if sum(file.stat().st_size for file in files) > _READ_IN_CHECK:
-        log(f"{folder}: weights of this size are looked through for NaN when the run starts")
+        log(f"{folder}: weights of this size are checked for NaN only when the run starts")
         return
     for file in files:
         # The file is mapped into memory, and one tensor read after the other.
@@ -317,7 +317,7 @@ def _check_finite(name: str, weights: Any, path: str) -> None:
 
 
 def check_complete(report: Mapping[str, Any], path: str) -> None:
-    """Refuse a saved model of which weights would be drawn at random, or not be used.
+    """Refuse a saved model if some of its weights would be initialized at random, or would not be used.
 
     Args:
         report: What `from_pretrained(output_loading_info=True)` returns.

@@ -1,4 +1,4 @@
-"""Predict a text, a file or other rows: block by block, so that memory does not grow with them, and on after a kill."""
+"""Predict a text, a file or other rows, in blocks: memory does not grow, and a killed command can continue."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def input_of(source: str, reading: Any, stream: IO[bytes]) -> Any:
         NotFoundError: There is no such file.
     """
     if reading is not None and not isinstance(reading, Mapping):
-        raise ConfigError("dataset: give the file as INPUT; dataset.encoding= and dataset.header= say how it is read")
+        raise ConfigError("dataset: give the file as INPUT; dataset.encoding= and dataset.header= set how it is read")
     if source == "-":
         return read_rows(stream)
     if source.lstrip().startswith("{"):
         return read_rows(io.BytesIO(source.encode(errors="surrogateescape")))
     if is_text(source):
         if source.isascii() and not any(map(str.isspace, source)):
-            log(f"{source!r} is no file here, so it is predicted as a text")
+            log(f"there is no file {source!r}, so it is predicted as a text")
         return source
     path = local_path(source)
     refuse_missing(path)

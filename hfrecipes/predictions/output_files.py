@@ -73,12 +73,12 @@ def _write_table(output: Path, records: Records, partial: Partial, style: TableS
     """Write a table, in UTF-8 where the encoding of the input does not have a character."""
     header = [*_header(records), *_prediction_columns(records, partial)]
     if style != TableStyle(separator=style.separator, of_table=style.of_table, line_end=style.line_end):
-        log(f"{output} is written as the input is: {style.described}")
+        log(f"{output} is written like the input: {style.described}")
     try:
         _write_styled(output, header, records, partial, style)
     except UnicodeEncodeError as error:
         character = error.object[error.start]
-        log(f"{output} is in UTF-8: {style.encoding}, the encoding of the input, has no {character!r}")
+        log(f"{output} is written in UTF-8, because the encoding of the input, {style.encoding}, has no {character!r}")
         _write_styled(output, header, records, partial, style.in_unicode())
 
 

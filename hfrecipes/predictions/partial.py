@@ -1,4 +1,4 @@
-"""Predictions of a file as far as they are made, beside the output, so that the same command goes on after a kill."""
+"""The predictions made so far, in a file next to the output, so that the same command continues after a kill."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SUFFIX = ".partial"
 
 
 class Partial:
-    """A line of JSON with what is predicted by what, and one for each prediction that is made.
+    """A JSON line with the keys of model and rows, then a line for each prediction.
 
     Attributes:
         path: The file, which is deleted once the output is whole.
@@ -35,7 +35,7 @@ class Partial:
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Partial]:
-        """Keep other processes out, go on from what is there, and start anew where that is of something else.
+        """Keep other processes out, go on from what is there, and start again where that belongs to something else.
 
         Raises:
             OutputError: Another process writes the same output.
@@ -62,13 +62,13 @@ class Partial:
         whole, made_of, lines = self._whole_lines()
         changed = [what for what, key in self.made_of.items() if made_of.get(what) != key]
         if changed:
-            log(f"{self.path} is of another {' and '.join(changed)}: starting anew")
+            log(f"{self.path} belongs to another {' and '.join(changed)}: starting again from the first row")
             self.path.write_text(json.dumps(self.made_of) + "\n", encoding="utf-8")
             return
         with open(self.path, "r+b") as file:
             file.truncate(whole)  # a killed process may have left half a line
         self.done = lines
-        log(f"{lines} predictions are in {self.path}: going on from there")
+        log(f"{lines} predictions are in {self.path} already: continuing from there")
 
     def _whole_lines(self) -> tuple[int, dict[str, Any], int]:
         """Number of bytes that are whole lines, what they are made of, and the number of predictions."""

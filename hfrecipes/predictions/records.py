@@ -1,4 +1,4 @@
-"""What stands beside a prediction: the number of its row, its file, and the columns that are kept."""
+"""What is written next to a prediction: the number of its row, its file, and the columns that are kept."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BATCH = 1000
 
 @dataclass(frozen=True)
 class Records:
-    """The rows of an output, as far as they are no predictions."""
+    """The rows of an output, without their predictions."""
 
     given: InputRows
     kept: Sequence[str]
@@ -27,7 +27,7 @@ class Records:
     names: Mapping[str, str]
     """Name in the output of `row`, `file`, `file_row` and `prediction`."""
     convert: Mapping[str, Any]
-    """Predicted label -> the same as the file spells it, where that is no text."""
+    """Predicted label -> its value in the file, if that is not a text."""
     label: str | None
     """Key of the label in predictions."""
 
@@ -81,8 +81,8 @@ def records_of(given: InputRows, recipe: Recipe, trained: Mapping[str, Any], kee
     known = list(rows.column_names)
     if not given.is_aligned and keep is None:
         log(
-            f"{counted(len(given.raw), 'row')} became {len(given.rows)} of {recipe.task}: these are numbered, and "
-            f"written with {', '.join(known)}"
+            f"{counted(len(given.raw), 'row')} became {len(given.rows)} of {recipe.task}: the output "
+            f"has the new rows, with their numbers and {', '.join(known)}"
         )
     kept = known if keep is None else _named(keep, known)
     names = {name: _free(name, kept) for name in ("row", "file", "file_row", "prediction")}
@@ -108,7 +108,7 @@ def _free(name: str, taken: Sequence[str]) -> str:
         free = f"{name}_{number}"
         number += 1
     if free != name:
-        log(f"the rows have a column {name!r} of their own: the output's is called {free!r}")
+        log(f"the rows already have a column {name!r}: the one that is added is called {free!r}")
     return free
 
 

@@ -15,11 +15,11 @@ from typing import Any
 from ..data.opening import SourceFile, encoding_of, suffix_of
 from ..data.tables import find_separator
 
-# First characters by which a spreadsheet takes a cell for a formula, and runs it.
+# First characters of a cell that a spreadsheet would run as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_LOOKED_AT = 1000  # lines that tell how numbers are written
+_LOOKED_AT = 1000  # lines from which the decimal separator is recognized
 _COMMA, _POINT = re.compile(r"-?\d+,\d+"), re.compile(r"-?\d+\.\d+")
-# Encodings that write their mark again with each piece of text, with one that does not and the mark.
+# Encodings that repeat their byte order mark with each piece of text -> an encoding that does not, and the mark.
 _MARKED = {
     "utf-8-sig": ("utf-8", codecs.BOM_UTF8),
     "utf-16": ("utf-16-le", codecs.BOM_UTF16_LE),
@@ -116,7 +116,7 @@ def _line_end(file: SourceFile) -> str:
 def _has_decimal_commas(file: SourceFile, separator: str, encoding: str) -> bool:
     """Whether the first lines have numbers with a decimal comma, and none with a point.
 
-    Where they have neither, a semicolon in the file of a spreadsheet tells: it is used where the comma is taken.
+    If they have neither, a semicolon as separator decides: spreadsheets use it if the comma is the decimal separator.
     """
     if separator == ",":
         return False

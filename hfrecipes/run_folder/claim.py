@@ -71,7 +71,7 @@ def claim(path: Path, config: RunConfig, info: RunInfo) -> None:
     if not _has_work(path):
         return
     if RECIPE not in names:
-        raise OutputError(f"{path} contains a run without its {RECIPE}, which tells its settings: {ELSEWHERE}")
+        raise OutputError(f"{path} contains a run without its {RECIPE}, which holds its settings: {ELSEWHERE}")
     differing = differences(read_recipe_file(path / RECIPE), asdict(config))
     if differing:
         raise OutputError(f"{path} contains another run ({differing}): {ELSEWHERE}")
@@ -96,16 +96,16 @@ def other_run(path: Path, known: Mapping[str, Any]) -> str:
         path: Folder, which may not exist.
         known: Settings of this run; options, columns and splits only as far as the user gave them.
     """
-    # False for a name that no folder can have, which `check_writable` tells.
+    # False for a name that no folder can have, which `check_writable` reports.
     if not (os.path.exists(path / RUN) and os.path.exists(path / RECIPE) and _has_work(path)):
         return ""
     try:
         there = read_recipe_file(path / RECIPE)
-    except HFRecipesError:  # which `claim` tells
+    except HFRecipesError:  # which `claim` reports
         return ""
     for block in _GUESSED:
         given, kept = known.get(block) or {}, there.get(block)
-        if isinstance(kept, Mapping):  # a damaged one is told when the run is read
+        if isinstance(kept, Mapping):  # a damaged one is reported when the run is read
             there[block] = {name: value for name, value in kept.items() if name in given}
     return differences(there, known)
 
@@ -122,7 +122,7 @@ def refuse_other_run(path: Path, known: Mapping[str, Any]) -> None:
 
 
 def free_folder(path: Path, known: Mapping[str, Any]) -> tuple[Path, str]:
-    """The folder if it is free or holds this run, else the first with a number that does, and what stands before it.
+    """The folder if it is free or holds this run, else the first free one with a number, and why the name is taken.
 
     Args:
         path: Name without a number.

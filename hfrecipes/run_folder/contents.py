@@ -174,10 +174,10 @@ class DamagedError(NotFoundError):
         run = path.parent
         again = "put it back from a copy, or train with another output_dir"
         if path.name in RESULTS:
-            again = "delete it, and give the command of the run again, which scores the saved model"
+            again = "delete it and repeat the command of the run, which scores the saved model again"
         super().__init__(
-            f"{path} is damaged ({reason}): the saved model is not, and  hfrecipes predict {run}  works; to have the "
-            f"file again, {again}"
+            f"{path} is damaged ({reason}); the saved model is not, and  hfrecipes predict {run}  works; to get the "
+            f"file back, {again}"
         )
 
 

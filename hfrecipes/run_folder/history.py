@@ -1,4 +1,4 @@
-"""What was logged during a training, by step: history.json, which holds no seconds and is whole after resumes."""
+"""What was logged during a training, by step: history.json, without times, and complete after a resume too."""
 
 from __future__ import annotations
 

@@ -39,21 +39,27 @@ def _sentence(path: Path, error: Exception) -> str | None:
     """What happened; None where the error is about something else."""
     number = _number_of(error)
     if number in _FORBIDDEN:
-        return f"{path} cannot be written to any more ({error}): give the same command again when it can"
+        return f"{path} cannot be written to any more ({error}): repeat the command when it can"
     if number == errno.EFBIG:
-        return f"{path} needs a larger file than this system allows: raise the limit (ulimit -f), or choose another one"
+        return (
+            f"{path} needs a larger file than this system allows: raise the limit (ulimit -f), or choose another "
+            "output_dir"
+        )
     if number in _WITHOUT_LOCKS:
-        return f"the disk of {path} gives no locks, which keep other processes out: choose an output_dir on another one"
+        return (
+            f"the disk of {path} does not support file locks, which keep other processes out: choose an output_dir "
+            "on another disk"
+        )
     if not path.exists():
-        return f"{path} was deleted or moved while the run was writing to it: give the same command again"
+        return f"{path} was deleted or moved while the run was writing to it: repeat the command"
     # safetensors and torch raise errors of their own, which do not always say why.
     if number in _FULL or shutil.disk_usage(path).free < _LITTLE:
-        return f"no space left on the disk of {path}: free some, then give the same command again"
+        return f"no space left on the disk of {path}: free some, then repeat the command"
     return None
 
 
 def _number_of(error: Exception) -> int | None:
-    """Number of what the system refused; safetensors has it in its sentence alone."""
+    """Error number of the system; safetensors has it only in its message."""
     if isinstance(error, OSError):
         return error.errno
     number = re.search(r"\(os error (\d+)\)", str(error))

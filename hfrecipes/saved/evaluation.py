@@ -56,7 +56,7 @@ class Evaluator:
         return self._scored(data, cells, name if len(parts) > 1 else "the data")
 
     def _checked(self, raw: Dataset, name: str, given: Columns) -> tuple[Data, list[str] | None]:
-        """The rows to score, checked as those of a run are, and the value of each of them that they are sliced by."""
+        """The rows to score, checked like those of a run, and the value of each row in the column `by`."""
         raw = plain_cells(raw, given or self.config.columns)
         named = given or self.reader.known_columns(raw)
         accepted, numbers = without_rejected(raw, name, named)
@@ -132,4 +132,6 @@ class Evaluator:
         seen = sum(key in trained_on for key in checks.input_keys(rows, self.reader.recipe))
         if not seen:
             return []
-        return [f"{seen} of {len(rows)} inputs are rows that the model was trained on, so its scores are optimistic"]
+        return [
+            f"{seen} of {len(rows)} inputs also occur in the training data of the model, so its scores are optimistic"
+        ]

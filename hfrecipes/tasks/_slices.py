@@ -1,4 +1,4 @@
-"""Parts of the rows whose scores are told apart: by question word, by whether there is an answer, by length."""
+"""Parts of the rows that are scored separately: by question word, by whether there is an answer, by length."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LENGTHS = (50, 150, 500)  # characters
 
 
 def question_word(question: Any) -> str | None:
-    """The first question word of a question, in small letters.
+    """The first question word of a question, in lower case.
 
     Example:
         >>> question_word("In which year was it built?"), question_word("谁写的？"), question_word("Name it.")

@@ -35,7 +35,7 @@ def tags_in(cell: Any, names: Mapping[str, str] = MappingProxyType({})) -> list[
 
 
 def _numbered_characters(sentences: Sequence[Any]) -> str | None:
-    """The first token, where nearly all are a character and its number in a word, as in the corpus of Weibo."""
+    """The first token, if nearly all are a character with its position in the word, as in the Weibo corpus."""
     tokens = list(itertools.chain.from_iterable(sentence or () for sentence in sentences[:_LOOKED_AT]))
     numbered = [token for token in tokens if len(token or "") == 2 and token[1].isdigit() and not token[0].isascii()]
     return numbered[0] if len(numbered) > 0.8 * len(tokens) else None
@@ -61,7 +61,7 @@ def check_tags(rows: Dataset, tags: Sequence[list[str] | None], labels: list[str
         yield Finding("note", DECOMPOSED.replace("label", "tag"), decomposed)
     numbered = _numbered_characters(rows["tokens"])
     if numbered is not None:
-        yield Finding("note", f"characters have numbers, as in {numbered!r}, which are learnt with them: remove them")
+        yield Finding("note", f"characters have numbers, as in {numbered!r}, which are trained on too: remove them")
     yield from _check_form(rows, tags)
     yield from _check_known(tags, labels, scheme)
     if scheme != "none":

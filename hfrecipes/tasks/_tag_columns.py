@@ -51,11 +51,11 @@ def reader_of(columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
     if not _texts(texts[:1], columns):
         return None
     if spans is not None and (_holds_objects(columns[spans]) or _are_written_spans(spans, columns)):
-        # Only a table tells its cells.
+        # Only a table gives access to its cells.
         cells = getattr(columns, "cells", {})
         is_inclusive = includes_ends(cells.get(texts[0], ()), cells.get(spans, ()))
         if is_inclusive:
-            log(f"{spans} holds spans with the index of their last character, as their own texts show")
+            log(f"{spans} holds spans that end with the index of their last character, as the texts of the spans show")
         return partial(from_texts, text=texts[0], spans=spans, is_inclusive=is_inclusive)
     # A column of tags that is called `label` would be a label of the whole text.
     word_tags = [name for name in tags if name.lower() not in SPAN_NAMES]

@@ -49,7 +49,7 @@ def by_step(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for name, value in entry.items():
             if not name.endswith(_LEFT_OUT) and "_mem_" not in name:
                 row[name] = value
-    # The Trainer sorts the names in a checkpoint, and no others: their order would tell that there was a resume.
+    # The Trainer sorts the names in a checkpoint, but not elsewhere: their order would differ after a resume.
     return [dict(sorted(rows[step].items(), key=_rank)) for step in sorted(rows)]
 
 
@@ -63,9 +63,9 @@ def _rank(entry: tuple[str, Any]) -> tuple[int, str]:
 
 
 def loss_keeper(trainer: Trainer) -> TrainerCallback:
-    """Keeps, with each checkpoint, the losses since the last one that was logged.
+    """Save, with each checkpoint, the sum of the losses since the last logged mean.
 
-    The Trainer forgets them: after a resume it would log the mean of the steps since then as that of an epoch.
+    The Trainer forgets it: after a resume, the mean that it logs would lack the steps before the checkpoint.
     """
     import transformers
 

@@ -326,7 +326,7 @@ def folder_of(what: Any, config: RunConfig) -> Path:
         return Path(config.output_dir)
     path, taken = claim.free_folder(default_folder(what, config), known)
     if taken:
-        log(f"{taken}: this run goes to {path}")
+        log(f"{taken}: this run is written to {path}")
     return path
 
 

@@ -26,7 +26,7 @@ class Trackers:
 
     Args:
         trainer: About to train.
-        settings: Those of the run, as others may see them; arguments of the Trainer they have from it.
+        settings: Those of the run, with secrets masked; the arguments of the Trainer come from the Trainer itself.
     """
 
     def __init__(self, trainer: Trainer, settings: Mapping[str, Any]) -> None:
@@ -72,7 +72,7 @@ class Trackers:
         callback.on_train_end(trainer.args, trainer.state, trainer.control, **keywords)
 
     def log_scores(self, scores: Mapping[str, Scores], headline: Sequence[str]) -> None:
-        """Send the final scores of test, or else of validation; a tracker that fails costs no run."""
+        """Send the final scores of test, or else of validation; a tracker that fails does not end the run."""
         if not self.callbacks:
             return
         split = next((split for split in ("test", "validation") if split in scores), None)
@@ -110,7 +110,7 @@ def final_values(prefix: str, scores: Scores, headline: Sequence[str]) -> dict[s
 
 
 def _by_dotted_name(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that are given, without those of the training; a tracker cuts or drops long blocks."""
+    """The given settings, without those of the training, by dotted name: trackers truncate or drop long blocks."""
     named = {}
     for name, value in settings.items():
         if name == "training" or not value:

@@ -324,7 +324,7 @@ def test_blocks_are_added_to_and_a_name_may_become_a_block():
         ({"model": {"path": "m", "dtype": "half"}}, "model.dtype: found half, expected auto or bfloat16 or float16"),
         ({"max_length": 10**20}, "max_length: found 100000000000000000000, expected 2147483647 or less"),
         ({"max_steps": 10**20}, "max_steps: found 100000000000000000000, expected 2147483647 or less"),
-        ({"output_dir": "a\0b"}, "output_dir: found a name with the character of code 0"),
+        ({"output_dir": "a\0b"}, "output_dir: found a name with a zero byte"),
         ({"seeds": [1.5, 2]}, "expected list of whole numbers"),
         ({"lora": {"lora_alpha": 0}}, "lora.lora_alpha: found 0, expected a number above 0"),
         ({"lora": {"lora_dropout": -0.5}}, "lora.lora_dropout: found -0.5, expected a number from 0 to below 1"),

@@ -119,7 +119,7 @@ def test_a_file_of_thousands_of_keys_is_no_recipe_file(block):
 
 def test_a_file_of_many_megabytes_is_no_recipe_file():
     Path("r.yaml").write_bytes(b"#" * (11 * 2**20))
-    with pytest.raises(ConfigError, match=r"r.yaml has 11534336 bytes: expected a recipe file"):
+    with pytest.raises(ConfigError, match=r"r.yaml has 11534336 bytes, which is too large for a recipe file"):
         read_recipe_file("r.yaml")
 
 
@@ -159,7 +159,7 @@ def test_any_text_survives_a_recipe_file_and_the_command_line(text):
 def test_a_text_that_no_file_can_hold_is_refused(block, text):
     value = {"columns": {"text": text}, "options": {"label_names": [text]}}.get(block, text)
     sentence = refusal({block: value})
-    assert f"{block}: found {text!a}, which is no UTF-8 text: type it again, or rename the file" in sentence
+    assert f"{block}: found {text!a}, which is not valid UTF-8: type it again, or rename the file" in sentence
 
 
 @pytest.mark.parametrize("key", ["model", "dataset"])

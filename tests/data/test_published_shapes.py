@@ -103,7 +103,10 @@ def test_words_for_a_missing_text_are_named(caplog):
     rows = [{"document": f"a long note {row}", "summary": f"note {row}"} for row in range(12)]
     rows[3]["summary"], rows[5]["summary"] = "nan", "<NA>"
     hfrecipes.check("summarization", dataset=rows)
-    assert "summary is 'nan', read as a text: delete these rows if it stands for none, in 1 row (3" in caplog.text
+    assert (
+        "summary is 'nan', read as a text (delete these rows if it means that there is none), in 1 row (3"
+        in caplog.text
+    )
     assert "summary is '<NA>'" in caplog.text
 
 
@@ -329,7 +332,7 @@ def test_slashes_in_prose_are_no_tags(tmp_path):
 def test_characters_with_numbers_are_named(tmp_path, caplog):
     path = lines_of(tmp_path / "train.txt", *["科0\tO", "技1\tO", "张0\tB-PER", "三1\tI-PER", ""] * 6)
     hfrecipes.check("token-classification", dataset=path)
-    assert "characters have numbers, as in '科0', which are learnt with them: remove them" in caplog.text
+    assert "characters have numbers, as in '科0', which are trained on too: remove them" in caplog.text
     caplog.clear()
     hfrecipes.check("token-classification", dataset=lines_of(tmp_path / "b.txt", *["B1\tO", "x2\tB-PER", ""] * 6))
     assert "have numbers" not in caplog.text
@@ -371,9 +374,9 @@ def test_a_file_for_each_text_of_race_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("mark", "sentence"),
     [
-        ("'{}'", "text is between single quotes, which are learnt as part of it, in most rows"),
+        ("'{}'", "text is between single quotes, which are trained on as part of it, in most rows"),
         (r"caf\u00e9 {}", r"text has escapes such as \u00e9 in place of characters in most rows"),
-        ("tea &amp; {}", "text has entities of HTML such as &amp; in place of characters in most rows"),
+        ("tea &amp; {}", "text has HTML entities such as &amp; in place of characters in most rows"),
     ],
 )
 def test_marks_of_a_format_in_most_texts_are_named(mark, sentence, caplog):
@@ -411,6 +414,6 @@ def test_a_test_split_of_other_columns_may_be_left_out(tmp_path):
         lines_of(tmp_path / f"{split}.tsv", *[f"gj04\t{row % 2}\t*\tTea is {split} {row}." for row in range(12)])
     lines_of(tmp_path / "test.tsv", "index\tsentence", *[f"{row}\tTea {row}." for row in range(4)])
     settings = {"columns": {"text": 3, "label": 1}}
-    with pytest.raises(DataError, match=r"use the same names in all splits, or leave it out, splits.test=null"):
+    with pytest.raises(DataError, match=r"use the same names in all splits, or leave this split out: splits.test=null"):
         hfrecipes.check("text-classification", dataset=str(tmp_path), **settings)
     hfrecipes.check("text-classification", dataset=str(tmp_path), splits={"test": None}, **settings)

@@ -399,7 +399,7 @@ def test_steps_are_projected_from_batches_and_epochs():
     made = call(
         write(splits()), "num_train_epochs=2", "gradient_accumulation_steps=2", "per_device_train_batch_size=16"
     )
-    assert "training: 4 steps, 2 epochs of 60 in batches of 16" in made.stdout
+    assert "training: 4 steps, 2 epochs of 60 examples in batches of 16" in made.stdout
 
 
 @pytest.mark.rehearsed
@@ -430,7 +430,7 @@ def test_a_run_prints_the_warnings_and_scores_the_clean_part_of_test(tiny_bert, 
     settings = {"max_steps": 2, "bf16": False, "output_dir": "run"}
     result = hfrecipes.run(TASK, model=tiny_bert, dataset=rows, **settings)
     assert "test: 6 of 20 inputs (30 %) also occur in train" in caplog.text
-    assert "6 of 20 inputs of test are also, or nearly, in train" in caplog.text
+    assert "6 of 20 inputs of test also occur, or nearly occur, in train" in caplog.text
     predictions = [json.loads(line) for line in Path("run/predictions.jsonl").read_text().splitlines()]
     clean = [line for line in predictions if line["split"] == "test" and line["row"] >= 6]
     right = sum(line["label"] == line["prediction"]["label"] for line in clean)

@@ -132,7 +132,9 @@ def test_of_many_labels_the_worst_are_listed():
     listed = listed_classes(report)
     assert len(listed) == LISTED
     assert all(scores.f1 == 0 for scores in listed.values())
-    assert sentences("test", report)[0] == "the table has the 12 of 60 with the lowest F1; report.json has all of them"
+    assert (
+        sentences("test", report)[0] == "the table shows the 12 of 60 with the lowest F1; report.json has all of them"
+    )
     assert Breakdown.of(json.loads(json.dumps(report.as_dict()))) == report
 
 

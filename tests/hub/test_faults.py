@@ -144,7 +144,7 @@ def test_a_model_with_pickled_weights_alone_is_refused_before_they_are_downloade
     api.upload_folder(repo_id=name, folder_path=folder)
     hub.clear()
     for call in (hfrecipes.check, hfrecipes.run):
-        with pytest.raises(ModelError, match=rf"{name} on the Hub has pickled weights alone .pytorch_model\.bin."):
+        with pytest.raises(ModelError, match=rf"{name} on the Hub has only pickled weights .pytorch_model\.bin."):
             call("text-classification", model=name, dataset=opinions(40))
     assert not hub.log("resolve/"), "nothing of it was downloaded"
     api.upload_file(

@@ -489,7 +489,7 @@ def test_added_tokens_in_a_table_with_rows_to_spare_are_trained_unless_the_model
     trainer = hfrecipes.build("text-classification", output_dir=tmp_path / "build", **settings)
     number = 2 if scale < 1 else 1
     assert f"embeddings: those of {number} new token" in caplog.text
-    assert "embeddings: those of added tokens such as <name> look untrained" in caplog.text
+    assert "embeddings of added tokens such as <name> look untrained" in caplog.text
     trained = trainer.model.peft_config["default"].trainable_token_indices
     assert trained == list(range(len(tokenizer) - number, len(tokenizer)))
     edit = f"lora.trainable_token_indices=[{len(tokenizer) - 2}] trains them"

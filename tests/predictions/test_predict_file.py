@@ -210,7 +210,7 @@ def test_a_character_that_the_encoding_does_not_have_makes_the_output_unicode(ru
     monkeypatch.setattr(Predictor, "predicted", lambda self, given, start=0: [{"label": "好"}] * len(given.rows))
     made = call("predict", run, "in.csv", "-o", "out.csv")
     assert made.exit_code == 0, made.output
-    assert "cp1252, the encoding of the input, has no '好'" in made.output
+    assert "because the encoding of the input, cp1252, has no '好'" in made.output
     rows = read(tmp_path / "out.csv", "utf-8-sig", ";")
     assert (rows[0]["Kunde"], rows[0]["prediction.label"]) == ("Müller", "好")
 
@@ -269,7 +269,7 @@ def test_a_command_that_was_killed_goes_on_and_ends_with_the_same_file(run, tmp_
         file.write('{"label": "go')  # half a line, as a kill may leave it
     made = call("predict", run, "long.csv", "-o", "out.csv")
     assert made.exit_code == 0, made.output
-    assert "16 predictions are in out.csv.partial: going on from there" in made.output
+    assert "16 predictions are in out.csv.partial already: continuing from there" in made.output
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert not list(tmp_path.glob("*.partial*"))
 
@@ -287,8 +287,8 @@ def test_predictions_of_something_else_are_not_used(run, tmp_path, monkeypatch, 
         (tmp_path / "out.csv.partial").write_text(line + '\n{"label": "stale"}\n')
     made = call("predict", run, "long.csv", "-o", "out.csv")
     assert made.exit_code == 0, made.output
-    assert "is of another" in made.output
-    assert what in made.output.partition("is of another")[2].splitlines()[0]
+    assert "belongs to another" in made.output
+    assert what in made.output.partition("belongs to another")[2].splitlines()[0]
     assert "stale" not in (tmp_path / "out.csv").read_text()
 
 

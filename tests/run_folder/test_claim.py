@@ -79,7 +79,7 @@ def test_default_folders_tell_runs_apart(quick, tickets, tmp_path, caplog):
     third = hfrecipes.run(TASK, columns=columns[0], **{**settings, "learning_rate": 0.5}).path
     assert third.name == f"{first.name}-2"
     assert f"{first} contains a run with other settings (training.learning_rate is " in caplog.text
-    assert f"this run goes to {third}" in caplog.text
+    assert f"this run is written to {third}" in caplog.text
     # Each command finds its own run again.
     assert hfrecipes.run(TASK, columns=columns[0], **{**settings, "learning_rate": 0.5}).path == third
     assert hfrecipes.run(TASK, columns=columns[0], **settings).path == first

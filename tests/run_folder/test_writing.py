@@ -68,7 +68,7 @@ def _write_two(folder) -> None:
         (OSError(errno.EFBIG, "File too large"), "needs a larger file than this system allows"),
         (RuntimeError("I/O error: File too large (os error 27)"), "needs a larger file than this system allows"),
         (RuntimeError("I/O error: Read-only file system (os error 30)"), "cannot be written to any more"),
-        (OSError(errno.ENOLCK, "No locks available"), "gives no locks"),
+        (OSError(errno.ENOLCK, "No locks available"), "does not support file locks"),
         (OSError(errno.ENOSPC, "No space left on device"), "no space left on the disk"),
     ],
 )

@@ -205,7 +205,7 @@ def test_the_text_of_a_span_tells_whether_its_end_is_included(end, keys, caplog)
     config, recipe = configure("token-classification", {"dataset": {"train": rows, "validation": rows}})
     train = load_data(config, recipe)[0].splits["train"]
     assert train[1]["entities"] == [{"start": 0, "end": 3, "label": "drink"}]
-    assert ("with the index of their last character" in caplog.text) == (end == 2)
+    assert ("end with the index of their last character" in caplog.text) == (end == 2)
 
 
 def test_a_span_of_one_character_and_spans_without_their_texts(caplog):
@@ -216,4 +216,4 @@ def test_a_span_of_one_character_and_spans_without_their_texts(caplog):
     for data in (rows, others):
         config, recipe = configure("token-classification", {"dataset": {"train": data, "validation": data}})
         assert load_data(config, recipe)[0].splits["train"][1]["tags"] == ["B-饮", "O"]
-    assert caplog.text.count("with the index of their last character") == 2, "once for each split"
+    assert caplog.text.count("end with the index of their last character") == 2, "once for each split"

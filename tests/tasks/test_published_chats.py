@@ -161,7 +161,7 @@ def test_numbered_lines_of_parlai_are_dialogues(lines, tmp_path, caplog):
     read = dialogues(str(file))
     assert len(read) == 6
     assert read[3] == [(role, text.replace("{n}", "3")) for role, text in PARLAI[lines]]
-    assert "read as dialogues of ParlAI" in caplog.text
+    assert "read as ParlAI dialogues" in caplog.text
 
 
 def test_a_numbered_list_is_no_dialogue(tmp_path):
@@ -213,4 +213,4 @@ def test_a_column_of_system_messages_comes_first(name):
 def test_replies_that_are_marked_as_wanted_or_not_are_named(caplog):
     rows = [{"prompt": "Tea?", "completion": "Yes.", "label": row % 2 == 0} for row in range(6)]
     assert dialogues(rows)[0] == TWO[:2]
-    assert "label is not read: replies of which it is false are learnt like the others" in caplog.text
+    assert "label is not read: replies where it is false are trained on like the others" in caplog.text

@@ -98,7 +98,7 @@ def _messages_normalizer(
         return None
     wanted = by_name.get("label", "")
     if wanted and getattr(columns[wanted], "dtype", None) == "bool":
-        log(f"{wanted} is not read: replies of which it is false are learnt like the others")
+        log(f"{wanted} is not read: replies where it is false are trained on like the others")
     known = {part: column for part, column in parts.items() if column is not None}
     kinds = {part: columns[column] for part, column in known.items()}
     for sentence in _guesses(known, kinds):
@@ -109,10 +109,10 @@ def _messages_normalizer(
 
 
 def _reply_after(turns: str, columns: Mapping[str, Any], roles: Mapping[str, str]) -> str | None:
-    """Column of the reply to dialogues that all end with the user, as in data of preferences; None if they do not."""
+    """Column of the reply to dialogues that all end with the user, as in preference data; None if they do not."""
     others = {name.strip().lower(): name for name in columns if name != turns}
     column = first_column(others, ("completion", *REPLY_COLUMNS))
-    # Only a table tells its cells.
+    # Only a table gives access to its cells.
     cells = [cell for cell in getattr(columns, "cells", {}).get(turns, ()) if cell is not None]
     for cell in cells:
         dialogue = messages(_listed(cell), roles=roles)

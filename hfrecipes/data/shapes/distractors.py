@@ -18,9 +18,9 @@ _TARGETS = ("mc1_targets", "mc2_targets")  # objects of `choices` and `labels`; 
 
 
 def column_normalizer(columns: Mapping[str, Any]) -> Change | None:
-    """What makes choices of a right answer and wrong ones; None where there are none of these.
+    """A function that makes choices from a correct answer and wrong ones; None if the columns have none.
 
-    The choices are in the order of the alphabet: the right one would otherwise always be the first.
+    The choices are in alphabetical order; otherwise the correct one would always be the first.
 
     Args:
         columns: Columns of the rows, with their types of `datasets`.

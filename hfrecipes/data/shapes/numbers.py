@@ -80,12 +80,12 @@ def spelling_of(cells: Sequence[Any], column: str) -> tuple[Spelling | None, str
 
 
 def _has_decimal_comma(cell: str) -> bool:
-    """Whether a comma can only stand before decimals."""
+    """Whether a comma in these cells can only be a decimal separator."""
     if _THOUSANDS_COMMA.fullmatch(cell):
         return cell.lstrip("+-").startswith("0")
     return "," in cell
 
 
 def _has_thousands_comma(cell: str) -> bool:
-    """Whether a comma can only stand between thousands."""
+    """Whether a comma in these cells can only be a thousands separator."""
     return bool(_THOUSANDS_COMMA.fullmatch(cell)) and (cell.count(",") > 1 or "." in cell)

@@ -43,7 +43,7 @@ def _are_questions(cell: Any) -> bool:
 
 
 def column_normalizer(columns: Mapping[str, Any]) -> tuple[Change | None, Mapping[str, Any]]:
-    """What makes a row of each question; None where rows have one already. And the columns with their types after it.
+    """A function that makes one row per question (None if rows have one each), and the columns and types after it.
 
     Args:
         columns: Columns of the rows, with their types of `datasets`.

@@ -69,7 +69,7 @@ def find_words(text: str, tokens: list[str]) -> list[tuple[int, int]]:
 
 
 def includes_ends(texts: Iterable[Any], cells: Iterable[Any]) -> bool:
-    """Whether ends are those of the last characters, which spans show that also have their own text.
+    """Whether the end of a span is the index of its last character, as seen from spans that include their own text.
 
     Example:
         >>> includes_ends(["Tea is hot"], [[{"start": 0, "end": 2, "text": "Tea", "label": "drink"}]])
@@ -99,7 +99,7 @@ def from_texts(
         text: Column of the texts.
         spans: Column of the spans.
         beside: Column to keep as it is.
-        is_inclusive: Whether the end of a span is its last character, and not the one after it.
+        is_inclusive: Whether the end of a span is the index of its last character, not the one after it.
     """
     rows: Batch = {"tokens": [], "text": batch[text]}
     words_of_rows = []
@@ -147,7 +147,7 @@ def _entity(span: Any, after: int) -> Row:
 
     Args:
         span: A dict or a list.
-        after: What its end lacks to the index after its last character.
+        after: What to add to its end to get the index after its last character.
     """
     start_cell, end_cell, label = _span_cells(span)
     try:

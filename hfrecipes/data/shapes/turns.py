@@ -48,7 +48,7 @@ def is_turn(cell: Mapping[str, Any]) -> bool:
 def message(turn: Any, roles: Mapping[str, str]) -> Row:
     """The turn as chat templates know it: `role`, `content`, and the other keys that it has.
 
-    Of a turn that is marked as one not to learn, `weight` is 0; of one that is to be learnt, it is left out.
+    A turn that is marked as not to be trained on has `weight` 0; other turns have no `weight`.
 
     Args:
         turn: A dict.
@@ -105,7 +105,7 @@ def _other_keys(turn: Mapping[str, Any], known: set[str]) -> Row:
 
 
 def _text(content: Any, role: str) -> Any:
-    """The text of a content; the parts of one that is not text alone, for the checks to name."""
+    """The text of a content; if it has other parts than text, the parts themselves, which the checks report."""
     if content is None or isinstance(content, str):
         return content
     if isinstance(content, list) and (role != "tool" or _are_parts(content)):
@@ -144,7 +144,7 @@ def _weight(turn: Mapping[str, Any]) -> Any:
 
 
 def _as_weight(key: str, value: Any) -> float | None:
-    """The weight that a mark gives; None for a value that is no mark, such as a loss that somebody measured."""
+    """The weight that a mark stands for; None for a value that is not a mark, such as a measured loss."""
     if isinstance(value, str):
         value = {"true": 1, "1": 1, "false": 0, "0": 0}.get(value.strip().lower())
     if not isinstance(value, int | float) or value != value:

@@ -153,10 +153,10 @@ def _shared_weights(model: Any) -> set[int]:
 
 
 def _untrained_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Tokens that were added to the tokenizer and got rows of the table that the model was never trained on.
+    """Added tokens whose embeddings look untrained: the model may never have seen them.
 
-    Tables of some models, such as Qwen, have more rows than their tokenizer has tokens. What was learnt is longer than
-    these rows, which are left as they were drawn. The added tokens that are not trained are printed.
+    Embedding tables of some models, such as Qwen, have more rows than their tokenizer has tokens. The spare rows are as
+    they were initialized, and trained embeddings have larger norms. Added tokens that look trained are printed.
     """
     import torch
 
@@ -169,19 +169,19 @@ def _untrained_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
     with torch.no_grad():
         unused = torch.linalg.vector_norm(table.weight[len(tokenizer) :].float(), dim=1).max()
         lengths = torch.linalg.vector_norm(table.weight[numbers].float(), dim=1)
-    # Lengths of rows that were drawn alike differ by 1 / sqrt(2 * width); there may be few unused ones.
+    # Norms of rows with the same initialization differ by 1 / sqrt(2 * width); there may be few unused ones.
     longest = float(unused) * (1 + 3 / (2 * table.weight.shape[1]) ** 0.5)
     untrained = [number for number, length in zip(numbers, lengths, strict=True) if length <= longest]
     if untrained:
-        log(f"embeddings: those of added tokens such as {added[untrained[-1]]} look untrained")
+        log(f"embeddings of added tokens such as {added[untrained[-1]]} look untrained")
     # The tokenizer itself puts these around texts, which is what they were trained for.
     around = [getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "sep", "cls", "mask", "unk")]
     left = [number for number in numbers if number not in {*untrained, *around}]
     if left:
         shown = ",".join(map(str, left[:_SHOWN])) + (",…" if len(left) > _SHOWN else "")
         log(
-            f"embeddings: those of {counted(len(left), 'added token')}, such as {added[left[-1]]}, look trained and "
-            f"stay as they are; lora.trainable_token_indices=[{shown}] trains them"
+            f"embeddings of {counted(len(left), 'added token')}, such as {added[left[-1]]}, look trained and stay as "
+            f"they are; lora.trainable_token_indices=[{shown}] trains them"
         )
     return untrained
 
@@ -194,7 +194,10 @@ def _new_token_keywords(new_tokens: list[int], settings: AdapterSettings) -> dic
     if given:
         left_out = set(new_tokens) - set(given) if isinstance(given, list) else set()
         if left_out:
-            log(f"embeddings: those of {counted(len(left_out), 'new token')} are not in lora.trainable_token_indices")
+            log(
+                f"embeddings of {counted(len(left_out), 'new token')} are not trained: "
+                "they are not in lora.trainable_token_indices"
+            )
         return {}
     method = settings.method
     if "trainable_token_indices" not in typing.get_type_hints(PEFT_TYPE_TO_CONFIG_MAPPING[method]):

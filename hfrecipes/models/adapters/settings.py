@@ -74,9 +74,9 @@ _TASK_TYPES = {
 
 
 def task_type(recipe: type[Recipe] | Recipe) -> str | None:
-    """Task type that PEFT knows a task by; None for tasks without one, and for those that its classes break.
+    """The task type of PEFT for a task; None for tasks without one, and for those where the class of PEFT has an error.
 
-    Its class for question answering forgets token types, in training alone.
+    Its class for question answering drops the token types during training.
     """
     return _TASK_TYPES.get(recipe.auto_model)
 

@@ -1,6 +1,6 @@
-"""Whether each name, pattern and number that the user gave for adapters is about a layer of the model.
+"""Check that each name, pattern and number that the user gave for adapters matches a layer of the model.
 
-PEFT asks for one match among all names; a misspelt one beside it would be left out silently.
+PEFT requires only one of the names to match; a misspelt one among them would be ignored silently.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def check_targets(adapted: Any, given: Mapping[str, Any], names: Names) -> None:
 
 
 def check_sizes(model: Any, given: Mapping[str, Any]) -> None:
-    """Refuse ranks that are larger than every layer, and numbers that are those of no token.
+    """Refuse ranks that are larger than every layer, and token numbers that do not exist.
 
     Args:
         model: The model without adapters.
@@ -95,7 +95,7 @@ def _adapted_layers(adapted: Any) -> list[str]:
 def _unmatched(
     key: str, given: Mapping[str, Any], known: list[str], shown: list[str], matches: Callable[[str, str], bool]
 ) -> Iterator[str]:
-    """A sentence for each entry of a keyword that is about none of the known names."""
+    """A sentence for each entry of a keyword that matches none of the known names."""
     entries = given.get(key) or ()
     if isinstance(entries, str):
         # A text alone is a regular expression for whole names.
