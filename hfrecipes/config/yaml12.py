@@ -17,6 +17,7 @@ MOST_KEYS = 10_000  # of a document
 DEEPEST = 30  # lists and blocks inside each other
 LONGEST_NUMBER = 250  # characters; the largest float has 309 digits, of which 250 are left to a number in hexadecimal
 
+_BLANKS = " \t\r\n"  # of YAML; Python strips others too, such as the one that keeps words together
 _NULLS = {"", "~", "null", "Null", "NULL"}
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -200,11 +201,11 @@ def parse_value(text: str) -> Any:
         >>> parse_value("5e-5"), parse_value("no"), parse_value("[a, 1]"), parse_value("- #1: ")
         (5e-05, 'no', ['a', 1], '- #1: ')
     """
-    start = text.lstrip()[:1]
+    start = text.lstrip(_BLANKS)[:1]
     # Without brackets or quotes there is one plain value: the prefix "summarize: " of T5 is no block, "|" no text to
     # come, and "#1" no comment.
     if start not in ("[", "{", '"', "'"):
-        value = _plain(text.strip())
+        value = _plain(text.strip(_BLANKS))
         return text if isinstance(value, str) else value
     try:
         return load(text)

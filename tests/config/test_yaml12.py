@@ -210,3 +210,12 @@ def test_a_text_on_the_command_line_stays_as_it_is(text):
 def test_a_value_on_the_command_line_that_no_setting_can_be_is_refused(word, message):
     with pytest.raises(ConfigError, match=message):
         parse_overrides([word])
+
+
+def test_every_character_survives_as_a_value():
+    changed = []
+    for code in range(0x3100):  # blanks, line ends and signs of all scripts
+        character = chr(code)
+        if parse_value(format_value(character)) != character:
+            changed.append(hex(code))
+    assert not changed
