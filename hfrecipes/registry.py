@@ -198,8 +198,8 @@ def find_recipe_file(name: str) -> Path | None:
         NotFoundError: The name ends like a recipe file, and there is none.
         ConfigError: It is data.
     """
-    # A task file exists as well, but it holds code and not settings.
-    if is_task_file(name):
+    # A task file exists as well, but it holds code and not settings; a folder may be called as a task is.
+    if is_task_file(name) or name in tasks():
         return None
     # It imports what opens files, which `list` does not need.
     from .data.input_names import is_data

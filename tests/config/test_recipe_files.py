@@ -9,7 +9,7 @@ from datasets import ClassLabel, List, Value
 import hfrecipes
 from hfrecipes.config.recipe_files import read_recipe_file
 from hfrecipes.recipe import option_types
-from hfrecipes.registry import find, recipe_files
+from hfrecipes.registry import find, find_recipe_file, recipe_files
 
 TEXT = Value("string")
 SPANS = {"text": List(TEXT), "answer_start": List(Value("int32"))}
@@ -166,3 +166,10 @@ def test_a_recipe_file_runs_on_rows_of_the_columns_of_its_dataset(name, model_fo
     splits = FORMS[name.partition("/")[2]][1]
     unscored = "-test" in splits or splits in (["train"], ["train", "validation"])
     assert set(result.metrics) - {"test_clean"} == {"train", "validation"} | (set() if unscored else {"test"})
+
+
+def test_a_folder_that_is_called_as_a_task_is_does_not_hide_the_task(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "chat").mkdir()
+    (tmp_path / "chat" / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    assert find_recipe_file("chat") is None
