@@ -97,7 +97,7 @@ def measured(config: RunConfig, seconds: list[float], features: int) -> list[str
     """
     each = seconds[-1]  # the first step takes longer
     whole = _duration(each * steps_of(config, features))
-    sentences = [f"time: {each:.2g} s per step, so about {whole} of training on this machine, without evaluations"]
+    sentences = [f"time: {each:.2g} s a step, so about {whole} of training on this machine, without evaluations"]
     memory = _peak_memory()
     if memory:
         sentences.append(f"memory: peak of {memory / 1e9:.1f} GB in the rehearsal")
