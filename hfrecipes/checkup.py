@@ -126,8 +126,11 @@ def examine(what: Any, settings: Mapping[str, Any], *, trust: bool = False, rais
     try:
         data, report.config = load_data(config, recipe, collected)
         check_metrics(report.config, recipe, data.splits["train"])
-        _examine_rows(report, data, collected)
-        _examine_with_model(report, data, collected)
+        train = _examine_rows(report, data, collected)
+        if report.config.model:
+            _examine_with_model(report, data, collected)
+        else:
+            _without_model(report, train)
     except HFRecipesError as error:
         if raises or collected.data is None:
             raise
@@ -185,14 +188,15 @@ def exit_code(report: Report, *, strict: bool) -> int:
 # --- rows --------------------------------------------------------------------------------------------------------
 
 
-def _examine_rows(report: Report, data: Data, collected: Collected) -> None:
-    """What rows alone can tell."""
+def _examine_rows(report: Report, data: Data, collected: Collected) -> Part:
+    """What rows alone can tell; the rows of train."""
     examined = examine_rows(data, report.recipe)
     report.rows = {split: len(rows) for split, rows in data.splits.items()}
     report.columns = dict(data.columns)
     report.labels = examined.labels
     report.lengths = _characters(examined.parts["train"])
     report.diagnoses = [*_of_task(collected), *_of_splits(data, report.recipe), *examined.diagnoses]
+    return examined.parts["train"]
 
 
 def _of_task(collected: Collected) -> Iterator[Diagnosis]:
@@ -237,17 +241,19 @@ def _characters(part: Part) -> list[int]:
     return lengths
 
 
-# --- with a model ------------------------------------------------------------------------------------------------
+# --- with a model, and without -----------------------------------------------------------------------------------
+
+
+def _without_model(report: Report, train: Part) -> None:
+    """Models to start from, and what a run costs in steps."""
+    report.diagnoses += no_model(report.recipe, train)
+    report.features = len(train.numbers)
+    report.costs = cost.projected(report.config, report.features, None)
 
 
 def _examine_with_model(report: Report, data: Data, collected: Collected) -> None:
     """What the tokenizer of the model makes of the rows, and what a run costs."""
     recipe, config = report.recipe, report.config
-    if not config.model:
-        report.diagnoses += no_model(recipe, parts_of(data, recipe)["train"])
-        report.features = len(data.splits["train"])
-        report.costs = cost.projected(config, report.features, None)
-        return
     check_start(config.base)
     check_weights(config.base.path)
     bind_tokenizer(recipe, config)

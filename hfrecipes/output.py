@@ -16,7 +16,7 @@ import click
 
 from .characters import visible, visible_json, visible_line
 from .errors import counted
-from .run_folder.writing import finite
+from .run_folder.writing import as_json_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -86,7 +86,7 @@ def say_json(value: Any) -> None:
 
 def json_line(value: Any) -> str:
     """A value as JSON on one line: NaN and infinite numbers are null, and control characters are escapes."""
-    return visible_json(json.dumps(finite(value), ensure_ascii=False, allow_nan=False))
+    return visible_json(as_json_line(value))
 
 
 # --- scores ------------------------------------------------------------------------------------------------------

@@ -46,14 +46,8 @@ class LabelledLines:
 
     def _parts(self) -> Iterator[tuple[str, list[str]]]:
         """Text and labels of each line that is not blank."""
-        for line in _lines(self.source):
+        for line in self.source.filled_lines():
             yield _split(line, self.pattern)
-
-
-def _lines(source: SourceFile) -> Iterator[str]:
-    for line in source.lines():
-        if line.strip():
-            yield line.rstrip("\r\n")
 
 
 def _split(line: str, pattern: re.Pattern[str]) -> tuple[str, list[str]]:
@@ -73,7 +67,7 @@ def labelled_lines(source: SourceFile, *, any_label: bool) -> LabelledLines | No
         source: The file.
         any_label: Whether labels without a mark count too: those of TREC, and single digits.
     """
-    lines = list(itertools.islice(_lines(source), _LOOKED_AT))
+    lines = list(itertools.islice(source.filled_lines(), _LOOKED_AT))
     for pattern in (_BEFORE, _AFTER):
         if lines and all(map(pattern.fullmatch, lines)):
             return LabelledLines(source, pattern)

@@ -22,18 +22,12 @@ Dialogues = Callable[[SourceFile], Iterator[Row]]
 
 def dialogue_reader(source: SourceFile) -> Dialogues | None:
     """Function that reads the dialogues of a file; None for a file that is written in another way."""
-    lines = list(itertools.islice(_lines(source), _LOOKED_AT))
+    lines = list(itertools.islice(source.filled_lines(), _LOOKED_AT))
     if _are_numbered(lines):
         return _numbered
     if lines and all(line.startswith("text:") for line in lines) and any("\tlabels:" in line for line in lines):
         return _named
     return None
-
-
-def _lines(source: SourceFile) -> Iterator[str]:
-    for line in source.lines():
-        if line.strip():
-            yield line.rstrip("\r\n")
 
 
 def _are_numbered(lines: list[str]) -> bool:
@@ -53,7 +47,7 @@ def _are_numbered(lines: list[str]) -> bool:
 def _numbered(source: SourceFile) -> Iterator[Row]:
     turns: list[Row] = []
     said: list[str] = []
-    for line in _lines(source):
+    for line in source.filled_lines():
         match = _NUMBERED.fullmatch(line)
         number, text = (match[1], match[2]) if match else ("", line)
         if number == "1" and (turns or said):
@@ -70,7 +64,7 @@ def _numbered(source: SourceFile) -> Iterator[Row]:
 
 def _named(source: SourceFile) -> Iterator[Row]:
     turns: list[Row] = []
-    for line in _lines(source):
+    for line in source.filled_lines():
         parts = {}
         for part in line.split("\t"):
             name, _, value = part.partition(":")

@@ -73,6 +73,16 @@ class SourceFile:
             except UnicodeDecodeError as error:
                 raise DataError(self.wrong_encoding(error)) from error
 
+    def filled_lines(self) -> Iterator[str]:
+        """Lines that have any but blanks, without their ends.
+
+        Raises:
+            DataError: As for `lines`.
+        """
+        for line in self.lines():
+            if line.strip():
+                yield line.rstrip("\r\n")
+
     def start(self) -> str:
         """The first characters that are more than blanks, with those after them; empty where there are none.
 

@@ -4,8 +4,9 @@ placeholders such as n/a."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import unescape
+from typing import TypeVar
 
 from ..errors import counted
 from .diagnosis import Diagnosis
@@ -14,6 +15,7 @@ from .parts import Part
 # The first byte of a character in UTF-8, and one that follows it, read as Latin-1 or as cp1252.
 _AS_CP1252 = "€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"
 _MISREAD = re.compile(f"[\u00c2-\u00f4][\u0080-\u00bf{_AS_CP1252}]+")
+Mark = TypeVar("Mark")
 _LOST = "\ufffd"
 _ENTITY = re.compile(r"&(?:[a-zA-Z]{2,8}|#\d{2,6}|#x[0-9a-fA-F]{2,5});")
 _TAG = re.compile(r"</?(?:br|p|div|span|b|i|em|strong|a|li|ul|td|tr)(?:\s[^<>]*)?/?>", re.IGNORECASE)
@@ -48,20 +50,24 @@ def _placeholders(part: Part, column: str, texts: list[str]) -> Iterator[Diagnos
 
 
 def _misread(part: Part, column: str, texts: list[str]) -> Iterator[Diagnosis]:
-    rows: list[int] = []
-    example = ("", "")
-    for index, text in enumerate(texts):
-        if text.isascii():
-            continue
-        repaired = _first_repair(text)
-        if repaired is not None:
-            example = example if rows else repaired
-            rows.append(index)
-    if rows:
+    rows, example = _marked(texts, _first_repair)
+    if example:
         sentence = f"{column} has characters of a wrong encoding in {counted(len(rows), 'row')}"
         why = f"such as {example[0]!r} for {example[1]!r}"
         edit = "export the file again as UTF-8, or repair it with the package ftfy"
         yield Diagnosis("warning", "wrong-encoding", sentence, part.split, part.numbered(rows), why, edit)
+
+
+def _marked(texts: list[str], mark_of: Callable[[str], Mark | None]) -> tuple[list[int], Mark | None]:
+    """Indices of the texts that have a mark, and the first mark."""
+    rows: list[int] = []
+    example = None
+    for index, text in enumerate(texts):
+        mark = mark_of(text)
+        if mark is not None:
+            example = example or mark
+            rows.append(index)
+    return rows, example
 
 
 def _first_repair(text: str) -> tuple[str, str] | None:
@@ -71,6 +77,8 @@ def _first_repair(text: str) -> tuple[str, str] | None:
         >>> _first_repair("schÃ¶n"), _first_repair("CAFÉ” schön")
         (('Ã¶', 'ö'), None)
     """
+    if text.isascii():
+        return None
     for match in _MISREAD.finditer(text):
         meant = _decoded(match[0])
         if meant is not None and all(map(_is_usual, meant)):
@@ -109,14 +117,8 @@ def _lost(part: Part, column: str, texts: list[str]) -> Iterator[Diagnosis]:
 
 
 def _html(part: Part, column: str, texts: list[str]) -> Iterator[Diagnosis]:
-    rows: list[int] = []
-    example = ""
-    for index, text in enumerate(texts):
-        mark = _first_markup(text) if "&" in text or "<" in text else None
-        if mark:
-            example = example or mark
-            rows.append(index)
-    if rows:
+    rows, example = _marked(texts, _first_markup)
+    if example:
         sentence = f"{column} has HTML such as {example} in {counted(len(rows), 'row')}"
         edit = "convert it to plain text; Python's html.unescape converts entities"
         why = "which the texts to predict may not have"
@@ -125,6 +127,8 @@ def _html(part: Part, column: str, texts: list[str]) -> Iterator[Diagnosis]:
 
 def _first_markup(text: str) -> str | None:
     """The first entity that HTML knows, or the first tag."""
+    if "&" not in text and "<" not in text:
+        return None
     for match in _ENTITY.finditer(text):
         if unescape(match[0]) != match[0]:
             return match[0]

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..data.checks import input_keys
-from ..data.rows import Data
 from ..errors import counted
 from ..recipe import Recipe, reference_columns
 from .diagnosis import Diagnosis, Grade, share
-from .parts import Part, parts_of
+from .parts import Part
 from .similar import SIMILAR, similar_pairs, similarity
 
 MANY = 0.01  # share of a split from which duplicates in it are a warning
@@ -67,14 +66,6 @@ def _similar_keys(keys: Sequence[Key]) -> Iterator[tuple[int, int]]:
                 yield first, second
 
 
-def overlap(data: Data, recipe: Recipe, split: str) -> list[int]:
-    """Indices of the rows of a split whose input is equal, or nearly equal, to one of train."""
-    parts = parts_of(data, recipe)
-    groups = similar_groups({name: parts[name] for name in ("train", split)})
-    train = set(groups["train"])
-    return [index for index, group in enumerate(groups[split]) if group in train]
-
-
 # --- what is found -----------------------------------------------------------------------------------------------
 
 
@@ -93,8 +84,8 @@ def duplicates(parts: Mapping[str, Part], groups: Mapping[str, Sequence[int]]) -
 
 def _within(part: Part, equal: Sequence[int], groups: Sequence[int]) -> Iterator[Diagnosis]:
     """Rows of a split that repeat an earlier one."""
-    repeated, nearly = _repeated(equal), _repeated(groups)
-    nearly = [index for index in nearly if index not in set(repeated)]
+    repeated = _repeated(equal)
+    nearly = sorted(set(_repeated(groups)) - set(repeated))
     why = "so these inputs weigh more than others"
     total = len(part.numbers)
     for name, indices, verb in (("duplicates", repeated, "duplicate"), ("near-duplicates", nearly, "nearly duplicate")):

@@ -74,7 +74,7 @@ def parts_of(data: Data, recipe: Recipe) -> dict[str, Part]:
 
 
 def as_text(cell: Any) -> str:
-    """All texts of a cell, one after the other; of a turn of a dialogue, what is said.
+    """All texts of a cell, joined by blanks; of a message of a dialogue, its content.
 
     Example:
         >>> as_text([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}])

@@ -209,17 +209,7 @@ def sliced(cells: Sequence[str], predicted: Predicted, score: Callable[[Predicte
         indices.setdefault(cell if cell in kept else rest, []).append(index)
     slices = {}
     for value, rows in indices.items():
-        part = _some(predicted, rows)
+        part = predicted.select(rows)
         known = sum(reference is not None for reference in part.references)
         slices[value] = Evaluation(value, known, score(part), [])
     return slices
-
-
-def _some(predicted: Predicted, indices: list[int]) -> Predicted:
-    """Some of the rows."""
-    return Predicted(
-        predicted.rows.select(indices),
-        [predicted.references[index] for index in indices],
-        None if predicted.groups is None else [predicted.groups[index] for index in indices],
-        [predicted.predictions[index] for index in indices],
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,20 @@ class Predicted:
     predictions: list[Row]
     uncalibrated: list[Row] | None = None
     """Predictions before calibration; None where nothing is calibrated."""
+
+    def select(self, indices: Sequence[int]) -> Predicted:
+        """The same for some of the rows."""
+
+        def selected(values: Sequence[Any]) -> list[Any]:
+            return [values[index] for index in indices]
+
+        return Predicted(
+            self.rows.select(indices),
+            selected(self.references),
+            None if self.groups is None else selected(self.groups),
+            selected(self.predictions),
+            None if self.uncalibrated is None else selected(self.uncalibrated),
+        )
 
 
 @dataclass(frozen=True)
@@ -141,8 +156,10 @@ def score_splits(
         in_train: Indices of the rows of test whose input is also in train; the others are scored separately as well.
     """
     recipe, scores = inference.recipe, {}
+    score = partial(score_rows, recipe, baseline=baseline, seed=inference.settings.seed, metrics=metrics)
     for split, entry in predicted.items():
-        scored = score_split(recipe, split, entry, baseline, seed=inference.settings.seed, metrics=metrics)
+        log_unscored(split, entry.references)
+        scored = score(entry)
         if scored:
             scores[split] = scored
     if not scores:
@@ -156,8 +173,9 @@ def score_splits(
         sentences += scoring.overfitting(recipe, scores, lora=lora)
     if in_train and "test" in scores:
         rows = len(predicted["test"].references)
-        clean = _without(predicted["test"], in_train)
-        scored = score_split(recipe, scoring.CLEAN, clean, baseline, seed=inference.settings.seed, metrics=metrics)
+        clean = predicted["test"].select(sorted(set(range(rows)) - set(in_train)))
+        log_unscored(scoring.CLEAN, clean.references)
+        scored = score(clean)
         if scored:
             scores[scoring.CLEAN] = scored
         sentences += scoring.effect_of_overlap(recipe, scores, rows, len(clean.references))
@@ -166,33 +184,11 @@ def score_splits(
     return Scored(scores, sentences)
 
 
-def _without(predicted: Predicted, indices: Sequence[int]) -> Predicted:
-    """The same without some of the rows."""
-    left = sorted(set(range(len(predicted.references))) - set(indices))
-
-    def kept(values: Sequence[Any] | None) -> list[Any] | None:
-        return None if values is None else [values[index] for index in left]
-
-    references, predictions = kept(predicted.references) or [], kept(predicted.predictions) or []
-    groups, uncalibrated = kept(predicted.groups), kept(predicted.uncalibrated)
-    return Predicted(predicted.rows.select(left), references, groups, predictions, uncalibrated)
-
-
-def score_split(
-    recipe: Recipe,
-    split: str,
-    predicted: Predicted,
-    baseline: Mapping[str, Any] | None,
-    *,
-    seed: int,
-    metrics: Sequence[str] = (),
-) -> Scores:
-    """Scores of one split, with intervals, and with the baseline next to them if it is known."""
-    references = predicted.references
+def log_unscored(split: str, references: Sequence[Any]) -> None:
+    """Print how many rows of a split have no reference to be scored against."""
     unknown = sum(reference is None for reference in references)
     if unknown:
         log(f"{split}: {unknown} of {counted(len(references), 'row')} without a reference, predicted but not scored")
-    return score_rows(recipe, predicted, baseline, seed=seed, metrics=metrics)
 
 
 def score_rows(
@@ -203,7 +199,7 @@ def score_rows(
     seed: int,
     metrics: Sequence[str] = (),
 ) -> Scores:
-    """The same for any rows, without a sentence on those that have no reference."""
+    """Scores of any rows, with intervals, and with the baseline next to them if it is known."""
     references = predicted.references
     scored = scoring.scores(
         recipe, predicted.predictions, references, seed=seed, others=metrics, groups=predicted.groups

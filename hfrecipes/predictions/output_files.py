@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..characters import visible_json
 from ..data.tables import workbook_cells
 from ..errors import MissingPackageError
 from ..log import log
+from ..output import json_line
 from ..recipe import Row
-from ..run_folder.writing import draft, finite
+from ..run_folder.writing import draft
 from .partial import Partial
 from .records import Records
 from .table_style import TableStyle, as_cell, path_of, style_of
@@ -63,7 +63,7 @@ def _write_lines(output: Path, records: Records, partial: Partial) -> None:
     with draft(output) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for row, prediction in zip(records, partial.predictions(), strict=True):
             line = {**row, records.names["prediction"]: records.spelled(prediction)}
-            file.write(visible_json(json.dumps(finite(line), ensure_ascii=False, allow_nan=False, default=str)) + "\n")
+            file.write(json_line(line) + "\n")
 
 
 # --- csv and tsv -------------------------------------------------------------------------------------------------

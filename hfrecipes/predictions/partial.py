@@ -11,11 +11,11 @@ from typing import Any
 
 from .._version import __version__
 from ..data.cache import content_key
-from ..errors import OutputError
 from ..log import log
 from ..recipe import Row
 from ..run_folder import contents, manifest
-from ..run_folder.writing import finite
+from ..run_folder.lock import locked
+from ..run_folder.writing import as_json_line
 
 SUFFIX = ".partial"
 
@@ -40,20 +40,11 @@ class Partial:
         Raises:
             OutputError: Another process writes the same output.
         """
-        from filelock import FileLock, Timeout
-
-        name = self.path.with_name(self.path.name + ".lock")
-        lock = FileLock(name)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise OutputError(f"{self.path} is being written by another command: wait, or write elsewhere") from error
-        try:
+        lock = self.path.with_name(self.path.name + ".lock")
+        refusal = f"{self.path} is being written by another command: wait, or write elsewhere"
+        with locked(lock, lambda: refusal):
             self._resume()
             yield self
-        finally:
-            name.unlink(missing_ok=True)
-            lock.release()
 
     def _resume(self) -> None:
         if not self.path.exists():
@@ -92,7 +83,7 @@ class Partial:
         """Add predictions, so that they outlive the process."""
         with open(self.path, "a", encoding="utf-8") as file:
             for prediction in predictions:
-                file.write(json.dumps(finite(prediction), ensure_ascii=False, allow_nan=False, default=str) + "\n")
+                file.write(as_json_line(prediction) + "\n")
         self.done += len(predictions)
 
     def predictions(self) -> Iterator[Row | None]:

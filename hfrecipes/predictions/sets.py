@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..characters import visible_json
 from ..config.blocks import local_path
 from ..data.input_names import refuse_missing
 from ..errors import ConfigError
 from ..evaluation.comparison import Evaluation, own_test
 from ..evaluation.scoring import Scores
+from ..output import json_line
 from ..predictor import load
 from ..recipe import table_metrics
-from ..run_folder.writing import draft, finite, write_json
+from ..run_folder.writing import draft, write_json
 
 
 def evaluate_sets(
@@ -64,9 +63,6 @@ def write_evaluations(output: Path, run: str, evaluations: Mapping[str, Evaluati
     with draft(predictions) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for name, evaluation in evaluations.items():
             for row in evaluation.predictions:
-                line = {"set": name, **row}
-                file.write(
-                    visible_json(json.dumps(finite(line), ensure_ascii=False, allow_nan=False, default=str)) + "\n"
-                )
+                file.write(json_line({"set": name, **row}) + "\n")
     sets = {name: evaluation.as_json() for name, evaluation in evaluations.items()}
     write_json(scores, {"run": run, "sets": sets})

@@ -72,9 +72,7 @@ def claim(path: Path, config: RunConfig, info: RunInfo) -> None:
         return
     if RECIPE not in names:
         raise OutputError(f"{path} contains a run without its {RECIPE}, which holds its settings: {ELSEWHERE}")
-    differing = differences(read_recipe_file(path / RECIPE), asdict(config))
-    if differing:
-        raise OutputError(f"{path} contains another run ({differing}): {ELSEWHERE}")
+    _refuse_differing(path, differences(read_recipe_file(path / RECIPE), asdict(config)))
     before = RunInfo.read(path) or info
     if before.data and before.data != dict(info.data):
         splits = {**before.data, **info.data}
@@ -116,7 +114,10 @@ def refuse_other_run(path: Path, known: Mapping[str, Any]) -> None:
     Raises:
         OutputError: It holds one.
     """
-    differing = other_run(path, known)
+    _refuse_differing(path, other_run(path, known))
+
+
+def _refuse_differing(path: Path, differing: str) -> None:
     if differing:
         raise OutputError(f"{path} contains another run ({differing}): {ELSEWHERE}")
 

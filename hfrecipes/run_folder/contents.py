@@ -17,7 +17,7 @@ from ..log import log
 from ..masking import mask
 from . import manifest
 from .progress import CHECKPOINT, has_checkpoints
-from .writing import clear_drafts, draft, finite, write_json, write_text
+from .writing import as_json_line, clear_drafts, draft, write_json, write_text
 
 RECIPE, RUN, METRICS, PREDICTIONS = "recipe.yaml", "run.json", "metrics.json", "predictions.jsonl"
 REPORT = "report.json"  # scores by label
@@ -140,7 +140,7 @@ def write_predictions(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
     """Write one line for each prediction: split, index, row and prediction."""
     with draft(path / PREDICTIONS) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for line in lines:
-            file.write(json.dumps(finite(line), ensure_ascii=False, default=str, allow_nan=False) + "\n")
+            file.write(as_json_line(line) + "\n")
 
 
 def read_predictions(path: Path) -> Iterator[dict[str, Any]]:

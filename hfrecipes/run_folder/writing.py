@@ -87,6 +87,11 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(finite(content), indent=2, ensure_ascii=False) + "\n")
 
 
+def as_json_line(value: Any) -> str:
+    """The value as JSON on one line; NaN and infinite numbers become null, and what JSON does not have a text."""
+    return json.dumps(finite(value), ensure_ascii=False, allow_nan=False, default=str)
+
+
 def finite(value: Any) -> Any:
     """The value with null for NaN and infinite numbers, which JSON does not have."""
     if isinstance(value, Mapping):

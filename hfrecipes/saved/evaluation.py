@@ -19,7 +19,7 @@ from ..errors import DataError, counted
 from ..evaluation import comparison
 from ..evaluation.averages import left_out_here
 from ..evaluation.comparison import Evaluation
-from ..evaluation.evaluate import Predicted, score_rows, score_split
+from ..evaluation.evaluate import Predicted, log_unscored, score_rows
 from ..log import log
 from ..recipe import Row, file_formats
 from ..run_folder import contents
@@ -89,11 +89,11 @@ class Evaluator:
         predicted = Predicted(rows, references, task_groups(rows, recipe), self.predict(rows))
         baseline = None if self.folder is None else contents.read_baseline(self.folder)
         seed = self.config.training.get("seed", 42)
-        settings = {"seed": seed, "metrics": self.config.metrics}
-        scored = score_split(recipe, split, predicted, baseline, **settings)
+        score = partial(score_rows, recipe, baseline=baseline, seed=seed, metrics=self.config.metrics)
+        log_unscored(split, references)
+        scored = score(predicted)
         evaluation = Evaluation(split, known, scored, notes, predictions=self._lines(data, predicted))
         if cells is not None:
-            score = partial(score_rows, recipe, baseline=baseline, **settings)
             evaluation = replace(evaluation, slices=comparison.sliced(cells, predicted, score))
         return self._compared(evaluation, predicted, seed)
 

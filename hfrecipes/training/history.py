@@ -72,7 +72,7 @@ def loss_keeper(trainer: Trainer) -> TrainerCallback:
     class KeepLoss(transformers.TrainerCallback):  # type: ignore[misc]
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             kept = _kept(args, state)
-            # The Trainer goes on with the next epoch, and logs nothing at the end of this one.
+            # A resume starts with the next epoch, so the Trainer never logs the loss of this one.
             if _is_whole(state.epoch) and _add_to_log(args, state, kept):
                 return
             if args.process_index < len(kept):

@@ -8,6 +8,7 @@ import time
 
 import pytest
 import transformers
+from interruptions import run_until_trained
 from rows import opinions
 
 import hfrecipes
@@ -73,17 +74,8 @@ def test_a_tracker_is_told_all_and_closed_last(settings, fake, lora):
     assert "hfrecipes_" not in (result.path / "config.json").read_text()
 
 
-def test_a_tracker_hears_of_the_scores_where_training_was_over_before(settings, fake, monkeypatch):
-    from hfrecipes import runner
-
-    def fail(*_, **__):
-        raise InterruptedError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(runner.adapters, "is_adapted", fail)
-        patch.setattr(runner, "rehearse", lambda *_: None)
-        with pytest.raises(InterruptedError):
-            hfrecipes.run(TASK, **settings)
+def test_a_tracker_hears_of_the_scores_where_training_was_over_before(settings, fake):
+    run_until_trained(TASK, **settings)
     assert fake.heard[-1][0] == "end", "it is closed whatever happens"
     fake.heard.clear()
     hfrecipes.run(TASK, **settings)
