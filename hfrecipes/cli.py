@@ -185,7 +185,7 @@ def _refusal(what: str | None, words: list[str], trust: bool) -> str:
 
 def _columns_of(what: str | None) -> dict[str, Sequence[str]]:
     """Columns of a task that is named, each with other names for it; none where a recipe file is."""
-    if what not in registry.tasks():
+    if what is None or not registry.is_task(what):
         return {}
     return {name: column.names for name, column in registry.find(what).columns.items()}
 

@@ -10,6 +10,7 @@ import os
 import re
 import traceback
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 MASK = "***"
@@ -69,8 +70,14 @@ def mask_text(text: str) -> str:
 def _values() -> Iterator[str]:
     """Values of the variables that hold secrets."""
     for name, value in os.environ.items():
-        if len(value) >= _SHORTEST and _VARIABLE.fullmatch(name):
+        if len(value) >= _SHORTEST and _holds_secret(name):
             yield value
+
+
+# The environment is searched for each text that is masked, and its names are nearly always the same.
+@cache
+def _holds_secret(variable: str) -> bool:
+    return _VARIABLE.fullmatch(variable) is not None
 
 
 def mask(value: Any, key: str = "") -> Any:

@@ -39,6 +39,11 @@ def tasks() -> dict[str, str]:
     return summaries
 
 
+def is_task(name: str) -> bool:
+    """Whether a task has this name; faster than `tasks`, since no documentation is read."""
+    return name in _shipped() or any(entry.name == name for entry in _entry_points())
+
+
 def _entry_points() -> Iterable[EntryPoint]:
     # Imported late, since it takes about 40 ms and finding a task of this package does not need it.
     from importlib.metadata import entry_points
@@ -199,7 +204,7 @@ def find_recipe_file(name: str) -> Path | None:
         ConfigError: It is data.
     """
     # A task file exists as well, but it holds code and not settings; a folder may be called as a task is.
-    if is_task_file(name) or name in tasks():
+    if is_task_file(name) or is_task(name):
         return None
     # It imports what opens files, which `list` does not need.
     from .data.input_names import is_data

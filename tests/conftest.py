@@ -12,6 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import gc
 import importlib
 import string
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,14 +36,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Leave the imported modules out of later garbage collections.
+    """Leave the imported modules out of later garbage collections, and let no training begin with one.
 
-    Each training collects all garbage once or more, which with these modules in memory takes longer than the training
-    of a tiny model.
+    With all these modules in memory, one takes longer than the training of a tiny model.
     """
     if any(item.get_closest_marker("model") for item in session.items):
         importlib.import_module("hfrecipes.runner")
         importlib.import_module("peft")
+        memory = importlib.import_module("accelerate.utils.memory")
+        memory.gc = types.SimpleNamespace(collect=lambda: None)
     gc.collect()
     gc.freeze()
 

@@ -243,18 +243,23 @@ def command(*words: str, **variables: str) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.parametrize(
-    "variables",
-    [{"PYTHONIOENCODING": "cp1252"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
-    ids=["cp1252", "C"],
+    ("variables", "column"),
+    [
+        pytest.param({"PYTHONIOENCODING": "cp1252"}, r"\u6587\u672c", marks=pytest.mark.long),
+        ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, "文本"),
+        pytest.param({"LC_ALL": "C", "PYTHONUTF8": "0"}, "文本", marks=pytest.mark.long),
+    ],
+    ids=["cp1252", "C", "C that Python takes for UTF-8"],
 )
-def test_a_terminal_of_another_encoding_ends_no_command(tmp_path, variables):
-    file = tmp_path / "rows.jsonl"
+def test_a_terminal_of_another_encoding_ends_no_command(tmp_path, variables, column):
+    file = tmp_path / "文本.jsonl"
     lines = []
     for number in range(24):
-        lines.append(json.dumps({"text": f"电影 😀 {number}", "label": "好坏"[number % 2]}, ensure_ascii=False) + "\n")
+        lines.append(json.dumps({"文本": f"电影 😀 {number}", "label": "好坏"[number % 2]}, ensure_ascii=False) + "\n")
     file.write_text("".join(lines), encoding="utf-8")
-    checked = command("check", "text-classification", f"dataset={file}", **variables)
+    checked = command("check", "text-classification", f"dataset={file}", "columns.text=文本", **variables)
     assert checked.returncode == 0, checked.stderr
+    assert f"  text: {column}" in checked.stdout.decode(errors="replace")
     assert b"settings that differ from the defaults" in checked.stdout
 
 

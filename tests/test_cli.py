@@ -7,8 +7,6 @@ import errno
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -392,24 +390,6 @@ def test_a_copy_is_whole_or_not_there(tmp_path, monkeypatch):
     made = call("copy", "text-classification/quickstart", tmp_path / "q.yaml")
     assert (made.exit_code, list(tmp_path.iterdir())) == (2, [])
     assert "no space is left" in made.output
-
-
-def test_the_locale_of_ascii_does_not_change_the_words_of_the_command(tmp_path):
-    name = "\u6587\u672c"
-    rows = [{name: row["text"], "label": row["label"]} for row in opinions(20)]
-    (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    words = [
-        "-m",
-        "hfrecipes",
-        "check",
-        "text-classification",
-        f"dataset={tmp_path}/{name}.jsonl",
-        f"columns.text={name}",
-    ]
-    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0"}
-    made = subprocess.run([sys.executable, *words], env=environment, capture_output=True, check=False)
-    assert made.returncode == 0, made.stderr.decode()
-    assert f"  text: {name}" in made.stdout.decode()
 
 
 def test_sigterm_ends_a_command_with_a_line_and_its_own_status(monkeypatch, tmp_path):

@@ -315,14 +315,16 @@ def test_a_run_of_ones_own_task_resumes_without_a_flag_and_is_loaded_with_one(fo
 
 
 def test_a_model_with_code_is_refused_in_a_sentence_and_never_asked_about(folder):
-    """In another process: a question there would wait for the standard input."""
+    """Nor in a process of its own, where a question would wait for the standard input."""
     words = ["text-classification", "model=odd", "dataset=rows.jsonl", "output_dir=out", "max_steps=1", "bf16=false"]
-    for command in ("run", "check"):
-        made = run_python("-m", "hfrecipes", command, *words, given="y\n" * 50, status=2)
-        assert "[y/N]" not in made.stdout + made.stderr
-        assert "the model in odd comes with code of its own, which is not run" in made.stderr
-        assert "model.trust_remote_code=true" in made.stderr
-        assert "unexpected" not in made.stderr
+    checked = CliRunner().invoke(main, ["check", *words], input="y\n" * 50)
+    assert checked.exit_code == 2
+    run = run_python("-m", "hfrecipes", "run", *words, given="y\n" * 50, status=2)
+    for printed in (checked.output, run.stdout + run.stderr):
+        assert "[y/N]" not in printed
+        assert "the model in odd comes with code of its own, which is not run" in printed
+        assert "model.trust_remote_code=true" in printed
+        assert "unexpected" not in printed
     assert not Path("it-ran").exists()
     assert not Path("out").exists()
 

@@ -21,7 +21,7 @@ from ..hub.names import hub_id_or_none
 from ..log import log
 from ..models.directory import ADAPTER, is_adapter
 from ..recipe import Recipe, arguments_name, option_types
-from ..registry import find, tasks
+from ..registry import find, is_task
 from ..run_folder import contents, manifest
 
 _KNOWN = set(RunConfig.__dataclass_fields__)
@@ -160,7 +160,7 @@ def _resolved(written: Mapping[str, Any], source: Path, is_foreign: bool, trust:
     task = settings["task"]
     if not is_foreign:
         trust_.require(settings, source=source, trust=trust, said={})
-    elif task not in tasks():
+    elif not is_task(task):
         # Not even where it is trusted: what was read may be replaced on the Hub before it is downloaded again.
         raise ModelError(
             f"this model was trained with a task of its author's own, {task}: download both, and load the folder"

@@ -233,7 +233,7 @@ def test_f1_precision_and_recall_that_were_asked_for_are_macro_whatever_the_orde
     kind, labels, caplog, monkeypatch
 ):
     # Metrics that were asked for are computed anew for each resample; values are what is compared here.
-    monkeypatch.setattr(scoring, "FEWER_DRAWS", 30)
+    monkeypatch.setattr(scoring, "FEWER_DRAWS", 10)
     names = ["f1", "precision", "recall"]
     recipe, predictions, references = random_case(kind, 80, labels)
     result = scores(recipe, predictions, references, seed=0, others=names)
