@@ -19,7 +19,7 @@ quick: .venv/dev  ## Less than a minute: lint, tests that train nothing, the con
 
 test: check  ## Lint, types and tests; CI runs test-long after it
 	$(BIN)/python -m pytest -n 2 -m "not long"
-	$(BIN)/python -m pytest -n 4 -m "not long" tests/hub
+	$(BIN)/python -m pytest -n 3 -m "not long" tests/hub
 
 test-long: .venv/dev  ## What is slow by nature: several processes, models that learn for long, pages that show many runs
 	$(BIN)/python -m pytest -n 2 -m long

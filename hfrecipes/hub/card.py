@@ -58,10 +58,11 @@ def write_card(
     """
     from huggingface_hub import ModelCard, ModelCardData
 
-    texts, origin, example = recipe.card, info.origin, _example(config, recipe)
+    texts, origin, example, shared = recipe.card, info.origin, _example(config, recipe), shareable(config)
     metadata = front_matter(recipe, origin, adapter=config.adapter, push=config.push)
-    recipe_text = visible(to_yaml(shareable(config)))
-    results = _results(config, recipe, scores, origin["dataset"])
+    recipe_text = visible(to_yaml(shared))
+    dataset = origin["dataset"] or _name_of(shared.dataset)
+    results = _results(config, recipe, scores, dataset_type=origin["dataset"] or "custom", dataset_name=dataset)
     # Without config.json there is an adapter alone, which transformers does not load by this snippet.
     is_adapter = not (path / "config.json").exists()
     card = ModelCard.from_template(
@@ -71,7 +72,7 @@ def write_card(
         purpose=texts.purpose.replace("{labels}", str(len(recipe.labels))),
         version=info.hfrecipes,
         base=origin["model"],
-        folder=_in_code(str(model_path(shareable(config))).partition("#")[0]),
+        folder=_in_code(str(model_path(shared)).partition("#")[0]),
         labels=_listed(recipe.labels),
         usage="" if is_adapter else _usage(recipe, texts.usage, path.name, example),
         path=json.dumps(path.name, ensure_ascii=False),
@@ -84,7 +85,7 @@ def write_card(
         lower_is_better=_lower_is_better(recipe, scores),
         has_gap=bool(scores.get(GAP)),
         classes=_classes(reports or {}),
-        dataset=plain_text(origin["dataset"] or dataset_name(config)),
+        dataset=plain_text(dataset),
         data=_row_counts(info.data),
         limits=list(map(plain_text, info.limits)),
         info=info,
@@ -136,9 +137,8 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def dataset_name(config: RunConfig) -> str:
-    """Name of a dataset that is not on the Hub, as others may see it."""
-    dataset = shareable(config).dataset
+def _name_of(dataset: Any) -> str:
+    """Name of a dataset that is not on the Hub, from the setting as others may see it."""
     name = dataset.get("path") if isinstance(dataset, Mapping) else dataset
     return str(name or "local files")
 
@@ -211,7 +211,9 @@ def _row_counts(data: Mapping[str, str]) -> dict[str, str]:
     return counts
 
 
-def _results(config: RunConfig, recipe: Recipe, scores: Mapping[str, Scores], dataset: str | None) -> list[Any]:
+def _results(
+    config: RunConfig, recipe: Recipe, scores: Mapping[str, Scores], *, dataset_type: str, dataset_name: str
+) -> list[Any]:
     """The scores for the front matter, from which the Hub makes its table of results."""
     from huggingface_hub import EvalResult
 
@@ -222,8 +224,8 @@ def _results(config: RunConfig, recipe: Recipe, scores: Mapping[str, Scores], da
             continue
         result = EvalResult(
             task_type=recipe.card.pipeline_tag or recipe.task,
-            dataset_type=dataset or "custom",
-            dataset_name=dataset or dataset_name(config),
+            dataset_type=dataset_type,
+            dataset_name=dataset_name,
             dataset_split=config.splits.get(split) or split,
             metric_type=metric,
             metric_name=f"{metric} (95 % interval {interval(entry.low, entry.high)})",
