@@ -66,7 +66,8 @@ def remember(recipe: Recipe, model: Any) -> None:
         "pads_to_max_length": recipe.pads_to_max_length,
         "learned": recipe.learned,
     }
-    setattr(model.config, LEARNED, {name: value for name, value in learned.items() if value})
+    kept = {name: value for name, value in learned.items() if value or name == "labels"}
+    setattr(model.config, LEARNED, kept)
 
 
 def restore(recipe: Recipe, model_config: PretrainedConfig) -> None:
@@ -77,16 +78,26 @@ def restore(recipe: Recipe, model_config: PretrainedConfig) -> None:
     """
     learned = getattr(model_config, LEARNED, {})
     try:
-        recipe.labels = list(learned.get("labels", []))
+        recipe.labels = list(learned["labels"])
         recipe.calibration = dict(learned.get("calibration", {}))
         recipe.not_averaged = list(learned.get("not_averaged", []))
         recipe.pads_to_max_length = bool(learned.get("pads_to_max_length", False))
         recipe.learned = dict(learned.get("learned", {}))
-    except (AttributeError, TypeError, ValueError) as error:
+        _check_head(recipe, model_config)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         file = f"{model_config.name_or_path}/config.json"
+        missing = "labels is missing" if isinstance(error, KeyError) else error
         raise ModelError(
-            f"{file}: the block {LEARNED} is not what the run saved ({error}): put the right file back"
+            f"{file}: the block {LEARNED} is not what the run saved ({missing}): put the right file back"
         ) from error
+
+
+def _check_head(recipe: Recipe, model_config: PretrainedConfig) -> None:
+    """Compare the labels with those of the head, by which plain transformers names what it predicts."""
+    for name, value in recipe.model_settings().items():
+        there = getattr(model_config, name, None)
+        if there != value:
+            raise ValueError(f"with it, {name} is {value}, and the config has {there}")
 
 
 # --- the model ---------------------------------------------------------------------------------------------------

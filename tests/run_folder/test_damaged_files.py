@@ -132,7 +132,15 @@ def test_evaluation_does_without_damaged_facts_on_the_training_rows(run, caplog,
 def test_what_the_run_learned_must_be_readable(run):
     content = json.loads((run / "config.json").read_text())
     (run / "manifest.json").unlink()
-    for learned in ("x", {"labels": 5}, {"labels": ["bad", "good"], "calibration": "x"}):
+    labels = ["bad", "good"]
+    for learned in (
+        "x",
+        {},
+        {"labels": 5},
+        {"labels": []},
+        {"labels": labels[:1]},
+        {"labels": labels, "calibration": "x"},
+    ):
         (run / "config.json").write_text(json.dumps({**content, "hfrecipes": learned}))
         with pytest.raises(ModelError, match=r"config.json: the block hfrecipes is not what the run saved"):
             hfrecipes.load(run)
