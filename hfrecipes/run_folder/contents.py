@@ -51,13 +51,21 @@ def is_complete(path: Path) -> bool:
 
 def deleted(path: Path) -> list[str]:
     """Results that were deleted from a run whose training was over; empty for a complete run, and for one to train."""
-    if not is_complete(path) and (has_checkpoints(path) or manifest.read(path) is None):
+    if not is_complete(path) and (has_checkpoints(path) or not has_whole_model(path)):
         return []
     info = RunInfo.read(path)
     # The files of the model are named once all results are written.
     if info is None or not (info.files or info.tokenizer):
         return []
     return [name for name in RESULTS if not (path / name).exists()]
+
+
+def has_whole_model(path: Path) -> bool:
+    """Whether a model was saved to its end, or an adapter alone where nothing can be merged."""
+    for file in (path / manifest.MANIFEST, *path.glob(f"*/{manifest.MANIFEST}")):
+        if not file.parent.name.startswith(CHECKPOINT) and manifest.read(file.parent) is not None:
+            return True
+    return False
 
 
 def write_start(path: Path, config: RunConfig, info: RunInfo) -> None:

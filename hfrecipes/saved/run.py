@@ -87,7 +87,7 @@ def _local(folder: Path) -> Path:
         raise ModelError(f"{folder} contains several runs: choose one of {', '.join(parts)}")
     if not (contents.is_complete(folder) or is_adapter(folder)):
         # The manifest is written when the model is whole, the scores after it.
-        if manifest.read(folder) is None:
+        if not contents.has_whole_model(folder):
             raise ModelError(
                 f"the run in {folder} is not complete: run the command that started it again, to resume it"
             )

@@ -104,6 +104,16 @@ def test_deleted_results_are_written_again_from_the_saved_model(run, tiny_bert, 
     assert files_of(run) == before
 
 
+def test_results_of_an_adapter_that_cannot_be_merged_are_written_again(run, tiny_bert, quick, tmp_path, caplog):
+    tuning = {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 2}
+    settings = {**quick, "dataset": {"train": opinions(24), "test": opinions(8)}, "num_train_epochs": 1}
+    for _ in range(2):
+        hfrecipes.run("text-classification", **settings, lora=tuning, output_dir=tmp_path / "tuned")
+        (tmp_path / "tuned" / "metrics.json").unlink()
+    assert caplog.text.count("the saved model is scored again, and not trained") == 1
+    assert hfrecipes.load(tmp_path / "tuned").predict(TEXT)["label"] in ("good", "bad")
+
+
 def test_a_changed_model_is_not_scored_again(run, tiny_bert):
     (run / "metrics.json").unlink()
     content = (run / "model.safetensors").read_bytes()
