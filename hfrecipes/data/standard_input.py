@@ -46,7 +46,8 @@ def _objects(lines: list[str]) -> list[dict[str, Any]]:
         if isinstance(row, dict):
             objects.append(row)
         else:
-            others += 1
+            # A broken object beside whole ones is no text.
+            others += not line.lstrip().startswith('{"')
             problem = problem or row
         if starts_with_object is None:
             starts_with_object = isinstance(row, dict)

@@ -49,6 +49,7 @@ def test_lines_are_all_objects_or_all_texts(content, rows):
         (f"{GOOD}\n[{GOOD}]\n", "line 2 is not a JSON object"),
         (f'ext": "a"}}\n{GOOD}\n{GOOD}\n', "line 1 is not a JSON object"),
         (f'{{"text": \n{GOOD}\n{GOOD}\n', "line 1 is not valid JSON"),
+        (f'{{"text": \n{GOOD}\n', "line 1 is not valid JSON"),
         (f"{GOOD}\n{GOOD}{GOOD}\n", "line 2 is not valid JSON (Extra data)"),
         (f'{GOOD}\n{{"text": {"[" * 100_000}\n', "line 2 has lists or objects nested too deeply"),
         (f'{GOOD}\n{{"text": {"9" * 5_000}}}\n', "line 2 has a number with too many digits"),
