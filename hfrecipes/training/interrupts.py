@@ -64,6 +64,7 @@ class _Caught:
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self.saves = False  # at the next occasion, in all processes
         self.stopped = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
@@ -88,13 +89,20 @@ def _save_and_stop(caught: _Caught) -> TrainerCallback:
 
     class SaveAndStop(transformers.TrainerCallback):  # type: ignore[misc]
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if _any_process(caught.number is not None):
-                caught.stopped = control.should_save = True
+            # What the end of an epoch brings, such as its evaluation, belongs to the checkpoint after its last step.
+            if state.epoch % 1 and _any_process(caught.number is not None):
+                caught.saves = control.should_save = True
+
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if caught.stopped:  # the Trainer calls this for an epoch that it leaves too
+                control.should_log = control.should_evaluate = control.should_save = False
+            elif _any_process(caught.number is not None):
+                caught.saves = control.should_save = True
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             # Only now: a checkpoint whose state says that training is over would never be resumed from.
-            if caught.stopped:
-                control.should_training_stop = True
+            if caught.saves:
+                caught.stopped = control.should_training_stop = True
 
     return SaveAndStop()
 

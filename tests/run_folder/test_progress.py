@@ -70,6 +70,24 @@ def test_a_signal_saves_a_checkpoint_from_which_the_run_ends_alike(
     assert weights(resumed) == weights(whole)
 
 
+@pytest.mark.parametrize("step", [1, 4, 6, 8], ids=["first", "last of an epoch", "inside the second", "last"])
+@pytest.mark.parametrize("evaluated", ["epoch", "steps"])
+def test_a_signal_anywhere_in_an_epoch_changes_nothing_of_what_the_run_writes(
+    settings, monkeypatch, tmp_path, step, evaluated
+):
+    # With the default settings an epoch ends with an evaluation and a checkpoint.
+    settings |= {"max_steps": -1, "eval_strategy": evaluated, "logging_steps": 2, "early_stopping": False}
+    whole = hfrecipes.run(TASK, output_dir=tmp_path / "whole", **settings)
+    assert json.loads((whole.path / "run.json").read_text())["steps"] == 8
+    with monkeypatch.context() as patch:
+        patch.setattr(interrupts, "_save_and_stop", sending(step, signal.SIGTERM))
+        with pytest.raises(SystemExit):
+            hfrecipes.run(TASK, output_dir=tmp_path / "run", **settings)
+    resumed = hfrecipes.run(TASK, output_dir=tmp_path / "run", **settings)
+    for name in ("model.safetensors", "predictions.jsonl", "history.json"):
+        assert (resumed.path / name).read_bytes() == (whole.path / name).read_bytes(), name
+
+
 @pytest.fixture
 def interrupted(settings, monkeypatch, tmp_path):
     """Folder of a run that was killed after its training, and the run that was not."""
