@@ -52,6 +52,7 @@ QUICK = {
     "disable_tqdm": True,
 }
 STOPS_EARLY = {"max_steps": 20, "learning_rate": 1e-5, "early_stopping": {"early_stopping_patience": 1}}
+EPOCHS = {"max_steps": -1, "num_train_epochs": 3, "eval_strategy": "epoch", "eval_steps": None}
 # Name -> task and what its settings add.
 CASES: dict[str, tuple[str, dict]] = {
     "text": ("text-classification", {}),
@@ -62,7 +63,11 @@ CASES: dict[str, tuple[str, dict]] = {
     "summary": ("summarization", {"max_target_length": 8}),
     "writing": ("text-generation", {"generated_rows": 1, "max_new_tokens": 4}),
     "processes": ("text-classification", {"per_device_train_batch_size": 4}),
+    "epochs": ("text-classification", EPOCHS),
+    "signals": ("text-classification", EPOCHS),
 }
+# Sent in place of SIGKILL: training ends with a checkpoint, and all else at once.
+SIGNALS = {"signals": signal.SIGTERM}
 OUTCOMES = ("same", "lost", "stuck", "otherwise")
 
 
@@ -83,13 +88,14 @@ def settings_of(case: str, folder: Path) -> tuple[str, dict]:
 # --- forks -------------------------------------------------------------------------------------------------------
 
 
-def in_fork(work: Callable[[], None], log: Path, after: float | None = None) -> int:
+def in_fork(work: Callable[[], None], log: Path, after: float | None = None, number: int = signal.SIGKILL) -> int:
     """Do something in a fork of this process.
 
     Args:
         work: What to do.
         log: File for all that it prints.
-        after: Seconds after which the fork is killed; None for no kill.
+        after: Seconds after which the fork is sent a signal; None for no signal.
+        number: The signal.
 
     Returns:
         Exit status; 128 and the number of a signal that ended it; -1 for one that was stuck.
@@ -104,6 +110,8 @@ def in_fork(work: Callable[[], None], log: Path, after: float | None = None) -> 
             try:
                 work()
                 status = 0
+            except SystemExit as ended:
+                status = ended.code
             except BaseException:
                 traceback.print_exc()
             sys.stdout.flush()
@@ -116,7 +124,8 @@ def in_fork(work: Callable[[], None], log: Path, after: float | None = None) -> 
             return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
         if after is not None and time.monotonic() - start > after:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process, signal.SIGKILL)
+                os.killpg(process, number)
+            after = None
         time.sleep(0.01)
     os.killpg(process, signal.SIGKILL)
     os.waitpid(process, 0)
@@ -137,8 +146,8 @@ def as_two_processes() -> bool:
 class Changes:
     """Counts changes below a folder, and kills this process before one of them."""
 
-    def __init__(self, folder: Path, kill_before: int | None = None) -> None:
-        self.folder, self.kill_before, self.number = str(folder), kill_before, 0
+    def __init__(self, folder: Path, kill_before: int | None = None, sent: int = signal.SIGKILL) -> None:
+        self.folder, self.kill_before, self.sent, self.number = str(folder), kill_before, sent, 0
         sys.addaudithook(self)
 
     def __call__(self, event: str, arguments: tuple) -> None:
@@ -152,7 +161,7 @@ class Changes:
         if is_change and isinstance(path, str | os.PathLike) and self.folder in os.fspath(path):
             self.number += 1
             if self.number == self.kill_before:
-                os.killpg(0, signal.SIGKILL)
+                os.killpg(0, self.sent)
 
 
 class Steps:
@@ -191,7 +200,7 @@ def run(case: str, folder: Path, name: str, kill_before: int | None = None) -> N
     torch.set_num_threads(1)
     task, settings = settings_of(case, folder)
     is_first = case != "processes" or as_two_processes()
-    changes = Changes(folder / name, kill_before if is_first else None)
+    changes = Changes(folder / name, kill_before if is_first else None, SIGNALS.get(case, signal.SIGKILL))
     with Steps(folder / name) as steps:
         hfrecipes.run(task, output_dir=folder / name, **settings)
     if is_first:
@@ -245,8 +254,9 @@ def try_one(case: str, folder: Path, number: int, whole: Whole, kill_before: int
     """Kill a run and run it again; the outcome, and after a colon what is wrong."""
     name = f"{case}-{number:03}"
     log = folder / f"{name}.log"
-    status = in_fork(lambda: run(case, folder, name, kill_before), log, after)
-    if status not in (0, 128 + signal.SIGKILL):
+    sent = SIGNALS.get(case, signal.SIGKILL)
+    status = in_fork(lambda: run(case, folder, name, kill_before), log, after, sent)
+    if status not in (0, 128 + sent):
         return f"otherwise: the run that was to be killed ended with {status}"
     kept = steps_to_keep(folder / name, whole.steps)
     status = in_fork(lambda: run(case, folder, name), log)
