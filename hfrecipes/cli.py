@@ -78,10 +78,23 @@ def _raising_sigterm() -> Iterator[None]:
         yield
         return
     signal.signal(signal.SIGTERM, end)
+    hook, sys.unraisablehook = sys.unraisablehook, _send_again
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        sys.unraisablehook = hook
+
+
+def _send_again(ignored: sys.UnraisableHookArgs) -> None:
+    """Send a signal again that came while an object was deleted: Python ignores what is raised there."""
+    numbers = {KeyboardInterrupt: signal.SIGINT, _Terminated: signal.SIGTERM}
+    number = numbers.get(ignored.exc_type)
+    if number is None:
+        sys.__unraisablehook__(ignored)
+    else:
+        # Not at once: it would be ignored as well.
+        threading.Timer(0.05, signal.raise_signal, (number,)).start()
 
 
 class Group(click.Group):

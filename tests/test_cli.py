@@ -400,3 +400,24 @@ def test_sigterm_ends_a_command_with_a_line_and_its_own_status(monkeypatch, tmp_
     made = call("check", "text-classification")
     assert (made.exit_code, made.output) == (143, "hfrecipes: ended by SIGTERM\n")
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_that_comes_while_an_object_is_deleted_ends_a_command_too(monkeypatch, request, number, status):
+    # A process in the background ignores Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+
+    class Deleted:
+        def __del__(self):
+            os.kill(os.getpid(), number)
+
+    def waits(*_, **__):
+        Deleted()
+        for _ in range(100):
+            time.sleep(0.05)
+
+    monkeypatch.setattr("hfrecipes.checkup.examine", waits)
+    made = call("check", "text-classification")
+    assert made.exit_code == status
+    assert "Traceback" not in made.output
