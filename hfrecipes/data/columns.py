@@ -238,10 +238,12 @@ def find_columns(
     if not needs_reference:
         missing = [column for column in missing if not recipe.columns[column].reference]
     if missing:
+        sentence = f"no column for {' and '.join(missing)} among {', '.join(map(repr, known))}"
+        if len(known) - len(columns) < len(missing):  # no name could help
+            raise DataError(f"{sentence}: the rows need more columns, such as {', '.join(missing)}")
         edit = " ".join(f"columns.{column}=<one of them>" for column in missing)
         raise DataError(
-            f"no column for {' and '.join(missing)} among {', '.join(map(repr, known))}: {edit}"
-            f" (positions from 0, such as columns.{missing[0]}=1, for a file without header)"
+            f"{sentence}: {edit} (positions from 0, such as columns.{missing[0]}=1, for a file without header)"
         )
     return {column: columns[column] for column in recipe.columns if column in columns}
 
