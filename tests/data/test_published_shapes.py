@@ -517,3 +517,17 @@ def test_folders_of_tables_and_folders_for_tasks_without_labels_are_read_as_befo
 def test_where_no_column_is_left_the_error_names_the_columns_that_rows_need():
     with pytest.raises(DataError, match=r"among 'text': the rows need more columns, such as label$"):
         hfrecipes.check("text-classification", dataset=[{"text": "tea"}] * 12)
+
+
+def test_the_edit_for_requests_and_replies_under_other_names_reads_them():
+    rows = [{"content": f"A red coat {row}?", "summary": "Yes."} for row in range(12)]
+    with pytest.raises(DataError, match=r"columns\.prompt=<one of them> columns\.completion=<one of them>"):
+        hfrecipes.check("chat", dataset=rows)
+    settings = {"columns": {"prompt": "content", "completion": "summary"}}
+    assert [turn["content"] for turn in train_of("chat", rows, **settings)[0]["messages"]] == ["A red coat 0?", "Yes."]
+
+
+def test_a_reading_that_all_splits_share_is_printed_once(caplog):
+    rows = [{"text": ["tea", "coats"], "label": "ab"[row % 2]} for row in range(12)]
+    assert train_of("text-classification", {"train": rows, "validation": rows, "test": rows})[0]["text"] == "tea\ncoats"
+    assert caplog.text.count("text holds lists: each is read as one text, with a line for each entry") == 1
