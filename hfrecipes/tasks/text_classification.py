@@ -112,8 +112,10 @@ print(classify("{text}", top_k=None))
             return from_choices
         if has_label_studio_shape(columns):
             return _label_reading.from_label_studio
-        texts = lists_joiner(columns, ("text", *self.columns["text"].names, *(first for first, _ in PAIRS)))
-        return in_order(texts, lists_joiner(columns, ("text_pair", *(pair for _, pair in PAIRS))))
+        names = {name.strip().lower() for name in columns}
+        first, pair = next((pair for pair in PAIRS if set(pair) <= names), ("text", "text_pair"))
+        texts = lists_joiner(columns, (first, "text", *self.columns["text"].names))
+        return in_order(texts, lists_joiner(columns, (pair, "text_pair")))
 
     def infer_labels(self, train: Dataset) -> list[str]:
         """Guess the form of the labels and the problem type, and collect the labels."""
