@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -210,8 +210,15 @@ def _of_task(collected: Collected) -> Iterator[Diagnosis]:
         if finding.level == "note":
             yield Diagnosis("note", "odd-rows", sentence, split, finding.rows)
         else:
-            edit = "fix these rows, or drop them with options.drop_invalid=true"
+            edit = "fix these rows"
+            if not _are_all(collected, split, finding.rows):
+                edit = "fix these rows, or drop them with options.drop_invalid=true"
             yield Diagnosis("error", "unusable-rows", sentence, split, finding.rows, "", edit)
+
+
+def _are_all(collected: Collected, split: str, rows: Sequence[int]) -> bool:
+    """Whether dropping these rows would leave none of the split."""
+    return collected.data is not None and len(set(rows)) == len(collected.data.splits[split])
 
 
 def _of_splits(data: Data, recipe: Recipe) -> Iterator[Diagnosis]:
@@ -257,13 +264,8 @@ def _examine_with_model(report: Report, data: Data, collected: Collected) -> Non
     check_start(config.base)
     check_weights(config.base.path)
     bind_tokenizer(recipe, config)
-    before = len(collected.findings)
-    data = check_again(data, recipe, collected)
+    data = _check_with_tokenizer(report, data, collected)
     report.rows = {split: len(rows) for split, rows in data.splits.items()}
-    # The second check reports the findings of the first one again.
-    known = collected.findings[:before]
-    again = Collected(findings=[entry for entry in collected.findings[before:] if entry not in known])
-    report.diagnoses += _of_task(again)
     encoded = encode_splits(recipe, data, references_by_split(recipe, data.splits))
     report.lengths, report.length_unit = list(encoded["train"]["length"]), "tokens"
     report.diagnoses += _of_features(data, recipe, encoded)
@@ -273,6 +275,18 @@ def _examine_with_model(report: Report, data: Data, collected: Collected) -> Non
         "truncated": {split: truncated_share(features, len(data.splits[split])) for split, features in encoded.items()},
         "example": show_labels(recipe, encoded["train"][0]),
     }
+
+
+def _check_with_tokenizer(report: Report, data: Data, collected: Collected) -> Data:
+    """The rows that can be used with the tokenizer; what is wrong with the others is reported even if none is left."""
+    before = len(collected.findings)
+    try:
+        return check_again(data, report.recipe, collected)
+    finally:
+        # The second check reports the findings of the first one again.
+        known = collected.findings[:before]
+        new = [entry for entry in collected.findings[before:] if entry not in known]
+        report.diagnoses += _of_task(replace(collected, findings=new, data=data))
 
 
 def _of_features(data: Data, recipe: Recipe, encoded: Mapping[str, Dataset]) -> Iterator[Diagnosis]:

@@ -16,6 +16,7 @@ logger = logging.getLogger("hfrecipes")
 SECONDS = 1.5  # after which the wait is explained
 LIBRARIES = "loading torch and transformers; the first time takes longest"
 _recordings: list[list[str]] = []
+_printed: list[set[str]] = []  # sentences of each block that prints them once
 
 
 @contextlib.contextmanager
@@ -27,6 +28,16 @@ def recorded() -> Iterator[list[str]]:
         yield sentences
     finally:
         _recordings.pop()
+
+
+@contextlib.contextmanager
+def once() -> Iterator[None]:
+    """Print each sentence of the block the first time only, such as a guess that is made for every split."""
+    _printed.append(set())
+    try:
+        yield
+    finally:
+        _printed.pop()
 
 
 def is_main() -> bool:
@@ -49,6 +60,10 @@ def log(sentence: str) -> None:
     sentence = shortened(mask_text(within(sentence)))
     for sentences in _recordings:
         sentences.append(sentence)
+    for printed in _printed:
+        if sentence in printed:
+            return
+        printed.add(sentence)
     if is_main():
         logger.info("%s", visible_line(sentence))
 

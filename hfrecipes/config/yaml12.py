@@ -243,6 +243,18 @@ def dump(values: Any) -> str:
     return text
 
 
+def typed_text(text: str) -> str:
+    """How a text is typed on a command line, where null and true are no texts, and a shell takes quotes away.
+
+    Example:
+        >>> print(typed_text("-"), typed_text("null"), typed_text("no label"))
+        - "'null'" "no label"
+    """
+    value = parse_value(text)
+    is_plain = value == text or (type(value) is int and str(value) == text)
+    return text if is_plain and " " not in text else f'"{format_value(text)}"'
+
+
 def format_value(value: Any) -> str:
     """The text that `parse_value` reads as `value`."""
     if isinstance(value, dict | list | str | int | float | bool | None):

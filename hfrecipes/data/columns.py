@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -238,16 +238,27 @@ def find_columns(
     if not needs_reference:
         missing = [column for column in missing if not recipe.columns[column].reference]
     if missing:
-        edit = " ".join(f"columns.{column}=<one of them>" for column in missing)
-        raise DataError(
-            f"no column for {' and '.join(missing)} among {', '.join(map(repr, known))}: {edit}"
-            f" (positions from 0, such as columns.{missing[0]}=1, for a file without header)"
-        )
+        _refuse_missing(missing, known, len(known) - len(columns), recipe)
     return {column: columns[column] for column in recipe.columns if column in columns}
 
 
 def _is_required(recipe: type[Recipe], column: str) -> bool:
     return not (recipe.columns[column].optional or recipe.columns[column].passthrough)
+
+
+def _refuse_missing(missing: list[str], known: list[str], unused: int, recipe: type[Recipe]) -> NoReturn:
+    sentence = f"no column for {' and '.join(missing)} among {', '.join(map(repr, known))}"
+    if unused < len(missing):  # no name could help
+        raise DataError(f"{sentence}: the rows need more columns, such as {', '.join(missing)}")
+    edit = " ".join(f"columns.{column}=<one of them>" for column in missing)
+    # Of columns that may hold anything and are not kept, `normalize_columns` makes what is missing.
+    parts = []
+    for column, facts in recipe.columns.items():
+        if facts.optional and facts.passthrough and facts.kind is None:
+            parts.append(f"columns.{column}=<one of them>")
+    if parts and unused >= len(parts):
+        edit += f", or {' '.join(parts)}"
+    raise DataError(f"{sentence}: {edit} (positions from 0, such as columns.{missing[0]}=1, for a file without header)")
 
 
 def _refuse_wrong_names(

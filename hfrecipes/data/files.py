@@ -119,6 +119,16 @@ def read_lines(path: str, encoding: str | None = None) -> Dataset:
     return _cached(path, f"lines{source.encoding}", _text_column(_every_line(source)))
 
 
+def read_document(path: str, encoding: str | None = None) -> str:
+    """The whole text of a file, without blanks around it.
+
+    Raises:
+        NotFoundError: There is no such file.
+        DataError: The file is unreadable.
+    """
+    return next(_document(open_source(path, encoding)))
+
+
 def _checked_start(source: SourceFile) -> str:
     """The first characters of a file that has any but blanks."""
     start = source.start()

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..config.run_config import RunConfig
 from ..errors import ConfigError, DataError
-from ..log import log
+from ..log import log, once
 from ..recipe import Recipe, file_formats, options
 from .checks import Collected, check_rows, not_scored, references, scored_as_wrong
 from .columns import (
@@ -133,7 +133,8 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
         raise DataError(f"found the splits {', '.join(sources)}, expected one to train on: splits.train=<one of them>")
     raw = sources[chosen["train"]]
     named = {**find_indicators(raw, kind, config.columns), **lists_by_name(config.columns, raw.column_names)}
-    parts = {split: _with_known_columns(sources[name], split, named, recipe) for split, name in chosen.items()}
+    with once():
+        parts = {split: _with_known_columns(sources[name], split, named, recipe) for split, name in chosen.items()}
     _log_conversions(parts)
     log_splits(chosen, {**sources, **{name: parts[split].rows for split, name in chosen.items()}})
     train = parts["train"].rows

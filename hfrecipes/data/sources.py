@@ -19,9 +19,9 @@ from ..config.blocks import local_path
 from ..errors import ConfigError, DataError, HFRecipesError, NotFoundError, counted, nearest
 from ..log import log
 from ..masking import cause, mask_text
-from . import plain
+from . import label_folders, plain
 from .cache import content_key
-from .files import cache_folder, read_file, read_lines
+from .files import cache_folder, read_document, read_file, read_lines
 from .folders import (
     are_parallel,
     check_same_kind,
@@ -303,11 +303,25 @@ def _read_several(split: str, files: Sequence[str], reader: _FileReader) -> Data
         log(f"{split} is read from {counted(len(files), 'file')}: {listed(files)}")
     if groups:
         return plain.joined([_read_parallel(group, reader) for group in groups])
+    folders = {} if reader.formats else label_folders.folders_of(files)
+    if folders and all(reader.read(texts[0]).column_names == ["text"] for texts in folders.values()):
+        label_folders.log_folders(split, files, folders)
+        return _read_label_folders(folders, reader)
     parts = [reader.read(file) for file in files]
     rows = plain.joined(parts)
     if len(parts) > 1:
         _FILES[rows] = [(mask_text(file), len(part)) for file, part in zip(files, parts, strict=True)]
     return rows
+
+
+def _read_label_folders(folders: Mapping[str, Sequence[str]], reader: _FileReader) -> Dataset:
+    """A row per file: its text, and its folder as the label."""
+    rows: dict[str, list[str]] = {"text": [], "label": []}
+    for label, files in folders.items():
+        for file in files:
+            rows["text"].append(read_document(file, reader.encoding))
+            rows["label"].append(label)
+    return plain.dataset_of_columns(rows)
 
 
 def files_of(rows: Dataset) -> list[tuple[str, int]]:

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..config.yaml12 import typed_text
 from ..errors import counted
 from ..recipe import option_types
 from .diagnosis import Diagnosis, share
@@ -87,7 +88,9 @@ def _placeholders(parts: Mapping[str, Part], table: Counts) -> Iterator[Diagnosi
             rows = _rows_with(part, {name})
             if rows:
                 can_ignore = "ignore_labels" in option_types(type(part.recipe))
-                ignore = f", or treat it as no label with options.ignore_labels='[{name}]'" if can_ignore else ""
+                ignore = (
+                    f", or treat it as no label with options.ignore_labels={typed_text(name)}" if can_ignore else ""
+                )
                 sentence = f"label {name!r} looks like a placeholder"
                 why = "and is trained on and predicted like any label"
                 edit = f"delete these rows{ignore}"

@@ -2,11 +2,12 @@
 
 TEXT_NAMES = (
     "sentence review content comment tweet message utterance question document body headline review_text text_a"
-    " comment_text reviewtext claim description 文本 内容 评论 句子"
+    " comment_text reviewtext claim description abst originaltext 文本 内容 评论 句子"
 )
 LABEL_NAMES = (
     "labels category class target intent sentiment emotion topic score stars rating gold_label 标签 类别"
     " categories classes targets intents sentiments emotions topics genres tags cats is_duplicate overall quality"
+    " entailment_label entailment_judgment label_4class label_36class"
 )
 # Columns of pairs of texts in well-known datasets.
 PAIRS = (
@@ -17,7 +18,6 @@ PAIRS = (
     ("question1", "question2"),
     ("#1 string", "#2 string"),
     ("question", "sentence"),
-    # BoolQ
     ("question", "passage"),
     ("text_a", "text_b"),
     ("text1", "text2"),
@@ -29,4 +29,8 @@ PAIRS = (
     ("sent1", "sent2"),
     ("query", "passage"),
     ("query", "document"),
+    # CSL
+    ("abst", "keyword"),
 )
+# Columns that are texts and a label only beside each other: an answer is mostly a text.
+WITH_LABEL = ({"text": "question", "text_pair": "passage", "label": "answer"},)  # BoolQ

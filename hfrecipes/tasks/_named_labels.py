@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from .. import calibration, losses
-from ..config.yaml12 import format_value, parse_value
+from ..config.yaml12 import typed_text
 from ..data.shapes.label_cells import may_mean_none, names_for, not_a_name
 from ..data.shapes.labels import DECOMPOSED, as_number, is_decomposed, is_missing, label_name, ordered
 from ..errors import counted
@@ -125,9 +125,8 @@ class NamedLabels:
         for label in filter(may_mean_none, sorted(self.labels_in_train)):
             rows = [index for index, value in enumerate(values) if label in self.names(value)]
             if rows:
-                sentence = (
-                    f"label {label!r} is learnt as others are (options.ignore_labels={_typed(label)} takes it for none)"
-                )
+                edit = f"options.ignore_labels={typed_text(label)} takes it for none"
+                sentence = f"label {label!r} is learnt as others are ({edit})"
                 yield Finding("note", sentence, rows)
 
     def check_values(self, values: list[Any]) -> Iterator[Finding]:
@@ -189,13 +188,6 @@ class NamedLabels:
         counts = Counter(flattened(references))
         scores = {name: counts[name] / max(1, len(references)) for name in self.labels}
         return max(scores, key=scores.__getitem__), scores
-
-
-def _typed(label: str) -> str:
-    """How a label is typed on a command line, where null and true are no texts, and a shell takes quotes away."""
-    value = parse_value(label)
-    is_plain = value == label or (type(value) is int and str(value) == label)
-    return label if is_plain and " " not in label else f'"{format_value(label)}"'
 
 
 def ignored_labels(cells: list[Any], values: list[Any]) -> Iterator[Finding]:

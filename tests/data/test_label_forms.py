@@ -76,6 +76,19 @@ def test_lists_separated_by_commas_are_asked_about(caplog):
     assert found["labels"] == ["food", "room", "staff"]
 
 
+@pytest.mark.parametrize("separator", ["，", "、", "#", "&&", " & ", "+", "/"])
+def test_names_that_other_cells_have_alone_are_asked_about_whatever_separates_them(separator, caplog):
+    joined = [f"food{separator}staff", "food", f"staff{separator}food", "room", f"room{separator}food"]
+    rows = rows_with(joined)
+    assert hfrecipes.check("text-classification", dataset=rows)["config"].options["problem_type"] == SINGLE
+    assert f"reads such cells as lists, separated by '{separator.strip()[0]}'" in caplog.text
+    found = hfrecipes.check("text-classification", dataset=rows, problem_type=MULTI)
+    assert found["labels"] == ["food", "room", "staff"]
+    # A topic and a part of it are one name: no cell has either alone.
+    topics = rows_with([f"news{separator}films", f"news{separator}tea", "sport"])
+    assert len(hfrecipes.check("text-classification", dataset=topics)["labels"]) == 3
+
+
 def test_names_in_brackets_are_names():
     assert hfrecipes.check("text-classification", dataset=rows_with(["[sport]", "[2 news]"]))["labels"] == [
         "[2 news]",

@@ -417,3 +417,117 @@ def test_a_test_split_of_other_columns_may_be_left_out(tmp_path):
     with pytest.raises(DataError, match=r"use the same names in all splits, or leave this split out: splits.test=null"):
         hfrecipes.check("text-classification", dataset=str(tmp_path), **settings)
     hfrecipes.check("text-classification", dataset=str(tmp_path), splits={"test": None}, **settings)
+
+
+# --- columns and folders of well-known datasets ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("row", "known"),
+    [
+        (  # SICK
+            {"sentence_A": "A dog runs.", "sentence_B": "A dog sleeps.", "relatedness_score": 3.1},
+            {"text": "A dog runs.", "text_pair": "A dog sleeps.", "label": "entailment_judgment"},
+        ),
+        (  # BoolQ
+            {"question": "is tea hot", "title": "Tea", "passage": "Tea is made of leaves."},
+            {"text": "is tea hot", "text_pair": "Tea is made of leaves.", "label": "answer"},
+        ),
+        (  # CSL
+            {"id": 4, "abst": "我们研究茶叶。", "keyword": ["茶叶", "水"]},
+            {"text": "我们研究茶叶。", "text_pair": "茶叶\n水", "label": "label"},
+        ),
+    ],
+    ids=["SICK", "BoolQ", "CSL"],
+)
+def test_texts_and_labels_of_known_datasets_are_found(row, known):
+    name = known["label"]
+    values = [True, False] if name == "answer" else ["0", "1"]
+    rows = [{**row, name: values[number % 2]} for number in range(12)]
+    assert train_of("text-classification", rows)[1] == {**known, "label": values[1]}
+
+
+def test_a_text_answer_beside_a_label_is_not_the_label():
+    rows = [{"question": "hot?", "passage": "Tea.", "answer": f"yes {row}", "label": row % 2} for row in range(12)]
+    assert train_of("text-classification", rows)[1]["label"] == 1
+
+
+def test_one_of_two_sets_of_labels_is_asked_for_and_the_edit_works():
+    rows = [
+        {"originalText": f"茶好吗{row}", "label_4class": ["其他"], "label_36class": ["ab"[row % 2]]}
+        for row in range(12)
+    ]
+    with pytest.raises(DataError, match=r"choose with columns\.label=label_4class"):
+        hfrecipes.check("text-classification", dataset=rows)
+    report = hfrecipes.check("text-classification", dataset=rows, columns={"label": "label_36class"})
+    assert report["labels"] == ["a", "b"]
+
+
+def test_an_answer_with_its_other_names_is_learnt_and_all_are_references():
+    answer = {"value": "Tea", "aliases": ["Tea", "The tea"], "normalized_value": "tea", "type": "WikipediaEntity"}
+    rows = [{"question": f"What is hot {row}?", "question_id": str(row), "answer": answer} for row in range(12)]
+    read = train_of("text2text-generation", rows)[0]
+    assert (read["output"], read["references"]) == ("Tea", ["Tea", "The tea"])
+    with_context = [{**row, "context": "Tea is hot."} for row in rows]
+    assert train_of("question-answering", with_context)[0]["answers"]["text"] == ["Tea", "The tea"]
+
+
+def test_contents_and_summaries_are_inputs_and_outputs():
+    rows = [{"content": f"colour red {row}", "summary": f"A red coat {row}"} for row in range(12)]
+    assert train_of("text2text-generation", rows)[0] == {"input": "colour red 0", "output": "A red coat 0"}
+
+
+@pytest.mark.parametrize("task", ["question-answering", "text2text-generation"])
+@pytest.mark.parametrize("question", ["Who?", {"input_text": "Who?", "turn_id": 1}])
+def test_several_questions_in_a_row_are_refused_with_the_form_to_write(task, question):
+    answers = {"input_text": ["Ana"], "answer_start": [0], "answer_end": [3]}
+    row = {"source": "books", "story": "Ana came.", "questions": [question, question], "answers": answers}
+    with pytest.raises(DataError, match=r'questions holds several questions .*\{"question": …, "context": …'):
+        hfrecipes.check(task, dataset=[row] * 12)
+
+
+def reviews_in(folder: Path, *labels: str) -> None:
+    for label in labels:
+        (folder / label).mkdir(parents=True)
+        for number in range(8):
+            (folder / label / f"{number}.txt").write_text(f"{label} tea {number}.\n\nThe end.\n", encoding="utf-8")
+
+
+def test_folders_of_texts_are_labels(tmp_path, caplog):
+    reviews_in(tmp_path / "reviews" / "train", "pos", "neg", "unsup")
+    reviews_in(tmp_path / "reviews" / "test", "pos", "neg")
+    (tmp_path / "reviews" / "train" / "urls_pos.txt").write_text("http://a\nhttp://b\n", encoding="utf-8")
+    splits = read_source(str(tmp_path / "reviews"))
+    assert [len(splits[split]) for split in ("train", "test")] == [16, 16]
+    assert splits["train"][8] == {"text": "pos tea 0.\n\nThe end.", "label": "pos"}
+    assert "train: each file is read as a text, with its folder as the label; 9 files without" in caplog.text
+    with_globs = train_of("text-classification", str(tmp_path / "reviews" / "test" / "*" / "*.txt"))
+    assert {row["label"] for row in with_globs} == {"neg", "pos"}
+
+
+def test_folders_of_tables_and_folders_for_tasks_without_labels_are_read_as_before(tmp_path):
+    reviews_in(tmp_path / "reviews", "pos", "neg")
+    assert read_source(str(tmp_path / "reviews"), formats=("line",))["train"].column_names == ["text"]
+    for file in (tmp_path / "reviews").rglob("*.txt"):
+        file.write_text("text\tlabel\nTea.\tgood\nMud.\tbad\n", encoding="utf-8")
+    tables = read_source(str(tmp_path / "reviews"))["train"]
+    assert (len(tables), set(tables["label"])) == (32, {"good", "bad"})
+
+
+def test_where_no_column_is_left_the_error_names_the_columns_that_rows_need():
+    with pytest.raises(DataError, match=r"among 'text': the rows need more columns, such as label$"):
+        hfrecipes.check("text-classification", dataset=[{"text": "tea"}] * 12)
+
+
+def test_the_edit_for_requests_and_replies_under_other_names_reads_them():
+    rows = [{"content": f"A red coat {row}?", "summary": "Yes."} for row in range(12)]
+    with pytest.raises(DataError, match=r"columns\.prompt=<one of them> columns\.completion=<one of them>"):
+        hfrecipes.check("chat", dataset=rows)
+    settings = {"columns": {"prompt": "content", "completion": "summary"}}
+    assert [turn["content"] for turn in train_of("chat", rows, **settings)[0]["messages"]] == ["A red coat 0?", "Yes."]
+
+
+def test_a_reading_that_all_splits_share_is_printed_once(caplog):
+    rows = [{"text": ["tea", "coats"], "context": ["unused"], "label": "ab"[row % 2]} for row in range(12)]
+    assert train_of("text-classification", {"train": rows, "validation": rows, "test": rows})[0]["text"] == "tea\ncoats"
+    assert caplog.text.count("holds lists: each is read as one text, with a line for each entry") == 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import shlex
 import string
 from pathlib import Path
 
@@ -187,6 +189,17 @@ def test_rare_labels_placeholders_and_variants_are_named():
     assert set(variants["rows"]) >= {2, 4}
     assert "'A'" in variants["sentence"]
     assert variants["edit"] == "write 'a' everywhere"
+
+
+@pytest.mark.parametrize("placeholder", ["-", "?", "--", "null", "None", "NaN", "n/a", "#N/A", "no label", "-1"])
+def test_every_edit_for_a_label_that_looks_like_a_placeholder_works_as_it_is_typed(placeholder):
+    rows = [{**row, "label": ["a", "b", placeholder][index % 3]} for index, row in enumerate(labelled(60))]
+    printed = call(write({"train": rows})).stdout
+    edits = re.findall(r'options\.ignore_labels=(?:"[^"]*"|[^\s)]+)', printed)
+    assert edits, printed
+    for edit in edits:
+        checked = call(write({"train": rows}), *shlex.split(edit))
+        assert "2 labels: a, b" in checked.output, (edit, checked.output)
 
 
 def test_labels_that_differ_are_no_variants():

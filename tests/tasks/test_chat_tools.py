@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import datasets
 import pytest
@@ -536,6 +537,22 @@ def test_a_template_without_system_messages_names_the_rows_and_the_edit(model_wi
     for system, text in (("merge", "Be brief.\n\nHi 6"), ("drop", "user\nHi 6")):
         settings = {"dataset": {"train": rows[6:9], "validation": rows[10:12]}, "options": {"system": system}}
         assert text in hfrecipes.check("chat", model=model, **settings)["example"]
+
+
+@pytest.mark.parametrize("kind", ["system", "tool calls"])
+def test_where_the_template_refuses_every_row_the_reason_is_printed_and_dropping_them_is_not_offered(kind, model_with):
+    rows = [with_system(number) for number in range(12)]
+    if kind == "tool calls":
+        call = {"function": {"name": "hours", "arguments": {"day": "today"}}}
+        for row in rows:
+            row["messages"] = [turn("user", "Open?"), {**turn("assistant", "Let me look."), "tool_calls": [call]}]
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    checked = CliRunner().invoke(main, ["check", "chat", "dataset=rows.jsonl", f"model={model_with('gemma')}"])
+    reasons = {"system": "options.system=merge puts it before", "tool calls": "does not show tool calls"}
+    errors = [line for line in checked.stdout.splitlines() if line.startswith("error")]
+    assert [reasons[kind] in line for line in errors] == [True], checked.output
+    assert checked.exit_code == 2
+    assert "drop_invalid" not in checked.stdout
 
 
 def test_dropped_rows_are_named_by_their_numbers_in_the_data(model_with, caplog):

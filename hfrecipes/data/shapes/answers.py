@@ -273,7 +273,10 @@ def _is_pair(cell: Any) -> bool:
 
 def _texts_and_starts(cell: Any, start: Any) -> Iterator[tuple[Any, Any]]:
     """Text and start of each answer, as they are in the data."""
-    if isinstance(cell, dict):
+    if isinstance(cell, dict) and {"value", "aliases"} <= set(cell):  # TriviaQA: the answer, and other names of it
+        for text in dict.fromkeys([cell["value"], *(cell["aliases"] or ())]):
+            yield text, None
+    elif isinstance(cell, dict):
         texts, starts = _required(cell, ("text",), none=True), _first_cell(cell, START_COLUMNS)
         if not isinstance(texts, list):
             texts, starts = [texts] if str(texts or "").strip() else [], [starts]
@@ -341,6 +344,25 @@ def _is_true(cell: Any) -> bool:
     return cell is not None and str(cell).strip().lower() in ("true", "1", "1.0", "yes", "y")
 
 
+def refuse_several_questions(columns: Mapping[str, Any]) -> None:
+    """Refuse rows of several questions and their answers, as CoQA has them.
+
+    Raises:
+        DataError: With the form that is read.
+    """
+    names = {name.strip().lower(): name for name in columns}
+    asked = names.get("questions", "")
+    if (
+        asked
+        and "question" not in names
+        and (hasattr(columns[asked], "feature") or type(columns[asked]).__name__ == "Json")
+    ):
+        raise DataError(
+            f"{asked} holds several questions in each row, expected a row for each question: write them as "
+            '{"question": …, "context": …, "answers": …}'
+        )
+
+
 def column_normalizer(columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
     """What brings published rows into `question`, `context` and `answers`; None where they have that form.
 
@@ -355,6 +377,7 @@ def column_normalizer(columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | 
         return partial(from_articles, paragraphs=names["paragraphs"])
     if "qas" in names:
         return partial(from_paragraphs, qas=names["qas"])
+    refuse_several_questions(columns)
     answers = first_column(names, ("detected_answers", "answers", *TEXT_COLUMNS))
     impossible = names.get("is_impossible")
     if answers is None or (are_lists(columns[answers]) and impossible is None):

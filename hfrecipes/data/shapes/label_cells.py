@@ -16,9 +16,10 @@ from .labels import MULTI, ProblemType, any_list, are_indicators, is_missing, la
 
 WRITTEN = "written"  # form of cells that hold lists as Python or JSON writes them
 _CHOICES = "choices"  # form of cells of Label Studio: a single choice as a text, several as {"choices": […]}
-# What separates the labels of a cell. A comma is also part of many names, so it is only asked about.
-_SEPARATORS = ("|", ";", ",")
-_ASKED_ABOUT = ","
+# What separates the labels of a cell, and what is also part of many names, so that it is only asked about.
+_SEPARATORS = ("|", ";", "；")
+_COMMA = ","
+_ASKED_ABOUT = (_COMMA, "，", "、", "#", "&", "+", "/")
 _SHARE = 0.5  # of the cells with a separator must be made of labels that other cells have too
 # What data writes where there is no label; lower case.
 _PLACEHOLDERS = {
@@ -169,7 +170,7 @@ def _ones(vector: list[Any], ids: Iterable[str]) -> list[str]:
 
 def _parts(text: str, separator: str) -> list[str]:
     parts = []
-    if separator == _ASKED_ABOUT:  # some write lists in brackets, and names without quotes
+    if separator == _COMMA:  # some write lists in brackets, and names without quotes
         text = text.strip().removeprefix("[").removesuffix("]")
     for part in text.split(separator):
         if part.strip():
@@ -248,16 +249,18 @@ def _form_of(cells: Sequence[Any], *, asked: bool) -> tuple[str, list[str]]:
     for text in texts:
         if isinstance(_written(text), list | dict) and _written(text):
             return WRITTEN, [f"labels: cells such as {text[:_SHOWN]!r} are lists written as text and are read as lists"]
-    for separator in _SEPARATORS:
+    for separator in (*_SEPARATORS, *_ASKED_ABOUT):
         joined = _joined_by(separator, texts)
         if not joined:
             continue
         shown = repr(joined[0][:_SHOWN])
-        are_labels = not asked or _are_shared(texts, joined, separator)
-        if are_labels and not (asked and separator == _ASKED_ABOUT):
+        is_sure = separator in _SEPARATORS or not asked
+        must_be_shared = asked or separator not in (*_SEPARATORS, _COMMA)
+        are_labels = not must_be_shared or _are_shared(texts, joined, separator)
+        if are_labels and is_sure:
             other = "; options.problem_type=single_label_classification reads each as one label" if asked else ""
             return separator, [f"labels: cells such as {shown} are read as lists, separated by {separator!r}{other}"]
-        if are_labels or separator != _ASKED_ABOUT:  # a comma may well be a part of a name
+        if are_labels or separator in _SEPARATORS:  # the others may well be a part of a name
             several = f"options.problem_type={MULTI} reads such cells as lists, separated by {separator!r}"
             return "", [f"labels: each cell is one label, {shown} too; {several}"]
     return "", []

@@ -25,6 +25,8 @@ def column_normalizer(columns: Mapping[str, Any], source: Sequence[str], target:
     if {"paragraphs", "qas"} & set(by_name):
         questions = answer_shapes.column_normalizer(columns)
         return in_order(questions, partial(from_questions, answers="answers"))
+    if first_column(by_name, target) is None:
+        answer_shapes.refuse_several_questions(columns)
     # Texts are made first, since the parts of a request may be lists or objects too.
     texts = text_shapes.column_normalizer(columns, source, target, writes_json=True)
     return in_order(texts, _request_normalizer(by_name, source))

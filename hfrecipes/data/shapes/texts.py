@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from ...errors import DataError
+from ...log import log
 from ...recipe import Batch
 from ..kinds import as_json
 from .cells import Change, first_column, first_value
@@ -95,6 +96,7 @@ def lists_joiner(columns: Mapping[str, Any], names: Iterable[str]) -> Change | N
     column = first_column({name.strip().lower(): name for name in columns}, names)
     if column is None or not holds_more_than_text(columns[column], objects=False):
         return None
+    log(f"{column} holds lists: each is read as one text, with a line for each entry")
     return partial(_with_lines, column=column)
 
 
