@@ -120,12 +120,12 @@ _FALSE_ALARMS = {
 
 
 def silence_false_alarms() -> None:
-    """Drop two warnings of the Trainer: shared weights, stored once, look like missing keys of a checkpoint to it, and
-    two checkpoints within a second like a filesystem without times.
+    """Drop two warnings of the Trainer, to which shared weights, stored once, look like missing keys of a checkpoint,
+    and two checkpoints within a second like a filesystem without times.
 
     Relies on: the names of the loggers and the first words of the messages, as in transformers 5.23.0.
     If it changes: copy the new words from `Trainer._issue_warnings_after_load` and `sort_checkpoints` into
-        `_FALSE_ALARMS`. Until then users see a warning about weights, or about a filesystem, that are as they should be.
+        `_FALSE_ALARMS`. Until then users see a warning about weights that are not missing, or about a filesystem.
     """
     # A filter that is already there is not added again, so this may be called for every Trainer.
     for name in _FALSE_ALARMS:

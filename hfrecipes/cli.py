@@ -25,7 +25,7 @@ from .characters import shortened
 from .errors import SHOWN, HFRecipesError
 from .log import LIBRARIES, explained, is_main
 from .masking import mask_text
-from .output import class_table, json_line, prepare_streams, print_table, say, say_json, score_table, show_evaluations
+from .output import json_line, prepare_streams, print_report, print_table, say, say_json, score_table, show_evaluations
 from .run_folder.writing import write_text
 
 if TYPE_CHECKING:
@@ -407,17 +407,10 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
 
 def _print_classes(result: Result) -> None:
     """Print the scores by label of test, or else of validation, and the labels that are confused."""
-    from .evaluation.breakdown import sentences
-
     reports = result.reports
-    if not reports:
-        return
-    split = next(reversed(reports))
-    if reports[split].classes:
-        say("")
-        print_table(class_table(split, reports[split]))
-    for sentence in sentences(split, reports[split]):
-        say(sentence)
+    if reports:
+        split = next(reversed(reports))
+        print_report(split, reports[split])
 
 
 @main.command(context_settings=_WORDS)

@@ -9,8 +9,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from .. import calibration, losses
-from ..config.yaml12 import format_value, parse_value
-from ..data.shapes.label_cells import may_mean_none, names_for, not_a_name
+from ..data.shapes.label_cells import as_typed, is_placeholder, may_mean_none, names_for, not_a_name
 from ..data.shapes.labels import DECOMPOSED, as_number, is_decomposed, is_missing, label_name, ordered
 from ..errors import counted
 from ..recipe import Finding, Row
@@ -121,14 +120,14 @@ class NamedLabels:
         yield from self._placeholders(values)
 
     def _placeholders(self, values: list[Any]) -> Iterator[Finding]:
-        """Labels of train that data often writes where there is none."""
-        for label in filter(may_mean_none, sorted(self.labels_in_train)):
+        """Labels of train that may mean that there is none; warnings name those that hardly mean anything else."""
+        for label in sorted(self.labels_in_train):
+            if is_placeholder(label) or not may_mean_none(label):
+                continue
             rows = [index for index, value in enumerate(values) if label in self.names(value)]
             if rows:
-                sentence = (
-                    f"label {label!r} is learnt as others are (options.ignore_labels={_typed(label)} takes it for none)"
-                )
-                yield Finding("note", sentence, rows)
+                ignore = f"options.ignore_labels={as_typed(label)}"
+                yield Finding("note", f"label {label!r} is learnt as others are ({ignore} takes it for none)", rows)
 
     def check_values(self, values: list[Any]) -> Iterator[Finding]:
         """Labels between which nothing can be learnt, or that all differ from those of train."""
@@ -189,13 +188,6 @@ class NamedLabels:
         counts = Counter(flattened(references))
         scores = {name: counts[name] / max(1, len(references)) for name in self.labels}
         return max(scores, key=scores.__getitem__), scores
-
-
-def _typed(label: str) -> str:
-    """How a label is typed on a command line, where null and true are no texts, and a shell takes quotes away."""
-    value = parse_value(label)
-    is_plain = value == label or (type(value) is int and str(value) == label)
-    return label if is_plain and " " not in label else f'"{format_value(label)}"'
 
 
 def ignored_labels(cells: list[Any], values: list[Any]) -> Iterator[Finding]:
