@@ -30,7 +30,7 @@ from .run_folder.writing import write_text
 
 if TYPE_CHECKING:
     from .recipe import Column, Recipe
-    from .results import Result
+    from .results import Result, Results
 
 DEBUG = "HFRECIPES_DEBUG"
 # `--key value` then arrives as plain words, so the error can show the key=value form.
@@ -391,8 +391,7 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
     if not is_main():
         return
     print_table(score_table(result.scores, result.headline))
-    if isinstance(result, results.Result):
-        _print_classes(result)
+    _print_classes(result)
     for note in result.notes.values():
         say(note)
     if isinstance(result, results.Results):
@@ -405,8 +404,8 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
     say(f"\n{legend}; all metrics: {result.path / 'metrics.json'}\n{models}")
 
 
-def _print_classes(result: Result) -> None:
-    """Print the scores by label of test, or else of validation, and the labels that are confused."""
+def _print_classes(result: Result | Results) -> None:
+    """Print the scores by label of test, else of validation, or of all folds, and the labels that are confused."""
     reports = result.reports
     if reports:
         split = next(reversed(reports))

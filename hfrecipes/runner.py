@@ -265,8 +265,10 @@ def _summarize(path: Path, paths: list[Path], plan: Plan, config: RunConfig) -> 
     scores = repeats.summary([scoring.from_json(contents.read_scores(part)) for part in paths])
     if config.folds is not None:
         contents.write_predictions(path, repeats.out_of_fold(paths))
-        together = repeats.score_out_of_fold(path, plan.recipe, config, plan.data.fold_groups)
+        together, report = repeats.score_out_of_fold(path, plan.recipe, config, plan.data.fold_groups)
         scores[repeats.OUT_OF_FOLD] = together
+        if report is not None:
+            write_json(path / contents.REPORT, {repeats.OUT_OF_FOLD: report.as_dict()})
     contents.write_scores(path, scoring.to_json(scores), plan.data.notes)
 
 
