@@ -113,19 +113,27 @@ def is_length_grouped(sampler: Any) -> bool:
     return isinstance(sampler, transformers.trainer_pt_utils.LengthGroupedSampler)
 
 
-def silence_missing_keys_warning() -> None:
-    """Drop the Trainer's warning about missing keys in a checkpoint: shared weights, stored once, look missing to it.
+_FALSE_ALARMS = {
+    "transformers.trainer": "There were missing keys in the checkpoint model loaded",
+    "transformers.trainer_utils": "mtime may not be reliable on this filesystem",
+}
 
-    Relies on: the logger "transformers.trainer" and the first words of the message, as in transformers 5.23.0.
-    If it changes: copy the new words from `Trainer._issue_warnings_after_load` into `_is_worth_logging`. Until then
-        users see a warning about weights that are not missing.
+
+def silence_false_alarms() -> None:
+    """Drop two warnings of the Trainer, to which shared weights, stored once, look like missing keys of a checkpoint,
+    and two checkpoints within a second like a filesystem without times.
+
+    Relies on: the names of the loggers and the first words of the messages, as in transformers 5.23.0.
+    If it changes: copy the new words from `Trainer._issue_warnings_after_load` and `sort_checkpoints` into
+        `_FALSE_ALARMS`. Until then users see a warning about weights that are not missing, or about a filesystem.
     """
     # A filter that is already there is not added again, so this may be called for every Trainer.
-    logging.getLogger("transformers.trainer").addFilter(_is_worth_logging)
+    for name in _FALSE_ALARMS:
+        logging.getLogger(name).addFilter(_is_worth_logging)
 
 
 def _is_worth_logging(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith("There were missing keys in the checkpoint model loaded")
+    return not record.getMessage().startswith(_FALSE_ALARMS[record.name])
 
 
 def is_about_missing_package(error: Exception) -> bool:

@@ -14,7 +14,7 @@ from .config.recipe_files import to_yaml
 from .config.run_config import RunConfig
 from .contract.report import nothing_printed
 from .data.checks import Collected, not_scored, references_by_split
-from .data.features import describe_lengths, encode_splits, truncated_share, written_special_tokens
+from .data.features import average_lengths, describe_lengths, encode_splits, truncated_share, written_special_tokens
 from .data.prepare import check_again, load_data, no_test_split
 from .data.rows import Data
 from .doctor import cost, printing
@@ -292,8 +292,11 @@ def _check_with_tokenizer(report: Report, data: Data, collected: Collected) -> D
 def _of_features(data: Data, recipe: Recipe, encoded: Mapping[str, Dataset]) -> Iterator[Diagnosis]:
     """Texts that the limits of model and options truncate, and tokens that the tokenizer does not know."""
     for split, part in parts_of(data, recipe).items():
-        log(describe_lengths(split, encoded[split], len(part.numbers), recipe))
-        yield from cut_texts(part, encoded[split])
+        features, rows = encoded[split], len(part.numbers)
+        # What is truncated is a finding, which names the rows too.
+        is_cut = truncated_share(features, rows) > 0
+        log(average_lengths(split, features, rows) if is_cut else describe_lengths(split, features, rows, recipe))
+        yield from cut_texts(part, features)
         special = written_special_tokens(part.rows, recipe)
         if special:
             yield Diagnosis("note", "special-tokens", special, split)

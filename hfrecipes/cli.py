@@ -25,12 +25,12 @@ from .characters import shortened
 from .errors import SHOWN, HFRecipesError
 from .log import LIBRARIES, explained, is_main
 from .masking import mask_text
-from .output import class_table, json_line, prepare_streams, print_table, say, say_json, score_table, show_evaluations
+from .output import json_line, prepare_streams, print_report, print_table, say, say_json, score_table, show_evaluations
 from .run_folder.writing import write_text
 
 if TYPE_CHECKING:
     from .recipe import Column, Recipe
-    from .results import Result
+    from .results import Result, Results
 
 DEBUG = "HFRECIPES_DEBUG"
 # `--key value` then arrives as plain words, so the error can show the key=value form.
@@ -391,8 +391,7 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
     if not is_main():
         return
     print_table(score_table(result.scores, result.headline))
-    if isinstance(result, results.Result):
-        _print_classes(result)
+    _print_classes(result)
     for note in result.notes.values():
         say(note)
     if isinstance(result, results.Results):
@@ -405,19 +404,12 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
     say(f"\n{legend}; all metrics: {result.path / 'metrics.json'}\n{models}")
 
 
-def _print_classes(result: Result) -> None:
-    """Print the scores by label of test, or else of validation, and the labels that are confused."""
-    from .evaluation.breakdown import sentences
-
+def _print_classes(result: Result | Results) -> None:
+    """Print the scores by label of test, else of validation, or of all folds, and the labels that are confused."""
     reports = result.reports
-    if not reports:
-        return
-    split = next(reversed(reports))
-    if reports[split].classes:
-        say("")
-        print_table(class_table(split, reports[split]))
-    for sentence in sentences(split, reports[split]):
-        say(sentence)
+    if reports:
+        split = next(reversed(reports))
+        print_report(split, reports[split])
 
 
 @main.command(context_settings=_WORDS)

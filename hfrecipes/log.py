@@ -14,7 +14,7 @@ from .masking import mask_text
 
 logger = logging.getLogger("hfrecipes")
 SECONDS = 1.5  # after which the wait is explained
-LIBRARIES = "loading torch and transformers; the first time takes longest"
+LIBRARIES = "loading torch and transformers (the first time takes longest)"
 _recordings: list[list[str]] = []
 _printed: list[set[str]] = []  # sentences of each block that prints them once
 

@@ -242,6 +242,23 @@ def print_table(table: Table) -> None:
     console.print(table)
 
 
+def print_report(split: str, report: Breakdown, file: str = "report.json") -> None:
+    """Print the scores by label of a split, and the labels that are confused.
+
+    Args:
+        split: Its name.
+        report: The scores.
+        file: What has all of them, where the table has a part.
+    """
+    from .evaluation.breakdown import sentences
+
+    if report.classes:
+        say("")
+        print_table(class_table(split, report))
+    for sentence in sentences(split, report, file):
+        say(sentence)
+
+
 def show_evaluations(
     headline: Sequence[str], run_scores: Scores, evaluations: Mapping[str, Evaluation], by: str | None
 ) -> None:
@@ -250,6 +267,8 @@ def show_evaluations(
     if len(evaluations) == 1 and by is None:
         say(f"{counted(first.rows, 'row')} of {first.split}")
         print_table(score_table({first.split: first.scores}, list(first.scores), first.changes, first.compared_with))
+        if first.report is not None:
+            print_report(first.split, first.report, "the file of -o")
     else:
         print_table(comparison_table(evaluations, headline, run_scores, by))
     for name, evaluation in evaluations.items():

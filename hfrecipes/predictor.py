@@ -197,19 +197,21 @@ class Predictor:
             ConfigError: `tests`, `splits` or `columns` is no block.
             DataError: The rows cannot be scored.
         """
-        check_blocks({"splits": splits or {}, "columns": columns or {}})
         if (dataset is None) == (not tests):
             raise DataError("expected either a dataset or tests by name, found both or neither")
-        evaluator = Evaluator(
-            self._reader, self.config, self.folder, lambda rows: self._predictions(rows, scored=True), by
-        )
-        if not tests:
-            return evaluator.evaluate(dataset, dict(splits or {}), dict(columns or {}))
+        evaluator = self.evaluator(by)
         evaluations = {}
-        for name, rows in tests.items():
-            log(f"{name}:")
-            evaluations[name] = evaluator.evaluate(rows, dict(splits or {}), dict(columns or {}))
-        return evaluations
+        for name, rows in (tests or {"": dataset}).items():
+            if name:
+                log(f"{name}:")
+            evaluations[name] = evaluator.evaluate(rows, splits, columns)
+            for note in evaluations[name].notes:
+                log(note)
+        return evaluations if tests else evaluations[""]
+
+    def evaluator(self, by: str | None = None) -> Evaluator:
+        """What scores one set of rows after another, and prints none of its notes."""
+        return Evaluator(self._reader, self.config, self.folder, lambda rows: self._predictions(rows, scored=True), by)
 
 
 # --- load and merge ----------------------------------------------------------------------------------------------

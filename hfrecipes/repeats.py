@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,9 +16,14 @@ from .config.trainer_keywords import SEEDS
 from .data.checks import written_reference
 from .errors import nearest
 from .evaluation import scoring
+from .evaluation.breakdown import Breakdown, breakdown
+from .evaluation.evaluate import Predicted
 from .evaluation.scoring import Score, Scores
-from .recipe import Recipe
+from .recipe import Recipe, Row
 from .run_folder import contents
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 OUT_OF_FOLD = "out_of_fold"  # beside the splits: all rows together, each scored once
 MOST_FOLDS = 10_000  # each is a training
@@ -161,8 +166,10 @@ def _scored_rows(path: Path, fold: int) -> Iterator[dict[str, Any]]:
             yield {"fold": fold, **line}
 
 
-def score_out_of_fold(path: Path, recipe: Recipe, config: RunConfig, groups: Mapping[int, Any] | None) -> Scores:
-    """Scores over all out-of-fold predictions together, each row once, with their intervals.
+def score_out_of_fold(
+    path: Path, recipe: Recipe, config: RunConfig, groups: Mapping[int, Any] | None
+) -> tuple[Scores, Breakdown | None]:
+    """Scores over all out-of-fold predictions together, each row once, with their intervals, and those by label.
 
     Args:
         path: Folder with the predictions.
@@ -170,12 +177,24 @@ def score_out_of_fold(path: Path, recipe: Recipe, config: RunConfig, groups: Map
         config: Settings of all runs together.
         groups: Group of each row that was split into folds, by its number; None where rows share nothing.
     """
-    rows, predictions, references = [], [], []
-    for line in contents.read_predictions(path):
-        rows.append(line["row"])
+    lines = list(contents.read_predictions(path))
+    predictions, references = [], []
+    for line in lines:
         predictions.append(line["prediction"])
         references.append(written_reference(recipe, line))
     recipe.not_averaged = []  # of one fold; all rows together have all labels
-    of_rows = None if groups is None else [groups[row] for row in rows]
+    of_rows = None if groups is None else [groups[line["row"]] for line in lines]
     seed, others = config.training["seed"], config.metrics
-    return scoring.scores(recipe, predictions, references, seed=seed, others=others, groups=of_rows)
+    together = scoring.scores(recipe, predictions, references, seed=seed, others=others, groups=of_rows)
+    return together, breakdown(recipe, Predicted(_sliced_columns(recipe, lines), references, of_rows, predictions))
+
+
+def _sliced_columns(recipe: Recipe, lines: Sequence[Row]) -> Dataset:
+    """The columns whose parts are scored separately, of rows that were written with their predictions."""
+    from datasets import Dataset
+
+    columns = {}
+    for name, column in recipe.columns.items():
+        if column.slice_of is not None and all(name in line for line in lines):
+            columns[name] = [line[name] for line in lines]
+    return Dataset.from_dict(columns)

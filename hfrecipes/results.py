@@ -54,8 +54,7 @@ class Result:
     @property
     def reports(self) -> dict[str, Breakdown]:
         """Split -> scores by label, confusions, and scores by parts of the rows, where the task has them."""
-        content = read_json(self.path / REPORT)
-        return {split: Breakdown.of(report) for split, report in content.items()}
+        return _reports_in(self.path)
 
     def report(self, split: str | None = None) -> pd.DataFrame:
         """Precision, recall, F1 and support of each label, as in the classification report of scikit-learn.
@@ -63,14 +62,8 @@ class Result:
         Args:
             split: `test` or `validation`; test where there is one.
         """
-        import pandas as pd
-
         reports = self.reports
-        name = split or ("test" if "test" in reports else "validation")
-        classes = reports[name].classes if name in reports else {}
-        frame = pd.DataFrame([vars(scores) for scores in classes.values()], index=list(classes), columns=COLUMNS)
-        frame.index.name = reports[name].by if classes else None
-        return frame
+        return _frame_of(reports, split or ("test" if "test" in reports else "validation"))
 
     @property
     def history(self) -> pd.DataFrame:
@@ -109,6 +102,20 @@ class Result:
         return f"Result({', '.join(shown)}, path={str(self.path)!r})"
 
 
+def _reports_in(path: Path) -> dict[str, Breakdown]:
+    content = read_json(path / REPORT)
+    return {split: Breakdown.of(report) for split, report in content.items()}
+
+
+def _frame_of(reports: Mapping[str, Breakdown], split: str) -> pd.DataFrame:
+    import pandas as pd
+
+    classes = reports[split].classes if split in reports else {}
+    frame = pd.DataFrame([vars(scores) for scores in classes.values()], index=list(classes), columns=COLUMNS)
+    frame.index.name = reports[split].by if classes else None
+    return frame
+
+
 @dataclass
 class Results:
     """What several runs return, over folds or seeds.
@@ -137,6 +144,15 @@ class Results:
     def history(self) -> pd.DataFrame:
         """Losses, learning rates and scores by step of all runs; the column `run` names the folder of each."""
         return frame_of_runs(self.runs)
+
+    @property
+    def reports(self) -> dict[str, Breakdown]:
+        """For folds, the scores by label over all rows under `out_of_fold`; empty for seeds."""
+        return _reports_in(self.path)
+
+    def report(self) -> pd.DataFrame:
+        """As `Result.report`, over the out-of-fold predictions of all rows; empty for seeds."""
+        return _frame_of(self.reports, "out_of_fold")
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the scores over all runs, and the folder."""

@@ -170,6 +170,8 @@ def build(what: str | os.PathLike[str] | Mapping[str, Any], *, trust: bool = Fal
         raise ConfigError("folds and seeds ask for several Trainers, and build makes one: use run, or leave them out")
     job = make_job(make_plan(config, recipe, folder_of(what, config)))
     job.trainer.hfrecipes_job = job
+    job.trainer.hfrecipes_trackers = Trackers(job.trainer, job.plan.info.shared)
+    job.trainer.hfrecipes_trackers.open()
     return job.trainer
 
 
@@ -207,6 +209,8 @@ def finish(trainer: Trainer) -> Result:
             _start_by_hand(plan)
         wait_for_all()
         result = _finish(job, time.perf_counter() - seconds)
+        trainer.hfrecipes_trackers.log_scores(result.scores, result.headline)
+        trainer.hfrecipes_trackers.close()
     _push(plan)
     return result
 
@@ -261,8 +265,10 @@ def _summarize(path: Path, paths: list[Path], plan: Plan, config: RunConfig) -> 
     scores = repeats.summary([scoring.from_json(contents.read_scores(part)) for part in paths])
     if config.folds is not None:
         contents.write_predictions(path, repeats.out_of_fold(paths))
-        together = repeats.score_out_of_fold(path, plan.recipe, config, plan.data.fold_groups)
+        together, report = repeats.score_out_of_fold(path, plan.recipe, config, plan.data.fold_groups)
         scores[repeats.OUT_OF_FOLD] = together
+        if report is not None:
+            write_json(path / contents.REPORT, {repeats.OUT_OF_FOLD: report.as_dict()})
     contents.write_scores(path, scoring.to_json(scores), plan.data.notes)
 
 
@@ -347,9 +353,8 @@ def _train(job: Job, checkpoint: Path | None) -> None:
         # Of weights alone, or damaged; the Trainer would write over them silently.
         log(f"starting from the beginning: no checkpoint in {job.plan.path} has all that a resume needs")
     resumed = None if checkpoint is None else str(checkpoint)
-    bars = _upstream.without_bars_of_files()
     try:
-        with bars, interrupts.at_step_end(job.trainer, job.plan.path), _pushed_meanwhile(job):
+        with interrupts.at_step_end(job.trainer, job.plan.path), _pushed_meanwhile(job):
             job.trainer.train(resume_from_checkpoint=resumed)
     except UnpicklingError as error:
         # The Trainer reads pickles of numbers alone; anything else in them could run code.

@@ -193,6 +193,16 @@ def test_groups_of_the_folds_are_resampled_together(tiny_bert, tmp_path, monkeyp
         assert of_test in known
 
 
+def test_rows_of_all_folds_are_scored_by_label_together(folded):
+    lines = [json.loads(line) for line in (folded.path / "predictions.jsonl").read_text().splitlines()]
+    report = folded.report()
+    assert report["support"].sum() == 90
+    right = [line for line in lines if line["label"] == line["prediction"]["label"] == "good"]
+    actual = [line for line in lines if line["label"] == "good"]
+    assert report.loc["good", "recall"] == pytest.approx(len(right) / len(actual))
+    assert "out_of_fold" in json.loads((folded.path / "report.json").read_text())
+
+
 def test_scores_are_means_with_their_spread(folded):
     each = [json.loads((path / "metrics.json").read_text())["test"]["accuracy"] for path in folded.runs]
     entry = json.loads((folded.path / "metrics.json").read_text())["test"]["accuracy"]

@@ -231,21 +231,27 @@ def test_is_length_grouped(tmp_path):
         assert not _upstream.is_length_grouped(train_sampler(tiny_trainer(tmp_path)))
 
 
-def test_silence_missing_keys_warning(monkeypatch):
-    logger = transformers.trainer.logger
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (transformers.trainer, "There were missing keys in the checkpoint model loaded"),
+        (transformers.trainer_utils, "mtime may not be reliable on this filesystem"),
+    ],
+)
+def test_silence_false_alarms(monkeypatch, module, message):
+    logger = module.logger
     monkeypatch.setattr(logger, "filters", [])
 
     def is_logged(message: str) -> bool:
         return bool(logger.filter(logger.makeRecord(logger.name, logging.WARNING, "", 0, message, (), None)))
 
-    with relied_on(_upstream.silence_missing_keys_warning):
-        source = inspect.getsource(transformers.trainer)
-        assert 'logger.warning(f"There were missing keys in the checkpoint model loaded' in source
-        assert is_logged("There were missing keys in the checkpoint model loaded: ['lm_head.weight'].")
+    with relied_on(_upstream.silence_false_alarms):
+        assert f'"{message}' in inspect.getsource(module)
+        assert is_logged(f"{message}: ['lm_head.weight'].")
         for _ in range(2):
-            _upstream.silence_missing_keys_warning()
+            _upstream.silence_false_alarms()
         assert len(logger.filters) == 1
-        assert not is_logged("There were missing keys in the checkpoint model loaded: ['lm_head.weight'].")
+        assert not is_logged(f"{message}: ['lm_head.weight'].")
         assert is_logged("something else")
 
 

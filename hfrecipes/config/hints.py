@@ -73,9 +73,9 @@ _RENAMED = {
     "lora.modules_to_save={value}": "modules_to_save",
     "early_stopping.early_stopping_patience={value}": "early_stopping_patience patience",
     "early_stopping.early_stopping_threshold={value}": "early_stopping_threshold",
-    "splits.train={value}": "train_split train_split_name",
+    "splits.train={value}": "train_split train_split_name dataset_train_split",
     "splits.validation={value}": "eval_split valid_split validation_split_name",
-    "splits.test={value}": "test_split test_split_name",
+    "splits.test={value}": "test_split test_split_name dataset_test_split",
     "model.trust_remote_code={value}": "trust_remote_code",
     "model.revision={value}": "model_revision revision",
     "model.attn_implementation={value}": "attn_implementation",
@@ -124,6 +124,7 @@ _OTHERS = {
     "padding": _PADDING,
     "overwrite_cache": _CACHED,
     "preprocessing_num_workers": _CACHED,
+    "dataset_num_proc": _CACHED,
     "truncation": Hint("", "rows are truncated to max_length, and the log says how many are"),
     "use_fast_tokenizer": Hint("", "the fast tokenizer is used where there is one"),
     "ignore_pad_token_for_loss": Hint("", "padding is never part of the loss"),
@@ -166,10 +167,21 @@ def _device(value: Any) -> Hint:
     return Hint("", "a GPU is used where there is one; the variable CUDA_VISIBLE_DEVICES says which")
 
 
+def _only_replies(value: Any) -> Hint:
+    return Hint("train_on=all") if value is False else Hint("train_on=assistant", "it is the default")
+
+
+def _task_name(value: Any) -> Hint:
+    if value in _GLUE:
+        return Hint(f"dataset.path=nyu-mll/glue dataset.name={value}")
+    return Hint("", "the task is the first word after the command, or the first argument in Python")
+
+
 def _mixed_precision(value: Any) -> Hint:
     return Hint(f"{value}=true" if value in ("bf16", "fp16") else "bf16=false")
 
 
+_GLUE = ("ax", "cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb", "wnli")
 _BY_VALUE: dict[str, Callable[[Any], Hint]] = {
     "torch_dtype": _torch_dtype,
     "dtype": _torch_dtype,
@@ -177,6 +189,10 @@ _BY_VALUE: dict[str, Callable[[Any], Hint]] = {
     "group_by_length": _group_by_length,
     "device": _device,
     "mixed_precision": _mixed_precision,
+    "assistant_only_loss": _only_replies,
+    "completion_only_loss": _only_replies,
+    "train_on_inputs": lambda value: _only_replies(not value),
+    "task_name": _task_name,
 }
 
 

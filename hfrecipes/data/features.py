@@ -108,11 +108,15 @@ def log_lengths(encoded: Mapping[str, Dataset], data: Data, recipe: Recipe) -> l
 
 def describe_lengths(split: str, features: Dataset, rows: int, recipe: Recipe) -> str:
     """A sentence on how long the features of a split are, and how many of its rows are truncated."""
+    truncated = ", ".join(_truncated_shares(features, rows, recipe)) or "none truncated"
+    return f"{average_lengths(split, features, rows)}, {truncated}"
+
+
+def average_lengths(split: str, features: Dataset, rows: int) -> str:
+    """A sentence on how long the features of a split are."""
     lengths = np.asarray(features["length"])
     parts = f" in {len(features)} pieces" if len(features) != rows else ""
-    truncated = ", ".join(_truncated_shares(features, rows, recipe)) or "none truncated"
-    average = f"{lengths.mean():.0f} tokens on average, {lengths.max()} at most"
-    return f"{split}: {counted(rows, 'row')}{parts}, {average}, {truncated}"
+    return f"{split}: {counted(rows, 'row')}{parts}, {lengths.mean():.0f} tokens on average, {lengths.max()} at most"
 
 
 def _not_shown(split: str, features: Dataset, rows: int, truncated: str, recipe: Recipe) -> list[str]:

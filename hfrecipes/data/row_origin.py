@@ -86,4 +86,5 @@ def described(origins: Mapping[str, Any]) -> list[str]:
     names: dict[str, None] = {}
     for origin in origins.values():
         names |= dict.fromkeys(origin.ids.column_names)
-    return [f"predictions.jsonl also has the columns {', '.join(names)}"] if names else []
+    word = "column" if len(names) == 1 else "columns"
+    return [f"predictions.jsonl also has the {word} {', '.join(map(repr, names))}"] if names else []

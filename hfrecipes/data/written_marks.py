@@ -1,4 +1,4 @@
-"""Quotes, escapes and entities of another file format that have stayed in the texts."""
+"""Quotes and escapes of another file format that have stayed in the texts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ _LOOKED_AT = 1_000  # rows
 _MARKS = (
     ("is between single quotes, which are trained on as part of it,", re.compile(r"\s*'.*'\s*", re.DOTALL)),
     (r"has escapes such as \u00e9 in place of characters", re.compile(r".*\\u[0-9a-fA-F]{4}.*", re.DOTALL)),
-    ("has HTML entities such as &amp; in place of characters", re.compile(r".*&(#?\w{2,8});.*", re.DOTALL)),
 )
 
 
 def written_marks(rows: Dataset, recipe: Recipe) -> Iterator[Finding]:
-    """Quotes, escapes and entities in most texts of a column; in only a few, they may be meant."""
+    """Quotes and escapes in most texts of a column; in only a few, they may be meant."""
     for column, facts in recipe.columns.items():
         is_text = facts.kind == "string" and not facts.passthrough
         if not is_text or getattr(rows.features.get(column), "dtype", None) not in ("string", "large_string"):

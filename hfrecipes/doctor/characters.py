@@ -9,7 +9,7 @@ from html import unescape
 from typing import TypeVar
 
 from ..errors import counted
-from .diagnosis import Diagnosis
+from .diagnosis import Diagnosis, Grade
 from .parts import Part
 
 # The first byte of a character in UTF-8, and one that follows it, read as Latin-1 or as cp1252.
@@ -122,7 +122,8 @@ def _html(part: Part, column: str, texts: list[str]) -> Iterator[Diagnosis]:
         sentence = f"{column} has HTML such as {example} in {counted(len(rows), 'row')}"
         edit = "convert it to plain text; Python's html.unescape converts entities"
         why = "which the texts to predict may not have"
-        yield Diagnosis("note", "html", sentence, part.split, part.numbered(rows), why, edit)
+        grade: Grade = "warning" if len(rows) > len(texts) / 2 else "note"
+        yield Diagnosis(grade, "html", sentence, part.split, part.numbered(rows), why, edit)
 
 
 def _first_markup(text: str) -> str | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..config.yaml12 import typed_text
+from ..data.shapes.label_cells import is_placeholder
 from ..errors import counted
 from ..recipe import option_types
 from .diagnosis import Diagnosis, share
@@ -18,7 +19,6 @@ RARE = 10  # training rows below which a label is hardly learnt
 SKEWED = 10  # times that the most frequent label is as frequent as the least frequent one
 DOMINANT = 0.8  # share of rows with the same label
 NAMED = 8  # labels that a sentence lists
-PLACEHOLDERS = frozenset(("", "-", "--", "?", "n/a", "na", "#n/a", "nan", "none", "null", "nil", "tbd", "todo", "unk"))
 OUTSIDE = "O"  # tag of words outside of entities
 _BETWEEN = re.compile(r"[\s_\-]+")
 Counts = Mapping[str, Mapping[str, int]]  # label -> split -> rows
@@ -82,7 +82,7 @@ def _listed(counts: Mapping[str, int]) -> str:
 
 
 def _placeholders(parts: Mapping[str, Part], table: Counts) -> Iterator[Diagnosis]:
-    names = [name for name in table if name.strip().casefold() in PLACEHOLDERS]
+    names = list(filter(is_placeholder, table))
     for split, part in parts.items():
         for name in names:
             rows = _rows_with(part, {name})
@@ -107,7 +107,7 @@ def _variants(parts: Mapping[str, Part], table: Counts) -> Iterator[Diagnosis]:
         names.sort(key=lambda name: -sum(table[name].values()))
         counts = ", ".join(f"{name!r} ({sum(table[name].values())})" for name in names)
         sentence = f"labels {counts} differ only in case, spaces or Unicode form"
-        edit = f"write {names[0]!r} everywhere"
+        edit = "use one spelling everywhere, such as the first of each line"
         rows = parts["train"].numbered(_rows_with(parts["train"], set(names[1:])))
         why = "and are trained on as different labels"
         yield Diagnosis("warning", "label-variants", sentence, "train", rows, why, edit)

@@ -229,15 +229,15 @@ def listed_classes(report: Breakdown) -> dict[str, ClassScore]:
     return {name: report.classes[name] for name in worst[:LISTED]}
 
 
-def sentences(split: str, report: Breakdown) -> list[str]:
+def sentences(split: str, report: Breakdown, file: str = "report.json") -> list[str]:
     """What the table of classes leaves out: other labels, the most frequent confusions, scores by parts of the rows."""
     lines = []
     number = len(report.classes)
     if number > LISTED:
-        lines.append(f"the table shows the {LISTED} of {number} with the lowest F1; report.json has all of them")
+        lines.append(f"the table shows the {LISTED} of {number} with the lowest F1; {file} has all of them")
     if report.confusions:
         shown = [f"{label} → {given} {times}" for label, given, times in report.confusions[:SHOWN]]
-        more = f", and {len(report.confusions) - SHOWN} more pairs" if len(report.confusions) > SHOWN else ""
+        more = f", and {counted(len(report.confusions) - SHOWN, 'more pair')}" if len(report.confusions) > SHOWN else ""
         lines.append(f"confused on {split} ({report.by} → prediction, times): {', '.join(shown)}{more}")
     for column, parts in report.slices.items():
         lines.append(f"{split} by {column}: {_parts(parts)}")

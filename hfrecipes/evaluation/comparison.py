@@ -18,6 +18,7 @@ from ..metrics._uncertainty import group_indices
 from ..recipe import Recipe, Row, input_columns
 from ..run_folder import contents
 from . import scoring
+from .breakdown import Breakdown
 from .evaluate import Predicted
 from .scoring import Scores
 
@@ -42,6 +43,7 @@ class Evaluation:
         paired: Whether the rows are those of that split, so that the differences are paired.
         slices: Value of the column `by` -> scores of its rows.
         predictions: Each row with its number, its label and its prediction.
+        report: Scores of each label, and what is confused; None where the task has no labels.
     """
 
     split: str
@@ -53,6 +55,7 @@ class Evaluation:
     paired: bool = False
     slices: Mapping[str, Evaluation] = field(default_factory=dict)
     predictions: Sequence[Row] = field(default=(), repr=False)
+    report: Breakdown | None = field(default=None, repr=False)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -74,6 +77,8 @@ class Evaluation:
         written: dict[str, Any] = {"rows": self.rows, **scored, "notes": self.notes}
         if self.compared_with:
             written |= {"compared_with": self.compared_with, "paired": self.paired}
+        if self.report is not None:
+            written["report"] = self.report.as_dict()
         if self.slices:
             written["slices"] = {value: {"rows": part.rows, **_scores_of(part)} for value, part in self.slices.items()}
         return written
@@ -147,9 +152,10 @@ def changes(
     shared = len(set(keys) & set(own_keys))
     if not shared:
         return differences, False, []
+    verb = "is" if shared == 1 else "are"
     sentence = (
-        f"{shared} inputs are in the run's own {run_test.split} too, so the intervals of the changes are wider than "
-        "necessary"
+        f"{counted(shared, 'input')} {verb} in the run's own {run_test.split} too, so the intervals of the changes are "
+        "wider than necessary"
     )
     return differences, False, [sentence]
 

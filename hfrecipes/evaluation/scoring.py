@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -268,6 +269,9 @@ def try_metrics(names: Sequence[str], recipe: Recipe, train: Dataset) -> None:
     """
     if not names:
         return
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise ConfigError(f"metrics: found {', '.join(twice)} twice: name each metric once")
     few = train.select(range(min(50, len(train))))
     predictions, references = recipe.baseline_predictions(few, recipe.baseline(few)), references_of(recipe, few)
     if recipe.writer is not None and recipe.writer.generated_rows == 0:

@@ -312,6 +312,8 @@ def _set_generation(model: PreTrainedModel, recipe: Recipe) -> None:
         kept["bad_words_ids"] = base.bad_words_ids
     # Generation fills in what is not set, so that the saved file would depend on whether anything was generated before.
     defaults = _upstream.default_generation_settings()
+    if "max_new_tokens" in settings:  # with both limits, each call of generate prints a warning
+        defaults["max_length"] = None
     kept = {**defaults, **{name: value for name, value in kept.items() if value is not None}}
     try:
         model.generation_config = GenerationConfig(**{**kept, **settings})

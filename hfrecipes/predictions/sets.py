@@ -12,6 +12,7 @@ from ..data.input_names import refuse_missing
 from ..errors import ConfigError
 from ..evaluation.comparison import Evaluation, own_test
 from ..evaluation.scoring import Scores
+from ..log import log
 from ..output import json_line
 from ..predictor import load
 from ..recipe import table_metrics
@@ -42,12 +43,13 @@ def evaluate_sets(
         if isinstance(source, str):
             refuse_missing(os.path.expanduser(local_path(source)))
     predictor = load(path, trust=trust)
-    keywords = {name: settings.get(name) for name in ("splits", "columns", "by")}
-    if "dataset" in settings:
-        evaluation = predictor.evaluate(settings["dataset"], **keywords)
-        evaluations = {evaluation.split: evaluation}
-    else:
-        evaluations = predictor.evaluate(tests=settings["tests"], **keywords)
+    evaluator = predictor.evaluator(settings.get("by"))
+    evaluations = {}
+    for name, source in sets.items():
+        if name:
+            log(f"{name}:")
+        evaluation = evaluator.evaluate(source, settings.get("splits"), settings.get("columns"))
+        evaluations[name or evaluation.split] = evaluation
     run_test = own_test(predictor.folder)
     return table_metrics(predictor.recipe), {} if run_test is None else run_test.scores, evaluations
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..config.resolving import check_blocks
 from ..config.run_config import RunConfig
 from ..data import checks, sources
 from ..data.columns import as_spelled, without_rejected
@@ -18,9 +19,9 @@ from ..data.splits import choose_splits, task_groups
 from ..errors import DataError, counted
 from ..evaluation import comparison
 from ..evaluation.averages import left_out_here
+from ..evaluation.breakdown import breakdown
 from ..evaluation.comparison import Evaluation
 from ..evaluation.evaluate import Predicted, log_unscored, score_rows
-from ..log import log
 from ..recipe import Row, file_formats
 from ..run_folder import contents
 from .rows import RowReader
@@ -42,12 +43,15 @@ class Evaluator:
     by: str | None
     """Column whose values are scored by themselves too."""
 
-    def evaluate(self, dataset: Any, splits: Mapping[str, str | None], columns: Columns) -> Evaluation:
-        """Scores of one split of a dataset.
+    def evaluate(self, dataset: Any, splits: Mapping[str, str | None] | None, columns: Columns | None) -> Evaluation:
+        """Scores of one split of a dataset; its notes are not printed.
 
         Raises:
+            ConfigError: `splits` or `columns` is no block.
             DataError: Its rows cannot be scored.
         """
+        splits, columns = splits or {}, columns or {}
+        check_blocks({"splits": splits, "columns": columns})
         header = sources.header_of(columns or self.config.columns)
         parts = sources.read_source(dataset, header=header, formats=file_formats(self.reader.recipe))
         chosen = choose_splits(list(parts), splits)
@@ -81,8 +85,6 @@ class Evaluator:
         notes = [*checks.scored_as_wrong(data, recipe).values(), *self._seen_in_training(rows)]
         references = checks.references(recipe, rows)
         notes += left_out_here(recipe, references)
-        for note in notes:
-            log(note)
         known = sum(reference is not None for reference in references)
         if not known:
             raise DataError(f"none of {counted(len(rows), 'row')} has a reference to score against")
@@ -92,7 +94,8 @@ class Evaluator:
         score = partial(score_rows, recipe, baseline=baseline, seed=seed, metrics=self.config.metrics)
         log_unscored(split, references)
         scored = score(predicted)
-        evaluation = Evaluation(split, known, scored, notes, predictions=self._lines(data, predicted))
+        report = breakdown(recipe, predicted)
+        evaluation = Evaluation(split, known, scored, notes, predictions=self._lines(data, predicted), report=report)
         if cells is not None:
             evaluation = replace(evaluation, slices=comparison.sliced(cells, predicted, score))
         return self._compared(evaluation, predicted, seed)
@@ -103,8 +106,6 @@ class Evaluator:
         if run_test is None:
             return evaluation
         changes, paired, notes = comparison.changes(self.reader.recipe, predicted, evaluation.scores, run_test, seed)
-        for note in notes:
-            log(note)
         return replace(
             evaluation, changes=changes, compared_with=run_test.split, paired=paired, notes=[*evaluation.notes, *notes]
         )

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import calibration, losses
 from ..config.yaml12 import typed_text
-from ..data.shapes.label_cells import may_mean_none, names_for, not_a_name
+from ..data.shapes.label_cells import is_placeholder, may_mean_none, names_for, not_a_name
 from ..data.shapes.labels import DECOMPOSED, as_number, is_decomposed, is_missing, label_name, ordered
 from ..errors import counted
 from ..recipe import Finding, Row
@@ -121,8 +121,10 @@ class NamedLabels:
         yield from self._placeholders(values)
 
     def _placeholders(self, values: list[Any]) -> Iterator[Finding]:
-        """Labels of train that data often writes where there is none."""
-        for label in filter(may_mean_none, sorted(self.labels_in_train)):
+        """Labels of train that may mean that there is none; warnings name those that hardly mean anything else."""
+        for label in sorted(self.labels_in_train):
+            if is_placeholder(label) or not may_mean_none(label):
+                continue
             rows = [index for index, value in enumerate(values) if label in self.names(value)]
             if rows:
                 edit = f"options.ignore_labels={typed_text(label)} takes it for none"

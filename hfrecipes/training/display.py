@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import sys
 import time
@@ -25,8 +26,24 @@ def show_progress(trainer: Trainer, metric: str) -> None:
     if trainer.args.log_level in ("info", "debug"):
         return
     _upstream.remove_display(trainer)
+    trainer.add_callback(_file_bars())
     if trainer.is_world_process_zero():
         trainer.add_callback(_callback(metric))
+
+
+def _file_bars() -> Any:
+    """Hides the bars of each file of weights while the Trainer trains, whoever calls `train`."""
+    import transformers
+
+    class FileBars(transformers.TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            self.hidden = contextlib.ExitStack()
+            self.hidden.enter_context(_upstream.without_bars_of_files())
+
+        def on_train_end(self, *_: Any, **__: Any) -> None:
+            self.hidden.close()
+
+    return FileBars()
 
 
 @dataclass

@@ -5,6 +5,7 @@ The Trainer closes them after the last step, before anything is scored: they are
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import math
@@ -43,16 +44,28 @@ class Trackers:
     @contextlib.contextmanager
     def open_until_scored(self) -> Iterator[Trackers]:
         """Keep them open in the block, whatever ends it."""
-        for callback in self.callbacks:
-            callback.on_train_begin = self._begin_of(callback.on_train_begin)
-            callback.on_train_end = self._end
+        self.open()
         try:
             yield self
         finally:
-            for callback in self.callbacks:
-                del callback.on_train_begin, callback.on_train_end
-                if self.is_open:
-                    self._close(callback)
+            self.close()
+
+    def open(self) -> None:
+        """Keep them open until `close`, or until Python ends: who trains by hand may never score."""
+        for callback in self.callbacks:
+            callback.on_train_begin = self._begin_of(callback.on_train_begin)
+            callback.on_train_end = self._end
+        if self.callbacks:
+            atexit.register(self.close)
+
+    def close(self) -> None:
+        """Close them; a second call does nothing."""
+        atexit.unregister(self.close)
+        for callback in self.callbacks:
+            del callback.on_train_begin, callback.on_train_end
+            if self.is_open:
+                self._close(callback)
+        self.callbacks = []
 
     def _begin_of(self, begin: Any) -> Any:
         """The beginning of a tracker, at which it writes down the config of the model, with the settings in it."""

@@ -118,7 +118,7 @@ def assemble(plan: Plan, model: Any, arguments: TrainingArguments, encoded: Mapp
     import transformers
 
     recipe = plan.recipe
-    _upstream.silence_missing_keys_warning()
+    _upstream.silence_false_alarms()
     shown = {split: for_batches(recipe, rows) for split, rows in encoded.items()}
     with _as_missing_package():
         trainer: Trainer = getattr(transformers, trainer_name(recipe))(

@@ -68,7 +68,8 @@ def test_every_edit_that_a_hint_names_is_accepted(name):
         assert hint.why, "where nothing replaces a setting, the hint says why"
         return
     edit = hint.edit.replace("<user>", "user").replace("<name>", "name")
-    task = "summarization" if "max_target_length" in edit else "text-classification"
+    tasks = {"max_target_length": "summarization", "train_on": "chat"}
+    task = tasks.get(edit.partition("=")[0], "text-classification")
     lower, given = {"task": task, "model": "a/model", "dataset": "a/texts"}, parse_overrides(shlex.split(edit))
     if "quantization" in edit:  # what else it needs is there or not, but it is not unknown
         with pytest.raises((ConfigError, MissingPackageError), match=r"no GPU|bitsandbytes"):
@@ -92,6 +93,8 @@ def test_every_edit_that_a_hint_names_is_accepted(name):
         ("lora_r", 8, "lora.r=8"),
         ("early_stopping_patience", 3, "early_stopping.early_stopping_patience=3"),
         ("max_train_samples", 100, "limit.train=100"),
+        ("task_name", "sst2", "dataset.path=nyu-mll/glue dataset.name=sst2"),
+        ("task_name", "ner", "the task is the first word after the command"),
         ("warmup_ratio", 0.1, "warmup_steps=0.1"),
         ("warmup_ratio", 1.0, "warmup_steps=0.9999"),
         ("sep", ";", "found from the content of the file"),
@@ -140,3 +143,17 @@ def test_options_of_other_command_lines_are_answered_with_words_that_work(words,
     made = CliRunner().invoke(main, ["check", "text-classification", *words])
     assert made.exit_code == 2
     assert shown in made.output
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "edit"),
+    [
+        ("assistant_only_loss", True, "train_on=assistant"),
+        ("completion_only_loss", False, "train_on=all"),
+        ("train_on_inputs", False, "train_on=assistant"),
+        ("dataset_num_proc", 4, "encoded rows are cached"),
+    ],
+)
+def test_words_of_other_trainers_of_dialogues_are_translated(name, value, edit):
+    with pytest.raises(ConfigError, match=edit):
+        configure({"task": "chat", "model": "a/model", "dataset": "a/texts"}, {name: value})

@@ -376,7 +376,6 @@ def test_a_file_for_each_text_of_race_is_read(tmp_path):
     [
         ("'{}'", "text is between single quotes, which are trained on as part of it, in most rows"),
         (r"caf\u00e9 {}", r"text has escapes such as \u00e9 in place of characters in most rows"),
-        ("tea &amp; {}", "text has HTML entities such as &amp; in place of characters in most rows"),
     ],
 )
 def test_marks_of_a_format_in_most_texts_are_named(mark, sentence, caplog):

@@ -188,7 +188,8 @@ def test_rare_labels_placeholders_and_variants_are_named():
     variants = named["label-variants", "train"]
     assert set(variants["rows"]) >= {2, 4}
     assert "'A'" in variants["sentence"]
-    assert variants["edit"] == "write 'a' everywhere"
+    assert "'a' (" in variants["sentence"].partition(",")[0], "the most frequent spelling is the first"
+    assert variants["edit"] == "use one spelling everywhere, such as the first of each line"
 
 
 @pytest.mark.parametrize("placeholder", ["-", "?", "--", "null", "None", "NaN", "n/a", "#N/A", "no label", "-1"])
@@ -377,7 +378,17 @@ def test_lost_characters_html_and_placeholders_are_named():
     named = found(rows)
     assert named["lost-characters", "train"]["rows"] == [0]
     assert named["html", "train"]["rows"] == [1, 2]
+    assert named["html", "train"]["grade"] == "note"
     assert named["placeholder-texts", "train"]["rows"] == [4]
+
+
+def test_html_in_most_rows_is_one_warning():
+    rows = splits()
+    for row in rows["train"]:
+        row["text"] += " &amp; more"
+    about = [key for key, finding in found(rows).items() if "HTML" in finding["sentence"]]
+    assert about == [("html", "train")]
+    assert found(rows)["html", "train"]["grade"] == "warning"
 
 
 # --- with a model ----------------------------------------------------------------------------------------------------

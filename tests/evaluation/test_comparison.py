@@ -71,7 +71,21 @@ def test_other_rows_are_independent_samples(run, tmp_path):
 def test_rows_that_are_partly_those_of_the_own_test_are_named(run, tmp_path):
     rows = opinions(30, 2)[:5] + opinions(10, 11)
     write(tmp_path / "a.jsonl", rows)
-    assert "inputs are in the run's own test too" in call("evaluate", run, "a.jsonl").output
+    shown = call("evaluate", run, "a.jsonl").output
+    assert shown.count("5 inputs are in the run's own test too") == 1
+    write(tmp_path / "b.jsonl", [*rows[:1], *opinions(10, 11)])
+    assert "1 input is in the run's own test too" in call("evaluate", run, "b.jsonl").output
+
+
+def test_one_set_is_scored_by_label_too_in_table_and_file(run, tmp_path):
+    write(tmp_path / "a.jsonl", others())
+    shown = call("evaluate", run, "a.jsonl", "-o", tmp_path / "scores.json").output
+    head = next(line for line in shown.splitlines() if line.startswith("label ("))
+    assert head.split()[-4:] == ["precision", "recall", "f1", "support"]
+    report = json.loads((tmp_path / "scores.json").read_text())["sets"]["the data"]["report"]
+    assert {name: scores["support"] for name, scores in report["classes"].items()} == {"bad": 12, "good": 12}
+    evaluation = hfrecipes.load(run).evaluate("a.jsonl")
+    assert evaluation.report.classes["good"].recall == report["classes"]["good"]["recall"]
 
 
 def test_a_run_without_scores_is_evaluated_and_compared_with_nothing(run, tmp_path):

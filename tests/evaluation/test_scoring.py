@@ -13,6 +13,7 @@ import pytest
 from conftest import opinions
 
 import hfrecipes
+from hfrecipes.errors import ConfigError
 from hfrecipes.evaluation import scoring
 from hfrecipes.evaluation.scoring import Score
 from hfrecipes.metrics import _uncertainty
@@ -308,3 +309,8 @@ def test_energy_that_codecarbon_measured_is_on_the_card(quick, tmp_path, monkeyp
     hfrecipes.run("text-classification", dataset=opinions(40), output_dir=tmp_path / "run", **quick)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["energy"] == {"kwh": 0.00123, "co2eq_kg": 0.000457}
     assert "0.00123 kWh, 0.000457 kg CO2eq" in (tmp_path / "run" / "README.md").read_text()
+
+
+def test_a_metric_that_is_named_twice_is_refused():
+    with pytest.raises(ConfigError, match="metrics: found mse twice: name each metric once"):
+        hfrecipes.check("text-classification", dataset=opinions(20), metrics=["mse", "accuracy", "mse"])

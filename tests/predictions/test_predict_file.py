@@ -24,6 +24,7 @@ from hfrecipes.cli import main
 from hfrecipes.data.columns import keeps_rows
 from hfrecipes.data.input_names import is_text
 from hfrecipes.predictions import command
+from hfrecipes.predictions.partial import Partial
 from hfrecipes.predictions.table_style import style_of
 from hfrecipes.predictor import Predictor
 
@@ -271,6 +272,17 @@ def test_a_command_that_was_killed_goes_on_and_ends_with_the_same_file(run, tmp_
     assert made.exit_code == 0, made.output
     assert "16 predictions are in out.csv.partial already: continuing from there" in made.output
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert not list(tmp_path.glob("*.partial*"))
+
+
+def test_a_second_command_for_the_same_output_is_refused_until_the_first_ends(run, tmp_path):
+    long_file(tmp_path / "long.csv", 3)
+    with Partial(tmp_path / "out.csv", {"input": "?", "model": "?"}).opened():
+        made = call("predict", run, "long.csv", "-o", "out.csv")
+        assert made.exit_code == 2
+        assert "out.csv.partial is being written by another command: wait, or write elsewhere" in made.output
+        assert not (tmp_path / "out.csv").exists()
+    assert call("predict", run, "long.csv", "-o", "out.csv").exit_code == 0
     assert not list(tmp_path.glob("*.partial*"))
 
 

@@ -249,6 +249,15 @@ def test_perplexity_is_what_the_model_s_own_loss_gives(run):
     assert found["byte_perplexity"] == pytest.approx(math.exp(losses / size), rel=1e-4)
 
 
+def test_generation_prints_no_warning_of_transformers(run, caplog):
+    with caplog.at_level("WARNING"):
+        assert run.predict(TEXTS[0])["generated_text"] is not None
+    assert "max_new_tokens" not in caplog.text
+    saved = json.loads((run.path / "generation_config.json").read_text())
+    assert saved["max_new_tokens"] == 10
+    assert "max_length" not in saved
+
+
 def test_what_evaluation_keeps_does_not_grow_with_the_vocabulary():
     recipe = TextGeneration()
     for vocabulary in (10, 1000):

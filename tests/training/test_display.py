@@ -64,6 +64,12 @@ def test_evaluation_after_training_prints_no_line(settings, capfd):
     assert "step" not in capfd.readouterr().err
 
 
+def test_a_training_by_hand_draws_no_bars_of_files(settings, capfd):
+    trainer = hfrecipes.build(TASK, **settings, max_steps=1)
+    trainer.train()
+    assert "%|" not in capfd.readouterr().err
+
+
 CELLS = """
 import hfrecipes
 result = hfrecipes.run({task!r}, model={model!r}, dataset={rows!r}, output_dir={output!r}, num_train_epochs=2)

@@ -74,6 +74,21 @@ def test_a_tracker_is_told_all_and_closed_last(settings, fake, lora):
     assert "hfrecipes_" not in (result.path / "config.json").read_text()
 
 
+def test_a_tracker_hears_the_same_of_a_model_that_was_trained_by_hand(settings, fake):
+    hfrecipes.run(TASK, **settings)
+    of_run = [(name, sorted(values or ())) for name, values in fake.heard]
+    fake.heard.clear()
+    trainer = hfrecipes.build(TASK, **settings | {"output_dir": "built"})
+    trainer.train()
+    assert fake.heard[-1][0] == "log", "it stays open for the scores"
+    result = hfrecipes.finish(trainer)
+    by_hand = [(name, sorted(values or ())) for name, values in fake.heard]
+    assert by_hand[-2:] == of_run[-2:]
+    assert fake.heard[-2][1]["test_accuracy"] == result.metrics["test"]["accuracy"]
+    assert [name for name, _ in by_hand].count("end") == 1
+    assert fake.heard[0][1]["hfrecipes_dataset"] == "sayings"
+
+
 def test_a_tracker_hears_of_the_scores_where_training_was_over_before(settings, fake):
     run_until_trained(TASK, **settings)
     assert fake.heard[-1][0] == "end", "it is closed whatever happens"

@@ -22,22 +22,11 @@ _COMMA = ","
 _ASKED_ABOUT = (_COMMA, "，", "、", "#", "&", "+", "/")
 _SHARE = 0.5  # of the cells with a separator must be made of labels that other cells have too
 # What data writes where there is no label; lower case.
-_PLACEHOLDERS = {
-    "-",
-    "--",
-    "?",
-    "-1",
-    "n/a",
-    "na",
-    "nan",
-    "<na>",
-    "nat",
-    "null",
-    "none",
-    "unlabeled",
-    "unlabelled",
-    "no label",
-}
+_PLACEHOLDERS = frozenset(
+    ("", "-", "--", "?", "n/a", "na", "#n/a", "nan", "<na>", "nat", "null", "nil", "none", "tbd", "todo", "unk")
+)
+_UNLABELLED = frozenset(("unlabeled", "unlabelled", "no label"))
+_MAY_BE_MEANT = frozenset(("-1",))  # as well as these, which are a label as often
 _NUMBERS = re.compile(r"([\[\]\d\s.,eE+-]|\b(True|False|true|false)\b)+")  # as vectors are written
 _PRINTED = re.compile(r"((np|numpy|torch)\.)?(array|tensor)\(\[")
 _SHOWN_NAMES = 6
@@ -289,7 +278,12 @@ def may_mean_none(name: str) -> bool:
         >>> may_mean_none("-"), may_mean_none("None"), may_mean_none("neutral")
         (True, True, False)
     """
-    return name.strip().lower() in _PLACEHOLDERS
+    return is_placeholder(name) or name.strip() in _MAY_BE_MEANT
+
+
+def is_placeholder(name: str) -> bool:
+    """Whether a label is hardly ever more than a word for none, unlike `-1`, which is a label as often."""
+    return name.strip().casefold() in _PLACEHOLDERS | _UNLABELLED
 
 
 def not_a_name(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Literal
 
 from ...characters import composed
@@ -54,11 +55,13 @@ def label_name(value: Any) -> str:
         >>> label_name(" spam "), label_name(1), label_name(1.0), label_name("2.50")
         ('spam', '1', '1', '2.50')
     """
-    name = composed(str(value).strip())
     # A column with an empty cell turns ids into floats in a DataFrame: 1.0 is the label 1.
-    if isinstance(value, float | str):
-        return re.sub(r"^(-?\d+)\.0+$", r"\1", name)
-    return name
+    return _name_in(str(value)) if isinstance(value, float | str) else composed(str(value).strip())
+
+
+@lru_cache(maxsize=10_000)  # a few labels stand in many rows, each of which is read several times
+def _name_in(text: str) -> str:
+    return re.sub(r"^(-?\d+)\.0+$", r"\1", composed(text.strip()))
 
 
 def is_decomposed(value: Any) -> bool:
