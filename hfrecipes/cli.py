@@ -22,7 +22,7 @@ import click
 from . import registry
 from ._version import __version__
 from .characters import shortened
-from .errors import SHOWN, HFRecipesError
+from .errors import SHOWN, HFRecipesError, NotFoundError
 from .log import LIBRARIES, explained, is_main
 from .masking import mask_text
 from .output import class_table, json_line, prepare_streams, print_table, say, say_json, score_table, show_evaluations
@@ -84,6 +84,18 @@ def _raising_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+def _check_working_folder() -> None:
+    """Refuse to work in a folder that was deleted, where libraries cannot even be imported.
+
+    Raises:
+        NotFoundError: It was.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise NotFoundError("the working folder was deleted or moved: change to another one with cd") from error
+
+
 class Group(click.Group):
     """Prints each error as one line; with HFRECIPES_DEBUG=1, the traceback is shown."""
 
@@ -106,6 +118,7 @@ class Group(click.Group):
         prepare_streams()
         try:
             with _short_errors(), _raising_sigterm():
+                _check_working_folder()
                 return super().invoke(ctx)
         except HFRecipesError as error:
             if os.environ.get(DEBUG):

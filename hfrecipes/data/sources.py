@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from .. import _upstream
+from ..characters import shortened
 from ..config.blocks import local_path
 from ..errors import ConfigError, DataError, HFRecipesError, NotFoundError, counted, nearest
 from ..log import log
@@ -297,7 +298,12 @@ def _from_files(files: list[str], source: str, reader: _FileReader) -> dict[str,
 
 
 def _read_several(split: str, files: Sequence[str], reader: _FileReader) -> Dataset:
-    """Read the files of a split, one after the other, or side by side where they differ only in their language."""
+    """Read the files of a split, one after the other, or side by side where they differ only in their language.
+
+    Raises:
+        DataError: A file is listed twice.
+    """
+    _refuse_file_twice(split, files)
     groups = parallel_groups(files) if "parallel" in reader.formats else None
     if len(files) > (len(groups[0]) if groups else 1):
         log(f"{split} is read from {counted(len(files), 'file')}: {listed(files)}")
@@ -308,6 +314,16 @@ def _read_several(split: str, files: Sequence[str], reader: _FileReader) -> Data
     if len(parts) > 1:
         _FILES[rows] = [(mask_text(file), len(part)) for file, part in zip(files, parts, strict=True)]
     return rows
+
+
+def _refuse_file_twice(split: str, files: Sequence[str]) -> None:
+    # By name: folders downloaded from the Hub hold links, and two that lead to the same content are two files.
+    names = [file if "://" in file else os.path.abspath(file) for file in files]
+    for name, file in zip(names, files, strict=True):
+        if names.count(name) > 1:
+            raise DataError(
+                f"{split}: found the file {mask_text(file)} twice, and its rows would count twice: leave it out once"
+            )
 
 
 def files_of(rows: Dataset) -> list[tuple[str, int]]:
@@ -455,8 +471,11 @@ def _patterns(data_files: Any) -> list[Any]:
     groups = list(data_files.values()) if isinstance(data_files, Mapping) else [data_files]
     patterns: list[Any] = []
     for group in groups:
-        if isinstance(group, str | os.PathLike):
-            patterns.append(group)
-        else:
-            patterns.extend(group)
+        patterns += group if isinstance(group, list | tuple) else [group]
+    for pattern in patterns:
+        if not isinstance(pattern, str | os.PathLike):
+            raise ConfigError(
+                f"dataset.data_files: found {shortened(repr(pattern), 80)}, expected a path, a list of paths, or one "
+                "of the two for each split"
+            )
     return patterns

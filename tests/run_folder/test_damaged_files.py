@@ -150,6 +150,9 @@ def test_what_the_run_learned_must_be_readable(run):
         {"labels": []},
         {"labels": labels[:1]},
         {"labels": labels, "calibration": "x"},
+        {"labels": labels, "calibration": {"temperature": "x"}},
+        {"labels": labels, "calibration": {"temperature": 0}},
+        {"labels": labels, "calibration": {"threshold": float("nan")}},
     ):
         (run / "config.json").write_text(json.dumps({**content, "hfrecipes": learned}))
         with pytest.raises(ModelError, match=r"config.json: the block hfrecipes is not what the run saved"):
