@@ -28,7 +28,7 @@ test-long: .venv/dev  ## What is slow by nature: several processes, models that 
 kill: .venv/dev  ## 300 kills of runs of all kinds, at random moments and before single changes of files; an hour
 	$(BIN)/python tests/kill/kills.py --kills 38
 
-hostile: .venv/dev  ## Some 2,700 bad inputs, each in a process of its own; half an hour
+hostile: .venv/dev  ## Some 3,400 bad inputs, each in a process of its own; half an hour
 	$(BIN)/python tests/hostile/bad_inputs.py
 
 fuzz: .venv/dev  ## A million random texts for all that reads texts; an hour, on Linux or a Mac

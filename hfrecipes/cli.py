@@ -22,7 +22,7 @@ import click
 from . import registry
 from ._version import __version__
 from .characters import shortened
-from .errors import SHOWN, HFRecipesError
+from .errors import SHOWN, HFRecipesError, NotFoundError
 from .log import LIBRARIES, explained, is_main
 from .masking import mask_text
 from .output import json_line, prepare_streams, print_report, print_table, say, say_json, score_table, show_evaluations
@@ -97,6 +97,18 @@ def _send_again(ignored: sys.UnraisableHookArgs) -> None:
         threading.Timer(0.05, signal.raise_signal, (number,)).start()
 
 
+def _check_working_folder() -> None:
+    """Refuse to work in a folder that was deleted, where libraries cannot even be imported.
+
+    Raises:
+        NotFoundError: It was.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise NotFoundError("the working folder was deleted or moved: change to another one with cd") from error
+
+
 class Group(click.Group):
     """Prints each error as one line; with HFRECIPES_DEBUG=1, the traceback is shown."""
 
@@ -119,6 +131,7 @@ class Group(click.Group):
         prepare_streams()
         try:
             with _short_errors(), _raising_sigterm():
+                _check_working_folder()
                 return super().invoke(ctx)
         except HFRecipesError as error:
             if os.environ.get(DEBUG):

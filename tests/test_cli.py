@@ -306,6 +306,19 @@ BAD = {
 }
 
 
+@pytest.mark.parametrize("words", [["list"], ["check", "text-classification", "dataset=x.csv"], ["predict", "x", "-"]])
+def test_a_working_folder_that_was_deleted_is_one_sentence(words, tmp_path, monkeypatch):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    made = call(*words)
+    assert (made.exit_code, made.output) == (
+        2,
+        "hfrecipes: the working folder was deleted or moved: change to another one with cd\n",
+    )
+
+
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_gets_one_sentence_and_writes_nothing(case, rows, done, tiny_bert, tmp_path):
     words, message = BAD[case]

@@ -158,6 +158,8 @@ def _check_sources(blocks: Mapping[str, Any]) -> list[str]:
     if isinstance(model, dict) and not isinstance(model.get("path"), str):
         problems.append("model: found keywords without a name; add model.path=<hub id or folder>")
     dataset = blocks.get("dataset")
+    if isinstance(dataset, dict) and not all(str(key).strip() for key in dataset):
+        problems.append("dataset: found a split without a name, expected train, validation or test")
     if isinstance(dataset, dict) and isinstance(dataset.get("path"), str):
         further = [split for split in SPLITS if split in dataset]
         if further:
@@ -173,8 +175,11 @@ def _check_sources(blocks: Mapping[str, Any]) -> list[str]:
 
 
 def _check_folder(blocks: Mapping[str, Any]) -> list[str]:
-    """Refuse an output folder that no system can make."""
-    if "\0" in str(blocks.get("output_dir", "")):
+    """Refuse an output folder that no system can make, or that has no name."""
+    folder = blocks.get("output_dir")
+    if folder is not None and not str(folder).strip():
+        return ["output_dir: found an empty name, expected the name of a folder; leave it out for one in runs/"]
+    if "\0" in str(folder):
         return ["output_dir: found a name with a zero byte, which no folder can have: choose another name"]
     return []
 

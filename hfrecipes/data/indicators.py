@@ -80,6 +80,8 @@ def join_indicators(rows: Dataset, recipe: type[Recipe], given: Columns) -> tupl
         if not isinstance(names, list):
             single[column] = names
             continue
+        if not names:
+            raise DataError(f"columns.{column}: found an empty list, expected the name of a column")
         is_label = column == _column_of_labels(recipe)
         if not is_label and not _is_list_to_read(recipe, column):
             raise DataError(f"columns.{column}: found a list, expected one column, such as columns.{column}={names[0]}")

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from .. import _upstream
+from ..characters import shortened
 from ..config.blocks import local_path
 from ..errors import ConfigError, DataError, HFRecipesError, NotFoundError, counted, nearest
 from ..log import log
@@ -297,7 +298,12 @@ def _from_files(files: list[str], source: str, reader: _FileReader) -> dict[str,
 
 
 def _read_several(split: str, files: Sequence[str], reader: _FileReader) -> Dataset:
-    """Read the files of a split, one after the other, or side by side where they differ only in their language."""
+    """Read the files of a split, one after the other, or side by side where they differ only in their language.
+
+    Raises:
+        DataError: A file is listed twice.
+    """
+    _refuse_file_twice(split, files)
     groups = parallel_groups(files) if "parallel" in reader.formats else None
     if len(files) > (len(groups[0]) if groups else 1):
         log(f"{split} is read from {counted(len(files), 'file')}: {listed(files)}")
@@ -322,6 +328,18 @@ def _read_label_folders(folders: Mapping[str, Sequence[str]], reader: _FileReade
             rows["text"].append(read_document(file, reader.encoding))
             rows["label"].append(label)
     return plain.dataset_of_columns(rows)
+
+
+def _refuse_file_twice(split: str, files: Sequence[str]) -> None:
+    # By name: folders downloaded from the Hub hold links, and two that lead to the same content are two files.
+    names = set()
+    for file in files:
+        name = file if "://" in file else os.path.abspath(file)
+        if name in names:
+            raise DataError(
+                f"{split}: found the file {mask_text(file)} twice, and its rows would count twice: leave it out once"
+            )
+        names.add(name)
 
 
 def files_of(rows: Dataset) -> list[tuple[str, int]]:
@@ -469,8 +487,11 @@ def _patterns(data_files: Any) -> list[Any]:
     groups = list(data_files.values()) if isinstance(data_files, Mapping) else [data_files]
     patterns: list[Any] = []
     for group in groups:
-        if isinstance(group, str | os.PathLike):
-            patterns.append(group)
-        else:
-            patterns.extend(group)
+        patterns += group if isinstance(group, list | tuple) else [group]
+    for pattern in patterns:
+        if not isinstance(pattern, str | os.PathLike):
+            raise ConfigError(
+                f"dataset.data_files: found {shortened(repr(pattern), 80)}, expected a path, a list of paths, or one "
+                "of the two for each split"
+            )
     return patterns

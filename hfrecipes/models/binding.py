@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import make_dataclass
 from functools import cache
@@ -83,6 +84,7 @@ def restore(recipe: Recipe, model_config: PretrainedConfig) -> None:
         recipe.not_averaged = list(learned.get("not_averaged", []))
         recipe.pads_to_max_length = bool(learned.get("pads_to_max_length", False))
         recipe.learned = dict(learned.get("learned", {}))
+        _check_calibration(recipe.calibration)
         _check_head(recipe, model_config)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         file = f"{model_config.name_or_path}/config.json"
@@ -90,6 +92,14 @@ def restore(recipe: Recipe, model_config: PretrainedConfig) -> None:
         raise ModelError(
             f"{file}: the block {LEARNED} is not what the run saved ({missing}): put the right file back"
         ) from error
+
+
+def _check_calibration(calibration: Mapping[str, Any]) -> None:
+    for name, value in calibration.items():
+        # Logits are divided by the temperature.
+        is_number = isinstance(value, int | float) and math.isfinite(value) and (name != "temperature" or value > 0)
+        if not is_number:
+            raise ValueError(f"{name} of its calibration is {value!r}")
 
 
 def _check_head(recipe: Recipe, model_config: PretrainedConfig) -> None:

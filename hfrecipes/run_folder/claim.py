@@ -36,6 +36,7 @@ def check_writable(path: Path) -> None:
     Raises:
         OutputError: It is a file, or cannot be made.
     """
+    _refuse_broken_link(path)
     try:
         existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
         if existing.is_dir():
@@ -48,6 +49,16 @@ def check_writable(path: Path) -> None:
         # A name longer than any file may have is not repeated.
         raise OutputError(f"{str(path)[:200]} cannot be made ({error.strerror}): choose another output_dir") from error
     raise OutputError(f"{existing} is a file, expected a folder or a new name: choose another output_dir")
+
+
+def _refuse_broken_link(path: Path) -> None:
+    for folder in (path, *path.parents):
+        # Both are False for a name that no folder can have.
+        if os.path.islink(folder) and not os.path.exists(folder):
+            raise OutputError(
+                f"{folder} is a link to {os.readlink(folder)}, which is not there: make that folder, delete the link, "
+                "or choose another output_dir"
+            )
 
 
 def claim(path: Path, config: RunConfig, info: RunInfo) -> None:

@@ -17,11 +17,12 @@ from ..data.raw_cells import plain_cells
 from ..data.rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows
 from ..data.splits import choose_splits, task_groups
 from ..errors import DataError, counted
-from ..evaluation import comparison
+from ..evaluation import comparison, scoring
 from ..evaluation.averages import left_out_here
 from ..evaluation.breakdown import breakdown
 from ..evaluation.comparison import Evaluation
 from ..evaluation.evaluate import Predicted, log_unscored, score_rows
+from ..log import log
 from ..recipe import Row, file_formats
 from ..run_folder import contents
 from .rows import RowReader
@@ -89,7 +90,7 @@ class Evaluator:
         if not known:
             raise DataError(f"none of {counted(len(rows), 'row')} has a reference to score against")
         predicted = Predicted(rows, references, task_groups(rows, recipe), self.predict(rows))
-        baseline = None if self.folder is None else contents.read_baseline(self.folder)
+        baseline = self._baseline(predicted)
         seed = self.config.training.get("seed", 42)
         score = partial(score_rows, recipe, baseline=baseline, seed=seed, metrics=self.config.metrics)
         log_unscored(split, references)
@@ -99,6 +100,22 @@ class Evaluator:
         if cells is not None:
             evaluation = replace(evaluation, slices=comparison.sliced(cells, predicted, score))
         return self._compared(evaluation, predicted, seed)
+
+    def _baseline(self, predicted: Predicted) -> dict[str, Any] | None:
+        """What the baseline knows of the training rows; None where nothing can be predicted from it."""
+        baseline = None if self.folder is None else contents.read_baseline(self.folder)
+        if baseline is None:
+            return None
+        known = [index for index, reference in enumerate(predicted.references) if reference is not None][:2]
+        predictions = [predicted.predictions[index] for index in known]
+        references = [predicted.references[index] for index in known]
+        try:  # on two rows, since each task writes something else into it
+            rows = predicted.rows.select(known)
+            scoring.with_baseline(self.reader.recipe, {}, rows, predictions, references, baseline)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            log(f"no baseline: {contents.BASELINE} is not what the run wrote ({type(error).__name__}: {error})")
+            return None
+        return baseline
 
     def _compared(self, evaluation: Evaluation, predicted: Predicted, seed: int) -> Evaluation:
         """The scores beside those of the run's own test."""

@@ -164,7 +164,7 @@ def _try_schedule(arguments: TrainingArguments, defaults: dict[str, Any]) -> Non
         raise ConfigError(f"warmup_steps: leave it out, lr_scheduler_type={name} does not warm up{instead}")
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=arguments.learning_rate)
     try:
-        _take_steps(arguments, optimizer)
+        highest = _take_steps(arguments, optimizer)
     except (TypeError, ValueError, ArithmeticError) as error:
         reason = " ".join(str(error).split())
         if not accepted:
@@ -174,6 +174,11 @@ def _try_schedule(arguments: TrainingArguments, defaults: dict[str, Any]) -> Non
             f"lr_scheduler_type={name}: {reason}; lr_scheduler_kwargs takes {', '.join(accepted)}, as in "
             f"lr_scheduler_kwargs.{example}=<number>"
         ) from error
+    if highest > arguments.learning_rate * (1 + 1e-6):  # rounding apart
+        raise ConfigError(
+            f"lr_scheduler_kwargs: the learning rate would rise to {highest:.3g}, expected learning_rate="
+            f"{arguments.learning_rate:g} at most"
+        )
 
 
 def _check_schedule_keywords(name: str, given: Any, accepted: list[str], required: list[str]) -> None:
@@ -184,6 +189,9 @@ def _check_schedule_keywords(name: str, given: Any, accepted: list[str], require
     """
     if not isinstance(given, dict):
         raise ConfigError(f"lr_scheduler_kwargs: found {given}, expected a block of keys")
+    for keyword, value in given.items():
+        if isinstance(value, int | float) and value < 0:
+            raise ConfigError(f"lr_scheduler_kwargs.{keyword}: found {value}, expected 0 or more")
     missing = [f"lr_scheduler_kwargs.{keyword}=<number>" for keyword in required if keyword not in given]
     if missing:
         raise ConfigError(f"lr_scheduler_type={name}: add {' and '.join(missing)}")
@@ -214,8 +222,12 @@ def _schedule_keywords(name: str) -> tuple[list[str], list[str], bool]:
     return accepted, required, warms_up
 
 
-def _take_steps(arguments: TrainingArguments, optimizer: torch.optim.Optimizer) -> None:
-    """Let the schedule compute the learning rate of some steps, which is where it reads most of its keywords."""
+def _take_steps(arguments: TrainingArguments, optimizer: torch.optim.Optimizer) -> float:
+    """Let the schedule compute the learning rate of some steps, which is where it reads most of its keywords.
+
+    Returns:
+        The highest one.
+    """
     import torch
     from transformers import get_scheduler
 
@@ -227,7 +239,10 @@ def _take_steps(arguments: TrainingArguments, optimizer: torch.optim.Optimizer) 
         scheduler_specific_kwargs=arguments.lr_scheduler_kwargs,
     )
     if not isinstance(schedule, torch.optim.lr_scheduler.LambdaLR):
-        return
+        return float(arguments.learning_rate)
+    highest: float = arguments.learning_rate
     for _ in range(_STEPS):
         optimizer.step()
         schedule.step()
+        highest = max(highest, *map(float, schedule.get_last_lr()))
+    return highest

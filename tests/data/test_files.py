@@ -333,3 +333,24 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("hfrecipes.data.folders.os.listdir", refused)
     with pytest.raises(DataError, match=f"cannot read the folder {tmp_path}: Permission denied"):
         read_source(str(tmp_path))
+
+
+@pytest.mark.parametrize("listed", [["a.csv", "./a.csv"], ["*.csv", "a.csv"]])
+def test_a_file_that_is_listed_twice_is_refused(tmp_path, monkeypatch, listed):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, "a.csv", CSV)
+    for source in ({"train": listed}, {"path": "csv", "data_files": listed}):
+        with pytest.raises(DataError, match=r"train: found the file a\.csv twice, and its rows would count twice"):
+            read_source(source)
+
+
+def test_links_of_other_names_to_one_file_are_several_files(tmp_path):
+    (tmp_path / "train-1.csv").symlink_to(written(tmp_path, "rows", CSV))
+    (tmp_path / "train-2.csv").symlink_to(tmp_path / "rows")
+    assert len(read_source(str(tmp_path))["train"]) == 2 * len(read_file(str(tmp_path / "train-1.csv")))
+
+
+@pytest.mark.parametrize("files", [5, [5], {"train": None}, {"train": [None]}])
+def test_data_files_are_paths(files):
+    with pytest.raises(ConfigError, match=r"dataset\.data_files: found .*, expected a path, a list of paths"):
+        read_source({"path": "csv", "data_files": files})

@@ -150,6 +150,8 @@ def test_columns_of_0_and_1_are_labels_in_the_order_of_the_columns(tmp_path, cap
         ({"label": ["food", "romo"]}, "there is no column 'romo'"),
         ({"label": ["food", "id"]}, "column 'id' holds '2', expected 0 or 1"),
         ({"text": ["food", "room"]}, "columns.text: found a list, expected one column, such as columns.text=food"),
+        ({"text": []}, "columns.text: found an empty list, expected the name of a column"),
+        ({"label": []}, "columns.label: found an empty list, expected the name of a column"),
     ],
 )
 def test_columns_that_are_not_0_and_1_are_refused(columns, sentence, tmp_path):

@@ -31,6 +31,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from hostile.inputs import MARK, TEXT, Input, every_input
+from hostile.situations import situations
 from rows import opinions
 
 GROUPS = ("settings", "recipes", "data", "commands", "models", "tamper", "python")
@@ -85,13 +86,14 @@ def _in_child(tried: Input, folder: Path) -> None:
     status = 1
     try:
         os.chdir(folder)
-        if tried.prepare:
-            tried.prepare()
+        # Before anything is prepared, which may take the folder away.
         Path(".given").write_bytes(tried.given)
         os.dup2(os.open(".given", os.O_RDONLY), 0)
         output = os.open(".printed", os.O_WRONLY | os.O_CREAT)
         os.dup2(output, 1)
         os.dup2(output, 2)
+        if tried.prepare:
+            tried.prepare()
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
         status = _call(tried.call) if tried.call else _command(tried.words)
@@ -150,8 +152,8 @@ def _verdict(tried: Input, status: int, printed: str, folder: Path, before: set[
     return "refused"
 
 
-def try_all(inputs: Iterable[Input], folder: Path) -> dict[str, Counter[str]]:
-    """Counts of answers by group; each bad one is printed."""
+def try_all(inputs: Iterable[Input], folder: Path, *, prints_all: bool = False) -> dict[str, Counter[str]]:
+    """Counts of answers by group; each bad one is printed, or all."""
     import hfrecipes.cli
     import hfrecipes.predictor
     import hfrecipes.runner  # noqa: F401, before the forks, which then need not
@@ -163,7 +165,7 @@ def try_all(inputs: Iterable[Input], folder: Path) -> dict[str, Counter[str]]:
         place = folder / f"{number}"
         verdict, printed = answer(tried, base, place)
         counts[tried.group][verdict] += 1
-        if verdict not in GOOD:
+        if prints_all or verdict not in GOOD:
             print(f"{tried.group}: {tried.name}: {verdict}\n    {' '.join(printed.split())[-300:]}", flush=True)
         shutil.rmtree(place, ignore_errors=True)
     return counts
@@ -174,10 +176,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS))
     parser.add_argument("--every", type=int, default=1, help="try one of so many")
+    parser.add_argument("--names", nargs="+", help="try those with these names alone, and print all answers")
     given = parser.parse_args()
-    inputs = [tried for tried in every_input() if tried.group in given.groups][:: given.every]
+    inputs = [tried for tried in [*every_input(), *situations()] if tried.group in given.groups][:: given.every]
+    if given.names:
+        inputs = [tried for tried in inputs if tried.name in given.names]
     with tempfile.TemporaryDirectory() as folder:
-        counts = try_all(inputs, Path(folder))
+        counts = try_all(inputs, Path(folder), prints_all=bool(given.names))
     for group, answers in counts.items():
         numbers = [f"{answer} {answers[answer]}" for answer in sorted(answers)]
         print(f"{group}: {answers.total()} inputs, {', '.join(numbers)}", flush=True)

@@ -8,7 +8,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,13 @@ class Input:
     """Standard input."""
     may_pass: bool = True
     """Whether it may be read as it stands; otherwise it must be refused."""
+
+
+def run_with(*words: str, without: str = "") -> tuple[str, ...]:
+    """The command of a short run; a setting in words stands in place of the same one of that run."""
+    given = {*(word.partition("=")[0] for word in words), without}
+    usual = [word for word in (*RUN[1:], "dataset=d.jsonl") if word.partition("=")[0] not in given]
+    return ("run", TEXT, *usual, *words)
 
 
 def every_input() -> list[Input]:
@@ -81,18 +88,18 @@ def settings() -> Iterator[Input]:
 
     for line in filter(None, map(str.strip, REFUSED_SETTINGS.split("|"))):
         words = _words(line)
-        yield Input("settings", line, ("run", *RUN, "dataset=d.jsonl", *words), may_pass=False)
+        yield Input("settings", line, run_with(*words), may_pass=False)
     for name in sorted(training_types()):
         if name not in ("output_dir", "max_steps"):
             for value in VALUES:
-                yield Input("settings", f"{name}={value}", ("run", *RUN, "dataset=d.jsonl", f"{name}={value}"))
+                yield Input("settings", f"{name}={value}", run_with(f"{name}={value}"))
     for name, letter in (("max_length", "["), ("columns", "{"), ("options", "{a: "), ("seeds", "[")):
         for number in (100, 5000, 100_000):
-            words = ("run", *RUN, "dataset=d.jsonl", f"{name}={letter * number}")
+            words = run_with(f"{name}={letter * number}")
             yield Input("settings", f"{name}={letter} {number} times", words, may_pass=False)
     for name in ("seed", "max_length", "model", "dataset", "output_dir", "columns.text", "task", "nonsense"):
         for value in ("9" * 5000, "x" * 6000, "x/" * 3000, "\udcff", "\x1b[31m", "../../etc"):
-            words = ("run", TEXT, "model=m", "max_steps=1", "dataset=d.jsonl", f"{name}={value}")
+            words = run_with(f"{name}={value}", without="output_dir")
             yield Input("settings", f"{name}={value[:12]!r} of {len(value)}", words)
 
 
@@ -510,11 +517,23 @@ def models() -> Iterator[Input]:
 
 FILES_OF_A_RUN = ("recipe.yaml", "run.json", "metrics.json", "baseline.json", "predictions.jsonl", "trained_on.npy")
 FILES_OF_ITS_MODEL = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
-AGAIN = ("run", *RUN[:-1], "dataset=d.jsonl", "output_dir=run")
+AGAIN = run_with("output_dir=run")
 
 
 def tampered() -> Iterator[Input]:
-    """Folders of runs whose files were damaged or changed."""
+    """Folders of runs whose files were damaged or changed, also by somebody who deletes what is known of the files."""
+    for tried in _tampered():
+        yield tried
+        # What is not the rows' or the model's may then be read as it stands.
+        yield replace(tried, name=f"{tried.name}, no manifest", prepare=_all(tried.prepare, _no_manifest))
+
+
+def _no_manifest() -> None:
+    for path in Path("run").rglob("manifest.json"):
+        path.unlink()
+
+
+def _tampered() -> Iterator[Input]:
     uses = {"predict": ("predict", "run", "-"), "evaluate": ("evaluate", "run", "dataset=d.jsonl"), "again": AGAIN}
     for use, words in uses.items():
         for file in (*FILES_OF_A_RUN, *FILES_OF_ITS_MODEL):
@@ -527,8 +546,9 @@ def tampered() -> Iterator[Input]:
             prepare = _weights("run/model.safetensors", kind)
             yield Input("tamper", f"{use}: weights {kind}", words, prepare, given=b"a text\n", may_pass=False)
         for name, text in HOSTILE_RECIPES.items():
-            prepare = _hostile_run(text)
-            yield Input("tamper", f"{use}: {name}", words, prepare, given=b"a text\n", may_pass=False)
+            # A recipe file with a task that is none is damaged; the model keeps the settings too.
+            may_pass = name == "a module as task" and use != "again"
+            yield Input("tamper", f"{use}: {name}", words, _hostile_run(text), given=b"a text\n", may_pass=may_pass)
 
 
 HOSTILE_RECIPES = {

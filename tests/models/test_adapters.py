@@ -287,7 +287,7 @@ def test_virtual_tokens_take_room_from_the_text(tiny_bert, quick, tmp_path):
     trainer.train()
 
 
-@pytest.mark.parametrize("how", ["pissa", "olora", "orthogonal", "eva"])
+@pytest.mark.parametrize("how", ["pissa", "olora", "orthogonal"])
 def test_adapters_that_change_their_base_as_they_are_drawn_are_not_taken_for_others(how, tiny_bert, quick, tmp_path):
     """Some ways to draw an adapter take something off the base: it must be put back, or the run ends with an error."""
     rows = {"train": opinions(40), "test": opinions(8, 1)}
@@ -310,6 +310,8 @@ def test_adapters_that_change_their_base_as_they_are_drawn_are_not_taken_for_oth
         ({"task_type": "CAUSAL_LM"}, "lora.task_type: leave it out"),
         ({"layer_replication": [[0, 1]]}, "lora.layer_replication: leave it out"),
         ({"peft_type": "PREFIX_TUNING", "prefix_projection": True}, "lora.prefix_projection: leave it out"),
+        ({"init_lora_weights": "eva"}, "lora.init_lora_weights: eva needs a pass over the rows before training"),
+        ({"init_lora_weights": "corda"}, "lora.init_lora_weights: corda needs a pass over the rows before training"),
         ({}, "lora: found an empty block"),
     ],
 )
@@ -334,6 +336,8 @@ def test_values_of_an_adapter_are_checked_before_anything_is_read(lora, said):
         ({"trainable_token_indices": [0, 9999]}, "lora.trainable_token_indices: found 9999, expected the numbers 0 to"),
         ({"r": 10**6}, r"lora.r: found 1000000, expected \d+ at most, the size of the largest layer"),
         ({"rank_pattern": {"query": 10**6}}, r"lora.rank_pattern.query: found 1000000, expected \d+ at most"),
+        ({"loftq_config": {"loftq_bits": 4}}, "`loftq_config` specified but will be ignored"),
+        ({"peft_type": "IA3", "feedforward_modules": ["query"]}, "lora: `feedforward_modules` should be a subset"),
         (
             {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 60},
             "60 virtual tokens leave no room for a text in the 64 tokens of the model",

@@ -161,3 +161,10 @@ def test_a_folder_that_nothing_was_written_to_does_not_stay(tmp_path):
     with lock.hold(tmp_path / "runs" / "run"):
         pass
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("target", "output"), [("nothing/at/all", "o"), ("o", "o"), ("nothing", "o/run")])
+def test_a_link_that_leads_nowhere_is_named_before_anything_is_read(tmp_path, target, output):
+    (tmp_path / "o").symlink_to(target)
+    with pytest.raises(OutputError, match=f"o is a link to {target}, which is not there: make that folder"):
+        claim.check_writable(tmp_path / output)

@@ -137,6 +137,11 @@ def test_evaluation_does_without_damaged_facts_on_the_training_rows(run, caplog,
     (run / "baseline.json").write_text("[1]")
     hfrecipes.load(run).evaluate(opinions(8))
     assert "no baseline" in caplog.text
+    for content in ({}, {"label": "bad"}, {"label": 5, "scores": "x"}):
+        caplog.clear()
+        (run / "baseline.json").write_text(json.dumps(content))
+        assert hfrecipes.load(run).evaluate(opinions(8)).scores["accuracy"].baseline is None
+        assert "no baseline: baseline.json is not what the run wrote" in caplog.text
 
 
 def test_what_the_run_learned_must_be_readable(run):
@@ -150,6 +155,9 @@ def test_what_the_run_learned_must_be_readable(run):
         {"labels": []},
         {"labels": labels[:1]},
         {"labels": labels, "calibration": "x"},
+        {"labels": labels, "calibration": {"temperature": "x"}},
+        {"labels": labels, "calibration": {"temperature": 0}},
+        {"labels": labels, "calibration": {"threshold": float("nan")}},
     ):
         (run / "config.json").write_text(json.dumps({**content, "hfrecipes": learned}))
         with pytest.raises(ModelError, match=r"config.json: the block hfrecipes is not what the run saved"):

@@ -197,6 +197,21 @@ def test_every_optimizer_works_or_says_what_it_needs(name):
         ({"save_strategy": "steps"}, "write save_strategy=epoch, or load_best_model_at_end=false"),
         ({"save_steps": 3, "eval_steps": 2}, "write save_steps=2, or a multiple"),
         ({"lr_scheduler_type": "greedy", "eval_strategy": "no"}, "greedy follows a score of validation"),
+        (
+            {"lr_scheduler_type": "warmup_stable_decay", "lr_scheduler_kwargs": {"num_decay_steps": -5}},
+            "lr_scheduler_kwargs.num_decay_steps: found -5, expected 0 or more",
+        ),
+        (
+            {
+                "lr_scheduler_type": "warmup_stable_decay",
+                "lr_scheduler_kwargs": {"num_decay_steps": 5, "min_lr_ratio": 2},
+            },
+            "lr_scheduler_kwargs: the learning rate would rise to 0.0001, expected learning_rate=5e-05 at most",
+        ),
+        (
+            {"lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr": 1}},
+            "expected learning_rate=5e-05 at most",
+        ),
         ({"model": {"path": "m", "use_auth_token": "x"}}, "HF_TOKEN"),
         ({"fp16": True, "use_cpu": True}, "fp16: found no GPU, which it needs; write bf16=true"),
     ],

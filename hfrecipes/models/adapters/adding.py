@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import typing
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -51,10 +52,14 @@ def add(loaded: LoadedModel, recipe: Recipe, settings: AdapterSettings) -> PreTr
     check_sizes(model, given)
     names, wanted_targets = Names.of(model), copy.deepcopy(given)
     try:
-        config = get_peft_config({**keywords, **given, "peft_type": settings.method})
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*will be ignored")
+            config = get_peft_config({**keywords, **given, "peft_type": settings.method})
         with quiet():
             adapted = get_peft_model(model, config)
-    except (TypeError, ValueError, NotImplementedError, re.error) as error:
+        # Once more with the layers that PEFT filled in, as it is when the adapter is loaded.
+        get_peft_config(config.to_dict())
+    except (TypeError, ValueError, NotImplementedError, re.error, UserWarning) as error:
         raise ConfigError(f"lora: {' '.join(str(error).split())}{_layers_to_choose_from(model, given)}") from error
     check_targets(adapted, wanted_targets, names)
     _refuse_shared_targets(adapted)

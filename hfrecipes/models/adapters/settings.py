@@ -45,6 +45,8 @@ _RESERVED = frozenset(
         "num_transformer_submodules",
     ]
 )
+# First weights that PEFT computes from rows, in a step of its own; without it, they are those of plain LoRA.
+_FROM_ROWS = ("eva", "corda", "lora_ga")
 # Numbers of the configs; PEFT itself looks at few of them.
 _NOT_NEGATIVE, _POSITIVE = Range(0), Range(0, above=True)
 _RANGES = {
@@ -100,6 +102,8 @@ def problems(settings: AdapterSettings | None, recipe: type[Recipe]) -> list[str
             sentences.append(f"unknown setting lora.{key}{nearest(f'lora.{key}', known)}")
         elif key in _RESERVED:
             sentences.append(f"lora.{key}: leave it out, it is filled in or does not go with what is saved")
+        elif key == "init_lora_weights" and str(value).startswith(_FROM_ROWS):
+            sentences.append(f"lora.{key}: {value} needs a pass over the rows before training, which is not made here")
         # Types with Literal are unions with values that PEFT itself checks, and names best.
         elif "Literal" not in str(types[key]):
             sentences += type_problems(f"lora.{key}", value, with_choices(types[key]))
