@@ -302,7 +302,8 @@ def test_a_dialogue_that_is_too_long_is_cut_behind_a_reply_and_counted(tiny_llam
     with caplog.at_level("INFO", "hfrecipes"):
         hfrecipes.check("chat", dataset=rows, model=tiny_llama, max_length=64)
     assert "train: 27 rows" in caplog.text
-    assert "27 (100.0%) truncated at max_length=64" in caplog.text
+    assert caplog.text.count("truncated at max_length=64") == 2, "once for train, once for validation"
+    assert "train: 27 of 27 rows (100 %) truncated at max_length=64 (rows 0, 1, 2" in caplog.text
 
 
 def test_before_the_last_reply_the_oldest_turns_go_and_the_system_message_stays():
