@@ -340,7 +340,7 @@ def test_a_file_that_is_listed_twice_is_refused(tmp_path, monkeypatch, listed):
     monkeypatch.chdir(tmp_path)
     written(tmp_path, "a.csv", CSV)
     for source in ({"train": listed}, {"path": "csv", "data_files": listed}):
-        with pytest.raises(DataError, match=r"train: found the file a\.csv twice, and its rows would count twice"):
+        with pytest.raises(DataError, match=r"train: found the file (\./)?a\.csv twice, and its rows would count"):
             read_source(source)
 
 
