@@ -272,6 +272,7 @@ def test_remove_display(tmp_path):
 
 
 def test_without_bars_of_files(tmp_path, capfd):
+    transformers.utils.logging.set_tqdm_hook(None)  # of a training by hand that failed
     with relied_on(_upstream.without_bars_of_files):
         tiny_classifier().save_pretrained(tmp_path / "shown")
         assert "%" in capfd.readouterr().err

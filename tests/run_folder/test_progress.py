@@ -9,6 +9,7 @@ import signal
 from types import SimpleNamespace
 
 import pytest
+import transformers
 from conftest import opinions
 
 import hfrecipes
@@ -84,6 +85,7 @@ def test_a_signal_anywhere_in_an_epoch_changes_nothing_of_what_the_run_writes(
         with pytest.raises(SystemExit):
             hfrecipes.run(TASK, output_dir=tmp_path / "run", **settings)
     resumed = hfrecipes.run(TASK, output_dir=tmp_path / "run", **settings)
+    assert transformers.utils.logging.set_tqdm_hook(None) is None, "what hid the bars of files is gone"
     for name in ("model.safetensors", "predictions.jsonl", "history.json"):
         assert (resumed.path / name).read_bytes() == (whole.path / name).read_bytes(), name
 
