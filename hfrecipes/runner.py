@@ -354,10 +354,10 @@ def _train(job: Job, checkpoint: Path | None) -> None:
         log(f"starting from the beginning: no checkpoint in {job.plan.path} has all that a resume needs")
     resumed = None if checkpoint is None else str(checkpoint)
     try:
-        with interrupts.at_step_end(job.trainer, job.plan.path), _pushed_meanwhile(job):
-            # The callback that hides the bars is not called at the end of a training that fails.
-            with _upstream.without_bars_of_files():
-                job.trainer.train(resume_from_checkpoint=resumed)
+        # The callback that hides the bars is not called at the end of a training that fails.
+        hidden = _upstream.without_bars_of_files()
+        with interrupts.at_step_end(job.trainer, job.plan.path), _pushed_meanwhile(job), hidden:
+            job.trainer.train(resume_from_checkpoint=resumed)
     except UnpicklingError as error:
         # The Trainer reads pickles of numbers alone; anything else in them could run code.
         raise ModelError(
