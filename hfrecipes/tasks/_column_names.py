@@ -32,5 +32,8 @@ PAIRS = (
     # CSL
     ("abst", "keyword"),
 )
-# Columns that are texts and a label only beside each other: an answer is mostly a text.
-WITH_LABEL = ({"text": "question", "text_pair": "passage", "label": "answer"},)  # BoolQ
+LAYOUTS = (
+    # BoolQ: an answer is a label beside a passage alone.
+    {"text": "question", "text_pair": "passage", "label": "answer"},
+    *({"text": first, "text_pair": second} for first, second in PAIRS),
+)

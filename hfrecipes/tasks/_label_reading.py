@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from .. import losses
 from ..data.shapes import annotations as annotation_shapes
+from ..data.shapes.cells import in_order
 from ..data.shapes.label_cells import LabelReader, infer_reader, names_of
 from ..data.shapes.labels import MULTI, SINGLE, any_list, is_missing, label_name, problem_type_of
+from ..data.shapes.texts import lists_joiner
 from ..errors import ConfigError
 from ..recipe import Batch, Finding
+from ._column_names import PAIRS
 from ._named_labels import ignored_labels
 
 if TYPE_CHECKING:
@@ -27,6 +30,23 @@ def check_options(recipe: Any) -> None:
     losses.check_options(recipe)
     if recipe.threshold is not None and not 0 < recipe.threshold < 1:
         raise ConfigError(f"threshold: {recipe.threshold}, expected a probability between 0 and 1")
+
+
+def normalizer(columns: Mapping[str, Any], text_names: Sequence[str]) -> Callable[[Batch], Batch] | None:
+    """What brings the rows of exports, and texts that are lists, to one text for each column.
+
+    Args:
+        columns: Names and types of the columns.
+        text_names: Other names of the column `text`.
+    """
+    if annotation_shapes.has_choices_shape(columns):
+        return annotation_shapes.from_choices
+    if annotation_shapes.has_label_studio_shape(columns):
+        return from_label_studio
+    names = {name.strip().lower() for name in columns}
+    first, second = next((pair for pair in PAIRS if set(pair) <= names), ("text", "text_pair"))
+    texts = lists_joiner(columns, (first, "text", *text_names))
+    return in_order(texts, lists_joiner(columns, (second, "text_pair")))
 
 
 def infer_labels(recipe: Any, train: Dataset) -> list[str]:

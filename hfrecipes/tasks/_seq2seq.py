@@ -18,6 +18,8 @@ from ._tokens import NEUTRAL_GENERATION, end_of, text_of
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
+# Columns of summaries, for the task that reads texts of any kind.
+SUMMARIES = tuple({"input": name, "output": "summary"} for name in ("content", "document", "article"))
 DEFAULTS: dict[str, Any] = {"per_device_train_batch_size": 8, "per_device_eval_batch_size": 16}
 
 

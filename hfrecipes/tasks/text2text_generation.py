@@ -52,11 +52,7 @@ class Text2TextGeneration(Recipe):
         ),
         "references": Column(reference=True, optional=True, passthrough=True, kind=["string"]),
     }
-    layouts: ClassVar[tuple[dict[str, str], ...]] = (
-        {"input": "content", "output": "summary"},
-        {"input": "document", "output": "summary"},
-        {"input": "article", "output": "summary"},
-    )
+    layouts: ClassVar[tuple[dict[str, str], ...]] = _seq2seq.SUMMARIES
     formats: ClassVar[tuple[str, ...]] = ("parallel",)
     defaults: ClassVar[dict[str, Any]] = _seq2seq.DEFAULTS
     prediction: ClassVar[str | None] = "generated_text"

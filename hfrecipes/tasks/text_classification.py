@@ -12,15 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from .. import losses
-from ..data.shapes.annotations import from_choices, has_choices_shape, has_label_studio_shape
-from ..data.shapes.cells import in_order
 from ..data.shapes.label_cells import LabelReader
 from ..data.shapes.labels import MULTI, REGRESSION, SINGLE, ProblemType
-from ..data.shapes.texts import lists_joiner
 from ..models.tokenizing import separate_pairs, tokenize
 from ..recipe import Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row
 from . import _label_reading
-from ._column_names import LABEL_NAMES, PAIRS, TEXT_NAMES, WITH_LABEL
+from ._column_names import LABEL_NAMES, LAYOUTS, TEXT_NAMES
 from ._number_labels import NumberLabels
 from ._one_label import OneLabel
 from ._several_labels import SeveralLabels
@@ -62,10 +59,7 @@ class TextClassification(Recipe):
         # Only labels that are names are stratified: a list or a number has no class to keep in proportion.
         "label": Column(tuple(LABEL_NAMES.split()), reference=True, kind=None, stratified=True),
     }
-    layouts: ClassVar[tuple[dict[str, str], ...]] = (
-        *WITH_LABEL,
-        *({"text": first, "text_pair": pair} for first, pair in PAIRS),
-    )
+    layouts: ClassVar[tuple[dict[str, str], ...]] = LAYOUTS
     prediction: ClassVar[str | None] = "label"
     samples: ClassVar[list[Row]] = [
         {"text": "My parcel was due on Monday and it is Thursday now.", "label": "delivery"},
@@ -107,15 +101,8 @@ print(classify("{text}", top_k=None))
         return LabelReader(**self.learned.get("label_cells", {}))
 
     def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
-        """Exports of Label Studio, and Prodigy's choices, become texts and the labels that were chosen."""
-        if has_choices_shape(columns):
-            return from_choices
-        if has_label_studio_shape(columns):
-            return _label_reading.from_label_studio
-        names = {name.strip().lower() for name in columns}
-        first, pair = next((pair for pair in PAIRS if set(pair) <= names), ("text", "text_pair"))
-        texts = lists_joiner(columns, (first, "text", *self.columns["text"].names))
-        return in_order(texts, lists_joiner(columns, (pair, "text_pair")))
+        """Exports of annotation tools become texts and the labels that were chosen, lists in texts one text."""
+        return _label_reading.normalizer(columns, self.columns["text"].names)
 
     def infer_labels(self, train: Dataset) -> list[str]:
         """Guess the form of the labels and the problem type, and collect the labels."""
