@@ -199,13 +199,10 @@ class Predictor:
         """
         if (dataset is None) == (not tests):
             raise DataError("expected either a dataset or tests by name, found both or neither")
-        evaluator = self.evaluator(by)
         evaluations = {}
-        for name, rows in (tests or {"": dataset}).items():
-            if name:
-                log(f"{name}:")
-            evaluations[name] = evaluator.evaluate(rows, splits, columns)
-            for note in evaluations[name].notes:
+        for name, evaluation in self.evaluator(by).evaluate_each(tests or {"": dataset}, splits, columns):
+            evaluations[name] = evaluation
+            for note in evaluation.notes:
                 log(note)
         return evaluations if tests else evaluations[""]
 

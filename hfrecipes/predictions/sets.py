@@ -12,7 +12,6 @@ from ..data.input_names import refuse_missing
 from ..errors import ConfigError
 from ..evaluation.comparison import Evaluation, own_test
 from ..evaluation.scoring import Scores
-from ..log import log
 from ..output import json_line
 from ..predictor import load
 from ..recipe import table_metrics
@@ -45,10 +44,7 @@ def evaluate_sets(
     predictor = load(path, trust=trust)
     evaluator = predictor.evaluator(settings.get("by"))
     evaluations = {}
-    for name, source in sets.items():
-        if name:
-            log(f"{name}:")
-        evaluation = evaluator.evaluate(source, settings.get("splits"), settings.get("columns"))
+    for name, evaluation in evaluator.evaluate_each(sets, settings.get("splits"), settings.get("columns")):
         evaluations[name or evaluation.split] = evaluation
     run_test = own_test(predictor.folder)
     return table_metrics(predictor.recipe), {} if run_test is None else run_test.scores, evaluations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,15 @@ class Evaluator:
     """Predictions of rows under the column names of the task."""
     by: str | None
     """Column whose values are scored by themselves too."""
+
+    def evaluate_each(
+        self, sets: Mapping[str, Any], splits: Mapping[str, str | None] | None, columns: Columns | None
+    ) -> Iterator[tuple[str, Evaluation]]:
+        """Name and scores of each set, as `evaluate` gives them; a set alone may have no name."""
+        for name, dataset in sets.items():
+            if name:
+                log(f"{name}:")
+            yield name, self.evaluate(dataset, splits, columns)
 
     def evaluate(self, dataset: Any, splits: Mapping[str, str | None] | None, columns: Columns | None) -> Evaluation:
         """Scores of one split of a dataset; its notes are not printed.

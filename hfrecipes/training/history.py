@@ -73,7 +73,7 @@ def loss_keeper(trainer: Trainer) -> TrainerCallback:
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             kept = _kept(args, state)
             # A resume starts with the next epoch, so the Trainer never logs the loss of this one.
-            if _is_whole(state.epoch) and _add_to_log(args, state, kept):
+            if is_whole_epoch(state.epoch) and _add_to_log(args, state, kept):
                 return
             if args.process_index < len(kept):
                 logged = kept[args.process_index]
@@ -121,5 +121,6 @@ def _folder(args: Any, state: Any) -> Path:
     return Path(args.output_dir) / f"{CHECKPOINT}{state.global_step}"
 
 
-def _is_whole(epoch: float | None) -> bool:
+def is_whole_epoch(epoch: float | None) -> bool:
+    """Whether an epoch ends here."""
     return epoch is not None and abs(epoch - round(epoch)) < 1e-6

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..log import is_main, log
 from ..run_folder.progress import CHECKPOINT
+from .history import is_whole_epoch
 
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
@@ -90,7 +91,7 @@ def _save_and_stop(caught: _Caught) -> TrainerCallback:
     class SaveAndStop(transformers.TrainerCallback):  # type: ignore[misc]
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             # What the end of an epoch brings, such as its evaluation, belongs to the checkpoint after its last step.
-            if state.epoch % 1 and _any_process(caught.number is not None):
+            if not is_whole_epoch(state.epoch) and _any_process(caught.number is not None):
                 caught.saves = control.should_save = True
 
         def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

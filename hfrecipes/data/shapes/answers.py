@@ -15,6 +15,7 @@ from ...recipe import Batch, Row
 from ..batches import rows_of
 from . import positions
 from .cells import first_column, parse_list, whole_number
+from .texts import holds_more_than_text
 
 NEAR = 20  # characters by which answer_start may be wrong and still tells which of several occurrences is meant
 TEXT_COLUMNS, START_COLUMNS = (
@@ -352,11 +353,7 @@ def refuse_several_questions(columns: Mapping[str, Any]) -> None:
     """
     names = {name.strip().lower(): name for name in columns}
     asked = names.get("questions", "")
-    if (
-        asked
-        and "question" not in names
-        and (hasattr(columns[asked], "feature") or type(columns[asked]).__name__ == "Json")
-    ):
+    if asked and "question" not in names and holds_more_than_text(columns[asked], objects=False):
         raise DataError(
             f"{asked} holds several questions in each row, expected a row for each question: write them as "
             '{"question": …, "context": …, "answers": …}'
