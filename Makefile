@@ -51,7 +51,7 @@ bench: .venv/quickstart  ## The plain Trainer tutorial beside hfrecipes, on the 
 	touch $@
 
 .venv/dev: .venv/quickstart
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[quickstart,generation,excel,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[quickstart,generation,excel,report,explain,demo,serve,dev]"
 	touch $@
 
 clean:

@@ -181,7 +181,7 @@ ODD_NAMES = ["[person]", "/arts/music", "[/b]", "[red]x", ":smile:", "a b", "%s 
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_names_from_the_data_are_printed_as_they_are(name, capsys):
     """Rich would read `[red]` as a colour, `[/b]` as the end of bold, and `:smile:` as a picture."""
-    from hfrecipes.cli import fail
+    from hfrecipes.commands.group import fail
     from hfrecipes.evaluation.scoring import Score
     from hfrecipes.log import log
     from hfrecipes.output import print_table, score_table

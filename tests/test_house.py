@@ -89,9 +89,9 @@ def test_the_graph_of_imports_is_read_from_the_tree():
     modules, rooms = module_graph(), room_graph()
     assert "hfrecipes.errors" in modules["hfrecipes.config.resolving"]
     assert "hfrecipes.data.conll" in modules["hfrecipes.data.files"], "from . import conll"
-    assert "hfrecipes.registry" in modules["hfrecipes.cli"], "from . import registry"
+    assert "hfrecipes.commands.runs" in modules["hfrecipes.cli"], "from .commands import runs"
     assert "hfrecipes.config.blocks" in modules["hfrecipes.data.sources"], "from ..config.blocks import local_path"
-    assert "hfrecipes.hub.push" in modules["hfrecipes.cli"], "inside a function"
+    assert "hfrecipes.hub.push" in modules["hfrecipes.commands.runs"], "inside a function"
     assert "hfrecipes.runner" in modules["hfrecipes"], "for type checkers"
     assert "hfrecipes.config" in rooms["hfrecipes.data"]
     assert not rooms["hfrecipes.characters"]
@@ -111,6 +111,7 @@ def libraries_at_the_top(file: Path) -> set[str]:
 
 LIGHT = [
     *(PACKAGE / "config").glob("*.py"),
+    *(PACKAGE / "commands").glob("*.py"),
     *(PACKAGE / f"{name}.py" for name in ("cli", "registry", "recipe", "errors")),
 ]
 
@@ -168,7 +169,7 @@ def test_the_library_itself_never_prints_nor_asserts():
     for file in MODULES:
         tree = ast.parse(file.read_text(encoding="utf-8"))
         assert not [node for node in ast.walk(tree) if isinstance(node, ast.Assert)], file
-        if file.name != "cli.py":
+        if file.parent.name != "commands":
             calls = [
                 node.func.id
                 for node in ast.walk(tree)

@@ -1,0 +1,151 @@
+"""The commands before a training: list, show, copy, check."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .. import registry
+from ..log import explained
+from ..output import json_line, say, say_json
+from ..run_folder.writing import write_text
+from .group import fail
+from .words import TRUST, WORDS, check_new, settings_in
+
+if TYPE_CHECKING:
+    from ..recipe import Column, Recipe
+
+
+@click.command("list")
+def list_() -> None:
+    """List the tasks and the shipped recipe files."""
+    say("Tasks")
+    tasks = registry.tasks()
+    width = max(map(len, tasks))
+    for name, summary in tasks.items():
+        say(f"  {name:<{width}}  {summary}")
+    say("\nRecipe files")
+    for name, file in registry.recipe_files().items():
+        say(f"  {name:<{width}}  {_first_comment(file)}")
+
+
+def _first_comment(file: Path) -> str:
+    with open(file, encoding="utf-8") as lines:
+        return next(lines).lstrip("# ").rstrip()
+
+
+@click.command()
+@click.argument("what", metavar="TASK|FILE")
+def show(what: str) -> None:
+    """Show the columns and options of a task, or a recipe file."""
+    file = registry.find_recipe_file(what)
+    if file is not None:
+        from ..config.recipe_files import recipe_file_text
+
+        say(recipe_file_text(file).rstrip())
+        return
+    _show_task(registry.find(what))
+
+
+def _show_task(recipe: type[Recipe]) -> None:
+    """Print the columns, options and defaults of a task; each part can be copied into a command or a file."""
+    from ..config.value_types import describe_type
+    from ..config.yaml12 import format_value
+
+    first_line, *_ = (sys.modules[recipe.__module__].__doc__ or "").split("\n")
+    say(f"{recipe.task}: {first_line}\n\nColumns")
+    for name, column in recipe.columns.items():
+        names = f"; also found as {', '.join(column.names)}" if column.names else ""
+        say(f"  {name:<12} {_use_of(column)}{names}")
+    say("\nOptions")
+    for name, kind, default, explanation in registry.options(recipe):
+        say(f"  {name}={format_value(default)}  ({describe_type(kind)})\n      {explanation}")
+    say("\nTraining defaults")
+    from ..recipe import DEFAULTS
+
+    defaults = [f"{key}={format_value(value)}" for key, value in {**DEFAULTS, **recipe.defaults}.items()]
+    say("  " + " ".join(defaults))
+    say("\nRows")
+    # Two rows show the form; the tests of a task need more of them.
+    for row in recipe.samples[:2]:
+        say("  " + json_line(row))
+
+
+def _use_of(column: Column) -> str:
+    if column.passthrough:
+        return "passed through"
+    if column.reference:
+        return "reference"
+    if column.optional:
+        return "optional"
+    return "needed"
+
+
+@click.command()
+@click.argument("file")
+@click.argument("dest", type=click.Path(path_type=Path))
+def copy(file: str, dest: Path) -> None:
+    """Copy a shipped recipe file, to edit it."""
+    source = registry.find_recipe_file(file)
+    if source is None:
+        fail(f"there is no recipe file {file}; the shipped ones are {', '.join(registry.recipe_files())}")
+    target = dest / source.name if os.path.isdir(dest) else dest
+    # A file that was edited is worth more than a copy that can be made again.
+    check_new(target)
+    write_text(target, source.read_text(encoding="utf-8"))
+    say(f"{target}: run it with  hfrecipes run {target}")
+
+
+@click.command(context_settings=WORDS)
+@click.argument("what", metavar="FILE|TASK")
+@click.argument("words", nargs=-1, metavar="key=value...")
+@click.option("--strict", is_flag=True, help="Exit with code 1 for warnings, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")
+@click.option("--rehearse", is_flag=True, help="Also train two steps, evaluate, save and load, in a temporary folder.")
+@TRUST
+def check(what: str, words: tuple[str, ...], trust: bool, strict: bool, as_json: bool, rehearse: bool) -> None:
+    """Check the settings and every row, without training; given only a task file, check the task itself.
+
+    Exits with code 1 if rows cannot be used, with code 2 if settings are wrong or files cannot be read.
+    """
+    settings = settings_in(words, what, trust=trust)
+    if registry.is_task_file(what) and not settings:
+        _check_task(what)
+        return
+    from .. import checkup
+
+    with explained():
+        report = checkup.examine(what, settings, trust=trust)
+    if rehearse:
+        checkup.rehearse(report, trust=trust)
+    if as_json:
+        say_json(checkup.as_json(report))
+    else:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        for line in checkup.lines(report, width):
+            say(line)
+    if report.stopped is not None:
+        raise report.stopped
+    sys.exit(checkup.exit_code(report, strict=strict))
+
+
+def _check_task(file: str) -> None:
+    """Print one line for each rule as soon as it is checked; exit with code 2 if a rule is broken."""
+    from ..contract.report import check_task
+
+    checked = broken = 0
+    for outcome in check_task(file):
+        checked += 1
+        if outcome.problems:
+            broken += 1
+            say(f"wrong  {outcome.rule}: {'; '.join(outcome.problems)}")
+        else:
+            say(f"ok     {outcome.rule}")
+    if broken:
+        fail(f"{file}: {broken} of {checked} rules are broken: make the edits above, and check it again")
+    say(f"no problem found; to check your data too:  hfrecipes check {file} dataset=<hub id, file or folder>")

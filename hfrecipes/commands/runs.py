@@ -1,0 +1,221 @@
+"""The commands that make a run or use one: run, evaluate, predict, push, merge, verify, chat."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import SHOWN
+from ..log import LIBRARIES, explained, is_main
+from ..output import print_report, print_table, say, say_json, score_table, show_evaluations
+from .group import fail
+from .words import TRUST, WORDS, check_new, settings_in
+
+if TYPE_CHECKING:
+    from ..results import Result, Results
+
+
+@click.command(context_settings=WORDS)
+@click.argument("what", metavar="FILE|TASK")
+@click.argument("words", nargs=-1, metavar="key=value...")
+@TRUST
+def run(what: str, words: tuple[str, ...], trust: bool) -> None:
+    """Fine-tune, evaluate and save; run the same command again to resume."""
+    settings = settings_in(words, what, trust=trust)
+    from .. import results, runner
+    from ..evaluation.first_prediction import prediction_command
+
+    with explained():
+        result = runner.run_settings(what, settings, trust=trust)
+    # torchrun starts the command once for each GPU; one of them prints.
+    if not is_main():
+        return
+    print_table(score_table(result.scores, result.headline))
+    _print_classes(result)
+    for note in result.notes.values():
+        say(note)
+    if isinstance(result, results.Results):
+        legend = f"mean ± standard deviation of {len(result.runs)} runs"
+        models = f"models: {', '.join(map(str, result.runs))}"
+    else:
+        legend = "values with 95 % intervals"
+        command = prediction_command(result.predictor.config, result.path, result.example)
+        models = f"model: {result.path}\ntry it: {command}"
+    say(f"\n{legend}; all metrics: {result.path / 'metrics.json'}\n{models}")
+
+
+def _print_classes(result: Result | Results) -> None:
+    """Print the scores by label of test, else of validation, or of all folds, and the labels that are confused."""
+    reports = result.reports
+    if reports:
+        split = next(reversed(reports))
+        print_report(split, reports[split])
+
+
+@click.command(context_settings=WORDS)
+@click.argument("path", metavar="RUN")
+@click.argument("words", nargs=-1, metavar="FILE|dataset=...|tests.<name>=... [by=column] [splits.test=...]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="JSON file to write the scores to.")
+@TRUST
+def evaluate(path: str, words: tuple[str, ...], output: Path | None, trust: bool) -> None:
+    """Score a run, or a model on the Hub, on other rows, and compare it with the run's own test.
+
+    With -o, the scores are written to a file, and each row with its prediction to a second file next to it.
+    """
+    settings = settings_in([f"dataset={word}" if _is_bare(word) else word for word in words])
+    # Everything else is decided by the run itself.
+    unknown = set(settings) - {"dataset", "tests", "splits", "columns", "by"}
+    if unknown or ("dataset" in settings) == ("tests" in settings):
+        fail(
+            "evaluate needs a file, dataset=<file, folder or Hub id> or tests.<name>=<the same>, and takes "
+            f"by=<column>, splits.test= and columns.<name>=; found {', '.join(sorted(settings)) or 'none'}"
+        )
+    if output is not None and output.suffix != ".json":
+        fail(f"cannot write {output.name}: expected a name that ends in .json")
+    from ..predictions.sets import evaluate_sets, files_of, write_evaluations
+
+    for file in [] if output is None else files_of(output):
+        check_new(file)
+    with explained(f"{LIBRARIES}, then the model"):
+        headline, run_scores, evaluations = evaluate_sets(path, settings, trust=trust)
+    show_evaluations(headline, run_scores, evaluations, settings.get("by"))
+    if output is not None:
+        write_evaluations(output, path, evaluations)
+        say(f"scores: {output}, predictions: {files_of(output)[1]}", err=True)
+
+
+def _is_bare(word: str) -> bool:
+    """Whether a word is a value without its key."""
+    return not word.startswith("-") and re.match(r"[\w.]+=", word) is None
+
+
+@click.command(context_settings=WORDS)
+@click.argument("path", metavar="RUN")
+@click.argument("source", metavar="INPUT")
+@click.argument("words", nargs=-1, metavar="[keep=[id,...]] [columns.text=...]")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File to write all rows to: .jsonl, .csv, .tsv or .xlsx."
+)
+@TRUST
+def predict(path: str, source: str, words: tuple[str, ...], output: Path | None, trust: bool) -> None:
+    """Predict INPUT: a text, a file of rows, or `-` for lines of text or JSON on stdin.
+
+    With -o, each row is written with its number, its columns (or those of keep=) and its prediction. To continue after
+    an interruption, run the same command again.
+    """
+    if words and all("=" not in word for word in words):
+        text = shlex.quote(" ".join((source, *words)))
+        fail(f"put quotes around a text:  hfrecipes predict {shlex.quote(path)} {text}")
+    settings = settings_in(words)
+    unknown = set(settings) - {"keep", "columns", "dataset"}
+    if unknown:
+        fail(f"predict takes keep=, columns.<name>=, dataset.encoding= and dataset.header=; found {', '.join(unknown)}")
+    # All of this is checked first: loading a model and predicting may take long.
+    if output is not None:
+        _check_output(output)
+    from ..predictions.command import input_of, predict_to, print_predictions
+    from ..predictor import load
+
+    rows = input_of(source, settings.get("dataset"), sys.stdin.buffer)
+    with explained(f"{LIBRARIES}, then the model"):
+        predictor = load(path, trust=trust)
+    if output is None:
+        print_predictions(predictor, rows, settings, say_json)
+        return
+    number = predict_to(output, predictor, rows, settings)
+    say(f"{number} predictions: {output}", err=True)
+
+
+def _check_output(output: Path) -> None:
+    """Refuse a file of predictions that cannot be written."""
+    from ..predictions.output_files import SUFFIXES, check_packages
+
+    check_new(output)
+    if output.suffix not in SUFFIXES:
+        fail(f"cannot write {output.name}: expected a name that ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+    check_packages(output)
+
+
+@click.command(context_settings=WORDS)
+@click.argument("path", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("repo", metavar="me/model")
+@click.argument("words", nargs=-1, metavar="key=value...")
+@TRUST
+def push(path: Path, repo: str, words: tuple[str, ...], trust: bool) -> None:
+    """Push a complete run to the Hub: private=true revision=v1 tag=v1 model=adapter card.license=mit"""
+    settings = settings_in(words)
+    from ..hub.push import push as push_to_hub
+
+    say(f"pushed to {push_to_hub(path, {'repo_id': repo, **settings}, trust=trust)}")
+
+
+@click.command()
+@click.argument("path", metavar="RUN|ADAPTER")
+@click.argument("dest", type=click.Path(path_type=Path))
+@TRUST
+def merge(path: str, dest: Path, trust: bool) -> None:
+    """Merge an adapter into its base model: DEST becomes an ordinary model directory."""
+    from ..predictor import merge as merge_adapter
+
+    merge_adapter(path, dest, trust=trust)
+    say(f"model: {dest}")
+
+
+@click.command()
+@click.argument("path", metavar="RUN")
+def verify(path: str) -> None:
+    """Compare every byte of a saved run with what was saved; exit with code 2 if a file differs."""
+    from ..saved.run import verify as verify_run
+
+    number, differing = verify_run(path)
+    if len(differing) > SHOWN:
+        differing[SHOWN:] = [f"… and {len(differing) - SHOWN} more"]
+    if differing:
+        fail("\n".join(differing))
+    say(f"{number} files are as they were saved")
+
+
+@click.command()
+@click.argument("path", metavar="RUN")
+@click.option("--system", help="System message, for a model that was trained with such messages.")
+@TRUST
+def chat(path: str, system: str | None, trust: bool) -> None:
+    """Chat with a model, line by line; an empty line starts a new dialogue, Ctrl-D ends."""
+    from ..predictor import load
+
+    with explained(f"{LIBRARIES}, then the model"):
+        predictor = load(path, trust=trust)
+    if "messages" not in predictor.recipe.columns:
+        fail(f"{path} is a model for {predictor.recipe.task}, not for chat: use  hfrecipes predict {path} -")
+    if system and getattr(predictor.recipe, "system", None) == "drop":
+        fail(f"{path} was trained with options.system=drop, so it reads no system message: leave --system out")
+    start = [{"role": "system", "content": system}] if system else []
+    dialogue = list(start)
+    while (line := _next_line()) is not None:
+        if not line:
+            dialogue = list(start)
+            say("(new dialogue)")
+            continue
+        messages = [*dialogue, {"role": "user", "content": line}]
+        try:
+            reply = predictor.stream({"messages": messages}, lambda text: say(text, end=""))
+        except KeyboardInterrupt:
+            # Neither the question nor half a reply becomes part of the dialogue.
+            say(" (stopped)")
+            continue
+        say("")
+        dialogue = [*messages, {"role": "assistant", "content": reply}]
+
+
+def _next_line() -> str | None:
+    """The next line without surrounding spaces; None at the end of the input."""
+    try:
+        # In a script nobody sees the prompt, and it would be part of the output.
+        return input("> " if sys.stdin.isatty() else "").strip()
+    except (EOFError, KeyboardInterrupt):
+        return None

@@ -1,0 +1,110 @@
+"""Words of a command as settings, and the options that several commands share."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import registry
+from ..errors import HFRecipesError
+from .group import fail
+
+# `--key value` then arrives as plain words, so the error can show the key=value form.
+WORDS = {"ignore_unknown_options": True}
+TRUST = click.option(
+    "--trust",
+    is_flag=True,
+    help="Run code that only a recipe file or a run names: a task or a metric in a .py file, code of its model.",
+)
+
+
+def settings_in(words: Sequence[str], what: str | None = None, *, trust: bool = False) -> dict[str, Any]:
+    """Read settings from key=value words; for `--key value`, print what to write instead.
+
+    Args:
+        words: Words of the command.
+        what: Recipe file or task that the settings are for; None for settings of another kind.
+        trust: Whether code that only a recipe file names may be run.
+    """
+    # It imports yaml, which `list` and `--help` do not need.
+    from ..config.overrides import parse_overrides
+
+    if any(word.startswith("-") for word in words):
+        instead = _assettings_in(list(words), _columns_of(what))
+        shown = " ".join(map(_quoted, instead))
+        fail(f"settings are written as key=value; write: {shown}{_refusal(what, instead, trust)}")
+    return parse_overrides(words)
+
+
+def _quoted(word: str) -> str:
+    """A word as a shell reads it; quoted no more than it must be."""
+    return word if "'" in word or re.fullmatch(r"[^\s{}()<>|&;*?$`\"\\]*", word) else shlex.quote(word)
+
+
+def _refusal(what: str | None, words: list[str], trust: bool) -> str:
+    """What else is wrong with the settings that a command line means, so that the next try is the last one."""
+    from ..config.overrides import parse_overrides
+
+    if what is None:
+        return ""
+    from ..training.plan import configure
+
+    try:
+        configure(what, parse_overrides(words), trust=trust)
+    except HFRecipesError as error:
+        return f"\n- then: {error}"
+    return ""
+
+
+def _columns_of(what: str | None) -> dict[str, Sequence[str]]:
+    """Columns of a task that is named, each with other names for it; none where a recipe file is."""
+    if what is None or not registry.is_task(what):
+        return {}
+    return {name: column.names for name, column in registry.find(what).columns.items()}
+
+
+def _assettings_in(words: list[str], columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """The key=value words that `--key value`, `--key=value` and `--flag` mean."""
+    settings = []
+    while words:
+        word = words.pop(0)
+        if not word.startswith("-"):
+            settings.append(word)
+            continue
+        key, equals, value = word.lstrip("-").partition("=")
+        if not equals:
+            value = "true"
+            # The next word is the value, unless it is an option or a setting itself.
+            if words and not words[0].startswith("-") and "=" not in words[0]:
+                value = words.pop(0)
+        settings += _as_known(key.replace("-", "_"), value, columns)
+    return settings
+
+
+def _as_known(key: str, value: str, columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """The settings that an option of another tool means; none where nothing replaces it."""
+    from ..config.hints import column_hint, hint_for
+    from ..config.yaml12 import parse_value
+
+    hint = hint_for(key, parse_value(value)) or column_hint(key, parse_value(value), columns)
+    # The column is not known by `columns.<name>`.
+    if hint is None or hint.edit.startswith("columns.<"):
+        return [f"{key}={value}"]
+    return shlex.split(hint.edit)
+
+
+def check_new(file: Path) -> None:
+    """Refuse the name of a file that exists, or cannot."""
+    try:
+        exists = file.exists()
+    except OSError as error:
+        fail(f"{file} cannot be written ({error.strerror}): choose another name")
+    if exists:
+        fail(f"{file} exists: choose another name")
+    if not file.parent.is_dir():
+        fail(f"there is no folder {file.parent}: create it first")
