@@ -389,6 +389,8 @@ def rename(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe], spli
             f"split {split} has no column {', '.join(missing)}; it has {', '.join(rows.column_names)}: "
             f"use the same names in all splits, or leave this split out: splits.{split}=null"
         )
+    if present == {name: name for name in rows.column_names}:
+        return rows
     rows = rows.select_columns(list(present.values()))
     return rows.rename_columns({name: column for column, name in present.items() if name != column})
 

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from ..errors import DataError, counted
 from ..log import log
 from ..models import special_tokens
 from ..recipe import Batch, Recipe, batch_names, reference_columns
 from .cache import cache_fingerprint
+from .plain import in_memory
 from .progress import hide_progress_bars
 from .rows import Data
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 LONG = 20_000  # bytes of a row: beyond it, fewer rows are encoded at once
+FEW = 100  # rows in memory that are encoded as one batch
 OVER = "over_"  # prefix of features that tell whether an option truncated something
 BEYOND = "beyond_"  # prefix of features that tell whether a reference is longer than an option lets predictions be
 HIDDEN = "hidden"  # feature that tells whether a part of the row is not shown to the model
@@ -51,6 +54,8 @@ def encode(recipe: Recipe, rows: Dataset, *, training: bool = False) -> Dataset:
     """Features of all rows; cached next to the rows if those come from a file."""
     # A row of text takes about ten times as long as in other work on rows, and a dialogue longer than that.
     is_long = rows.data.nbytes > LONG * max(1, rows.data.num_rows)
+    if len(rows) <= FEW and not rows.cache_files:
+        return _encode_at_once(rows, recipe, training)
     with hide_progress_bars(10 * len(rows)), cache_fingerprint(rows, recipe, "encode", training) as key:
         return rows.map(
             _encode_batch,
@@ -64,6 +69,11 @@ def encode(recipe: Recipe, rows: Dataset, *, training: bool = False) -> Dataset:
         )
 
 
+def _encode_at_once(rows: Dataset, recipe: Recipe, training: bool) -> Dataset:
+    """Features of a few rows in memory: for one text, `Dataset.map` takes as long as half of the model."""
+    return in_memory(pa.table(_encode_batch(rows[:], list(range(len(rows))), recipe, training)))
+
+
 def _encode_batch(batch: Batch, indices: list[int], recipe: Recipe, training: bool) -> Batch:
     """Features of a batch; `row`, where there is one, counts in all rows and not in the batch."""
     features = recipe.encode_for_training(batch) if training else recipe.encode(batch)
@@ -74,13 +84,15 @@ def _encode_batch(batch: Batch, indices: list[int], recipe: Recipe, training: bo
 
 def without_references(rows: Dataset, recipe: Recipe) -> Dataset:
     """The rows as they are when they are to be predicted."""
-    return rows.remove_columns([name for name in reference_columns(recipe) if name in rows.column_names])
+    known = [name for name in reference_columns(recipe) if name in rows.column_names]
+    return rows.remove_columns(known) if known else rows
 
 
 def for_batches(recipe: Recipe, encoded: Dataset) -> Dataset:
     """The features that batches are made of."""
     kept = batch_names(recipe) | {"length"}
-    return encoded.select_columns([name for name in encoded.column_names if name in kept])
+    names = [name for name in encoded.column_names if name in kept]
+    return encoded.select_columns(names) if len(names) < len(encoded.column_names) else encoded
 
 
 # --- lengths -----------------------------------------------------------------------------------------------------

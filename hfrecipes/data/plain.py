@@ -6,6 +6,7 @@ What a column holds that nobody uses must never stop a run: cells that cannot be
 from __future__ import annotations
 
 import math
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -111,8 +112,6 @@ def dataset_of_table(table: pa.Table) -> Dataset:
     Raises:
         DataError: It has one name twice.
     """
-    from datasets import Dataset
-
     for name, count in Counter(table.column_names).items():
         if count > 1:
             raise DataError(f"two columns are named {name!r}: rename one of them")
@@ -120,7 +119,7 @@ def dataset_of_table(table: pa.Table) -> Dataset:
     arrays = []
     for name, kind in columns.kinds.items():
         arrays.append(plain_array(table.column(name).combine_chunks(), kind))
-    return Dataset(pa.table(arrays, schema=columns.schema))
+    return in_memory(pa.table(arrays, schema=columns.schema))
 
 
 def dataset_of_columns(columns: Mapping[Any, Any]) -> Dataset:
@@ -129,7 +128,7 @@ def dataset_of_columns(columns: Mapping[Any, Any]) -> Dataset:
     Raises:
         DataError: They have different numbers of cells, or one name twice.
     """
-    from datasets import Dataset, Features
+    from datasets import Features
 
     check_number(len(columns), "the table")
     arrays: dict[str, pa.Array] = {}
@@ -147,7 +146,15 @@ def dataset_of_columns(columns: Mapping[Any, Any]) -> Dataset:
         features |= kinds.features_of({name: kind})
     _check_lengths({name: len(array) for name, array in arrays.items()})
     schema = Features(features).arrow_schema
-    return Dataset(pa.table(list(arrays.values()), schema=schema))
+    return in_memory(pa.table(list(arrays.values()), schema=schema))
+
+
+def in_memory(table: pa.Table) -> Dataset:
+    """Rows of a table of types that `datasets` stores, which may never come from a cache."""
+    from datasets import Dataset
+
+    # Without a name of its own, its content is pickled and hashed: for one text that takes longer than the tokenizer.
+    return Dataset(table, fingerprint=uuid.uuid4().hex[:16])
 
 
 def _check_lengths(lengths: Mapping[str, int]) -> None:

@@ -118,7 +118,7 @@ def outputs(inference: Inference, encoded: Dataset) -> Any:
 
 def batch_order(features: Dataset, settings: InferenceSettings) -> list[int]:
     """Indices of the features, batch after batch; those of similar length share one, so that little is padding."""
-    if not settings.group_by_length:
+    if not settings.group_by_length or len(features) == 1:
         return list(range(len(features)))
     import torch
     from transformers.trainer_pt_utils import LengthGroupedSampler
