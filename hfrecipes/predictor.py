@@ -119,6 +119,19 @@ class Predictor:
         """
         return read_history(self.folder or Path()).frame()
 
+    def report_html(self, *, trust: bool = False) -> Path:
+        """Write all of report.html into the folder of the run, and return its path; see docs/report.md.
+
+        Args:
+            trust: As for `load`.
+
+        Raises:
+            NotFoundError: The model comes from elsewhere than the folder of its run.
+        """
+        if self.folder is None or not (self.folder / contents.PREDICTIONS).exists():
+            raise NotFoundError(f"no {contents.PREDICTIONS}, which stays in the folder where a model was trained")
+        return write_report(self.folder, trust=trust)
+
     @property
     def reads(self) -> list[str]:
         """Columns that the model was trained on."""

@@ -35,7 +35,7 @@ from .predictor import Predictor
 from .recipe import Recipe, table_metrics
 from .registry import find
 from .reports.pictures import write_pictures
-from .reports.run_data import RunData
+from .reports.run_data import ReadRows, RunData
 from .reports.writing import write_page
 from .results import Result, Results
 from .run_folder import claim, contents, lock, manifest, progress, writing
@@ -507,7 +507,7 @@ def _as_reported(
         info,
         reports,
         plan.data.notes,
-        read_data=lambda: plan.data.splits,
+        read_data=lambda: ReadRows(plan.data.splits, plan.recipe.label_counts),
     )
 
 
@@ -526,7 +526,7 @@ def _write_page(plan: Plan, result: Result, *, again: bool = True) -> Result:
             write_page(_as_reported(plan, recipe, result.scores, info, result.reports))
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             # Files of an older run may have been edited, and the run itself is complete.
-            log(f"{contents.REPORT_PAGE} is not written: {type(error).__name__}: {error}")
+            log(f"{contents.REPORT_PAGE} is not written: {error}")
     return result
 
 

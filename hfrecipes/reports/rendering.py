@@ -36,12 +36,12 @@ class Group:
     blocks: Sequence[Any]
 
 
-def render(title: str, lead: str, footer: str, sections: Sequence[Section]) -> str:
+def render(title: str, lead: Sequence[str], footer: str, sections: Sequence[Section]) -> str:
     """The page as a text.
 
     Args:
         title: Its heading.
-        lead: A sentence below it.
+        lead: Sentences below it.
         footer: A sentence at its end.
         sections: What it shows.
     """

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..config.run_config import RunConfig
 from ..data.checks import written_reference
@@ -37,6 +37,14 @@ class PredictedRow:
     """What the prediction is scored against; None where that is not known."""
 
 
+class ReadRows(NamedTuple):
+    """The rows that a run was made with."""
+
+    splits: Mapping[str, Dataset]
+    label_counts: Mapping[str, int]
+    """How often each label occurs in train; empty for tasks without labels."""
+
+
 @dataclass
 class RunData:
     """A run, or several runs over folds or seeds, as sections read it."""
@@ -51,8 +59,8 @@ class RunData:
     notes: Mapping[str, str] = field(default_factory=dict)
     runs: Sequence[Path] = ()
     """Folders of the runs, where this is a report of several."""
-    read_data: Callable[[], Mapping[str, Dataset]] | None = None
-    """Gives the rows by split; None where they are not at hand."""
+    read_data: Callable[[], ReadRows] | None = None
+    """Reads the data of the run; None where that is not at hand."""
     load_predictor: Callable[[], Any] | None = None
     """Loads the trained model, as `hfrecipes.load` does; None in the part that a run writes by itself."""
 
@@ -67,10 +75,14 @@ class RunData:
         rows: dict[str, list[PredictedRow]] = {}
         if not (self.path / contents.PREDICTIONS).exists():
             return rows
-        for line in contents.read_predictions(self.path):
-            split = line.get("split", OUT_OF_FOLD)
-            row = PredictedRow(split, line["row"], line, line["prediction"], _reference(self.recipe, line))
-            rows.setdefault(split, []).append(row)
+        try:
+            for line in contents.read_predictions(self.path):
+                split = line.get("split", OUT_OF_FOLD)
+                row = PredictedRow(split, line["row"], line, line["prediction"], _reference(self.recipe, line))
+                rows.setdefault(split, []).append(row)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise contents.DamagedError(self.path / contents.PREDICTIONS, reason) from error
         return rows
 
     def known_rows(self, split: str) -> list[PredictedRow]:
@@ -89,9 +101,9 @@ class RunData:
         return histories
 
     @cached_property
-    def data(self) -> Mapping[str, Dataset]:
-        """The rows by split; empty where they are not at hand."""
-        return {} if self.read_data is None else self.read_data()
+    def data(self) -> ReadRows:
+        """The rows by split, and their labels; empty where they are not at hand."""
+        return ReadRows({}, {}) if self.read_data is None else self.read_data()
 
 
 def _reference(recipe: Recipe, line: Row) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..config.blocks import ModelSettings
 from ..config.run_config import RunConfig
@@ -24,13 +24,9 @@ from ..run_folder.contents import REPORT_PAGE, RunInfo
 from ..run_folder.writing import write_text
 from ..saved.run import settings_of
 from . import plots
-from .page import Section
 from .rendering import render
-from .run_data import RunData
+from .run_data import ReadRows, RunData
 from .sections import SECTIONS
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 
 def write_page(run: RunData) -> Path:
@@ -44,9 +40,8 @@ def write_page(run: RunData) -> Path:
         section = make(run)
         if section is not None and section.blocks:
             sections.append(section)
-    if not plots.are_available():
-        sections.insert(0, Section("Pictures", [f"matplotlib draws them: {plots.INSTALL}, then {command(run.path)}"]))
-    page = render(run.path.name, _lead(run), _footer(run), sections)
+    missing = f"Without pictures, which matplotlib draws: {plots.INSTALL}, then  {command(run.path)}"
+    page = render(run.path.name, [_lead(run), *([] if plots.are_available() else [missing])], _footer(run), sections)
     file = run.path / REPORT_PAGE
     write_text(file, mask_text(page))
     return file
@@ -135,11 +130,12 @@ def read_breakdowns(folder: Path) -> dict[str, Breakdown]:
     return {split: Breakdown.of(report) for split, report in content.items()}
 
 
-def _data_again(config: RunConfig) -> Mapping[str, Dataset]:
+def _data_again(config: RunConfig) -> ReadRows:
     """The rows by split, read and checked as for the run; empty where they cannot be read any more."""
     recipe: Recipe = find(config.task)(**config.options)
     try:
-        return load_data(config, recipe)[0].splits
+        data, _ = load_data(config, recipe)
     except HFRecipesError as error:
         log(f"the data is not read again, so train is left out: {error}")
-        return {}
+        return ReadRows({}, {})
+    return ReadRows(data.splits, recipe.label_counts)

@@ -9,12 +9,30 @@ from collections.abc import Callable
 
 from ..page import Section
 from ..run_data import RunData
-from . import classes, curves, reliability, scores, worst_rows
+from . import (
+    classes,
+    curves,
+    data_profile,
+    entities,
+    lengths,
+    likely_errors,
+    reliability,
+    scores,
+    settings,
+    thresholds,
+    worst_rows,
+)
 
 SECTIONS: tuple[Callable[[RunData], Section | None], ...] = (
     scores.section,
     curves.section,
     classes.section,
+    entities.section,
+    lengths.section,
     reliability.section,
+    thresholds.section,
     worst_rows.section,
+    likely_errors.section,
+    data_profile.section,
+    settings.section,
 )

@@ -73,4 +73,6 @@ def _table(history: History) -> Table:
 def _cell(name: str, value: Any) -> Any:
     if name == "learning_rate" and isinstance(value, float):
         return score_cell(value, f"{value:.2e}")
-    return score_cell(value) if isinstance(value, float) and name != "epoch" else value
+    if name == "epoch" and isinstance(value, float):
+        return score_cell(value, f"{value:g}")
+    return value

@@ -23,8 +23,10 @@ def section(run: RunData) -> Section | None:
     plots = [block for block in blocks if isinstance(block, Lines)]
     how = (
         "Predictions in bins by their probability, and the share of each bin that is right. Below the diagonal the "
-        "model is surer than it should be; options.temperature_scaling=true corrects that on validation."
+        "model is surer than it should be."
     )
+    if getattr(run.recipe, "temperature_scaling", None) is False:
+        how += " temperature_scaling=true corrects that on validation."
     return Section("Reliability", [how, *plots, *(block for block in blocks if not isinstance(block, Lines))])
 
 
