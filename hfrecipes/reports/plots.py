@@ -13,7 +13,7 @@ from typing import Any
 
 from .page import Bars, Lines, Matrix, Plot
 
-INSTALL = "pip install 'hfrecipes[report]'"
+INSTALL = "pip install matplotlib"
 WIDE = 12  # labels from which a matrix has the whole width of the page
 _SIZE = 8.5  # points of the texts
 _WIDTH, _HEIGHT = 4.8, 3.0  # inches

@@ -76,7 +76,7 @@ def test_without_matplotlib_there_are_tables_and_how_to_get_pictures(tmp_path, m
     run = run_with(tmp_path)
     page = write_page(run).read_text()
     assert "<svg" not in page
-    assert "pip install &#39;hfrecipes[report]&#39;" in page
+    assert "pip install matplotlib" in page
     assert "<table>" in page
     assert pictures.write_pictures(run) == {}
     assert not (tmp_path / "pictures").exists()
