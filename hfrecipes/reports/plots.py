@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
+from ..characters import within
 from .page import Bars, Lines, Matrix, Plot
 
 INSTALL = "pip install matplotlib"
@@ -218,8 +219,7 @@ def _draw_cell(axes: Any, row: int, column: int, share: float, count: int, size:
 
 
 def _shortened(name: str) -> str:
-    name = " ".join(name.split())
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+    return within(" ".join(name.split()), _LONGEST)
 
 
 def _widest(names: Sequence[str]) -> float:
