@@ -1,11 +1,11 @@
-"""The command line: list, show, copy, check, run, evaluate, predict, chat, merge, push, verify."""
+"""The command line: list, show, copy, check, run, evaluate, predict, chat, merge, push, verify, report."""
 
 from __future__ import annotations
 
 import click
 
 from ._version import __version__
-from .commands import recipes, runs
+from .commands import recipes, reports, runs
 from .commands.group import Group
 
 
@@ -30,5 +30,6 @@ for command in (
     runs.merge,
     runs.verify,
     runs.chat,
+    reports.report,
 ):
     main.add_command(command)

@@ -24,9 +24,11 @@ from .models.binding import bind_trained_tokenizer, trained_model
 from .models.directory import ADAPTER, is_adapter, save
 from .models.integrity import check_unchanged
 from .recipe import Recipe, Row
+from .reports import writing as reports
 from .run_folder import claim, contents, manifest, writing
 from .run_folder.contents import RunInfo
 from .run_folder.history import read_history
+from .run_folder.trouble import as_output_error
 from .saved.evaluation import Evaluator
 from .saved.rows import InputRows, RowReader, as_list
 from .saved.run import find_run, settings_of
@@ -116,6 +118,19 @@ class Predictor:
             NotFoundError: The model comes from elsewhere than the folder of its run.
         """
         return read_history(self.folder or Path()).frame()
+
+    def report_html(self, *, trust: bool = False) -> Path:
+        """Write all of report.html into the folder of the run, and return its path; see docs/report.md.
+
+        Args:
+            trust: As for `load`.
+
+        Raises:
+            NotFoundError: The model comes from elsewhere than the folder of its run.
+        """
+        if self.folder is None or not (self.folder / contents.PREDICTIONS).exists():
+            raise NotFoundError(f"no {contents.PREDICTIONS}, which stays in the folder where a model was trained")
+        return write_report(self.folder, trust=trust)
 
     @property
     def reads(self) -> list[str]:
@@ -233,6 +248,27 @@ def load(path: str | os.PathLike[str], *, trust: bool = False) -> Predictor:
     if not isinstance(path, str | os.PathLike):
         raise NotFoundError(f"found {path!r} ({type(path).__name__}), expected the folder of a run, or a Hub id")
     return _load(*find_run(os.fspath(path)), trust)
+
+
+def write_report(path: str | os.PathLike[str], *, trust: bool = False) -> Path:
+    """Write all of report.html into the folder of a run, or of several runs over folds or seeds.
+
+    Args:
+        path: Folder of a complete run.
+        trust: As for `load`.
+
+    Returns:
+        The file.
+
+    Raises:
+        UntrustedError: The run names code, and it is not trusted.
+        NotFoundError: There is no such folder.
+        ModelError: It holds no complete run.
+    """
+    folder = reports.folder_of(os.fspath(path))
+    run = reports.read_run(folder, lambda model: _load(model, False, trust), trust=trust)
+    with as_output_error(folder):
+        return reports.write_page(run)
 
 
 def merge(path: str | os.PathLike[str], destination: Path, *, trust: bool = False) -> None:

@@ -15,7 +15,7 @@ from .evaluation.breakdown import COLUMNS, Breakdown, sentences
 from .evaluation.comparison import Evaluation
 from .evaluation.scoring import GAP, Scores
 from .output import class_cells, html_table, score_cells
-from .predictor import Predictor
+from .predictor import Predictor, write_report
 from .recipe import Row
 from .run_folder.contents import REPORT, read_json
 from .run_folder.history import frame_of_runs, read_history
@@ -64,6 +64,10 @@ class Result:
         """
         reports = self.reports
         return _frame_of(reports, split or ("test" if "test" in reports else "validation"))
+
+    def report_html(self) -> Path:
+        """Write all of report.html into the folder of the run, and return its path; see docs/report.md."""
+        return write_report(self.path, trust=True)
 
     @property
     def history(self) -> pd.DataFrame:
@@ -153,6 +157,10 @@ class Results:
     def report(self) -> pd.DataFrame:
         """As `Result.report`, over the out-of-fold predictions of all rows; empty for seeds."""
         return _frame_of(self.reports, "out_of_fold")
+
+    def report_html(self) -> Path:
+        """As `Result.report_html`, over all runs."""
+        return write_report(self.path, trust=True)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the scores over all runs, and the folder."""

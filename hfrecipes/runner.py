@@ -19,7 +19,7 @@ from .data.checks import input_keys, written_label
 from .data.row_origin import line_of
 from .errors import ConfigError, ModelError, OutputError
 from .evaluation import scoring
-from .evaluation.breakdown import reports_of
+from .evaluation.breakdown import Breakdown, reports_of
 from .evaluation.evaluate import Predicted, log_samples, predict_splits, score_splits
 from .evaluation.first_prediction import own_row
 from .evaluation.inference import Inference
@@ -32,8 +32,11 @@ from .log import is_main, log
 from .models import adapters, directory, hardware
 from .models.binding import model_inputs, pass_loss_features, remember
 from .predictor import Predictor
-from .recipe import table_metrics
+from .recipe import Recipe, table_metrics
 from .registry import find
+from .reports.pictures import write_pictures
+from .reports.run_data import ReadRows, RunData
+from .reports.writing import write_page
 from .results import Result, Results
 from .run_folder import claim, contents, lock, manifest, progress, writing
 from .run_folder.contents import RunInfo
@@ -209,6 +212,8 @@ def finish(trainer: Trainer) -> Result:
             _start_by_hand(plan)
         wait_for_all()
         result = _finish(job, time.perf_counter() - seconds)
+        if is_main():
+            _write_page(plan, result)
         trainer.hfrecipes_trackers.log_scores(result.scores, result.headline)
         trainer.hfrecipes_trackers.close()
     _push(plan)
@@ -262,14 +267,21 @@ def _run_each(config: RunConfig, path: Path) -> Result | Results:
 
 
 def _summarize(path: Path, paths: list[Path], plan: Plan, config: RunConfig) -> None:
+    reports: dict[str, Breakdown] = {}
     scores = repeats.summary([scoring.from_json(contents.read_scores(part)) for part in paths])
     if config.folds is not None:
         contents.write_predictions(path, repeats.out_of_fold(paths))
         together, report = repeats.score_out_of_fold(path, plan.recipe, config, plan.data.fold_groups)
         scores[repeats.OUT_OF_FOLD] = together
         if report is not None:
+            reports = {repeats.OUT_OF_FOLD: report}
             write_json(path / contents.REPORT, {repeats.OUT_OF_FOLD: report.as_dict()})
     contents.write_scores(path, scoring.to_json(scores), plan.data.notes)
+    write_page(
+        replace(
+            _as_reported(plan, plan.recipe, scores, RunInfo.read(path) or plan.info, reports), path=path, runs=paths
+        )
+    )
 
 
 # --- one run -----------------------------------------------------------------------------------------------------
@@ -301,13 +313,13 @@ def _carry_out(plan: Plan, callbacks: Sequence[TrainerCallback] = ()) -> Result:
         deleted = contents.deleted(plan.path)
         if deleted:
             log(f"{plan.path} has no {', '.join(deleted)}: the saved model is scored again, and not trained")
-            return _score_again(plan)
+            return _write_page(plan, _score_again(plan))
         if contents.is_complete(plan.path):
             log(f"this run is complete: {plan.path}")
             contents.clear(plan.path)
-            return _reload(plan)
+            return _write_page(plan, _reload(plan), again=False)
         writing.clear_drafts(plan.path)
-        return _train_and_score(plan, callbacks)
+        return _write_page(plan, _train_and_score(plan, callbacks))
 
 
 def _train_and_score(plan: Plan, callbacks: Sequence[TrainerCallback]) -> Result:
@@ -478,8 +490,44 @@ def _write_results(
         write_json(plan.path / contents.REPORT, {split: report.as_dict() for split, report in reports.items()})
     contents.write_training_data(plan.path, baseline, input_keys(plan.data.splits["train"], plan.recipe))
     _list_files(plan.path, info)
-    write_card(plan.path, plan.config, plan.recipe, scores, info, reports)
+    shown = _as_reported(plan, plan.recipe, scores, info, reports)
+    write_card(plan.path, plan.config, plan.recipe, scores, info, reports, write_pictures(shown))
     contents.mark_complete(plan.path, scoring.to_json(scores), info, plan.data.notes)
+
+
+def _as_reported(
+    plan: Plan, recipe: Recipe, scores: Mapping[str, Scores], info: RunInfo, reports: Mapping[str, Breakdown]
+) -> RunData:
+    """What report.html and the pictures of the card are made of."""
+    return RunData(
+        plan.path,
+        plan.config,
+        recipe,
+        scores,
+        info,
+        reports,
+        plan.data.notes,
+        read_data=lambda: ReadRows(plan.data.splits, plan.recipe.label_counts),
+    )
+
+
+def _write_page(plan: Plan, result: Result, *, again: bool = True) -> Result:
+    """Write the part of report.html that takes a second at most.
+
+    Args:
+        plan: The run, complete.
+        result: What it returns.
+        again: Whether one that is there is replaced.
+    """
+    if again or not (plan.path / contents.REPORT_PAGE).exists():
+        info = RunInfo.read(plan.path) or plan.info
+        recipe = result.predictor.recipe
+        try:
+            write_page(_as_reported(plan, recipe, result.scores, info, result.reports))
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            # Files of an older run may have been edited, and the run itself is complete.
+            log(f"{contents.REPORT_PAGE} is not written: {error}")
+    return result
 
 
 def _save(job: Job, info: RunInfo, *, write: bool) -> tuple[Any, RunInfo]:

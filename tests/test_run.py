@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import re
@@ -31,10 +32,12 @@ FILES = {
     "model.safetensors",
     "predictions.jsonl",
     "recipe.yaml",
+    "report.html",
     "report.json",
     "run.json",
 }
 FILES |= {"tokenizer.json", "tokenizer_config.json"}
+FILES |= {"pictures"} if importlib.util.find_spec("matplotlib") else set()
 
 
 @pytest.fixture(scope="module")

@@ -45,6 +45,7 @@ def write_card(
     scores: Mapping[str, Scores],
     info: RunInfo,
     reports: Mapping[str, Breakdown] | None = None,
+    pictures: Mapping[str, str] | None = None,
 ) -> None:
     """Write README.md next to the model.
 
@@ -55,6 +56,7 @@ def write_card(
         scores: Split -> metric -> score.
         info: Facts about the run: versions, rows, limits, steps, seconds.
         reports: Split -> scores by label.
+        pictures: Name of a file below the folder -> what it shows.
     """
     from huggingface_hub import ModelCard, ModelCardData
 
@@ -85,6 +87,7 @@ def write_card(
         lower_is_better=_lower_is_better(recipe, scores),
         has_gap=bool(scores.get(GAP)),
         classes=_classes(reports or {}),
+        pictures=pictures or {},
         dataset=plain_text(dataset),
         data=_row_counts(info.data),
         limits=list(map(plain_text, info.limits)),

@@ -42,6 +42,7 @@ _MODEL_FILE = re.compile(
     r"(model([-.].*)?\.safetensors|model\.safetensors\.index\.json|(generation_)?config\.json|adapter_config\.json"
     r"|adapter_model\.safetensors|tokenizer.*\.(json|model)|(special_tokens_map|added_tokens|vocab|metrics|baseline|manifest)\.json"
     r"|vocab\.txt|merges\.txt|spiece\.model|sentencepiece\.bpe\.model|chat_template\.jinja|recipe\.yaml)"
+    rf"|{contents.PICTURES}/(learning_curves|confusions|reliability|scores)\.svg"
 )
 
 
@@ -182,6 +183,7 @@ def _fill_stage(path: Path, stage: Path, config: RunConfig, settings: PushSettin
         _add_adapter(path / ADAPTER, target, info.tokenizer, shared)
     # The baseline may hold words of the training rows, so it stays here.
     link_files([path / contents.METRICS], stage)
+    link_files((path / contents.PICTURES).glob("*.svg"), stage / contents.PICTURES)
     recipe = find(config.task)(**config.options)
     metadata = front_matter(recipe, info.origin, adapter=config.adapter, push=replace(settings, model=what))
     card = card_for_hub(path / contents.CARD, name, what, metadata)

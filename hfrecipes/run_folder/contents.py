@@ -22,6 +22,8 @@ from .writing import as_json_line, clear_drafts, draft, write_json, write_text
 RECIPE, RUN, METRICS, PREDICTIONS = "recipe.yaml", "run.json", "metrics.json", "predictions.jsonl"
 REPORT = "report.json"  # scores by label
 CARD = "README.md"
+REPORT_PAGE = "report.html"  # for people; it holds rows, so it is never pushed
+PICTURES = "pictures"  # folder with those of the card
 # What the baseline knows of the training rows, and a hash of the input of each; neither is ever pushed.
 BASELINE, TRAINED_ON = "baseline.json", "trained_on.npy"
 # Files that a model needs for no prediction: one that has changed does not cost the model.
