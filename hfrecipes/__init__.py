@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .checkup import check as check
     from .comparing.compare import compare as compare
     from .comparing.comparison import Comparison as Comparison
+    from .comparing.selection import Selection as Selection
     from .config.run_config import RunConfig as RunConfig
     from .errors import HFRecipesError as HFRecipesError
     from .hub.push import push as push
@@ -43,6 +44,7 @@ _HOMES = {
     "Result": "results",
     "Results": "results",
     "RunConfig": "config.run_config",
+    "Selection": "comparing.selection",
     "build": "runner",
     "check": "checkup",
     "compare": "comparing.compare",

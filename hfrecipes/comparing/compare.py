@@ -21,10 +21,11 @@ from ..metrics._uncertainty import group_indices
 from ..models.hardware import describe_machine
 from ..recipe import Measure, Metric, Recipe, Row, best_metric, metric_named, table_metrics
 from ..repeats import OUT_OF_FOLD
-from . import cost, sentences, significance
+from . import cost, significance
 from .comparison import Compared, Comparison, Test
 from .cost import Cost
 from .runs import Run, read_runs, short_names
+from .sentences import about
 
 if TYPE_CHECKING:
     from ..predictor import Predictor
@@ -61,30 +62,33 @@ def compare(*runs: str | os.PathLike[str], timing: bool = True, trust: bool = Fa
     return compared(read_runs(runs, trust=trust), timing=timing, trust=trust)
 
 
-def compared(runs: Sequence[Run], *, timing: bool, trust: bool, reference: int | None = None) -> Comparison:
+def compared(
+    runs: Sequence[Run], *, timing: bool, trust: bool, names: Sequence[str] = (), is_choice: bool = False
+) -> Comparison:
     """As `compare`, for runs that were read.
 
     Args:
         runs: Scored on the same rows.
         timing: As for `compare`.
         trust: As for `compare`.
-        reference: Index of the run that the others are tested against; by default the best one on validation.
+        names: Names of the runs; by default the last parts of their paths.
+        is_choice: Whether validation is to choose one of them, even where it is what they are compared on.
     """
     loaded: list[_Loaded] = []
     with once():
         for run in runs:
             model = predictor.load(run.model, trust=trust)
             loaded.append(_Loaded(run, model.recipe, model if timing else None))
-    names = short_names([str(run.path) if os.path.isdir(run.given) else run.given for run in runs])
-    metrics = _headline(loaded[0].recipe)
+    names = names or short_names([str(run.path) if os.path.isdir(run.given) else run.given for run in runs])
+    decides = _decisive(runs, loaded[0].recipe)
+    metrics = _headline(loaded[0].recipe, decides)
     said = list(_of_rows(runs))
-    if reference is None:
-        reference, sentence = _best(names, runs, best_metric(loaded[0].recipe), metrics)
-        said.append(sentence)
+    reference, sentences = _reference(names, runs, decides, metrics, is_choice=is_choice)
+    said += sentences
     entries = _tested(loaded, names, metrics, reference, said)
     entries = _with_costs(loaded, entries, said)
     comparison = Comparison(entries, names[reference], metrics, runs[0].split, len(runs[0].lines))
-    return replace(comparison, sentences=[*said, *sentences.about(comparison)])
+    return replace(comparison, sentences=[*said, *about(comparison)])
 
 
 @dataclass(frozen=True)
@@ -96,9 +100,20 @@ class _Loaded:
     """The model, where its speed is measured."""
 
 
-def _headline(recipe: Recipe) -> dict[str, Metric]:
+def _decisive(runs: Sequence[Run], recipe: Recipe) -> str:
+    """The metric that picked the checkpoint of every run, if it is in their scores; else the first one of the task."""
+    named = {str(run.config.training.get("metric_for_best_model", "")).removeprefix("eval_") for run in runs}
+    name = named.pop()
+    is_scored = all(name in run.scores.get("validation", {}) for run in runs)
+    if not named and is_scored and metric_named(recipe, name) is not None:
+        return name
+    return best_metric(recipe)
+
+
+def _headline(recipe: Recipe, decides: str) -> dict[str, Metric]:
+    """Metrics of the tables with their directions, the one that decides first."""
     metrics = {}
-    for name in table_metrics(recipe):
+    for name in dict.fromkeys([decides, *table_metrics(recipe)]):
         metric = metric_named(recipe, name)
         if metric is not None:
             metrics[name] = metric
@@ -109,22 +124,32 @@ def _of_rows(runs: Sequence[Run]) -> Iterable[str]:
     split = runs[0].split
     yield f"{counted(len(runs[0].lines), 'row')} of {split.replace('_', '-')}, the same for all runs"
     if split == "validation":
-        yield "no test split: validation also chose the checkpoints, so all scores are optimistic"
+        yield "no test split: validation also chose the checkpoint of each run, so all scores are optimistic"
 
 
-def _best(names: Sequence[str], runs: Sequence[Run], metric: str, metrics: Mapping[str, Metric]) -> tuple[int, str]:
+def _reference(
+    names: Sequence[str], runs: Sequence[Run], metric: str, metrics: Mapping[str, Metric], *, is_choice: bool
+) -> tuple[int, list[str]]:
     """Index of the run that the others are tested against, and why it is this one."""
     values = []
     for run in runs:
-        entry = run.scores.get("validation", {}).get(metric) if run.split == "test" else None
+        entry = run.scores.get("validation", {}).get(metric) if run.split == "test" or is_choice else None
         values.append(math.nan if entry is None else entry.value)
-    if not np.isfinite(values).all() or metric not in metrics:
-        return 0, f"the others are tested against {names[0]}, the first that is named"
+    if not np.isfinite(values).all():
+        return 0, [f"the others are tested against {names[0]}, the first that is named"]
     best = int(np.argmax(values) if metrics[metric].greater_is_better else np.argmin(values))
     scores = [f"{name} {scoring.number(value)}" for name, value in zip(names, values, strict=True)]
-    return best, (
-        f"validation {metric}: {', '.join(scores)}; {names[best]} is the best, and the others are tested against it"
-    )
+    first = "the first of the best" if values.count(values[best]) > 1 else "the best"
+    sentences = [
+        f"validation {metric}: {', '.join(scores)}; {names[best]} is {first}, and the others are tested against it"
+    ]
+    score = runs[best].scores[runs[best].split].get(metric)
+    if is_choice and runs[best].split == "test" and score is not None:
+        sentences.append(
+            f"{names[best]} is chosen by validation alone, so its test {metric} of {score} is an honest figure; to "
+            "choose by the test scores of the others would make theirs optimistic"
+        )
+    return best, sentences
 
 
 # --- differences and tests ---------------------------------------------------------------------------------------

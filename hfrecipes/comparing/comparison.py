@@ -95,6 +95,11 @@ class Comparison:
         return next(iter(self.metrics))
 
     @property
+    def best(self) -> int:
+        """Index of the reference run."""
+        return [run.name for run in self.runs].index(self.reference)
+
+    @property
     def prices(self) -> tuple[str, dict[str, float]]:
         """What quality is weighed against, and its value by run: seconds for one row where measured, else parameters.
 
