@@ -318,6 +318,8 @@ def _with_costs(loaded: Sequence[_Loaded], entries: Sequence[Compared], said: li
         with once():
             measured = list(cost.measure(predictors, loaded[0].run.lines))
         said.append(f"one row and rows/s: measured now, in turns, on {here}")
+        if not all(latency.is_steady for latency, _ in measured if latency is not None):
+            said.append("these times vary much from round to round, as on a machine that is busy: measure them again")
     machines = {info.machine for entry in loaded for info in entry.run.infos if info.machine}
     if len(machines) > 1:
         said.append(f"training: on different machines ({'; '.join(sorted(machines))}), so its seconds do not compare")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DASH = "–"
+SECONDS = "seconds for one row"  # what quality is weighed against, where it was measured
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Comparison:
         """
         latencies = {run.name: run.cost.latency for run in self.runs if run.cost.latency is not None}
         if len(latencies) == len(self.runs):
-            return "seconds for one row", distinct(latencies)
+            return SECONDS, distinct(latencies)
         parameters = {run.name: float(run.cost.parameters) for run in self.runs if run.cost.parameters is not None}
         return "parameters", parameters
 
@@ -177,9 +178,11 @@ class Comparison:
             score = run.scores.get(self.metric)
             if score is not None and run.name in prices:
                 # As measured, so that runs which count as equally fast do not cover each other.
-                value = prices[run.name] if run.cost.latency is None else run.cost.latency.median
+                latency = run.cost.latency if price == SECONDS else None
+                value = prices[run.name] if latency is None else latency.median
+                spread = [value, value] if latency is None else [latency.low, latency.high]
                 interval = score.ci95 or [score.value, score.value]
-                points.append(Point(run.name, value, score.value, interval, run.name in front))
+                points.append(Point(run.name, value, score.value, interval, spread, run.name in front))
         better = "higher" if self.metrics[self.metric].greater_is_better else "lower"
         return draw(points, f"{price} (lower is better)", f"{self.split} {self.metric} ({better} is better)")
 

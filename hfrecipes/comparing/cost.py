@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ROUNDS, FEWEST_ROUNDS = 21, 5  # times that one row is predicted by each run
 BATCH, SMALLEST_BATCH = 256, 8  # rows of a measurement of rows per second
 BATCH_ROUNDS = 3
+UNSTEADY = 0.25  # share of the median that is between the quartiles, where a machine is busy with other things
 SECONDS = 8.0  # what the measurements of one run may take, roughly
 
 
@@ -32,6 +33,11 @@ class Latency:
     """First quartile."""
     high: float
     """Third quartile."""
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether most measurements are near each other, as on a machine that does nothing else."""
+        return self.high - self.low <= UNSTEADY * self.median
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> Latency:
@@ -92,8 +98,9 @@ def measure(predictors: Sequence[Predictor], lines: Sequence[Row]) -> list[tuple
     slowest = max(_warm_up(predictor, given) for predictor, given in zip(predictors, rows, strict=True))
     rounds = int(min(ROUNDS, max(FEWEST_ROUNDS, SECONDS / 2 / slowest)))
     size = int(min(len(lines), BATCH, max(SMALLEST_BATCH, SECONDS / 2 / BATCH_ROUNDS / slowest)))
-    latencies = _in_turns(predictors, rows, rounds, lambda index: (index % size, index % size + 1))
-    batches = _in_turns(predictors, rows, BATCH_ROUNDS, lambda index: (0, size))
+    typical = _median_row(lines[:BATCH])
+    latencies = _in_turns(predictors, rows, rounds, typical, typical + 1)
+    batches = _in_turns(predictors, rows, BATCH_ROUNDS, 0, size)
     measured = []
     for alone, together in zip(latencies, batches, strict=True):
         measured.append((Latency.of(alone), size / statistics.median(together)))
@@ -105,6 +112,12 @@ def _inputs(predictor: Predictor, lines: Sequence[Row]) -> InputRows:
     names = [name for name in input_columns(predictor.recipe) if all(line.get(name) is not None for line in lines)]
     rows = [{name: line[name] for name in names} for line in lines]
     return predictor.read(rows, {name: name for name in names})
+
+
+def _median_row(lines: Sequence[Row]) -> int:
+    """Index of a row of median length; the same one in all rounds, so that these differ by the machine alone."""
+    lengths = [len(str(line)) for line in lines]
+    return sorted(range(len(lengths)), key=lengths.__getitem__)[len(lengths) // 2]
 
 
 def _warm_up(predictor: Predictor, rows: InputRows) -> float:
@@ -119,12 +132,12 @@ def _in_turns(
     predictors: Sequence[Predictor],
     rows: Sequence[InputRows],
     rounds: int,
-    part: Callable[[int], tuple[int, int]],
+    first: int,
+    last: int,
 ) -> list[list[float]]:
-    """Seconds of each round, by model; each round begins with another model."""
+    """Seconds of each round for rows from `first` to `last`, by model; each round begins with another model."""
     seconds: list[list[float]] = [[] for _ in predictors]
     for index in range(rounds):
-        first, last = part(index)
         for turn in range(len(predictors)):
             number = (turn + index) % len(predictors)
             start = time.perf_counter()

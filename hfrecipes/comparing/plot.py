@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ON, _OFF = "#0b6fa4", "#8a8a8a"
+_FAR = 20  # times the smallest price
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Point:
     score: float
     interval: Sequence[float]
     """Both ends of the 95 % interval of the score."""
+    spread: Sequence[float]
+    """Quartiles of the price, where it was measured."""
     is_on_front: bool
 
     @property
@@ -32,7 +35,7 @@ class Point:
 
 
 def draw(points: Sequence[Point], price: str, score: str) -> Figure:
-    """A point with an interval for each run; those on the front are joined by steps.
+    """A point for each run, with the interval of its score and the quartiles of its price; steps join the front.
 
     Args:
         points: The runs.
@@ -56,13 +59,20 @@ def draw(points: Sequence[Point], price: str, score: str) -> Figure:
         axes.step(*zip(*steps, strict=True), where="post", color=_ON, linewidth=1, linestyle="--", zorder=1)
     axes.set(xlabel=price, ylabel=score)
     axes.set_title("Quality against cost; on the Pareto front in blue", fontsize=11)
-    axes.margins(x=0.18, y=0.1)
+    prices = [point.price for point in points]
+    # From 0 on, so that models that are about as fast stand side by side; unless some are far larger than others.
+    if prices and max(prices) > _FAR * min(prices):
+        axes.set_xscale("log")
+        axes.margins(x=0.2)
+    elif prices:
+        axes.set_xlim(0, 1.3 * max(prices))
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
 def _draw_point(axes: Any, point: Point, *, above: bool) -> None:
     axes.vlines(point.price, *point.interval, color=point.color, linewidth=1.2)
+    axes.hlines(point.score, *point.spread, color=point.color, linewidth=1.2)
     axes.scatter(point.price, point.score, color=point.color, s=36, zorder=2)
     # A dollar in the name of a folder would begin a formula.
     name = point.name.replace("$", r"\$")

@@ -104,3 +104,8 @@ def test_times_that_cannot_be_told_apart_are_the_same_number():
     # A chain of overlaps does not make the first and the last one equal.
     chain = {"a": Latency(1, 0.9, 1.1), "b": Latency(1.1, 1.0, 1.2), "c": Latency(1.2, 1.15, 1.3)}
     assert distinct(chain) == {"a": 1, "b": 1, "c": 1.2}
+
+
+def test_times_that_vary_much_are_known():
+    assert Latency.of([1.0, 1.02, 1.05, 1.01, 9.0]).is_steady, "one slow round in five does no harm"
+    assert not Latency.of([1.0, 1.6, 1.1, 2.0, 1.0]).is_steady
