@@ -72,6 +72,8 @@ def test_each_is_the_run_of_its_model_alone(chosen, other_bert, tmp_path):
     assert hfrecipes.load(chosen.runs[1]).predict("the film was great") == alone.predict("the film was great")
     with pytest.raises(ModelError, match="contains several runs: choose one of model-1-tiny-bert, model-2-other"):
         hfrecipes.load(chosen.path)
+    with pytest.raises(ModelError, match="contains several runs, and no single model: push one of model-1-tiny-bert"):
+        hfrecipes.push(chosen.path, "me/model")
 
 
 def test_the_same_command_trains_nothing_again_and_another_one_is_refused(chosen, tiny_bert, other_bert):
