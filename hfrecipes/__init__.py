@@ -21,6 +21,9 @@ from .log import in_notebook
 # Type checkers do not read the mapping below, so the public names are imported here too; a test compares the two.
 if TYPE_CHECKING:
     from .checkup import check as check
+    from .comparing.compare import compare as compare
+    from .comparing.comparison import Comparison as Comparison
+    from .comparing.selection import Selection as Selection
     from .config.run_config import RunConfig as RunConfig
     from .errors import HFRecipesError as HFRecipesError
     from .hub.push import push as push
@@ -35,13 +38,16 @@ if TYPE_CHECKING:
 
 # Public name -> module that defines it.
 _HOMES = {
+    "Comparison": "comparing.comparison",
     "HFRecipesError": "errors",
     "Recipe": "recipe",
     "Result": "results",
     "Results": "results",
     "RunConfig": "config.run_config",
+    "Selection": "comparing.selection",
     "build": "runner",
     "check": "checkup",
+    "compare": "comparing.compare",
     "finish": "runner",
     "load": "predictor",
     "push": "hub.push",

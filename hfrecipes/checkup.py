@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import predictor, runner
+from . import candidates, predictor, runner
 from .config.recipe_files import to_yaml
 from .config.run_config import RunConfig
 from .contract.report import nothing_printed
@@ -23,14 +23,14 @@ from .doctor.lengths import cut_texts, no_model, unknown_tokens
 from .doctor.parts import Part, parts_of
 from .doctor.rows import examine_rows, examine_texts
 from .errors import HFRecipesError, counted
-from .log import log
+from .log import log, once
 from .masking import mask_settings
 from .models.binding import bind_tokenizer
 from .models.directory import check_start, check_weights
 from .models.tokenizing import show_labels
 from .recipe import Recipe
 from .training.arguments import try_arguments
-from .training.plan import check_metrics, configure, without_defaults
+from .training.plan import check_metrics, configure, models_of, without_defaults
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -75,7 +75,8 @@ def check(what: str | os.PathLike[str] | Mapping[str, Any], *, trust: bool = Fal
     Returns:
         Task, rows by split, labels, columns, `findings`, and the resolved settings; with a model also the share of
         `truncated` rows by split, from 0 to 1, and an encoded row as `example`. Findings have a grade (`warning` or
-        `note`), a name, the split, a sentence, the numbers of the rows and the edit.
+        `note`), a name, the split, a sentence, the numbers of the rows and the edit. With a list of models, this for
+        each of them under `models`, by its name.
 
     Raises:
         HFRecipesError: As for `run`.
@@ -88,7 +89,13 @@ def check(what: str | os.PathLike[str] | Mapping[str, Any], *, trust: bool = Fal
 
 def check_settings(what: Any, settings: Mapping[str, Any], *, trust: bool = False) -> dict[str, Any]:
     """As `check`, with all settings in one mapping."""
-    report = examine(what, settings, trust=trust, raises=True)
+    if models_of(what, settings) is None:
+        return _checked(examine(what, settings, trust=trust, raises=True))
+    reports = examine_models(what, settings, trust=trust, raises=True)
+    return {"models": {name: _checked(report) for name, report in reports.items()}}
+
+
+def _checked(report: Report) -> dict[str, Any]:
     for sentence in [*(diagnosis.line for diagnosis in report.diagnoses), *report.costs]:
         log(sentence)
     return as_dict(report)
@@ -107,7 +114,27 @@ def as_dict(report: Report) -> dict[str, Any]:
     }
 
 
-def examine(what: Any, settings: Mapping[str, Any], *, trust: bool = False, raises: bool = False) -> Report:
+def examine_models(
+    what: Any, settings: Mapping[str, Any], *, trust: bool = False, raises: bool = False
+) -> dict[str, Report]:
+    """As `examine`, for each of a list of models, by its name.
+
+    Raises:
+        HFRecipesError: As for `examine`; or the list names no models to choose from.
+    """
+    models = models_of(what, settings) or []
+    candidates.check(models)
+    reports = {}
+    for index, name in enumerate(candidates.names(models)):
+        with once():
+            reports[name] = examine(what, settings, trust=trust, raises=raises, index=index)
+        candidates.check_settings(reports[name].config)
+    return reports
+
+
+def examine(
+    what: Any, settings: Mapping[str, Any], *, trust: bool = False, raises: bool = False, index: int | None = None
+) -> Report:
     """Find everything that is odd about settings and rows, and go on after each problem.
 
     Args:
@@ -115,11 +142,12 @@ def examine(what: Any, settings: Mapping[str, Any], *, trust: bool = False, rais
         settings: As for `run`.
         trust: As for `run`.
         raises: Whether rows that cannot be used are raised as an error, as a run does.
+        index: As for `configure`.
 
     Raises:
         HFRecipesError: The settings are wrong, or the data cannot be read.
     """
-    config, recipe = configure(what, settings, trust=trust)
+    config, recipe = configure(what, settings, trust=trust, index=index)
     try_arguments(config, recipe)
     report = Report(config, recipe)
     collected = Collected(raises)
@@ -177,6 +205,14 @@ def as_json(report: Report) -> dict[str, Any]:
         "stopped": None if report.stopped is None else str(report.stopped),
         "config": mask_settings(asdict(report.config)),
     }
+
+
+def all_as_json(reports: Mapping[str, Report]) -> dict[str, Any]:
+    """One report as programs read it, or those of a list of models by their names."""
+    contents = {name: as_json(report) for name, report in reports.items()}
+    if "" in contents:
+        return contents[""]
+    return {"ok": all(content["ok"] for content in contents.values()), "models": contents}
 
 
 def exit_code(report: Report, *, strict: bool) -> int:

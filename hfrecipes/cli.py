@@ -1,11 +1,11 @@
-"""The command line: list, show, copy, check, run, evaluate, predict, chat, merge, push, verify, report."""
+"""The command line: list, show, copy, check, run, evaluate, compare, predict, chat, merge, push, verify, report."""
 
 from __future__ import annotations
 
 import click
 
 from ._version import __version__
-from .commands import recipes, reports, runs
+from .commands import compare, recipes, reports, runs
 from .commands.group import Group
 
 
@@ -25,6 +25,7 @@ for command in (
     recipes.check,
     runs.run,
     runs.evaluate,
+    compare.compare,
     runs.predict,
     runs.push,
     runs.merge,

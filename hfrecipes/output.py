@@ -100,15 +100,16 @@ def score_table(
     Further columns show by how much train is above validation, the baseline of the last split that has one, and how
     scores changed from those of the run's own split.
     """
-    return _table(*score_cells(scores, headline, changes, compared_with))
+    return text_table(*score_cells(scores, headline, changes, compared_with))
 
 
 def class_table(split: str, report: Breakdown) -> Table:
     """Precision, recall, F1 and support of each label of a split, or of the worst ones."""
-    return _table(*class_cells(split, report))
+    return text_table(*class_cells(split, report))
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+def text_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table without lines; all columns but the first keep their words whole."""
     from rich.table import Column, Table
     from rich.text import Text
 

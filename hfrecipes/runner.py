@@ -13,7 +13,9 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
-from . import _upstream, predictor, repeats
+from . import _upstream, candidates, predictor, repeats
+from .comparing import selection
+from .comparing.selection import Selection
 from .config.run_config import RunConfig
 from .data.checks import input_keys, written_label
 from .data.row_origin import line_of
@@ -28,7 +30,7 @@ from .hub import checkpoints
 from .hub.card import front_matter, write_card
 from .hub.client import preflight
 from .hub.push import push_run
-from .log import is_main, log
+from .log import is_main, log, once
 from .models import adapters, directory, hardware
 from .models.binding import model_inputs, pass_loss_features, remember
 from .predictor import Predictor
@@ -44,7 +46,7 @@ from .run_folder.trouble import as_output_error
 from .run_folder.writing import write_json
 from .training import interrupts
 from .training.history import history_of, log_last_loss
-from .training.plan import Plan, configure, folder_of, make_plan
+from .training.plan import Plan, configure, folder_of, make_plan, models_of
 from .training.rehearsal import rehearse
 from .training.trackers import Trackers
 from .training.trainer import Job, make_job, wait_for_all
@@ -56,7 +58,7 @@ if TYPE_CHECKING:
 def run(
     what: str | os.PathLike[str] | Mapping[str, Any],
     *,
-    model: str | os.PathLike[str] | dict[str, Any] | None = None,
+    model: str | os.PathLike[str] | dict[str, Any] | list[Any] | None = None,
     dataset: Any = None,
     output_dir: str | os.PathLike[str] | None = None,
     splits: dict[str, str | None] | None = None,
@@ -72,14 +74,15 @@ def run(
     hub: str | dict[str, Any] | None = None,
     trust: bool = False,
     **bare_keys: Any,
-) -> Result | Results:
+) -> Result | Results | Selection:
     """Fine-tune, evaluate and save.
 
     The same call again resumes an interrupted run, and returns a complete one as it is.
 
     Args:
         what: Task name, recipe file (a path, or `<task>/<name>` of one that ships), or dict of settings.
-        model: Hub id or folder, or keywords of `from_pretrained` with the name under `path`.
+        model: Hub id or folder, or keywords of `from_pretrained` with the name under `path`; a list of them trains each
+            one, and validation chooses.
         dataset: Hub id, file, folder, glob, URL, split -> any of these, keywords of `load_dataset`, or rows: a
             DataFrame, a list of dicts, a `Dataset`, a `DatasetDict`.
         output_dir: Folder that the run writes; `runs/<task>-<dataset>-<model>` where not given, with the
@@ -101,7 +104,7 @@ def run(
         **bare_keys: Keys of `options` or `training`, without the block: `learning_rate=3e-5`.
 
     Returns:
-        The run; with `folds` or `seeds` all of them, summarized.
+        The run; with `folds` or `seeds` all of them, summarized; with a list of models the choice, compared.
 
     Raises:
         HFRecipesError: A setting, the data, the model or the output folder cannot be used; nothing was written.
@@ -133,7 +136,7 @@ def run(
 
 def run_settings(
     what: Any, settings: Mapping[str, Any], *, trust: bool = False, callbacks: Sequence[TrainerCallback] = ()
-) -> Result | Results:
+) -> Result | Results | Selection:
     """As `run`, with all settings in one mapping; None takes back what a recipe file says.
 
     Args:
@@ -142,6 +145,9 @@ def run_settings(
         trust: As for `run`.
         callbacks: Added to the Trainer of a single run.
     """
+    models = models_of(what, settings)
+    if models is not None:
+        return _run_models(what, settings, models, trust=trust)
     config, recipe = configure(what, settings, trust=trust)
     path = folder_of(what, config)
     if repeats.are_wanted(config):
@@ -168,6 +174,8 @@ def build(what: str | os.PathLike[str] | Mapping[str, Any], *, trust: bool = Fal
         >>> trainer.train()  # doctest: +SKIP
         >>> result = hfrecipes.finish(trainer)  # doctest: +SKIP
     """
+    if models_of(what, settings) is not None:
+        raise ConfigError("a list of models asks for several Trainers, and build makes one: use run, or name one model")
     config, recipe = configure(what, settings, trust=trust)
     if repeats.are_wanted(config):
         raise ConfigError("folds and seeds ask for several Trainers, and build makes one: use run, or leave them out")
@@ -247,13 +255,7 @@ def _run_each(config: RunConfig, path: Path) -> Result | Results:
             whole = replace(plan.info, data={})
             claim.claim(path, together, whole)
             contents.write_start(path, together, whole)
-        if not contents.is_complete(plan.path) or contents.deleted(plan.path):
-            _carry_out(plan)
-            gc.collect()  # a Trainer refers to itself, and the next one needs its memory
-        elif is_main():
-            with lock.hold(plan.path), as_output_error(plan.path):
-                contents.clear(plan.path)  # it may have been killed after its last score
-        wait_for_all()
+        _carry_out_unless_complete(plan)
     paths = [path / name for name in repeats.names(config)]
     waiting = [part.name for part in paths if not contents.is_complete(part)]
     if waiting:
@@ -264,6 +266,17 @@ def _run_each(config: RunConfig, path: Path) -> Result | Results:
     wait_for_all()
     scores = scoring.from_json(contents.read_scores(path))
     return Results(path, scores, paths, contents.read_notes(path), tuple(table_metrics(plan.recipe)))
+
+
+def _carry_out_unless_complete(plan: Plan) -> None:
+    """One of several runs."""
+    if not contents.is_complete(plan.path) or contents.deleted(plan.path):
+        _carry_out(plan)
+        gc.collect()  # a Trainer refers to itself, and the next one needs its memory
+    elif is_main():
+        with lock.hold(plan.path), as_output_error(plan.path):
+            contents.clear(plan.path)  # it may have been killed after its last score
+    wait_for_all()
 
 
 def _summarize(path: Path, paths: list[Path], plan: Plan, config: RunConfig) -> None:
@@ -282,6 +295,35 @@ def _summarize(path: Path, paths: list[Path], plan: Plan, config: RunConfig) -> 
             _as_reported(plan, plan.recipe, scores, RunInfo.read(path) or plan.info, reports), path=path, runs=paths
         )
     )
+
+
+def _run_models(what: Any, settings: Mapping[str, Any], models: list[Any], *, trust: bool) -> Selection:
+    """A run for each model of a list, without those that are complete, and the one that validation chooses.
+
+    All of them are planned before the first one is trained: a model that is not there is found at once.
+    """
+    candidates.check(models)
+    with once():
+        configured = [configure(what, settings, trust=trust, index=index) for index in range(len(models))]
+        candidates.check_settings(configured[0][0])
+        path = folder_of(what, candidates.with_models(configured[0][0], models))
+        folders = candidates.folders(path, models)
+        plans = []
+        for folder, (config, recipe) in zip(folders, configured, strict=True):
+            plans.append(make_plan(config, recipe, folder))
+            candidates.check_there(plans[-1])
+        candidates.check_validation(plans[0])
+    log(candidates.described(models))
+    if is_main():
+        candidates.write_start(path, plans, models)
+    for plan in plans:
+        log(f"{plan.path.name}: {plan.path}")
+        _carry_out_unless_complete(plan)
+    comparison = selection.compare_models(folders, candidates.names(models), timing=is_main())
+    if is_main():
+        write_json(path / candidates.COMPARISON, comparison.as_json())
+    wait_for_all()
+    return Selection(path, comparison, _reload(plans[comparison.best]), folders)
 
 
 # --- one run -----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from .group import fail
 from .words import TRUST, WORDS, check_new, settings_in
 
 if TYPE_CHECKING:
+    from ..checkup import Report
     from ..recipe import Column, Recipe
 
 
@@ -118,20 +120,37 @@ def check(what: str, words: tuple[str, ...], trust: bool, strict: bool, as_json:
         _check_task(what)
         return
     from .. import checkup
+    from ..training.plan import models_of
 
     with explained():
-        report = checkup.examine(what, settings, trust=trust)
+        if models_of(what, settings) is None:
+            reports = {"": checkup.examine(what, settings, trust=trust)}
+        else:
+            reports = checkup.examine_models(what, settings, trust=trust)
     if rehearse:
-        checkup.rehearse(report, trust=trust)
+        for report in reports.values():
+            checkup.rehearse(report, trust=trust)
     if as_json:
-        say_json(checkup.as_json(report))
+        say_json(checkup.all_as_json(reports))
     else:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        _print_reports(reports)
+    for report in reports.values():
+        if report.stopped is not None:
+            raise report.stopped
+    sys.exit(max(checkup.exit_code(report, strict=strict) for report in reports.values()))
+
+
+def _print_reports(reports: Mapping[str, Report]) -> None:
+    """Print one report after another; that of a single model has no name."""
+    from .. import checkup
+
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for number, (name, report) in enumerate(reports.items()):
+        if name:
+            blank = "\n" if number else ""
+            say(f"{blank}model {name}")
         for line in checkup.lines(report, width):
             say(line)
-    if report.stopped is not None:
-        raise report.stopped
-    sys.exit(checkup.exit_code(report, strict=strict))
 
 
 def _check_task(file: str) -> None:

@@ -13,6 +13,7 @@ import click
 from ..errors import SHOWN
 from ..log import LIBRARIES, explained, is_main
 from ..output import print_report, print_table, say, say_json, score_table, show_evaluations
+from .compare import show as show_comparison
 from .group import fail
 from .words import TRUST, WORDS, check_new, settings_in
 
@@ -28,12 +29,17 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
     """Fine-tune, evaluate and save; run the same command again to resume."""
     settings = settings_in(words, what, trust=trust)
     from .. import results, runner
-    from ..evaluation.first_prediction import prediction_command
+    from ..candidates import COMPARISON
+    from ..comparing.selection import Selection
 
     with explained():
         result = runner.run_settings(what, settings, trust=trust)
     # torchrun starts the command once for each GPU; one of them prints.
     if not is_main():
+        return
+    if isinstance(result, Selection):
+        show_comparison(result.comparison)
+        say(f"\nall numbers: {result.path / COMPARISON}\n{_model_of(result.best)}")
         return
     print_table(score_table(result.scores, result.headline))
     _print_classes(result)
@@ -44,9 +50,16 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
         models = f"models: {', '.join(map(str, result.runs))}"
     else:
         legend = "values with 95 % intervals"
-        command = prediction_command(result.predictor.config, result.path, result.example)
-        models = f"model: {result.path}\ntry it: {command}"
+        models = _model_of(result)
     say(f"\n{legend}; all metrics: {result.path / 'metrics.json'}\n{models}")
+
+
+def _model_of(result: Result) -> str:
+    """Where the model is, and a command that predicts with it."""
+    from ..evaluation.first_prediction import prediction_command
+
+    command = prediction_command(result.predictor.config, result.path, result.example)
+    return f"model: {result.path}\ntry it: {command}"
 
 
 def _print_classes(result: Result | Results) -> None:

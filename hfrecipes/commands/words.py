@@ -55,7 +55,7 @@ def _refusal(what: str | None, words: list[str], trust: bool) -> str:
     from ..training.plan import configure
 
     try:
-        configure(what, parse_overrides(words), trust=trust)
+        configure(what, parse_overrides(words), trust=trust, index=0)
     except HFRecipesError as error:
         return f"\n- then: {error}"
     return ""

@@ -155,7 +155,11 @@ def _check_sources(blocks: Mapping[str, Any]) -> list[str]:
     """Problems in the keys of the model and the dataset that their types alone do not show."""
     problems = []
     model = blocks.get("model")
-    if isinstance(model, dict) and not isinstance(model.get("path"), str):
+    if isinstance(model, dict) and isinstance(model.get("path"), list):
+        problems.append(
+            'model: found a list with keywords beside it; give them to each model: model="[{path: a, …}, b]"'
+        )
+    elif isinstance(model, dict) and not isinstance(model.get("path"), str):
         problems.append("model: found keywords without a name; add model.path=<hub id or folder>")
     dataset = blocks.get("dataset")
     if isinstance(dataset, dict) and not all(str(key).strip() for key in dataset):

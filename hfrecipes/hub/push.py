@@ -87,12 +87,12 @@ def _require_run(path: Path) -> None:
     contents.check_readable(path)
     if not (path / contents.RECIPE).exists():
         raise ModelError(f"{path} has no {contents.RECIPE}: expected the folder of a run of hfrecipes")
-    if not contents.is_complete(path):
-        raise ModelError(f"the run in {path} is not complete: run the command that started it again, to resume it")
-    # Cross-validation and runs with several seeds leave a folder for each run, and only scores in the one above them.
+    # Folds, seeds and a list of models leave a folder for each run, and at most scores in the one above them.
     runs = sorted(folder.name for folder in path.iterdir() if (folder / contents.RUN).exists())
     if runs:
         raise ModelError(f"{path} contains several runs, and no single model: push one of {', '.join(runs)}")
+    if not contents.is_complete(path):
+        raise ModelError(f"the run in {path} is not complete: run the command that started it again, to resume it")
     if RunInfo.read(path) is None:
         raise ModelError(f"{path} has no {contents.RUN}: push the folder of the run that the model comes from")
 

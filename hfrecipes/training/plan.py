@@ -14,6 +14,7 @@ from .. import repeats
 from .. import trust as trust_
 from .._version import __version__
 from ..characters import visible_line
+from ..config.blocks import ModelSettings
 from ..config.layers import merge, move_bare_keys_into_blocks
 from ..config.recipe_files import read_recipe_file
 from ..config.resolving import resolve
@@ -138,23 +139,26 @@ def _identify(config: RunConfig, data: Data) -> RunInfo:
 # --- settings ----------------------------------------------------------------------------------------------------
 
 
-def configure(what: Any, settings: Mapping[str, Any], *, trust: bool = False) -> tuple[RunConfig, Recipe]:
+def configure(
+    what: Any, settings: Mapping[str, Any], *, trust: bool = False, index: int | None = None
+) -> tuple[RunConfig, Recipe]:
     """Merge the layers, check every key, and make the recipe.
 
     Args:
         what: As for `run`.
         settings: Those that the user gave with it.
         trust: Whether code that only a recipe file names may be run.
+        index: Which one of a list of models is meant; None where there must be one model.
 
     Raises:
         ConfigError: With everything that is wrong.
         UntrustedError: A recipe file names code, and it is not trusted.
     """
     below, file = _settings_of(what)
-    layers = [below, dict(settings)]
+    layers = [below, dict(settings)] if index is None else _with_one_model(below, dict(settings), index)
     # Checked before the task is looked for, which imports it.
     merged = merge(*layers)
-    trust_.require(merged, source=file or "", trust=trust, said=settings if file else merged)
+    trust_.require(merged, source=file or "", trust=trust, said=layers[1] if file else merged)
     named = [layer["task"] for layer in layers if isinstance(layer.get("task"), str)]
     if not named:
         raise ConfigError(f"no task: name one of {', '.join(tasks())}")
@@ -177,6 +181,22 @@ def configure(what: Any, settings: Mapping[str, Any], *, trust: bool = False) ->
         # Expanded once: the Trainer does it too, and everything else would go to a folder named `~`.
         config = replace(config, output_dir=os.path.expanduser(config.output_dir))
     return config, kind(**config.options)
+
+
+def models_of(what: Any, settings: Mapping[str, Any]) -> list[Any] | None:
+    """The entries of a list of models; None where one model is given, or none."""
+    below, _ = _settings_of(what)
+    model = merge(below, settings).get("model")
+    return list(model) if isinstance(model, list | tuple) else None
+
+
+def _with_one_model(below: dict[str, Any], above: dict[str, Any], index: int) -> list[dict[str, Any]]:
+    """The layers with one entry of a list of models in its place: a model of a file stays one that the file names."""
+    if isinstance(above.get("model"), list | tuple):
+        return [{**below, "model": None}, {**above, "model": above["model"][index]}]
+    if isinstance(below.get("model"), list | tuple):
+        return [{**below, "model": below["model"][index]}, above]
+    return [below, above]
 
 
 def _training_defaults(config: RunConfig, kind: type[Recipe]) -> dict[str, Any]:
@@ -353,13 +373,15 @@ def default_folder(what: Any, config: RunConfig) -> Path:
     if repeats.are_wanted(config):
         several = f"-{len(repeats.names(config))}-{'seeds' if config.seeds else 'folds'}"
     if isinstance(what, str) and what != config.task and not what.endswith(".py"):
+        if isinstance(config.model, list):
+            several = f"-{len(config.model)}-models"
         return Path("runs", visible_line(PurePath(what).stem) + several)
     source = config.dataset.get("path", "data") if isinstance(config.dataset, dict) else config.dataset
     dataset = "data"
     if isinstance(source, str) and source != FROM_PYTHON:
         # The query of a URL is no part of the name.
         dataset = PurePath(mask_text(source).partition("?")[0]).stem.strip("*.")[:_LONGEST_PART]
-    name = f"{PurePath(config.task).stem}-{dataset}{_label_column(config)}-{_model_name(config)}{several}"
+    name = f"{PurePath(config.task).stem}-{dataset}{_label_column(config)}-{_model_part(config)}{several}"
     return Path("runs", visible_line(name))
 
 
@@ -372,9 +394,23 @@ def _label_column(config: RunConfig) -> str:
     return ""
 
 
-def _model_name(config: RunConfig) -> str:
-    """Last part of the model's name; of a model inside a package, the package."""
-    name = config.base.name.partition("#")[0] if config.model else "None"
+def _model_part(config: RunConfig) -> str:
+    """The name of the model in that of the folder; of a list of models all of them, if they are not too long."""
+    if not isinstance(config.model, list):
+        return model_name(config.base.name) if config.model else "None"
+    parts = [model_name(ModelSettings.of(model).name) for model in config.model]
+    together = "-or-".join(parts)
+    return together if len(together) <= _LONGEST_PART else f"{len(parts)}-models"
+
+
+def model_name(name: str) -> str:
+    """Last part of the name of a model; of a model inside a package, the package.
+
+    Example:
+        >>> model_name("me/small"), model_name("pkg://package/model#sha256=0")
+        ('small', 'package')
+    """
+    name = name.partition("#")[0]
     if name.startswith("pkg://"):
         return name.removeprefix("pkg://").partition("/")[0]
     return PurePath(mask_text(name)).name[:_LONGEST_PART]
