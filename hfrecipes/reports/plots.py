@@ -19,6 +19,7 @@ WIDE = 12  # labels from which a matrix has the whole width of the page
 _SIZE = 8.5  # points of the texts
 _WIDTH, _HEIGHT = 4.8, 3.0  # inches
 _LONGEST = 28  # characters of a label
+_NAMED = 12  # series that a legend names
 _DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1)), (0, (1, 3)))
 # matplotlib knows no variables of CSS, so each color stands for one until the SVG is written.
 _TEXT, _MUTED, _LINE, _PAPER = "#010101", "#020202", "#030303", "#040404"
@@ -147,9 +148,9 @@ def _lines(plot: Lines) -> Any:
 
 
 def _legend_entries(plot: Lines) -> int:
-    """Number of names in the legend; none where there is only one series and nothing else to name."""
+    """Number of names in the legend; none where there is nothing to tell apart, or more than can be told apart."""
     entries = len(plot.series) + (plot.mark is not None and bool(plot.mark_name))
-    return entries if entries > 1 else 0
+    return entries if 1 < entries <= _NAMED else 0
 
 
 # --- bars --------------------------------------------------------------------------------------------------------
