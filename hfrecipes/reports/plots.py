@@ -161,17 +161,17 @@ def _bars(plot: Bars) -> Any:
     height = max(1.2, 0.24 * len(names) + 0.75)
     figure, axes = _figure(_WIDTH, height)
     _inset(axes, _WIDTH, height, _widest(names) + 0.15, 0.45, 0.2, 0.28 if plot.marks else 0.1)
-    places = range(len(names))
-    axes.barh(places, plot.values, height=0.62, color=_SERIES[0], alpha=0.75)
-    for place, interval in zip(places, plot.intervals, strict=False):
+    heights = range(len(names))
+    axes.barh(heights, plot.values, height=0.62, color=_SERIES[0], alpha=0.75)
+    for y, interval in zip(heights, plot.intervals, strict=False):
         if interval is not None:
-            axes.plot(interval, [place, place], color=_TEXT, linewidth=1.2, marker="|", markersize=5)
-    marked = [(mark, place) for mark, place in zip(plot.marks, places, strict=False) if mark is not None]
+            axes.plot(interval, [y, y], color=_TEXT, linewidth=1.2, marker="|", markersize=5)
+    marked = [(mark, y) for mark, y in zip(plot.marks, heights, strict=False) if mark is not None]
     if marked:
         xs, ys = zip(*marked, strict=True)
         axes.plot(xs, ys, "D", color=_SERIES[1], markersize=4.5, label=plot.mark_name)
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1.0), frameon=False, borderaxespad=0.1)
-    axes.set_yticks(places, names)
+    axes.set_yticks(heights, names)
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
     axes.grid(axis="x", color=_LINE, linewidth=0.6)

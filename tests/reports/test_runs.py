@@ -136,6 +136,12 @@ def test_folds_have_a_report_of_the_whole(settings, tmp_path):
     assert "out_of_fold: the 50 rows" in page
     assert results.report_html() == results.path / "report.html"
     assert (results.path / "fold-1" / "report.html").exists()
+    full = (results.path / "report.html").read_text()
+    hfrecipes.run(TASK, **folds)
+    assert (results.path / "report.html").read_text() == full, "no fold is new"
+    (results.path / "report.html").unlink()
+    hfrecipes.run(TASK, **folds)
+    assert (results.path / "report.html").exists()
 
 
 @pytest.mark.long
