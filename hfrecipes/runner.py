@@ -246,6 +246,7 @@ def _start_by_hand(plan: Plan) -> None:
 
 def _run_each(config: RunConfig, path: Path) -> Result | Results:
     """The runs that `folds` or `seeds` ask for, without those that are complete, and their summary."""
+    is_new = False
     for name, of_part in repeats.parts(config).items():
         log(f"{name}: {path / name}")
         recipe = find(config.task)(**config.options)
@@ -255,31 +256,34 @@ def _run_each(config: RunConfig, path: Path) -> Result | Results:
             whole = replace(plan.info, data={})
             claim.claim(path, together, whole)
             contents.write_start(path, together, whole)
-        _carry_out_unless_complete(plan)
+        is_new |= _carry_out_unless_complete(plan)
     paths = [path / name for name in repeats.names(config)]
     waiting = [part.name for part in paths if not contents.is_complete(part)]
     if waiting:
         log(f"{path.name}: {', '.join(waiting)} have not been run yet")
         return _reload(plan)
     if is_main():
-        _summarize(path, paths, plan, config)
+        _summarize(path, paths, plan, config, is_new=is_new)
     wait_for_all()
     scores = scoring.from_json(contents.read_scores(path))
     return Results(path, scores, paths, contents.read_notes(path), tuple(table_metrics(plan.recipe)))
 
 
-def _carry_out_unless_complete(plan: Plan) -> None:
-    """One of several runs."""
-    if not contents.is_complete(plan.path) or contents.deleted(plan.path):
+def _carry_out_unless_complete(plan: Plan) -> bool:
+    """One of several runs; False if it was complete."""
+    is_new = not contents.is_complete(plan.path) or bool(contents.deleted(plan.path))
+    if is_new:
         _carry_out(plan)
         gc.collect()  # a Trainer refers to itself, and the next one needs its memory
     elif is_main():
         with lock.hold(plan.path), as_output_error(plan.path):
             contents.clear(plan.path)  # it may have been killed after its last score
     wait_for_all()
+    return is_new
 
 
-def _summarize(path: Path, paths: list[Path], plan: Plan, config: RunConfig) -> None:
+def _summarize(path: Path, paths: list[Path], plan: Plan, config: RunConfig, *, is_new: bool) -> None:
+    """Write the scores over all runs, and their report unless no run is new and it is there."""
     reports: dict[str, Breakdown] = {}
     scores = repeats.summary([scoring.from_json(contents.read_scores(part)) for part in paths])
     if config.folds is not None:
@@ -290,11 +294,10 @@ def _summarize(path: Path, paths: list[Path], plan: Plan, config: RunConfig) -> 
             reports = {repeats.OUT_OF_FOLD: report}
             write_json(path / contents.REPORT, {repeats.OUT_OF_FOLD: report.as_dict()})
     contents.write_scores(path, scoring.to_json(scores), plan.data.notes)
-    write_page(
-        replace(
-            _as_reported(plan, plan.recipe, scores, RunInfo.read(path) or plan.info, reports), path=path, runs=paths
-        )
-    )
+    if is_new or not (path / contents.REPORT_PAGE).exists():
+        info = RunInfo.read(path) or plan.info
+        with _not_costing_the_run(contents.REPORT_PAGE):
+            write_page(replace(_as_reported(plan, plan.recipe, scores, info, reports), path=path, runs=paths))
 
 
 def _run_models(what: Any, settings: Mapping[str, Any], models: list[Any], *, trust: bool) -> Selection:
@@ -532,8 +535,10 @@ def _write_results(
         write_json(plan.path / contents.REPORT, {split: report.as_dict() for split, report in reports.items()})
     contents.write_training_data(plan.path, baseline, input_keys(plan.data.splits["train"], plan.recipe))
     _list_files(plan.path, info)
-    shown = _as_reported(plan, plan.recipe, scores, info, reports)
-    write_card(plan.path, plan.config, plan.recipe, scores, info, reports, write_pictures(shown))
+    pictures: dict[str, str] = {}
+    with _not_costing_the_run(contents.PICTURES):
+        pictures = write_pictures(_as_reported(plan, plan.recipe, scores, info, reports))
+    write_card(plan.path, plan.config, plan.recipe, scores, info, reports, pictures)
     contents.mark_complete(plan.path, scoring.to_json(scores), info, plan.data.notes)
 
 
@@ -553,6 +558,15 @@ def _as_reported(
     )
 
 
+@contextlib.contextmanager
+def _not_costing_the_run(name: str) -> Iterator[None]:
+    """Print why something that is only looked at cannot be made, and go on: the model and its scores are there."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        log(f"{name} is not written: {error}")
+
+
 def _write_page(plan: Plan, result: Result, *, again: bool = True) -> Result:
     """Write the part of report.html that takes a second at most.
 
@@ -564,11 +578,8 @@ def _write_page(plan: Plan, result: Result, *, again: bool = True) -> Result:
     if again or not (plan.path / contents.REPORT_PAGE).exists():
         info = RunInfo.read(plan.path) or plan.info
         recipe = result.predictor.recipe
-        try:
+        with _not_costing_the_run(contents.REPORT_PAGE):
             write_page(_as_reported(plan, recipe, result.scores, info, result.reports))
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            # Files of an older run may have been edited, and the run itself is complete.
-            log(f"{contents.REPORT_PAGE} is not written: {error}")
     return result
 
 

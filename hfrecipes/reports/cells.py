@@ -20,8 +20,12 @@ def heads_and_cells(run: RunData, rows: Sequence[PredictedRow]) -> tuple[list[st
     for row in rows:
         inputs = [shown(row.line.get(name)) for name in input_columns(run.recipe)]
         cells.append([_as_answer(row, row.reference), _as_answer(row, predicted(run, row)), *inputs])
-    kept = [column for column in range(len(heads)) if any(line[column] for line in cells)]
-    return [heads[column] for column in kept], [[line[column] for column in kept] for line in cells]
+    columns = list(zip(heads, *cells, strict=True))
+    kept = [column for column in columns if any(column[1:])]
+    if not kept:
+        return [], [[] for _ in rows]
+    shown_heads, *lines = map(list, zip(*kept, strict=True))
+    return shown_heads, lines
 
 
 def predicted(run: RunData, row: PredictedRow) -> Any:

@@ -105,6 +105,6 @@ def _by_label(labels: np.ndarray, shares: np.ndarray, counts: np.ndarray) -> np.
         number = len(rows) - counts[label, label]
         if len(rows) <= 1 or number <= 0:
             continue
-        own = shares[rows, label]
-        is_error[rows[own <= np.sort(own)[number - 1]]] = True
+        of_label = shares[rows, label]
+        is_error[rows[of_label <= np.sort(of_label)[number - 1]]] = True
     return is_error

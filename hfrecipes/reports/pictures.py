@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..recipe import best_metric
 from ..run_folder.contents import PICTURES
 from ..run_folder.writing import write_text
 from . import plots
@@ -32,19 +33,19 @@ def write_pictures(run: RunData) -> dict[str, str]:
 
 def chosen(run: RunData) -> dict[str, Plot]:
     """The plots that say the most, by the names of their files."""
-    found: dict[str, Plot | None] = {}
+    plots_by_name: dict[str, Plot | None] = {}
     histories = {name: history for name, history in run.histories.items() if history.log}
     if histories:
-        found["learning_curves"] = curves.plots(histories, scores.headline(run)[0])[0]
+        plots_by_name["learning_curves"] = curves.plots(histories, best_metric(run.recipe))[0]
     split = next(reversed(list(run.breakdowns)), None)
     if split is not None and run.breakdowns[split].confusions:
         matrix = classes.matrix(split, run.breakdowns[split])
         if isinstance(matrix, Matrix) and len(matrix.labels) <= _LARGEST:
-            found["confusions"] = matrix
+            plots_by_name["confusions"] = matrix
     last = next(reversed(run.rows), None)
     known = None if last is None else probabilities_of(run, last)
     if last is not None and known is not None:
-        found["reliability"] = reliability.diagram(last, known)
+        plots_by_name["reliability"] = reliability.diagram(last, known)
     elif scores.headline(run):
-        found["scores"] = scores.bars(run, scores.headline(run)[0])
-    return {name: plot for name, plot in found.items() if plot is not None}
+        plots_by_name["scores"] = scores.bars(run, scores.headline(run)[0])
+    return {name: plot for name, plot in plots_by_name.items() if plot is not None}

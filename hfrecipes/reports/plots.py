@@ -19,6 +19,7 @@ WIDE = 12  # labels from which a matrix has the whole width of the page
 _SIZE = 8.5  # points of the texts
 _WIDTH, _HEIGHT = 4.8, 3.0  # inches
 _LONGEST = 28  # characters of a label
+_NAMED = 12  # series that a legend names
 _DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1)), (0, (1, 3)))
 # matplotlib knows no variables of CSS, so each color stands for one until the SVG is written.
 _TEXT, _MUTED, _LINE, _PAPER = "#010101", "#020202", "#030303", "#040404"
@@ -147,9 +148,9 @@ def _lines(plot: Lines) -> Any:
 
 
 def _legend_entries(plot: Lines) -> int:
-    """Number of names in the legend; none where there is only one series and nothing else to name."""
+    """Number of names in the legend; none where there is nothing to tell apart, or more than can be told apart."""
     entries = len(plot.series) + (plot.mark is not None and bool(plot.mark_name))
-    return entries if entries > 1 else 0
+    return entries if 1 < entries <= _NAMED else 0
 
 
 # --- bars --------------------------------------------------------------------------------------------------------
@@ -160,17 +161,17 @@ def _bars(plot: Bars) -> Any:
     height = max(1.2, 0.24 * len(names) + 0.75)
     figure, axes = _figure(_WIDTH, height)
     _inset(axes, _WIDTH, height, _widest(names) + 0.15, 0.45, 0.2, 0.28 if plot.marks else 0.1)
-    places = range(len(names))
-    axes.barh(places, plot.values, height=0.62, color=_SERIES[0], alpha=0.75)
-    for place, interval in zip(places, plot.intervals, strict=False):
+    heights = range(len(names))
+    axes.barh(heights, plot.values, height=0.62, color=_SERIES[0], alpha=0.75)
+    for y, interval in zip(heights, plot.intervals, strict=False):
         if interval is not None:
-            axes.plot(interval, [place, place], color=_TEXT, linewidth=1.2, marker="|", markersize=5)
-    marked = [(mark, place) for mark, place in zip(plot.marks, places, strict=False) if mark is not None]
+            axes.plot(interval, [y, y], color=_TEXT, linewidth=1.2, marker="|", markersize=5)
+    marked = [(mark, y) for mark, y in zip(plot.marks, heights, strict=False) if mark is not None]
     if marked:
         xs, ys = zip(*marked, strict=True)
         axes.plot(xs, ys, "D", color=_SERIES[1], markersize=4.5, label=plot.mark_name)
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1.0), frameon=False, borderaxespad=0.1)
-    axes.set_yticks(places, names)
+    axes.set_yticks(heights, names)
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
     axes.grid(axis="x", color=_LINE, linewidth=0.6)

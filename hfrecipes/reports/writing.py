@@ -40,7 +40,7 @@ def write_page(run: RunData) -> Path:
         section = make(run)
         if section is not None and section.blocks:
             sections.append(section)
-    missing = f"Without pictures, which matplotlib draws: {plots.INSTALL}, then  {command(run.path)}"
+    missing = f"Without pictures, which matplotlib draws: {plots.INSTALL}, then hfrecipes report with this folder"
     page = render(run.path.name, [_lead(run), *([] if plots.are_available() else [missing])], _footer(run), sections)
     file = run.path / REPORT_PAGE
     write_text(file, mask_text(page))
@@ -58,14 +58,9 @@ def _footer(run: RunData) -> str:
     if run.is_full:
         return f"Written by hfrecipes {run.info.hfrecipes}. This page holds rows of the data, and is never pushed."
     return (
-        f"Written by hfrecipes {run.info.hfrecipes} when the run ended; {command(run.path)} adds what takes longer. "
-        "This page holds rows of the data, and is never pushed."
+        f"Written by hfrecipes {run.info.hfrecipes} when the run ended; hfrecipes report with this folder adds what "
+        "takes longer. This page holds rows of the data, and is never pushed."
     )
-
-
-def command(path: Path) -> str:
-    """The command that writes all of the report."""
-    return f"hfrecipes report {path}"
 
 
 # --- a run in a folder -------------------------------------------------------------------------------------------

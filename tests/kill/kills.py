@@ -225,7 +225,7 @@ def content_of(folder: Path) -> dict[str, object]:
             # The settings hold the name of the folder.
             content = json.loads(file.read_text(encoding="utf-8"))
             files[name] = {key: value for key, value in content.items() if not key.endswith("recipe.yaml")}
-        elif file.suffix in (".md", ".yaml"):
+        elif file.suffix in (".md", ".yaml", ".html"):
             text = file.read_text(encoding="utf-8").replace(folder.name, "<folder>")
             files[name] = re.sub(r"[\d.]+ (s|seconds|minutes)\b|\d\d\d\d-\d\d-\d\d", "<time>", text)
         else:

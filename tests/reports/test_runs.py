@@ -7,10 +7,12 @@ import shutil
 
 import pytest
 from click.testing import CliRunner
-from rows import opinions
+from rows import opinions, rows_of
+from shipped import SHIPPED
 
 import hfrecipes
 from hfrecipes.cli import main
+from hfrecipes.registry import find
 from hfrecipes.reports import plots
 from hfrecipes.saved.run import verify
 
@@ -134,3 +136,23 @@ def test_folds_have_a_report_of_the_whole(settings, tmp_path):
     assert "out_of_fold: the 50 rows" in page
     assert results.report_html() == results.path / "report.html"
     assert (results.path / "fold-1" / "report.html").exists()
+    full = (results.path / "report.html").read_text()
+    hfrecipes.run(TASK, **folds)
+    assert (results.path / "report.html").read_text() == full, "no fold is new"
+    (results.path / "report.html").unlink()
+    hfrecipes.run(TASK, **folds)
+    assert (results.path / "report.html").exists()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("task", SHIPPED)
+def test_every_task_has_a_report_of_its_worst_rows(task, model_for, tmp_path, caplog):
+    kind = find(task)
+    settings = {"model": model_for(kind), "dataset": rows_of(kind), "output_dir": tmp_path / "run"}
+    result = hfrecipes.run(task, **settings, max_steps=1, bf16=False, max_length=64)
+    assert "Worst rows" in titles(result.path)
+    first = (result.path / "report.html").read_text()
+    result.report_html()
+    assert "Worst rows" in titles(result.path)
+    assert (result.path / "report.html").read_text() != first
+    assert "is not written" not in caplog.text

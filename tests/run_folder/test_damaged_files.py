@@ -87,7 +87,7 @@ def test_a_whole_model_without_scores_predicts(run, caplog):
 
 
 def files_of(run: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in run.iterdir()}
+    return {str(file.relative_to(run)): file.read_bytes() for file in run.rglob("*") if file.is_file()}
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,11 @@ def section(run: RunData) -> Section | None:
 
 
 def plots(histories: Mapping[str, History], metric: str) -> list[Lines | None]:
-    """Loss, and the metric that picks the checkpoint, over steps; a line for each run."""
-    best = next(iter(histories.values())).best_step if len(histories) == 1 else None
+    """Loss, and the metric that picks the checkpoint, over steps; of several runs a line for each, on validation."""
+    if len(histories) > 1:
+        loss = _plot(histories, "Validation loss", {"eval_loss": ""}, None)
+        return [loss, _plot(histories, f"Validation {metric}", {f"eval_{metric}": ""}, None)]
+    best = next(iter(histories.values())).best_step
     return [
         _plot(histories, "Loss", {"loss": "train", "eval_loss": "validation"}, best),
         _plot(histories, metric, {f"eval_{metric}": "validation"}, best),
@@ -42,7 +45,7 @@ def _plot(histories: Mapping[str, History], title: str, names: Mapping[str, str]
         for name, shown in names.items():
             xs, ys = _points(history.log, name)
             if xs:
-                series.append(Series(shown if len(histories) == 1 else f"{run} {shown}", xs, ys))
+                series.append(Series(shown or run, xs, ys))
     if not series:
         return None
     return Lines(f"{title} by step", "step", title.lower(), series, best, "weights that are kept", is_step=True)

@@ -54,14 +54,18 @@ def _labels(counts: dict[str, dict[str, int]]) -> Table:
     names: dict[str, None] = {}
     for of_split in counts.values():
         names |= dict.fromkeys(of_split)
-    rows = [[name, *(of_split.get(name, 0) for of_split in counts.values())] for name in list(names)[:_LABELS]]
+    rows = []
+    for name in list(names)[:_LABELS]:
+        rows.append([name, *(of_split.get(name, 0) for of_split in counts.values())])
     return Table(["label", *counts], rows, "Rows with each label")
 
 
 def _lengths(run: RunData) -> list[Sequence[Any]]:
     """Lengths of the inputs of each split, in characters."""
     table: list[Sequence[Any]] = []
-    texts: dict[str, list[Any]] = {split: [row.line for row in rows] for split, rows in run.rows.items()}
+    texts: dict[str, list[Any]] = {}
+    for split, predicted in run.rows.items():
+        texts[split] = [row.line for row in predicted]
     train = run.data.splits.get("train")
     if train is not None and "train" not in texts:
         if len(train) > _LOOKED_AT:

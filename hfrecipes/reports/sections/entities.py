@@ -53,8 +53,10 @@ def _counts(split: str, errors: list[tuple[PredictedRow, SpanError]]) -> list[Bl
         kinds[error.kind] += 1
         if span is not None:
             by_type[span[0], error.kind] += 1
-    types = sorted({name for name, _ in by_type}, key=lambda name: -sum(by_type[name, kind] for kind in MEANINGS))
-    rows = [[name, *(by_type[name, kind] for kind in MEANINGS)] for name in types]
+    rows: list[list[Any]] = []
+    for name in sorted({name for name, _ in by_type}):
+        rows.append([name, *(by_type[name, kind] for kind in MEANINGS)])
+    rows.sort(key=lambda cells: -sum(cells[1:]))
     plot = Bars(f"Errors on {split} by kind", "errors", list(MEANINGS), [float(kinds[kind]) for kind in MEANINGS])
     return [plot, Table(["type of entity", *MEANINGS], rows, f"Errors on {split} by type of entity and kind")]
 

@@ -53,8 +53,8 @@ def _table(
     if not len(rows) or shares.shape[1] < 2:
         return []
     is_error = label_errors.likely_errors(labels, shares)
-    own = label_errors.quality(labels, shares)
-    order = np.flatnonzero(is_error)[np.argsort(own[is_error], kind="stable")]
+    of_label = label_errors.quality(labels, shares)
+    order = np.flatnonzero(is_error)[np.argsort(of_label[is_error], kind="stable")]
     sentence = f"{split}: {len(order)} of {counted(len(rows), 'row')}{how}."
     if not len(order):
         return [sentence]
@@ -62,7 +62,7 @@ def _table(
     heads, cells = heads_and_cells(run, [rows[index] for index in chosen])
     table = []
     for index, line in zip(chosen, cells, strict=True):
-        table.append([rows[index].number, score_cell(float(own[index])), *line])
+        table.append([rows[index].number, score_cell(float(of_label[index])), *line])
     shown = f"{split}: the {counted(len(table), 'row')} whose label is the least probable"
     return [sentence, Table(["row", "probability of label", *heads], table, shown)]
 

@@ -25,7 +25,7 @@ def _facts(run: RunData) -> list[list[str]]:
     if info.steps:
         facts.append(["steps", f"{info.steps:,}"])
     if info.seconds:
-        facts.append(["time, with evaluation", f"{info.seconds:,.0f} s"])
+        facts.append(["time, with evaluation", f"{info.seconds:.0f} s"])
     if info.machine:
         facts.append(["machine", info.machine])
     if info.parameters:

@@ -34,14 +34,18 @@ def section(run: RunData) -> Section | None:
 def scores_by_threshold(known: Probabilities) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Precision, recall and F1 at each threshold of `GRID`: of the second of two labels, or of all cells together."""
     shares, wanted = _looked_for(known)
-    given = shares[None, :] >= GRID[:, None]
-    hits = (given & wanted).sum(axis=1)
-    number_given = given.sum(axis=1)
+    hits = _number_above(shares[wanted])
+    number_given = _number_above(shares)
     # Without any prediction none is wrong, as in curves of scikit-learn.
     precision = np.where(number_given > 0, hits / np.maximum(number_given, 1), 1.0)
     recall = hits / max(1, int(wanted.sum()))
     f1 = 2 * hits / np.maximum(number_given + wanted.sum(), 1)
     return precision, recall, f1
+
+
+def _number_above(shares: np.ndarray) -> np.ndarray:
+    """How many probabilities are at least each threshold."""
+    return len(shares) - np.searchsorted(np.sort(shares), GRID, side="left")
 
 
 def _looked_for(known: Probabilities) -> tuple[np.ndarray, np.ndarray]:
