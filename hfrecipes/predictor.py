@@ -145,6 +145,10 @@ class Predictor:
         """Whether one of the names is that of a column that the model reads."""
         return self._reader.names_inputs(names)
 
+    def form_of(self, row: Row) -> tuple[tuple[str, type], ...] | None:
+        """What rows must share so that they can be predicted together, and each as it would be alone."""
+        return self._reader.form_of(row)
+
     def read(self, rows: Any, columns: Columns | None = None, *, needs_text: bool = True) -> InputRows:
         """Rows to predict, checked; arguments as for `predict`.
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data import checks, sources
+from ..data import checks, kinds, sources
 from ..data.columns import as_spelled, check_lists, find_columns, keeps_rows, normalize_columns, rename
 from ..data.indicators import Columns
-from ..data.raw_cells import plain_cells
+from ..data.raw_cells import plain_cells, stays
 from ..data.task_cells import with_task_cells
-from ..errors import DataError, counted
+from ..errors import DataError, HFRecipesError, counted
 from ..log import log
 from ..recipe import Finding, Recipe, file_formats, input_columns, text_column
 
@@ -95,6 +95,26 @@ class RowReader:
         for column in input_columns(self.recipe):
             known |= {column, str(self.trained.get(column, column)), *self.recipe.columns[column].names}
         return any(str(name).lower() in map(str.lower, known) for name in names)
+
+    def form_of(self, row: Mapping[str, Any]) -> tuple[tuple[str, type], ...] | None:
+        """The form of a row that is read as it stands: its columns and their types.
+
+        Rows of the same form can be read together, and each is read as it would be alone. None for other rows: what
+        they are is inferred from all rows that are read with them.
+        """
+        columns = {name: column for column, name in self.trained.items() if isinstance(name, str)}
+        kinds_by_column, cells = {}, {}
+        for name, cell in row.items():
+            column = columns.get(name, name)
+            if column not in input_columns(self.recipe) or column in cells or not stays(cell):
+                return None
+            kinds_by_column[column] = kinds.features_of({column: kinds.kind_of([cell])})[column]
+            cells[column] = [cell]
+        try:
+            is_changed = self.recipe.normalize_columns(kinds.Columns(kinds_by_column, cells)) is not None
+        except HFRecipesError:
+            is_changed = True
+        return None if is_changed else tuple((name, type(cell)) for name, cell in row.items())
 
     # --- under the names of the task -----------------------------------------------------------------------------
 

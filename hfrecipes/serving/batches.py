@@ -6,11 +6,11 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError, HFRecipesError, counted
 from ..log import logger
@@ -36,8 +36,10 @@ class Job:
     answer: Future[list[Row | None]] = field(default_factory=Future)
     taken: int = 0
     """Number of rows that were taken into a batch."""
+    form: Any = None
+    """What requests have in common that are predicted together, once the first row is in a batch."""
     given: InputRows | None = None
-    """The rows under the names of the task, once the first of them is in a batch."""
+    """All rows under the names of the task, where they are not read as they stand."""
     predictions: list[Row | None] = field(default_factory=list)
 
     @property
@@ -148,42 +150,57 @@ class Worker:
         return batch.taken
 
     def _predict(self, batch: Counter[Job]) -> None:
-        """Predict the rows of a batch; those of each request alone if they fail together."""
-        jobs = [job for job in batch if self._is_read(job)]
-        parts = {job: _part(job, batch[job]) for job in jobs}
-        for group in _alike(jobs):
-            if len(group) > 1:
-                try:
-                    predictions = self._predicted(parts[job] for job in group)
-                except Exception:
-                    pass  # it is one of them that fails, and the others are not to
-                else:
-                    _share(group, batch, predictions)
-                    continue
-            for job in group:
-                self._predict_alone(job, parts[job])
+        """Predict the rows that were taken, and answer the requests that have all of theirs."""
+        groups: dict[Any, list[Job]] = {}
+        for job in batch:
+            try:
+                groups.setdefault(self._form(job), []).append(job)
+            except Exception as error:
+                _fail(job, error)
+        for jobs in groups.values():
+            self._predict_group(jobs, batch)
 
-    def _is_read(self, job: Job) -> bool:
-        """Read the rows of a request as `Predictor.predict` does, all of them and no others: the form of the rows is
-        inferred from all of them."""
-        if job.given is None:
-            return _succeeds(job, lambda: self._read(job))
-        return not job.answer.done()
+    def _form(self, job: Job) -> Any:
+        """What requests have in common whose rows are predicted together, and each as it would be alone."""
+        if job.form is None:
+            forms = set(map(self.predictor.form_of, job.rows))
+            job.form = forms.pop() if len(forms) == 1 else None
+        if job.form is None:
+            job.given = self._read(job)
+            job.form = repr(job.given.rows.features)
+        return job.form
 
-    def _read(self, job: Job) -> None:
-        reader = self.predictor
-        job.given = reader.read(list(job.rows), needs_text=False)
-        if len(job.given.rows) != len(job.rows):
+    def _read(self, job: Job) -> InputRows:
+        """All rows of a request, and no others, for what they are is inferred from all of them."""
+        given = self.predictor.read(list(job.rows), needs_text=False)
+        if len(given.rows) != len(job.rows):
             raise DataError(
-                f"{counted(len(job.rows), 'row')} would become {len(job.given.rows)} of {reader.recipe.task}: send "
-                f"rows with {' and '.join(reader.reads)}"
+                f"{counted(len(job.rows), 'row')} would become {len(given.rows)} of {self.predictor.recipe.task}: send "
+                f"rows with {' and '.join(self.predictor.reads)}"
             )
+        return given
 
-    def _predict_alone(self, job: Job, part: InputRows) -> None:
-        _succeeds(job, lambda: _share([job], {job: len(part.rows)}, self._predicted([part])))
+    def _predict_group(self, jobs: list[Job], batch: Counter[Job]) -> None:
+        """Predict requests of the same form together, and each alone if that fails: it may be one of them that does."""
+        try:
+            predictions = self.predictor.predicted(self._given(jobs, batch))
+        except Exception as error:
+            if len(jobs) == 1:
+                _fail(jobs[0], error)
+                return
+            for job in jobs:
+                self._predict_group([job], batch)
+        else:
+            _share(jobs, batch, predictions)
 
-    def _predicted(self, parts: Iterable[InputRows]) -> list[Row | None]:
-        return self.predictor.predicted(_joined(list(parts)))
+    def _given(self, jobs: list[Job], batch: Counter[Job]) -> InputRows:
+        """The rows that were taken, one request after the other."""
+        if jobs[0].given is not None:
+            return _joined([_part(job.given, job.taken - batch[job], job.taken) for job in jobs if job.given])
+        rows: list[Row] = []
+        for job in jobs:
+            rows += job.rows[job.taken - batch[job] : job.taken]
+        return self.predictor.read(rows, needs_text=False)
 
 
 class _Batch:
@@ -210,35 +227,20 @@ def _is_problem(record: logging.LogRecord) -> bool:
     return record.threadName != NAME or record.levelno >= logging.WARNING
 
 
-def _succeeds(job: Job, action: Callable[[], None]) -> bool:
-    """Whether an action for a request ends without an error; an error is its answer."""
-    try:
-        action()
-    except Exception as error:
-        if not isinstance(error, HFRecipesError):
-            logger.warning("%s", HFRecipesError(f"{type(error).__name__} in a request: {error}"))
-        if job.answer.set_running_or_notify_cancel():
-            job.answer.set_exception(error)
-        return False
-    return True
+def _fail(job: Job, error: Exception) -> None:
+    """Answer a request by an error, which is printed unless it says what is wrong with the request."""
+    if not isinstance(error, HFRecipesError):
+        logger.warning("%s", HFRecipesError(f"{type(error).__name__} in a request: {error}"))
+    if job.answer.set_running_or_notify_cancel():
+        job.answer.set_exception(error)
 
 
-def _part(job: Job, number: int) -> InputRows:
-    """The rows of a request that were taken last."""
-    start, given = job.taken - number, job.given
-    if given is None or number == len(given.rows):
-        return given  # type: ignore[return-value]
-    rows = given.rows.select(range(start, job.taken))
-    return InputRows(rows, rows, frozenset(index - start for index in given.blank if start <= index < job.taken))
-
-
-def _alike(jobs: Iterable[Job]) -> list[list[Job]]:
-    """Requests whose rows have the same columns of the same types, which can be joined."""
-    groups: dict[str, list[Job]] = {}
-    for job in jobs:
-        if job.given is not None:
-            groups.setdefault(repr(job.given.rows.features), []).append(job)
-    return list(groups.values())
+def _part(given: InputRows, start: int, stop: int) -> InputRows:
+    """The rows from `start` to `stop`."""
+    if start == 0 and stop == len(given.rows):
+        return given
+    rows = given.rows.select(range(start, stop))
+    return InputRows(rows, rows, frozenset(index - start for index in given.blank if start <= index < stop))
 
 
 def _joined(parts: Sequence[InputRows]) -> InputRows:
@@ -256,7 +258,7 @@ def _joined(parts: Sequence[InputRows]) -> InputRows:
     return InputRows(rows, rows, frozenset(blank))
 
 
-def _share(jobs: Sequence[Job], numbers: Counter[Job] | dict[Job, int], predictions: list[Row | None]) -> None:
+def _share(jobs: Sequence[Job], numbers: Counter[Job], predictions: list[Row | None]) -> None:
     """Give each request its predictions, and its answer once it has all of them."""
     start = 0
     for job in jobs:

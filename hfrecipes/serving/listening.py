@@ -6,6 +6,7 @@ import contextlib
 import errno
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +89,9 @@ class _Server(uvicorn.Server):  # type: ignore[misc]
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """End by these signals once requests are answered, and then without the signal that would end a command."""
+        if threading.current_thread() is not threading.main_thread():  # where there are no signals
+            yield
+            return
         before = {}
         for number in (signal.SIGINT, signal.SIGTERM):
             before[number] = signal.signal(number, self.handle_exit)

@@ -1,6 +1,6 @@
 """Many clients at once against a server, each of which waits for its answer before it asks again.
 
-    python tests/serving/load.py http://127.0.0.1:8000 --clients 500 --seconds 60
+python tests/serving/load.py http://127.0.0.1:8000 --clients 500 --seconds 60
 """
 
 from __future__ import annotations
@@ -14,7 +14,30 @@ from collections import Counter
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-WORDS = "where is my parcel it was due on monday and the zip broke when i opened the bag can i return it".split()
+WORDS = [
+    "where",
+    "is",
+    "my",
+    "parcel",
+    "it",
+    "was",
+    "due",
+    "on",
+    "monday",
+    "and",
+    "the",
+    "zip",
+    "broke",
+    "when",
+    "i",
+    "opened",
+    "the",
+    "bag",
+    "can",
+    "i",
+    "return",
+    "it",
+]
 
 
 @dataclass
