@@ -1,11 +1,11 @@
-"""The command line: list, show, copy, check, run, evaluate, predict, chat, serve, merge, push, verify, report."""
+"""The command line: list, show, copy, check, run, evaluate, predict, chat, demo, serve, merge, push, verify, report."""
 
 from __future__ import annotations
 
 import click
 
 from ._version import __version__
-from .commands import recipes, reports, runs, serve
+from .commands import demo, recipes, reports, runs, serve
 from .commands.group import Group
 
 
@@ -31,6 +31,8 @@ for command in (
     runs.verify,
     runs.chat,
     reports.report,
+    serve.serve,
+    demo.demo,
     serve.serve,
 ):
     main.add_command(command)

@@ -145,7 +145,7 @@ class Worker:
             batch.take(self._jobs[0], ceil(self.batch_rows / 2))
         for job in sorted(self._jobs, key=lambda job: job.taken):
             batch.take(job, 1)
-        for job in self._jobs:
+        for job in sorted(self._jobs, key=lambda job: job.taken):
             batch.take(job, self.batch_rows)
         return batch.taken
 
