@@ -117,13 +117,11 @@ def _rows_of_run(predictor: Predictor) -> list[Row]:
         return []
     rows: dict[str, list[Row]] = {}
     try:
-        with open(predictor.folder / contents.PREDICTIONS, encoding="utf-8") as lines:
-            for line in lines:
-                record = json.loads(line)
-                if isinstance(record, dict):
-                    rows.setdefault(str(record.get("split")), []).append(_inputs(record, predictor.reads))
-                if len(rows.get("test", ())) >= _LOOKED_AT:
-                    break
+        for record in contents.read_predictions(predictor.folder):
+            if isinstance(record, dict):
+                rows.setdefault(str(record.get("split")), []).append(_inputs(record, predictor.reads))
+            if len(rows.get("test", ())) >= _LOOKED_AT:
+                break
     except (OSError, ValueError):  # a model on the Hub has no rows
         return []
     chosen = rows.get("test") or rows.get("validation") or []

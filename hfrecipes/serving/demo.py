@@ -166,21 +166,22 @@ def _chat_page(predictor: Predictor) -> Any:
     return page
 
 
-def _talk_function(
-    conversation: Conversation,
-) -> Callable[[str, list[Row]], Iterator[tuple[str, list[Row], list[Row]]]]:
+def _talk_function(conversation: Conversation) -> Callable[[str, list[Row]], Iterator[tuple[Any, ...]]]:
     """The function of a message: message and turns -> empty box, turns as shown, turns."""
+    import gradio
 
-    def talk(message: str, turns: list[Row]) -> Iterator[tuple[str, list[Row], list[Row]]]:
+    unchanged = gradio.update()  # of the box, where the next message may be typed already
+
+    def talk(message: str, turns: list[Row]) -> Iterator[tuple[Any, ...]]:
         if not message.strip():
             yield "", _shown_turns(turns), turns
             return
         asked, reply = [*turns, {"role": "user", "content": message}], ""
         yield "", _shown_turns(asked), turns
         for reply in conversation.reply(asked):
-            yield "", _shown_turns([*asked, {"role": "assistant", "content": reply}]), turns
+            yield unchanged, _shown_turns([*asked, {"role": "assistant", "content": reply}]), turns
         answered = [*asked, {"role": "assistant", "content": reply}]
-        yield "", _shown_turns(answered), answered
+        yield unchanged, _shown_turns(answered), answered
 
     return talk
 
