@@ -31,7 +31,6 @@ for command in (
     runs.verify,
     runs.chat,
     reports.report,
-    serve.serve,
     demo.demo,
     serve.serve,
 ):
