@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 SCRIPT = """\
 const body = document.getElementById("body");
 const answer = document.getElementById("answer");
+const command = document.getElementById("command");
+command.textContent = command.textContent.replace("<address>", location.origin);
 for (const button of document.querySelectorAll("button[data-row]")) {
   button.addEventListener("click", () => { body.value = button.dataset.row; });
 }
@@ -74,7 +76,7 @@ _PAGE = """\
 <button id="send">Send</button>
 <pre id="answer" aria-live="polite">{answer}</pre>
 <h2>In a terminal</h2>
-<pre>{command}</pre>
+<pre id="command">{command}</pre>
 <h2>More</h2>
 <p><a href="health">GET /health</a>: whether the model is ready, and what it reads.</p>
 <p><a href="openapi.json">GET /openapi.json</a>: all of this for programs.</p>

@@ -29,6 +29,7 @@ from servers import as_sent, served
 from shipped import SHIPPED
 
 from hfrecipes.cli import main
+from hfrecipes.data.shapes.dialogues import wrong_order
 from hfrecipes.errors import ConfigError, MissingPackageError
 from hfrecipes.serving import batches, listening, packages
 from hfrecipes.serving.batches import Job, Worker
@@ -267,6 +268,31 @@ def test_a_row_that_would_become_several_is_refused(predictor_of):
         assert client.post("/predict", json="Which colour?").status_code == 422
         good = client.post("/predict", json={"question": "Which colour?", "context": "It is red."})
         assert good.status_code == 200
+
+
+WRONG = [
+    ("multiple-choice", {"question": "Which?", "choices": 1.5}, "choices holds 1.5, expected a list of choices"),
+    ("multiple-choice", {"question": "Which?", "choices": True}, "expected a list of choices"),
+    ("question-answering", {"question": ["Which?"], "context": 5}, "expected text"),
+    ("token-classification", {"tokens": 5}, "tokens"),
+]
+
+
+@pytest.mark.parametrize(("task", "row", "sentence"), WRONG)
+def test_cells_of_wrong_types_are_refused_and_are_no_failure_of_the_model(task, row, sentence, predictor_of):
+    with TestClient(make_app(predictor_of(task))) as client:
+        answer = client.post("/predict", json=row)
+    assert answer.status_code == 422
+    assert sentence in answer.json()["error"]
+
+
+def test_a_text_column_that_holds_no_text_gives_tags_and_no_entities(predictor_of):
+    row = {"tokens": ["Ask", "Amina"], "text": 0}
+    assert set(predictor_of("token-classification").predict([row])[0]) == {"tags", "scores"}
+
+
+def test_a_turn_that_is_no_object_is_named():
+    assert wrong_order(["hello"]) == """a turn is 'hello', expected {"role": …, "content": …}"""
 
 
 def test_a_full_queue_says_when_to_come_again(reviews, monkeypatch):
