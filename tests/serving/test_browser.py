@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
@@ -49,6 +50,15 @@ class Visit:
     def _heard(self, message) -> None:
         if message.type in ("error", "warning"):
             self.problems.append(message.text)
+
+    def repeat(self, action, shown, number: int) -> None:
+        """Do something until so many things are shown: nothing happens while the page is busy."""
+        for _ in range(60):
+            if shown.count() == number:
+                return
+            action()
+            self.page.wait_for_timeout(500)
+        raise AssertionError("it has no effect")
 
     def check(self) -> None:
         """Nothing went wrong, nothing came from elsewhere, nothing is wider than the window, and no text was run."""
@@ -104,9 +114,7 @@ def test_an_example_and_a_wicked_row_are_predicted(task, shown, browser):
         for text, count in (("", 1), (f"{WICKED}\nno", 0)):
             for box in page.locator("textarea").all():
                 box.fill(text)
-            while page.locator(".hf .problem").count() != count:  # a click does nothing while the page is busy
-                predict.click()
-                page.wait_for_timeout(500)
+            visit.repeat(predict.click, page.locator(".hf .problem"), count)
         visit.check()
 
 
@@ -130,9 +138,7 @@ def test_a_dialogue_has_replies_and_starts_anew(shown, browser):
         page.goto(address)
         for number, message in enumerate((WICKED, "And on Sunday?"), 1):
             page.locator("textarea").fill(message)
-            while page.locator(".user.message").count() < number:  # a message waits until the reply before it is whole
-                page.locator("textarea").press("Enter")
-                page.wait_for_timeout(300)
+            visit.repeat(partial(page.locator("textarea").press, "Enter"), page.locator(".user.message"), number)
             page.wait_for_function("number => document.querySelectorAll('.bot.message').length >= number", arg=number)
         assert "<script>" in page.locator(".user.message").first.inner_text()
         page.get_by_role("button", name="New dialogue").click()
