@@ -98,12 +98,16 @@ class Worker:
         """
         job = Job(rows, sizes)
         with self._changed:
-            waiting = self._waiting()
+            waiting, characters = self._waiting(), sum(sum(job.sizes) for job in self._jobs)
+            too_many = waiting + len(rows) > self.limits.waiting_rows
+            too_long = characters + sum(sizes) > self.limits.waiting_characters
             # A request that is larger than all that may wait is taken on where nothing else does.
-            if waiting and waiting + len(rows) > self.limits.waiting_rows:
+            if waiting and (too_many or too_long):
                 after = max(1, ceil(waiting * self.seconds_per_row))
                 raise RefusedError(
-                    503, f"{counted(waiting, 'row')} wait already: try again in {after} s", retry_after=after
+                    503,
+                    f"{counted(waiting, 'row')} {'waits' if waiting == 1 else 'wait'} already: try again in {after} s",
+                    retry_after=after,
                 )
             self._jobs.append(job)
             self._changed.notify()

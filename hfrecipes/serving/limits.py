@@ -19,6 +19,10 @@ class Limits:
     """Characters of all texts of a row; a model reads a few thousand of them at most."""
     waiting_rows: int = 5_000
     """Rows of all requests that wait; further requests are refused."""
+    waiting_characters: int = 20_000_000
+    """Characters of these rows."""
+    large_bodies: int = 16
+    """Bodies of more than 100 kB that are read at the same time; the others arrive once there is room."""
     seconds: float = 60.0
     """Time until a request is answered."""
     upload_seconds: float = 30.0

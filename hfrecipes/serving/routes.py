@@ -71,6 +71,7 @@ class Server:
     def __init__(self, predictor: Predictor, limits: Limits) -> None:
         self.predictor, self.limits = predictor, limits
         self.worker = Worker(predictor, limits)
+        self.room = asyncio.Semaphore(limits.large_bodies)
 
     @property
     def name(self) -> str:
@@ -95,6 +96,7 @@ class Server:
         """Start the thread of the model, and end it once all requests are answered."""
         # An app may be started again, but a thread only once.
         self.worker = Worker(self.predictor, self.limits)
+        self.room = asyncio.Semaphore(self.limits.large_bodies)
         self.worker.start()
         try:
             yield
@@ -117,10 +119,13 @@ class Server:
         return _json(predictions[0] if question.is_single else predictions)
 
     async def _question(self, request: Request) -> Question:
-        body = await read_body(request, self.limits)
-        if len(body) < QUICK:
-            return read_question(body, self.predictor, self.limits)
-        return await asyncio.to_thread(read_question, body, self.predictor, self.limits)
+        declared = request.headers.get("content-length", "")
+        if declared.isdigit() and int(declared) <= QUICK:
+            return read_question(await read_body(request, self.limits), self.predictor, self.limits)
+        # Bodies without a length are taken for large ones: memory stays bounded, however many clients send them.
+        async with self.room:
+            body = await read_body(request, self.limits)
+            return await asyncio.to_thread(read_question, body, self.predictor, self.limits)
 
     async def _predictions(self, question: Question, request: Request) -> list[Any]:
         """The predictions, unless the client goes away, or they take too long.

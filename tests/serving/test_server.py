@@ -348,6 +348,21 @@ def connection(address: str):
         yield raw
 
 
+def received(raw: socket.socket) -> bytes:
+    """An answer, which may arrive in several parts."""
+    answer = b""
+    while not (length := re.search(rb"content-length: (\d+)", answer)) or len(body_of(answer)) < int(length[1]):
+        part = raw.recv(1 << 16)
+        if not part:
+            break
+        answer += part
+    return answer
+
+
+def body_of(answer: bytes) -> bytes:
+    return answer.partition(b"\r\n\r\n")[2]
+
+
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
 
@@ -361,7 +376,7 @@ def test_a_body_without_end_is_cut_off_and_others_are_answered_meanwhile(reviews
         slow.sendall(HEAD + b'Content-Length: 1000\r\n\r\n{"te')
         assert httpx.post(f"{address}/predict", json="fine").status_code == 200
         for raw in (endless, slow):
-            answer = raw.recv(10_000)
+            answer = received(raw)
             assert answer.startswith(b"HTTP/1.1 408"), answer
             assert b"within 0.5 s" in answer
 
@@ -375,7 +390,7 @@ def test_a_chunked_body_is_read_up_to_the_limit(reviews):
             with contextlib.suppress(OSError):
                 for _ in range(30):
                     raw.sendall(b"2000\r\n" + b"x" * 0x2000 + b"\r\n")
-            assert raw.recv(10_000).startswith(b"HTTP/1.1 413")
+            assert received(raw).startswith(b"HTTP/1.1 413")
 
 
 def test_a_connection_that_never_asks_is_closed(reviews, monkeypatch):
@@ -387,10 +402,27 @@ def test_a_connection_that_never_asks_is_closed(reviews, monkeypatch):
         assert httpx.post(f"{address}/predict", json="fine").status_code == 200
 
 
+def test_large_bodies_are_read_a_few_at_a_time_and_hold_up_no_small_one(reviews):
+    limits = Limits(large_bodies=1, upload_seconds=2)
+    with (
+        served(make_app(reviews, limits), limits) as address,
+        connection(address) as slow,
+        connection(address) as next_,
+    ):
+        slow.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n[\r\n")
+        time.sleep(0.2)
+        next_.sendall(HEAD + b'Transfer-Encoding: chunked\r\n\r\n6\r\n"fine"\r\n0\r\n\r\n')
+        started = time.monotonic()
+        assert httpx.post(f"{address}/predict", json="fine").status_code == 200
+        assert time.monotonic() - started < 1.5
+        assert received(slow).startswith(b"HTTP/1.1 408")
+        assert received(next_).startswith(b"HTTP/1.1 200")
+
+
 def test_what_is_no_http_is_answered_in_one_line(reviews, caplog):
     with served(make_app(reviews), Limits()) as address, connection(address) as raw:
         raw.sendall(b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n")
-        assert raw.recv(1000).startswith(b"HTTP/1.1 400")
+        assert received(raw).startswith(b"HTTP/1.1 400")
         assert httpx.post(f"{address}/predict", json="fine").status_code == 200
     assert "Traceback" not in caplog.text
 
@@ -508,11 +540,9 @@ def test_sigterm_ends_the_server_once_requests_in_flight_are_answered(run_of, tm
         raw.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
         wait_until(lambda: httpx.get(f"{address}/health", timeout=30).json()["waiting_rows"])
         process.send_signal(signal.SIGTERM)
-        answer = b""
-        while part := raw.recv(1 << 16):
-            answer += part
+        answer = received(raw)
     assert answer.startswith(b"HTTP/1.1 200")
-    assert len(json.loads(answer.partition(b"\r\n\r\n")[2])) == 900
+    assert len(json.loads(body_of(answer))) == 900
     assert process.wait(60) == 0
     assert process.stderr.read() == "all requests are answered\n"
 
@@ -522,5 +552,9 @@ def test_a_server_is_refused_more_rows_only_while_others_wait(reviews):
     ask(worker, 30)
     with pytest.raises(RefusedError, match="30 rows wait already"):
         ask(worker, 1)
+    worker = Worker(reviews, Limits(waiting_characters=1_000))
+    ask(worker, 1, 900)
+    with pytest.raises(RefusedError, match="1 row waits already"):
+        ask(worker, 1, 200)
     assert worker.batch_rows == batches.ROWS
     assert Job([], []).left == 0
