@@ -1,11 +1,11 @@
-"""The command line: list, show, copy, check, run, evaluate, compare, predict, chat, merge, push, verify, report."""
+"""The command line: each command is a function in `commands`."""
 
 from __future__ import annotations
 
 import click
 
 from ._version import __version__
-from .commands import compare, recipes, reports, runs
+from .commands import compare, demo, recipes, reports, runs, serve
 from .commands.group import Group
 
 
@@ -32,5 +32,7 @@ for command in (
     runs.verify,
     runs.chat,
     reports.report,
+    demo.demo,
+    serve.serve,
 ):
     main.add_command(command)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -141,10 +141,21 @@ class Predictor:
     def _reader(self) -> RowReader:
         return RowReader(self.recipe, self.config.columns)
 
-    def read(self, rows: Any, columns: Columns | None = None) -> InputRows:
-        """Rows to predict, checked; arguments as for `predict`."""
+    def names_inputs(self, names: Iterable[Any]) -> bool:
+        """Whether one of the names is that of a column that the model reads."""
+        return self._reader.names_inputs(names)
+
+    def form_of(self, row: Row) -> tuple[tuple[str, type], ...] | None:
+        """What rows must share so that they can be predicted together, and each as it would be alone."""
+        return self._reader.form_of(row)
+
+    def read(self, rows: Any, columns: Columns | None = None, *, needs_text: bool = True) -> InputRows:
+        """Rows to predict, checked; arguments as for `predict`.
+
+        Without `needs_text`, all of them may be blank.
+        """
         check_blocks({"columns": columns or {}})
-        return self._reader.read(self._reader.as_rows(as_list(rows)), dict(columns or {}))
+        return self._reader.read(self._reader.as_rows(as_list(rows)), dict(columns or {}), needs_text=needs_text)
 
     def predicted(self, given: InputRows, start: int = 0, stop: int | None = None) -> list[Row | None]:
         """One prediction for each row from `start` to `stop`; None for a blank one."""

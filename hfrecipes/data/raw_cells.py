@@ -41,6 +41,15 @@ def plain_cells(rows: Dataset, named: Mapping[str, Any]) -> Dataset:
     return rows
 
 
+def stays(cell: Any) -> bool:
+    """Whether a text, or a list of texts, is none of what is made plain here, whatever stands in other rows."""
+    if isinstance(cell, str):
+        return printed_value(cell) is None
+    if not isinstance(cell, list) or not cell or not all(isinstance(word, str) for word in cell):
+        return False
+    return _prefix_of(cell) is None
+
+
 # --- printed values ----------------------------------------------------------------------------------------------
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data import checks, sources
+from ..data import checks, kinds, sources
 from ..data.columns import as_spelled, check_lists, find_columns, keeps_rows, normalize_columns, rename
 from ..data.indicators import Columns
-from ..data.raw_cells import plain_cells
+from ..data.raw_cells import plain_cells, stays
 from ..data.task_cells import with_task_cells
-from ..errors import DataError, counted
+from ..errors import DataError, HFRecipesError, counted
 from ..log import log
 from ..recipe import Finding, Recipe, file_formats, input_columns, text_column
 
@@ -75,7 +75,7 @@ class RowReader:
 
     def is_row(self, rows: Any) -> bool:
         """Whether this is one row, and not columns of cells."""
-        if not isinstance(rows, Mapping) or ("path" in rows and not self._names_inputs(rows)):
+        if not isinstance(rows, Mapping) or ("path" in rows and not self.names_inputs(rows)):
             return False
         if any(isinstance(cell, str) for cell in rows.values()):
             return True
@@ -89,21 +89,42 @@ class RowReader:
             return not len(cells[0]) or not isinstance(cells[0][0], list)
         return not all(sources.is_column(cell) for cell in rows.values())
 
-    def _names_inputs(self, names: Iterable[Any]) -> bool:
+    def names_inputs(self, names: Iterable[Any]) -> bool:
         """Whether one of the names is that of a column that the model reads."""
         known: set[str] = set()
         for column in input_columns(self.recipe):
             known |= {column, str(self.trained.get(column, column)), *self.recipe.columns[column].names}
         return any(str(name).lower() in map(str.lower, known) for name in names)
 
+    def form_of(self, row: Mapping[str, Any]) -> tuple[tuple[str, type], ...] | None:
+        """The form of a row that is read as it stands: its columns and their types.
+
+        Rows of the same form can be read together, and each is read as it would be alone. None for other rows: what
+        they are is inferred from all rows that are read with them.
+        """
+        columns = {name: column for column, name in self.trained.items() if isinstance(name, str)}
+        kinds_by_column, cells = {}, {}
+        for name, cell in row.items():
+            column = columns.get(name, name)
+            if column not in input_columns(self.recipe) or column in cells or not stays(cell):
+                return None
+            kinds_by_column[column] = kinds.features_of({column: kinds.kind_of([cell])})[column]
+            cells[column] = [cell]
+        try:
+            is_changed = self.recipe.normalize_columns(kinds.Columns(kinds_by_column, cells)) is not None
+        except HFRecipesError:
+            is_changed = True
+        return None if is_changed else tuple((name, type(cell)) for name, cell in row.items())
+
     # --- under the names of the task -----------------------------------------------------------------------------
 
-    def read(self, rows: Any, named: Columns) -> InputRows:
+    def read(self, rows: Any, named: Columns, *, needs_text: bool = True) -> InputRows:
         """Rows to predict from any source.
 
         Args:
             rows: As `Predictor.predict` takes them, but no bare text.
             named: Columns that the user named for these rows.
+            needs_text: Whether one of the rows at least must have something to predict.
 
         Raises:
             DataError: They cannot be read, or none of them has anything to predict.
@@ -113,7 +134,7 @@ class RowReader:
         files = sources.files_of(raw)
         plain = plain_cells(raw, named or self.trained)
         prepared, is_aligned = self.in_columns(plain, named or self.known_columns(plain), needs_reference=False)
-        return InputRows(raw, prepared, frozenset(_blank(prepared, self.recipe)), files, is_aligned)
+        return InputRows(raw, prepared, frozenset(_blank(prepared, self.recipe, needs_text)), files, is_aligned)
 
     def known_columns(self, rows: Dataset) -> dict[str, str | int | list[str | int]]:
         """Columns of training, as far as these rows have them; others are found by their usual names."""
@@ -159,16 +180,16 @@ def as_list(rows: Any) -> Any:
     return rows
 
 
-def _blank(rows: Dataset, recipe: Recipe) -> list[int]:
+def _blank(rows: Dataset, recipe: Recipe, needs_text: bool) -> list[int]:
     """Indices of the rows that have an empty input, which are printed.
 
     Raises:
-        DataError: All of them have.
+        DataError: All of them have, and some text is needed.
     """
     empty = checks.empty_texts(rows, recipe)
     blank = np.unique(np.concatenate([np.empty(0, dtype=int), *map(np.asarray, empty.values())])).tolist()
     sentences = [checks.about_rows("input", Finding("note", text, indices)) for text, indices in empty.items()]
-    if blank and len(blank) == len(rows):
+    if needs_text and blank and len(blank) == len(rows):
         raise DataError("; ".join(sentences))
     if blank:
         log(f"{'; '.join(sentences)}: the prediction of {counted(len(blank), 'row')} is null")

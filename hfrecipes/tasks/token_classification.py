@@ -232,7 +232,7 @@ print(tag("{text}"))
                 prediction["tags"].append(self.labels[label])
                 prediction["scores"].append(float(score))
             # Rows of words alone have no text in which an entity could be located.
-            if row.get("text") is not None:
+            if isinstance(row.get("text"), str):
                 prediction["entities"] = entities_of_text(row, prediction, self.scheme)
             predictions.append(prediction)
         return predictions

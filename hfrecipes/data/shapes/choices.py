@@ -196,8 +196,10 @@ def _names_and_texts(cell: Any) -> tuple[list[str], list[str | None] | None]:
         choices = list(zip(map(str, cell.get("label") or [""] * len(cell["text"])), cell["text"], strict=False))
     elif isinstance(cell, dict):
         choices = list(cell.items())
-    else:
+    elif isinstance(cell, list):
         choices = list(map(_name_and_text, cell))
+    else:
+        raise DataError(f"choices holds {cell!r}, expected a list of choices")
     names, texts = [], []
     for name, text in choices:
         names.append(name)

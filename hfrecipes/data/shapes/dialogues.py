@@ -321,6 +321,9 @@ def _in_turn(texts: list[str], last: str | None) -> Messages:
 
 def wrong_order(dialogue: Messages) -> str | None:
     """What is wrong with the order or the content of the turns; None if nothing is."""
+    for turn in dialogue:
+        if not isinstance(turn, dict):
+            return f'a turn is {str(turn)[:60]!r}, expected {{"role": …, "content": …}}'
     for role in unknown_roles(dialogue):
         if role == NOBODY:
             return 'a turn has no role, expected {"role": …, "content": …}'

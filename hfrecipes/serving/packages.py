@@ -1,0 +1,18 @@
+"""Packages of the extras that serving needs."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from ..errors import MissingPackageError
+
+
+def need(extra: str, *packages: str) -> None:
+    """Refuse to go on without the packages of an extra.
+
+    Raises:
+        MissingPackageError: One of them is not installed.
+    """
+    for package in packages:
+        if find_spec(package) is None:
+            raise MissingPackageError(f"the package {package} is not installed: pip install 'hfrecipes[{extra}]'")
