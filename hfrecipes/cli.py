@@ -1,11 +1,11 @@
-"""The command line: list, show, copy, check, run, evaluate, predict, chat, merge, push, verify, report."""
+"""The command line: list, show, copy, check, run, evaluate, predict, explain, chat, merge, push, verify, report."""
 
 from __future__ import annotations
 
 import click
 
 from ._version import __version__
-from .commands import recipes, reports, runs
+from .commands import explain, recipes, reports, runs
 from .commands.group import Group
 
 
@@ -26,6 +26,7 @@ for command in (
     runs.run,
     runs.evaluate,
     runs.predict,
+    explain.explain,
     runs.push,
     runs.merge,
     runs.verify,
