@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from ..recipe import Row
 
 
+Score = Callable[[Any], Any]
+"""Outputs of the model for a batch to one number for each of its rows, (rows,)."""
+
+
 class Span(NamedTuple):
     """Characters of a cell."""
 
@@ -27,12 +31,14 @@ class ScoreToExplain:
 
     target: str
     """What is predicted: a label, an entity, an answer."""
-    score: Callable[[Any], Any]
-    """The number of each row of a batch, (rows,), from the outputs of the model; the larger, the more it says so."""
+    score: Score
+    """The larger, the more the model says so."""
     features: Row
     """What the model reads: the row, or the window of it that the prediction is from."""
     tokens: Sequence[Span | None]
     """The characters that each token stands for; None for special tokens, which are not explained."""
+    probability: Score | None = None
+    """The same as a probability; None for what has none, such as a number."""
     span: Span | None = None
     """Where the predicted thing itself stands, for entities and answers."""
 

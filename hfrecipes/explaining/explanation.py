@@ -156,6 +156,8 @@ def explanation_of(
         values, unread = _word_values(explained, attributions, words)
         targets.append(_attribution(explained, attributions, values))
         notes += _limits(explained, attributions, unread, len(values))
+    if not attributed:
+        notes.append("nothing is predicted in this row that words could speak for")
     listed = [
         Word(texts[column][start:end], start, end, column) for column, spans in words.items() for start, end in spans
     ]

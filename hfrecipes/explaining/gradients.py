@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import MissingPackageError, ModelError
 from ..evaluation.inference import Inference, collator
 from ..models.loading import input_embeddings
-from .contract import ScoreToExplain
+from .contract import Score, ScoreToExplain
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +80,7 @@ class Attributor:
             ModelError: The model does not look its tokens up once.
         """
         text = self._text_of(explained)
-        score, baseline_score = self._scores(explained, text, text.with_stand_in(text.is_text[None])).tolist()
+        score, baseline_score = self._scores(explained.score, text, text.with_stand_in(text.is_text[None])).tolist()
         for steps in STEPS:
             values = self._integrated(explained, text, steps)[text.tokens]
             attributions = TokenAttributions(values, score, baseline_score, steps)
@@ -88,17 +88,17 @@ class Attributor:
                 break
         return attributions
 
-    def scores_without(self, explained: ScoreToExplain, hidden: np.ndarray) -> np.ndarray:
-        """Scores of the whole text, and of variants with some of its tokens replaced by the stand-in, (1 + variants,).
+    def probabilities(self, explained: ScoreToExplain, hidden: np.ndarray) -> np.ndarray:
+        """Probability with the whole text, and with some of its tokens replaced by the stand-in, (1 + variants,).
 
         Args:
-            explained: The score.
+            explained: A score that has a probability.
             hidden: Whether each token is replaced in each variant, (variants, tokens).
         """
         text = self._text_of(explained)
         replaced = text.is_text.new_zeros(len(hidden), len(text.is_text))
         replaced[:, text.tokens] = replaced.new_tensor(hidden)
-        return self._scores(explained, text, text.with_stand_in(replaced))
+        return self._scores(explained.probability or explained.score, text, text.with_stand_in(replaced))
 
     def _text_of(self, explained: ScoreToExplain) -> _Text:
         """The row as a batch of its own, and the embeddings of its tokens.
@@ -142,7 +142,7 @@ class Attributor:
 
     # --- outputs -------------------------------------------------------------------------------------------------
 
-    def _scores(self, explained: ScoreToExplain, text: _Text, embeddings: torch.Tensor) -> np.ndarray:
+    def _scores(self, score: Score, text: _Text, embeddings: torch.Tensor) -> np.ndarray:
         """Scores of variants of a text, some at a time."""
         import torch
 
@@ -150,7 +150,7 @@ class Attributor:
         at_once = _variants_at_once(text)
         with torch.no_grad():
             for start in range(0, len(embeddings), at_once):
-                part = self._score(explained, text, embeddings[start : start + at_once])
+                part = self._score(score, text, embeddings[start : start + at_once])
                 scores.append(part.float().cpu().numpy())
         return np.concatenate(scores)
 
@@ -159,17 +159,17 @@ class Attributor:
         from captum.attr import IntegratedGradients
 
         both = text.with_stand_in(text.is_text[None])
-        values = IntegratedGradients(partial(self._score, explained, text)).attribute(
+        values = IntegratedGradients(partial(self._score, explained.score, text)).attribute(
             both[:1], baselines=both[1:], n_steps=steps, internal_batch_size=_variants_at_once(text)
         )
         array: np.ndarray = values.sum(-1)[0].detach().double().cpu().numpy()
         return array
 
-    def _score(self, explained: ScoreToExplain, text: _Text, embeddings: torch.Tensor) -> Any:
+    def _score(self, score: Score, text: _Text, embeddings: torch.Tensor) -> Any:
         """Scores of variants of a text, (variants,).
 
         Args:
-            explained: The score.
+            score: From the outputs of the model.
             text: The text. Its ids stay, since some models find the end of a text by them.
             embeddings: Of the tokens of each variant, (variants, tokens, width).
         """
@@ -178,7 +178,7 @@ class Attributor:
             batch[name] = values.expand(len(embeddings), *values.shape[1:])
         shown = embeddings.transpose(0, 1) if text.has_columns else embeddings
         with _hooked(self._table, partial(_instead, shown)):
-            return explained.score(self.inference.model(**batch))
+            return score(self.inference.model(**batch))
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..explaining.contract import Span
+from ..explaining.contract import Score, Span
 from ..models.tokenizing import tokens_in_text
 from ..recipe import Recipe, Row
+
+Target = tuple[str, Score, Score | None]
+"""What is predicted, its score, and its probability where it has one."""
 
 
 def tokens_of(recipe: Recipe, row: Row, columns: list[str]) -> tuple[Row, list[Span | None]]:
@@ -37,3 +40,13 @@ def margin(index: int, outputs: Any) -> Any:
     others = logits.shape[1] - 1
     chosen = logits[:, index]
     return chosen - (logits.sum(1) - chosen) / max(others, 1)
+
+
+def share(index: int, outputs: Any) -> Any:
+    """The probability of one of the labels, which sum to 1, (rows,)."""
+    return outputs["logits"].softmax(-1)[:, index]
+
+
+def chance(index: int, outputs: Any) -> Any:
+    """The probability of a label by itself, (rows,)."""
+    return outputs["logits"].sigmoid()[:, index]

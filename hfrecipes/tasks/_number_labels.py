@@ -89,9 +89,9 @@ class NumberLabels:
             predictions.append({"label": float(number)})  # json cannot write the numbers of numpy
         return predictions
 
-    def explained(self, prediction: Row) -> list[tuple[str, Callable[[Any], Any]]]:
+    def explained(self, prediction: Row) -> list[_explained.Target]:
         """The number."""
-        return [("number", partial(_explained.logit, 0))]
+        return [("number", partial(_explained.logit, 0), None)]
 
     def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
         """Nothing is tuned on validation."""

@@ -81,9 +81,10 @@ class OneLabel(NamedLabels):
             predictions.append({"label": self.labels[best], "score": probabilities[best], "scores": scores})
         return predictions
 
-    def explained(self, prediction: Row) -> list[tuple[str, Callable[[Any], Any]]]:
+    def explained(self, prediction: Row) -> list[_explained.Target]:
         """The label, with its margin over the others."""
-        return [(prediction["label"], partial(_explained.margin, self.labels.index(prediction["label"])))]
+        index = self.labels.index(prediction["label"])
+        return [(prediction["label"], partial(_explained.margin, index), partial(_explained.share, index))]
 
     def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
         """The temperature, where the options ask for it."""

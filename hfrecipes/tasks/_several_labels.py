@@ -115,10 +115,14 @@ class SeveralLabels(NamedLabels):
             predictions.append({"label": list(compress(self.labels, is_above)), "scores": scores})
         return predictions
 
-    def explained(self, prediction: Row) -> list[tuple[str, Callable[[Any], Any]]]:
+    def explained(self, prediction: Row) -> list[_explained.Target]:
         """Each label that is predicted with its logit, or the most probable one where none is."""
         labels = prediction["label"] or [max(prediction["scores"], key=prediction["scores"].__getitem__)]
-        return [(label, partial(_explained.logit, self.labels.index(label))) for label in labels]
+        targets: list[_explained.Target] = []
+        for label in labels:
+            index = self.labels.index(label)
+            targets.append((label, partial(_explained.logit, index), partial(_explained.chance, index)))
+        return targets
 
     def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
         """The temperature where the options ask for it; the threshold of each label unless they give one."""

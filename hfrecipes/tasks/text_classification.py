@@ -165,8 +165,8 @@ print(classify("{text}", top_k=None))
         """The margin of the label, the logit of each label where there may be several, or the number."""
         features, tokens = _explained.tokens_of(self, row, ["text", "text_pair"])
         scores = []
-        for target, score in self.label_kind.explained(prediction):
-            scores.append(ScoreToExplain(target, score, features, tokens))
+        for target, score, probability in self.label_kind.explained(prediction):
+            scores.append(ScoreToExplain(target, score, features, tokens, probability))
         return scores
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
