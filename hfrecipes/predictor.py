@@ -115,7 +115,7 @@ class Predictor:
         if writer is None or prompts[0] is None:
             raise DataError("found nothing to continue, expected a row that ends with a turn of the user")
         streamer = generation.Streamer(writer, prompts[0], show)
-        (generated,) = generation.generate(self._inference(), [prompts[0].input_ids], streamer=streamer)
+        (generated,) = generation.generate(self.inference, [prompts[0].input_ids], streamer=streamer)
         return str(writer.decode(prompts[0], generated)["generated_text"])
 
     @property
@@ -203,7 +203,7 @@ class Predictor:
         """
         from .explaining.explainer import Explainer
 
-        return Explainer(self._inference())
+        return Explainer(self.inference)
 
     def explained(
         self, given: InputRows, explainer: Explainer, limit: int | None = None
@@ -221,11 +221,13 @@ class Predictor:
 
     def _predictions(self, rows: Dataset, *, scored: bool) -> list[Row]:
         """One prediction per row, with the texts that the model writes for rows, or for those that are scored."""
-        ready = self._inference()
+        ready = self.inference
         predictions = inference.predict_rows(ready, rows)
         return generation.add_texts(ready, rows, predictions, scored=scored)
 
-    def _inference(self) -> Inference:
+    @property
+    def inference(self) -> Inference:
+        """The model with its task, ready to predict."""
         return Inference.of(self.trainer.model, self.recipe, self.config.training)
 
     # --- evaluate ------------------------------------------------------------------------------------------------

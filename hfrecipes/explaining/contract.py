@@ -30,7 +30,7 @@ class ScoreToExplain:
     """A number in the outputs of the model that a prediction rests on."""
 
     target: str
-    """What is predicted: a label, an entity, an answer."""
+    """What is predicted: a label, the type of an entity, `answer`."""
     score: Score
     """The larger, the more the model says so."""
     features: Row

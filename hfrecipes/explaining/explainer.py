@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..evaluation.inference import Inference
 from ..recipe import Row
-from .contract import explainable
-from .explanation import Explanation, explanation_of
+from .contract import ScoreToExplain, explainable
+from .explanation import Attribution, Explanation, Word, explanation_of
 from .gradients import Attributor, check_captum
 
 
@@ -36,7 +36,17 @@ class Explainer:
 
     def explain(self, row: Row, prediction: Row) -> Explanation:
         """The words of a row, with what each of them adds to its prediction."""
-        attributed = []
-        for explained in self.task.scores_to_explain(row, prediction):
-            attributed.append((explained, self.attributor.attribute(explained)))
-        return explanation_of(row, prediction, attributed, self.attributor.stand_in)
+        return self._explained(row, prediction)[1]
+
+    def attributed(self, row: Row, prediction: Row) -> list[tuple[ScoreToExplain, list[Word], Attribution]]:
+        """Each score that a prediction rests on, with the words of the row and their attributions."""
+        scores, explanation = self._explained(row, prediction)
+        triples = []
+        for explained, target in zip(scores, explanation.targets, strict=True):
+            triples.append((explained, explanation.words, target))
+        return triples
+
+    def _explained(self, row: Row, prediction: Row) -> tuple[list[ScoreToExplain], Explanation]:
+        scores = self.task.scores_to_explain(row, prediction)
+        attributed = [(explained, self.attributor.attribute(explained)) for explained in scores]
+        return scores, explanation_of(row, prediction, attributed, self.attributor.stand_in)

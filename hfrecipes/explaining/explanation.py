@@ -32,7 +32,7 @@ class Attribution:
     """What each word adds to one thing that is predicted."""
 
     target: str
-    """The label, entity or answer."""
+    """The label, the type of the entity, or `answer`."""
     values: list[float]
     """One for each word; above 0 where the word speaks for the target. Their sum is `score - baseline_score`."""
     score: float
@@ -44,7 +44,9 @@ class Attribution:
     steps: int
     """Steps of the integration."""
     span: tuple[int, int] | None = None
-    """Characters of the entity or answer."""
+    """Characters of the entity or answer in the text of its column."""
+    text: str = ""
+    """The entity or answer."""
 
     @property
     def largest(self) -> float:
@@ -102,8 +104,9 @@ class Explanation:
 
 
 def described(target: Attribution) -> str:
-    """`delivery: 4.21, and 0.35 without words`."""
-    return f"{target.target}: score {target.score:.2f}, {target.baseline_score:.2f} with no word known"
+    """`delivery: score 4.21, 0.35 with no word known`."""
+    named = f"{target.target} {target.text!r}" if target.text else target.target
+    return f"{named}: score {target.score:.2f}, {target.baseline_score:.2f} with no word known"
 
 
 def opacity(value: float, target: Attribution) -> float:
@@ -147,44 +150,56 @@ def explanation_of(
         for span in explained.tokens:
             if span is not None:
                 read.setdefault(span.column, []).append(span)
-    texts, words = {}, {}
+    texts: dict[str, str] = {}
+    words: list[Word] = []
     for column in [name for name in row if name in read]:
-        texts[column], spans = spans_of_cell(row[column])
-        words[column] = joined_by_tokens(spans, [span[1:] for span in read[column]])
+        text, spans = spans_of_cell(row[column])
+        texts[column] = text
+        for start, end in joined_by_tokens(spans, [span[1:] for span in read[column]]):
+            words.append(Word(text[start:end], start, end, column))
     targets, notes = [], []
     for explained, attributions in attributed:
-        values, unread = _word_values(explained, attributions, words)
-        targets.append(_attribution(explained, attributions, values))
-        notes += _limits(explained, attributions, unread, len(values))
+        indices = word_indices(explained, words)
+        targets.append(_attribution(explained, attributions, _word_values(attributions, indices, len(words)), texts))
+        notes += _limits(explained, attributions, len(words) - len(set(indices) - {None}), len(words))
     if not attributed:
         notes.append("nothing is predicted in this row that words could speak for")
-    listed = [
-        Word(texts[column][start:end], start, end, column) for column, spans in words.items() for start, end in spans
-    ]
-    return Explanation(prediction, texts, listed, targets, baseline, list(dict.fromkeys(notes)))
+    return Explanation(prediction, texts, words, targets, baseline, list(dict.fromkeys(notes)))
 
 
-def _word_values(
-    explained: ScoreToExplain, attributions: TokenAttributions, words: Mapping[str, Sequence[tuple[int, int]]]
-) -> tuple[list[float], int]:
-    """Sum of the attributions of the tokens of each word, and the number of words without a token."""
-    first, total = {}, 0
-    for column, spans in words.items():
-        first[column] = total
-        total += len(spans)
-    values, read = [0.0] * total, set()
-    for span, value in zip(explained.tokens, attributions.values.tolist(), strict=True):
-        word = None if span is None else word_of_token(words[span.column], span.start, span.end)
-        if span is not None and word is not None:
-            values[first[span.column] + word] += value
-            read.add(first[span.column] + word)
-    return values, total - len(read)
+def word_indices(explained: ScoreToExplain, words: Sequence[Word]) -> list[int | None]:
+    """Index of the word that each token belongs to; None for special tokens."""
+    first: dict[str, int] = {}
+    spans: dict[str, list[tuple[int, int]]] = {}
+    for index, word in enumerate(words):
+        first.setdefault(word.column, index)
+        spans.setdefault(word.column, []).append((word.start, word.end))
+    indices: list[int | None] = []
+    for token in explained.tokens:
+        known = None
+        if token is not None and token.column in spans:
+            known = word_of_token(spans[token.column], token.start, token.end)
+        indices.append(None if token is None or known is None else first[token.column] + known)
+    return indices
 
 
-def _attribution(explained: ScoreToExplain, attributions: TokenAttributions, values: list[float]) -> Attribution:
-    span = None if explained.span is None else (explained.span.start, explained.span.end)
+def _word_values(attributions: TokenAttributions, indices: Sequence[int | None], words: int) -> list[float]:
+    """Sum of the attributions of the tokens of each word."""
+    values = [0.0] * words
+    for index, value in zip(indices, attributions.values.tolist(), strict=True):
+        if index is not None:
+            values[index] += value
+    return values
+
+
+def _attribution(
+    explained: ScoreToExplain, attributions: TokenAttributions, values: list[float], texts: Mapping[str, str]
+) -> Attribution:
     numbers = attributions.score, attributions.baseline_score, attributions.delta, attributions.steps
-    return Attribution(explained.target, values, *numbers, span)
+    if explained.span is None:
+        return Attribution(explained.target, values, *numbers)
+    column, start, end = explained.span
+    return Attribution(explained.target, values, *numbers, (start, end), texts[column][start:end])
 
 
 def _limits(explained: ScoreToExplain, attributions: TokenAttributions, unread: int, words: int) -> list[str]:

@@ -9,7 +9,7 @@ from ..explaining.contract import ScoreToExplain, Span
 from ..recipe import Row
 from ._windows import Window, context_windows, question_windows
 
-NONE = "no answer"
+ANSWER, NO_ANSWER = "answer", "no answer"
 
 
 def score_of_answer(recipe: Any, row: Row, prediction: Row) -> ScoreToExplain:
@@ -24,18 +24,16 @@ def score_of_answer(recipe: Any, row: Row, prediction: Row) -> ScoreToExplain:
     """
     tokens, _ = question_windows(recipe, [row["question"]], [row["context"]], stride=recipe.doc_stride)
     windows = list(context_windows(tokens))
-    index, (first, last), span = 0, (0, 0), None
+    target, index, (first, last), span = NO_ANSWER, 0, (0, 0), None
     # An empty span is that of a context without tokens.
     if prediction.get("start") is not None and prediction["start"] < prediction["end"]:
-        span = Span("context", prediction["start"], prediction["end"])
+        target, span = ANSWER, Span("context", prediction["start"], prediction["end"])
         index = _best_window(windows, span)
         first, last = windows[index].label((span.start, span.end))
     features = {name: tokens[name][index] for name in ("input_ids", "token_type_ids") if name in tokens}
     places = _places(tokens, index, row["question"])
-    target = prediction["answer"] or NONE
-    return ScoreToExplain(
-        target, partial(_logits, first, last), features, places, partial(_probability, first, last), span
-    )
+    score, probability = partial(_logits, first, last), partial(_probability, first, last)
+    return ScoreToExplain(target, score, features, places, probability, span)
 
 
 def _best_window(windows: list[Window], span: Span) -> int:

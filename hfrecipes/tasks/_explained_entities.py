@@ -39,11 +39,9 @@ def scores_of_entities(recipe: Any, row: Row, prediction: Row) -> list[ScoreToEx
         for word_or_none in word_of_tokens(tokens["offset_mapping"][window], words):
             places.append(None if word_or_none is None else Span(column, *spans[word_or_none]))
         features = {"input_ids": tokens["input_ids"][window]}
-        name = f"{entity_type} ({' '.join(row['tokens'][first : last + 1])})"
         span = Span(column, spans[first][0], spans[last][1])
-        scores.append(
-            ScoreToExplain(name, partial(_margins, cells), features, places, partial(_probability, cells), span)
-        )
+        score, probability = partial(_margins, cells), partial(_probability, cells)
+        scores.append(ScoreToExplain(entity_type, score, features, places, probability, span))
     return scores
 
 

@@ -54,7 +54,7 @@ def test_each_entity_is_a_target_with_its_characters(trained):
     assert explanation.texts == {"tokens": text}
     assert [word.text for word in explanation.words] == words
     (target,) = explanation.targets
-    assert target.target == "person (Amina Hassan)"
+    assert (target.target, target.text) == ("person", "Amina Hassan")
     assert text[slice(*target.span)] == "Amina Hassan"
     sums_up(explanation)
 
@@ -81,7 +81,7 @@ def test_an_entity_of_a_long_sentence_is_explained_in_its_own_window(trained):
     tags = ["O"] * 25 + ["B-person", "I-person", "O", "O", "O"]
     explanation = predictor.explainer().explain({"tokens": words}, {"tags": tags})
     (target,) = explanation.targets
-    assert target.target == "person (Amina Hassan)"
+    assert (target.target, target.text) == ("person", "Amina Hassan")
     assert target.values[:10] == [0.0] * 10
     assert all(target.values[25:27])
     assert "outside of the" in explanation.notes[0]
@@ -107,7 +107,8 @@ def test_an_answer_is_explained_by_question_and_context(trained):
     for word in explanation.words:
         assert explanation.texts[word.column][word.start : word.end] == word.text
     (target,) = explanation.targets
-    assert target.target == explanation.prediction["answer"] == row["context"][slice(*target.span)]
+    assert target.target == "answer"
+    assert target.text == explanation.prediction["answer"] == row["context"][slice(*target.span)]
     sums_up(explanation)
 
 
