@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from .explaining.explainer import Explainer
     from .explaining.explanation import Explanation
 
+EXPLAINED_AT_ONCE = 64  # rows that are predicted before the first of them is explained
+
 
 class Predictor:
     """A model with the preprocessing that it was trained with.
@@ -215,9 +217,12 @@ class Predictor:
             explainer: What `explainer` gave.
             limit: Number of rows, from the first one on; all by default.
         """
-        predictions = self.predicted(given, 0, limit)
-        for row, prediction in zip(given.rows, predictions, strict=False):
-            yield None if prediction is None else explainer.explain(row, prediction)
+        rows = min(len(given.rows), len(given.rows) if limit is None else limit)
+        for start in range(0, rows, EXPLAINED_AT_ONCE):
+            stop = min(start + EXPLAINED_AT_ONCE, rows)
+            predictions = self.predicted(given, start, stop)
+            for row, prediction in zip(given.rows.select(range(start, stop)), predictions, strict=True):
+                yield None if prediction is None else explainer.explain(row, prediction)
 
     def _predictions(self, rows: Dataset, *, scored: bool) -> list[Row]:
         """One prediction per row, with the texts that the model writes for rows, or for those that are scored."""

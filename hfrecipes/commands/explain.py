@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from ..log import LIBRARIES, explained
+from ..log import LIBRARIES, explained, once
 from ..output import say, say_json
 from .group import fail
 from .words import TRUST, WORDS, settings_in
@@ -40,10 +40,10 @@ def explain(path: str, source: str, words: tuple[str, ...], as_json: bool, trust
     from ..predictions.command import input_of
     from ..predictor import load
 
-    # Loading a model takes longer than to see that its task has no explanations.
-    check_task(path, trust)
-    rows = input_of(source, settings.get("dataset"), sys.stdin.buffer)
-    with explained(f"{LIBRARIES}, then the model"):
+    with once(), explained(f"{LIBRARIES}, then the model"):
+        # Loading a model takes longer than to see that its task has no explanations.
+        check_task(path, trust)
+        rows = input_of(source, settings.get("dataset"), sys.stdin.buffer)
         predictor = load(path, trust=trust)
     given = predictor.read([rows] if isinstance(rows, str) else rows, settings.get("columns"))
     explainer = predictor.explainer()

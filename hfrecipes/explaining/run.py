@@ -91,13 +91,16 @@ class RunExplanation:
         return asdict(self)
 
 
-def explain_run(predictor: SavedModel, *, rows: int = ROWS, seconds: float = SECONDS) -> RunExplanation:
+def explain_run(
+    predictor: SavedModel, *, rows: int = ROWS, seconds: float = SECONDS, train: Dataset | None = None
+) -> RunExplanation:
     """Explain a sample of the rows that a run has predicted.
 
     Args:
         predictor: What `hfrecipes.load` gives for a folder.
         rows: Number of rows of validation, and of test, that are explained at most.
         seconds: Time after which no other row is begun; a third of it for each part.
+        train: Training rows of the run, where they are read already.
 
     Raises:
         ConfigError: Predictions of the task cannot be explained.
@@ -110,7 +113,7 @@ def explain_run(predictor: SavedModel, *, rows: int = ROWS, seconds: float = SEC
     part = _Part(explainer, predictor.config.training.get("seed", 42), rows, seconds / 3)
     explanations, words_note = part.explanations(lines.get("validation", lines[split]), "validation")
     faithfulness, faithfulness_note = part.faithfulness(lines[split], split)
-    worst, worst_notes = _worst_rows(predictor, explainer, lines[split], seconds / 3)
+    worst, worst_notes = _worst_rows(predictor, explainer, lines[split], seconds / 3, train)
     notes = [words_note, faithfulness_note, *worst_notes]
     return RunExplanation(explainer.method, split, words_by_label(explanations), faithfulness, worst, notes)
 
@@ -186,7 +189,7 @@ class _Part:
 
 
 def _worst_rows(
-    predictor: SavedModel, explainer: Explainer, lines: Sequence[Row], seconds: float
+    predictor: SavedModel, explainer: Explainer, lines: Sequence[Row], seconds: float, train: Dataset | None
 ) -> tuple[list[WorstRow], list[str]]:
     """The most certain of the wrong predictions, explained, with the nearest training rows."""
     end = time.monotonic() + seconds
@@ -197,14 +200,14 @@ def _worst_rows(
     if not chosen:
         return [], ["wrong predictions: none"]
     nearest: list[list[NearRow]] = [[] for _ in chosen]
-    train = _training_rows(predictor)
-    if isinstance(train, str):
-        notes.append(train)
+    known = _training_rows(predictor) if train is None else train
+    if isinstance(known, str):
+        notes.append(known)
     else:
-        neighbours, compared = nearest_rows(predictor.inference, train, _inputs(recipe, chosen), end)
+        neighbours, compared = nearest_rows(predictor.inference, known, _inputs(recipe, chosen), end)
         for index, near in enumerate(neighbours):
-            nearest[index] = [NearRow(dict(train[row.index]), row.similarity) for row in near]
-        notes.append(f"nearest training rows: of {compared} of {counted(len(train), 'row')}")
+            nearest[index] = [NearRow(dict(known[row.index]), row.similarity) for row in near]
+        notes.append(f"nearest training rows: of {compared} of {counted(len(known), 'row')}")
     worst = []
     for line, near_rows in zip(chosen, nearest, strict=True):
         explanation = explainer.explain(line, line["prediction"])
