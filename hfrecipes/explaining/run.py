@@ -66,6 +66,8 @@ class WorstRow:
 
     number: int
     """Index of the row in its split."""
+    row: Row
+    """Its input columns."""
     reference: Any
     explanation: Explanation
     nearest: list[NearRow] = field(default_factory=list)
@@ -211,7 +213,8 @@ def _worst_rows(
     worst = []
     for line, near_rows in zip(chosen, nearest, strict=True):
         explanation = explainer.explain(line, line["prediction"])
-        worst.append(WorstRow(line["row"], written_reference(recipe, line), explanation, near_rows))
+        cells = {name: line[name] for name in input_columns(recipe) if name in line}
+        worst.append(WorstRow(line["row"], cells, written_reference(recipe, line), explanation, near_rows))
     return worst, notes
 
 
@@ -244,8 +247,11 @@ def _inputs(recipe: Recipe, lines: Sequence[Row]) -> Dataset:
     """The input columns of some rows."""
     from datasets import Dataset
 
-    names = [name for name in input_columns(recipe) if name in lines[0]]
-    return Dataset.from_list([{name: line[name] for name in names} for line in lines])
+    columns = {}
+    for name in input_columns(recipe):
+        if name in lines[0]:
+            columns[name] = [line[name] for line in lines]
+    return Dataset.from_dict(columns)
 
 
 def _training_rows(predictor: SavedModel) -> Dataset | str:
