@@ -8,11 +8,13 @@ import time
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from conftest import make_tokenizer
 from models import ReadsOneToken
 from rows import BAD, GOOD, opinions
 
 import hfrecipes
+from hfrecipes.cli import main
 from hfrecipes.errors import NotFoundError
 from hfrecipes.evaluation.inference import Inference
 from hfrecipes.explaining.explainer import Explainer
@@ -219,6 +221,21 @@ def test_time_that_is_over_ends_each_part_after_one_row(predictor):
     explanation = explain_run(predictor, rows=10, seconds=0)
     assert "means over 1 of 8 rows of validation" in explanation.notes[0]
     assert "faithfulness: 1 of 24 rows" in explanation.notes[1]
+
+
+def test_the_report_of_a_run_says_why(folder, monkeypatch):
+    monkeypatch.setattr("hfrecipes.reports.sections.explanations.ROWS", 5)
+    result = CliRunner().invoke(main, ["report", str(folder)])
+    assert result.exit_code == 0, result.output
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    for shown in ("Why it said so", "nearest training rows", "integrated gradients", "5 of 24 rows of test"):
+        assert shown in page
+
+
+def test_without_captum_the_report_names_the_extra(folder, monkeypatch):
+    monkeypatch.setattr("hfrecipes.reports.sections.explanations.find_spec", lambda name: None)
+    assert CliRunner().invoke(main, ["report", str(folder)]).exit_code == 0
+    assert "captum is missing" in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_model_without_predictions_is_refused(predictor, tmp_path):
