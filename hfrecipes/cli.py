@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ._version import __version__
-from .commands import compare, demo, recipes, reports, runs, serve
+from .commands import compare, demo, explain, recipes, reports, runs, serve
 from .commands.group import Group
 
 
@@ -24,15 +24,16 @@ for command in (
     recipes.copy,
     recipes.check,
     runs.run,
+    runs.predict,
+    runs.chat,
     runs.evaluate,
     compare.compare,
-    runs.predict,
+    reports.report,
+    explain.explain,
+    demo.demo,
+    serve.serve,
     runs.push,
     runs.merge,
     runs.verify,
-    runs.chat,
-    reports.report,
-    demo.demo,
-    serve.serve,
 ):
     main.add_command(command)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from datasets import Dataset
     from transformers import Trainer
+
+    from .explaining.explainer import Explainer
+    from .explaining.explanation import Explanation
+
+EXPLAINED_AT_ONCE = 64  # rows that are predicted before the first of them is explained
 
 
 class Predictor:
@@ -78,14 +83,19 @@ class Predictor:
             >>> hfrecipes.load("runs/quickstart").predict("Where is my parcel?")["label"]  # doctest: +SKIP
             'delivery'
         """
+        given, is_single = self._given(rows, file, columns)
+        predictions = [] if given is None else self.predicted(given)
+        return predictions[0] if is_single else predictions
+
+    def _given(self, rows: Any, file: str | os.PathLike[str] | None, columns: Columns | None) -> tuple[Any, bool]:
+        """The rows that a caller means, None for an empty list; and whether it is a single one."""
         if (rows is None) == (file is None):
             raise DataError("found no rows, or a file beside them: expected a text, a list of texts or rows, or file=")
         rows = Path(file) if file is not None else as_list(rows)
-        if isinstance(rows, str) or self._reader.is_row(rows):
-            return self.predict([rows], columns=columns)[0]
+        is_single = isinstance(rows, str) or self._reader.is_row(rows)
         if isinstance(rows, list) and not rows:
-            return []
-        return self.predicted(self.read(rows, columns))
+            return None, False
+        return self.read([rows] if is_single else rows, columns), is_single
 
     def stream(self, row: Mapping[str, Any], show: Callable[[str], None]) -> str:
         """The text that the model generates for one row, shown piece by piece.
@@ -107,7 +117,7 @@ class Predictor:
         if writer is None or prompts[0] is None:
             raise DataError("found nothing to continue, expected a row that ends with a turn of the user")
         streamer = generation.Streamer(writer, prompts[0], show)
-        (generated,) = generation.generate(self._inference(), [prompts[0].input_ids], streamer=streamer)
+        (generated,) = generation.generate(self.inference, [prompts[0].input_ids], streamer=streamer)
         return str(writer.decode(prompts[0], generated)["generated_text"])
 
     @property
@@ -167,13 +177,73 @@ class Predictor:
         made = iter(self._predictions(rows, scored=False) if present else [])
         return [None if number in given.blank else next(made) for number in numbers]
 
+    # --- explain -------------------------------------------------------------------------------------------------
+
+    def explain(
+        self, rows: Any = None, *, file: str | os.PathLike[str] | None = None, columns: Columns | None = None
+    ) -> Any:
+        """Explain predictions by the words that speak for them and against them.
+
+        Args:
+            rows: As for `predict`.
+            file: File of rows, in place of `rows`.
+            columns: As for `predict`.
+
+        Returns:
+            One `Explanation` for a single text, else a list with one per row, None for a blank one: words with their
+            characters, what each of them adds to the prediction, and the prediction itself.
+
+        Raises:
+            ConfigError: Predictions of the task cannot be explained.
+            MissingPackageError: Captum is not installed.
+            DataError: The rows do not have the input columns of the model.
+
+        Example:
+            >>> hfrecipes.load("runs/quickstart").explain("Where is my parcel?").targets[0].target  # doctest: +SKIP
+            'delivery'
+        """
+        explainer = self.explainer()
+        given, is_single = self._given(rows, file, columns)
+        explanations = [] if given is None else list(self.explained(given, explainer))
+        return explanations[0] if is_single else explanations
+
+    def explainer(self) -> Explainer:
+        """What explains predictions of this model.
+
+        Raises:
+            ConfigError: Predictions of the task cannot be explained.
+            MissingPackageError: Captum is not installed.
+        """
+        from .explaining.explainer import Explainer
+
+        return Explainer(self.inference)
+
+    def explained(
+        self, given: InputRows, explainer: Explainer, limit: int | None = None
+    ) -> Iterator[Explanation | None]:
+        """The explanation of one row after the other; None for a blank one.
+
+        Args:
+            given: What `read` gave.
+            explainer: What `explainer` gave.
+            limit: Number of rows, from the first one on; all by default.
+        """
+        rows = min(len(given.rows), len(given.rows) if limit is None else limit)
+        for start in range(0, rows, EXPLAINED_AT_ONCE):
+            stop = min(start + EXPLAINED_AT_ONCE, rows)
+            predictions = self.predicted(given, start, stop)
+            for row, prediction in zip(given.rows.select(range(start, stop)), predictions, strict=True):
+                yield None if prediction is None else explainer.explain(row, prediction)
+
     def _predictions(self, rows: Dataset, *, scored: bool) -> list[Row]:
         """One prediction per row, with the texts that the model writes for rows, or for those that are scored."""
-        ready = self._inference()
+        ready = self.inference
         predictions = inference.predict_rows(ready, rows)
         return generation.add_texts(ready, rows, predictions, scored=scored)
 
-    def _inference(self) -> Inference:
+    @property
+    def inference(self) -> Inference:
+        """The model with its task, ready to predict."""
         return Inference.of(self.trainer.model, self.recipe, self.config.training)
 
     # --- evaluate ------------------------------------------------------------------------------------------------

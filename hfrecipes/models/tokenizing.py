@@ -62,10 +62,24 @@ def tokenize(
         `input_ids`, `length`, `over_max_length`, and `token_type_ids` for pairs.
     """
     limit = recipe.max_length if max_length is None else max_length
+    tokens = _truncated(recipe, texts, pairs, limit, truncation)
+    lengths = [len(ids) for ids in tokens["input_ids"]]
+    truncated = [length >= limit for length in lengths]
+    if tokens.encodings is not None:
+        # A text of exactly `max_length` tokens is whole; only a fast tokenizer can tell.
+        for index, encoding in enumerate(tokens.encodings):
+            truncated[index] = truncated[index] and bool(encoding.overflowing)
+    return {**tokens, "length": lengths, "over_max_length": truncated}
+
+
+def _truncated(
+    recipe: Recipe, texts: list[str], pairs: Sequence[str | None] | None, limit: int, truncation: bool | str
+) -> Any:
+    """What the tokenizer returns for texts of at most that many tokens."""
     seconds = None
     if pairs is not None:
         seconds = [second if second and second.strip() else "" for second in pairs]
-    tokens = read(
+    return read(
         recipe,
         texts,
         seconds,
@@ -74,13 +88,24 @@ def tokenize(
         return_attention_mask=False,
         return_token_type_ids=_has_types(recipe, seconds),
     )
-    lengths = [len(ids) for ids in tokens["input_ids"]]
-    truncated = [length >= limit for length in lengths]
-    if tokens.encodings is not None:
-        # A text of exactly `max_length` tokens is whole; only a fast tokenizer can tell.
-        for index, encoding in enumerate(tokens.encodings):
-            truncated[index] = truncated[index] and bool(encoding.overflowing)
-    return {**tokens, "length": lengths, "over_max_length": truncated}
+
+
+def tokens_in_text(recipe: Recipe, text: str, pair: str | None) -> tuple[Row, list[tuple[int | None, int, int]]]:
+    """Features of one text or pair as `tokenize` makes them, and where each token stands.
+
+    Returns:
+        The features; for each token the index of its text, None for a special token, its first character and its end.
+
+    Raises:
+        ModelError: The tokenizer does not know the characters of its tokens.
+    """
+    require_fast_tokenizer(recipe)
+    tokens = _truncated(recipe, [text], None if pair is None else [pair], recipe.max_length, truncation=True)
+    encoding = tokens.encodings[0]
+    places = []
+    for index, (start, end) in zip(encoding.sequence_ids, encoding.offsets, strict=True):
+        places.append((index, start, end))
+    return {name: values[0] for name, values in tokens.items()}, places
 
 
 def windows(

@@ -13,6 +13,7 @@ from .. import losses
 from ..data.shapes.labels import as_number, is_missing
 from ..errors import ConfigError
 from ..recipe import HIGHER, LOWER, Finding, Measure, Metric, Row, detail
+from . import _explained
 from ._named_labels import LabelOptions
 
 
@@ -87,6 +88,10 @@ class NumberLabels:
         for number in logits[:, 0]:
             predictions.append({"label": float(number)})  # json cannot write the numbers of numpy
         return predictions
+
+    def explained(self, prediction: Row) -> list[_explained.Target]:
+        """The number."""
+        return [("number", partial(_explained.logit, 0), None)]
 
     def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
         """Nothing is tuned on validation."""

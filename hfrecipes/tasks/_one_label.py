@@ -11,6 +11,7 @@ import numpy as np
 from .. import losses
 from ..data.shapes.labels import is_missing, label_name
 from ..recipe import HIGHER, IGNORED, LOWER, Measure, Metric, Row, detail
+from . import _explained
 from ._named_labels import NamedLabels
 
 
@@ -79,6 +80,11 @@ class OneLabel(NamedLabels):
             scores = dict(zip(self.labels, probabilities, strict=True))
             predictions.append({"label": self.labels[best], "score": probabilities[best], "scores": scores})
         return predictions
+
+    def explained(self, prediction: Row) -> list[_explained.Target]:
+        """The label, with its margin over the others."""
+        index = self.labels.index(prediction["label"])
+        return [(prediction["label"], partial(_explained.margin, index), partial(_explained.share, index))]
 
     def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
         """The temperature, where the options ask for it."""

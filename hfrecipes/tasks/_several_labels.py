@@ -14,6 +14,7 @@ from ..data.shapes.label_cells import not_a_name
 from ..data.shapes.labels import are_indicators, is_missing, label_name
 from ..errors import counted
 from ..recipe import HIGHER, LOWER, Finding, Measure, Metric, Row, detail
+from . import _explained
 from ._named_labels import NamedLabels
 
 THRESHOLD = 0.5
@@ -113,6 +114,15 @@ class SeveralLabels(NamedLabels):
             scores = dict(zip(self.labels, probabilities, strict=True))
             predictions.append({"label": list(compress(self.labels, is_above)), "scores": scores})
         return predictions
+
+    def explained(self, prediction: Row) -> list[_explained.Target]:
+        """Each label that is predicted with its logit, or the most probable one where none is."""
+        labels = prediction["label"] or [max(prediction["scores"], key=prediction["scores"].__getitem__)]
+        targets: list[_explained.Target] = []
+        for label in labels:
+            index = self.labels.index(label)
+            targets.append((label, partial(_explained.logit, index), partial(_explained.chance, index)))
+        return targets
 
     def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
         """The temperature where the options ask for it; the threshold of each label unless they give one."""

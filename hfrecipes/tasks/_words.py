@@ -29,7 +29,14 @@ def tokenize_words(recipe: Recipe, sentences: list[list[str]], stride: int) -> t
     Returns:
         What the tokenizer gives; and for each token of each window the index of the word that is tagged by it, or -1.
     """
+    tokens, tagged_words, _ = read_words(recipe, sentences, stride)
+    return tokens, tagged_words
+
+
+def read_words(recipe: Recipe, sentences: list[list[str]], stride: int) -> tuple[Any, list[list[int]], list[list[str]]]:
+    """As `tokenize_words`, and the words as the tokenizer gets them, of which the offsets of its tokens are."""
     tokens, owned = _windows(recipe, sentences, stride)
+    visible = sentences
     if list(map(len, owned)) != list(map(len, sentences)):
         # A word of nothing but unusual characters can leave no token; the unknown one is there to tag it by.
         unknown = recipe.tokenizer.unk_token or recipe.tokenizer.mask_token or "?"
@@ -43,7 +50,22 @@ def tokenize_words(recipe: Recipe, sentences: list[list[str]], stride: int) -> t
     for known in owned:
         for word, (window, token) in known.items():
             tagged_words[window][token] = word
-    return tokens, tagged_words
+    return tokens, tagged_words, visible
+
+
+def word_of_tokens(offsets: Sequence[Sequence[int]], words: list[str]) -> list[int | None]:
+    """Index of the word of each token, None for a special token.
+
+    Args:
+        offsets: First character and end of each token.
+        words: As `read_words` gives them.
+    """
+    starts = _word_starts(words)
+    indices: list[int | None] = []
+    for start, end in offsets:
+        # By its last character, since a token may include the space before its word.
+        indices.append(int(np.searchsorted(starts, end - 1, side="right")) - 1 if end > start else None)
+    return indices
 
 
 def join_windows(windows: Iterable[Sequence[Any]], rows: int) -> list[list[tuple[int, float]]]:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..data.shapes import answers as answer_shapes
 from ..errors import counted
+from ..explaining.contract import ScoreToExplain
 from ..metrics._squad import NO_TEXT
 from ..models.tokenizing import separate_pairs
 from ..recipe import IGNORED, PERCENT, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail
 from . import _spans
 from ._answer_checks import check_answers, describe_unanswered
+from ._explained_answers import score_of_answer
 from ._slices import has_answer, question_word
 from ._windows import (
     NO_ANSWER,
@@ -258,6 +260,10 @@ class QuestionAnswering(Recipe):
                 prediction = prediction.decided(threshold)
             decided.append(prediction)
         return decided
+
+    def scores_to_explain(self, row: Row, prediction: Row) -> list[ScoreToExplain]:
+        """The logits of the first and last token of the answer, or those of no answer."""
+        return [score_of_answer(self, row, prediction)]
 
     # --- scores --------------------------------------------------------------------------------------------------
 

@@ -14,9 +14,10 @@ import numpy as np
 from .. import losses
 from ..data.shapes.label_cells import LabelReader
 from ..data.shapes.labels import MULTI, REGRESSION, SINGLE, ProblemType
+from ..explaining.contract import ScoreToExplain
 from ..models.tokenizing import separate_pairs, tokenize
 from ..recipe import Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row
-from . import _label_reading
+from . import _explained, _label_reading
 from ._column_names import LABEL_NAMES, LAYOUTS, TEXT_NAMES
 from ._number_labels import NumberLabels
 from ._one_label import OneLabel
@@ -159,6 +160,14 @@ print(classify("{text}", top_k=None))
         if not predictions:
             return []
         return self.label_kind.calibrated(predictions, calibration)
+
+    def scores_to_explain(self, row: Row, prediction: Row) -> list[ScoreToExplain]:
+        """The margin of the label, the logit of each label where there may be several, or the number."""
+        features, tokens = _explained.tokens_of(self, row, ["text", "text_pair"])
+        scores = []
+        for target, score, probability in self.label_kind.explained(prediction):
+            scores.append(ScoreToExplain(target, score, features, tokens, probability))
+        return scores
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """Shares and F1 from 0 to 1, correlations from -1 to 1, R2 up to 1, errors in the label's units."""

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .. import losses
 from ..data.shapes.label_cells import names_for, names_of
 from ..errors import counted
+from ..explaining.contract import ScoreToExplain
 from ..metrics._schemes import OUTSIDE, Scheme, canonical_tags, fit_length, ordered_tags, scheme_of, split_tag
 from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail, padding
+from ._explained_entities import scores_of_entities
 from ._tag_checks import MISSING, check_tags, tags_in
 from ._tag_columns import TAG_NAMES, TOKEN_NAMES, reader_of, unnamed_columns
 from ._words import entities_of_text, join_windows, tokenize_words
@@ -236,6 +238,10 @@ print(tag("{text}"))
                 prediction["entities"] = entities_of_text(row, prediction, self.scheme)
             predictions.append(prediction)
         return predictions
+
+    def scores_to_explain(self, row: Row, prediction: Row) -> list[ScoreToExplain]:
+        """The margins of its tags, summed up for each entity."""
+        return scores_of_entities(self, row, prediction)
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """Scores of whole entities as in conlleval, or of tags where they stand alone.

@@ -339,7 +339,7 @@ def test_a_model_that_does_not_read_padding_writes_many_texts_at_once(name, tmp_
 
 
 def test_more_texts_than_prompts_are_an_error_with_both_numbers(run):
-    inference = hfrecipes.load(run.path)._inference()
+    inference = hfrecipes.load(run.path).inference
     inference.model.generation_config.update(do_sample=True, num_return_sequences=3)
     with pytest.raises(ModelError, match=r"wrote 6 texts for 2 prompts, expected one for each: leave num_return_seq"):
         hfrecipes.evaluation.generation.generate(inference, [[5, 6], [7, 8]])
@@ -376,7 +376,7 @@ def test_what_is_drawn_for_scores_is_the_same_each_time(llama, tmp_path):
     predictor = hfrecipes.load(result.path)
 
     def predict_as_scored() -> list[dict]:
-        some, inference = datasets.Dataset.from_list(rows[:5]), predictor._inference()
+        some, inference = datasets.Dataset.from_list(rows[:5]), predictor.inference
         return add_texts(inference, some, predict_rows(inference, some), scored=True)
 
     torch.rand(3)

@@ -14,6 +14,7 @@ from . import (
     curves,
     data_profile,
     entities,
+    explanations,
     lengths,
     likely_errors,
     reliability,
@@ -33,6 +34,7 @@ SECTIONS: tuple[Callable[[RunData], Section | None], ...] = (
     thresholds.section,
     worst_rows.section,
     likely_errors.section,
+    explanations.section,
     data_profile.section,
     settings.section,
 )

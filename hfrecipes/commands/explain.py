@@ -1,0 +1,55 @@
+"""The command that shows why a row is predicted as it is."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+import click
+
+from ..log import LIBRARIES, explained, once
+from ..output import say, say_json
+from .group import fail
+from .words import TRUST, WORDS, settings_in
+
+
+@click.command(context_settings=WORDS)
+@click.argument("path", metavar="RUN")
+@click.argument("source", metavar="INPUT")
+@click.argument("words", nargs=-1, metavar="[limit=20] [columns.text=...]")
+@click.option("--json", "as_json", is_flag=True, help="Print each explanation as a line of JSON.")
+@TRUST
+def explain(path: str, source: str, words: tuple[str, ...], as_json: bool, trust: bool) -> None:
+    """Show which words speak for the prediction of INPUT: a text, a row as JSON, a file of rows, or `-` for stdin.
+
+    On a terminal, words for it are blue and words against it orange; elsewhere each word is a line with its value.
+    """
+    if words and all("=" not in word for word in words):
+        text = shlex.quote(" ".join((source, *words)))
+        fail(f"put quotes around a text:  hfrecipes explain {shlex.quote(path)} {text}")
+    settings = settings_in(words)
+    unknown = set(settings) - {"limit", "columns", "dataset"}
+    if unknown:
+        fail(
+            f"explain takes limit=, columns.<name>=, dataset.encoding= and dataset.header=; found {', '.join(unknown)}"
+        )
+    limit = settings.get("limit")
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+        fail(f"limit: found {limit!r}, expected a number of rows, 1 or more")
+    from ..explaining.command import check_task, print_explanation
+    from ..predictions.command import input_of
+    from ..predictor import load
+
+    with once(), explained(f"{LIBRARIES}, then the model"):
+        # Loading a model takes longer than to see that its task has no explanations.
+        check_task(path, trust)
+        rows = input_of(source, settings.get("dataset"), sys.stdin.buffer)
+        predictor = load(path, trust=trust)
+    given = predictor.read([rows] if isinstance(rows, str) else rows, settings.get("columns"))
+    explainer = predictor.explainer()
+    for explanation in predictor.explained(given, explainer, limit):
+        if as_json:
+            say_json(None if explanation is None else explanation.as_json())
+        else:
+            print_explanation(explanation)
+    say(explainer.method, err=True)
