@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ..data.checks import references
 from ..data.rows import Data, numbers_of
 from ..recipe import Recipe, input_columns
 
@@ -28,6 +27,8 @@ class Part:
     recipe: Recipe
     numbers: Sequence[int]
     """Number of each row in the data as it was read."""
+    references: Sequence[Any]
+    """What the prediction of each row is scored against; empty for rows whose references cannot be read."""
 
     @cached_property
     def inputs(self) -> Mapping[str, list[str]]:
@@ -48,11 +49,6 @@ class Part:
         """The inputs of each row without case, spaces, punctuation and forms of Unicode, which change no word."""
         return list(zip(*(map(normalized, texts) for texts in self.inputs.values()), strict=True))
 
-    @cached_property
-    def references(self) -> list[Any]:
-        """What the prediction of each row is scored against."""
-        return references(self.recipe, self.rows)
-
     def numbered(self, indices: Sequence[int]) -> list[int]:
         """The numbers that rows have in the data as it was read."""
         return [int(self.numbers[index]) for index in indices]
@@ -69,7 +65,7 @@ def parts_of(data: Data, recipe: Recipe) -> dict[str, Part]:
     """The rows of each split."""
     parts = {}
     for split, rows in data.splits.items():
-        parts[split] = Part(split, rows, recipe, numbers_of(data, split))
+        parts[split] = Part(split, rows, recipe, numbers_of(data, split), data.references.get(split, ()))
     return parts
 
 
