@@ -13,7 +13,7 @@ from . import candidates, predictor, runner
 from .config.recipe_files import to_yaml
 from .config.run_config import RunConfig
 from .contract.report import nothing_printed
-from .data.checks import Collected, not_scored, references_by_split
+from .data.checks import Collected, not_scored
 from .data.features import average_lengths, describe_lengths, encode_splits, truncated_share, written_special_tokens
 from .data.prepare import check_again, load_data, no_test_split
 from .data.rows import Data
@@ -302,8 +302,8 @@ def _examine_with_model(report: Report, data: Data, collected: Collected) -> Non
     bind_tokenizer(recipe, config)
     data = _check_with_tokenizer(report, data, collected)
     report.rows = {split: len(rows) for split, rows in data.splits.items()}
-    encoded = encode_splits(recipe, data, references_by_split(recipe, data.splits))
-    report.lengths, report.length_unit = list(encoded["train"]["length"]), "tokens"
+    encoded = encode_splits(recipe, data)
+    report.lengths, report.length_unit = encoded["train"]["length"][:], "tokens"
     report.diagnoses += _of_features(data, recipe, encoded)
     report.features = len(encoded["train"])
     report.costs = cost.projected(config, report.features, config.base.path)

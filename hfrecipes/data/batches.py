@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 T = TypeVar("T")
+_ROWS = 1_000  # that are read at once
 
 
 def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -30,3 +34,9 @@ def rows_of(columns: Mapping[str, Iterable[Any]]) -> Iterator[dict[str, Any]]:
     """
     for cells in zip(*columns.values(), strict=True):
         yield dict(zip(columns, cells, strict=True))
+
+
+def cells_of(rows: Dataset, column: str) -> Iterator[Any]:
+    """The cells of a column, which are read in batches: one by one takes ten times as long."""
+    for batch in rows.select_columns(column).iter(_ROWS):
+        yield from batch[column]

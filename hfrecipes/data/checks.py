@@ -234,7 +234,7 @@ def not_scored(data: Data, recipe: Recipe) -> list[str]:
     rows = data.splits.get("test")
     if rows is None or not has_references(rows, recipe):
         return []
-    unknown = sum(reference is None for reference in references(recipe, rows))
+    unknown = sum(reference is None for reference in data.references["test"])
     if not unknown:
         return []
     return [f"test: {unknown} of {counted(len(rows), 'row')} without a reference, predicted but not scored"]
@@ -412,9 +412,9 @@ def references(recipe: Recipe, rows: Dataset) -> list[Any]:
     return [recipe.reference(row) for row in iterate(rows)]
 
 
-def references_by_split(recipe: Recipe, splits: Mapping[str, Dataset]) -> dict[str, list[Any]]:
-    """The same for each split."""
-    return {split: references(recipe, rows) for split, rows in splits.items()}
+def with_references(data: Data, recipe: Recipe) -> Data:
+    """The data with the references of all rows, which are read once for all that look at them."""
+    return replace(data, references={split: references(recipe, rows) for split, rows in data.splits.items()})
 
 
 def iterate(rows: Dataset) -> Iterator[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ MANY_UNKNOWN = 0.05  # share of unknown tokens from which the model hardly fits 
 # --- encoding ----------------------------------------------------------------------------------------------------
 
 
-def encode_splits(recipe: Recipe, data: Data, references: Mapping[str, list[Any]]) -> dict[str, Dataset]:
+def encode_splits(recipe: Recipe, data: Data) -> dict[str, Dataset]:
     """Features of the rows of each split; labels are left out unless every row has a reference.
 
     Raises:
@@ -39,7 +40,7 @@ def encode_splits(recipe: Recipe, data: Data, references: Mapping[str, list[Any]
     """
     encoded = {}
     for split, rows in data.splits.items():
-        if any(reference is None for reference in references[split]):
+        if any(reference is None for reference in data.references[split]):
             rows = without_references(rows, recipe)
         encoded[split] = encode(recipe, rows, training=split == "train")
         if not len(encoded[split]):
@@ -126,7 +127,7 @@ def describe_lengths(split: str, features: Dataset, rows: int, recipe: Recipe) -
 
 def average_lengths(split: str, features: Dataset, rows: int) -> str:
     """A sentence on how long the features of a split are."""
-    lengths = np.asarray(features["length"])
+    lengths = np.asarray(features["length"][:])
     parts = f" in {len(features)} pieces" if len(features) != rows else ""
     return f"{split}: {counted(rows, 'row')}{parts}, {lengths.mean():.0f} tokens on average, {lengths.max()} at most"
 
@@ -144,7 +145,7 @@ def _not_shown(split: str, features: Dataset, rows: int, truncated: str, recipe:
     if truncated:
         limits.append(f"{split}: of {counted(rows, 'row')} {truncated}")
     limits += _out_of_reach(split, features, rows, recipe)
-    left_out = rows - len(np.unique(features["row"])) if "row" in features.column_names else 0
+    left_out = rows - len(np.unique(features["row"][:])) if "row" in features.column_names else 0
     if left_out:
         log(f"{split}: {counted(left_out, 'row')} left out, too long for max_length={recipe.max_length}")
         limits.append(f"{split}: {counted(left_out, 'row')} left out as too long")
@@ -210,6 +211,9 @@ def written_special_tokens(rows: Dataset, recipe: Recipe) -> str:
         return ""
     number, written = 0, set[str]()
     for batch in rows.select_columns(columns).iter(1000):
+        # Most texts have none, which is seen faster in all of them at once.
+        if not special_tokens.written_in(recipe, itertools.chain.from_iterable(map(_texts_in, batch.values()))):
+            continue
         for cells in zip(*batch.values(), strict=True):
             in_row = special_tokens.written_in(recipe, _texts_in(cells))
             number += bool(in_row)

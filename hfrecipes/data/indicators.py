@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DataError, nearest
 from ..log import log
 from ..recipe import Recipe
+from .batches import cells_of
 from .shapes.cells import as_text
 from .shapes.labels import is_missing, label_name
 
@@ -62,7 +63,7 @@ def _has_usual_name(rows: Dataset, recipe: type[Recipe], column: str) -> bool:
 def _is_indicator(rows: Dataset, name: str, sample: list[Any]) -> bool:
     """Whether each cell of a column is 0 or 1; those of a few rows show it of most other columns."""
     if {*map(label_name, sample)} <= set(_BITS):
-        return all(label_name(cell) in _BITS for cell in rows[name])
+        return all(label_name(cell) in _BITS for cell in cells_of(rows, name))
     return False
 
 
@@ -112,7 +113,7 @@ def _listed(rows: Dataset, column: str, names: Sequence[str]) -> Dataset:
 
     _check_names(rows, column, names)
     lists = []
-    for cells in zip(*(rows[name] for name in names), strict=True):
+    for cells in zip(*(cells_of(rows, name) for name in names), strict=True):
         texts = [None if is_missing(cell) else as_text(cell) for cell in cells]
         while texts and texts[-1] is None:
             texts.pop()
@@ -126,7 +127,7 @@ def _joined(rows: Dataset, column: str, names: Sequence[str]) -> Dataset:
     from datasets import ClassLabel, List
 
     _check_names(rows, column, names)
-    columns = [rows[name] for name in names]
+    columns = [cells_of(rows, name) for name in names]
     labels = [_ids(cells, names) for cells in zip(*columns, strict=True)]
     dropped = {*names, column} & set(rows.column_names)
     return rows.remove_columns(sorted(dropped)).add_column(column, labels, feature=List(ClassLabel(names=list(names))))

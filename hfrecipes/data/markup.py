@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import DataError, counted
 from ..log import log
+from .batches import cells_of
 from .opening import SourceFile, suffix_of
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def without_notes(rows: Dataset) -> Dataset:
     """Parallel lines without those that only describe a talk, in all languages."""
     is_note = np.ones(len(rows), dtype=bool)
     for name in rows.column_names:
-        is_note &= np.array([_ABOUT.fullmatch(line) is not None for line in rows[name]], dtype=bool)
+        is_note &= np.array([_ABOUT.fullmatch(line) is not None for line in cells_of(rows, name)], dtype=bool)
     if not is_note.any():
         return rows
     log(f"{counted(int(is_note.sum()), 'line')} with tags such as <url> and <title> left out, which describe a text")

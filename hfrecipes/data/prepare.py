@@ -14,7 +14,7 @@ from ..config.run_config import RunConfig
 from ..errors import ConfigError, DataError
 from ..log import log, once
 from ..recipe import Recipe, file_formats, options
-from .checks import Collected, check_rows, not_scored, references, scored_as_wrong
+from .checks import Collected, check_rows, not_scored, scored_as_wrong, with_references
 from .columns import (
     check_lists,
     columns_of_split,
@@ -68,7 +68,7 @@ def load_data(config: RunConfig, recipe: Recipe, collected: Collected | None = N
     data = take_fold(limit(data, config), recipe, config)
     if "validation" not in data.splits and "validation" not in config.splits:
         data = draw_validation(data, recipe, config.training["seed"])
-    data = drop_helper_columns(data)
+    data = with_references(drop_helper_columns(data), recipe)
     log_all(_count_labels(data, recipe))
     data = replace(data, notes=scored_as_wrong(data, recipe))
     if collected is None:
@@ -90,6 +90,7 @@ def check_again(data: Data, recipe: Recipe, collected: Collected | None = None) 
     if not recipe.checks_again:
         return data
     checked = drop_helper_columns(check_rows(number_rows(data), recipe, collected=collected))
+    checked = with_references(checked, recipe)
     groups = {}
     for split, numbers in data.row_numbers.items():
         if split in data.groups:
@@ -210,7 +211,7 @@ def _log_columns(columns: Mapping[str, str], known: list[str]) -> None:
 
 def _count_labels(data: Data, recipe: Recipe) -> list[str]:
     """Count the labels of the training rows, or compute mean and deviation of labels that are numbers."""
-    known = [reference for reference in references(recipe, data.splits["train"]) if reference is not None]
+    known = [reference for reference in data.references["train"] if reference is not None]
     if known and all(isinstance(reference, float) for reference in known):
         recipe.number_scale = (float(np.mean(known)), float(np.std(known)))
         return []

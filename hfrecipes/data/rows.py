@@ -12,6 +12,7 @@ from ..characters import composed
 from ..errors import DataError, counted, nearest
 from ..log import log
 from ..recipe import Recipe, reference_columns
+from .batches import cells_of
 from .progress import hide_progress_bars
 from .row_origin import Origin
 
@@ -45,6 +46,8 @@ class Data:
     """Group of each row that is split into folds, by its number; None where rows share nothing."""
     origins: Mapping[str, Origin] = field(default_factory=dict)
     """How to find the rows of each split in the dataset again, besides by their numbers."""
+    references: Mapping[str, list[Any]] = field(default_factory=dict)
+    """What the prediction of each row is scored against, by split, or None; once all splits are final."""
 
     def with_split(self, name: str, rows: Dataset) -> Data:
         """The same data with other rows in one split."""
@@ -134,11 +137,11 @@ def drop_empty_references(data: Data, recipe: type[Recipe], labels: Iterable[str
         if rows is None or not len(rows) or column not in rows.column_names:
             continue
         train = data.splits.get("train", rows.select([]))
-        cells = train[column] if column in train.column_names else []
+        cells = cells_of(train, column) if column in train.column_names else []
         used = {*labels, *(str(cell) for cell in cells if cell is not None)}
         if "-1" in used or "-1.0" in used:
             used |= {"-1", "-1.0"}
-        if all(_is_empty(cell, _NO_REFERENCE - used) for cell in rows[column][:]):
+        if all(_is_empty(cell, _NO_REFERENCE - used) for cell in cells_of(rows, column)):
             data = data.with_split("test", rows.remove_columns(column))
             log(f"test: every {column} is -1, empty or missing, so no row has a reference")
     return data

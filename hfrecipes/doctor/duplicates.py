@@ -52,6 +52,9 @@ def _similar_keys(keys: Sequence[Key]) -> Iterator[tuple[int, int]]:
     if not keys:
         return
     columns = list(zip(*keys, strict=True))
+    if len(columns) == 1:
+        yield from similar_pairs(columns[0])
+        return
     distinct = [list(dict.fromkeys(column)) for column in columns]
     best = max(range(len(columns)), key=lambda column: len(distinct[column]))
     with_text = defaultdict(list)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..config.yaml12 import typed_text
@@ -36,7 +36,7 @@ def label_table(parts: Mapping[str, Part]) -> dict[str, dict[str, int]]:
     return table
 
 
-def _count(references: list[Any]) -> Counter[str]:
+def _count(references: Sequence[Any]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for reference in references:
         if reference is not None:

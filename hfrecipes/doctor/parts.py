@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ..data.checks import references
 from ..data.rows import Data, numbers_of
 from ..recipe import Recipe, input_columns
 
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 _NO_WORD = re.compile(r"[\W_]+")
+# What no word has among the characters of ASCII, for which this is three times as fast as the pattern.
+_BLANKS = str.maketrans({character: " " for character in map(chr, range(128)) if not character.isalnum()})
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Part:
     recipe: Recipe
     numbers: Sequence[int]
     """Number of each row in the data as it was read."""
+    references: Sequence[Any]
+    """What the prediction of each row is scored against; empty for rows whose references cannot be read."""
 
     @cached_property
     def inputs(self) -> Mapping[str, list[str]]:
@@ -48,11 +51,6 @@ class Part:
         """The inputs of each row without case, spaces, punctuation and forms of Unicode, which change no word."""
         return list(zip(*(map(normalized, texts) for texts in self.inputs.values()), strict=True))
 
-    @cached_property
-    def references(self) -> list[Any]:
-        """What the prediction of each row is scored against."""
-        return references(self.recipe, self.rows)
-
     def numbered(self, indices: Sequence[int]) -> list[int]:
         """The numbers that rows have in the data as it was read."""
         return [int(self.numbers[index]) for index in indices]
@@ -69,7 +67,7 @@ def parts_of(data: Data, recipe: Recipe) -> dict[str, Part]:
     """The rows of each split."""
     parts = {}
     for split, rows in data.splits.items():
-        parts[split] = Part(split, rows, recipe, numbers_of(data, split))
+        parts[split] = Part(split, rows, recipe, numbers_of(data, split), data.references.get(split, ()))
     return parts
 
 
@@ -101,5 +99,8 @@ def normalized(text: str) -> str:
         >>> normalized("It WORKS ,  really!"), normalized(":-)")
         ('it works really', ':-)')
     """
-    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
-    return _NO_WORD.sub(" ", plain.casefold()).strip() or " ".join(text.split())
+    if text.isascii():
+        words = " ".join(text.casefold().translate(_BLANKS).split())
+    else:
+        words = _NO_WORD.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+    return words or " ".join(text.split())

@@ -18,7 +18,7 @@ LONGEST = 2000  # characters of a text that are compared
 _BANDS, _IN_BAND = 21, 6
 _HASHES = _BANDS * _IN_BAND
 _DOUBT = 0.12  # three standard deviations of a similarity that is estimated from that many hashes
-_CHARACTERS = 2_000_000  # of the texts that are hashed at once
+_CHARACTERS = 100_000  # of the texts that are hashed at once: with more, the arrays leave the cache of the processor
 _PAIRS = 100_000  # pairs whose hashes are compared at once
 
 Numbers = NDArray[np.uint64]

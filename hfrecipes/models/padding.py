@@ -88,7 +88,7 @@ def _rows_to_try(encoded: list[Dataset]) -> list[Row]:
 
     by_length: dict[int, tuple[int, int]] = {}  # split and index of a feature
     for split, features in enumerate(encoded):
-        different, indices = np.unique(np.asarray(features["length"]), return_index=True)
+        different, indices = np.unique(np.asarray(features["length"][:]), return_index=True)
         for length, index in zip(different.tolist(), indices.tolist(), strict=True):
             by_length.setdefault(length, (split, index))
     lengths = sorted(by_length)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from ..data.shapes import answers as answer_shapes
@@ -21,7 +21,7 @@ def describe_unanswered(unanswered: int, questions: int) -> str:
 
 
 def check_answers(
-    contexts: Sequence[str | None], cells: Sequence[Any], references: Sequence[list[Any] | None]
+    contexts: Iterable[str | None], cells: Iterable[Any], references: Sequence[list[Any] | None]
 ) -> Iterator[Finding]:
     """What is wrong with answers, each sentence once with all of its rows.
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..data.batches import cells_of
 from ..data.shapes import dialogues
 from ..data.shapes.dialogues import Messages
 from ..data.shapes.tool_calls import are_schemas, parsed
@@ -32,7 +33,7 @@ def refuse_unknown_speakers(rows: Dataset, *, drop_invalid: bool) -> None:
     """
     speakers: Counter[str] = Counter()
     known = 0
-    for dialogue in rows["messages"]:
+    for dialogue in cells_of(rows, "messages"):
         unknown = dialogues.unknown_roles(dialogue or [])
         speakers.update(unknown)
         known += not unknown
@@ -56,7 +57,7 @@ def of_turns(rows: Dataset, train_on: str) -> Iterator[Finding]:
     """Turns that are out of order, blank or of an unknown role; dialogues of which nothing is learnt."""
     wrong: Rows = {}
     silent: Rows = {}
-    cells = (rows["messages"], _cells(rows, "tools"), _cells(rows, dialogues.KEYWORDS))
+    cells = (cells_of(rows, "messages"), _cells(rows, "tools"), _cells(rows, dialogues.KEYWORDS))
     for index, (dialogue, tools, keywords) in enumerate(zip(*cells, strict=True)):
         if not dialogue:  # an empty input, which is found without the task
             continue
@@ -104,7 +105,7 @@ def refuse_wrong_rows(batch: Batch) -> None:
 
 def _cells(rows: Dataset, name: str) -> Any:
     """The cells of a column; None for each row where there is no such column."""
-    return rows[name] if name in rows.column_names else [None] * len(rows)
+    return cells_of(rows, name) if name in rows.column_names else [None] * len(rows)
 
 
 def _wrong_marks(dialogue: Messages, train_on: str) -> str | None:
@@ -116,7 +117,7 @@ def _wrong_marks(dialogue: Messages, train_on: str) -> str | None:
 def notes_on_turns(rows: Dataset, train_on: str) -> Iterator[Finding]:
     """How marks, alternatives and tools are read."""
     notes: Rows = {}
-    cells = (rows["messages"], _cells(rows, "tools"), _cells(rows, "references"))
+    cells = (cells_of(rows, "messages"), _cells(rows, "tools"), _cells(rows, "references"))
     for index, (dialogue, tools, replies) in enumerate(zip(*cells, strict=True)):
         for sentence in _notes_on_row(dialogue or [], tools, replies, train_on):
             notes.setdefault(sentence, []).append(index)

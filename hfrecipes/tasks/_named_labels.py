@@ -76,8 +76,8 @@ class NamedLabels:
 
     def known(self, name: str) -> str:
         """The label that a name means: 1.0 is label 1 where there is one."""
-        number = as_number(name)
-        if name in self.labels or number is None or not number.is_integer():
+        number = None if name in self.labels else as_number(name)
+        if number is None or not number.is_integer():
             return name
         whole = str(int(number))
         return whole if whole in self.labels else name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from ..data.batches import cells_of
 from ..data.shapes.texts import REFERENCES, as_text
 from ..errors import counted
 
@@ -48,7 +49,7 @@ def describe_references(rows: Dataset, column: str) -> list[str]:
     if REFERENCES not in rows.column_names:
         return []
     most = 0
-    for text, more in zip(rows[column], rows[REFERENCES], strict=True):
+    for text, more in zip(cells_of(rows, column), cells_of(rows, REFERENCES), strict=True):
         most = max(most, len(references_of(text, more)))
     if most < 2:
         return []

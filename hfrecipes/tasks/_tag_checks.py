@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..characters import composed
+from ..data.batches import cells_of
 from ..data.shapes.label_cells import named
 from ..data.shapes.labels import DECOMPOSED, is_decomposed
 from ..data.shapes.tags import cuts_words, span_problems
@@ -53,10 +54,10 @@ def check_tags(rows: Dataset, tags: Sequence[list[str] | None], labels: list[str
     if len(labels) < 2:
         yield Finding("error", f"only one tag, {', '.join(labels) or 'none'}: expected two or more")
     # A file of one token per line, read as a table, has a row for each token.
-    if len(rows) > 1 and {len(tokens or ()) for tokens in rows["tokens"]} == {1}:
+    if len(rows) > 1 and {len(tokens or ()) for tokens in cells_of(rows, "tokens")} == {1}:
         sentence = "every row has one token: expected a sentence per row, or blank lines between sentences"
         yield Finding("error", sentence)
-    decomposed = [index for index, cell in enumerate(rows["tags"]) if is_decomposed(cell)]
+    decomposed = [index for index, cell in enumerate(cells_of(rows, "tags")) if is_decomposed(cell)]
     if decomposed:
         yield Finding("note", DECOMPOSED.replace("label", "tag"), decomposed)
     numbered = _numbered_characters(rows["tokens"])
@@ -67,7 +68,7 @@ def check_tags(rows: Dataset, tags: Sequence[list[str] | None], labels: list[str
     if scheme != "none":
         yield from _check_scheme(tags, scheme)
     if "entities" in rows.column_names:
-        cells = zip(rows["text"], rows["entities"], strict=True)
+        cells = zip(cells_of(rows, "text"), cells_of(rows, "entities"), strict=True)
         widened = [index for index, (text, spans) in enumerate(cells) if cuts_words(text or "", spans or [])]
         if widened:
             yield Finding("note", "a span begins or ends within a word and was widened to it", widened)

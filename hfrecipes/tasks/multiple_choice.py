@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ..data.batches import cells_of, rows_of
 from ..data.shapes import choices as choice_shapes
 from ..models.tokenizing import separate_pairs
 from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, padding
@@ -104,9 +105,11 @@ class MultipleChoice(Recipe):
 
     def infer_labels(self, train: Dataset) -> list[str]:
         """Infer what the labels are: the form that fits most rows."""
-        sentences = describe_sizes(train["choices"])
+        sentences = describe_sizes(cells_of(train, "choices"))
         if self.label_form is None:
-            self.label_form, doubt = choice_shapes.infer_form(zip(train["label"], train["choices"], strict=True))
+            self.label_form, doubt = choice_shapes.infer_form(
+                zip(cells_of(train, "label"), cells_of(train, "choices"), strict=True)
+            )
             known_as = choice_shapes.FORMS[self.label_form]
             sentences.append(f"label: {known_as}{doubt}; options.label_form changes that")
         return sentences
@@ -130,7 +133,8 @@ class MultipleChoice(Recipe):
         features, sizes = encode_choices(self, batch.get("context"), batch["question"], batch["choices"])
         features["sizes"] = sizes
         if "label" in batch:
-            features["labels"] = [_label(self.reference(row)) for row in _row_by_row(batch)]
+            rows = rows_of({"choices": batch["choices"], "label": batch["label"]})
+            features["labels"] = [_label(self.reference(row)) for row in rows]
         return features
 
     def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
@@ -177,7 +181,7 @@ class MultipleChoice(Recipe):
     def baseline_predictions(self, rows: Dataset, baseline: Mapping[str, Any]) -> list[Row]:
         """The choice at that position, or the last one of a row with fewer choices."""
         predictions = []
-        for choices in rows["choices"]:
+        for choices in cells_of(rows, "choices"):
             index = min(baseline["position"], len(choices) - 1)
             scores = [0.0] * len(choices)
             scores[index] = 1.0
@@ -185,10 +189,9 @@ class MultipleChoice(Recipe):
         return predictions
 
 
-def _row_by_row(columns: Any) -> Iterator[Row]:
+def _row_by_row(rows: Dataset) -> Iterator[Row]:
     """Choices and label of each row."""
-    for choices, label in zip(columns["choices"], columns["label"], strict=True):
-        yield {"choices": choices, "label": label}
+    return rows_of({name: cells_of(rows, name) for name in ("choices", "label")})
 
 
 def _label(reference: Any) -> int:

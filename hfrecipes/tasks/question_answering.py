@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..data.batches import cells_of
 from ..data.shapes import answers as answer_shapes
 from ..errors import counted
 from ..explaining.contract import ScoreToExplain
@@ -165,10 +166,10 @@ class QuestionAnswering(Recipe):
 
     def check(self, rows: Dataset) -> Iterable[Finding]:
         """Answers without a text, questions without the answer that they must have, and answers not found as given."""
-        return check_answers(rows["context"], rows["answers"], self._references(rows))
+        return check_answers(cells_of(rows, "context"), cells_of(rows, "answers"), self._references(rows))
 
     def _references(self, rows: Dataset) -> list[Any]:
-        return [self.reference({"answers": cell}) for cell in rows["answers"]]
+        return [self.reference({"answers": cell}) for cell in cells_of(rows, "answers")]
 
     # --- rows to features ----------------------------------------------------------------------------------------
 

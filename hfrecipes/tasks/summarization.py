@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..data.batches import cells_of
 from ..data.shapes import texts as text_shapes
 from ..recipe import PERCENT, Batch, CardTexts, Column, Measure, Metric, Recipe, Row, Writer
 from . import _seq2seq, _tokens
@@ -180,7 +181,7 @@ print(tokenizer.decode(model.generate(inputs["input_ids"])[0], skip_special_toke
         from ..metrics._text import sentences
 
         predictions = []
-        for text in rows["document"]:
+        for text in cells_of(rows, "document"):
             # Chinese and Japanese have no spaces, neither between sentences.
             separator = " " if " " in text else ""
             predictions.append({"summary_text": separator.join(sentences(text)[:LEAD])})

@@ -175,7 +175,7 @@ print(classify("{text}", top_k=None))
 
     def baseline(self, train: Dataset) -> dict[str, Any]:
         """The prediction that all rows get: the label that train has most often, or the mean of its numbers."""
-        references = [self.reference({"label": value}) for value in train["label"]]
+        references = [self.reference({"label": value}) for value in train["label"][:]]
         return self.label_kind.baseline([reference for reference in references if reference is not None])
 
     def baseline_predictions(self, rows: Dataset, baseline: Mapping[str, Any]) -> list[Row]:

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import losses
+from ..data.batches import cells_of
 from ..data.shapes.label_cells import names_for, names_of
 from ..errors import counted
 from ..explaining.contract import ScoreToExplain
@@ -133,7 +134,7 @@ print(tag("{text}"))
         names = names_of(self.label_names)
         if names:
             self.learned["names"] = names
-        sentences = [tags for tags in map(self._tags, train["tags"]) if tags is not None]
+        sentences = [tags for tags in map(self._tags, cells_of(train, "tags")) if tags is not None]
         counts = Counter(chain.from_iterable(sentences))
         for tag in MISSING:
             counts.pop(tag, None)
@@ -176,7 +177,7 @@ print(tag("{text}"))
 
     def check(self, rows: Dataset) -> Iterable[Finding]:
         """Tags that are missing, unknown, or break the scheme, and spans of characters that cannot become tags."""
-        return check_tags(rows, list(map(self._tags, rows["tags"])), self.labels, self.scheme or "BIO")
+        return check_tags(rows, list(map(self._tags, cells_of(rows, "tags"))), self.labels, self.scheme or "BIO")
 
     # --- batches and loss ----------------------------------------------------------------------------------------
 
@@ -263,7 +264,7 @@ print(tag("{text}"))
         """The most frequent tag of each word of the training rows, and of all words."""
         counts: dict[str, Counter[str]] = defaultdict(Counter)
         overall: Counter[str] = Counter()
-        for words, tags in zip(train["tokens"], map(self._tags, train["tags"]), strict=True):
+        for words, tags in zip(cells_of(train, "tokens"), map(self._tags, cells_of(train, "tags")), strict=True):
             for word, tag in zip(words, tags or (), strict=False):  # a row may have too few tags
                 counts[word][tag] += 1
                 overall[tag] += 1
@@ -273,7 +274,7 @@ print(tag("{text}"))
     def baseline_predictions(self, rows: Dataset, baseline: Mapping[str, Any]) -> list[Row]:
         """The usual tag of each word."""
         predictions: list[Row] = []
-        for words in rows["tokens"]:
+        for words in cells_of(rows, "tokens"):
             tags = [baseline["by_word"].get(word, baseline["other"]) for word in words]
             predictions.append({"tags": tags, "scores": [1.0] * len(tags)})
         return predictions

@@ -80,8 +80,6 @@ class Plan:
     recipe: Recipe
     """The task, with its labels."""
     data: Data
-    references: Mapping[str, list[Any]]
-    """Reference of each row, by split; None where there is none."""
     path: Path
     """Folder of the run."""
     info: RunInfo
@@ -108,11 +106,10 @@ def make_plan(config: RunConfig, recipe: Recipe, path: Path) -> Plan:
     data, config = load_data(config, recipe)
     if not config.model:
         raise ConfigError(f"no model: add model=<hub id or folder>; {_suggested_models(recipe, data)}")
-    references = checks.references_by_split(recipe, data.splits)
     check_metrics(config, recipe, data.splits["train"])
     info = _identify(config, data)
     claim.claim(path, config, info)
-    return Plan(config, recipe, data, references, path, info)
+    return Plan(config, recipe, data, path, info)
 
 
 def _suggested_models(recipe: Recipe, data: Data) -> str:

@@ -108,7 +108,7 @@ def _small(job: Job, model: Any, path: Path) -> Job:
         rows = plan.data.splits[split]
         chosen = _chosen(features, len(rows))
         splits[split] = rows.select(chosen)
-        references[split] = [plan.references[split][row] for row in chosen]
+        references[split] = [plan.data.references[split][row] for row in chosen]
         encoded[split] = _features_of(features, chosen)
         row_numbers[split] = [plan.data.row_numbers[split][row] for row in chosen]
         if split in plan.data.groups:
@@ -116,8 +116,7 @@ def _small(job: Job, model: Any, path: Path) -> Job:
     small = replace(
         plan,
         config=_cautious(plan.config),
-        data=replace(plan.data, splits=splits, row_numbers=row_numbers, groups=groups),
-        references=references,
+        data=replace(plan.data, splits=splits, row_numbers=row_numbers, groups=groups, references=references),
         in_train=(),
         path=path,
     )
@@ -139,7 +138,7 @@ def _cautious(config: RunConfig) -> RunConfig:
 
 def _chosen(features: Dataset, rows: int) -> list[int]:
     """Indices of the first row and of the longest one, as far as rows can be told from features."""
-    longest = int(np.argmax(features["length"]))
+    longest = int(np.argmax(features["length"][:]))
     if "row" in features.column_names:
         return sorted({features[0]["row"], features[longest]["row"]})
     return sorted({0, longest}) if len(features) == rows else list(range(min(ROWS, rows)))
@@ -149,7 +148,7 @@ def _features_of(features: Dataset, chosen: list[int]) -> Dataset:
     """The features of some rows, numbered from 0; the first ones where features hold several rows."""
     if "row" not in features.column_names:
         return features.select([index for index in chosen if index < len(features)])
-    numbers = np.asarray(features["row"])
+    numbers = np.asarray(features["row"][:])
     kept = np.flatnonzero(np.isin(numbers, chosen))
     few = features.select(kept).remove_columns("row")
     return few.add_column("row", np.searchsorted(chosen, numbers[kept]))

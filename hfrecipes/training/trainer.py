@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _upstream
 from ..config.run_config import RunConfig
-from ..data import checks
 from ..data.features import encode_splits, for_batches, log_lengths
 from ..data.prepare import check_again, log_all, no_test_split, rare_labels
 from ..doctor.rows import examine_rows
@@ -60,9 +59,9 @@ def make_job(plan: Plan) -> Job:
     warnings = [diagnosis.line for diagnosis in examined.diagnoses if diagnosis.grade == "warning"]
     log_all(warnings)
     with arguments.main_process_first():
-        encoded = encode_splits(recipe, data, plan.references)
+        encoded = encode_splits(recipe, data)
     lengths = log_lengths(encoded, data, recipe)
-    averages = leave_out(recipe, plan.references)
+    averages = leave_out(recipe, data.references)
     log_all(averages)
     limits = [*warnings, *data.notes.values(), *no_test_split(data), *lengths, *rare_labels(recipe), *averages]
     info = replace(plan.info, machine=describe_machine(), limits=limits)
@@ -72,10 +71,7 @@ def make_job(plan: Plan) -> Job:
 
 def _checked_again(plan: Plan) -> Plan:
     """The plan without rows that the tokenizer of the model cannot take."""
-    data = check_again(plan.data, plan.recipe)
-    if data is plan.data:
-        return plan
-    return replace(plan, data=data, references=checks.references_by_split(plan.recipe, data.splits))
+    return replace(plan, data=check_again(plan.data, plan.recipe))
 
 
 def wait_for_all() -> None:
@@ -109,7 +105,7 @@ def _rows_of_features(plan: Plan, features: Dataset) -> list[int]:
     """Number of the row of train that each feature comes from; empty where a feature holds several rows."""
     numbers = plan.data.row_numbers["train"]
     if "row" in features.column_names:
-        return [numbers[row] for row in features["row"]]
+        return [numbers[row] for row in features["row"][:]]
     return list(numbers) if len(features) == len(numbers) else []
 
 
@@ -230,7 +226,7 @@ class _Scorer:
 
     def __init__(self, trainer: Trainer, plan: Plan, encoded: Dataset) -> None:
         self.trainer, self.recipe, self.encoded = trainer, plan.recipe, encoded
-        self.rows, self.references = plan.data.splits["validation"], plan.references["validation"]
+        self.rows, self.references = plan.data.splits["validation"], plan.data.references["validation"]
         self.settings = replace(
             InferenceSettings.of(plan.config.training, plan.recipe), batch_size=trainer.args.eval_batch_size
         )

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 import hfrecipes
 from hfrecipes import losses
+from hfrecipes.data.checks import with_references
 from hfrecipes.data.prepare import _count_labels
 from hfrecipes.data.rows import Data
 from hfrecipes.errors import ConfigError
@@ -27,7 +28,7 @@ def recipe_for(labels: list, kind=TextClassification, column: str = "label", **o
     recipe = kind(**options)
     rows = datasets.Dataset.from_dict({column: labels})
     sentences = recipe.infer_labels(rows)
-    return recipe, [*sentences, *_count_labels(Data({"train": rows}, {}, {}), recipe)]
+    return recipe, [*sentences, *_count_labels(with_references(Data({"train": rows}, {}, {}), recipe), recipe)]
 
 
 def logits_and_labels(rows: int = 30, classes: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
