@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import codecs
-import html
 import io
 import json
-import math
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 
     from .evaluation.breakdown import Breakdown
     from .evaluation.comparison import Evaluation
-    from .evaluation.scoring import Score, Scores
+    from .evaluation.scoring import Scores
 
 
 # --- streams -----------------------------------------------------------------------------------------------------
@@ -100,11 +98,15 @@ def score_table(
     Further columns show by how much train is above validation, the baseline of the last split that has one, and how
     scores changed from those of the run's own split.
     """
+    from .evaluation.tables import score_cells
+
     return text_table(*score_cells(scores, headline, changes, compared_with))
 
 
 def class_table(split: str, report: Breakdown) -> Table:
     """Precision, recall, F1 and support of each label of a split, or of the worst ones."""
+    from .evaluation.tables import class_cells
+
     return text_table(*class_cells(split, report))
 
 
@@ -119,74 +121,6 @@ def text_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     for row in rows:
         table.add_row(*[Text(visible_line(cell)) for cell in row])
     return table
-
-
-def score_cells(
-    scores: Mapping[str, Scores], headline: Sequence[str], changes: Scores | None = None, compared_with: str = ""
-) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows of `score_table`."""
-    from .evaluation.scoring import CLEAN, GAP, Score, number
-
-    splits = [split for split in scores if split != GAP]
-    baseline: Scores | None = None
-    for split in splits:
-        # That of a part of test would look like another one of test.
-        if split != CLEAN and any(entry.baseline is not None for entry in scores[split].values()):
-            baseline = scores[split]
-    heads = ["", *splits]
-    if GAP in scores:
-        heads.append(GAP)
-    if baseline is not None:
-        heads.append("baseline")
-    if changes:
-        heads.append(f"change from {compared_with}")
-    unknown, rows = Score(math.nan), []
-    for metric in headline:
-        cells = [metric, *[str(scores[split].get(metric, unknown)) for split in splits]]
-        if GAP in scores:
-            cells.append(number(scores[GAP].get(metric, unknown).value))
-        if baseline is not None:
-            cells.append(number(baseline.get(metric, unknown).baseline))
-        if changes:
-            cells.append(change(changes.get(metric)))
-        rows.append(cells)
-    return heads, rows
-
-
-def class_cells(split: str, report: Breakdown) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows of `class_table`."""
-    from .evaluation.breakdown import COLUMNS, listed_classes
-    from .evaluation.scoring import number
-
-    rows = []
-    for name, entry in listed_classes(report).items():
-        scores = [number(value) for value in (entry.precision, entry.recall, entry.f1)]
-        rows.append([name, *scores, str(entry.support)])
-    return [f"{report.by} ({split})", *COLUMNS], rows
-
-
-def html_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table for a notebook; names come from the data, and are shown as they are."""
-    head = "".join(f"<th>{html.escape(visible_line(name))}</th>" for name in heads)
-    lines = []
-    for row in rows:
-        cells = "".join(f"<td>{html.escape(visible_line(cell))}</td>" for cell in row)
-        lines.append(f"<tr>{cells}</tr>")
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
-
-
-def change(difference: Score | None) -> str:
-    """`-0.115 (-0.220 to -0.010)`, or a dash where nothing is compared.
-
-    Example:
-        >>> from hfrecipes.evaluation.scoring import Score
-        >>> change(Score(0.1, 0.05, 0.15)), change(None)
-        ('+0.100 (+0.050 to +0.150)', '–')
-    """
-    if difference is None or not math.isfinite(difference.value):
-        return "–"
-    signed = [f"{value:+z.3f}" for value in (difference.value, *(difference.ci95 or []))]
-    return f"{signed[0]} ({signed[1]} to {signed[2]})" if len(signed) > 1 else signed[0]
 
 
 def comparison_table(
@@ -226,6 +160,7 @@ def comparison_table(
 def _comparison_row(name: str, evaluation: Evaluation, metric: str) -> list[str]:
     """Cells of one line."""
     from .evaluation.scoring import number
+    from .evaluation.tables import change
 
     entry = evaluation.scores.get(metric)
     score, baseline = ("–", "–") if entry is None else (str(entry), number(entry.baseline))

@@ -14,7 +14,7 @@ from .evaluation import scoring
 from .evaluation.breakdown import COLUMNS, Breakdown, sentences
 from .evaluation.comparison import Evaluation
 from .evaluation.scoring import GAP, Scores
-from .output import class_cells, html_table, score_cells
+from .evaluation.tables import class_cells, html_table, score_cells
 from .predictor import Predictor, write_report
 from .recipe import Row
 from .run_folder.contents import REPORT, read_json

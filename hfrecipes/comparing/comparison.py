@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..evaluation import scoring
 from ..evaluation.scoring import Score, Scores
-from ..output import change, html_table
+from ..evaluation.tables import change, html_table
 from ..recipe import Metric
 from .cost import Cost, distinct, pareto_front
 from .plot import Point, draw

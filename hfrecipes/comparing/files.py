@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..characters import visible_line
 from ..errors import MissingPackageError
-from ..output import html_table
+from ..evaluation.tables import html_table
 from ..predictions.table_style import as_cell
 from ..run_folder.writing import write_json, write_text
 from .comparison import Comparison, cost_cells, score_cells

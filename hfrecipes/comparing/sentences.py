@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..errors import counted
-from ..output import change
+from ..evaluation.tables import change
 from .comparison import Compared, Comparison
 from .significance import LEVEL
 

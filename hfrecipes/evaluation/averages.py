@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import counted
@@ -53,6 +54,37 @@ def left_out_here(recipe: Recipe, references: Iterable[Any]) -> list[str]:
         return []
     more = ", …" if len(present) > SHOWN else ""
     return [f"macro scores leave out {', '.join(present[:SHOWN])}{more}, as those of the run do"]
+
+
+@contextlib.contextmanager
+def over_labels_of(recipe: Recipe, references: Iterable[Any]) -> Iterator[None]:
+    """Macro scores inside the block are means over the labels that these rows have, and that those of the run are over.
+
+    A part of the rows may lack labels, as rows with one label lack all others: a wrong prediction would add a label
+    with an F1 of 0 to the mean. The label that it misses has a lower recall already.
+    """
+    before, present = recipe.not_averaged, names_in(recipe, references)
+    kept = present - set(before) or present
+    recipe.not_averaged = [name for name in label_names(recipe) if name not in kept]
+    try:
+        yield
+    finally:
+        recipe.not_averaged = before
+
+
+def about_parts(recipe: Recipe, references: Sequence[Any], parts: Iterable[Sequence[Any]]) -> list[str]:
+    """A sentence where parts of rows lack labels that the rows have, so that macro scores are over fewer labels.
+
+    Args:
+        recipe: The task.
+        references: Of all rows.
+        parts: References of the rows of each part.
+    """
+    names = names_in(recipe, references) - set(recipe.not_averaged)
+    has_macro = any(metric.endswith("_macro") for metric in recipe.metrics)
+    if not has_macro or all(names <= names_in(recipe, part) for part in parts):
+        return []
+    return ["macro scores of the parts are means over the labels that each part has, so they are not comparable"]
 
 
 def label_names(recipe: Recipe) -> list[str]:

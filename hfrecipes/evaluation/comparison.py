@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..characters import visible_line
 from ..data import kinds
 from ..data.checks import input_key, input_keys, written_reference
 from ..errors import DataError, counted, nearest
@@ -18,9 +20,11 @@ from ..metrics._uncertainty import group_indices
 from ..recipe import Recipe, Row, input_columns
 from ..run_folder import contents
 from . import scoring
+from .averages import about_parts, over_labels_of
 from .breakdown import Breakdown
 from .evaluate import Predicted
 from .scoring import Scores
+from .tables import class_cells, html_table, score_cells
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -82,6 +86,16 @@ class Evaluation:
         if self.slices:
             written["slices"] = {value: {"rows": part.rows, **_scores_of(part)} for value, part in self.slices.items()}
         return written
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: all scores with interval, baseline and change, those by label, and the notes."""
+        scores = score_cells({self.split: self.scores}, list(self.scores), self.changes, self.compared_with)
+        parts = [f"<p>{counted(self.rows, 'row')} of {html.escape(visible_line(self.split))}</p>", html_table(*scores)]
+        if self.report is not None and self.report.classes:
+            parts.append(html_table(*class_cells(self.split, self.report)))
+        for sentence in [*self.notes, *([self.about_changes] if self.changes else [])]:
+            parts.append(f"<p>{html.escape(visible_line(sentence))}</p>")
+        return "".join(parts)
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name} {value:.3f}" for name, value in list(self.metrics.items())[:3])
@@ -199,13 +213,19 @@ def column_cells(by: str, rows: Dataset) -> list[str]:
     return cells
 
 
-def sliced(cells: Sequence[str], predicted: Predicted, score: Callable[[Predicted], Scores]) -> dict[str, Evaluation]:
+def sliced(
+    recipe: Recipe, cells: Sequence[str], predicted: Predicted, score: Callable[[Predicted], Scores]
+) -> tuple[dict[str, Evaluation], list[str]]:
     """Scores of the rows of each value, the most frequent first; those of rare values are scored together.
 
     Args:
+        recipe: The task.
         cells: Value of each row.
         predicted: The rows with their predictions.
         score: Scores of some of them.
+
+    Returns:
+        The scores by value, and sentences on them.
     """
     counts = Counter(cells)
     kept = dict(counts.most_common(MOST if len(counts) > MOST + 1 else None))
@@ -213,9 +233,11 @@ def sliced(cells: Sequence[str], predicted: Predicted, score: Callable[[Predicte
     indices: dict[str, list[int]] = {value: [] for value in kept}
     for index, cell in enumerate(cells):
         indices.setdefault(cell if cell in kept else rest, []).append(index)
-    slices = {}
+    slices, references = {}, []
     for value, rows in indices.items():
         part = predicted.select(rows)
+        references.append(part.references)
         known = sum(reference is not None for reference in part.references)
-        slices[value] = Evaluation(value, known, score(part), [])
-    return slices
+        with over_labels_of(recipe, part.references):
+            slices[value] = Evaluation(value, known, score(part), [])
+    return slices, about_parts(recipe, predicted.references, references)

@@ -32,8 +32,8 @@ def bind_tokenizer(recipe: Recipe, config: RunConfig) -> None:
     recipe.tokenizer, model_config = loading.load_tokenizer(config, recipe)
     if recipe.labels:
         recipe.labels = loading.in_checkpoint_order(recipe.labels, model_config)
-    lengths.limit_max_length(recipe, model_config, _virtual_tokens(config))
-    for sentence in recipe.adapt_to_model(model_config):
+    limits = lengths.limit_max_length(recipe, model_config, _virtual_tokens(config))
+    for sentence in [*limits, *recipe.adapt_to_model(model_config)]:
         log(sentence)
 
 
@@ -45,6 +45,7 @@ def bind_trained_tokenizer(recipe: Recipe, config: RunConfig) -> PretrainedConfi
     """
     recipe.tokenizer, model_config = loading.load_tokenizer(config, recipe)
     restore(recipe, model_config)
+    # What this decides was printed when the model was trained.
     lengths.limit_max_length(recipe, model_config, _virtual_tokens(config))
     recipe.adapt_to_model(model_config)
     return model_config

@@ -51,7 +51,7 @@ def longest_input(tokenizer: PreTrainedTokenizerBase, model_config: PretrainedCo
     return min(limits, default=None)
 
 
-def limit_max_length(recipe: Recipe, model_config: PretrainedConfig, taken: int = 0) -> None:
+def limit_max_length(recipe: Recipe, model_config: PretrainedConfig, taken: int = 0) -> list[str]:
     """Lower the recipe's `max_length` to the maximum of the model, and to a length that it reads.
 
     Args:
@@ -59,17 +59,19 @@ def limit_max_length(recipe: Recipe, model_config: PretrainedConfig, taken: int 
         model_config: Config of the model.
         taken: Number of virtual tokens that an adapter puts before each text.
 
+    Returns:
+        One sentence for each decision.
+
     Raises:
         ConfigError: The virtual tokens leave no room for a text, or the model reads no rows that are so short.
         ModelError: The model leaves no room for a text.
     """
     limit = longest_input(recipe.tokenizer, model_config)
-    if limit:
-        _limit(recipe, limit, taken)
-    _fit_fixed_length(recipe, model_config)
+    sentences = _limit(recipe, limit, taken) if limit else []
+    return sentences + _fit_fixed_length(recipe, model_config)
 
 
-def _limit(recipe: Recipe, limit: int, taken: int) -> None:
+def _limit(recipe: Recipe, limit: int, taken: int) -> list[str]:
     if limit < SHORTEST:
         raise ModelError(
             f"this model reads {limit} tokens at most, as max_position_embeddings in its config.json or "
@@ -81,24 +83,27 @@ def _limit(recipe: Recipe, limit: int, taken: int) -> None:
             f"lora.num_virtual_tokens: {taken} virtual tokens leave no room for a text in the {limit} tokens "
             "of the model: use fewer"
         )
-    if recipe.max_length > limit - taken:
-        beside = f" with {taken} virtual tokens" if taken else ""
-        log(f"max_length: {limit - taken}, the maximum of the model{beside} ({recipe.max_length} was requested)")
-        recipe.max_length = limit - taken
+    requested, recipe.max_length = recipe.max_length, min(recipe.max_length, limit - taken)
+    if requested == recipe.max_length:
+        return []
+    beside = f" with {taken} virtual tokens" if taken else ""
+    return [f"max_length: {recipe.max_length}, the maximum of the model{beside} ({requested} was requested)"]
 
 
 # --- models that do not read rows of any length ------------------------------------------------------------------
 
 
-def _fit_fixed_length(recipe: Recipe, model_config: PretrainedConfig) -> None:
+def _fit_fixed_length(recipe: Recipe, model_config: PretrainedConfig) -> list[str]:
     """Pad all rows to one length where the model reads no other one, or reads short rows in another way.
 
     Raises:
         ConfigError: That length is larger than `max_length`.
     """
+    sentences = []
     if has_sparse_attention(model_config) and recipe.max_length > sparse_minimum(model_config):
         recipe.pads_to_max_length = True
-        log(f"padding: all rows to max_length={recipe.max_length}, because shorter ones would get another attention")
+        reason = "because shorter ones would get another attention"
+        sentences.append(f"padding: all rows to max_length={recipe.max_length}, {reason}")
     kind = model_config.model_type
     if kind == "nystromformer" and model_config.num_landmarks != model_config.segment_means_seq_len:
         landmarks = model_config.num_landmarks
@@ -109,7 +114,7 @@ def _fit_fixed_length(recipe: Recipe, model_config: PretrainedConfig) -> None:
         )
     length, is_multiple = _length_read(model_config)
     if length is None:
-        return
+        return sentences
     expected = f"a multiple of {length}" if is_multiple else str(length)
     if recipe.max_length < length:
         raise ConfigError(
@@ -118,8 +123,10 @@ def _fit_fixed_length(recipe: Recipe, model_config: PretrainedConfig) -> None:
         )
     fitting = recipe.max_length // length * length if is_multiple else length
     if fitting != recipe.max_length:
-        log(f"max_length: {fitting}, because a model of type {kind} is trained on rows of {expected} tokens alone")
+        reason = f"because a model of type {kind} is trained on rows of {expected} tokens alone"
+        sentences.append(f"max_length: {fitting}, {reason}")
     recipe.max_length, recipe.pads_to_max_length = fitting, True
+    return sentences
 
 
 def _length_read(config: Any) -> tuple[int | None, bool]:

@@ -107,7 +107,8 @@ class Evaluator:
         report = breakdown(recipe, predicted)
         evaluation = Evaluation(split, known, scored, notes, predictions=self._lines(data, predicted), report=report)
         if cells is not None:
-            evaluation = replace(evaluation, slices=comparison.sliced(cells, predicted, score))
+            slices, about = comparison.sliced(recipe, cells, predicted, score)
+            evaluation = replace(evaluation, slices=slices, notes=[*evaluation.notes, *about])
         return self._compared(evaluation, predicted, seed)
 
     def _baseline(self, predicted: Predicted) -> dict[str, Any] | None:

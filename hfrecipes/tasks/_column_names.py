@@ -3,11 +3,17 @@
 TEXT_NAMES = (
     "sentence review content comment tweet message utterance question document body headline review_text text_a"
     " comment_text reviewtext claim description abst originaltext 文本 内容 评论 句子"
+    # German, French and Spanish; not subjects such as Betreff, which stand beside the text of a message.
+    " nachricht kommentar satz frage rezension inhalt beschreibung texte commentaire avis phrase contenu"
+    " texto mensaje comentario frase reseña opinión contenido"
 )
 LABEL_NAMES = (
     "labels category class target intent sentiment emotion topic score stars rating gold_label 标签 类别"
     " categories classes targets intents sentiments emotions topics genres tags cats is_duplicate overall quality"
     " entailment_label entailment_judgment label_4class label_36class"
+    # German, French and Spanish
+    " kategorie klasse thema absicht stimmung étiquette etiquette catégorie categorie classe intention sentimiento"
+    " etiqueta categoría categoria clase tema intención"
 )
 # Columns of pairs of texts in well-known datasets.
 PAIRS = (

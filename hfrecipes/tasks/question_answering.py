@@ -70,10 +70,22 @@ class QuestionAnswering(Recipe):
     task: ClassVar[str] = "question-answering"
     auto_model: ClassVar[str] = "AutoModelForQuestionAnswering"
     columns: ClassVar[dict[str, Column]] = {
-        "question": Column(("query", "question_text", "问题"), slice_of=question_word),
+        "question": Column(("query", "question_text", "问题", "frage", "pregunta"), slice_of=question_word),
         # Several questions are about the same context.
         "context": Column(
-            ("passage", "passage_text", "paragraph", "document", "article", "text", "文章"), grouped=True
+            (
+                "passage",
+                "passage_text",
+                "paragraph",
+                "document",
+                "article",
+                "text",
+                "文章",
+                "kontext",
+                "contexte",
+                "contexto",
+            ),
+            grouped=True,
         ),
         "answers": Column(reference=True, kind={"text": ["string"], "answer_start": ["int64"]}, slice_of=has_answer),
         "id": Column(("qid", "question_id"), passthrough=True),

@@ -338,3 +338,13 @@ def test_the_name_of_a_format_alone_reads_no_files_of_the_folder(name):
 def test_a_missing_file_of_any_suffix_is_no_hub_id():
     with pytest.raises(NotFoundError, match=r"there is no file or folder nofile\.conll"):
         loaded(dataset="nofile.conll")
+
+
+@pytest.mark.parametrize(
+    ("text", "label"), [("Nachricht", "Kategorie"), ("commentaire", "étiquette"), ("mensaje", "etiqueta")]
+)
+def test_german_french_and_spanish_names_of_columns_are_guessed_and_printed(text, label, caplog):
+    rows = [{text: row["text"], label: row["label"]} for row in ROWS]
+    with caplog.at_level("INFO", "hfrecipes"):
+        loaded(dataset={"train": rows})
+    assert f"text is '{text}', label is '{label}'" in caplog.text

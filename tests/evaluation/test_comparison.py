@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import hfrecipes
 from hfrecipes.cli import main
 from hfrecipes.errors import DataError
 from hfrecipes.evaluation import comparison, scoring
-from hfrecipes.evaluation.evaluate import Predicted
+from hfrecipes.evaluation.evaluate import Predicted, score_rows
 from hfrecipes.evaluation.scoring import Score
 from hfrecipes.tasks.text_classification import TextClassification
 
@@ -173,11 +174,35 @@ def test_rare_values_are_scored_together():
     values = [f"v{min(index % 20, index % 7)}" for index in range(400)] + [f"once {index}" for index in range(30)]
     rows = Dataset.from_list([{"text": "a", "label": "x"}] * len(values))
     predicted = Predicted(rows, ["x"] * len(values), None, [{"label": "x"}] * len(values))
-    slices = comparison.sliced(values, predicted, lambda part: {})
+    slices, sentences = comparison.sliced(recipe, values, predicted, lambda part: {})
+    assert sentences == []
     assert len(slices) == comparison.MOST + 1
     assert sum(part.rows for part in slices.values()) == len(values)
     assert list(slices)[-1] == f"({len(set(values)) - comparison.MOST} other values)"
     assert recipe.labels == []
+
+
+def test_macro_scores_of_a_part_are_over_the_labels_that_it_has():
+    recipe = TextClassification()
+    recipe.labels = ["a", "b"]
+    references, given = ["a", "a", "b", "b"], ["a", "b", "b", "b"]
+    predictions = [{"label": name, "scores": {"a": float(name == "a"), "b": float(name == "b")}} for name in given]
+    rows = Dataset.from_list([{"text": "x"}] * 4)
+    score = partial(score_rows, recipe, baseline=None, seed=0, metrics=[])
+    slices, sentences = comparison.sliced(recipe, references, Predicted(rows, references, None, predictions), score)
+    # Of the two rows with label a, one is right: F1 is 2/3, and b, which is predicted once, is no label of this part.
+    assert slices["a"].metrics["f1_macro"] == pytest.approx(2 / 3)
+    assert slices["b"].metrics["f1_macro"] == pytest.approx(1)
+    assert recipe.not_averaged == []
+    assert "means over the labels that each part has" in sentences[0]
+
+
+def test_a_notebook_shows_scores_and_notes_of_an_evaluation_and_no_markup_of_the_data():
+    scores = {"accuracy": Score(0.5, 0.25, 0.75, baseline=0.125)}
+    evaluation = comparison.Evaluation("<b>", 4, scores, ["note <i>"], {"accuracy": Score(-0.1)}, "test")
+    shown = evaluation._repr_html_()
+    for text in ("0.500", "0.125", "-0.100", "change from test", "note &lt;i&gt;", "4 rows of &lt;b&gt;"):
+        assert text in shown
 
 
 @pytest.mark.parametrize(

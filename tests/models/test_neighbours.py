@@ -265,7 +265,11 @@ def test_positions_that_begin_behind_the_padding_token_are_left_free(family, qui
     rows = {"train": [{"text": LONG * 3, "label": label} for label in ("good", "bad")] * 4}
     with caplog.at_level("INFO", "hfrecipes"):
         hfrecipes.run("text-classification", dataset=rows, output_dir=tmp_path / "run", **settings)
-    assert "max_length: 39, the maximum of the model" in caplog.text
+        assert "max_length: 39, the maximum of the model" in caplog.text
+        caplog.clear()
+        # A model that is loaded decides nothing new.
+        hfrecipes.load(tmp_path / "run")
+    assert "max_length:" not in caplog.text
 
 
 def test_a_model_that_cannot_read_the_longest_row_is_refused_before_training(quick, tmp_path, monkeypatch):
