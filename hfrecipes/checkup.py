@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import candidates, predictor, runner
+from . import predictor, runner
 from .config.recipe_files import to_yaml
 from .config.run_config import RunConfig
 from .contract.report import nothing_printed
@@ -23,6 +23,7 @@ from .doctor.lengths import cut_texts, no_model, unknown_tokens
 from .doctor.parts import Part, parts_of
 from .doctor.rows import examine_rows, examine_texts
 from .errors import HFRecipesError, counted
+from .flow import candidates
 from .log import log, once
 from .masking import mask_settings
 from .models.binding import bind_tokenizer

@@ -113,7 +113,7 @@ def own_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def rehearsal_where_it_is_marked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs are rehearsed in modules that are marked so, and in other processes; it takes half of a tiny run."""
     if not request.node.get_closest_marker("rehearsed"):
-        monkeypatch.setattr("hfrecipes.runner.rehearse", lambda job, finish: None)
+        monkeypatch.setattr("hfrecipes.flow.single.rehearse", lambda job, finish: None)
 
 
 @pytest.fixture

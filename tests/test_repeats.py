@@ -166,10 +166,10 @@ def test_out_of_fold_predictions_hold_every_row_once(folded):
 
 
 def test_groups_of_the_folds_are_resampled_together(tiny_bert, tmp_path, monkeypatch):
-    from hfrecipes import runner
     from hfrecipes.evaluation import scoring
+    from hfrecipes.flow import single
 
-    monkeypatch.setattr(runner, "rehearse", lambda *given: None)  # which scores two rows of each
+    monkeypatch.setattr(single, "rehearse", lambda *given: None)  # which scores two rows of each
     rows = [
         {**row, "text": f"{row['text']} {place}", "who": f"p{place % 10}"} for place, row in enumerate(opinions(60))
     ]

@@ -29,8 +29,8 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
     """Fine-tune, evaluate and save; run the same command again to resume."""
     settings = settings_in(words, what, trust=trust)
     from .. import results, runner
-    from ..candidates import COMPARISON
     from ..comparing.selection import Selection
+    from ..flow.candidates import COMPARISON
 
     with explained():
         result = runner.run_settings(what, settings, trust=trust)

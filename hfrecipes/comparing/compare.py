@@ -260,7 +260,9 @@ def _units(entry: _Loaded, known: Sequence[int]) -> np.ndarray | None:
 
 def _over_other_tokens(measured: Sequence[_Measured], said: list[str]) -> set[str]:
     """Metrics that are over tokens, where the models split the texts into different ones."""
-    tokens = [[prediction.get("tokens") for prediction in entry.predictions] for entry in measured]
+    tokens = []
+    for entry in measured:
+        tokens.append([prediction.get("tokens") for prediction in entry.predictions])
     if all(numbers == tokens[0] for numbers in tokens[1:]):
         return set()
     skipped = {name for name in _OVER_TOKENS if name in measured[0].values}

@@ -186,10 +186,12 @@ class Comparison:
         better = "higher" if self.metrics[self.metric].greater_is_better else "lower"
         return draw(points, f"{price} (lower is better)", f"{self.split} {self.metric} ({better} is better)")
 
-    def _repr_html_(self) -> str:
-        """What a notebook shows: both tables, and the sentences."""
+    def as_html(self) -> str:
+        """Both tables, and the sentences."""
         tables = html_table(*score_cells(self)) + html_table(*cost_cells(self))
         return tables + "".join(f"<p>{html.escape(sentence)}</p>" for sentence in self.sentences)
+
+    _repr_html_ = as_html  # what a notebook shows
 
     def __repr__(self) -> str:
         shown = [f"{run.name} {scoring.number(_value(run, self.metric))}" for run in self.runs]

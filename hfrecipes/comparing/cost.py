@@ -109,8 +109,13 @@ def measure(predictors: Sequence[Predictor], lines: Sequence[Row]) -> list[tuple
 
 def _inputs(predictor: Predictor, lines: Sequence[Row]) -> InputRows:
     """The rows as the model reads them; reading them is not measured."""
-    names = [name for name in input_columns(predictor.recipe) if all(line.get(name) is not None for line in lines)]
-    rows = [{name: line[name] for name in names} for line in lines]
+    missing: set[str] = set()
+    for line in lines:
+        missing.update(name for name in input_columns(predictor.recipe) if line.get(name) is None)
+    names = [name for name in input_columns(predictor.recipe) if name not in missing]
+    rows = []
+    for line in lines:
+        rows.append({name: line[name] for name in names})
     return predictor.read(rows, {name: name for name in names})
 
 

@@ -48,7 +48,10 @@ class Run:
     def rows(self) -> list[int]:
         """A number for each row, which rows with the same input and the same reference share."""
         columns = [name for name, column in self.recipe.columns.items() if not column.passthrough]
-        return [input_key(tuple(line.get(name) for name in columns)) for line in self.lines]
+        keys = []
+        for line in self.lines:
+            keys.append(input_key(tuple(line.get(name) for name in columns)))
+        return keys
 
 
 def read_runs(given: Sequence[str | os.PathLike[str]], *, trust: bool) -> list[Run]:

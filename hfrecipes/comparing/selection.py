@@ -73,7 +73,7 @@ class Selection:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the comparison, and the chosen run."""
-        return f"{self.comparison._repr_html_()}<p>model: {html.escape(visible_line(str(self.best.path)))}</p>"
+        return f"{self.comparison.as_html()}<p>model: {html.escape(visible_line(str(self.best.path)))}</p>"
 
     def __repr__(self) -> str:
         return f"Selection({self.comparison.reference} of {len(self.runs)} models, {self.best!r})"

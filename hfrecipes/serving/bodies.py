@@ -85,8 +85,8 @@ def _parsed(body: bytes) -> Any:
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        found = f"byte 0x{body[error.start]:02x} at {error.start}"
-        raise RefusedError(400, f"the body is not UTF-8 text ({found}): send JSON in UTF-8") from None
+        byte = f"byte 0x{body[error.start]:02x} at {error.start}"
+        raise RefusedError(400, f"the body is not UTF-8 text ({byte}): send JSON in UTF-8") from None
     try:
         return JSON.decode(text)
     except json.JSONDecodeError as error:

@@ -95,7 +95,9 @@ def _page(predictor: Predictor) -> Any:
         picture = gradio.HTML(min_height=40)
         with gradio.Accordion("As JSON", open=False):
             plain = gradio.Code(language="json", interactive=False, show_label=False)
-        examples = [[box.written(_cell(row, box.column)) for box in boxes] for row in rows]
+        examples = []
+        for row in rows:
+            examples.append([box.written(_cell(row, box.column)) for box in boxes])
         gradio.Examples(examples, inputs, label="Examples", cache_examples=False)
         predict = _predict_function(predictor)
         button.click(predict, inputs, [picture, plain], api_name="predict")

@@ -95,7 +95,7 @@ def interrupted(settings, monkeypatch, tmp_path):
     """Folder of a run that was killed after its training, and the run that was not."""
     whole = hfrecipes.run(TASK, output_dir=tmp_path / "whole", **settings)
     with monkeypatch.context() as patch:
-        patch.setattr("hfrecipes.runner._finish", lambda *given, **keywords: exec("raise ZeroDivisionError"))
+        patch.setattr("hfrecipes.flow.single.finish_run", lambda *given, **keywords: exec("raise ZeroDivisionError"))
         with pytest.raises(ZeroDivisionError):
             hfrecipes.run(TASK, output_dir=tmp_path / "run", **settings)
     return tmp_path / "run", whole

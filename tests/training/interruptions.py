@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import hfrecipes
-from hfrecipes import runner
+from hfrecipes.flow import finishing, single
 
 
 def run_until_trained(task: str, **settings: object) -> None:
@@ -15,7 +15,7 @@ def run_until_trained(task: str, **settings: object) -> None:
         raise InterruptedError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner.adapters, "is_adapted", fail)
-        patch.setattr(runner, "rehearse", lambda *_: None)
+        patch.setattr(finishing.adapters, "is_adapted", fail)
+        patch.setattr(single, "rehearse", lambda *_: None)
         with pytest.raises(InterruptedError):
             hfrecipes.run(task, **settings)

@@ -16,10 +16,10 @@ from transformers.trainer_utils import SchedulerType
 from transformers.training_args import OptimizerNames
 
 import hfrecipes
-from hfrecipes import runner
 from hfrecipes.config import hints
 from hfrecipes.config.trainer_keywords import FIXED, LARGEST, NOT_HERE, RANGES, WORKS, table, training_types
 from hfrecipes.errors import ConfigError, HFRecipesError, MissingPackageError
+from hfrecipes.flow import single
 from hfrecipes.training import order
 from hfrecipes.training.arguments import make_arguments, try_arguments
 from hfrecipes.training.optimization import _schedule_keywords
@@ -315,11 +315,11 @@ def test_a_run_that_cannot_be_resumed_says_so(quick, caplog, monkeypatch):
             if state.epoch >= 1:
                 raise KeyboardInterrupt
 
-    made = runner.make_job
-    monkeypatch.setattr(runner, "make_job", lambda plan: _with_callback(made(plan), Interrupt()))
+    made = single.make_job
+    monkeypatch.setattr(single, "make_job", lambda plan: _with_callback(made(plan), Interrupt()))
     with pytest.raises(KeyboardInterrupt):
         hfrecipes.run("text-classification", **settings)
-    monkeypatch.setattr(runner, "make_job", made)
+    monkeypatch.setattr(single, "make_job", made)
     caplog.clear()
     hfrecipes.run("text-classification", **settings)
     assert "starting from the beginning: no checkpoint in run has all that a resume needs" in caplog.text

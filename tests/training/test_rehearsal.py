@@ -11,9 +11,10 @@ import torch
 from conftest import opinions, plan_of, rows_of
 
 import hfrecipes
-from hfrecipes import predictor, runner
+from hfrecipes import predictor
 from hfrecipes.errors import ModelError
 from hfrecipes.evaluation import inference, scoring
+from hfrecipes.flow import finishing, single
 from hfrecipes.models import adapters, directory
 from hfrecipes.registry import find, tasks
 from hfrecipes.run_folder import contents, progress
@@ -31,7 +32,7 @@ def weights_of(result) -> torch.Tensor:
 @pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
 def test_weights_are_those_of_a_run_without_it(lora, quick, tmp_path, monkeypatch):
     with_it = hfrecipes.run("text-classification", dataset=ROWS, output_dir=tmp_path / "a", lora=lora, **quick)
-    monkeypatch.setattr(runner, "rehearse", lambda *given: None)
+    monkeypatch.setattr(single, "rehearse", lambda *given: None)
     without = hfrecipes.run("text-classification", dataset=ROWS, output_dir=tmp_path / "b", lora=lora, **quick)
     assert torch.equal(weights_of(with_it), weights_of(without))
     assert with_it.scores == without.scores
@@ -46,7 +47,7 @@ def fail(*given, **keywords):
     [
         (inference, "in_row_order"),
         (directory, "save"),
-        (runner, "write_card"),
+        (finishing, "write_card"),
         (contents, "write_predictions"),
         (contents, "mark_complete"),
         (scoring, "gap"),
@@ -57,7 +58,7 @@ def fail(*given, **keywords):
 def test_what_fails_after_training_is_known_before_it(module, name, quick, tmp_path, monkeypatch):
     monkeypatch.setattr(module, name, fail)
     trained = []
-    monkeypatch.setattr(runner, "_train", trained.append)
+    monkeypatch.setattr(single, "_train", trained.append)
     with pytest.raises(ModelError, match=r"tried on 2 rows before training.*KeyError: 'something'"):
         hfrecipes.run("text-classification", dataset=ROWS, output_dir=tmp_path / "run", **quick)
     assert not trained
@@ -101,7 +102,7 @@ def test_it_writes_nothing_that_stays_and_prints_nothing(task, quick, model_for,
     weights = [one.detach().clone() for one in job.trainer.model.parameters()]
     caplog.clear()
     capsys.readouterr()
-    rehearsal.rehearse(job, partial(runner._finish, start=0.0))
+    rehearsal.rehearse(job, partial(single.finish_run, start=0.0))
     assert not caplog.text
     assert capsys.readouterr() == ("", "")
     assert vars(job.plan.recipe) == before[0]
@@ -124,11 +125,11 @@ def job_of(task: str, settings: dict, path):
 def test_a_large_model_is_neither_copied_nor_saved(lora, quick, tmp_path, monkeypatch):
     monkeypatch.setattr(rehearsal, "LARGE", 1)
     monkeypatch.setattr(rehearsal, "_copy_of", fail)
-    monkeypatch.setattr(runner, "_save", fail)
+    monkeypatch.setattr(finishing, "_save", fail)
     monkeypatch.setattr(predictor, "load", fail)
     job = job_of("text-classification", {**quick, "lora": lora}, tmp_path / "run")
     weights = [one.detach().clone() for one in job.trainer.model.parameters()]
-    rehearsal.rehearse(job, partial(runner._finish, start=0.0))
+    rehearsal.rehearse(job, partial(single.finish_run, start=0.0))
     assert all(map(torch.equal, weights, job.trainer.model.parameters()))
 
 
@@ -144,14 +145,14 @@ def test_a_full_temporary_folder_stops_no_run(quick, tmp_path, monkeypatch, capl
 
 def test_a_resumed_run_is_not_rehearsed_again(quick, tmp_path, monkeypatch):
     settings = {**quick, "dataset": ROWS, "output_dir": tmp_path / "run", "save_total_limit": 2}
-    times, rehearse, finish = [], runner.rehearse, runner._finish
+    times, rehearse, finish = [], single.rehearse, single.finish_run
 
     def broken(job, *given, **keywords):
         return fail() if job.plan.path == tmp_path / "run" else finish(job, *given, **keywords)
 
-    monkeypatch.setattr(runner, "rehearse", lambda *given: (times.append(1), rehearse(*given)))
+    monkeypatch.setattr(single, "rehearse", lambda *given: (times.append(1), rehearse(*given)))
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "_finish", broken)
+        patch.setattr(single, "finish_run", broken)
         with pytest.raises(KeyError):
             hfrecipes.run("text-classification", **settings)
     assert progress.last_checkpoint(tmp_path / "run")

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from conftest import opinions
 
 import hfrecipes
-from hfrecipes import candidates, runner
 from hfrecipes.cli import main
 from hfrecipes.errors import ConfigError, ModelError, OutputError, UntrustedError
+from hfrecipes.flow import candidates, single
 from hfrecipes.training.plan import configure, default_folder
 
 ROWS = {"train": opinions(40), "validation": opinions(20, 1), "test": opinions(30, 2)}
@@ -37,7 +37,7 @@ def chosen(tiny_bert: str, other_bert: str, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("chosen") / "run"
     models = [{"path": tiny_bert}, other_bert]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "rehearse", lambda *_: None)
+        patch.setattr(single, "rehearse", lambda *_: None)
         return hfrecipes.run("text-classification", model=models, output_dir=folder, **SETTINGS)
 
 
@@ -90,7 +90,7 @@ def test_the_same_command_trains_nothing_again_and_another_one_is_refused(chosen
 def test_after_an_interruption_it_goes_on_with_the_model_it_was_at(chosen, tiny_bert, other_bert, tmp_path, caplog):
     settings = {key: value for key, value in SETTINGS.items() if key != "save_strategy"}
     run = {"model": [tiny_bert, other_bert], "output_dir": tmp_path / "run", "lora": True, **settings}
-    finish = runner._finish
+    finish = single.finish_run
 
     def fail(job, *given, **more):
         if job.plan.path.name.startswith("model-2"):
@@ -98,7 +98,7 @@ def test_after_an_interruption_it_goes_on_with_the_model_it_was_at(chosen, tiny_
         return finish(job, *given, **more)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "_finish", fail)
+        patch.setattr(single, "finish_run", fail)
         with pytest.raises(InterruptedError):
             hfrecipes.run("text-classification", **run)
     first, second = candidates.folders(tmp_path / "run", run["model"])

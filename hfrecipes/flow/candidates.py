@@ -9,15 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import repeats
-from .config.blocks import ModelSettings
-from .config.run_config import RunConfig
-from .config.value_types import as_setting
-from .config.yaml12 import format_value
-from .errors import ConfigError, counted
-from .models.loading import load_tokenizer
-from .run_folder import claim, contents
-from .training.plan import Plan, model_name
+from .. import repeats
+from ..config.blocks import ModelSettings
+from ..config.run_config import RunConfig
+from ..config.value_types import as_setting
+from ..config.yaml12 import format_value
+from ..errors import ConfigError, counted
+from ..models.loading import load_tokenizer
+from ..run_folder import claim, contents
+from ..training.plan import Plan, model_name
 
 COMPARISON = "comparison.json"
 
@@ -40,8 +40,8 @@ def check(models: Sequence[Any]) -> None:
     if problems:
         raise ConfigError(problems)
     if len(models) < 2:
-        one = f"; for one, model={format_value(as_setting(models[0]))}" if models else ""
-        raise ConfigError(f"model: found a list of {len(models)}, expected two models or more{one}")
+        instead = f"; for one, model={format_value(as_setting(models[0]))}" if models else ""
+        raise ConfigError(f"model: found a list of {len(models)}, expected two models or more{instead}")
     known = [_identity(model) for model in models]
     for index, model in enumerate(models):
         if known[index] in known[:index]:

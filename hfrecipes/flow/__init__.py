@@ -1,0 +1,1 @@
+"""The flow of a run: alone, or several of them over folds, seeds or models."""

@@ -1,0 +1,232 @@
+"""After training: save the model, score it, and write what a run leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import _upstream
+from ..data.checks import input_keys, written_label
+from ..data.row_origin import line_of
+from ..errors import ModelError
+from ..evaluation import scoring
+from ..evaluation.breakdown import Breakdown, reports_of
+from ..evaluation.evaluate import Predicted, log_samples, predict_splits, score_splits
+from ..evaluation.first_prediction import own_row
+from ..evaluation.inference import Inference
+from ..evaluation.scoring import Scores
+from ..hub.card import write_card
+from ..log import log
+from ..models import adapters, directory, hardware
+from ..models.binding import model_inputs, pass_loss_features, remember
+from ..predictor import Predictor
+from ..recipe import Recipe, table_metrics
+from ..reports.pictures import write_pictures
+from ..reports.run_data import ReadRows, RunData
+from ..reports.writing import write_page
+from ..results import Result
+from ..run_folder import contents, manifest
+from ..run_folder.contents import RunInfo
+from ..run_folder.writing import write_json
+from ..training.history import history_of
+from ..training.plan import Plan
+from ..training.trainer import Job
+
+if TYPE_CHECKING:
+    from transformers import Trainer
+
+
+def finish_run(job: Job, start: float, *, saves: bool = True) -> Result:
+    """Save first, then score the saved model.
+
+    Args:
+        job: The run, trained.
+        start: When it began, in seconds.
+        saves: False where the model is only scored, as in the rehearsal of a large one.
+    """
+    plan, trainer = job.plan, job.trainer
+    info = replace(plan.info, parameters=hardware.count_parameters(trainer.model))
+    if saves:
+        trainer.model, info = _save(job, info, write=trainer.is_world_process_zero())
+        trainer.model_wrapped = trainer.model
+        _upstream.forget_prepared_models(trainer.accelerator)  # the merged model is another one
+    return score_run(job, info, start, saves=saves)
+
+
+def score_run(job: Job, info: RunInfo, start: float, *, saves: bool = False) -> Result:
+    """Predict and score all splits, and write the results; the scores, which make the run complete, last.
+
+    Args:
+        job: The run, with the saved model in its Trainer.
+        info: What is known of the run; seconds, steps and energy that it has already stay.
+        start: When the run began, in seconds.
+        saves: Whether what is tuned on validation is written into the config of the saved model.
+    """
+    plan, trainer, recipe = job.plan, job.trainer, job.plan.recipe
+    is_writer = trainer.is_world_process_zero()
+    inference = Inference.of(trainer.model, recipe, plan.config.training)
+    predicted = predict_splits(inference, plan.data, job.encoded)
+    if saves and is_writer and recipe.calibration:
+        remember(recipe, trainer.model)
+        directory.save_config(trainer.model, plan.path)
+    baseline = recipe.baseline(plan.data.splits["train"])
+    has_lora = plan.config.adapter is not None
+    scored = score_splits(
+        inference, predicted, baseline, metrics=plan.config.metrics, lora=has_lora, in_train=plan.in_train
+    )
+    if is_writer:
+        info = replace(
+            info,
+            limits=[*info.limits, *scored.sentences],
+            seconds=info.seconds or round(time.perf_counter() - start, 1),
+            steps=info.steps or trainer.state.global_step,
+            energy=info.energy or _energy(trainer),
+        )
+        log_samples(next(reversed(predicted.values())).predictions)
+        # A run that is scored again keeps the history of its training.
+        if trainer.state.global_step:
+            history_of(trainer).write(plan.path)
+        _write_results(plan, predicted, baseline, scored.scores, info)
+    return result_of(plan, Predictor(recipe, trainer, plan.config, plan.path), scored.scores)
+
+
+def _write_results(
+    plan: Plan,
+    predicted: Mapping[str, Predicted],
+    baseline: Mapping[str, Any],
+    scores: Mapping[str, Scores],
+    info: RunInfo,
+) -> None:
+    # A folder that was deleted while the model was saved holds the model alone; one that is missing is not made again.
+    if plan.path.exists() and not (plan.path / contents.RECIPE).exists():
+        contents.write_recipe(plan.path, plan.config)
+    contents.write_predictions(plan.path, _lines(plan, predicted))
+    reports = reports_of(plan.recipe, predicted)
+    if reports:
+        write_json(plan.path / contents.REPORT, {split: report.as_dict() for split, report in reports.items()})
+    contents.write_training_data(plan.path, baseline, input_keys(plan.data.splits["train"], plan.recipe))
+    _list_files(plan.path, info)
+    pictures: dict[str, str] = {}
+    with not_costing_the_run(contents.PICTURES):
+        pictures = write_pictures(as_reported(plan, plan.recipe, scores, info, reports))
+    write_card(plan.path, plan.config, plan.recipe, scores, info, reports, pictures)
+    contents.mark_complete(plan.path, scoring.to_json(scores), info, plan.data.notes)
+
+
+def as_reported(
+    plan: Plan, recipe: Recipe, scores: Mapping[str, Scores], info: RunInfo, reports: Mapping[str, Breakdown]
+) -> RunData:
+    """What report.html and the pictures of the card are made of."""
+    return RunData(
+        plan.path,
+        plan.config,
+        recipe,
+        scores,
+        info,
+        reports,
+        plan.data.notes,
+        read_data=lambda: ReadRows(plan.data.splits, plan.recipe.label_counts),
+    )
+
+
+@contextlib.contextmanager
+def not_costing_the_run(name: str) -> Iterator[None]:
+    """Print why something that is only looked at cannot be made, and go on: the model and its scores are there."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        log(f"{name} is not written: {error}")
+
+
+def with_page(plan: Plan, result: Result, *, again: bool = True) -> Result:
+    """Write the part of report.html that takes a second at most.
+
+    Args:
+        plan: The run, complete.
+        result: What it returns.
+        again: Whether one that is there is replaced.
+    """
+    if again or not (plan.path / contents.REPORT_PAGE).exists():
+        info = RunInfo.read(plan.path) or plan.info
+        recipe = result.predictor.recipe
+        with not_costing_the_run(contents.REPORT_PAGE):
+            write_page(as_reported(plan, recipe, result.scores, info, result.reports))
+    return result
+
+
+def _save(job: Job, info: RunInfo, *, write: bool) -> tuple[Any, RunInfo]:
+    """Save the model; with adapters, check that the saved model predicts the same as the trained one.
+
+    Returns:
+        The model as saved, adapters merged into it, and the information with the names of its files.
+    """
+    plan, trainer, recipe = job.plan, job.trainer, job.plan.recipe
+    if not adapters.is_adapted(trainer.model):
+        if write:
+            info = replace(info, files=directory.save(trainer.model, recipe.tokenizer, plan.path))
+        return trainer.model, info
+    first_rows = range(min(2, len(trainer.train_dataset)))
+    batch = trainer.data_collator([trainer.train_dataset[row] for row in first_rows])
+    batch = model_inputs(recipe, batch)
+    # Compared in float32: in half precision all of them differ.
+    model = _upstream.without_autocast(trainer.accelerator, trainer.model)
+    if write:
+        info = replace(info, tokenizer=adapters.save(model, recipe, plan.config, plan.path))
+    trainer.accelerator.wait_for_everyone()
+    saved, expected = adapters.merge_trained(model, batch, plan.config, recipe, plan.path)
+    saved = pass_loss_features(recipe, saved)
+    if write:
+        if not adapters.is_adapted(saved):
+            info = replace(info, files=directory.save(saved, recipe.tokenizer, plan.path))
+        _check_saved(job, expected, batch)
+    return saved, info
+
+
+def _list_files(path: Path, info: RunInfo) -> None:
+    """Write size and hash of the files of the model, of its adapter, and of those beside them that evaluation reads."""
+    if info.files:
+        manifest.write(path, [*info.files, *contents.BESIDE_MODEL])
+    adapter = path / directory.ADAPTER
+    if info.tokenizer:
+        manifest.write(adapter, adapters.file_names(adapter, info.tokenizer))
+
+
+def _check_saved(job: Job, expected: Any, batch: Any) -> None:
+    """Compare the saved with the trained model; after training, all files are kept whatever the comparison shows."""
+    plan = job.plan
+    try:
+        adapters.check_saved(expected, batch, plan.config, plan.recipe, plan.path)
+    except ModelError as error:
+        if job.trainer.state.global_step == 0:  # in a rehearsal nothing is lost yet
+            raise
+        log(f"warning: {error}. Everything is kept; compare:  hfrecipes evaluate {plan.path} dataset=…  and  …/adapter")
+
+
+def _lines(plan: Plan, predicted: Mapping[str, Predicted]) -> Iterator[dict[str, Any]]:
+    """Each validation and test row with its number and ids, its prediction, and its label in the same form."""
+    for split, entry in predicted.items():
+        if split == "train":
+            continue
+        columns = (plan.data.row_numbers[split], entry.rows, entry.predictions, entry.references)
+        for number, row, prediction, reference in zip(*columns, strict=True):
+            label = written_label(plan.recipe, reference, prediction)
+            origin = line_of(plan.data.origins, split, number)
+            yield {"split": split, "row": number, **origin, **row, **label, "prediction": prediction}
+
+
+def _energy(trainer: Trainer) -> dict[str, float] | None:
+    """Energy of the training, where `report_to=codecarbon` measured it."""
+    measured = _upstream.emissions_of(trainer)
+    if measured is None:
+        return None
+    return {"kwh": float(f"{measured.energy_consumed:.3g}"), "co2eq_kg": float(f"{measured.emissions:.3g}")}
+
+
+def result_of(plan: Plan, loaded: Predictor, scores: dict[str, Scores]) -> Result:
+    """What the run returns."""
+    example = own_row(loaded.recipe, plan.data.splits, loaded.reads)
+    return Result(plan.path, scores, loaded, plan.data.notes, tuple(table_metrics(plan.recipe)), example)

@@ -1,0 +1,119 @@
+"""Several runs and what they say together: over folds or seeds, or of a list of models."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import repeats
+from ..comparing import selection
+from ..comparing.selection import Selection
+from ..config.run_config import RunConfig
+from ..evaluation import scoring
+from ..evaluation.breakdown import Breakdown
+from ..log import is_main, log, once
+from ..recipe import table_metrics
+from ..registry import find
+from ..reports.writing import write_page
+from ..results import Result, Results
+from ..run_folder import claim, contents, lock
+from ..run_folder.contents import RunInfo
+from ..run_folder.trouble import as_output_error
+from ..run_folder.writing import write_json
+from ..training.plan import Plan, configure, folder_of, make_plan
+from ..training.trainer import wait_for_all
+
+if TYPE_CHECKING:
+    pass
+
+from . import candidates
+from .finishing import as_reported, not_costing_the_run
+from .single import carry_out, reload
+
+
+def run_each(config: RunConfig, path: Path) -> Result | Results:
+    """The runs that `folds` or `seeds` ask for, without those that are complete, and their summary."""
+    is_new = False
+    for name, of_part in repeats.parts(config).items():
+        log(f"{name}: {path / name}")
+        recipe = find(config.task)(**config.options)
+        plan = make_plan(of_part, recipe, path / name)
+        if is_main():
+            together = repeats.whole(config, plan.config)
+            whole = replace(plan.info, data={})
+            claim.claim(path, together, whole)
+            contents.write_start(path, together, whole)
+        is_new |= _carry_out_unless_complete(plan)
+    paths = [path / name for name in repeats.names(config)]
+    waiting = [part.name for part in paths if not contents.is_complete(part)]
+    if waiting:
+        log(f"{path.name}: {', '.join(waiting)} have not been run yet")
+        return reload(plan)
+    if is_main():
+        _summarize(path, paths, plan, config, is_new=is_new)
+    wait_for_all()
+    scores = scoring.from_json(contents.read_scores(path))
+    return Results(path, scores, paths, contents.read_notes(path), tuple(table_metrics(plan.recipe)))
+
+
+def _carry_out_unless_complete(plan: Plan) -> bool:
+    """One of several runs; False if it was complete."""
+    is_new = not contents.is_complete(plan.path) or bool(contents.deleted(plan.path))
+    if is_new:
+        carry_out(plan)
+        gc.collect()  # a Trainer refers to itself, and the next one needs its memory
+    elif is_main():
+        with lock.hold(plan.path), as_output_error(plan.path):
+            contents.clear(plan.path)  # it may have been killed after its last score
+    wait_for_all()
+    return is_new
+
+
+def _summarize(path: Path, paths: list[Path], plan: Plan, config: RunConfig, *, is_new: bool) -> None:
+    """Write the scores over all runs, and their report unless no run is new and it is there."""
+    reports: dict[str, Breakdown] = {}
+    scores = repeats.summary([scoring.from_json(contents.read_scores(part)) for part in paths])
+    if config.folds is not None:
+        contents.write_predictions(path, repeats.out_of_fold(paths))
+        together, report = repeats.score_out_of_fold(path, plan.recipe, config, plan.data.fold_groups)
+        scores[repeats.OUT_OF_FOLD] = together
+        if report is not None:
+            reports = {repeats.OUT_OF_FOLD: report}
+            write_json(path / contents.REPORT, {repeats.OUT_OF_FOLD: report.as_dict()})
+    contents.write_scores(path, scoring.to_json(scores), plan.data.notes)
+    if is_new or not (path / contents.REPORT_PAGE).exists():
+        info = RunInfo.read(path) or plan.info
+        with not_costing_the_run(contents.REPORT_PAGE):
+            write_page(replace(as_reported(plan, plan.recipe, scores, info, reports), path=path, runs=paths))
+
+
+def run_models(what: Any, settings: Mapping[str, Any], models: list[Any], *, trust: bool) -> Selection:
+    """A run for each model of a list, without those that are complete, and the one that validation chooses.
+
+    All of them are planned before the first one is trained: a model that is not there is found at once.
+    """
+    candidates.check(models)
+    with once():
+        configured = [configure(what, settings, trust=trust, index=index) for index in range(len(models))]
+        candidates.check_settings(configured[0][0])
+        path = folder_of(what, candidates.with_models(configured[0][0], models))
+        folders = candidates.folders(path, models)
+        plans = []
+        for folder, (config, recipe) in zip(folders, configured, strict=True):
+            plans.append(make_plan(config, recipe, folder))
+            candidates.check_there(plans[-1])
+        candidates.check_validation(plans[0])
+    log(candidates.described(models))
+    if is_main():
+        candidates.write_start(path, plans, models)
+    for plan in plans:
+        log(f"{plan.path.name}: {plan.path}")
+        _carry_out_unless_complete(plan)
+    comparison = selection.compare_models(folders, candidates.names(models), timing=is_main())
+    if is_main():
+        write_json(path / candidates.COMPARISON, comparison.as_json())
+    wait_for_all()
+    return Selection(path, comparison, reload(plans[comparison.best]), folders)
