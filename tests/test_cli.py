@@ -289,6 +289,7 @@ BAD = {
     ),
     "column to keep": (["predict", "{done}", "-", "keep=[nr]"], "keep: no column 'nr'; there are text"),
     "output form": (["predict", "{done}", "-", "-o", "x.xml"], "ends in .jsonl, .csv, .tsv or .xlsx"),
+    "text without a run": (["predict", "I loved it"], "needs a run and something to predict, found 'I loved it'"),
     "text without quotes": (["predict", "{done}", "a", "text"], "put quotes around a text"),
     "option of predict": (["predict", "{done}", "-", "batch=3"], "predict takes keep="),
     "blank text": (["predict", "{done}", " "], "text is empty in 1 row (0"),

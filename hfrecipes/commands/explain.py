@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 
 import click
@@ -10,12 +9,12 @@ import click
 from ..log import LIBRARIES, explained, once
 from ..output import say, say_json
 from .group import fail
-from .words import TRUST, WORDS, settings_in
+from .words import INPUT, TRUST, WORDS, check_quoted, settings_in
 
 
 @click.command(context_settings=WORDS)
 @click.argument("path", metavar="RUN")
-@click.argument("source", metavar="INPUT")
+@INPUT
 @click.argument("words", nargs=-1, metavar="[limit=20] [columns.text=...]")
 @click.option("--json", "as_json", is_flag=True, help="Print each explanation as a line of JSON.")
 @TRUST
@@ -24,9 +23,7 @@ def explain(path: str, source: str, words: tuple[str, ...], as_json: bool, trust
 
     On a terminal, words for it are blue and words against it orange; elsewhere each word is a line with its value.
     """
-    if words and all("=" not in word for word in words):
-        text = shlex.quote(" ".join((source, *words)))
-        fail(f"put quotes around a text:  hfrecipes explain {shlex.quote(path)} {text}")
+    check_quoted("explain", path, source, words)
     settings = settings_in(words)
     unknown = set(settings) - {"limit", "columns", "dataset"}
     if unknown:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from ..log import LIBRARIES, explained, is_main
 from ..output import print_report, print_table, say, say_json, score_table, show_evaluations
 from .compare import show as show_comparison
 from .group import fail
-from .words import TRUST, WORDS, check_new, settings_in
+from .words import INPUT, TRUST, WORDS, check_new, check_quoted, settings_in
 
 if TYPE_CHECKING:
     from ..results import Result, Results
@@ -109,7 +108,7 @@ def _is_bare(word: str) -> bool:
 
 @click.command(context_settings=WORDS)
 @click.argument("path", metavar="RUN")
-@click.argument("source", metavar="INPUT")
+@INPUT
 @click.argument("words", nargs=-1, metavar="[keep=[id,...]] [columns.text=...]")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File to write all rows to: .jsonl, .csv, .tsv or .xlsx."
@@ -121,9 +120,7 @@ def predict(path: str, source: str, words: tuple[str, ...], output: Path | None,
     With -o, each row is written with its number, its columns (or those of keep=) and its prediction. To continue after
     an interruption, run the same command again.
     """
-    if words and all("=" not in word for word in words):
-        text = shlex.quote(" ".join((source, *words)))
-        fail(f"put quotes around a text:  hfrecipes predict {shlex.quote(path)} {text}")
+    check_quoted("predict", path, source, words)
     settings = settings_in(words)
     unknown = set(settings) - {"keep", "columns", "dataset"}
     if unknown:

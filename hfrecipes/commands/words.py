@@ -23,6 +23,26 @@ TRUST = click.option(
 )
 
 
+def _needed(context: click.Context, _: click.Parameter, source: str | None) -> str:
+    if source is None:
+        given = shlex.quote(str(context.params.get("path", "")))
+        fail(
+            f"{context.info_name} needs a run and something to predict, found {given} alone:  "
+            f'hfrecipes {context.info_name} RUN "text"  or  hfrecipes {context.info_name} RUN FILE'
+        )
+    return source
+
+
+INPUT = click.argument("source", metavar="INPUT", required=False, callback=_needed)
+
+
+def check_quoted(command: str, path: str, source: str, words: Sequence[str]) -> None:
+    """Refuse a text that the shell has split into words."""
+    if words and all("=" not in word for word in words):
+        text = shlex.quote(" ".join((source, *words)))
+        fail(f"put quotes around a text:  hfrecipes {command} {shlex.quote(path)} {text}")
+
+
 def settings_in(words: Sequence[str], what: str | None = None, *, trust: bool = False) -> dict[str, Any]:
     """Read settings from key=value words; for `--key value`, print what to write instead.
 

@@ -93,14 +93,16 @@ class Explanation:
             if shown < len(text):
                 yield column, text[shown:], None
 
-    def _repr_html_(self) -> str:
-        """What a notebook shows: the text of each target, with the words that speak for it and against it."""
+    def as_html(self) -> str:
+        """The text of each target, with the words that speak for it and against it."""
         parts = []
         for target in self.targets:
             parts.append(f"<p><b>{_escaped(described(target))}</b></p>")
             parts.append(_html_text(self, target))
         parts += [f"<p><small>{_escaped(note)}</small></p>" for note in self.notes]
         return "".join(parts)
+
+    _repr_html_ = as_html  # what a notebook shows
 
 
 def described(target: Attribution) -> str:

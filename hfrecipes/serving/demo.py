@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..characters import visible_json
@@ -18,7 +19,9 @@ from .packages import need
 from .views import STYLE, escape, problem, view
 
 if TYPE_CHECKING:
+    from ..explaining.explainer import Explainer
     from ..predictor import Predictor
+    from ..saved.rows import InputRows
 
 # Nothing is sent anywhere; this is read when Gradio and the client of the Hub are imported, and later again.
 QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "GRADIO_RUN_HISTORY": "False"}
@@ -93,38 +96,66 @@ def _page(predictor: Predictor) -> Any:
             inputs.append(gradio.Textbox(label=box.label, lines=box.lines, max_lines=20, max_length=LONGEST))
         button = gradio.Button("Predict", variant="primary")
         picture = gradio.HTML(min_height=40)
+        model = _Model(predictor)
+        if model.explainer is not None:
+            why, reasons = gradio.Button("Why?", size="sm"), gradio.HTML()
+            why.click(model.explain, inputs, reasons, api_name="explain")
         with gradio.Accordion("As JSON", open=False):
             plain = gradio.Code(language="json", interactive=False, show_label=False)
         examples = []
         for row in rows:
             examples.append([box.written(_cell(row, box.column)) for box in boxes])
         gradio.Examples(examples, inputs, label="Examples", cache_examples=False)
-        predict = _predict_function(predictor)
-        button.click(predict, inputs, [picture, plain], api_name="predict")
+        button.click(model.predict, inputs, [picture, plain], api_name="predict")
         if len(inputs) == 1:
-            inputs[0].submit(predict, inputs, [picture, plain], api_visibility="private")
+            inputs[0].submit(model.predict, inputs, [picture, plain], api_visibility="private")
     return page
 
 
-def _predict_function(predictor: Predictor) -> Callable[..., tuple[str, str]]:
-    """The function of the button: what was typed -> picture and JSON."""
-    boxes = boxes_of(predictor.recipe, predictor.reads)
-    lock = threading.Lock()  # torch and tokenizers are used by one thread at a time
+class _Model:
+    """What the buttons do: what was typed -> what is shown."""
 
-    def predict(*texts: str) -> tuple[str, str]:
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+        self.boxes = boxes_of(predictor.recipe, predictor.reads)
+        self.explainer: Explainer | None = None
+        # Not all tasks can be explained, and captum may not be installed: then there is no button for it.
+        with contextlib.suppress(HFRecipesError):
+            self.explainer = predictor.explainer()
+        self.lock = threading.Lock()  # torch and tokenizers are used by one thread at a time
+
+    def predict(self, *texts: str) -> tuple[str, str]:
+        """Picture and JSON."""
         try:
-            row = row_of(boxes, texts)
-            with lock:
-                given = predictor.read(_as_read(predictor, row), needs_text=False)
-                (prediction,) = predictor.predicted(given)[:1]
+            with self.lock:
+                row, given = self._read(texts)
+                (prediction,) = self.predictor.predicted(given)[:1]
             shown = {**{name: given.rows[0].get(name) for name in given.rows.column_names}, **row}
-            return view(shown, prediction, predictor.recipe.prediction), _as_json(prediction)
-        except HFRecipesError as error:
-            return problem(str(error)), ""
+            return view(shown, prediction, self.predictor.recipe.prediction), _as_json(prediction)
         except Exception as error:
-            return problem(str(HFRecipesError(f"the model failed: {type(error).__name__}: {error}"))), ""
+            return _shown_problem(error), ""
 
-    return predict
+    def explain(self, *texts: str) -> str:
+        """The text, with the words coloured that speak for the prediction and against it."""
+        if self.explainer is None:
+            return ""
+        try:
+            with self.lock:
+                _, given = self._read(texts)
+                explanation = next(self.predictor.explained(given, self.explainer, limit=1))
+            return problem("nothing was typed") if explanation is None else explanation.as_html()
+        except Exception as error:
+            return _shown_problem(error)
+
+    def _read(self, texts: Sequence[str]) -> tuple[Row, InputRows]:
+        row = row_of(self.boxes, texts)
+        return row, self.predictor.read(_as_read(self.predictor, row), needs_text=False)
+
+
+def _shown_problem(error: Exception) -> str:
+    if isinstance(error, HFRecipesError):
+        return problem(str(error))
+    return problem(str(HFRecipesError(f"the model failed: {type(error).__name__}: {error}")))
 
 
 def _as_read(predictor: Predictor, row: Row) -> list[Any]:

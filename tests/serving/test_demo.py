@@ -159,7 +159,7 @@ KEYS |= {"answer", "score", "choice", "fills", "token_str", "generated_text"}
 
 @pytest.mark.model
 def test_the_button_shows_the_prediction_that_predict_gives(reviews):
-    predict = demo._predict_function(reviews)
+    predict = demo._Model(reviews).predict
     picture, plain = predict("the film was lovely")
     expected = reviews.predict("the film was lovely")
     assert close(json.loads(plain), expected)
@@ -169,9 +169,21 @@ def test_the_button_shows_the_prediction_that_predict_gives(reviews):
 
 
 @pytest.mark.model
+def test_why_colours_the_words_and_is_there_where_a_task_can_be_explained(reviews, predictor_of):
+    pytest.importorskip("captum")
+    explain = demo._Model(reviews).explain
+    shown = explain("the film was <i>lovely</i>")
+    assert "rgba(" in shown
+    assert "&lt;" in shown
+    assert "<i>" not in shown
+    assert "nothing was typed" in explain(" ")
+    assert demo._Model(predictor_of("multiple-choice")).explainer is None
+
+
+@pytest.mark.model
 def test_a_row_that_cannot_be_read_and_a_model_that_fails_are_sentences_on_the_page(predictor_of, monkeypatch):
     choices = predictor_of("multiple-choice")
-    predict = demo._predict_function(choices)
+    predict = demo._Model(choices).predict
     assert "problem" in predict("Is it on?", "")[0]
     monkeypatch.setattr(choices, "predicted", lambda given: 1 / 0)
     assert "ZeroDivisionError" in predict("Is it on?", "yes\nno")[0]

@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from ...evaluation.scoring import CLEAN, GAP, Score, number
+from ...evaluation.tables import score_cells
 from ...recipe import metric_named, table_metrics
 from ..page import Bars, Block, Section, Table, score_cell
 from ..run_data import RunData
 
 
 def section(run: RunData) -> Section | None:
-    """Tables of all scores; a plot of those that tables show."""
+    """The scores that a run prints, as a plot and a table; then all of them."""
     if not run.scores:
         return None
-    blocks: list[Block] = [table(run), *run.notes.values(), *sentences(run), *run.info.limits]
+    heads, rows = score_cells(run.scores, headline(run))
+    shown = Table(["metric", *heads[1:]], rows)
+    blocks: list[Block] = [shown, *run.notes.values(), *sentences(run), *run.info.limits, table(run)]
     plots = [bars(run, name) for name in headline(run)[:2]]
     return Section("Scores", [*(plot for plot in plots if plot is not None), *blocks])
 
