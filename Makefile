@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 export HF_HUB_OFFLINE = 1
 
-.PHONY: quickstart quick test test-long kill hostile fuzz check lint bench clean
+.PHONY: quickstart quick test test-long browser kill hostile fuzz check lint bench clean
 .DELETE_ON_ERROR:
 
 quickstart: .venv/quickstart  ## Fine-tune a small real encoder on the data in examples/data
@@ -24,6 +24,9 @@ test: check  ## Lint, types and tests; CI runs test-long after it
 test-long: .venv/dev  ## What is slow by nature: several processes, models that learn for long, pages that show many runs
 	$(BIN)/python -m pytest -n 2 -m long
 	$(BIN)/python -m pytest -n 2 -m long tests/hub
+
+browser:  ## Debian's chromium, for the tests in a browser; without it they are skipped
+	command -v chromium || (apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium)
 
 kill: .venv/dev  ## 300 kills of runs of all kinds, at random moments and before single changes of files; an hour
 	$(BIN)/python tests/kill/kills.py --kills 38
