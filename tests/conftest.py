@@ -116,6 +116,13 @@ def rehearsal_where_it_is_marked(request: pytest.FixtureRequest, monkeypatch: py
         monkeypatch.setattr("hfrecipes.flow.single.rehearse", lambda job, finish: None)
 
 
+@pytest.fixture(autouse=True)
+def pictures_where_they_are_marked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs draw pictures in modules that are marked so, and in other processes; it takes as long as a tiny run."""
+    if not request.node.get_closest_marker("pictures"):
+        monkeypatch.setattr("hfrecipes.reports.plots.are_available", lambda: False)
+
+
 @pytest.fixture
 def quick(tiny_bert: str) -> dict:
     """Settings of a run of a few seconds."""

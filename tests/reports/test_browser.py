@@ -21,6 +21,7 @@ from hfrecipes.run_folder.history import History
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium")
 pytestmark = [
+    pytest.mark.pictures,
     pytest.mark.long,
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
     pytest.mark.skipif(not plots.are_available(), reason="matplotlib is not installed"),

@@ -14,6 +14,8 @@ from hfrecipes.reports import pictures, plots
 from hfrecipes.reports.page import Bars, Lines, Matrix, Series
 from hfrecipes.reports.writing import write_page
 
+pytestmark = pytest.mark.pictures
+
 SCRIPT = "<script>document.title = 'run'</script>"
 needs_matplotlib = pytest.mark.skipif(not plots.are_available(), reason="matplotlib is not installed")
 

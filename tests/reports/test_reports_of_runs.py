@@ -16,6 +16,8 @@ from hfrecipes.registry import find
 from hfrecipes.reports import plots
 from hfrecipes.saved.run import verify
 
+pytestmark = pytest.mark.pictures
+
 TASK = "text-classification"
 
 
