@@ -1,4 +1,4 @@
-"""Names that datasets for text classification use for their columns."""
+"""Names that datasets use for their columns."""
 
 TEXT_NAMES = (
     "sentence review content comment tweet message utterance question document body headline review_text text_a"
@@ -7,6 +7,8 @@ TEXT_NAMES = (
     " nachricht kommentar satz frage rezension inhalt beschreibung texte commentaire avis phrase contenu"
     " texto mensaje comentario frase reseña opinión contenido"
 )
+# Of the text that holds the answer to a question.
+CONTEXT_NAMES = "passage passage_text paragraph document article text 文章 kontext contexte contexto"
 LABEL_NAMES = (
     "labels category class target intent sentiment emotion topic score stars rating gold_label 标签 类别"
     " categories classes targets intents sentiments emotions topics genres tags cats is_duplicate overall quality"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from ..explaining.contract import Score, Span
+from ..explaining.contract import Score, ScoreToExplain, Span
 from ..models.tokenizing import tokens_in_text
 from ..recipe import Recipe, Row
 
@@ -27,6 +28,15 @@ def tokens_of(recipe: Recipe, row: Row, columns: list[str]) -> tuple[Row, list[S
     for index, start, end in places:
         tokens.append(None if index is None else Span(columns[index], start, end))
     return features, tokens
+
+
+def scores_of(recipe: Recipe, row: Row, columns: list[str], targets: Iterable[Target]) -> list[ScoreToExplain]:
+    """The scores of targets that rest on the whole text or pair; arguments as for `tokens_of`."""
+    features, tokens = tokens_of(recipe, row, columns)
+    scores = []
+    for target, score, probability in targets:
+        scores.append(ScoreToExplain(target, score, features, tokens, probability))
+    return scores
 
 
 def logit(index: int, outputs: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from ..data.batches import cells_of
 from ..data.shapes.label_cells import named
 from ..data.shapes.labels import DECOMPOSED, is_decomposed
 from ..data.shapes.tags import cuts_words, span_problems
+from ..errors import counted
 from ..metrics._schemes import OUTSIDE, split_tag, violations
 from ..recipe import Finding
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _LOOKED_AT = 1_000  # rows
 MISSING = {"", "nan", "-100"}  # how files write that there is no tag
+SHOWN = 8  # number of types that a sentence names
 
 
 def tags_in(cell: Any, names: Mapping[str, str] = MappingProxyType({})) -> list[str] | None:
@@ -40,6 +42,27 @@ def _numbered_characters(sentences: Sequence[Any]) -> str | None:
     tokens = list(itertools.chain.from_iterable(sentence or () for sentence in sentences[:_LOOKED_AT]))
     numbered = [token for token in tokens if len(token or "") == 2 and token[1].isdigit() and not token[0].isascii()]
     return numbered[0] if len(numbered) > 0.8 * len(tokens) else None
+
+
+def describe_tags(tags: Iterable[str], types: Sequence[str], scheme: str, *, is_guess: bool) -> str:
+    """A sentence on what the tags of train are.
+
+    Args:
+        tags: The tags, as the rows have them.
+        types: Types of entity, or the tags where they stand alone.
+        scheme: How tags mark entities.
+        is_guess: Whether the scheme was inferred.
+    """
+    shown = ", ".join(types[:SHOWN]) + (", …" if len(types) > SHOWN else "")
+    form, noun = ("one per word", "tag") if scheme == "none" else (scheme, "type")
+    sentence = f"tags: {form}, {counted(len(types), noun)}: {shown}"
+    if is_guess:
+        sentence += "; options.scheme changes that"
+    # Ids whose names the dataset keeps elsewhere.
+    tags = list(tags)
+    if tags and all(map(str.isdigit, tags)):
+        sentence += "; they are numbers: options.label_names=[…] gives them names, as entities need"
+    return sentence
 
 
 def check_tags(rows: Dataset, tags: Sequence[list[str] | None], labels: list[str], scheme: str) -> Iterator[Finding]:

@@ -107,11 +107,9 @@ class MultipleChoice(Recipe):
         """Infer what the labels are: the form that fits most rows."""
         sentences = describe_sizes(cells_of(train, "choices"))
         if self.label_form is None:
-            self.label_form, doubt = choice_shapes.infer_form(
-                zip(cells_of(train, "label"), cells_of(train, "choices"), strict=True)
-            )
-            known_as = choice_shapes.FORMS[self.label_form]
-            sentences.append(f"label: {known_as}{doubt}; options.label_form changes that")
+            cells = zip(cells_of(train, "label"), cells_of(train, "choices"), strict=True)
+            self.label_form, doubt = choice_shapes.infer_form(cells)
+            sentences.append(f"label: {choice_shapes.FORMS[self.label_form]}{doubt}; options.label_form changes that")
         return sentences
 
     def reference(self, row: Row) -> int | str | None:

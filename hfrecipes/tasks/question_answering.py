@@ -19,6 +19,7 @@ from ..models.tokenizing import separate_pairs
 from ..recipe import IGNORED, PERCENT, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail
 from . import _spans
 from ._answer_checks import check_answers, describe_unanswered
+from ._column_names import CONTEXT_NAMES
 from ._explained_answers import score_of_answer
 from ._slices import has_answer, question_word
 from ._windows import (
@@ -72,21 +73,7 @@ class QuestionAnswering(Recipe):
     columns: ClassVar[dict[str, Column]] = {
         "question": Column(("query", "question_text", "问题", "frage", "pregunta"), slice_of=question_word),
         # Several questions are about the same context.
-        "context": Column(
-            (
-                "passage",
-                "passage_text",
-                "paragraph",
-                "document",
-                "article",
-                "text",
-                "文章",
-                "kontext",
-                "contexte",
-                "contexto",
-            ),
-            grouped=True,
-        ),
+        "context": Column(tuple(CONTEXT_NAMES.split()), grouped=True),
         "answers": Column(reference=True, kind={"text": ["string"], "answer_start": ["int64"]}, slice_of=has_answer),
         "id": Column(("qid", "question_id"), passthrough=True),
     }
@@ -154,9 +141,8 @@ class QuestionAnswering(Recipe):
         first_answers = [reference[0] or "" for reference in known if reference]
         sentences = []
         if self.version_2_with_negative is None:
-            unanswered = len(known) - len(first_answers)
-            self.version_2_with_negative = unanswered > 0
-            sentences.append(describe_unanswered(unanswered, len(known)))
+            self.version_2_with_negative = len(first_answers) < len(known)
+            sentences.append(describe_unanswered(len(known) - len(first_answers), len(known)))
         if self.characters is None:
             self.characters = mostly_cjk(first_answers)
             if self.characters:

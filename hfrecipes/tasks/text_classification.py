@@ -151,23 +151,15 @@ print(classify("{text}", top_k=None))
 
     def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
         """A temperature, with the lowest log loss; for several labels a threshold for each one, with the best F1."""
-        if not predictions:
-            return {}, []
-        return self.label_kind.calibrate(predictions, references)
+        return self.label_kind.calibrate(predictions, references) if predictions else ({}, [])
 
     def calibrated(self, predictions: list[Row], calibration: Mapping[str, float]) -> list[Row]:
         """Predictions after temperature and thresholds."""
-        if not predictions:
-            return []
-        return self.label_kind.calibrated(predictions, calibration)
+        return self.label_kind.calibrated(predictions, calibration) if predictions else []
 
     def scores_to_explain(self, row: Row, prediction: Row) -> list[ScoreToExplain]:
         """The margin of the label, the logit of each label where there may be several, or the number."""
-        features, tokens = _explained.tokens_of(self, row, ["text", "text_pair"])
-        scores = []
-        for target, score, probability in self.label_kind.explained(prediction):
-            scores.append(ScoreToExplain(target, score, features, tokens, probability))
-        return scores
+        return _explained.scores_of(self, row, ["text", "text_pair"], self.label_kind.explained(prediction))
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """Shares and F1 from 0 to 1, correlations from -1 to 1, R2 up to 1, errors in the label's units."""

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .. import losses
 from ..data.batches import cells_of
 from ..data.shapes.label_cells import names_for, names_of
-from ..errors import counted
 from ..explaining.contract import ScoreToExplain
 from ..metrics._schemes import OUTSIDE, Scheme, canonical_tags, fit_length, ordered_tags, scheme_of, split_tag
 from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail, padding
 from ._explained_entities import scores_of_entities
-from ._tag_checks import MISSING, check_tags, tags_in
+from ._tag_checks import MISSING, check_tags, describe_tags, tags_in
 from ._tag_columns import TAG_NAMES, TOKEN_NAMES, reader_of, unnamed_columns
 from ._words import entities_of_text, join_windows, tokenize_words
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
 
-SHOWN = 8  # number of types that a sentence names
 ENTITY_METRICS = {
     "f1": HIGHER,
     "precision": HIGHER,
@@ -142,16 +140,7 @@ print(tag("{text}"))
         self.scheme = self.scheme or scheme_of(counts, sentences)
         # A dataset that names its tags may have more of them than the training rows.
         self.labels = names_for(set(counts), self.label_names) or self.labels or ordered_tags(set(counts), self.scheme)
-        types = self.entity_types
-        shown = ", ".join(types[:SHOWN]) + (", …" if len(types) > SHOWN else "")
-        kind, noun = ("one per word", "tag") if self.scheme == "none" else (self.scheme, "type")
-        sentence = f"tags: {kind}, {counted(len(types), noun)}: {shown}"
-        if is_guess:
-            sentence += "; options.scheme changes that"
-        # Ids whose names the dataset keeps elsewhere.
-        if counts and all(map(str.isdigit, counts)):
-            sentence += "; they are numbers: options.label_names=[…] gives them names, as entities need"
-        return [sentence]
+        return [describe_tags(counts, self.entity_types, self.scheme, is_guess=is_guess)]
 
     def use_label_counts(self, counts: Mapping[str, int], rows: int) -> list[str]:
         """Check the class weights, and describe them."""
