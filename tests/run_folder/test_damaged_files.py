@@ -90,6 +90,7 @@ def files_of(run: Path) -> dict[str, bytes]:
     return {str(file.relative_to(run)): file.read_bytes() for file in run.rglob("*") if file.is_file()}
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize(
     "names", [["metrics.json"], ["README.md", "predictions.jsonl"], ["metrics.json", "baseline.json", "trained_on.npy"]]
 )
