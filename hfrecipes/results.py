@@ -17,7 +17,7 @@ from .evaluation.scoring import GAP, Scores
 from .evaluation.tables import class_cells, html_table, score_cells
 from .predictor import Predictor, write_report
 from .recipe import Row
-from .run_folder.contents import REPORT, read_json
+from .reports.writing import read_breakdowns
 from .run_folder.history import frame_of_runs, read_history
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Result:
     @property
     def reports(self) -> dict[str, Breakdown]:
         """Split -> scores by label, confusions, and scores by parts of the rows, where the task has them."""
-        return _reports_in(self.path)
+        return read_breakdowns(self.path)
 
     def report(self, split: str | None = None) -> pd.DataFrame:
         """Precision, recall, F1 and support of each label, as in the classification report of scikit-learn.
@@ -106,11 +106,6 @@ class Result:
         return f"Result({', '.join(shown)}, path={str(self.path)!r})"
 
 
-def _reports_in(path: Path) -> dict[str, Breakdown]:
-    content = read_json(path / REPORT)
-    return {split: Breakdown.of(report) for split, report in content.items()}
-
-
 def _frame_of(reports: Mapping[str, Breakdown], split: str) -> pd.DataFrame:
     import pandas as pd
 
@@ -152,7 +147,7 @@ class Results:
     @property
     def reports(self) -> dict[str, Breakdown]:
         """For folds, the scores by label over all rows under `out_of_fold`; empty for seeds."""
-        return _reports_in(self.path)
+        return read_breakdowns(self.path)
 
     def report(self) -> pd.DataFrame:
         """As `Result.report`, over the out-of-fold predictions of all rows; empty for seeds."""
