@@ -6,13 +6,16 @@ of items in the whole batch (`mean_over_batch`).
 
 `item_loss` and `binary_loss` make the loss of each item from a recipe's options (`class_weights`, `focal_gamma`,
 `logit_adjustment`); `token_loss`, `span_loss` and `choice_loss` add up the items of a batch.
+
+None of them picks items out of a tensor by a mask, or copies numbers to the device: a GPU would wait for Python in each
+step.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 from .characters import composed
@@ -189,8 +192,8 @@ def weighted_cross_entropy(
     import torch
 
     if priors is not None:
-        logits = logits + logits.new_tensor(priors)
-    weight = None if weights is None else logits.new_tensor(weights)
+        logits = logits + _on_device(priors, logits)
+    weight = None if weights is None else _on_device(weights, logits)
     # Not the default reduction, which divides by the sum of the weights of this part of the batch.
     losses: Any = torch.nn.functional.cross_entropy(
         logits, labels, weight=weight, label_smoothing=label_smoothing, reduction="none"
@@ -244,12 +247,24 @@ def weighted_binary_cross_entropy(
 
     targets = labels * (1 - label_smoothing) + label_smoothing / 2
     losses = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    if yes is not None:
-        losses = losses * torch.where(labels > 0.5, logits.new_tensor(yes), logits.new_tensor(no))
+    if yes is not None and no is not None:
+        losses = losses * torch.where(labels > 0.5, _on_device(yes, logits), _on_device(no, logits))
     if gamma:
         # The sigmoid of a flipped logit is the probability of "no".
         losses = losses * (1 - torch.sigmoid(torch.where(labels > 0.5, logits, -logits))) ** gamma
     return losses
+
+
+def _on_device(values: Sequence[float], like: Any) -> Any:
+    """The values as a tensor of the type and on the device of another; copied there once, and not in each step."""
+    return _copied(tuple(values), like.dtype, like.device)
+
+
+@lru_cache(maxsize=16)
+def _copied(values: tuple[float, ...], dtype: Any, device: Any) -> Any:
+    import torch
+
+    return torch.tensor(values, dtype=dtype, device=device)
 
 
 # --- loss of a batch -------------------------------------------------------------------------------------------------
@@ -288,10 +303,17 @@ def token_loss(
         num_items_in_batch: Labels in the whole batch, as `mean_over_batch` takes it.
         item_loss: Loss of each item, from its logits and label.
     """
-    known = labels >= 0
-    losses = item_loss(outputs["logits"][known].float(), labels[known])
+    known, logits = labels.flatten() >= 0, outputs["logits"]
+    losses = item_loss(logits.reshape(-1, logits.shape[-1]).float(), labels.flatten().clamp(min=0))
+    return _mean_of_known(losses, known, num_items_in_batch)
+
+
+def _mean_of_known(losses: Any, known: Any, num_items_in_batch: Any) -> Any:
+    """The losses of the items whose label is known, as a mean over the whole batch."""
+    import torch
+
     # At least 1: a part of a batch may have no label, and its loss is 0, not NaN.
-    return mean_over_batch(losses.sum(), known.sum().clamp(min=1), num_items_in_batch)
+    return mean_over_batch(torch.where(known, losses, 0.0).sum(), known.sum().clamp(min=1), num_items_in_batch)
 
 
 def span_loss(
@@ -318,7 +340,6 @@ def span_loss(
     import torch
 
     known = positions[:, 0] >= 0
-    readable = readable[known]
     indices = torch.arange(readable.shape[1], device=readable.device)
     # -1 for a window without context.
     last_readable = torch.where(readable, indices, -1).amax(dim=1, keepdim=True)
@@ -326,11 +347,11 @@ def span_loss(
     is_padding = (indices > last_readable + tokens_after) & (indices > 0)
     # Token 0 means that there is no answer.
     candidates = readable | (indices == 0)
-    total: Any = 0.0
-    for logits, target in zip((start_logits, end_logits), positions[known].T, strict=True):
-        masked = logits[known].float().masked_fill(is_padding, -torch.inf)
-        total = total + cross_entropy(masked, target, label_smoothing, candidates).sum() / 2
-    return mean_over_batch(total, known.sum().clamp(min=1), windows_in_batch)
+    losses: Any = 0.0
+    for logits, targets in zip((start_logits, end_logits), positions.clamp(min=0).T, strict=True):
+        masked = logits.float().masked_fill(is_padding, -torch.inf)
+        losses = losses + cross_entropy(masked, targets, label_smoothing, candidates) / 2
+    return _mean_of_known(losses, known, windows_in_batch)
 
 
 def choice_loss(
@@ -347,9 +368,7 @@ def choice_loss(
     """
     import torch
 
-    known = labels >= 0
-    labels, is_choice = labels[known], is_choice[known]
     # How many copies a row has depends on the rows of the same batch.
-    masked = logits[known].float().masked_fill(~is_choice, -torch.inf)
-    losses = cross_entropy(masked, labels, label_smoothing, is_choice)
-    return mean_over_batch(losses.sum(), max(len(labels), 1), num_items_in_batch)
+    masked = logits.float().masked_fill(~is_choice, -torch.inf)
+    losses = cross_entropy(masked, labels.clamp(min=0), label_smoothing, is_choice)
+    return _mean_of_known(losses, labels >= 0, num_items_in_batch)

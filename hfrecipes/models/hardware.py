@@ -57,11 +57,13 @@ def machine_arguments(training: Mapping[str, Any]) -> tuple[dict[str, Any], str]
 
     is_set_by_user = "bf16" in training or "fp16" in training
     if torch.cuda.is_available() and not training.get("use_cpu"):
+        # Batches are copied while the GPU computes.
+        copied = {"accelerator_config": {"non_blocking": True}} if training.get("dataloader_pin_memory", True) else {}
         if is_set_by_user:
-            return {}, ""
+            return copied, ""
         # GPUs before Ampere emulate bf16, slowly.
         precision = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
-        return {precision: True}, f"precision: {precision} on the GPU (weights stay float32)"
+        return {precision: True, **copied}, f"precision: {precision} on the GPU (weights stay float32)"
     # Pinned memory only speeds up the copy to a CUDA device.
     arguments: dict[str, Any] = {"dataloader_pin_memory": False}
     if torch.backends.mps.is_available() and not training.get("use_cpu"):

@@ -145,8 +145,12 @@ def loss(recipe: Recipe, label_smoothing: float = 0.0) -> Callable[..., Any]:
 
 
 def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None, *, item_loss: ItemLoss) -> Any:
-    shifted = _shifted(outputs["logits"], labels)
-    return token_loss({"logits": shifted}, labels[:, 1:], num_items_in_batch, item_loss=item_loss)
+    from torch.nn.functional import pad
+
+    # The labels move, not the logits: to leave out the last ones would copy all of them. Prompt tuning puts virtual
+    # tokens before the text, so they are counted from the end.
+    logits, shifted = outputs["logits"][:, -labels.shape[1] :], pad(labels[:, 1:], (0, 1), value=IGNORED)
+    return token_loss({"logits": logits}, shifted, num_items_in_batch, item_loss=item_loss)
 
 
 def _shifted(logits: Any, labels: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from ..errors import ConfigError, ModelError
-from ..losses import cross_entropy, token_loss
+from ..losses import ItemLoss, cross_entropy, token_loss
 from ..models.tokenizing import require_fast_tokenizer, windows
 from ..recipe import HIGHER, IGNORED, LOWER, Batch, CardTexts, Column, Measure, Metric, Recipe, Row, detail, padding
 from . import _tokens
@@ -175,7 +175,7 @@ class FillMask(Recipe):
 
     def loss(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
         """Cross entropy over the hidden tokens."""
-        return partial(token_loss, item_loss=partial(cross_entropy, label_smoothing=label_smoothing))
+        return partial(_loss_of_hidden, item_loss=partial(cross_entropy, label_smoothing=label_smoothing))
 
     # --- predictions and scores ----------------------------------------------------------------------------------
 
@@ -255,6 +255,11 @@ class FillMask(Recipe):
             sums = _tokens.sum_by_row(frequencies.token_sums(features["labels"]), features["row"], len(batch["text"]))
             predictions += [_prediction(row_sums, []) for row_sums in sums]
         return predictions
+
+
+def _loss_of_hidden(outputs: Any, labels: Any, num_items_in_batch: Any = None, *, item_loss: ItemLoss) -> Any:
+    hidden = labels >= 0  # few tokens: all others would take many times the memory
+    return token_loss({"logits": outputs["logits"][hidden]}, labels[hidden], num_items_in_batch, item_loss=item_loss)
 
 
 def _hash(ids: np.ndarray) -> int:

@@ -41,10 +41,10 @@ class WatchedLoss:
             self.evaluated = sums if self.evaluated is None else self.evaluated + sums
         return loss
 
-    def take(self) -> torch.Tensor | None:
-        """Whether all losses since the last call were finite, still on the device; None where there were none."""
+    def take(self) -> Flag | None:
+        """Whether all losses since the last call were finite; None where there were none."""
         finite, self.finite = self.finite, None
-        return finite
+        return None if finite is None else Flag(finite)
 
     def take_mean(self) -> float | None:
         """Mean over all items evaluated since the last call, of all processes; None where there were none."""
@@ -57,6 +57,29 @@ class WatchedLoss:
             sums[0] *= torch.distributed.get_world_size()  # `mean_over_batch` divides by it, for the Trainer
             torch.distributed.all_reduce(sums)
         return float(sums[0] / sums[1])
+
+
+class Flag:
+    """A flag that a GPU computes, read without waiting for what the GPU was given to do after it.
+
+    Args:
+        value: A tensor with one boolean.
+    """
+
+    def __init__(self, value: torch.Tensor) -> None:
+        import torch
+
+        self.is_on_cpu, self.computed, self.value = value.device.type == "cpu", None, value
+        if value.device.type == "cuda":
+            self.value = torch.empty_like(value, device="cpu", pin_memory=True)
+            self.value.copy_(value, non_blocking=True)
+            self.computed = torch.cuda.Event()
+            self.computed.record()
+
+    def __bool__(self) -> bool:
+        if self.computed is not None:
+            self.computed.synchronize()
+        return bool(self.value)
 
 
 def watch(trainer: Trainer, rows: list[int]) -> None:
@@ -82,7 +105,7 @@ def _stopper(loss: WatchedLoss, rows: list[int]) -> TrainerCallback:
 
     class StopWhenDiverged(transformers.TrainerCallback):  # type: ignore[misc]
         def on_train_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
-            self.running: tuple[int, float, torch.Tensor] | None = None
+            self.running: tuple[int, float, Flag] | None = None
             loss.take()
 
         def on_step_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
@@ -94,7 +117,7 @@ def _stopper(loss: WatchedLoss, rows: list[int]) -> TrainerCallback:
                 return
             self.running = (state.global_step, self.rate, finite)
             # To wait for a GPU after each step would slow it down: a step is looked at while the next one runs.
-            last = finite.device.type == "cpu" or control.should_save or control.should_evaluate
+            last = finite.is_on_cpu or control.should_save or control.should_evaluate
             for step in (before, self.running if last else None):
                 self._check_loss(step, args, keywords["train_dataloader"])
             self._check_weights(args, state, control, keywords["model"])
@@ -103,7 +126,7 @@ def _stopper(loss: WatchedLoss, rows: list[int]) -> TrainerCallback:
             self._check_loss(self.running, args, keywords["train_dataloader"])
             self._check_weights(args, state, control, keywords["model"])
 
-        def _check_loss(self, step: tuple[int, float, torch.Tensor] | None, args: Any, batches: Any) -> None:
+        def _check_loss(self, step: tuple[int, float, Flag] | None, args: Any, batches: Any) -> None:
             if step is None or bool(step[2]):
                 return
             number, rate, _ = step

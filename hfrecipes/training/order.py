@@ -26,6 +26,7 @@ def start_epoch(batches: Any, args: TrainingArguments, epoch: int) -> None:
     sampler, seed = _sampler(batches), args.seed if args.data_seed is None else args.data_seed
     if _upstream.is_length_grouped(sampler):
         sampler.generator = torch.Generator().manual_seed(_mixed(seed) + epoch)
+        _upstream.read_lengths_once(sampler)
     elif _upstream.adds_epoch_to_seed(sampler):  # accelerate's, which adds the epoch itself
         sampler.initial_seed = _mixed(seed)
 
