@@ -157,12 +157,7 @@ class Bench:
         first = self.size(ways.FIRST, 5)
 
         def measure(way: str) -> Figures:
-            trained = ways.train(way, job, str(self.scratch / f"{part}-{way}"), first=first)
-            return {
-                "rows_per_second": round(trained.rows_per_second, 1),
-                "tokens_per_second": round(trained.tokens_per_second),
-                "tflops": round(trained.flops / 1e12, 3),
-            }
+            return ways.train(way, job, self.scratch / f"{part}-{way}", first=first).figures()
 
         yield from self.each(part, {way: lambda way=way: measure(way) for way in names})
         if self.profiles:
@@ -179,7 +174,7 @@ class Bench:
         if torch.cuda.is_available():
             activities.append(ProfilerActivity.CUDA)
         steps = self.size(20, 5)
-        trainer = ways.build(job, str(self.scratch / f"{part}-profiled"), max_steps=wait + steps + 2)
+        trainer = ways.build(job, self.scratch / f"{part}-profiled", max_steps=wait + steps + 2)
         with profile(activities=activities, schedule=schedule(wait=wait - 2, warmup=2, active=steps)) as profiler:
 
             class Step(transformers.TrainerCallback):  # type: ignore[misc]

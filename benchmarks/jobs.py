@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from .rows import TYPES, Row
+from .rows import Row
 
 IGNORED = -100  # label that no loss counts
-TAGS = ("O", *(f"{place}-{kind}" for kind in TYPES for place in "BI"))
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,22 @@ class Job:
     learning_rate: float = 5e-5
     warmup: float = 0.1
     """Share of the steps in which the learning rate rises."""
-    ours: Mapping[str, Any] = field(default_factory=dict)
-    """Further settings of hfrecipes, which the other ways have by how they encode."""
+    seed: int = 42
+    folder: Path | None = None
+    """Files of the rows, by split."""
 
     @property
     def kind(self) -> Kind:
         """How the task is trained without hfrecipes."""
         return KINDS[self.task]
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """Names of the labels of texts, or of words; empty where the task has none."""
+        column, names = self.kind.label_column, set()
+        for row in self.rows["train"] if column else ():
+            names.update(map(str, row[column] if isinstance(row[column], list) else [row[column]]))
+        return sorted(names)
 
 
 @dataclass(frozen=True)
@@ -44,9 +54,13 @@ class Kind:
     """Features of rows, padded to the longest that is allowed where the last argument is true."""
     collator: str
     """Class of transformers that makes batches of features that are not padded."""
-    config: Mapping[str, Any] = field(default_factory=dict)
+    score: str
+    """What a trained model is scored by."""
+    label_column: str = ""
     has_targets: bool = False
     """Whether labels are a text of their own."""
+    pads: bool = True
+    """Whether the public example pads all rows to the same length by default."""
 
 
 def tokens_in(job: Job, features: Mapping[str, list[Any]]) -> int:
@@ -62,7 +76,8 @@ def load_model(job: Job) -> Any:
     """The model with a new head, the same for a seed that was set before."""
     import transformers
 
-    return getattr(transformers, job.kind.auto_model).from_pretrained(job.model, **job.kind.config)
+    names = {"id2label": dict(enumerate(job.labels))} if job.labels else {}
+    return getattr(transformers, job.kind.auto_model).from_pretrained(job.model, **names)
 
 
 def load_tokenizer(job: Job) -> Any:
@@ -81,19 +96,18 @@ def _padding(job: Job, padded: bool) -> dict[str, Any]:
 
 def _texts(tokenizer: Any, job: Job, rows: list[Row], padded: bool) -> dict[str, list[Any]]:
     encoded = tokenizer([row["text"] for row in rows], **_padding(job, padded))
-    return {**encoded, "labels": [row["label"] for row in rows]}
+    return {**encoded, "labels": [job.labels.index(str(row["label"])) for row in rows]}
 
 
 def _words(tokenizer: Any, job: Job, rows: list[Row], padded: bool) -> dict[str, list[Any]]:
     """The tag of a word at its first piece."""
     encoded = tokenizer([row["tokens"] for row in rows], is_split_into_words=True, **_padding(job, padded))
-    numbers = {tag: number for number, tag in enumerate(TAGS)}
     labels = []
     for index, row in enumerate(rows):
         before, of_row = None, []
         for word in encoded.word_ids(index):
             is_first = word is not None and word != before
-            of_row.append(numbers[row["tags"][word]] if is_first else IGNORED)
+            of_row.append(job.labels.index(row["tags"][word]) if is_first else IGNORED)
             before = word
         labels.append(of_row)
     return {**encoded, "labels": labels}
@@ -143,11 +157,15 @@ def _blocks(tokenizer: Any, job: Job, rows: list[Row], padded: bool) -> dict[str
 
 
 KINDS = {
-    "text-classification": Kind("AutoModelForSequenceClassification", _texts, "DataCollatorWithPadding"),
-    "token-classification": Kind(
-        "AutoModelForTokenClassification", _words, "DataCollatorForTokenClassification", {"num_labels": len(TAGS)}
+    "text-classification": Kind(
+        "AutoModelForSequenceClassification", _texts, "DataCollatorWithPadding", "accuracy", label_column="label"
     ),
-    "question-answering": Kind("AutoModelForQuestionAnswering", _windows, "DataCollatorWithPadding"),
-    "summarization": Kind("AutoModelForSeq2SeqLM", _targets, "DataCollatorForSeq2Seq", has_targets=True),
-    "text-generation": Kind("AutoModelForCausalLM", _blocks, "DefaultDataCollator"),
+    "token-classification": Kind(
+        "AutoModelForTokenClassification", _words, "DataCollatorForTokenClassification", "f1", label_column="tags"
+    ),
+    "question-answering": Kind("AutoModelForQuestionAnswering", _windows, "DataCollatorWithPadding", "exact"),
+    "summarization": Kind(
+        "AutoModelForSeq2SeqLM", _targets, "DataCollatorForSeq2Seq", "loss", has_targets=True, pads=False
+    ),
+    "text-generation": Kind("AutoModelForCausalLM", _blocks, "DefaultDataCollator", "loss", pads=False),
 }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,39 @@ from .jobs import IGNORED, Job, load_model, load_tokenizer, tokens_in
 
 WAYS = ("padded", "dynamic", "grouped", "loop", "ours")
 FIRST = 20  # steps that are left out: kernels are chosen and memory is taken in them
-DECAY, CLIP, SEED = 0.01, 1.0, 42
+DECAY, CLIP = 0.01, 1.0
+
+
+class Clock:
+    """Measures a training from the end of its first steps to its last one, without what happens between epochs."""
+
+    def __init__(self, first: int = FIRST) -> None:
+        self.first = first
+        self.seconds = self.cpu_seconds = self.epochs = 0.0
+        self._begin: tuple[float, float, float] | None = None
+
+    def tick(self, step: int, epoch: float, *, is_last: bool) -> None:
+        """At the end of each step, with the number of epochs until there."""
+        if step == self.first:
+            self.start(epoch)
+        elif is_last:
+            self.stop(epoch)
+
+    def start(self, epoch: float) -> None:
+        """Measure from now on."""
+        synchronize()
+        self._begin = (time.perf_counter(), time.process_time(), epoch)
+
+    def stop(self, epoch: float) -> None:
+        """Add what was measured, if anything was."""
+        if self._begin is None:
+            return
+        synchronize()
+        wall, cpu, before = self._begin
+        self.seconds += time.perf_counter() - wall
+        self.cpu_seconds += time.process_time() - cpu
+        self.epochs += epoch - before
+        self._begin = None
 
 
 @dataclass(frozen=True)
@@ -25,8 +59,23 @@ class Trained:
     """Features of an epoch: rows, or windows and blocks of them."""
     tokens: int
     """Tokens of an epoch without padding."""
-    rows_per_second: float
-    """In the steps after the first ones."""
+    clock: Clock
+
+    @property
+    def rows_per_second(self) -> float:
+        """In the steps after the first ones.
+
+        Raises:
+            ValueError: The training ended within its first steps.
+        """
+        if not self.clock.epochs:
+            raise ValueError(f"the training ended within its first {self.clock.first} steps: give it more rows")
+        return self.clock.epochs * self.rows / self.clock.seconds
+
+    @property
+    def rows_per_cpu_second(self) -> float:
+        """The same for the seconds of all threads."""
+        return self.rows_per_second * self.clock.seconds / self.clock.cpu_seconds
 
     @property
     def tokens_per_second(self) -> float:
@@ -38,30 +87,14 @@ class Trained:
         """Floating-point operations per second that real tokens need, in all layers but the embeddings."""
         return 6 * weights_outside_embeddings(self.model) * self.tokens_per_second
 
-
-class Clock:
-    """Measures the time between the first steps of a training and its end, and the share of the rows in it."""
-
-    def __init__(self, first: int = FIRST) -> None:
-        self.first = first
-        self.marks: list[tuple[float, float]] = []
-
-    def tick(self, step: int, epoch: float, *, is_last: bool) -> None:
-        """At the end of each step, with the number of epochs until there."""
-        if step == self.first or (is_last and step > self.first):
-            synchronize()
-            self.marks.append((time.perf_counter(), epoch))
-
-    def rows_per_second(self, rows: int) -> float:
-        """Speed for an epoch of so many rows.
-
-        Raises:
-            ValueError: The training ended within its first steps.
-        """
-        if len(self.marks) < 2:
-            raise ValueError(f"the training ended within its first {self.first} steps: give it more rows")
-        (start, before), (end, after) = self.marks[0], self.marks[-1]
-        return (after - before) * rows / (end - start)
+    def figures(self) -> dict[str, float]:
+        """All of it, rounded."""
+        return {
+            "rows_per_second": round(self.rows_per_second, 1),
+            "rows_per_cpu_second": round(self.rows_per_cpu_second, 2),
+            "tokens_per_second": round(self.tokens_per_second),
+            "tflops": round(self.flops / 1e12, 4),
+        }
 
 
 def synchronize() -> None:
@@ -90,7 +123,7 @@ def best_precision() -> str | None:
     return mixed_precision({})
 
 
-def train(way: str, job: Job, scratch: str, *, first: int = FIRST, max_steps: int = -1) -> Trained:
+def train(way: str, job: Job, scratch: Path, *, first: int = FIRST) -> Trained:
     """Train a job in one of the ways.
 
     Args:
@@ -98,23 +131,39 @@ def train(way: str, job: Job, scratch: str, *, first: int = FIRST, max_steps: in
         job: What is trained.
         scratch: Folder for what a Trainer writes.
         first: Steps that are not measured.
-        max_steps: Steps after which training ends; -1 for whole epochs.
     """
+    by_name = {"ours": _ours, "loop": _loop}
+    return by_name.get(way, partial(_trainer, way=way))(job, scratch, Clock(first))[0]
+
+
+def train_and_save(way: str, job: Job, scratch: Path, *, first: int = FIRST) -> tuple[Trained, Path]:
+    """Train, predict the test split, and save the model: what a script does in all.
+
+    hfrecipes does more: it also evaluates after each epoch, keeps checkpoints, and scores all splits with intervals.
+
+    Returns:
+        What was trained, and the folder of the model.
+    """
+    folder = scratch / "model"
     if way == "ours":
-        return _ours(job, scratch, first, max_steps)
-    if way == "loop":
-        return _loop(job, first, max_steps)
-    return _trainer(way, job, scratch, first, max_steps)
+        return _run(job, folder, Clock(first)), folder
+    by_name = {"loop": _loop}
+    trained, predict = by_name.get(way, partial(_trainer, way=way))(job, scratch, Clock(first))
+    predict()
+    trained.model.save_pretrained(folder)
+    load_tokenizer(job).save_pretrained(folder)
+    return trained, folder
 
 
 # --- the Trainer -----------------------------------------------------------------------------------------------------
 
 
-def _trainer(way: str, job: Job, scratch: str, first: int, max_steps: int) -> Trained:
+def _trainer(job: Job, scratch: Path, clock: Clock, *, way: str) -> tuple[Trained, Callable[[], Any]]:
+    """The plain Trainer, and what predicts the test split."""
     import transformers
     from datasets import Dataset
 
-    transformers.set_seed(SEED)
+    transformers.set_seed(job.seed)
     tokenizer, model = load_tokenizer(job), load_model(job)
     encoded = job.kind.encode(tokenizer, job, job.rows["train"], way == "padded")
     features = Dataset.from_dict(encoded)
@@ -123,19 +172,19 @@ def _trainer(way: str, job: Job, scratch: str, first: int, max_steps: int) -> Tr
         features = features.add_column("length", [len(ids) for ids in features["input_ids"]])
         settings = {"train_sampling_strategy": "group_by_length", best_precision() or "bf16": bool(best_precision())}
     arguments = transformers.TrainingArguments(
-        output_dir=scratch,
+        output_dir=str(scratch),
         per_device_train_batch_size=job.batch,
         num_train_epochs=job.epochs,
-        max_steps=max_steps,
         learning_rate=job.learning_rate,
         warmup_steps=job.warmup,
         weight_decay=DECAY,
+        seed=job.seed,
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
+        prediction_loss_only=not job.labels,
         **settings,
     )
-    clock = Clock(first)
     trainer = transformers.Trainer(
         model,
         arguments,
@@ -145,7 +194,11 @@ def _trainer(way: str, job: Job, scratch: str, first: int, max_steps: int) -> Tr
         callbacks=[callback(clock)],
     )
     trainer.train()
-    return Trained(model, len(features), tokens_in(job, encoded), clock.rows_per_second(len(features)))
+
+    def predict() -> Any:
+        return trainer.predict(Dataset.from_dict(job.kind.encode(tokenizer, job, job.rows["test"], way == "padded")))
+
+    return Trained(model, len(features), tokens_in(job, encoded), clock), predict
 
 
 def collator(job: Job, tokenizer: Any, model: Any, *, padded: bool) -> Any:
@@ -167,43 +220,70 @@ def callback(clock: Clock) -> Any:
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             clock.tick(state.global_step, state.epoch, is_last=state.global_step >= state.max_steps)
 
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            clock.stop(state.epoch)
+
+        def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step >= clock.first:
+                clock.start(state.epoch)
+
     return Tick()
 
 
 # --- a loop by hand --------------------------------------------------------------------------------------------------
 
 
-def _loop(job: Job, first: int, max_steps: int) -> Trained:
+def _loop(job: Job, scratch: Path, clock: Clock) -> tuple[Trained, Callable[[], Any]]:
     """Plain PyTorch: batches of similar length, mixed precision, fused AdamW, a linear schedule, clipped gradients."""
     import torch
     import transformers
 
-    transformers.set_seed(SEED)
+    transformers.set_seed(job.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer, model = load_tokenizer(job), load_model(job).to(device)
     features = job.kind.encode(tokenizer, job, job.rows["train"], False)
     lengths = np.array([len(ids) for ids in features["input_ids"]])
     per_epoch = -(-len(lengths) // job.batch)
-    steps = max_steps if max_steps > 0 else int(np.ceil(per_epoch * job.epochs))
-    pad = _padder(features, tokenizer.pad_token_id, pin=device.type == "cuda")
+    steps = int(np.ceil(per_epoch * job.epochs))
+    pad = padder(features, tokenizer.pad_token_id, device)
     optimizer = torch.optim.AdamW(_groups(model), lr=job.learning_rate, fused=True)
     warmup = max(1, int(np.ceil(steps * job.warmup)))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / warmup, (steps - step) / max(1, steps - warmup), 1.0)
     )
-    clock, weights = Clock(first), list(model.parameters())
+    weights = list(model.parameters())
     model.train()
-    for step, rows in enumerate(_batches(lengths, job.batch, steps), start=1):
-        batch = {name: values.to(device, non_blocking=True) for name, values in pad(rows).items()}
+    for step, rows in enumerate(_batches(lengths, job.batch, steps, job.seed), start=1):
         with _autocast(device):
-            loss = model(**batch).loss
+            loss = model(**pad(rows)).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, CLIP)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
         clock.tick(step, step / per_epoch, is_last=step == steps)
-    return Trained(model, len(lengths), tokens_in(job, features), clock.rows_per_second(len(lengths)))
+
+    def predict() -> Any:
+        return outputs(model, job, tokenizer)
+
+    return Trained(model, len(lengths), tokens_in(job, features), clock), predict
+
+
+def outputs(model: Any, job: Job, tokenizer: Any) -> list[tuple[Any, dict[str, Any], Any]]:
+    """Indices, batch and outputs of the test split, longest rows first."""
+    import torch
+
+    features = job.kind.encode(tokenizer, job, job.rows["test"], False)
+    order = np.argsort([-len(ids) for ids in features["input_ids"]], kind="stable")
+    pad = padder(features, tokenizer.pad_token_id, model.device)
+    model.eval()
+    results = []
+    with torch.inference_mode(), _autocast(model.device):
+        for start in range(0, len(order), 2 * job.batch):
+            rows = order[start : start + 2 * job.batch]
+            batch = pad(rows)
+            results.append((rows, batch, model(**batch)))
+    return results
 
 
 def _autocast(device: Any) -> Any:
@@ -220,22 +300,25 @@ def _groups(model: Any) -> list[dict[str, Any]]:
     return [{"params": decayed, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}]
 
 
-def _batches(lengths: Any, size: int, steps: int) -> Iterator[Any]:
+def _batches(lengths: Any, size: int, steps: int, seed: int) -> Iterator[Any]:
     """Rows of each step: those of an epoch by length, cut into batches, the batches in random order."""
-    generator, done = np.random.default_rng(SEED), 0
+    generator, done = np.random.default_rng(seed), 0
     while done < steps:
         shuffled = generator.permutation(len(lengths))
         ordered = shuffled[np.argsort(lengths[shuffled], kind="stable")]
         batches = [ordered[start : start + size] for start in range(0, len(ordered), size)]
-        for number in generator.permutation(len(batches))[: steps - done]:
+        # The longest first, as in the Trainer: what needs too much memory fails at once, and is not measured.
+        numbers = [len(batches) - 1, *generator.permutation(len(batches) - 1)]
+        for number in numbers[: steps - done]:
             yield batches[number]
         done += len(batches)
 
 
-def _padder(features: dict[str, Sequence[Any]], padding: int, *, pin: bool) -> Callable[[Any], dict[str, Any]]:
+def padder(features: dict[str, list[Any]], padding: int, device: Any) -> Callable[[Any], dict[str, Any]]:
     """Function that makes the tensors of a batch from indices of rows."""
     import torch
 
+    is_cuda = device.type == "cuda"
     fillers = {"input_ids": padding, "labels": IGNORED}
     columns = {}
     for name, values in features.items():
@@ -253,7 +336,7 @@ def _padder(features: dict[str, Sequence[Any]], padding: int, *, pin: bool) -> C
             else:
                 array = column[rows]
             tensor = torch.from_numpy(array)
-            batch[name] = tensor.pin_memory() if pin else tensor
+            batch[name] = tensor.pin_memory().to(device, non_blocking=True) if is_cuda else tensor
         return batch
 
     return pad
@@ -272,35 +355,48 @@ def settings_of(job: Job) -> dict[str, Any]:
         "warmup_steps": job.warmup,
         "weight_decay": DECAY,
         "max_length": job.longest,
-        **job.ours,
+        "seed": job.seed,
     }
 
 
-def _ours(job: Job, scratch: str, first: int, max_steps: int) -> Trained:
-    """The Trainer that `hfrecipes.build` makes, without validation; its first steps are not measured."""
-    trainer = build(job, scratch, max_steps)
-    clock = Clock(first)
+def _ours(job: Job, scratch: Path, clock: Clock) -> tuple[Trained, None]:
+    """The Trainer that `hfrecipes.build` makes, without validation."""
+    trainer = build(job, scratch)
     trainer.add_callback(callback(clock))
     trainer.train()
-    features = trainer.train_dataset
-    return Trained(trainer.model, len(features), _tokens_of_ours(job, features), clock.rows_per_second(len(features)))
+    return _trained_by_ours(job, trainer, clock), None
 
 
-def build(job: Job, scratch: str, max_steps: int = -1) -> Any:
+def build(job: Job, scratch: Path, max_steps: int = -1) -> Any:
     """The Trainer of hfrecipes for the training rows alone."""
     from datasets import Dataset, DatasetDict
 
     import hfrecipes
 
-    rows = DatasetDict({"train": Dataset.from_list(job.rows["train"])})
-    settings = {**settings_of(job), "max_steps": max_steps, "disable_tqdm": True, "output_dir": f"{scratch}/ours"}
     return hfrecipes.build(
-        job.task, dataset=rows, splits={"validation": None, "test": None}, save_strategy="no", **settings
+        job.task,
+        dataset=DatasetDict({"train": Dataset.from_list(job.rows["train"])}),
+        splits={"validation": None, "test": None},
+        output_dir=scratch / "ours",
+        max_steps=max_steps,
+        save_strategy="no",
+        disable_tqdm=True,
+        **settings_of(job),
     )
 
 
-def _tokens_of_ours(job: Job, features: Any) -> int:
-    """Number of tokens without padding in the features of a Trainer of hfrecipes."""
-    return tokens_in(
-        job, {name: features[name][:] for name in ("input_ids", "labels") if name in features.column_names}
-    )
+def _run(job: Job, folder: Path, clock: Clock) -> Trained:
+    """All of `hfrecipes.run`, from the files of the rows to the scores."""
+    from hfrecipes.runner import run_settings
+
+    files = {"dataset": str(job.folder), "output_dir": str(folder), "early_stopping": False}
+    result = run_settings(job.task, {**files, **settings_of(job)}, callbacks=[callback(clock)])
+    return _trained_by_ours(job, result.trainer, clock)
+
+
+def _trained_by_ours(job: Job, trainer: Any, clock: Clock) -> Trained:
+    features, columns = trainer.train_dataset, {}
+    for name in ("input_ids", "labels"):
+        if name in features.column_names:
+            columns[name] = features[name][:]
+    return Trained(trainer.model, len(features), tokens_in(job, columns), clock)
