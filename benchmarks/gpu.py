@@ -15,12 +15,12 @@ import argparse
 import gc
 import json
 import os
-import statistics
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from benchmarks import models, rows, ways
+from benchmarks import models, predicting, rows, ways
 from benchmarks.jobs import Job
 
 SECONDS = 330  # after which no further part begins
@@ -74,13 +74,7 @@ class Bench:
         yield from self.each("limit", {name: lambda kind=name: self.gemm(kind) for name in ("float32", "bfloat16")})
 
     def gemm(self, kind: str) -> Figures:
-        import torch
-
-        size = self.size(8192, 512)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        matrix = torch.randn(size, size, device=device, dtype=getattr(torch, kind))
-        seconds = self.median(lambda: matrix @ matrix, 10)
-        return {"tflops": round(2 * size**3 / seconds / 1e12, 2)}
+        return {"tflops": round(predicting.gemm(kind, self.size(8192, 256)) / 1e12, 3)}
 
     def classification(self) -> Iterator[Figures]:
         """BERT-base, 6,920 rows of the lengths of SST-2, batches of 32."""
@@ -107,27 +101,25 @@ class Bench:
         """20,760 texts of the lengths of SST-2, by the pipeline with batches of 64 and by hfrecipes."""
         folder = self.trained()
         texts = [row["text"] for row in rows.classification(self.words, self.size(20760, 300), 1)]
-        few = texts[: self.size(640, 64)]
+        classify, batches = partial(self.pipeline, folder), {"batch_size": predicting.BATCH}
         yield from self.each(
             "predict",
             {
-                "pipeline": lambda: self.texts_per_second(self.pipeline(folder, batch_size=64), texts, few),
-                "pipeline bf16": lambda: self.texts_per_second(
-                    self.pipeline(folder, "bf16", batch_size=64), texts, few
-                ),
-                "ours": lambda: self.texts_per_second(self.ours(folder), texts, few),
+                "pipeline": lambda: predicting.many(classify(**batches), texts),
+                "pipeline bf16": lambda: predicting.many(classify(precision="bfloat16", **batches), texts),
+                "ours": lambda: predicting.many(predicting.with_ours(folder), texts),
             },
         )
 
     def one(self) -> Iterator[Figures]:
         """One text after the other."""
-        folder = self.trained()
+        folder, times = self.trained(), self.size(50, 5)
         text = " ".join(self.words[300:320])
         yield from self.each(
             "one",
             {
-                "pipeline": lambda: self.milliseconds(self.pipeline(folder), text),
-                "ours": lambda: self.milliseconds(self.ours(folder), text),
+                "pipeline": lambda: predicting.single(self.pipeline(folder), text, times),
+                "ours": lambda: predicting.single(predicting.with_ours(folder), text, times),
             },
         )
 
@@ -206,44 +198,8 @@ class Bench:
             )
         return str(folder)
 
-    def pipeline(self, folder: str, precision: str = "", **settings: Any) -> Callable[[Any], Any]:
-        import torch
-        from transformers import pipeline
-
-        kind = {"dtype": torch.bfloat16} if precision else {}
-        device = 0 if torch.cuda.is_available() else -1
-        classify = pipeline("text-classification", folder, device=device, **kind)
-        return lambda texts: classify(texts, truncation=True, **settings)
-
-    def ours(self, folder: str) -> Callable[[Any], Any]:
-        import hfrecipes
-
-        return hfrecipes.load(folder).predict
-
-    def texts_per_second(self, predict: Callable[[Any], Any], texts: list[str], few: list[str]) -> Figures:
-        predict(few)
-        start = time.perf_counter()
-        predictions = predict(texts)
-        ways.synchronize()
-        seconds = time.perf_counter() - start
-        return {"rows_per_second": round(len(predictions) / seconds, 1)}
-
-    def milliseconds(self, predict: Callable[[Any], Any], text: str) -> Figures:
-        for _ in range(5):
-            predict(text)
-        return {"milliseconds": round(1000 * self.median(lambda: predict(text), self.size(50, 5)), 2)}
-
-    def median(self, action: Callable[[], Any], times: int) -> float:
-        """Seconds of an action, the median of several times."""
-        seconds = []
-        action()
-        for _ in range(times):
-            ways.synchronize()
-            start = time.perf_counter()
-            action()
-            ways.synchronize()
-            seconds.append(time.perf_counter() - start)
-        return statistics.median(seconds)
+    def pipeline(self, folder: str, **settings: Any) -> Callable[[Any], Any]:
+        return predicting.with_pipeline(folder, "text-classification", truncation=True, **settings)
 
     # --- table ---------------------------------------------------------------------------------------------------
 

@@ -38,6 +38,29 @@ def llama(folder: Path, texts: Sequence[str], **sizes: int) -> str:
     return _save(LlamaForCausalLM(config), tokenizer, folder)
 
 
+def t5(folder: Path, words: Sequence[str], **sizes: int) -> str:
+    """Save an encoder with a decoder, small enough for a CPU if no other sizes are given."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+    pieces = {piece: number for number, piece in enumerate(["<pad>", "</s>", "<unk>", *words])}
+    backend = Tokenizer(models.WordLevel(pieces, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=512, **special)
+    defaults = {"d_model": 256, "d_kv": 32, "d_ff": 1024, "num_layers": 4, "num_heads": 8}
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        feed_forward_proj="gated-gelu",
+        decoder_start_token_id=0,
+        pad_token_id=0,
+        eos_token_id=1,
+        **{**defaults, **sizes},
+    )
+    return _save(T5ForConditionalGeneration(config), tokenizer, folder)
+
+
 def _save(model: Any, tokenizer: Any, folder: Path) -> str:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
