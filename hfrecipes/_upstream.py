@@ -383,6 +383,17 @@ def without_bars_of_files() -> Iterator[None]:
         logging.set_tqdm_hook(before)
 
 
+def copy_all(targets: list[torch.Tensor], sources: list[torch.Tensor]) -> None:
+    """Copy tensors into others of the same shapes; on a GPU with few kernels for all of them.
+
+    Relies on: `torch._foreach_copy_`, as in torch 2.13.0.
+    If it changes: copy them one by one, which takes a millisecond more for the gradients of a small model.
+    """
+    import torch
+
+    torch._foreach_copy_(targets, sources)
+
+
 # --- accelerate --------------------------------------------------------------------------------------------------
 
 

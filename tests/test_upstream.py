@@ -231,6 +231,26 @@ def test_is_length_grouped(tmp_path):
         assert not _upstream.is_length_grouped(train_sampler(tiny_trainer(tmp_path)))
 
 
+def test_read_lengths_once(tmp_path):
+    with relied_on(_upstream.read_lengths_once):
+        sampler = train_sampler(tiny_trainer(tmp_path, train_sampling_strategy="group_by_length"))
+        expected = sampler.lengths[:]
+        _upstream.read_lengths_once(sampler)
+        assert sampler.lengths == expected
+        assert isinstance(sampler.lengths, list)
+
+
+def test_count_weights_once(tmp_path):
+    with relied_on(_upstream.count_weights_once):
+        trainer = tiny_trainer(tmp_path)
+        batch = {"input_ids": torch.ones(3, 5)}
+        expected = trainer.floating_point_ops(batch)
+        _upstream.count_weights_once(trainer)
+        assert trainer.floating_point_ops(batch) == expected > 0
+        assert trainer.floating_point_ops({}) == 0
+        assert "self.floating_point_ops(inputs)" in inspect.getsource(transformers.Trainer._run_epoch)
+
+
 @pytest.mark.parametrize(
     ("module", "message"),
     [
@@ -422,6 +442,13 @@ def test_cpu_has_bf16(monkeypatch):
 
 def plus_one(layer: torch.nn.Module, forward: Callable, inputs: torch.Tensor) -> torch.Tensor:
     return forward(inputs) + 1 + 0 * layer.weight.sum()
+
+
+def test_copy_all():
+    with relied_on(_upstream.copy_all):
+        targets, sources = [torch.zeros(2), torch.zeros(3, 1)], [torch.ones(2), torch.full((3, 1), 2.0)]
+        _upstream.copy_all(targets, sources)
+        assert all(map(torch.equal, targets, sources))
 
 
 def test_set_forward():

@@ -73,7 +73,7 @@ class Flag:
         if value.device.type == "cuda":
             self.value = torch.empty_like(value, device="cpu", pin_memory=True)
             self.value.copy_(value, non_blocking=True)
-            self.computed = torch.cuda.Event()
+            self.computed = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self.computed.record()
 
     def __bool__(self) -> bool:
