@@ -38,13 +38,20 @@ def mixed_precision(training: Mapping[str, Any]) -> str | None:
     return None
 
 
-def autocast(kind: str | None, device: torch.device) -> AbstractContextManager[Any]:
-    """Context of mixed precision, as accelerate enters it in training; none where `kind` is None."""
+def autocast(kind: str | None, device: torch.device, *, keeps_weights: bool = True) -> AbstractContextManager[Any]:
+    """Context of mixed precision, as accelerate enters it in training; none where `kind` is None.
+
+    Args:
+        kind: `bf16` or `fp16`.
+        device: Device of the model.
+        keeps_weights: Whether weights that are converted are kept until the end of the context.
+    """
     import torch
 
     if kind is None:
         return nullcontext()
-    return torch.autocast(device.type, dtype={"bf16": torch.bfloat16, "fp16": torch.float16}[kind])
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[kind]
+    return torch.autocast(device.type, dtype=dtype, cache_enabled=keeps_weights)
 
 
 def for_checks(model: Any, kind: str | None) -> AbstractContextManager[Any]:

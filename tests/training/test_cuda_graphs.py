@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from rows import opinions
 
 import hfrecipes
+from hfrecipes.models import cuda_graphs
+from hfrecipes.models.cuda_graphs import Padding
 from hfrecipes.registry import find
-from hfrecipes.training import cuda_graphs
-from hfrecipes.training.cuda_graphs import Padding
+from hfrecipes.training import replaying
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 PADDING = Padding({"input_ids": 7, "attention_mask": 0}, is_left=False, is_fixed=False)
@@ -18,24 +21,24 @@ EXACT = {"bf16": False, "max_steps": 12, "per_device_train_batch_size": 4, "spli
 
 
 def test_lengths_are_padded_to_few_different_ones_and_by_an_eighth_or_eight_tokens_at_most():
-    sizes = [PADDING.size(length, 10_000) for length in range(1, 1025)]
+    sizes = [PADDING.size(length) for length in range(1, 1025)]
     assert len(set(sizes)) == 8 + 4 * 4
     for length, size in enumerate(sizes, start=1):
         assert length <= size < length + max(8, length / 4)
 
 
 def test_no_batch_is_padded_beyond_what_the_model_has_positions_for():
-    assert PADDING.size(509, 512) == 512
-    assert PADDING.size(509, 510) == 509
+    assert replace(PADDING, limit=512).size(509) == 512
+    assert replace(PADDING, limit=510).size(509) == 509
 
 
 def test_inputs_of_unknown_meaning_are_not_padded():
     batch = {"input_ids": torch.ones(2, 9), "attention_mask": torch.ones(2, 9)}
-    assert PADDING.sizes(batch, 512) == {"input_ids": 16, "attention_mask": 16}
+    assert PADDING.sizes(batch) == {"input_ids": 16, "attention_mask": 16}
     for others in ({"position_ids": torch.ones(2, 9)}, {"bbox": torch.ones(2, 9, 4)}):
-        assert set(PADDING.sizes({**batch, **others}, 512).values()) <= {9, 4}
+        assert set(PADDING.sizes({**batch, **others}).values()) <= {9, 4}
     del batch["attention_mask"]
-    assert PADDING.sizes(batch, 512) == {"input_ids": 9}
+    assert PADDING.sizes(batch) == {"input_ids": 9}
 
 
 def test_padding_is_on_the_side_of_the_tokenizer_and_on_the_right_of_a_decoder():
@@ -50,13 +53,13 @@ def test_padding_is_on_the_side_of_the_tokenizer_and_on_the_right_of_a_decoder()
 def test_nothing_is_recorded_without_a_gpu(quick, tmp_path):
     settings = {**quick, "dataset": {"train": opinions(40)}, "output_dir": str(tmp_path / "run")}
     trainer = hfrecipes.build("text-classification", **settings)
-    assert cuda_graphs.recorder(trainer, find("text-classification")()) == []
+    assert replaying.recorder(trainer, find("text-classification")()) == []
 
 
 def losses_of(task: str, model: str, folder, monkeypatch, *, replays: bool, **settings) -> torch.Tensor:
     """Loss of each part of a batch in a training without dropout."""
     if not replays:
-        monkeypatch.setattr(cuda_graphs, "recorder", lambda *_: [])
+        monkeypatch.setattr(replaying, "recorder", lambda *_: [])
     rows = [dict(find(task).samples[index % 3]) for index in range(60)]
     trainer = hfrecipes.build(
         task, model=model, dataset={"train": rows}, output_dir=folder / str(replays), **{**EXACT, **settings}
@@ -101,6 +104,6 @@ def test_a_model_that_cannot_be_recorded_is_trained_without(tiny_bert, tmp_path,
     def refuse(*_):
         raise RuntimeError("no")
 
-    monkeypatch.setattr(cuda_graphs.Graph, "_capture", refuse)
+    monkeypatch.setattr(cuda_graphs.LearningGraph, "_capture", refuse)
     losses = losses_of("text-classification", tiny_bert, tmp_path, monkeypatch, replays=True)
     assert len(losses) == EXACT["max_steps"]
