@@ -17,7 +17,8 @@ from ..doctor.rows import examine_rows
 from ..errors import ConfigError, MissingPackageError
 from ..evaluation import generation, scoring
 from ..evaluation.averages import leave_out
-from ..evaluation.inference import Inference, InferenceSettings, batch_order, collator, in_row_order
+from ..evaluation.batching import indices_in_turn
+from ..evaluation.inference import Inference, collator, in_row_order
 from ..log import log
 from ..models import heads, padding, regularization
 from ..models.binding import bind_tokenizer, model_to_train, remember
@@ -133,7 +134,9 @@ def assemble(plan: Plan, model: Any, arguments: TrainingArguments, encoded: Mapp
         _check_model(trainer, arguments)
     recipe.seed = arguments.seed
     if "validation" in encoded:
-        trainer.compute_metrics = _Scorer(trainer, plan, encoded["validation"])
+        inference = Inference.of(trainer.model, recipe, plan.config.training)
+        trainer.get_eval_dataloader = _loader_of_validation(trainer, inference)
+        trainer.compute_metrics = _Scorer(trainer, inference, plan, encoded["validation"])
     return trainer
 
 
@@ -221,15 +224,36 @@ def _manifest_writer() -> TrainerCallback:
 # --- scores during training --------------------------------------------------------------------------------------
 
 
+def _loader_of_validation(trainer: Trainer, inference: Inference) -> Callable[..., Any]:
+    """`get_eval_dataloader` of the Trainer: its validation rows in the batches that prediction makes of them.
+
+    In half precision, other batches give other numbers. Rows that the user gives are loaded as the Trainer does.
+    """
+    from torch.utils.data import DataLoader
+
+    load, validation = trainer.get_eval_dataloader, trainer.eval_dataset
+
+    def get_eval_dataloader(eval_dataset: Any = None) -> Any:
+        rows = trainer.eval_dataset if eval_dataset is None else eval_dataset
+        if not _upstream.are_same_rows(rows, validation):
+            return load(eval_dataset)
+        batches = inference.batches(rows, trainer.args.world_size)
+        collate, workers = trainer.data_collator, inference.settings.workers
+        loader = DataLoader(
+            rows, batch_sampler=batches, collate_fn=collate, pin_memory=trainer.args.dataloader_pin_memory, **workers
+        )
+        return trainer.accelerator.prepare(loader)
+
+    return get_eval_dataloader
+
+
 class _Scorer:
     """`compute_metrics` of the Trainer: the scores of its validation rows."""
 
-    def __init__(self, trainer: Trainer, plan: Plan, encoded: Dataset) -> None:
-        self.trainer, self.recipe, self.encoded = trainer, plan.recipe, encoded
+    def __init__(self, trainer: Trainer, inference: Inference, plan: Plan, encoded: Dataset) -> None:
+        self.trainer, self.inference, self.recipe, self.encoded = trainer, inference, plan.recipe, encoded
+        self.features = trainer.eval_dataset
         self.rows, self.references = plan.data.splits["validation"], plan.data.references["validation"]
-        self.settings = replace(
-            InferenceSettings.of(plan.config.training, plan.recipe), batch_size=trainer.args.eval_batch_size
-        )
 
     def __call__(self, result: EvalPrediction) -> dict[str, float]:
         """The scores, calibrated as after training; with the correct loss."""
@@ -239,13 +263,11 @@ class _Scorer:
             values["loss"] = mean
         evaluated = _upstream.evaluated_rows(self.trainer)
         # Rows that the user gives to `trainer.evaluate` have no references that are known here.
-        if not _upstream.are_same_rows(evaluated, self.trainer.eval_dataset):
+        if not _upstream.are_same_rows(evaluated, self.features):
             log("these are not the validation rows of this Trainer: only the loss is computed")
             return values
-        # Several processes share batches, and the last batch is filled with rows of the first.
-        together = self.trainer.args.eval_batch_size * self.trainer.args.world_size
-        filled_to = -(-len(evaluated) // together) * together if self.trainer.args.world_size > 1 else None
-        outputs = in_row_order(result.predictions, batch_order(evaluated, self.settings), filled_to)
+        batches = self.inference.batches(self.features, self.trainer.args.world_size)
+        outputs = in_row_order(result.predictions, indices_in_turn(batches))
         predictions = self.recipe.decode(outputs, self.rows, self.encoded)
         calibration, _ = self.recipe.calibrate(predictions, self.references)
         predictions = self.recipe.calibrated(predictions, calibration)
