@@ -19,12 +19,13 @@ from ..evaluation import generation, scoring
 from ..evaluation.averages import leave_out
 from ..evaluation.batching import indices_in_turn
 from ..evaluation.inference import Inference, collator, in_row_order
+from ..evaluation.kept import KeptOutputs
 from ..log import log
 from ..models import heads, padding, regularization
 from ..models.binding import bind_tokenizer, model_to_train, remember
 from ..models.hardware import describe_machine
 from ..models.precision import for_checks
-from ..recipe import Recipe, table_metrics, trainer_name
+from ..recipe import Recipe, table_metrics, trainer_name, writes_in_evaluation
 from ..run_folder.progress import CHECKPOINT, write_manifest
 from . import display, divergence, order
 from .arguments import make_arguments
@@ -136,7 +137,7 @@ def assemble(plan: Plan, model: Any, arguments: TrainingArguments, encoded: Mapp
     if "validation" in encoded:
         inference = Inference.of(trainer.model, recipe, plan.config.training)
         trainer.get_eval_dataloader = _loader_of_validation(trainer, inference)
-        trainer.compute_metrics = _Scorer(trainer, inference, plan, encoded["validation"])
+        trainer.compute_metrics = Scorer(trainer, inference, plan, encoded["validation"])
     return trainer
 
 
@@ -247,12 +248,16 @@ def _loader_of_validation(trainer: Trainer, inference: Inference) -> Callable[..
     return get_eval_dataloader
 
 
-class _Scorer:
-    """`compute_metrics` of the Trainer: the scores of its validation rows."""
+class Scorer:
+    """`compute_metrics` of the Trainer: the scores of its validation rows.
+
+    Attributes:
+        kept: Outputs for them that need not be computed again.
+    """
 
     def __init__(self, trainer: Trainer, inference: Inference, plan: Plan, encoded: Dataset) -> None:
         self.trainer, self.inference, self.recipe, self.encoded = trainer, inference, plan.recipe, encoded
-        self.features = trainer.eval_dataset
+        self.features, self.kept = trainer.eval_dataset, KeptOutputs()
         self.rows, self.references = plan.data.splits["validation"], plan.data.references["validation"]
 
     def __call__(self, result: EvalPrediction) -> dict[str, float]:
@@ -268,6 +273,9 @@ class _Scorer:
             return values
         batches = self.inference.batches(self.features, self.trainer.args.world_size)
         outputs = in_row_order(result.predictions, indices_in_turn(batches))
+        if self._stay_the_same():
+            state = self.trainer.state
+            self.kept.keep(outputs, self.trainer.model, state.global_step, state.best_global_step)
         predictions = self.recipe.decode(outputs, self.rows, self.encoded)
         calibration, _ = self.recipe.calibrate(predictions, self.references)
         predictions = self.recipe.calibrated(predictions, calibration)
@@ -275,3 +283,11 @@ class _Scorer:
         # Scores of single labels are computed after training, except for the one that picks the checkpoint.
         best = str(self.trainer.args.metric_for_best_model).removeprefix("eval_")
         return {name: value for name, value in values.items() if "[" not in name or name == best}
+
+    def _stay_the_same(self) -> bool:
+        """Whether the same weights give the same outputs after training, in this process and in all others."""
+        trainer, settings = self.trainer, self.inference.settings
+        generation = getattr(trainer.model, "generation_config", None)
+        draws = writes_in_evaluation(self.recipe) and bool(getattr(generation, "do_sample", False))
+        is_compiled, is_alone = trainer.args.torch_compile, trainer.args.world_size == 1
+        return is_alone and not (draws or is_compiled or settings.full_precision)
