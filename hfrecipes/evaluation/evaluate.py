@@ -67,25 +67,28 @@ class Scored:
 # --- predictions -------------------------------------------------------------------------------------------------
 
 
-def predict_splits(inference: Inference, data: Data, encoded: Mapping[str, Dataset]) -> dict[str, Predicted]:
+def predict_splits(
+    inference: Inference, data: Data, encoded: Mapping[str, Dataset], known: Any = None
+) -> dict[str, Predicted]:
     """Predictions of all splits. Those of validation come first: they decide the calibration that all others use.
 
     Args:
         inference: The trained model; the calibration of its recipe is set.
         data: Rows by split.
         encoded: Features by split.
+        known: Outputs of the model for validation, where an evaluation gave them already.
     """
     recipe, predicted = inference.recipe, {}
     recipe.calibration = {}
     if "validation" in data.splits:
-        validation = _predict(inference, data, "validation", encoded["validation"])
+        validation = _predict(inference, data, "validation", encoded["validation"], known)
         recipe.calibration, sentences = recipe.calibrate(validation.predictions, validation.references)
         for sentence in sentences:
             log(sentence)
         predicted["validation"] = _calibrated(recipe, validation)
     for split in data.splits:
         if split == "train":
-            predicted[split] = _predict_some_of_train(inference, data)
+            predicted[split] = _predict_some_of_train(inference, data, encoded[split])
         elif split != "validation":
             predicted[split] = _calibrated(recipe, _predict(inference, data, split, encoded[split]))
     finished = {}
@@ -96,10 +99,10 @@ def predict_splits(inference: Inference, data: Data, encoded: Mapping[str, Datas
     return finished
 
 
-def _predict(inference: Inference, data: Data, split: str, encoded: Dataset) -> Predicted:
+def _predict(inference: Inference, data: Data, split: str, encoded: Dataset, known: Any = None) -> Predicted:
     """Predictions of a split before calibration."""
     recipe, rows = inference.recipe, data.splits[split]
-    predictions = recipe.decode(outputs(inference, encoded), rows, encoded)
+    predictions = recipe.decode(outputs(inference, encoded) if known is None else known, rows, encoded)
     # Anew: since the plan, the labels may have come into the order of the checkpoint.
     return Predicted(rows, references_of(recipe, rows), _groups(data, split, recipe), predictions)
 
@@ -111,9 +114,10 @@ def _calibrated(recipe: Recipe, predicted: Predicted) -> Predicted:
     return replace(predicted, predictions=predictions, uncalibrated=predicted.predictions)
 
 
-def _predict_some_of_train(inference: Inference, data: Data) -> Predicted:
+def _predict_some_of_train(inference: Inference, data: Data, trained_on: Dataset) -> Predicted:
     """Predictions of as many training rows as validation has, `MIN_ROWS` at least, drawn with the seed."""
     recipe, rows = inference.recipe, data.splits["train"]
+    drawn = list(range(len(rows)))
     groups = _groups(data, "train", recipe)
     size = max(len(data.splits.get("validation", rows)), MIN_ROWS)
     if len(rows) > size:
@@ -121,11 +125,19 @@ def _predict_some_of_train(inference: Inference, data: Data) -> Predicted:
         log(f"train scores are over {counted(size, 'row')} drawn with the seed")
         rows = rows.select(drawn)
         groups = None if groups is None else [groups[row] for row in drawn]
-    # Anew, since rows to train on may be encoded in another way than rows to predict.
-    encoded = encode(recipe, without_references(rows, recipe))
+    if _reads_alike(recipe, trained_on, len(data.splits["train"])):
+        encoded = trained_on.select(drawn)
+    else:
+        encoded = encode(recipe, without_references(rows, recipe))
     predictions = recipe.decode(outputs(inference, encoded), rows, encoded)
     predicted = Predicted(rows, references_of(recipe, rows), groups, predictions)
     return replace(_calibrated(recipe, predicted), uncalibrated=None)
+
+
+def _reads_alike(recipe: Recipe, features: Dataset, rows: int) -> bool:
+    """Whether the features of rows to train on are, one for each row, those of rows to predict."""
+    is_same = type(recipe).encode_for_training is Recipe.encode_for_training
+    return is_same and "row" not in features.column_names and len(features) == rows
 
 
 def _groups(data: Data, split: str, recipe: Recipe) -> Sequence[Any] | None:

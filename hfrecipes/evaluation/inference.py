@@ -19,12 +19,14 @@ from ..data.features import encode, for_batches, without_references
 from ..errors import ModelError
 from ..models.precision import autocast, mixed_precision
 from ..recipe import DEFAULTS, Recipe, Row, batch_names, writes_in_evaluation
+from .batching import Limits, batches_of, indices_in_turn
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
 
 SHORT = 2000  # rows: below, no progress bar
+TOKENS_ON_GPU = 16_384  # fewer do not keep a GPU busy, and their logits are small where they are not over a vocabulary
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,11 @@ class InferenceSettings:
     """How batches are made and in which precision they are computed; the same after training and after loading."""
 
     batch_size: int
+    """Number of rows of the longest kind in a batch."""
+    is_default_size: bool
+    """Whether that number is the default of the task, and not one that the user chose."""
     seed: int
     """Seed of texts that are drawn for scores."""
-    order_seed: int
-    """Seed of the order of batches."""
     group_by_length: bool
     """Whether rows of similar length share a batch."""
     precision: str | None
@@ -53,16 +56,16 @@ class InferenceSettings:
             training: The keywords that a run has; those that it has not, as in old runs, take the defaults of the task.
             recipe: The task.
         """
-        known = {**DEFAULTS, **recipe.defaults, **training}
+        default = {**DEFAULTS, **recipe.defaults}
+        known = {**default, **training}
         workers = {}
         for name in ("num_workers", "multiprocessing_context", "prefetch_factor"):
             if f"dataloader_{name}" in known:
                 workers[name] = known[f"dataloader_{name}"]
-        seed = known.get("seed", 42)
         return cls(
             batch_size=known["per_device_eval_batch_size"],
-            seed=seed,
-            order_seed=seed if known.get("data_seed") is None else known["data_seed"],
+            is_default_size=known["per_device_eval_batch_size"] == default["per_device_eval_batch_size"],
+            seed=known.get("seed", 42),
             group_by_length=known.get("train_sampling_strategy", "group_by_length") == "group_by_length",
             precision=mixed_precision(training),
             full_precision=next((kind for kind in ("bf16", "fp16") if known.get(f"{kind}_full_eval")), None),
@@ -87,6 +90,27 @@ class Inference:
         """Context in which the model computes in the precision of the settings."""
         return autocast(self.settings.precision, self.model.device)
 
+    def batches(self, features: Dataset, processes: int = 1) -> list[list[int]]:
+        """Indices of the features of each batch; the Trainer evaluates in the same ones, so that scores are the same.
+
+        Args:
+            features: What batches are made of.
+            processes: Number of processes that share the batches.
+        """
+        return batches_of(features, self._limits(), processes)
+
+    def _limits(self) -> Limits:
+        settings = self.settings
+        has_small_logits = not self.recipe.auto_model.endswith("LM")
+        fills_gpu = self.model.device.type == "cuda" and settings.is_default_size and has_small_logits
+        return Limits(
+            rows=settings.batch_size,
+            tokens=TOKENS_ON_GPU if fills_gpu else 0,
+            # What is written for a row takes memory, however short the row is.
+            shares_tokens=not (writes_in_evaluation(self.recipe) or self.recipe.pads_to_max_length),
+            by_length=settings.group_by_length,
+        )
+
 
 # --- predictions -------------------------------------------------------------------------------------------------
 
@@ -104,51 +128,38 @@ def outputs(inference: Inference, encoded: Dataset) -> Any:
 
     An array where all have one size, else a list: padding all of them to the longest one costs memory, and much time.
     """
-    model, settings = inference.model, inference.settings
+    model = inference.model
     features = for_batches(inference.recipe, encoded)
-    order = batch_order(features, settings)
-    batches = [order[start : start + settings.batch_size] for start in range(0, len(order), settings.batch_size)]
-    _convert(model, settings)
+    rank, processes = _processes()
+    batches = inference.batches(features, processes)
+    _convert(model, inference.settings)
     model.eval()
     kept = []
-    for batch in _with_progress(_loader(inference, features, _shared(batches)), len(features)):
+    for batch in _with_progress(_loader(inference, features, batches[rank::processes]), len(features)):
         kept.append(_outputs_of_batch(inference, batch))
-    return in_row_order(_gathered(kept, len(batches)), order)
+    return in_row_order(_gathered(kept), indices_in_turn(batches))
 
 
-def batch_order(features: Dataset, settings: InferenceSettings) -> list[int]:
-    """Indices of the features, batch after batch; those of similar length share one, so that little is padding."""
-    if not settings.group_by_length or len(features) == 1:
-        return list(range(len(features)))
-    import torch
-    from transformers.trainer_pt_utils import LengthGroupedSampler
-
-    # The sampler of the Trainer, so that scores after training come from the same batches as those during training.
-    generator = torch.Generator().manual_seed(settings.order_seed)
-    return list(LengthGroupedSampler(settings.batch_size, lengths=features["length"][:], generator=generator))
-
-
-def in_row_order(batches: Sequence[Any], order: Sequence[int], filled_to: int | None = None) -> Any:
+def in_row_order(batches: Sequence[Any], order: Sequence[int]) -> Any:
     """Outputs of batches to one per feature, in their order.
 
     Args:
         batches: Numpy arrays, or tuples of them, whose first dimension counts the features.
-        order: Index of the feature of each output.
-        filled_to: Number of outputs where several processes of the Trainer fill the last batch with other rows.
+        order: Index of the feature of each output; one that several outputs belong to gets the first of them.
 
     Raises:
-        ModelError: There is not one output for each feature.
+        ModelError: There is not one output for each index.
     """
     if isinstance(batches[0], tuple):
-        return tuple(in_row_order(part, order, filled_to) for part in zip(*batches, strict=True))
+        return tuple(in_row_order(part, order) for part in zip(*batches, strict=True))
     sizes = {batch.shape[1:] for batch in batches}
     number = sum(len(batch) for batch in batches)
-    if number not in (len(order), filled_to):
+    if number != len(order):
         raise ModelError(
             f"the model gave {number} outputs for {len(order)} rows, expected one for each: leave "
             "num_return_sequences of its generation_config at 1"
         )
-    indices = np.argsort(order)
+    _, indices = np.unique(order, return_index=True)
     if len(sizes) == 1:
         return np.concatenate(batches)[indices]
     rows = [row for batch in batches for row in batch]
@@ -233,15 +244,8 @@ def _processes() -> tuple[int, int]:
     return torch.distributed.get_rank(), torch.distributed.get_world_size()
 
 
-def _shared(batches: list[list[int]]) -> list[list[int]]:
-    """The batches of this process; all processes have the same number, since some models wait for each other."""
-    rank, processes = _processes()
-    filled = batches + [batches[0]] * (-len(batches) % processes)
-    return filled[rank::processes]
-
-
-def _gathered(kept: list[Any], batches: int) -> list[Any]:
-    """Outputs of all processes, batch after batch, without those that only fill up the last round."""
+def _gathered(kept: list[Any]) -> list[Any]:
+    """Outputs of all processes, batch after batch."""
     import torch
 
     _, processes = _processes()
@@ -249,8 +253,7 @@ def _gathered(kept: list[Any], batches: int) -> list[Any]:
         return kept
     parts: list[Any] = [None] * processes
     torch.distributed.all_gather_object(parts, kept)
-    in_turn = [part[step] for step in range(len(kept)) for part in parts]
-    return in_turn[:batches]
+    return [part[step] for step in range(len(kept)) for part in parts]
 
 
 # --- collator ----------------------------------------------------------------------------------------------------

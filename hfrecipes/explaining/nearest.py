@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.features import encode, for_batches, without_references
-from ..evaluation.inference import Inference, batch_order, collator, in_row_order
+from ..evaluation.batching import indices_in_turn
+from ..evaluation.inference import Inference, collator, in_row_order
 from ..models.binding import model_inputs
 
 if TYPE_CHECKING:
@@ -66,14 +67,14 @@ def vectors(inference: Inference, rows: Dataset) -> np.ndarray:
     """Mean over tokens of the last hidden layer, (rows, width); over all windows of a row that has several."""
     encoded = encode(inference.recipe, without_references(rows, inference.recipe))
     features = for_batches(inference.recipe, encoded)
-    order = batch_order(features, inference.settings)
+    batches = inference.batches(features)
     collate = collator(inference.recipe, inference.model)
     inference.model.eval()
     sums = []
-    for start in range(0, len(order), inference.settings.batch_size):
-        batch = collate([features[index] for index in order[start : start + inference.settings.batch_size]])
+    for indices in batches:
+        batch = collate([features[index] for index in indices])
         sums.append(_sums_of_tokens(inference, batch))
-    summed = in_row_order(sums, order)
+    summed = in_row_order(sums, indices_in_turn(batches))
     row_of_feature = np.asarray(encoded["row"][:]) if "row" in encoded.column_names else np.arange(len(encoded))
     totals = np.zeros((len(rows), summed.shape[1]))
     np.add.at(totals, row_of_feature, summed)

@@ -34,7 +34,7 @@ from ..run_folder.contents import RunInfo
 from ..run_folder.writing import write_json
 from ..training.history import history_of
 from ..training.plan import Plan
-from ..training.trainer import Job
+from ..training.trainer import Job, Scorer
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -69,7 +69,9 @@ def score_run(job: Job, info: RunInfo, start: float, *, saves: bool = False) -> 
     plan, trainer, recipe = job.plan, job.trainer, job.plan.recipe
     is_writer = trainer.is_world_process_zero()
     inference = Inference.of(trainer.model, recipe, plan.config.training)
-    predicted = predict_splits(inference, plan.data, job.encoded)
+    scorer = trainer.compute_metrics
+    known = scorer.kept.of(trainer.model) if isinstance(scorer, Scorer) else None
+    predicted = predict_splits(inference, plan.data, job.encoded, known)
     if saves and is_writer and recipe.calibration:
         remember(recipe, trainer.model)
         directory.save_config(trainer.model, plan.path)

@@ -17,13 +17,15 @@ from ..doctor.rows import examine_rows
 from ..errors import ConfigError, MissingPackageError
 from ..evaluation import generation, scoring
 from ..evaluation.averages import leave_out
-from ..evaluation.inference import Inference, InferenceSettings, batch_order, collator, in_row_order
+from ..evaluation.batching import indices_in_turn
+from ..evaluation.inference import Inference, collator, in_row_order
+from ..evaluation.kept import KeptOutputs
 from ..log import log
 from ..models import heads, padding, regularization
 from ..models.binding import bind_tokenizer, model_to_train, remember
 from ..models.hardware import describe_machine
 from ..models.precision import for_checks
-from ..recipe import Recipe, table_metrics, trainer_name
+from ..recipe import Recipe, table_metrics, trainer_name, writes_in_evaluation
 from ..run_folder.progress import CHECKPOINT, write_manifest
 from . import display, divergence, order, replaying
 from .arguments import make_arguments
@@ -136,7 +138,9 @@ def assemble(plan: Plan, model: Any, arguments: TrainingArguments, encoded: Mapp
         _check_model(trainer, arguments)
     recipe.seed = arguments.seed
     if "validation" in encoded:
-        trainer.compute_metrics = _Scorer(trainer, plan, encoded["validation"])
+        inference = Inference.of(trainer.model, recipe, plan.config.training)
+        trainer.get_eval_dataloader = _loader_of_validation(trainer, inference)
+        trainer.compute_metrics = Scorer(trainer, inference, plan, encoded["validation"])
     return trainer
 
 
@@ -224,15 +228,40 @@ def _manifest_writer() -> TrainerCallback:
 # --- scores during training --------------------------------------------------------------------------------------
 
 
-class _Scorer:
-    """`compute_metrics` of the Trainer: the scores of its validation rows."""
+def _loader_of_validation(trainer: Trainer, inference: Inference) -> Callable[..., Any]:
+    """`get_eval_dataloader` of the Trainer: its validation rows in the batches that prediction makes of them.
 
-    def __init__(self, trainer: Trainer, plan: Plan, encoded: Dataset) -> None:
-        self.trainer, self.recipe, self.encoded = trainer, plan.recipe, encoded
-        self.rows, self.references = plan.data.splits["validation"], plan.data.references["validation"]
-        self.settings = replace(
-            InferenceSettings.of(plan.config.training, plan.recipe), batch_size=trainer.args.eval_batch_size
+    In half precision, other batches give other numbers. Rows that the user gives are loaded as the Trainer does.
+    """
+    from torch.utils.data import DataLoader
+
+    load, validation = trainer.get_eval_dataloader, trainer.eval_dataset
+
+    def get_eval_dataloader(eval_dataset: Any = None) -> Any:
+        rows = trainer.eval_dataset if eval_dataset is None else eval_dataset
+        if not _upstream.are_same_rows(rows, validation):
+            return load(eval_dataset)
+        batches = inference.batches(rows, trainer.args.world_size)
+        collate, workers = trainer.data_collator, inference.settings.workers
+        loader = DataLoader(
+            rows, batch_sampler=batches, collate_fn=collate, pin_memory=trainer.args.dataloader_pin_memory, **workers
         )
+        return trainer.accelerator.prepare(loader)
+
+    return get_eval_dataloader
+
+
+class Scorer:
+    """`compute_metrics` of the Trainer: the scores of its validation rows.
+
+    Attributes:
+        kept: Outputs for them that need not be computed again.
+    """
+
+    def __init__(self, trainer: Trainer, inference: Inference, plan: Plan, encoded: Dataset) -> None:
+        self.trainer, self.inference, self.recipe, self.encoded = trainer, inference, plan.recipe, encoded
+        self.features, self.kept = trainer.eval_dataset, KeptOutputs()
+        self.rows, self.references = plan.data.splits["validation"], plan.data.references["validation"]
 
     def __call__(self, result: EvalPrediction) -> dict[str, float]:
         """The scores, calibrated as after training; with the correct loss."""
@@ -242,13 +271,14 @@ class _Scorer:
             values["loss"] = mean
         evaluated = _upstream.evaluated_rows(self.trainer)
         # Rows that the user gives to `trainer.evaluate` have no references that are known here.
-        if not _upstream.are_same_rows(evaluated, self.trainer.eval_dataset):
+        if not _upstream.are_same_rows(evaluated, self.features):
             log("these are not the validation rows of this Trainer: only the loss is computed")
             return values
-        # Several processes share batches, and the last batch is filled with rows of the first.
-        together = self.trainer.args.eval_batch_size * self.trainer.args.world_size
-        filled_to = -(-len(evaluated) // together) * together if self.trainer.args.world_size > 1 else None
-        outputs = in_row_order(result.predictions, batch_order(evaluated, self.settings), filled_to)
+        batches = self.inference.batches(self.features, self.trainer.args.world_size)
+        outputs = in_row_order(result.predictions, indices_in_turn(batches))
+        if self._stay_the_same():
+            state = self.trainer.state
+            self.kept.keep(outputs, self.trainer.model, state.global_step, state.best_global_step)
         predictions = self.recipe.decode(outputs, self.rows, self.encoded)
         calibration, _ = self.recipe.calibrate(predictions, self.references)
         predictions = self.recipe.calibrated(predictions, calibration)
@@ -256,3 +286,11 @@ class _Scorer:
         # Scores of single labels are computed after training, except for the one that picks the checkpoint.
         best = str(self.trainer.args.metric_for_best_model).removeprefix("eval_")
         return {name: value for name, value in values.items() if "[" not in name or name == best}
+
+    def _stay_the_same(self) -> bool:
+        """Whether the same weights give the same outputs after training, in this process and in all others."""
+        trainer, settings = self.trainer, self.inference.settings
+        generation = getattr(trainer.model, "generation_config", None)
+        draws = writes_in_evaluation(self.recipe) and bool(getattr(generation, "do_sample", False))
+        is_compiled, is_alone = trainer.args.torch_compile, trainer.args.world_size == 1
+        return is_alone and not (draws or is_compiled or settings.full_precision)
