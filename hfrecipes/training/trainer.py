@@ -25,7 +25,7 @@ from ..models.hardware import describe_machine
 from ..models.precision import for_checks
 from ..recipe import Recipe, table_metrics, trainer_name
 from ..run_folder.progress import CHECKPOINT, write_manifest
-from . import display, divergence, order
+from . import display, divergence, order, survival
 from .arguments import make_arguments
 from .history import loss_keeper
 from .optimization import check_layers
@@ -90,6 +90,7 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
         trainer.optimizer = regularization.layerwise_optimizer(trainer, recipe.layerwise_lr_decay)
     display.show_progress(trainer, table_metrics(recipe)[0])
     divergence.watch(trainer, _rows_of_features(plan, encoded["train"]))
+    survival.survive(trainer)
     features = [for_batches(recipe, rows) for rows in encoded.values()]
     inference = Inference.of(trainer.model, recipe, plan.config.training)
     with for_checks(trainer.model, inference.settings.precision):
