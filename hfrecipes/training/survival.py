@@ -102,8 +102,8 @@ class _Steps:
         accumulated = self.trainer.args.gradient_accumulation_steps * len(parts)
         log(
             f"out of memory in step {step} at {shape_of(batch)}: from here on, batches of more than "
-            f"{self.training.tokens:,} tokens are computed in parts, the same gradients up to rounding and dropout, "
-            f"as with per_device_train_batch_size={rows} gradient_accumulation_steps={accumulated}"
+            f"{self.training.tokens:,} tokens are computed in parts, rounding and dropout aside with the gradients of "
+            f"per_device_train_batch_size={rows} gradient_accumulation_steps={accumulated}"
         )
 
 

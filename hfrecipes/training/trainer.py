@@ -25,7 +25,7 @@ from ..models.hardware import describe_machine
 from ..models.precision import for_checks
 from ..recipe import Recipe, table_metrics, trainer_name
 from ..run_folder.progress import CHECKPOINT, write_manifest
-from . import display, divergence, order, survival
+from . import display, divergence, memory_use, order, survival
 from .arguments import make_arguments
 from .history import loss_keeper
 from .optimization import check_layers
@@ -91,6 +91,7 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
     display.show_progress(trainer, table_metrics(recipe)[0])
     divergence.watch(trainer, _rows_of_features(plan, encoded["train"]))
     survival.survive(trainer)
+    trainer.add_callback(memory_use.meter())
     features = [for_batches(recipe, rows) for rows in encoded.values()]
     inference = Inference.of(trainer.model, recipe, plan.config.training)
     with for_checks(trainer.model, inference.settings.precision):
