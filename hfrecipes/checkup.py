@@ -30,7 +30,8 @@ from .models.binding import bind_tokenizer
 from .models.directory import check_start, check_weights
 from .models.tokenizing import show_labels
 from .recipe import Recipe
-from .training.arguments import try_arguments
+from .training.arguments import make_arguments, try_arguments
+from .training.memory_check import memory_lines
 from .training.plan import check_metrics, configure, models_of, without_defaults
 
 if TYPE_CHECKING:
@@ -292,7 +293,7 @@ def _without_model(report: Report, train: Part) -> None:
     """Models to start from, and what a run costs in steps."""
     report.diagnoses += no_model(report.recipe, train)
     report.features = len(train.numbers)
-    report.costs = cost.projected(report.config, report.features, None)
+    report.costs = cost.projected(report.config, report.features)
 
 
 def _examine_with_model(report: Report, data: Data, collected: Collected) -> None:
@@ -307,11 +308,21 @@ def _examine_with_model(report: Report, data: Data, collected: Collected) -> Non
     report.lengths, report.length_unit = encoded["train"]["length"][:], "tokens"
     report.diagnoses += _of_features(data, recipe, encoded)
     report.features = len(encoded["train"])
-    report.costs = cost.projected(config, report.features, config.base.path)
+    report.costs = [*cost.projected(config, report.features), *_memory(report, encoded["train"])]
     report.seen_by_model = {
         "truncated": {split: truncated_share(features, len(data.splits[split])) for split, features in encoded.items()},
         "example": show_labels(recipe, encoded["train"][0]),
     }
+
+
+def _memory(report: Report, features: Dataset) -> list[str]:
+    """Sentences on the memory of a training; a model that cannot be loaded is none of this check's business."""
+    with nothing_printed():
+        try:
+            arguments = make_arguments(report.config, report.recipe, Path(), has_validation="validation" in report.rows)
+            return list(memory_lines(report.config, report.recipe, arguments, features))
+        except (HFRecipesError, RuntimeError, ValueError) as error:
+            return [f"memory: not estimated ({' '.join(str(error).split())[:200]})"]
 
 
 def _check_with_tokenizer(report: Report, data: Data, collected: Collected) -> Data:

@@ -7,6 +7,7 @@ HFRecipesError
 ├── DataError          (ValueError)       the rows or their file cannot be used as they are
 ├── ModelError         (ValueError)       the model folder or its weights cannot be used
 ├── DivergedError      (ArithmeticError)  the loss or the weights became NaN or infinite in training
+├── OutOfMemoryError   (MemoryError)      one row, or what is needed beside the rows, does not fit into memory
 ├── OutputError        (FileExistsError)  the output folder holds something that would be overwritten
 ├── HubError           (ConnectionError)  the Hub refused a request, or could not be reached
 └── MissingPackageError (ImportError)     a required optional package is not installed
@@ -31,6 +32,7 @@ __all__ = [
     "MissingPackageError",
     "ModelError",
     "NotFoundError",
+    "OutOfMemoryError",
     "OutputError",
     "UntrustedError",
     "counted",
@@ -112,6 +114,10 @@ class ModelError(HFRecipesError, ValueError):
 
 class DivergedError(HFRecipesError, ArithmeticError):
     """The loss or the weights became NaN or infinite in training; the last checkpoint is unchanged."""
+
+
+class OutOfMemoryError(HFRecipesError, MemoryError):
+    """The memory of the device or of the machine is used up, and nothing can be computed in smaller parts."""
 
 
 class OutputError(HFRecipesError, FileExistsError):

@@ -1,16 +1,16 @@
-"""What a run costs, as far as it is known beforehand: steps, and the memory that weights and optimizer take."""
+"""What a run costs, as far as it is known beforehand: steps, time, and the memory of weights and optimizer."""
 
 from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from ..config.run_config import RunConfig
 from ..errors import counted
+from ..memory.peak import in_words, peak_so_far
 
 _LARGEST_HEADER = 100_000_000  # bytes; a longer one is no header
 _FULL, _FROZEN = 16, 4  # bytes for each weight in float32: with gradient and the two moments of AdamW, and alone
@@ -27,25 +27,22 @@ def steps_of(config: RunConfig, features: int) -> int:
     return math.ceil(updates * float(training["num_train_epochs"]))
 
 
-def projected(config: RunConfig, features: int, model: str | None) -> list[str]:
-    """Sentences on the steps of a training and the memory that it needs.
+def projected(config: RunConfig, features: int) -> list[str]:
+    """Sentences on the steps of a training.
 
     Args:
         config: The settings.
         features: Number of training examples after encoding; number of training rows if there is no model.
-        model: Folder of the model; None where there is none.
     """
     epochs, size = config.training["num_train_epochs"], config.training["per_device_train_batch_size"]
     number = steps_of(config, features)
-    sentences = [f"training: {counted(number, 'step')}, {epochs:g} epochs of {features} examples in batches of {size}"]
-    weights = weights_in(model) if model else 0
-    if weights:
-        each = _FROZEN if config.adapter is not None else _FULL
-        memory = f"{weights * each / 1e9:.1f} GB" if weights * each > 1e8 else f"{weights * each / 1e6:.0f} MB"
-        sentences.append(
-            f"memory: {memory} for {weights / 1e6:.1f}M weights and the optimizer, plus the memory of each batch"
-        )
-    return sentences
+    return [f"training: {counted(number, 'step')}, {epochs:g} epochs of {features} examples in batches of {size}"]
+
+
+def of_weights(config: RunConfig, weights: int) -> str:
+    """A sentence on the memory of weights and optimizer alone."""
+    memory = in_words(weights * (_FROZEN if config.adapter is not None else _FULL))
+    return f"memory: {memory} for {weights / 1e6:.1f}M weights and the optimizer, plus the memory of each batch"
 
 
 def weights_in(model: str) -> int:
@@ -98,9 +95,9 @@ def measured(config: RunConfig, seconds: list[float], features: int) -> list[str
     each = seconds[-1]  # the first step takes longer
     whole = _duration(each * steps_of(config, features))
     sentences = [f"time: {each:.2g} s a step, so about {whole} of training on this machine, without evaluations"]
-    memory = _peak_memory()
+    memory = peak_so_far()
     if memory:
-        sentences.append(f"memory: peak of {memory / 1e9:.1f} GB in the rehearsal")
+        sentences.append(f"memory: peak of {in_words(memory)} in the rehearsal")
     return sentences
 
 
@@ -114,18 +111,3 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _peak_memory() -> int:
-    """Peak memory of this process in bytes, on the GPU if there is one; 0 if the system does not report it."""
-    import torch
-
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    try:
-        import resource
-    except ImportError:  # as on Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # macOS counts bytes, Linux kilobytes.
-    return peak if sys.platform == "darwin" else 1024 * peak

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -11,6 +13,7 @@ import numpy as np
 
 from ..errors import ModelError
 from ..log import log
+from ..memory.parts import in_parts, limit_of
 from ..models.hardware import rounding_tolerance
 from ..models.precision import for_checks
 from ..recipe import Prompt, Row, Writer
@@ -88,15 +91,23 @@ def generate(
         for start in _steps(len(order), size):
             indices = order[start : start + size]
             batch = _padded(inference, [prompts[index] for index in indices])
-            ids = model.generate(**batch, use_cache=True, **settings)[:, batch["input_ids"].shape[1] :]
+            continued = in_parts(partial(_continued, model, settings), batch, limit_of(model, "generation"))
+            ids = list(itertools.chain.from_iterable(continued))
             if len(ids) != len(indices):
                 raise ModelError(
                     f"the model wrote {len(ids)} texts for {len(indices)} prompts, expected one for each: leave "
                     "num_return_sequences of its generation_config at 1"
                 )
-            for index, row in zip(indices, ids.tolist(), strict=True):
+            for index, row in zip(indices, ids, strict=True):
                 generated[index] = row
     return generated
+
+
+def _continued(model: Any, settings: Mapping[str, Any], batch: Mapping[str, Any]) -> list[list[int]]:
+    """What the model writes after each prompt of a batch."""
+    ids = model.generate(**batch, use_cache=True, **settings)[:, batch["input_ids"].shape[1] :]
+    rows: list[list[int]] = ids.tolist()
+    return rows
 
 
 def _steps(number: int, size: int) -> Iterable[int]:

@@ -5,10 +5,12 @@ The loop over batches knows a model, a task and a few settings, and no Trainer.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ import numpy as np
 from .. import registry
 from ..data.features import encode, for_batches, without_references
 from ..errors import ModelError
+from ..memory.parts import in_parts, limit_of
 from ..models.precision import autocast, mixed_precision
 from ..recipe import DEFAULTS, Recipe, Row, batch_names, writes_in_evaluation
 from .batching import Limits, batches_of, indices_in_turn
@@ -136,8 +139,8 @@ def outputs(inference: Inference, encoded: Dataset) -> Any:
     model.eval()
     kept = []
     for batch in _with_progress(_loader(inference, features, batches[rank::processes]), len(features)):
-        kept.append(_outputs_of_batch(inference, batch))
-    return in_row_order(_gathered(kept), indices_in_turn(batches))
+        kept.append(in_parts(partial(_outputs_of_batch, inference), batch, limit_of(model, "evaluation")))
+    return in_row_order(list(itertools.chain.from_iterable(_gathered(kept))), indices_in_turn(batches))
 
 
 def in_row_order(batches: Sequence[Any], order: Sequence[int]) -> Any:

@@ -33,6 +33,7 @@ from ..run_folder import contents, manifest
 from ..run_folder.contents import RunInfo
 from ..run_folder.writing import write_json
 from ..training.history import history_of
+from ..training.memory_use import peak_of
 from ..training.plan import Plan
 from ..training.trainer import Job, Scorer
 
@@ -86,6 +87,7 @@ def score_run(job: Job, info: RunInfo, start: float, *, saves: bool = False) -> 
             limits=[*info.limits, *scored.sentences],
             seconds=info.seconds or round(time.perf_counter() - start, 1),
             steps=info.steps or trainer.state.global_step,
+            memory=info.memory or peak_of(trainer),
             energy=info.energy or _energy(trainer),
         )
         log_samples(next(reversed(predicted.values())).predictions)

@@ -19,6 +19,7 @@ from ..hub.card import front_matter
 from ..hub.client import preflight
 from ..hub.push import push_run
 from ..log import is_main, log
+from ..memory.shortage import as_memory_error
 from ..results import Result
 from ..run_folder import claim, contents, lock, progress, writing
 from ..run_folder.contents import RunInfo
@@ -118,7 +119,9 @@ def _train(job: Job, checkpoint: Path | None) -> None:
     try:
         # The callback that hides the bars is not called at the end of a training that fails.
         hidden = _upstream.without_bars_of_files()
-        with interrupts.at_step_end(job.trainer, job.plan.path), _pushed_meanwhile(job), hidden:
+        # Batches that do not fit are computed in parts; what the optimizer needs cannot be.
+        explained = as_memory_error("training")
+        with interrupts.at_step_end(job.trainer, job.plan.path), _pushed_meanwhile(job), hidden, explained:
             job.trainer.train(resume_from_checkpoint=resumed)
     except UnpicklingError as error:
         # The Trainer reads pickles of numbers alone; anything else in them could run code.

@@ -275,6 +275,8 @@ class RunInfo:
     """Number of weights, `total` and `trained`, and the `share` of the latter."""
     seconds: float = 0.0
     steps: int = 0
+    memory: int = 0
+    """Bytes at the peak of the training, of the last try where it was interrupted; 0 where it is not known."""
     energy: Mapping[str, float] | None = None
 
     @classmethod

@@ -27,7 +27,7 @@ from ..models.hardware import describe_machine
 from ..models.precision import for_checks
 from ..recipe import Recipe, table_metrics, trainer_name, writes_in_evaluation
 from ..run_folder.progress import CHECKPOINT, write_manifest
-from . import display, divergence, order, replaying
+from . import display, divergence, memory_use, order, replaying, survival
 from .arguments import make_arguments
 from .history import loss_keeper
 from .optimization import check_layers
@@ -93,7 +93,8 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
     display.show_progress(trainer, table_metrics(recipe)[0])
     divergence.watch(trainer, _rows_of_features(plan, encoded["train"]))
     _upstream.count_weights_once(trainer)
-    for callback in replaying.recorder(trainer, recipe):
+    survival.survive(trainer)
+    for callback in (memory_use.meter(), *replaying.recorder(trainer, recipe)):
         trainer.add_callback(callback)
     features = [for_batches(recipe, rows) for rows in encoded.values()]
     inference = Inference.of(trainer.model, recipe, plan.config.training)

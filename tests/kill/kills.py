@@ -3,8 +3,9 @@
     python tests/kill/kills.py --kills 30 --cases text lora
 
 Every run is a fork of this process, in which the libraries are loaded already. A run that was killed must end with the
-files of the run that was not, but for seconds, dates and energy; none may be stuck, and only the steps since the last
-checkpoint may be trained again. A run of two processes is killed as a whole, as a machine is that loses its power.
+files of the run that was not, but for seconds, dates, memory and energy; none may be stuck, and only the steps since
+the last checkpoint may be trained again. A run of two processes is killed as a whole, as a machine is that loses its
+power.
 """
 
 from __future__ import annotations
@@ -212,7 +213,7 @@ def run(case: str, folder: Path, name: str, kill_before: int | None = None) -> N
 
 
 def content_of(folder: Path) -> dict[str, object]:
-    """Content of each file by its name, without seconds, dates, energy and the folder's own name."""
+    """Content of each file by its name, without seconds, dates, memory, energy and the folder's own name."""
     files: dict[str, object] = {}
     for file in sorted(folder.rglob("*")):
         name = file.relative_to(folder).as_posix()
@@ -220,7 +221,7 @@ def content_of(folder: Path) -> dict[str, object]:
             files[name] = "folder"
         elif file.name == "run.json":
             content = json.loads(file.read_text(encoding="utf-8"))
-            files[name] = {key: value for key, value in content.items() if key not in ("seconds", "energy")}
+            files[name] = {key: value for key, value in content.items() if key not in ("seconds", "energy", "memory")}
         elif file.name == "manifest.json":
             # The settings hold the name of the folder.
             content = json.loads(file.read_text(encoding="utf-8"))
