@@ -36,7 +36,7 @@ class Chat(Recipe):
     train_on: Literal["assistant", "last", "all"] = "assistant"
     """What is trained on: every turn of the assistant, only the last one, or all turns."""
     packing: bool = False
-    """Whether the dialogues of a batch are packed into rows, without padding and without attention between them."""
+    """Whether dialogues share rows of `max_length` tokens, without padding and without attention between them."""
     max_new_tokens: int = 256
     """Maximum number of tokens of a reply."""
     temperature: float = 0.0
@@ -209,7 +209,7 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
         for name, cells in features.items():
             features[name] = [cells[index] for index in kept]
         if self.packing:
-            features["position_ids"] = [list(range(length)) for length in features["length"]]
+            features["position_ids"] = _causal.positions(features["length"])
         return features
 
     def _features(self, batch: Batch, train_on: str) -> Batch:
