@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import inspect
 import logging
 import warnings
@@ -113,14 +114,23 @@ def is_length_grouped(sampler: Any) -> bool:
     return isinstance(sampler, transformers.trainer_pt_utils.LengthGroupedSampler)
 
 
-def read_lengths_once(sampler: Any) -> None:
-    """Give a sampler that groups rows by length a list of them.
+def read_lengths_at_once(trainer: Trainer) -> None:
+    """Make the samplers of the Trainer take lengths from a list: from a column, each of them is a query of its own.
 
-    Relies on: `LengthGroupedSampler.lengths`, for which the Trainer gives a column of `datasets`, as in transformers
-        5.23.0 and datasets 5.2.0. A column reads each number from the table anew: 0.4 s for 1,000 rows in each epoch.
-    If it changes: see what `Trainer._get_train_sampler` gives to the sampler. Without it, epochs begin slowly.
+    Relies on: `Trainer._get_train_sampler` and `_get_eval_sampler`, which give a `LengthGroupedSampler` whose `lengths`
+        is the column of the dataset; transformers 5.23.0 and datasets 5.2.0.
+    If it changes: see where the Trainer makes a `LengthGroupedSampler`. Without it, the order is the same, but to draw
+        it takes about 0.1 ms for each row, in each epoch and each evaluation.
     """
-    sampler.lengths = list(sampler.lengths[:])
+    for name in ("_get_train_sampler", "_get_eval_sampler"):
+        setattr(trainer, name, functools.partial(_with_listed_lengths, getattr(trainer, name)))
+
+
+def _with_listed_lengths(make_sampler: Callable[..., Any], *given: Any) -> Any:
+    sampler = make_sampler(*given)
+    if is_length_grouped(sampler) and sampler.lengths is not None:
+        sampler.lengths = list(sampler.lengths[:])
+    return sampler
 
 
 def count_weights_once(trainer: Trainer) -> None:

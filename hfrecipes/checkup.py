@@ -15,6 +15,7 @@ from .config.run_config import RunConfig
 from .contract.report import nothing_printed
 from .data.checks import Collected, not_scored
 from .data.features import average_lengths, describe_lengths, encode_splits, truncated_share, written_special_tokens
+from .data.packing import count_rows
 from .data.prepare import check_again, load_data, no_test_split
 from .data.rows import Data
 from .doctor import cost, printing
@@ -307,7 +308,7 @@ def _examine_with_model(report: Report, data: Data, collected: Collected) -> Non
     encoded = encode_splits(recipe, data)
     report.lengths, report.length_unit = encoded["train"]["length"][:], "tokens"
     report.diagnoses += _of_features(data, recipe, encoded)
-    report.features = len(encoded["train"])
+    report.features = count_rows(encoded["train"], recipe.max_length)
     report.costs = [*cost.projected(config, report.features), *_memory(report, encoded["train"])]
     report.seen_by_model = {
         "truncated": {split: truncated_share(features, len(data.splits[split])) for split, features in encoded.items()},

@@ -185,6 +185,8 @@ class Recipe:
     each line is a row."""
     defaults: ClassVar[dict[str, Any]] = {}
     """TrainingArguments keywords that differ from DEFAULTS."""
+    defaults_with: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Those that differ again while an option is on, by the name of the option."""
     prediction: ClassVar[str | None] = None
     """Key of a prediction that is scored against the reference; None where tokens are scored and no answer."""
     batch_features: ClassVar[dict[str, Reader]] = {}
@@ -399,6 +401,15 @@ def _check_options(recipe: Recipe) -> None:
 
 
 # --- what follows from the facts ---------------------------------------------------------------------------------
+
+
+def training_defaults(recipe: type[Recipe], options: Mapping[str, Any]) -> dict[str, Any]:
+    """TrainingArguments keywords that a task trains with, given the options that are set."""
+    defaults = {**DEFAULTS, **recipe.defaults}
+    for name, changed in recipe.defaults_with.items():
+        if options.get(name):
+            defaults |= changed
+    return defaults
 
 
 def input_columns(recipe: type[Recipe] | Recipe) -> list[str]:

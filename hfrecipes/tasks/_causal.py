@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .. import _upstream
+from ..collate import pad_rows
 from ..errors import ConfigError, ModelError
 from ..losses import ItemLoss, cross_entropy, token_loss
 from ..recipe import IGNORED, Recipe, Row, Writer
-from ._blocks import concatenate, pack
 from ._tokens import NEUTRAL_GENERATION, token_sums
 
 if TYPE_CHECKING:
@@ -43,35 +45,33 @@ def fit_new_tokens(recipe: Any) -> list[str]:
 # --- batches -----------------------------------------------------------------------------------------------------
 
 
+def positions(lengths: Sequence[int]) -> list[list[int]]:
+    """Position ids of texts that share rows: they start at 0 with each text, which is how models tell them apart."""
+    return [list(range(length)) for length in lengths]
+
+
 def collator(recipe: Recipe, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
-    """Function that pads features; those with `position_ids` are packed into rows of `max_length` instead."""
+    """Function that pads features; rows of packed texts get `position_ids` in place of an attention mask."""
     # Flash attention finds where packed texts begin in a single row only.
     single_row = _upstream.uses_flash_attention(model)
     padding = recipe.tokenizer.pad_token_id
     size = recipe.max_length if recipe.pads_to_max_length else 0
-    return partial(_collate, padding=padding, max_length=recipe.max_length, single_row=single_row, size=size)
+    return partial(_collate, padding=padding, single_row=single_row, size=size)
 
 
-def _collate(features: list[Row], padding: int, max_length: int, single_row: bool, size: int) -> dict[str, Any]:
-    import torch
-    from torch.nn.functional import pad
-    from torch.nn.utils.rnn import pad_sequence
-
-    rows, packed = features, "position_ids" in features[0]
-    if packed:
-        rows = pack(features, max_length)
-    if packed and single_row:
-        rows = [concatenate(rows)]
+def _collate(features: list[Row], padding: int, single_row: bool, size: int) -> dict[str, Any]:
+    packed = "position_ids" in features[0]
     batch = {}
     for name, filler in (("input_ids", padding), ("labels", IGNORED), ("position_ids", 0)):
-        if name in rows[0]:
-            tensors = [torch.tensor(row[name]) for row in rows]
-            padded = pad_sequence(tensors, batch_first=True, padding_value=filler)
-            batch[name] = pad(padded, (0, max(0, size - padded.shape[1])), value=filler)
+        if name not in features[0]:
+            continue
+        rows = [row[name] for row in features]
+        if packed and single_row:
+            rows = [np.concatenate(rows)]
+        batch[name] = pad_rows(rows, filler, size)
     if not packed:
         # Packed rows get no mask: models only look for packed texts where there is none.
-        lengths = torch.tensor([len(row["input_ids"]) for row in rows])
-        batch["attention_mask"] = (torch.arange(batch["input_ids"].shape[1]) < lengths[:, None]).long()
+        batch["attention_mask"] = pad_rows([np.ones(len(row["input_ids"]), np.int64) for row in features], 0, size)
     return batch
 
 

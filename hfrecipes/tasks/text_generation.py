@@ -120,13 +120,12 @@ print(write("The cat looks up")[0]["generated_text"])
         return features
 
     def encode_for_training(self, batch: Batch) -> Batch:
-        """Full blocks: all texts as one stream, or whole texts that do not see each other."""
-        documents = list(self.documents(batch["text"]))
-        if self.across_documents:
-            blocks = _blocks.stream(documents, _tokens.end_of(self), self.max_length)
-        else:
-            blocks = _blocks.packed(documents, self.max_length)
-        features: Batch = {name: [] for name in [*blocks[0], "length"]}
+        """Full blocks of all texts as one stream; or each text by itself, to be packed with others."""
+        if not self.across_documents:
+            features = self.encode(batch)
+            return {**features, "position_ids": _causal.positions(features["length"])}
+        blocks = _blocks.stream(list(self.documents(batch["text"])), _tokens.end_of(self), self.max_length)
+        features = {name: [] for name in [*blocks[0], "length"]}
         for block in blocks:
             for name, tokens in block.items():
                 features[name].append(tokens)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ..data import packing
 from ..errors import DivergedError
 from . import order
 
@@ -147,7 +148,8 @@ def _rows_of(step: int, args: Any, dataloader: Any, rows: list[int]) -> list[int
     parts = args.gradient_accumulation_steps
     epoch, step_in_epoch = divmod(step - 1, -(-len(dataloader) // parts))
     batches = order.batches_of(dataloader.batch_sampler, args, epoch)
-    features = [feature for batch in batches[step_in_epoch * parts :][:parts] for feature in batch]
+    examples = [example for batch in batches[step_in_epoch * parts :][:parts] for example in batch]
+    features = packing.features_in(dataloader.dataset, examples, epoch)
     return sorted({rows[feature] for feature in features})
 
 

@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from transformers import TrainingArguments
 
 
+def seed_of(args: TrainingArguments) -> int:
+    """Seed of the order of rows, to which the number of an epoch can be added: that of the next seed is far away."""
+    return _mixed(args.seed if args.data_seed is None else args.data_seed)
+
+
 def start_epoch(batches: Any, args: TrainingArguments, epoch: int) -> None:
     """Make the order that the sampler draws depend only on the seed and the number of the epoch.
 
@@ -23,12 +28,11 @@ def start_epoch(batches: Any, args: TrainingArguments, epoch: int) -> None:
     """
     import torch
 
-    sampler, seed = _sampler(batches), args.seed if args.data_seed is None else args.data_seed
+    sampler, seed = _sampler(batches), seed_of(args)
     if _upstream.is_length_grouped(sampler):
-        sampler.generator = torch.Generator().manual_seed(_mixed(seed) + epoch)
-        _upstream.read_lengths_once(sampler)
+        sampler.generator = torch.Generator().manual_seed(seed + epoch)
     elif _upstream.adds_epoch_to_seed(sampler):  # accelerate's, which adds the epoch itself
-        sampler.initial_seed = _mixed(seed)
+        sampler.initial_seed = seed
 
 
 def batches_of(batches: Any, args: TrainingArguments, epoch: int) -> list[list[int]]:

@@ -34,13 +34,13 @@ from ..models import adapters, suggestions
 from ..models.directory import check_start, identity
 from ..models.loading import dtype_problems, label_problems, quantization_problems
 from ..recipe import (
-    DEFAULTS,
     Recipe,
     arguments_name,
     input_columns,
     option_types,
     options,
     reference_columns,
+    training_defaults,
     undefined,
 )
 from ..registry import find, find_recipe_file, is_task_file, recipe_files, tasks
@@ -198,7 +198,7 @@ def _with_one_model(below: dict[str, Any], above: dict[str, Any], index: int) ->
 
 def _training_defaults(config: RunConfig, kind: type[Recipe]) -> dict[str, Any]:
     """The training arguments of a run of this task that sets none."""
-    defaults = {**RUN_DEFAULTS, **DEFAULTS, **kind.defaults}
+    defaults = {**RUN_DEFAULTS, **training_defaults(kind, config.options)}
     if config.lora:
         defaults["learning_rate"] = LORA_LEARNING_RATE
     return defaults

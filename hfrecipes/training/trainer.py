@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _upstream
 from ..config.run_config import RunConfig
+from ..data import packing
 from ..data.features import encode_splits, for_batches, log_lengths
 from ..data.prepare import check_again, log_all, no_test_split, rare_labels
 from ..doctor.rows import examine_rows
@@ -91,6 +92,10 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
     if recipe.layerwise_lr_decay is not None:
         trainer.optimizer = regularization.layerwise_optimizer(trainer, recipe.layerwise_lr_decay)
     display.show_progress(trainer, table_metrics(recipe)[0])
+    packed = packing.packed_rows(trainer.train_dataset)
+    if packed is not None:
+        in_step = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+        log(packed.describe(recipe.max_length, in_step))
     divergence.watch(trainer, _rows_of_features(plan, encoded["train"]))
     _upstream.count_weights_once(trainer)
     survival.survive(trainer)
@@ -122,6 +127,8 @@ def assemble(plan: Plan, model: Any, arguments: TrainingArguments, encoded: Mapp
     recipe = plan.recipe
     _upstream.silence_false_alarms()
     shown = {split: for_batches(recipe, rows) for split, rows in encoded.items()}
+    if packing.are_packed(shown["train"]):
+        shown["train"] = packing.pack(shown["train"], recipe.max_length, order.seed_of(arguments))
     with _as_missing_package():
         trainer: Trainer = getattr(transformers, trainer_name(recipe))(
             model,
@@ -137,6 +144,7 @@ def assemble(plan: Plan, model: Any, arguments: TrainingArguments, encoded: Mapp
         trainer.add_callback(loss_keeper(trainer))
         trainer.add_callback(_manifest_writer())  # the last one: it lists what the others save
         _check_model(trainer, arguments)
+    _upstream.read_lengths_at_once(trainer)
     recipe.seed = arguments.seed
     if "validation" in encoded:
         inference = Inference.of(trainer.model, recipe, plan.config.training)
@@ -208,7 +216,9 @@ def _epoch_teller(recipe: Recipe) -> TrainerCallback:
         def on_epoch_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
             # The Trainer adds up fractions of epochs, whose sum may be a little too small.
             recipe.epoch = int((state.epoch or 0) + 1e-6)
-            order.start_epoch(keywords["train_dataloader"].batch_sampler, args, recipe.epoch)
+            batches = keywords["train_dataloader"]
+            order.start_epoch(batches.batch_sampler, args, recipe.epoch)
+            packing.start_epoch(batches.dataset, recipe.epoch)
 
     return TellEpoch()
 

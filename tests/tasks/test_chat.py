@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 
 import datasets
+import pyarrow as pa
 import pytest
 import torch
 from click.testing import CliRunner
@@ -14,6 +15,8 @@ from conftest import make_pieces, save_llama
 
 import hfrecipes
 from hfrecipes.cli import main
+from hfrecipes.data import packing
+from hfrecipes.data.plain import in_memory
 from hfrecipes.data.shapes.dialogues import messages, shortened_dialogues, wrong_order
 from hfrecipes.errors import ConfigError, DataError
 from hfrecipes.tasks.chat import Chat
@@ -348,12 +351,10 @@ def test_a_packed_dialogue_has_the_logits_that_it_has_alone(tiny_llama):
     recipe = recipe_with("none", packing=True, max_length=128)
     model = AutoModelForCausalLM.from_pretrained(tiny_llama).eval()
     features = recipe.encode_for_training({"messages": [row["messages"] for row in Chat.samples]})
-    rows = [
-        {name: features[name][place] for name in ("input_ids", "labels", "position_ids")}
-        for place in range(len(features["row"]))
-    ]
-    batch = recipe.collator(model)(rows)
-    assert len(batch["input_ids"]) < len(rows)
+    names = ("input_ids", "labels", "position_ids", "length")
+    packed_rows = packing.pack(in_memory(pa.table({name: features[name] for name in names})), 128, seed=1)
+    batch = recipe.collator(model)([packed_rows[index] for index in range(len(packed_rows))])
+    assert len(batch["input_ids"]) < len(features["row"])
     assert "attention_mask" not in batch
     with torch.no_grad():
         packed = model(input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False).logits
@@ -364,7 +365,7 @@ def test_a_packed_dialogue_has_the_logits_that_it_has_alone(tiny_llama):
                 alone = model(input_ids=ids[start:stop][None]).logits[0]
                 assert torch.allclose(logits[start:stop], alone, atol=1e-4)
                 seen += 1
-    assert seen >= len(rows)
+    assert seen >= len(features["row"])
 
 
 def test_packed_and_padded_batches_teach_the_same(tiny_llama, tmp_path):
@@ -376,6 +377,8 @@ def test_packed_and_padded_batches_teach_the_same(tiny_llama, tmp_path):
             splits={"validation": None},
             output_dir=tmp_path / str(packing),
             packing=packing,
+            per_device_train_batch_size=16,  # all dialogues, in whatever rows they are
+            gradient_accumulation_steps=1,
             max_steps=2,
             optim="sgd",
             learning_rate=0.05,
