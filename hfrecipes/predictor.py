@@ -14,22 +14,18 @@ from .config.run_config import RunConfig
 from .data.indicators import Columns
 from .errors import DataError, ModelError, NotFoundError, OutputError
 from .evaluation import generation, inference
-from .evaluation.comparison import Evaluation
-from .evaluation.holder import trainer_for_prediction
 from .evaluation.inference import Inference
 from .hub.names import hub_id_or_none, model_path
 from .log import log
-from .models import adapters
+from .models import adapters, hardware
 from .models.binding import bind_trained_tokenizer, trained_model
 from .models.directory import ADAPTER, is_adapter, save
 from .models.integrity import check_unchanged
 from .recipe import Recipe, Row
-from .reports import writing as reports
 from .run_folder import claim, contents, manifest, writing
 from .run_folder.contents import RunInfo
 from .run_folder.history import read_history
 from .run_folder.trouble import as_output_error
-from .saved.evaluation import Evaluator
 from .saved.rows import InputRows, RowReader, as_list
 from .saved.run import find_run, settings_of
 
@@ -38,8 +34,10 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import Trainer
 
+    from .evaluation.comparison import Evaluation
     from .explaining.explainer import Explainer
     from .explaining.explanation import Explanation
+    from .saved.evaluation import Evaluator
 
 EXPLAINED_AT_ONCE = 64  # rows that are predicted before the first of them is explained
 
@@ -49,16 +47,32 @@ class Predictor:
 
     Attributes:
         recipe: Task with its options, tokenizer and labels.
-        trainer: Plain Trainer that holds the model.
         config: Settings of the run.
         folder: Folder of the run, where there is one.
     """
 
-    def __init__(self, recipe: Recipe, trainer: Trainer, config: RunConfig, folder: Path | None = None) -> None:
+    def __init__(
+        self, recipe: Recipe, model: Any, config: RunConfig, folder: Path | None = None, trainer: Trainer | None = None
+    ) -> None:
         self.recipe = recipe
-        self.trainer = trainer
         self.config = config
         self.folder = folder
+        self._model = model
+        self._trainer = trainer
+
+    @property
+    def model(self) -> Any:
+        """The model: the one in `trainer`, once there is one."""
+        return self._model if self._trainer is None else self._trainer.model
+
+    @property
+    def trainer(self) -> Trainer:
+        """Plain Trainer that holds the model; made when it is first asked for, as no prediction needs it."""
+        if self._trainer is None:
+            from .evaluation.holder import trainer_for_prediction
+
+            self._trainer = trainer_for_prediction(self.config, self.recipe, self._model)
+        return self._trainer
 
     # --- predict -------------------------------------------------------------------------------------------------
 
@@ -244,7 +258,7 @@ class Predictor:
     @property
     def inference(self) -> Inference:
         """The model with its task, ready to predict."""
-        return Inference.of(self.trainer.model, self.recipe, self.config.training)
+        return Inference.of(self.model, self.recipe, self.config.training)
 
     # --- evaluate ------------------------------------------------------------------------------------------------
 
@@ -304,6 +318,8 @@ class Predictor:
 
     def evaluator(self, by: str | None = None) -> Evaluator:
         """What scores one set of rows after another, and prints none of its notes."""
+        from .saved.evaluation import Evaluator
+
         return Evaluator(self._reader, self.config, self.folder, lambda rows: self._predictions(rows, scored=True), by)
 
 
@@ -346,6 +362,8 @@ def write_report(path: str | os.PathLike[str], *, trust: bool = False) -> Path:
         NotFoundError: There is no such folder.
         ModelError: It holds no complete run.
     """
+    from .reports import writing as reports
+
     folder = reports.folder_of(os.fspath(path))
     run = reports.read_run(folder, lambda model: _load(model, False, trust), trust=trust)
     with as_output_error(folder):
@@ -373,9 +391,9 @@ def merge(path: str | os.PathLike[str], destination: Path, *, trust: bool = Fals
     if not is_adapter(folder):
         raise ModelError(f"{path}: there is nothing to merge, it is a complete model already")
     predictor = _load(folder, is_foreign, trust)
-    if adapters.is_adapted(predictor.trainer.model):
+    if adapters.is_adapted(predictor.model):
         raise ModelError(f"{path} was trained with {_method(predictor.config)}, which cannot be merged")
-    files = save(predictor.trainer.model, predictor.recipe.tokenizer, destination)
+    files = save(predictor.model, predictor.recipe.tokenizer, destination)
     for name in (contents.RECIPE, contents.METRICS, contents.CARD, contents.BASELINE):
         for source in (run / name, folder / name):
             if source.exists():
@@ -415,4 +433,4 @@ def _load(folder: Path, is_foreign: bool, trust: bool) -> Predictor:
     here = replace(config, model={"path": str(folder), "trust_remote_code": base.trust_remote_code})
     bind_trained_tokenizer(recipe, here)
     model = trained_model(recipe, here, base, folder)
-    return Predictor(recipe, trainer_for_prediction(here, recipe, model, folder), here, run)
+    return Predictor(recipe, hardware.place(model), here, run)

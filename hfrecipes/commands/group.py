@@ -17,6 +17,7 @@ import click
 
 from ..characters import shortened
 from ..errors import HFRecipesError, NotFoundError
+from ..garbage import collect_rarely
 from ..masking import mask_text
 from ..output import prepare_streams, say
 
@@ -100,6 +101,8 @@ class Group(click.Group):
         if is_command and sys.getfilesystemencoding() == "ascii":
             os.environ["PYTHONUTF8"] = "1"
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        if is_command:  # the process belongs to the command
+            collect_rarely()
         return super().main(*arguments, **keywords)
 
     def make_context(self, *arguments: Any, **keywords: Any) -> click.Context:

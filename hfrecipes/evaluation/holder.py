@@ -1,4 +1,4 @@
-"""A plain Trainer with a trained model for prediction, as `hfrecipes.load` returns it."""
+"""A plain Trainer with a trained model, for users of what `hfrecipes.load` returns who ask for one."""
 
 from __future__ import annotations
 
@@ -17,20 +17,19 @@ if TYPE_CHECKING:
 _KEPT = ("per_device_eval_batch_size", "bf16_full_eval", "fp16_full_eval", "seed")
 
 
-def trainer_for_prediction(config: RunConfig, recipe: Recipe, model: Any, path: Path) -> Trainer:
+def trainer_for_prediction(config: RunConfig, recipe: Recipe, model: Any) -> Trainer:
     """A Trainer with the batch size and the precision of training.
 
     Args:
-        config: Settings of the run.
+        config: Settings of the run, with the folder of the trained model as its model.
         recipe: The task.
         model: The trained model, which is moved to the device.
-        path: Folder of the model.
     """
     import transformers
 
     trainer: Trainer = getattr(transformers, trainer_name(recipe))(
         model,
-        _arguments(config, recipe, path),
+        _arguments(config, recipe, Path(config.base.path)),
         data_collator=collator(recipe, model),
         processing_class=recipe.tokenizer,
         preprocess_logits_for_metrics=recipe.preprocess_logits,

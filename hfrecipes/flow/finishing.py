@@ -95,7 +95,7 @@ def score_run(job: Job, info: RunInfo, start: float, *, saves: bool = False) -> 
         if trainer.state.global_step:
             history_of(trainer).write(plan.path)
         _write_results(plan, predicted, baseline, scored.scores, info)
-    return result_of(plan, Predictor(recipe, trainer, plan.config, plan.path), scored.scores)
+    return result_of(plan, Predictor(recipe, trainer.model, plan.config, plan.path, trainer), scored.scores)
 
 
 def _write_results(

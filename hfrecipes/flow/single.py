@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from .. import _upstream, predictor
 from ..errors import ModelError
 from ..evaluation import scoring
+from ..garbage import collect_as_usual
 from ..hub import checkpoints
 from ..hub.card import front_matter
 from ..hub.client import preflight
@@ -116,6 +117,7 @@ def _train(job: Job, checkpoint: Path | None) -> None:
         # Of weights alone, or damaged; the Trainer would write over them silently.
         log(f"starting from the beginning: no checkpoint in {job.plan.path} has all that a resume needs")
     resumed = None if checkpoint is None else str(checkpoint)
+    collect_as_usual()
     try:
         # The callback that hides the bars is not called at the end of a training that fails.
         hidden = _upstream.without_bars_of_files()
@@ -153,7 +155,7 @@ def _score_again(plan: Plan) -> Result:
     """Score the saved model, and write the results anew; what the run recorded of its training stays."""
     job = make_job(plan)
     loaded = predictor.load(plan.path, trust=True)
-    job.trainer.model = loaded.trainer.model
+    job.trainer.model = loaded.model
     written = RunInfo.read(plan.path) or plan.info
     return score_run(job, replace(written, limits=job.plan.info.limits), time.perf_counter())
 

@@ -77,6 +77,22 @@ def machine_arguments(training: Mapping[str, Any]) -> tuple[dict[str, Any], str]
     return arguments, "precision: float32 on the CPU"
 
 
+def place(model: Any) -> Any:
+    """Move a loaded model to the device that a Trainer would choose here; of several processes, each joins the others.
+
+    Returns:
+        The same model.
+    """
+    from accelerate import PartialState
+
+    machine, _ = machine_arguments({})
+    device = PartialState(cpu=machine.get("use_cpu", False)).device
+    # Weights that bitsandbytes packed are where they were loaded to.
+    if getattr(model, "quantization_method", None) != "bitsandbytes":
+        model.to(device)
+    return model
+
+
 def has_fp16(training: Mapping[str, Any]) -> bool:
     """Whether the device that is trained on has fp16 arithmetic, as GPUs do."""
     import torch

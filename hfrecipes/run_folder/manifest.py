@@ -98,6 +98,11 @@ def change_of(folder: Path, name: str) -> str | None:
     return _difference(folder / name, entries[name], "full") if name in entries else None
 
 
+def is_as_saved(folder: Path, name: str) -> bool:
+    """Whether the manifest of the folder lists a file, and it has not changed since."""
+    return name in (read(folder) or {}) and change_of(folder, name) is None
+
+
 def _difference(file: Path, expected: Mapping[str, Any], depth: Depth) -> str | None:
     if not file.is_file():
         return "is missing"

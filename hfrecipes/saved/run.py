@@ -120,7 +120,8 @@ def settings_of(folder: Path, is_foreign: bool, trust: bool) -> tuple[RunConfig,
     """
     file = folder / contents.RECIPE
     try:
-        config, recipe = _resolved(read_recipe_file(file), file, is_foreign, trust)
+        is_checked = not is_foreign and manifest.is_as_saved(folder, file.name)
+        config, recipe = _resolved(read_recipe_file(file), file, is_foreign, trust, is_checked=is_checked)
         _log_change(file)
     except (ConfigError, NotFoundError) as error:
         kept = _kept_settings(folder)
@@ -148,8 +149,17 @@ def _kept_settings(folder: Path) -> dict[str, Any] | None:
     return contents.kept_settings(run)
 
 
-def _resolved(written: Mapping[str, Any], source: Path, is_foreign: bool, trust: bool) -> tuple[RunConfig, Recipe]:
+def _resolved(
+    written: Mapping[str, Any], source: Path, is_foreign: bool, trust: bool, *, is_checked: bool = False
+) -> tuple[RunConfig, Recipe]:
     """Settings and task from what a recipe file says.
+
+    Args:
+        written: Content of the file.
+        source: The file.
+        is_foreign: Whether somebody else may have written it.
+        trust: Whether code that it names may be run.
+        is_checked: Whether a run wrote it, which had checked the keywords of TrainingArguments before.
 
     Raises:
         UntrustedError: They name code, and it is not trusted.
@@ -166,7 +176,8 @@ def _resolved(written: Mapping[str, Any], source: Path, is_foreign: bool, trust:
             f"this model was trained with a task of its author's own, {task}: download both, and load the folder"
         )
     kind = find(task)
-    training = training_types(arguments_name(kind))
+    # To know their types, TrainingArguments is imported, and PEFT with it, which takes longer than a prediction.
+    training = dict.fromkeys(settings.get("training", ()), Any) if is_checked else training_types(arguments_name(kind))
     if isinstance(settings.get("training"), dict):
         settings["training"] = accepted(settings["training"])
     config = resolve(settings, option_types=option_types(kind), training=training)
