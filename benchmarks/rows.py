@@ -14,7 +14,7 @@ _ONSETS = ("b", "br", "d", "dr", "f", "g", "k", "kl", "l", "m", "n", "p", "pr", 
 _VOWELS = ("a", "e", "i", "o", "u")
 _CODAS = ("", "l", "n", "r", "s")
 # Words at the start of a vocabulary that the jobs give a meaning of their own.
-_CLUES, _NAMES = 200, 600
+_CLUES, _NAMES = 60, 600
 
 
 def made_up_words(number: int, seed: int = 0) -> list[str]:
@@ -49,7 +49,7 @@ def classification(words: Sequence[str], number: int, seed: int, *, mean: float 
     for length in lengths(number, mean, generator, longest=int(5 * mean)):
         label = int(generator.integers(labels))
         text = _text(plain, length, generator)
-        for place in generator.choice(length, max(1, length // 6), replace=False):
+        for place in generator.choice(length, max(1, length // 4), replace=False):
             # One clue of six is wrong, so that no model gets all of the texts right.
             meant = label if generator.random() < 5 / 6 else generator.integers(labels)
             text[place] = str(generator.choice(clues[meant]))
