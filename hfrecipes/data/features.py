@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LONG = 20_000  # bytes of a row: beyond it, fewer rows are encoded at once
 FEW = 100  # rows in memory that are encoded as one batch
+BLOCK = 5_000  # rows to predict that are encoded in memory, and not kept in a cache
 OVER = "over_"  # prefix of features that tell whether an option truncated something
 BEYOND = "beyond_"  # prefix of features that tell whether a reference is longer than an option lets predictions be
 HIDDEN = "hidden"  # feature that tells whether a part of the row is not shown to the model
@@ -53,21 +54,35 @@ def encode_splits(recipe: Recipe, data: Data) -> dict[str, Dataset]:
 
 def encode(recipe: Recipe, rows: Dataset, *, training: bool = False) -> Dataset:
     """Features of all rows; cached next to the rows if those come from a file."""
-    # A row of text takes about ten times as long as in other work on rows, and a dialogue longer than that.
-    is_long = rows.data.nbytes > LONG * max(1, rows.data.num_rows)
     if len(rows) <= FEW and not rows.cache_files:
         return _encode_at_once(rows, recipe, training)
     with hide_progress_bars(10 * len(rows)), cache_fingerprint(rows, recipe, "encode", training) as key:
         return rows.map(
             _encode_batch,
             batched=True,
-            batch_size=100 if is_long else 1000,
+            batch_size=100 if _is_long(rows) else 1000,
             with_indices=True,
             fn_kwargs={"recipe": recipe, "training": training},
             remove_columns=rows.column_names,
             new_fingerprint=key,
             desc="Encoding",
         )
+
+
+def encode_to_predict(recipe: Recipe, rows: Dataset) -> Dataset:
+    """Features of rows that have no references; those of a block of a file are read once, so they are not cached."""
+    rows = without_references(rows, recipe)
+    if len(rows) > BLOCK or _is_long(rows):
+        return encode(recipe, rows)
+    return _encode_at_once(rows, recipe, training=False)
+
+
+def _is_long(rows: Dataset) -> bool:
+    """Whether rows are so large on average that few of them are encoded at once.
+
+    A row of text takes about ten times as long as in other work on rows, and a dialogue longer than that.
+    """
+    return bool(rows.data.nbytes > LONG * max(1, rows.data.num_rows))
 
 
 def _encode_at_once(rows: Dataset, recipe: Recipe, training: bool) -> Dataset:

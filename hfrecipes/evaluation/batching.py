@@ -36,13 +36,17 @@ def batches_of(features: Dataset, limits: Limits, processes: int = 1) -> list[li
         processes: Number of processes that share the batches. Those that they compute at the same time follow each
             other and have the same size, so the last ones may be filled with features that are in a batch already.
     """
+    if len(features) == 1:  # as for each text that is served alone
+        return [[0]] * processes
     if not limits.by_length:
         return _cut(list(range(len(features))), [limits.rows] * len(features), processes)
     lengths = np.maximum(np.asarray(features["length"][:]), 1)
     order = np.argsort(-lengths, kind="stable")
     fitting = np.full(len(features), limits.rows)
     if limits.shares_tokens and len(features):
-        tokens = max(limits.rows * int(lengths.max()), limits.tokens // _texts_of_a_row(features))
+        tokens = limits.rows * int(lengths.max())
+        if limits.tokens > tokens:
+            tokens = max(tokens, limits.tokens // _texts_of_a_row(features))
         fitting = np.maximum(tokens // lengths[order], 1)
     return _cut(order.tolist(), fitting.tolist(), processes)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import registry
-from ..data.features import encode, for_batches, without_references
+from ..data.features import FEW, encode_to_predict, for_batches
 from ..errors import ModelError
 from ..memory.parts import in_parts, limit_of
 from ..models.precision import autocast, mixed_precision
@@ -121,7 +121,7 @@ class Inference:
 def predict_rows(inference: Inference, rows: Dataset) -> list[Row]:
     """One prediction per row, in their order, calibrated as on validation; texts are added by `generation`."""
     recipe = inference.recipe
-    encoded = encode(recipe, without_references(rows, recipe))
+    encoded = encode_to_predict(recipe, rows)
     predictions = recipe.decode(outputs(inference, encoded), rows, encoded)
     return recipe.calibrated(predictions, recipe.calibration)
 
@@ -132,14 +132,14 @@ def outputs(inference: Inference, encoded: Dataset) -> Any:
     An array where all have one size, else a list: padding all of them to the longest one costs memory, and much time.
     """
     model = inference.model
-    features = for_batches(inference.recipe, encoded)
+    # The collator leaves out what does not belong in batches; for one text, to leave out columns takes longer.
+    features = encoded if len(encoded) <= FEW else for_batches(inference.recipe, encoded)
     rank, processes = _processes()
     batches = inference.batches(features, processes)
     _convert(model, inference.settings)
     model.eval()
-    kept = []
-    for batch in _with_progress(_loader(inference, features, batches[rank::processes]), len(features)):
-        kept.append(in_parts(partial(_outputs_of_batch, inference), batch, limit_of(model, "evaluation")))
+    loader = _with_progress(_loader(inference, features, batches[rank::processes]), len(features))
+    kept = list(_one_behind(_in_parts(inference, batch) for batch in loader))
     return in_row_order(list(itertools.chain.from_iterable(_gathered(kept))), indices_in_turn(batches))
 
 
@@ -177,16 +177,28 @@ def _loader(inference: Inference, features: Dataset, batches: list[list[int]]) -
 
     collate = collator(inference.recipe, inference.model)
     loader: Iterable[Any] = DataLoader(
-        features, batch_sampler=batches, collate_fn=collate, **inference.settings.workers
+        features,
+        batch_sampler=batches,
+        collate_fn=collate,
+        pin_memory=inference.model.device.type == "cuda",
+        **inference.settings.workers,
     )
     return loader
 
 
-def _outputs_of_batch(inference: Inference, batch: Mapping[str, Any]) -> Any:
-    """The outputs that are kept of a batch, as numpy arrays on the CPU."""
+def _in_parts(inference: Inference, batch: Mapping[str, Any]) -> Callable[[], list[Any]]:
+    """Begin to compute the outputs of a batch, in parts where it does not fit into memory."""
+    begun = in_parts(partial(_outputs_of_batch, inference), batch, limit_of(inference.model, "evaluation"))
+    return lambda: [outputs_of_part() for outputs_of_part in begun]
+
+
+def _outputs_of_batch(inference: Inference, batch: Mapping[str, Any]) -> Callable[[], Any]:
+    """Begin to compute the outputs that are kept of a batch; what is returned waits for them, as numpy arrays."""
     import torch
 
-    inputs = {name: values.to(inference.model.device) for name, values in batch.items()}
+    device = inference.model.device
+    is_pinned = device.type == "cuda"
+    inputs = {name: values.to(device, non_blocking=is_pinned) for name, values in batch.items()}
     labels = inputs.pop("labels", None)
     with torch.inference_mode(), inference.autocast():
         if writes_in_evaluation(inference.recipe):
@@ -194,7 +206,21 @@ def _outputs_of_batch(inference: Inference, batch: Mapping[str, Any]) -> Any:
             kept = inference.model.generate(**inputs)
         else:
             kept = inference.recipe.preprocess_logits(_logits(inference.model, inputs), labels)
-    return tuple(_to_numpy(part) for part in kept) if isinstance(kept, tuple) else _to_numpy(kept)
+    if isinstance(kept, tuple):
+        parts = [_to_numpy(part) for part in kept]
+        return lambda: tuple(part() for part in parts)
+    return _to_numpy(kept)
+
+
+def _one_behind(waiting: Iterable[Callable[[], Any]]) -> Iterator[Any]:
+    """What each of them returns, asked for when the next one has begun, so that a GPU always has work."""
+    before = None
+    for after in waiting:
+        if before is not None:
+            yield before()
+        before = after
+    if before is not None:
+        yield before()
 
 
 def _logits(model: Any, inputs: Mapping[str, Any]) -> Any:
@@ -214,9 +240,21 @@ def _as_float32(value: Any) -> Any:
     return value.float() if is_half else value
 
 
-def _to_numpy(values: Any) -> np.ndarray:
-    array: np.ndarray = _as_float32(values).cpu().numpy()
-    return array
+def _to_numpy(values: Any) -> Callable[[], np.ndarray]:
+    """Begin to copy values to the CPU; what is returned waits for them."""
+    import torch
+
+    values = _as_float32(values)
+    if values.device.type != "cuda":
+        return lambda: np.asarray(values.cpu().numpy())
+    copied = values.to("cpu", non_blocking=True)
+    is_copied = torch.cuda.current_stream(values.device).record_event()
+
+    def wait() -> np.ndarray:
+        is_copied.synchronize()
+        return np.asarray(copied.numpy())
+
+    return wait
 
 
 def _convert(model: Any, settings: InferenceSettings) -> None:

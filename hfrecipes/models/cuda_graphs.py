@@ -125,7 +125,7 @@ class Graph:
                 expected = self._computed()
         torch.cuda.current_stream().wait_stream(stream)
         torch.cuda.set_rng_state(random)
-        self._capture()
+        self.capture()
         torch.cuda.set_rng_state(random)
         self._check(expected)
         torch.cuda.set_rng_state(random)
@@ -150,7 +150,8 @@ class Graph:
 
         return torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local")
 
-    def _capture(self) -> None:
+    def capture(self) -> None:
+        """Record the kernels."""
         import torch
 
         self.graph = torch.cuda.CUDAGraph()
@@ -255,10 +256,11 @@ class LearningGraph(Graph):
         found = torch.autograd.grad(self.outputs, self.weights, gradients, allow_unused=True)
         return {index: gradient for index, gradient in enumerate(found) if gradient is not None}
 
-    def _capture(self) -> None:
+    def capture(self) -> None:
+        """Record the kernels of forward and backward."""
         import torch
 
-        super()._capture()
+        super().capture()
         self.given = [torch.zeros_like(output) for output in self.outputs]
         self.backward = torch.cuda.CUDAGraph()
         with self._record(self.backward):

@@ -148,7 +148,7 @@ def assemble(plan: Plan, model: Any, arguments: TrainingArguments, encoded: Mapp
     recipe.seed = arguments.seed
     if "validation" in encoded:
         inference = Inference.of(trainer.model, recipe, plan.config.training)
-        trainer.get_eval_dataloader = _loader_of_validation(trainer, inference)
+        _load_in_batches_of_prediction(trainer, inference)
         trainer.compute_metrics = Scorer(trainer, inference, plan, encoded["validation"])
     return trainer
 
@@ -239,27 +239,31 @@ def _manifest_writer() -> TrainerCallback:
 # --- scores during training --------------------------------------------------------------------------------------
 
 
-def _loader_of_validation(trainer: Trainer, inference: Inference) -> Callable[..., Any]:
-    """`get_eval_dataloader` of the Trainer: its validation rows in the batches that prediction makes of them.
+def _load_in_batches_of_prediction(trainer: Trainer, inference: Inference) -> None:
+    """Make the Trainer load its validation rows in the batches that prediction makes of them.
 
     In half precision, other batches give other numbers. Rows that the user gives are loaded as the Trainer does.
     """
+    validation = trainer.eval_dataset
+    for name in ("get_eval_dataloader", "get_test_dataloader"):
+        setattr(trainer, name, partial(_load, trainer, inference, validation, getattr(trainer, name)))
+
+
+def _load(
+    trainer: Trainer, inference: Inference, validation: Dataset, load: Callable[..., Any], rows: Any = None
+) -> Any:
     from torch.utils.data import DataLoader
 
-    load, validation = trainer.get_eval_dataloader, trainer.eval_dataset
-
-    def get_eval_dataloader(eval_dataset: Any = None) -> Any:
-        rows = trainer.eval_dataset if eval_dataset is None else eval_dataset
-        if not _upstream.are_same_rows(rows, validation):
-            return load(eval_dataset)
-        batches = inference.batches(rows, trainer.args.world_size)
-        collate, workers = trainer.data_collator, inference.settings.workers
-        loader = DataLoader(
-            rows, batch_sampler=batches, collate_fn=collate, pin_memory=trainer.args.dataloader_pin_memory, **workers
-        )
-        return trainer.accelerator.prepare(loader)
-
-    return get_eval_dataloader
+    if not _upstream.are_same_rows(trainer.eval_dataset if rows is None else rows, validation):
+        return load(rows)
+    loader = DataLoader(
+        validation,
+        batch_sampler=inference.batches(validation, trainer.args.world_size),
+        collate_fn=trainer.data_collator,
+        pin_memory=trainer.args.dataloader_pin_memory,
+        **inference.settings.workers,
+    )
+    return trainer.accelerator.prepare(loader)
 
 
 class Scorer:

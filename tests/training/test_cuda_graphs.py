@@ -104,6 +104,6 @@ def test_a_model_that_cannot_be_recorded_is_trained_without(tiny_bert, tmp_path,
     def refuse(*_):
         raise RuntimeError("no")
 
-    monkeypatch.setattr(cuda_graphs.LearningGraph, "_capture", refuse)
+    monkeypatch.setattr(cuda_graphs.LearningGraph, "capture", refuse)
     losses = losses_of("text-classification", tiny_bert, tmp_path, monkeypatch, replays=True)
     assert len(losses) == EXACT["max_steps"]
