@@ -17,10 +17,11 @@ from .evaluation import generation, inference
 from .evaluation.inference import Inference
 from .hub.names import hub_id_or_none, model_path
 from .log import log
-from .models import adapters, hardware
+from .models import adapters, cuda_graphs, hardware
 from .models.binding import bind_trained_tokenizer, trained_model
 from .models.directory import ADAPTER, is_adapter, save
 from .models.integrity import check_unchanged
+from .models.precision import mixed_precision
 from .recipe import Recipe, Row
 from .run_folder import claim, contents, manifest, writing
 from .run_folder.contents import RunInfo
@@ -433,4 +434,5 @@ def _load(folder: Path, is_foreign: bool, trust: bool) -> Predictor:
     here = replace(config, model={"path": str(folder), "trust_remote_code": base.trust_remote_code})
     bind_trained_tokenizer(recipe, here)
     model = trained_model(recipe, here, base, folder)
-    return Predictor(recipe, hardware.place(model), here, run)
+    model = cuda_graphs.replay_rows(hardware.place(model), recipe, mixed_precision(here.training))
+    return Predictor(recipe, model, here, run)

@@ -372,18 +372,55 @@ class ReplayedForward:
             self.stop()
         return self.is_on
 
-    def stop(self) -> None:
-        """Compute all further batches without recordings, and free the memory of those that there are."""
-        self.is_on, self.learning = False, {}
+    def stop(self) -> bool:
+        """Compute all further batches without recordings, and free the memory of those that there are.
+
+        Returns:
+            Whether there were any.
+        """
+        were_any, self.is_on, self.learning = bool(self.graphs), False, {}
         self.graphs.clear()
+        return were_any
 
 
-def replayed_rows(model: Any, recipe: Recipe, precision: str | None) -> ReplayedForward:
-    """What computes single rows, one after the other, as a service is asked for them."""
+def replay_rows(model: Any, recipe: Recipe, precision: str | None) -> Any:
+    """Make a loaded model replay single rows, as a service is asked for them one after the other; others it computes.
 
-    def forward(**inputs: Any) -> Any:
+    Args:
+        model: The model, on its device; off a GPU it stays as it is.
+        recipe: The task.
+        precision: `bf16` or `fp16` for mixed precision, None for that of the weights.
+
+    Returns:
+        The model.
+    """
+    import torch
+
+    is_quantized = getattr(model, "quantization_method", None) is not None
+    if model.device.type != "cuda" or is_quantized or _upstream.uses_flash_attention(model):
+        return model
+    forward = model.forward
+
+    def alone(**inputs: Any) -> Any:
         # Weights that are converted outside of a recording would not be there when it is replayed.
         with autocast(precision, model.device, keeps_weights=False):
-            return model(**inputs)
+            return forward(**inputs)
 
-    return ReplayedForward(forward, Padding.of(recipe, model), from_time=3)
+    replayed = ReplayedForward(alone, Padding.of(recipe, model), from_time=3)
+    first = next(model.parameters())
+    place = first.data_ptr()
+
+    @functools.wraps(forward)
+    def replay(*arguments: Any, **inputs: Any) -> Any:
+        is_in_place = first.data_ptr() == place and not model.training  # neither moved nor trained
+        if arguments or not (is_in_place and torch.is_inference_mode_enabled() and _is_one_row(inputs)):
+            return forward(*arguments, **inputs)
+        return replayed(inputs)
+
+    _upstream.set_forward(model, replay)
+    return model
+
+
+def _is_one_row(inputs: Mapping[str, Any]) -> bool:
+    ids = inputs.get("input_ids")
+    return ids is not None and len(ids) == 1

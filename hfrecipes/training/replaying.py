@@ -53,7 +53,14 @@ def replayed_forward(model: Any, padding: Padding) -> Any:
             return forward(*arguments, **inputs)
         return replayed(inputs)
 
+    vars(replay)["stop"] = replayed.stop
     return replay
+
+
+def stop_replaying(model: Any) -> bool:
+    """Free the memory of recordings, and compute from now on; whether there was anything to free."""
+    stop = getattr(model.forward, "stop", None)
+    return stop is not None and bool(stop())
 
 
 def _can_be_recorded(trainer: Trainer) -> bool:

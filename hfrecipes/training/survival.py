@@ -12,6 +12,7 @@ from ..memory.parts import Batch, Limit, in_parts, limit_of, rows_in, shape_of
 from ..memory.shortage import EDITS, is_out_of_memory, release
 from ..run_folder.progress import CHECKPOINT
 from ..run_folder.writing import write_json
+from .replaying import stop_replaying
 
 if TYPE_CHECKING:
     import torch
@@ -61,7 +62,8 @@ class _Steps:
                     raise
                 reason = " ".join(str(error).split())[:200]
             # Here the error and its frames, which hold the activations, are gone.
-            self._lower(batch, num_items_in_batch, reason)
+            if not stop_replaying(model):
+                self._lower(batch, num_items_in_batch, reason)
             # A backward pass that stopped half-way has added to the gradients of the batches before this one. A copy of
             # them would cost memory in every step, so they are computed again.
             model.zero_grad()
