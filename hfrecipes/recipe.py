@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
+from .collate import padder
 from .errors import ConfigError
 
 if TYPE_CHECKING:
@@ -316,10 +317,7 @@ class Recipe:
     def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
         """Function that makes a batch of features; it gets the outputs of the tokenizer, `labels`
         and what `batch_features` names."""
-        from transformers import DataCollatorWithPadding
-
-        collate: Callable[[list[Row]], Any] = DataCollatorWithPadding(self.tokenizer, **padding(self))
-        return collate
+        return padder(self)
 
     def loss(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
         """`compute_loss_func` of the Trainer: a function of `outputs`, `labels` and `num_items_in_batch`.
@@ -493,14 +491,6 @@ def trainer_name(recipe: type[Recipe] | Recipe) -> str:
 def arguments_name(recipe: type[Recipe] | Recipe) -> str:
     """Name of the TrainingArguments class that goes with that Trainer."""
     return "Seq2SeqTrainingArguments" if writes_in_evaluation(recipe) else "TrainingArguments"
-
-
-def padding(recipe: Recipe) -> dict[str, Any]:
-    """Keywords of a data collator: rows are padded to the longest of their batch, or all to `max_length`.
-
-    The latter is for models whose output depends on padding, and so on the other rows of the batch.
-    """
-    return {"padding": "max_length", "max_length": recipe.max_length} if recipe.pads_to_max_length else {}
 
 
 def undefined(recipe: type[Recipe]) -> list[str]:

@@ -72,6 +72,8 @@ def _show_task(recipe: type[Recipe]) -> None:
 
     defaults = [f"{key}={format_value(value)}" for key, value in {**DEFAULTS, **recipe.defaults}.items()]
     say("  " + " ".join(defaults))
+    for option, changed in recipe.defaults_with.items():
+        say(f"  with {option}: " + " ".join(f"{key}={format_value(value)}" for key, value in changed.items()))
     say("\nRows")
     # Two rows show the form; the tests of a task need more of them.
     for row in recipe.samples[:2]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -57,7 +58,7 @@ def facts_are_complete(trial: Trial) -> Problems:
     if auto_model and not hasattr(transformers, auto_model):
         yield f"auto_model: transformers has no {auto_model}{nearest(auto_model, dir(transformers))}"
     known = training_types(arguments_name(kind)) if auto_model else {}
-    for name in kind.defaults:
+    for name in itertools.chain(kind.defaults, *kind.defaults_with.values()):
         if name not in known:
             yield f"defaults: {name} is not a keyword of TrainingArguments{nearest(name, known)}"
 

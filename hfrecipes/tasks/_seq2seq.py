@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..collate import pad_rows, padder
 from ..errors import ConfigError
 from ..losses import cross_entropy, token_loss
 from ..models.tokenizing import read, tokenize
-from ..recipe import IGNORED, Batch, Recipe, Row, Writer, padding
+from ..recipe import IGNORED, Batch, Recipe, Row, Writer
 from ._references import references_of
 from ._tokens import NEUTRAL_GENERATION, end_of, text_of
 
@@ -78,12 +79,8 @@ def _labels(recipe: Any, texts: list[str]) -> tuple[list[list[int]], list[bool]]
 
 def collator(recipe: Recipe, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
     """Function that pads both texts, and gives the decoder the shifted labels as its input."""
-    from transformers import DataCollatorForSeq2Seq
-
-    pad = DataCollatorForSeq2Seq(recipe.tokenizer, model=_shifter(model))
-    # The collator would pad labels to the same length.
-    pad_inputs = partial(recipe.tokenizer.pad, **padding(recipe)) if recipe.pads_to_max_length else None
-    return partial(_collate, pad=pad, pad_inputs=pad_inputs, config=model.config)
+    side = recipe.tokenizer.padding_side
+    return partial(_collate, pad=padder(recipe), side=side, shifter=_shifter(model), config=model.config)
 
 
 def _shifter(model: PreTrainedModel) -> Any:
@@ -97,14 +94,20 @@ def _shifter(model: PreTrainedModel) -> Any:
 def _collate(
     features: list[Row],
     pad: Callable[[list[Row]], Any],
-    pad_inputs: Callable[[Row], Any] | None,
+    side: str,
+    shifter: Any,
     config: PretrainedConfig,
 ) -> Any:
-    if pad_inputs is not None:
-        features = [{**row, **pad_inputs({"input_ids": row["input_ids"]})} for row in features]
-    # The collator of transformers sets labels to None where there are none, which the Trainer takes for labels.
-    batch = {name: value for name, value in pad(features).items() if value is not None}
-    if "labels" in batch and "decoder_input_ids" not in batch:
+    inputs = []
+    for row in features:
+        inputs.append({name: values for name, values in row.items() if name != "labels"})
+    batch = pad(inputs)
+    if "labels" not in features[0]:
+        return batch
+    batch["labels"] = pad_rows([row["labels"] for row in features], IGNORED, side=side)
+    if hasattr(shifter, "prepare_decoder_input_ids_from_labels"):
+        batch["decoder_input_ids"] = shifter.prepare_decoder_input_ids_from_labels(labels=batch["labels"])
+    else:
         # Some models shift labels in their forward only, but the Trainer takes the labels out of its inputs.
         shifted = batch["labels"].roll(1, dims=1)
         shifted[:, 0] = config.decoder_start_token_id

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from ..collate import padder
 from ..errors import ConfigError, ModelError
 from ..losses import ItemLoss, cross_entropy, token_loss
 from ..models.tokenizing import require_fast_tokenizer, windows
-from ..recipe import HIGHER, IGNORED, LOWER, Batch, CardTexts, Column, Measure, Metric, Recipe, Row, detail, padding
+from ..recipe import HIGHER, IGNORED, LOWER, Batch, CardTexts, Column, Measure, Metric, Recipe, Row, detail
 from . import _tokens
 from ._lines import describe_lines
 from ._masking import hide_words
@@ -156,9 +157,7 @@ class FillMask(Recipe):
 
     def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
         """Hides words where none are hidden yet, and pads."""
-        from transformers import DataCollatorForTokenClassification
-
-        return partial(self._collate, pad=DataCollatorForTokenClassification(self.tokenizer, **padding(self)))
+        return partial(self._collate, pad=padder(self, label_filler=IGNORED))
 
     def _collate(self, features: list[Row], pad: Callable[[list[Row]], Any]) -> Any:
         batch = []

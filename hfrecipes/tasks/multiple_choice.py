@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ..collate import padder
 from ..data.batches import cells_of, rows_of
 from ..data.shapes import choices as choice_shapes
 from ..models.tokenizing import separate_pairs
-from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, padding
+from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row
 from ._choice_texts import check_choices, collate, describe_sizes, encode_choices, sized_choice_loss
 
 if TYPE_CHECKING:
@@ -137,9 +138,7 @@ class MultipleChoice(Recipe):
 
     def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
         """Pads texts to the same length, and rows to the same number of choices."""
-        from transformers import DataCollatorWithPadding
-
-        return partial(collate, names=("labels", "sizes"), pad=DataCollatorWithPadding(self.tokenizer, **padding(self)))
+        return partial(collate, names=("labels", "sizes"), pad=padder(self))
 
     def loss(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
         """Cross entropy over the choices that a row has."""

@@ -13,11 +13,12 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import losses
+from ..collate import padder
 from ..data.batches import cells_of
 from ..data.shapes.label_cells import names_for, names_of
 from ..explaining.contract import ScoreToExplain
 from ..metrics._schemes import OUTSIDE, Scheme, canonical_tags, fit_length, ordered_tags, scheme_of, split_tag
-from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail, padding
+from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail
 from ._explained_entities import scores_of_entities
 from ._tag_checks import MISSING, check_tags, describe_tags, tags_in
 from ._tag_columns import TAG_NAMES, TOKEN_NAMES, reader_of, unnamed_columns
@@ -194,10 +195,7 @@ print(tag("{text}"))
 
     def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
         """Pads labels too."""
-        from transformers import DataCollatorForTokenClassification
-
-        collate: Callable[[list[Row]], Any] = DataCollatorForTokenClassification(self.tokenizer, **padding(self))
-        return collate
+        return padder(self, label_filler=IGNORED)
 
     def loss(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
         """Cross entropy over the words."""
