@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from .. import _upstream
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +58,7 @@ def needed(
         model.zero_grad()
         if accumulates:
             learn(number)
-        curves.append(live_bytes(partial(learn, number)))
+        curves.append(_upstream.live_bytes(partial(learn, number)))
     model.zero_grad()
     if len(curves[0]) != len(curves[1]):
         return None
@@ -66,51 +67,6 @@ def needed(
         peak = max(peak, fewer + (rows - MEASURED[0]) * (more - fewer))
     states = round(optimizer_bytes * sum(part.numel() for part in trained))
     return Needed(weights, states, max(gradients, peak + gradients * accumulates))
-
-
-def live_bytes(compute: Callable[[], Any]) -> list[int]:
-    """Bytes of all tensors that `compute` has made and that are still there, after each of its operations."""
-    from torch.utils._python_dispatch import TorchDispatchMode
-
-    class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-        def __init__(self) -> None:
-            super().__init__()  # type: ignore[no-untyped-call]
-            self.known: set[int] = set()
-            self.live = 0
-            self.curve: list[int] = [0]
-
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            import torch
-
-            before = set()
-            for value in torch.utils._pytree.tree_leaves((args, kwargs)):
-                if isinstance(value, torch.Tensor):
-                    before.add(id(value.untyped_storage()))
-            made = func(*args, **(kwargs or {}))
-            for value in torch.utils._pytree.tree_leaves(made):
-                if isinstance(value, torch.Tensor):
-                    self._count(value.untyped_storage(), before)
-            self.curve.append(self.live)
-            return made
-
-        def _count(self, storage: Any, before: set[int]) -> None:
-            key = id(storage)
-            # What an operation returns of its arguments, such as a view, is no new memory.
-            if key in self.known or key in before:
-                return
-            size = storage.nbytes()
-            self.known.add(key)
-            self.live += size
-            weakref.finalize(storage, self._forget, key, size)
-
-        def _forget(self, key: int, size: int) -> None:
-            self.known.discard(key)
-            self.live -= size
-
-    watch = Watch()
-    with watch:
-        compute()
-    return watch.curve
 
 
 def bytes_of_optimizer(make: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]) -> float:
@@ -126,7 +82,7 @@ def bytes_of_optimizer(make: Callable[[list[torch.nn.Parameter]], torch.optim.Op
     weights.grad = torch.zeros_like(weights)
     optimizer.step()
     kept = 0
-    for value in torch.utils._pytree.tree_leaves(list(optimizer.state.values())):
+    for value in optimizer.state[weights].values():
         if isinstance(value, torch.Tensor):
             kept += value.untyped_storage().nbytes()
     return kept / weights.numel()

@@ -67,7 +67,9 @@ def _measured(
     import torch
 
     if arguments.activation_checkpointing:
-        model.gradient_checkpointing_enable(arguments.activation_checkpointing_kwargs)
+        given = dict(arguments.activation_checkpointing_kwargs or {})
+        own = {name: given.pop(name) for name in ("every_n_layers", "offload") if name in given}
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs=given or None, **own)
         if adapters.is_adapted(model):
             model.enable_input_require_grads()
     inference = Inference.of(model, recipe, config.training)

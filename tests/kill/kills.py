@@ -3,8 +3,9 @@
     python tests/kill/kills.py --kills 30 --cases text lora
 
 Every run is a fork of this process, in which the libraries are loaded already. A run that was killed must end with the
-files of the run that was not, but for seconds, dates, memory and energy; none may be stuck, and only the steps since the last
-checkpoint may be trained again. A run of two processes is killed as a whole, as a machine is that loses its power.
+files of the run that was not, but for seconds, dates, memory and energy; none may be stuck, and only the steps since
+the last checkpoint may be trained again. A run of two processes is killed as a whole, as a machine is that loses its
+power.
 """
 
 from __future__ import annotations
