@@ -12,7 +12,7 @@ from .. import _upstream
 if TYPE_CHECKING:
     import torch
 
-MEASURED = (2, 3)  # rows
+MEASURED = (2, 3)  # rows; a single one is computed by other operations
 TRIED = 256  # width of the matrix on which an optimizer is tried
 
 
@@ -33,7 +33,7 @@ class Needed:
 
 def needed(
     model: Any, learn: Callable[[int], Any], rows: int, optimizer_bytes: float, *, accumulates: bool = False
-) -> Needed | None:
+) -> Needed:
     """Measure a forward and backward pass of two rows and of three, and extrapolate to all rows of a batch.
 
     Each operation is looked at by itself, since the moment with the highest use is another one with more rows. The
@@ -45,26 +45,24 @@ def needed(
         rows: Rows of a batch.
         optimizer_bytes: What the optimizer keeps for each trained weight.
         accumulates: Whether gradients of earlier batches are there while those of a batch are computed.
-
-    Returns:
-        None where the operations of the model depend on the number of rows, so that nothing can be extrapolated.
     """
     weights = sum(part.numel() * part.element_size() for part in (*model.parameters(), *model.buffers()))
     trained = [part for part in model.parameters() if part.requires_grad]
     gradients = sum(part.numel() * part.element_size() for part in trained)
-    curves = []
-    # A single row is computed by other operations.
-    for number in MEASURED:
+
+    def curve(number: int) -> list[int]:
         model.zero_grad()
         if accumulates:
             learn(number)
-        curves.append(_upstream.live_bytes(partial(learn, number)))
+        return _upstream.live_bytes(partial(learn, number))
+
+    few, more = map(curve, MEASURED)
+    if len(few) == len(more):
+        peak = max(first + (rows - MEASURED[0]) * (second - first) for first, second in zip(few, more, strict=True))
+    else:
+        # The operations depend on the rows, as where texts are packed: then the whole batch is measured.
+        peak = max(curve(rows))
     model.zero_grad()
-    if len(curves[0]) != len(curves[1]):
-        return None
-    peak = 0
-    for fewer, more in zip(*curves, strict=True):
-        peak = max(peak, fewer + (rows - MEASURED[0]) * (more - fewer))
     states = round(optimizer_bytes * sum(part.numel() for part in trained))
     return Needed(weights, states, max(gradients, peak + gradients * accumulates))
 
