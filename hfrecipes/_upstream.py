@@ -13,6 +13,7 @@ import functools
 import inspect
 import logging
 import warnings
+import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -402,6 +403,54 @@ def copy_all(targets: list[torch.Tensor], sources: list[torch.Tensor]) -> None:
     import torch
 
     torch._foreach_copy_(targets, sources)
+
+
+def live_bytes(compute: Callable[[], Any]) -> list[int]:
+    """Bytes of all tensors that `compute` has made and that are still there, after each of its operations.
+
+    Relies on: `torch.utils._python_dispatch.TorchDispatchMode`, which sees every operation, those of the backward pass
+        too; `torch.utils._pytree.tree_leaves`; and `untyped_storage()` being one object for as long as the memory
+        lasts, whoever holds it. Seen in torch 2.13.0.
+    If it changes: see `torch.utils.flop_counter.FlopCounterMode`, which counts in the same way, and
+        `torch.multiprocessing.reductions.StorageWeakRef`. Without it, `check` cannot estimate the memory of a training.
+    """
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __init__(self) -> None:
+            super().__init__()  # type: ignore[no-untyped-call]
+            self.known: set[int] = set()
+            self.live = 0
+            self.curve: list[int] = [0]
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            before = set(map(id, _storages((args, kwargs))))
+            made = func(*args, **(kwargs or {}))
+            for storage in _storages(made):
+                # What an operation returns of its arguments, such as a view, is no new memory.
+                if id(storage) not in before and id(storage) not in self.known:
+                    self.known.add(id(storage))
+                    self.live += storage.nbytes()
+                    weakref.finalize(storage, self.forget, id(storage), storage.nbytes())
+            self.curve.append(self.live)
+            return made
+
+        def forget(self, key: int, size: int) -> None:
+            self.known.discard(key)
+            self.live -= size
+
+    watch = Watch()
+    with watch:
+        compute()
+    return watch.curve
+
+
+def _storages(values: Any) -> list[Any]:
+    """The memory of all tensors in a structure of lists and dicts."""
+    import torch
+
+    leaves = torch.utils._pytree.tree_leaves(values)
+    return [leaf.untyped_storage() for leaf in leaves if isinstance(leaf, torch.Tensor)]
 
 
 # --- accelerate --------------------------------------------------------------------------------------------------

@@ -479,6 +479,19 @@ def test_set_forward():
         assert torch.equal(layer(inputs), before + 1), "and the original with those of the original"
 
 
+def test_live_bytes():
+    with relied_on(_upstream.live_bytes):
+        weights = torch.zeros(1000, requires_grad=True)
+
+        def compute():
+            # Two results of 4,000 bytes are kept for the backward pass, and no view counts; the gradient stays.
+            weights.view(10, 100).exp().sin().sum().backward()
+
+        curve = _upstream.live_bytes(compute)
+        assert 8_000 <= max(curve) <= 20_100
+        assert 4_000 <= curve[-1] < 4_100
+
+
 # --- accelerate --------------------------------------------------------------------------------------------------
 
 

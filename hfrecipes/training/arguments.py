@@ -154,7 +154,9 @@ def _check_names(arguments: TrainingArguments) -> None:
         raise ConfigError(
             f"torch_compile_backend: no {wrong}{nearest(wrong, backends)}; there are {', '.join(backends)}"
         )
-    known = {*inspect.signature(checkpoint).parameters, "preserve_rng_state"} - {"function", "args", "kwargs"}
+    # The first two are for the Trainer, which gives the others to torch.
+    known = {"every_n_layers", "offload", *inspect.signature(checkpoint).parameters, "preserve_rng_state"}
+    known -= {"function", "args", "kwargs"}
     for name in arguments.activation_checkpointing_kwargs or {}:
         if name not in known:
             hint = nearest(name, known) or f"; there are {', '.join(sorted(known))}"

@@ -47,9 +47,6 @@ def memory_lines(config: RunConfig, recipe: Recipe, arguments: TrainingArguments
     with torch.random.fork_rng():
         model = model_to_train(copy.copy(recipe), config, arguments.seed)
     estimated = _measured(model.to(device), recipe, config, arguments, features, longest)
-    if estimated is None:
-        yield "memory: not estimated, because this model computes batches of different sizes in different ways"
-        return
     rows = arguments.per_device_train_batch_size
     yield (
         f"memory: about {in_words(estimated.total)} in training: {in_words(estimated.weights)} of weights, "
@@ -63,11 +60,13 @@ def memory_lines(config: RunConfig, recipe: Recipe, arguments: TrainingArguments
 
 def _measured(
     model: Any, recipe: Recipe, config: RunConfig, arguments: TrainingArguments, features: Dataset, longest: int
-) -> Needed | None:
+) -> Needed:
     import torch
 
     if arguments.activation_checkpointing:
-        model.gradient_checkpointing_enable(arguments.activation_checkpointing_kwargs)
+        given = dict(arguments.activation_checkpointing_kwargs or {})
+        own = {name: given.pop(name) for name in ("every_n_layers", "offload") if name in given}
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs=given or None, **own)
         if adapters.is_adapted(model):
             model.enable_input_require_grads()
     inference = Inference.of(model, recipe, config.training)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _STEPS = 100  # of the trial
 _BUILT_FOR_A_MODEL = ("galore", "apollo", "lomo", "adalomo")  # optimizers that look at the layers of the model
+# Beside AdamW: those of 8 bits, and those that move their states to the memory of the machine.
+_OF_BITSANDBYTES = ("adamw_bnb_8bit", "adamw_8bit", "paged_", "lion_", "ademamix", "rmsprop_bnb")
 _OF_ADAM = {"adam_beta1": 0.5, "adam_beta2": 0.5, "adam_epsilon": 0.5}  # another value of each, for comparison
 _FROM_THE_TRAINER = ("optimizer", "num_warmup_steps", "num_training_steps", "last_epoch")
 
@@ -29,12 +31,26 @@ def try_optimization(arguments: TrainingArguments, defaults: dict[str, Any]) -> 
         ConfigError: A keyword is missing, unknown, or without effect.
         MissingPackageError: The optimizer needs a package.
     """
+    _check_gpu(arguments)
     if arguments.optim.startswith(_BUILT_FOR_A_MODEL):
         _check_targets(arguments)
     else:
         _check_effects(arguments)
         _make_optimizer(arguments)
     _try_schedule(arguments, defaults)
+
+
+def _check_gpu(arguments: TrainingArguments) -> None:
+    """Refuse an optimizer of bitsandbytes on a CPU, which they are not made for.
+
+    Raises:
+        ConfigError: There is no GPU, or it is not used.
+    """
+    name = arguments.optim.value
+    if name.startswith(_OF_BITSANDBYTES) and arguments.device.type not in ("cuda", "xpu"):
+        raise ConfigError(
+            f"optim={name}: found no GPU, which it needs; optim=adafactor takes little memory on a CPU too"
+        )
 
 
 def _keywords(arguments: TrainingArguments) -> tuple[Any, dict[str, Any]]:
