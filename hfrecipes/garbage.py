@@ -21,6 +21,10 @@ def collect_rarely() -> None:
 
 
 def collect_as_usual() -> None:
-    """Look for garbage as often as Python does by default, in a process of the command."""
-    if _usual is not None:
+    """In a process of the command, look for garbage as often as Python does by default, in what is made from now on.
+
+    Called before there is a model: what is large and refers to itself, such as a Trainer, must be found later.
+    """
+    if _usual is not None and gc.get_threshold() != _usual:
         gc.set_threshold(*_usual)
+        gc.freeze()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 SMALL = 64 * 2**20  # bytes of files that are hashed as a whole, which takes 0.04 s
+MANY = 1000  # entries of a vocabulary
 _PACKAGE = Path(__file__).parents[1]
 # Attributes of a tokenizer that do not change its tokens, or that using it changes; the backend is read separately.
 _NOT_IN_KEY = _upstream.tokenizer_bookkeeping()
@@ -86,7 +87,7 @@ def _tokenizer_key(tokenizer: Any) -> Any:
     state = {}
     for name, value in vars(tokenizer).items():
         if name not in _NOT_IN_KEY and "cache" not in name:
-            state[name] = _without_folder(value)
+            state[name] = _hash_of_many(value) or _without_folder(value)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         # Both are set again for each batch, and would otherwise make the key depend on what was encoded before.
@@ -97,6 +98,20 @@ def _tokenizer_key(tokenizer: Any) -> Any:
         # A tokenizer written in Python has its merges among the attributes above; its vocabulary is asked for.
         state["vocabulary"] = sorted(tokenizer.get_vocab().items())
     return (type(tokenizer).__qualname__, sorted(state.items()))
+
+
+def _hash_of_many(value: Any) -> str:
+    """Hash of a large vocabulary; empty for anything else, which `Hasher` reads.
+
+    `Hasher` sorts a dict by the hash of each of its keys, which for a vocabulary takes longer than to encode the rows.
+    """
+    if not isinstance(value, dict | list) or len(value) < MANY:
+        return ""
+    try:
+        content = json.dumps(value, sort_keys=True)
+    except (TypeError, ValueError):
+        return ""
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _without_folder(value: Any) -> Any:

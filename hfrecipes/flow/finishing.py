@@ -41,13 +41,14 @@ if TYPE_CHECKING:
     from transformers import Trainer
 
 
-def finish_run(job: Job, start: float, *, saves: bool = True) -> Result:
+def finish_run(job: Job, start: float, *, saves: bool = True, draws: bool = True) -> Result:
     """Save first, then score the saved model.
 
     Args:
         job: The run, trained.
         start: When it began, in seconds.
         saves: False where the model is only scored, as in the rehearsal of a large one.
+        draws: False where no pictures are drawn, as in any rehearsal: none of them can cost a run.
     """
     plan, trainer = job.plan, job.trainer
     info = replace(plan.info, parameters=hardware.count_parameters(trainer.model))
@@ -55,10 +56,10 @@ def finish_run(job: Job, start: float, *, saves: bool = True) -> Result:
         trainer.model, info = _save(job, info, write=trainer.is_world_process_zero())
         trainer.model_wrapped = trainer.model
         _upstream.forget_prepared_models(trainer.accelerator)  # the merged model is another one
-    return score_run(job, info, start, saves=saves)
+    return score_run(job, info, start, saves=saves, draws=draws)
 
 
-def score_run(job: Job, info: RunInfo, start: float, *, saves: bool = False) -> Result:
+def score_run(job: Job, info: RunInfo, start: float, *, saves: bool = False, draws: bool = True) -> Result:
     """Predict and score all splits, and write the results; the scores, which make the run complete, last.
 
     Args:
@@ -66,6 +67,7 @@ def score_run(job: Job, info: RunInfo, start: float, *, saves: bool = False) -> 
         info: What is known of the run; seconds, steps and energy that it has already stay.
         start: When the run began, in seconds.
         saves: Whether what is tuned on validation is written into the config of the saved model.
+        draws: Whether pictures are drawn for the card.
     """
     plan, trainer, recipe = job.plan, job.trainer, job.plan.recipe
     is_writer = trainer.is_world_process_zero()
@@ -94,7 +96,7 @@ def score_run(job: Job, info: RunInfo, start: float, *, saves: bool = False) -> 
         # A run that is scored again keeps the history of its training.
         if trainer.state.global_step:
             history_of(trainer).write(plan.path)
-        _write_results(plan, predicted, baseline, scored.scores, info)
+        _write_results(plan, predicted, baseline, scored.scores, info, draws=draws)
     return result_of(plan, Predictor(recipe, trainer.model, plan.config, plan.path, trainer), scored.scores)
 
 
@@ -104,6 +106,8 @@ def _write_results(
     baseline: Mapping[str, Any],
     scores: Mapping[str, Scores],
     info: RunInfo,
+    *,
+    draws: bool,
 ) -> None:
     # A folder that was deleted while the model was saved holds the model alone; one that is missing is not made again.
     if plan.path.exists() and not (plan.path / contents.RECIPE).exists():
@@ -116,7 +120,8 @@ def _write_results(
     _list_files(plan.path, info)
     pictures: dict[str, str] = {}
     with not_costing_the_run(contents.PICTURES):
-        pictures = write_pictures(as_reported(plan, plan.recipe, scores, info, reports))
+        if draws:
+            pictures = write_pictures(as_reported(plan, plan.recipe, scores, info, reports))
     write_card(plan.path, plan.config, plan.recipe, scores, info, reports, pictures)
     contents.mark_complete(plan.path, scoring.to_json(scores), info, plan.data.notes)
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from .. import _upstream, predictor
 from ..errors import ModelError
 from ..evaluation import scoring
-from ..garbage import collect_as_usual
 from ..hub import checkpoints
 from ..hub.card import front_matter
 from ..hub.client import preflight
@@ -89,7 +88,7 @@ def _train_and_score(plan: Plan, callbacks: Sequence[TrainerCallback]) -> Result
     checkpoint = progress.last_checkpoint(plan.path)
     # A run that was interrupted has been rehearsed before.
     if checkpoint is None:
-        rehearse(job, partial(finish_run, start=start))
+        rehearse(job, partial(finish_run, start=start, draws=False))
     for callback in callbacks:
         job.trainer.add_callback(callback)
     if is_main():
@@ -117,7 +116,6 @@ def _train(job: Job, checkpoint: Path | None) -> None:
         # Of weights alone, or damaged; the Trainer would write over them silently.
         log(f"starting from the beginning: no checkpoint in {job.plan.path} has all that a resume needs")
     resumed = None if checkpoint is None else str(checkpoint)
-    collect_as_usual()
     try:
         # The callback that hides the bars is not called at the end of a training that fails.
         hidden = _upstream.without_bars_of_files()

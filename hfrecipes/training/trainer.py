@@ -21,6 +21,7 @@ from ..evaluation.averages import leave_out
 from ..evaluation.batching import indices_in_turn
 from ..evaluation.inference import Inference, collator, in_row_order
 from ..evaluation.kept import KeptOutputs
+from ..garbage import collect_as_usual
 from ..log import log
 from ..models import heads, padding, regularization
 from ..models.binding import bind_tokenizer, model_to_train, remember
@@ -88,6 +89,7 @@ def wait_for_all() -> None:
 def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str, Dataset]) -> Trainer:
     """A plain Trainer, with scores and early stopping where there is validation."""
     recipe = plan.recipe
+    collect_as_usual()
     trainer = assemble(plan, model_to_train(recipe, plan.config, arguments.seed), arguments, encoded)
     if recipe.layerwise_lr_decay is not None:
         trainer.optimizer = regularization.layerwise_optimizer(trainer, recipe.layerwise_lr_decay)

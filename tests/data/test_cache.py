@@ -186,18 +186,40 @@ def test_every_task_is_cached_and_its_use_changes_no_key(rows, task, model_for):
     assert key_of(rows, recipe) == first
 
 
+def test_a_large_vocabulary_counts_whatever_the_order_of_its_entries(rows):
+    recipe, keys = recipe_of(), []
+    words = {f"word{number}": number for number in range(2000)}
+    for vocabulary in (words, dict(reversed(words.items())), {**words, "word7": 8}):
+        recipe.tokenizer.words = vocabulary
+        keys.append(key_of(rows, recipe))
+    assert keys[0] == keys[1] != keys[2]
+
+
+CHECKS = """\
+import json, sys
+import hfrecipes
+
+for task, model, file in json.loads(sys.argv[1]):
+    hfrecipes.check(task, model=model, dataset=file)
+"""
+
+
 @pytest.mark.long
-def test_another_process_reads_what_was_encoded(tmp_path, tiny_bert):
-    lines = [json.dumps({"text": f"a{number}", "label": "xy"[number % 2]}) for number in range(40)]
-    (tmp_path / "train.jsonl").write_text("\n".join(lines))
-    code = "import sys, hfrecipes; hfrecipes.check('text-classification', model=sys.argv[1], dataset='train.jsonl')"
+def test_another_process_reads_what_was_encoded_of_files_of_each_kind_and_for_every_task(tmp_path, model_for):
+    wanted = []
+    for task in tasks():
+        kind = find(task)
+        rows = datasets.Dataset.from_list([dict(row) for row in kind.samples] * 6)
+        for form, write in (("csv", rows.to_csv), ("jsonl", rows.to_json), ("parquet", rows.to_parquet)):
+            write(tmp_path / f"{task}.{form}")
+            wanted.append((task, model_for(kind), f"{task}.{form}"))
     written = []
     for seed in ("1", "2"):
         env = {**os.environ, "PYTHONHASHSEED": seed, "HF_DATASETS_CACHE": str(tmp_path / "cache")}
-        run_python("-c", code, tiny_bert, env=env)
-        files = (tmp_path / "cache").rglob("cache-*.arrow")
+        run_python("-c", CHECKS, json.dumps(wanted), env=env, cwd=tmp_path)
+        files = (tmp_path / "cache").rglob("*.arrow")
         written.append({file: file.stat().st_mtime_ns for file in files})
-    assert len(written[0]) >= 2, "train and validation"
+    assert len(written[0]) >= 2 * len(wanted), "train and validation"
     assert written[0] == written[1]
 
 

@@ -182,3 +182,11 @@ def test_a_mixture_of_experts_that_returns_its_router_too_is_evaluated(tmp_path,
     )
     assert trainer.evaluate()["eval_loss"] > 0
     assert "experts: the loss that balances them is not added" in caplog.text
+
+
+@pytest.mark.pictures
+def test_pictures_are_drawn_once_the_model_is_trained(quick, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(finishing, "write_pictures", lambda run: drawn.append(run.path) or {})
+    result = hfrecipes.run("text-classification", dataset=ROWS, output_dir=tmp_path / "run", **quick)
+    assert drawn == [result.path]
