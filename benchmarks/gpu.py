@@ -248,8 +248,7 @@ def main() -> None:
     import torch
     import transformers
 
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    ways.quiet()
     folder = Path(os.environ.get("OUT", "."))
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(folder, Path(scratch), dry=options.dry, profile=options.profile)

@@ -32,7 +32,7 @@ class Training:
     batch: int
     longest: int
     epochs: float = 1
-    learning_rate: float = 2e-4
+    learning_rate: float = 5e-4
     settings: dict[str, Any] = field(default_factory=dict)
     """Keywords of the function that makes rows."""
 
@@ -48,7 +48,7 @@ TRAININGS = {
     "topics": Training(
         "text-classification", rows.classification, "encoder", 240, 80, 16, 128, settings={"mean": 48, "labels": 4}
     ),
-    "ner": Training("token-classification", rows.entities, "encoder", 240, 80, 16, 128),
+    "ner": Training("token-classification", rows.entities, "encoder", 320, 80, 16, 128, epochs=2),
     "qa": Training("question-answering", rows.questions, "encoder", 64, 24, 8, 384),
     "summarization": Training("summarization", rows.summaries, "t5", 200, 16, 8, 512, learning_rate=1e-3),
     "causal-lm": Training("text-generation", rows.stories, "llama", 240, 32, 8, 256, learning_rate=1e-3),

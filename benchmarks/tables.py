@@ -20,6 +20,8 @@ COLUMNS = {
     "score": "score",
 }
 
+_UNSHOWN = ("tflops", "texts_per_cpu_second")
+
 
 def summarize(results: Sequence[Figures]) -> list[Figures]:
     """One entry for each job and way: `[lowest, median, highest]` of each figure of its repeats."""
@@ -32,7 +34,7 @@ def summarize(results: Sequence[Figures]) -> list[Figures]:
         errors = [result["error"] for result in repeats if "error" in result]
         if errors:
             entry["error"] = errors[0]
-        for name in (*COLUMNS, "tflops"):
+        for name in (*COLUMNS, *_UNSHOWN):
             values = [result[name] for result in repeats if name in result]
             if values:
                 entry[name] = [min(values), statistics.median(values), max(values)]

@@ -116,6 +116,14 @@ def weights_outside_embeddings(model: Any) -> int:
     return sum(weights.numel() for weights in model.parameters() if id(weights) not in embeddings)
 
 
+def quiet() -> None:
+    """Print figures and no bars of loaded weights between them."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+
+
 def best_precision() -> str | None:
     """What hfrecipes would take on this machine, and so what a loop by hand takes too."""
     from hfrecipes.models.precision import mixed_precision
