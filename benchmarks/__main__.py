@@ -141,6 +141,7 @@ def machine() -> dict[str, Any]:
 
     return {
         "machine": describe_machine(),
+        "is_gpu": torch.cuda.is_available(),
         "threads": torch.get_num_threads(),
         "precision": ways.best_precision() or "float32",
         "python": platform.python_version(),
@@ -195,7 +196,10 @@ def main() -> None:
             results.append(figures)
             print(json.dumps(figures), file=sys.stderr, flush=True)
     summary = tables.summarize(results)
-    tables.add_shares(summary)
+    figure = "tflops" if about["is_gpu"] else "cpu_tflops"
+    tables.add_shares(summary, figure)
+    limit = tables.median(summary, "limit", "matrix product", figure)
+    print(f"\nlimit: {1000 * (limit or 0):,.0f} GFLOP/s{'' if about['is_gpu'] else ' of a CPU second'}")
     for job in options.jobs:
         print("\n" + tables.table(summary, job))
     if options.json is not None:

@@ -74,7 +74,7 @@ class Bench:
         yield from self.each("limit", {name: lambda kind=name: self.gemm(kind) for name in ("float32", "bfloat16")})
 
     def gemm(self, kind: str) -> Figures:
-        return {"tflops": round(predicting.gemm(kind, self.size(8192, 256)) / 1e12, 3)}
+        return {"tflops": round(predicting.gemm(kind, self.size(8192, 256))[0] / 1e12, 3)}
 
     def classification(self) -> Iterator[Figures]:
         """BERT-base, 6,920 rows of the lengths of SST-2, batches of 32."""

@@ -20,7 +20,7 @@ COLUMNS = {
     "score": "score",
 }
 
-_UNSHOWN = ("tflops", "texts_per_cpu_second")
+_UNSHOWN = ("tflops", "cpu_tflops", "texts_per_cpu_second")
 
 
 def summarize(results: Sequence[Figures]) -> list[Figures]:
@@ -56,12 +56,17 @@ def ratio(summary: Sequence[Figures], job: str, way: str, peer: str, name: str) 
     return None if mine is None or not other else mine / other
 
 
-def add_shares(summary: list[Figures]) -> None:
-    """Add to each training the share of the limit that its real tokens reach."""
-    limit = median(summary, "limit", "matrix product", "tflops")
+def add_shares(summary: list[Figures], figure: str) -> None:
+    """Add to each training the share of the limit that its real tokens reach.
+
+    Args:
+        summary: What `summarize` gave.
+        figure: `cpu_tflops` on a CPU, which other processes may use too; `tflops` on a GPU.
+    """
+    limit = median(summary, "limit", "matrix product", figure)
     for entry in summary:
-        if limit and "tflops" in entry and entry["job"] != "limit":
-            entry["share_of_limit"] = [value / limit for value in entry["tflops"]]
+        if limit and figure in entry and entry["job"] != "limit":
+            entry["share_of_limit"] = [value / limit for value in entry[figure]]
 
 
 def table(summary: Sequence[Figures], job: str) -> str:

@@ -94,6 +94,7 @@ class Trained:
             "rows_per_cpu_second": round(self.rows_per_cpu_second, 2),
             "tokens_per_second": round(self.tokens_per_second),
             "tflops": round(self.flops / 1e12, 4),
+            "cpu_tflops": round(self.flops / 1e12 * self.clock.seconds / self.clock.cpu_seconds, 4),
         }
 
 
