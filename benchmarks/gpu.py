@@ -239,12 +239,21 @@ def figure_of(result: Figures) -> tuple[str, float | None]:
 PARTS = ("limit", "classification", "llama", "predict", "one", "qa")
 
 
-def main() -> None:
+def read_options(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts, with commas between them: {', '.join(PARTS)}")
-    parser.add_argument("--dry", action="store_true", help="tiny models on the CPU, to see that all parts run")
+    parser.add_argument("--dry", action="store_true", help="tiny models, to see that all parts run")
     parser.add_argument("--profile", action="store_true", help="what takes the time in the training of hfrecipes")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
+    options.only = options.only.split(",")
+    for part in options.only:
+        if part not in PARTS:
+            parser.error(f"--only: no {part}, expected some of {','.join(PARTS)}")
+    return options
+
+
+def main() -> None:
+    options = read_options()
     import torch
     import transformers
 
@@ -254,7 +263,7 @@ def main() -> None:
         bench = Bench(folder, Path(scratch), dry=options.dry, profile=options.profile)
         machine = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
         bench.say(machine=machine, torch=torch.__version__, transformers=transformers.__version__, dry=options.dry)
-        for part in options.only.split(","):
+        for part in options.only:
             if time.perf_counter() - bench.start > SECONDS:
                 bench.say(part=part, way="all", error=f"left out: {SECONDS} s are over")
                 continue

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import sys
 import types
 from pathlib import Path
@@ -249,6 +251,27 @@ def test_options_that_are_no_options_are_refused(words, capsys):
     with pytest.raises(SystemExit):
         harness.read_options(words)
     assert "--" in capsys.readouterr().err
+
+
+def test_commands_of_the_page_are_accepted():
+    page = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    makes = re.findall(r'^make bench BENCH="(.*)"$', page, re.MULTILINE)
+    modules = re.findall(r"^python -m benchmarks (.*)$", page, re.MULTILINE)
+    assert makes
+    assert modules
+    for line in [*makes, *modules]:
+        harness.read_options(shlex.split(line))
+    for way in ways.WAYS:
+        assert f"| `{way}` |" in page
+    for job in suite.JOBS:
+        assert re.search(rf"^\| .*`{job}`.* \|", page, re.MULTILINE), job
+
+
+@pytest.mark.parametrize("words", [["--only", "limit,one"], ["--dry", "--profile"]])
+def test_options_of_the_script_for_a_gpu(words):
+    assert set(gpu.read_options(words).only) <= set(gpu.PARTS)
+    with pytest.raises(SystemExit):
+        gpu.read_options(["--only", "walk"])
 
 
 # --- tables and the guard --------------------------------------------------------------------------------------------
