@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import sys
 import tempfile
@@ -189,6 +188,7 @@ def read_options(words: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     options = read_options()
+    ways.quiet()
     about, results = machine(), []
     print(json.dumps(about), flush=True)
     with tempfile.TemporaryDirectory() as scratch:
@@ -210,6 +210,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # The cores are shared by the threads of one process at a time.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     main()
