@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 export HF_HUB_OFFLINE = 1
 
-.PHONY: quickstart quick test test-long browser kill hostile fuzz check lint bench clean
+.PHONY: quickstart quick test test-long browser kill hostile fuzz check lint bench bench-check clean
 .DELETE_ON_ERROR:
 
 quickstart: .venv/quickstart  ## Fine-tune a small real encoder on the data in examples/data
@@ -43,8 +43,11 @@ check: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy hfrecipes
 
-bench: .venv/quickstart  ## The plain Trainer tutorial beside hfrecipes, on the same data
-	$(BIN)/python benchmarks/compare.py
+bench: .venv/dev  ## hfrecipes beside other ways to train and to predict; BENCH="--jobs ner --repeats 1" for a part of it
+	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-check: .venv/dev  ## Fails where hfrecipes has become slower beside a loop by hand and beside pipeline; 2 minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.check
 
 # The first line is pip's own: old releases of it resolve slowly.
 .venv/quickstart: setup.cfg constraints.txt

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import sys
 import tempfile
@@ -141,6 +140,7 @@ def machine() -> dict[str, Any]:
 
     return {
         "machine": describe_machine(),
+        "is_gpu": torch.cuda.is_available(),
         "threads": torch.get_num_threads(),
         "precision": ways.best_precision() or "float32",
         "python": platform.python_version(),
@@ -188,6 +188,7 @@ def read_options(words: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     options = read_options()
+    ways.quiet()
     about, results = machine(), []
     print(json.dumps(about), flush=True)
     with tempfile.TemporaryDirectory() as scratch:
@@ -195,7 +196,10 @@ def main() -> None:
             results.append(figures)
             print(json.dumps(figures), file=sys.stderr, flush=True)
     summary = tables.summarize(results)
-    tables.add_shares(summary)
+    figure = "tflops" if about["is_gpu"] else "cpu_tflops"
+    tables.add_shares(summary, figure)
+    limit = tables.median(summary, "limit", "matrix product", figure)
+    print(f"\nlimit: {1000 * (limit or 0):,.0f} GFLOP/s{'' if about['is_gpu'] else ' of a CPU second'}")
     for job in options.jobs:
         print("\n" + tables.table(summary, job))
     if options.json is not None:
@@ -206,6 +210,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # The cores are shared by the threads of one process at a time.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     main()

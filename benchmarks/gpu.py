@@ -74,7 +74,7 @@ class Bench:
         yield from self.each("limit", {name: lambda kind=name: self.gemm(kind) for name in ("float32", "bfloat16")})
 
     def gemm(self, kind: str) -> Figures:
-        return {"tflops": round(predicting.gemm(kind, self.size(8192, 256)) / 1e12, 3)}
+        return {"tflops": round(predicting.gemm(kind, self.size(8192, 256))[0] / 1e12, 3)}
 
     def classification(self) -> Iterator[Figures]:
         """BERT-base, 6,920 rows of the lengths of SST-2, batches of 32."""
@@ -239,23 +239,31 @@ def figure_of(result: Figures) -> tuple[str, float | None]:
 PARTS = ("limit", "classification", "llama", "predict", "one", "qa")
 
 
-def main() -> None:
+def read_options(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts, with commas between them: {', '.join(PARTS)}")
-    parser.add_argument("--dry", action="store_true", help="tiny models on the CPU, to see that all parts run")
+    parser.add_argument("--dry", action="store_true", help="tiny models, to see that all parts run")
     parser.add_argument("--profile", action="store_true", help="what takes the time in the training of hfrecipes")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
+    options.only = options.only.split(",")
+    for part in options.only:
+        if part not in PARTS:
+            parser.error(f"--only: no {part}, expected some of {','.join(PARTS)}")
+    return options
+
+
+def main() -> None:
+    options = read_options()
     import torch
     import transformers
 
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    ways.quiet()
     folder = Path(os.environ.get("OUT", "."))
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(folder, Path(scratch), dry=options.dry, profile=options.profile)
         machine = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
         bench.say(machine=machine, torch=torch.__version__, transformers=transformers.__version__, dry=options.dry)
-        for part in options.only.split(","):
+        for part in options.only:
             if time.perf_counter() - bench.start > SECONDS:
                 bench.say(part=part, way="all", error=f"left out: {SECONDS} s are over")
                 continue

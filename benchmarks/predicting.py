@@ -94,12 +94,12 @@ def medians(action: Callable[[], Any], times: int) -> tuple[float, float]:
     return statistics.median(walls), statistics.median(cpus)
 
 
-def gemm(kind: str, size: int, times: int = 10) -> float:
-    """Floating-point operations per second of a matrix product, in the median of several."""
+def gemm(kind: str, size: int, times: int = 10) -> tuple[float, float]:
+    """Floating-point operations of a matrix product per second, and per second of all threads; medians."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     matrix = torch.randn(size, size, device=device, dtype=getattr(torch, kind))
     _ = matrix @ matrix
-    seconds, _ = medians(lambda: matrix @ matrix, times)
-    return 2.0 * size**3 / seconds
+    wall, cpu = medians(lambda: matrix @ matrix, times)
+    return 2.0 * size**3 / wall, 2.0 * size**3 / cpu

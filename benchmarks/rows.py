@@ -14,7 +14,7 @@ _ONSETS = ("b", "br", "d", "dr", "f", "g", "k", "kl", "l", "m", "n", "p", "pr", 
 _VOWELS = ("a", "e", "i", "o", "u")
 _CODAS = ("", "l", "n", "r", "s")
 # Words at the start of a vocabulary that the jobs give a meaning of their own.
-_CLUES, _NAMES = 60, 600
+_CLUES, _NAMES = 24, 600
 
 
 def made_up_words(number: int, seed: int = 0) -> list[str]:

@@ -32,7 +32,7 @@ class Training:
     batch: int
     longest: int
     epochs: float = 1
-    learning_rate: float = 2e-4
+    learning_rate: float = 5e-4
     settings: dict[str, Any] = field(default_factory=dict)
     """Keywords of the function that makes rows."""
 
@@ -48,7 +48,7 @@ TRAININGS = {
     "topics": Training(
         "text-classification", rows.classification, "encoder", 240, 80, 16, 128, settings={"mean": 48, "labels": 4}
     ),
-    "ner": Training("token-classification", rows.entities, "encoder", 240, 80, 16, 128),
+    "ner": Training("token-classification", rows.entities, "encoder", 320, 80, 16, 128, epochs=2),
     "qa": Training("question-answering", rows.questions, "encoder", 64, 24, 8, 384),
     "summarization": Training("summarization", rows.summaries, "t5", 200, 16, 8, 512, learning_rate=1e-3),
     "causal-lm": Training("text-generation", rows.stories, "llama", 240, 32, 8, 256, learning_rate=1e-3),
@@ -78,17 +78,30 @@ def installed_encoder() -> str | None:
 
 
 def make_model(kind: str, folder: Path, vocabulary: Sequence[str], texts: Sequence[str] = ()) -> str:
-    """The folder of a model, which is written where it is not installed."""
-    if kind == "encoder":
-        small = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
-        return installed_encoder() or models.bert(folder, vocabulary, **small)
+    """The folder of a model, larger where there is a GPU; it is written unless it is installed."""
+    import torch
+
+    is_large = torch.cuda.is_available()
     if kind == "tiny":
-        tiny = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
-        return models.bert(folder, vocabulary, vocab_size=0, **tiny)
+        return models.bert(folder, vocabulary, vocab_size=0, **_TINY)
+    if kind == "encoder":
+        if is_large:
+            return models.bert(folder, vocabulary)
+        return installed_encoder() or models.bert(folder, vocabulary, **_AS_MINILM)
     if kind == "t5":
         return models.t5(folder, vocabulary)
-    small = {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 8}
-    return models.llama(folder, texts, vocab_size=0, **small)
+    return models.llama(folder, texts, **({} if is_large else _SMALL_LLAMA))
+
+
+_TINY = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
+_AS_MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
+_SMALL_LLAMA = {
+    "vocab_size": 0,
+    "hidden_size": 256,
+    "intermediate_size": 768,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 8,
+}
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ COLUMNS = {
     "score": "score",
 }
 
+_UNSHOWN = ("tflops", "cpu_tflops", "texts_per_cpu_second")
+
 
 def summarize(results: Sequence[Figures]) -> list[Figures]:
     """One entry for each job and way: `[lowest, median, highest]` of each figure of its repeats."""
@@ -32,7 +34,7 @@ def summarize(results: Sequence[Figures]) -> list[Figures]:
         errors = [result["error"] for result in repeats if "error" in result]
         if errors:
             entry["error"] = errors[0]
-        for name in (*COLUMNS, "tflops"):
+        for name in (*COLUMNS, *_UNSHOWN):
             values = [result[name] for result in repeats if name in result]
             if values:
                 entry[name] = [min(values), statistics.median(values), max(values)]
@@ -54,12 +56,17 @@ def ratio(summary: Sequence[Figures], job: str, way: str, peer: str, name: str) 
     return None if mine is None or not other else mine / other
 
 
-def add_shares(summary: list[Figures]) -> None:
-    """Add to each training the share of the limit that its real tokens reach."""
-    limit = median(summary, "limit", "matrix product", "tflops")
+def add_shares(summary: list[Figures], figure: str) -> None:
+    """Add to each training the share of the limit that its real tokens reach.
+
+    Args:
+        summary: What `summarize` gave.
+        figure: `cpu_tflops` on a CPU, which other processes may use too; `tflops` on a GPU.
+    """
+    limit = median(summary, "limit", "matrix product", figure)
     for entry in summary:
-        if limit and "tflops" in entry and entry["job"] != "limit":
-            entry["share_of_limit"] = [value / limit for value in entry["tflops"]]
+        if limit and figure in entry and entry["job"] != "limit":
+            entry["share_of_limit"] = [value / limit for value in entry[figure]]
 
 
 def table(summary: Sequence[Figures], job: str) -> str:

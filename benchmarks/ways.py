@@ -94,6 +94,7 @@ class Trained:
             "rows_per_cpu_second": round(self.rows_per_cpu_second, 2),
             "tokens_per_second": round(self.tokens_per_second),
             "tflops": round(self.flops / 1e12, 4),
+            "cpu_tflops": round(self.flops / 1e12 * self.clock.seconds / self.clock.cpu_seconds, 4),
         }
 
 
@@ -114,6 +115,14 @@ def weights_outside_embeddings(model: Any) -> int:
         if isinstance(module, torch.nn.Embedding):
             embeddings.update(map(id, module.parameters()))
     return sum(weights.numel() for weights in model.parameters() if id(weights) not in embeddings)
+
+
+def quiet() -> None:
+    """Print figures and no bars of loaded weights between them."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
 
 
 def best_precision() -> str | None:

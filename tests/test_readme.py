@@ -32,6 +32,7 @@ PAGES = [
     *ROOT.glob("*.md"),
     *ROOT.glob("docs/*.md"),
     ROOT / "recipes" / "README.md",
+    ROOT / "benchmarks" / "README.md",
     ROOT / "examples" / "data" / "README.md",
 ]
 INDEX = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
