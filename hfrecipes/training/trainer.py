@@ -135,9 +135,9 @@ def assemble(plan: Plan, model: Any, arguments: TrainingArguments, encoded: Mapp
         _check_model(trainer, arguments)
     recipe.seed = arguments.seed
     if "validation" in encoded:
-        inference = Inference.of(trainer.model, recipe, plan.config.training)
-        trainer.get_eval_dataloader = _loader_of_validation(trainer, inference)
-        trainer.compute_metrics = Scorer(trainer, inference, plan, encoded["validation"])
+        scorer = Scorer(trainer, plan, encoded["validation"])
+        trainer.compute_metrics = scorer
+        trainer.get_eval_dataloader = _loader_of_validation(scorer)
     return trainer
 
 
@@ -225,23 +225,26 @@ def _manifest_writer() -> TrainerCallback:
 # --- scores during training --------------------------------------------------------------------------------------
 
 
-def _loader_of_validation(trainer: Trainer, inference: Inference) -> Callable[..., Any]:
+def _loader_of_validation(scorer: Scorer) -> Callable[..., Any]:
     """`get_eval_dataloader` of the Trainer: its validation rows in the batches that prediction makes of them.
 
     In half precision, other batches give other numbers. Rows that the user gives are loaded as the Trainer does.
     """
     from torch.utils.data import DataLoader
 
-    load, validation = trainer.get_eval_dataloader, trainer.eval_dataset
+    trainer = scorer.trainer
+    load = trainer.get_eval_dataloader
 
     def get_eval_dataloader(eval_dataset: Any = None) -> Any:
         rows = trainer.eval_dataset if eval_dataset is None else eval_dataset
-        if not _upstream.are_same_rows(rows, validation):
+        if not _upstream.are_same_rows(rows, scorer.features):
             return load(eval_dataset)
-        batches = inference.batches(rows, trainer.args.world_size)
-        collate, workers = trainer.data_collator, inference.settings.workers
         loader = DataLoader(
-            rows, batch_sampler=batches, collate_fn=collate, pin_memory=trainer.args.dataloader_pin_memory, **workers
+            rows,
+            batch_sampler=scorer.batches(),
+            collate_fn=trainer.data_collator,
+            pin_memory=trainer.args.dataloader_pin_memory,
+            **scorer.inference.settings.workers,
         )
         return trainer.accelerator.prepare(loader)
 
@@ -255,8 +258,9 @@ class Scorer:
         kept: Outputs for them that need not be computed again.
     """
 
-    def __init__(self, trainer: Trainer, inference: Inference, plan: Plan, encoded: Dataset) -> None:
-        self.trainer, self.inference, self.recipe, self.encoded = trainer, inference, plan.recipe, encoded
+    def __init__(self, trainer: Trainer, plan: Plan, encoded: Dataset) -> None:
+        self.trainer, self.recipe, self.encoded = trainer, plan.recipe, encoded
+        self.training = plan.config.training
         self.features, self.kept = trainer.eval_dataset, KeptOutputs()
         self.rows, self.references = plan.data.splits["validation"], plan.data.references["validation"]
 
@@ -271,8 +275,7 @@ class Scorer:
         if not _upstream.are_same_rows(evaluated, self.features):
             log("these are not the validation rows of this Trainer: only the loss is computed")
             return values
-        batches = self.inference.batches(self.features, self.trainer.args.world_size)
-        outputs = in_row_order(result.predictions, indices_in_turn(batches))
+        outputs = in_row_order(result.predictions, indices_in_turn(self.batches()))
         if self._stay_the_same():
             state = self.trainer.state
             self.kept.keep(outputs, self.trainer.model, state.global_step, state.best_global_step)
@@ -283,6 +286,15 @@ class Scorer:
         # Scores of single labels are computed after training, except for the one that picks the checkpoint.
         best = str(self.trainer.args.metric_for_best_model).removeprefix("eval_")
         return {name: value for name, value in values.items() if "[" not in name or name == best}
+
+    @property
+    def inference(self) -> Inference:
+        """The model as it is now; it is another one once adapters are merged."""
+        return Inference.of(self.trainer.model, self.recipe, self.training)
+
+    def batches(self) -> list[list[int]]:
+        """Indices of the validation features of each batch, of all processes."""
+        return self.inference.batches(self.features, self.trainer.args.world_size)
 
     def _stay_the_same(self) -> bool:
         """Whether the same weights give the same outputs after training, in this process and in all others."""
