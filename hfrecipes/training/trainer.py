@@ -149,9 +149,8 @@ def assemble(plan: Plan, model: Any, arguments: TrainingArguments, encoded: Mapp
     _upstream.read_lengths_at_once(trainer)
     recipe.seed = arguments.seed
     if "validation" in encoded:
-        inference = Inference.of(trainer.model, recipe, plan.config.training)
-        _load_in_batches_of_prediction(trainer, inference)
-        trainer.compute_metrics = Scorer(trainer, inference, plan, encoded["validation"])
+        trainer.compute_metrics = Scorer(trainer, plan, encoded["validation"])
+        _load_in_batches_of_prediction(trainer.compute_metrics)
     return trainer
 
 
@@ -241,29 +240,27 @@ def _manifest_writer() -> TrainerCallback:
 # --- scores during training --------------------------------------------------------------------------------------
 
 
-def _load_in_batches_of_prediction(trainer: Trainer, inference: Inference) -> None:
+def _load_in_batches_of_prediction(scorer: Scorer) -> None:
     """Make the Trainer load its validation rows in the batches that prediction makes of them.
 
     In half precision, other batches give other numbers. Rows that the user gives are loaded as the Trainer does.
     """
-    validation = trainer.eval_dataset
     for name in ("get_eval_dataloader", "get_test_dataloader"):
-        setattr(trainer, name, partial(_load, trainer, inference, validation, getattr(trainer, name)))
+        setattr(scorer.trainer, name, partial(_load, scorer, getattr(scorer.trainer, name)))
 
 
-def _load(
-    trainer: Trainer, inference: Inference, validation: Dataset, load: Callable[..., Any], rows: Any = None
-) -> Any:
+def _load(scorer: Scorer, load: Callable[..., Any], rows: Any = None) -> Any:
     from torch.utils.data import DataLoader
 
-    if not _upstream.are_same_rows(trainer.eval_dataset if rows is None else rows, validation):
+    trainer = scorer.trainer
+    if not _upstream.are_same_rows(trainer.eval_dataset if rows is None else rows, scorer.features):
         return load(rows)
     loader = DataLoader(
-        validation,
-        batch_sampler=inference.batches(validation, trainer.args.world_size),
+        scorer.features,
+        batch_sampler=scorer.batches(),
         collate_fn=trainer.data_collator,
         pin_memory=trainer.args.dataloader_pin_memory,
-        **inference.settings.workers,
+        **scorer.inference.settings.workers,
     )
     return trainer.accelerator.prepare(loader)
 
@@ -275,8 +272,9 @@ class Scorer:
         kept: Outputs for them that need not be computed again.
     """
 
-    def __init__(self, trainer: Trainer, inference: Inference, plan: Plan, encoded: Dataset) -> None:
-        self.trainer, self.inference, self.recipe, self.encoded = trainer, inference, plan.recipe, encoded
+    def __init__(self, trainer: Trainer, plan: Plan, encoded: Dataset) -> None:
+        self.trainer, self.recipe, self.encoded = trainer, plan.recipe, encoded
+        self.training = plan.config.training
         self.features, self.kept = trainer.eval_dataset, KeptOutputs()
         self.rows, self.references = plan.data.splits["validation"], plan.data.references["validation"]
 
@@ -291,8 +289,7 @@ class Scorer:
         if not _upstream.are_same_rows(evaluated, self.features):
             log("these are not the validation rows of this Trainer: only the loss is computed")
             return values
-        batches = self.inference.batches(self.features, self.trainer.args.world_size)
-        outputs = in_row_order(result.predictions, indices_in_turn(batches))
+        outputs = in_row_order(result.predictions, indices_in_turn(self.batches()))
         if self._stay_the_same():
             state = self.trainer.state
             self.kept.keep(outputs, self.trainer.model, state.global_step, state.best_global_step)
@@ -303,6 +300,15 @@ class Scorer:
         # Scores of single labels are computed after training, except for the one that picks the checkpoint.
         best = str(self.trainer.args.metric_for_best_model).removeprefix("eval_")
         return {name: value for name, value in values.items() if "[" not in name or name == best}
+
+    @property
+    def inference(self) -> Inference:
+        """The model as it is now; it is another one once adapters are merged."""
+        return Inference.of(self.trainer.model, self.recipe, self.training)
+
+    def batches(self) -> list[list[int]]:
+        """Indices of the validation features of each batch, of all processes."""
+        return self.inference.batches(self.features, self.trainer.args.world_size)
 
     def _stay_the_same(self) -> bool:
         """Whether the same weights give the same outputs after training, in this process and in all others."""
