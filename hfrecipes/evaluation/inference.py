@@ -137,7 +137,8 @@ def outputs(inference: Inference, encoded: Dataset) -> Any:
     rank, processes = _processes()
     batches = inference.batches(features, processes)
     _convert(model, inference.settings)
-    model.eval()
+    if model.training:  # to ask each layer takes as long as a small model for one text
+        model.eval()
     loader = _with_progress(_loader(inference, features, batches[rank::processes]), len(features))
     kept = list(_one_behind(_in_parts(inference, batch) for batch in loader))
     return in_row_order(list(itertools.chain.from_iterable(_gathered(kept))), indices_in_turn(batches))
