@@ -18,13 +18,13 @@ import pytest
 from click.testing import CliRunner
 from shipped import SHIPPED
 
+from hfrecipes import recipe
 from hfrecipes.cli import main
 from hfrecipes.config import blocks as settings
 from hfrecipes.config.blocks import local_path
 from hfrecipes.data import sources
 from hfrecipes.evaluation import scoring
 from hfrecipes.registry import find, tasks
-from hfrecipes.training import plan
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -107,7 +107,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, narrow: str) -> Pa
             thin(file)
     # Defaults, so that a command which sets its own epochs still stops after two steps.
     for key, value in {"max_steps": 2, "logging_strategy": "no"}.items():
-        monkeypatch.setitem(plan.DEFAULTS, key, value)
+        monkeypatch.setitem(recipe.DEFAULTS, key, value)
     return tmp_path
 
 
@@ -292,7 +292,7 @@ def test_every_file_in_the_tree_exists_and_every_module_is_in_it():
         parts.add(file.name)
     for file in (ROOT / "hfrecipes").glob("*/__init__.py"):
         parts.add(f"{file.parent.name}/")
-    helpers = {"characters.py", "log.py", "masking.py"}
+    helpers = {"characters.py", "garbage.py", "log.py", "masking.py"}
     assert parts - shown == helpers, "small helpers alone are left out"
 
 

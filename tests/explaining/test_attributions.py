@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from click.testing import CliRunner
 from conftest import make_tokenizer
 from models import ReadsOneToken
-from rows import opinions
+from rows import close, opinions
 
 import hfrecipes
 from hfrecipes.cli import main
@@ -226,7 +227,9 @@ def test_one_text_gives_one_explanation_and_a_list_one_for_each_row(one_label):
     assert explanation.prediction == predictor.predict(TEXT)
     assert explanation.targets[0].target == explanation.prediction["label"]
     several = predictor.explain([TEXT, " ", "the book was fine"])
-    assert several[0] == explanation
+    # Beside a longer text, the last digits of a prediction may differ.
+    assert close(several[0].prediction, explanation.prediction)
+    assert replace(several[0], prediction=explanation.prediction) == explanation
     assert several[1] is None
     assert predictor.explain([]) == []
     assert json.loads(json.dumps(explanation.as_json()))["words"][0] == {
