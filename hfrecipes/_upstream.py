@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import functools
 import inspect
 import logging
 import warnings
@@ -113,25 +112,6 @@ def is_length_grouped(sampler: Any) -> bool:
     import transformers
 
     return isinstance(sampler, transformers.trainer_pt_utils.LengthGroupedSampler)
-
-
-def read_lengths_at_once(trainer: Trainer) -> None:
-    """Make the samplers of the Trainer take lengths from a list: from a column, each of them is a query of its own.
-
-    Relies on: `Trainer._get_train_sampler` and `_get_eval_sampler`, which give a `LengthGroupedSampler` whose `lengths`
-        is the column of the dataset; transformers 5.23.0 and datasets 5.2.0.
-    If it changes: see where the Trainer makes a `LengthGroupedSampler`. Without it, the order is the same, but to draw
-        it takes about 0.1 ms for each row, in each epoch and each evaluation.
-    """
-    for name in ("_get_train_sampler", "_get_eval_sampler"):
-        setattr(trainer, name, functools.partial(_with_listed_lengths, getattr(trainer, name)))
-
-
-def _with_listed_lengths(make_sampler: Callable[..., Any], *given: Any) -> Any:
-    sampler = make_sampler(*given)
-    if is_length_grouped(sampler) and sampler.lengths is not None:
-        sampler.lengths = list(sampler.lengths[:])
-    return sampler
 
 
 def count_weights_once(trainer: Trainer) -> None:

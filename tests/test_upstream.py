@@ -231,28 +231,6 @@ def test_is_length_grouped(tmp_path):
         assert not _upstream.is_length_grouped(train_sampler(tiny_trainer(tmp_path)))
 
 
-def test_read_lengths_at_once(tmp_path):
-    def trainer():
-        made = tiny_trainer(tmp_path, train_sampling_strategy="group_by_length")
-        rows = made.train_dataset
-        made.train_dataset = rows.add_column("length", [len(ids) for ids in rows["input_ids"]])
-        made.eval_dataset = made.train_dataset
-        return made
-
-    with relied_on(_upstream.read_lengths_at_once):
-        plain, quick = trainer(), trainer()
-        _upstream.read_lengths_at_once(quick)
-        assert not isinstance(train_sampler(plain).lengths, list), "no longer needed"
-        assert isinstance(train_sampler(quick).lengths, list)
-        loaders = [made.get_eval_dataloader() for made in (plain, quick)]
-        assert isinstance(loaders[1].batch_sampler.sampler.lengths, list)
-        orders = [list(loader.batch_sampler) for loader in loaders]
-        assert orders[0] == orders[1]
-        other = tiny_trainer(tmp_path)
-        _upstream.read_lengths_at_once(other)
-        assert not _upstream.is_length_grouped(train_sampler(other))
-
-
 def test_count_weights_once(tmp_path):
     with relied_on(_upstream.count_weights_once):
         trainer = tiny_trainer(tmp_path)

@@ -146,7 +146,6 @@ def assemble(plan: Plan, model: Any, arguments: TrainingArguments, encoded: Mapp
         trainer.add_callback(loss_keeper(trainer))
         trainer.add_callback(_manifest_writer())  # the last one: it lists what the others save
         _check_model(trainer, arguments)
-    _upstream.read_lengths_at_once(trainer)
     recipe.seed = arguments.seed
     if "validation" in encoded:
         trainer.compute_metrics = Scorer(trainer, plan, encoded["validation"])

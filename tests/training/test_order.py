@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 
+import numpy as np
 import pytest
 import torch
 from conftest import opinions
@@ -11,6 +12,7 @@ from conftest import opinions
 import hfrecipes
 from hfrecipes.errors import ConfigError
 from hfrecipes.training import order
+from hfrecipes.training.order import GroupedByLength
 
 ROWS = {"train": opinions(64), "validation": opinions(16, 1)}
 
@@ -116,3 +118,48 @@ def test_dropping_the_last_batch_is_refused_since_evaluation_would_lose_rows(qui
 def test_settings_that_leave_no_predictions_to_score_are_refused(setting, quick, tmp_path):
     with pytest.raises(ConfigError, match=f"{setting}: leave it out, scores are over all predictions of a split"):
         hfrecipes.build("text-classification", dataset=ROWS, output_dir=tmp_path / "run", **{**quick, setting: True})
+
+
+@pytest.mark.parametrize("rows", [1, 15, 16, 17, 250, 2000])
+@pytest.mark.parametrize("size", [1, 16, 32])
+def test_an_order_by_length_has_each_row_once_the_longest_first_and_little_padding(rows, size):
+    lengths = np.clip(np.random.default_rng(rows).lognormal(3, 0.5, rows), 3, 120).astype(int)
+    sampler = GroupedByLength(lengths.tolist(), size)
+    padded, first = 0, []
+    for seed in range(5):
+        sampler.seed = seed
+        order = list(sampler)
+        assert order == list(sampler), "it depends on the seed alone"
+        assert sorted(order) == list(range(len(sampler)))
+        batches = [lengths[order[start : start + size]] for start in range(0, rows, size)]
+        padded += sum(len(batch) * batch.max() for batch in batches)
+        first.append(batches[0].max() >= np.percentile(lengths, 90) or rows < 2 * size)
+    assert all(first)
+    # An eighth of a small set is one batch, in which all lengths meet.
+    assert padded <= 5 * lengths.sum() * (1.03 + 6 * size / rows)
+
+
+def test_rows_of_one_length_meet_others_in_each_epoch():
+    sampler, meetings = GroupedByLength([7] * 64, 8), set()
+    for seed in range(4):
+        sampler.seed = seed
+        order = list(sampler)
+        meetings.add(frozenset(order[:8]))
+    assert len(meetings) == 4
+
+
+def test_rows_of_different_lengths_meet_others_in_each_epoch():
+    sampler, meetings = GroupedByLength(list(range(10, 74)), 8), set()
+    for seed in range(4):
+        sampler.seed = seed
+        order = list(sampler)
+        meetings |= {frozenset(order[start : start + 8]) for start in range(0, 64, 8)}
+    assert len(meetings) > 20
+
+
+def test_the_short_last_batch_has_rows_of_another_length_in_each_epoch():
+    sampler, lasts = GroupedByLength(list(range(10, 75)), 8), set()
+    for seed in range(12):
+        sampler.seed = seed
+        lasts.add(list(sampler)[-1] // 16)
+    assert len(lasts) >= 3
