@@ -264,7 +264,9 @@ def _on_device(values: Sequence[float], like: Any) -> Any:
 def _copied(values: tuple[float, ...], dtype: Any, device: Any) -> Any:
     import torch
 
-    return torch.tensor(values, dtype=dtype, device=device)
+    # Kept for training too, where a tensor that was made in inference mode cannot be used.
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 # --- loss of a batch -------------------------------------------------------------------------------------------------

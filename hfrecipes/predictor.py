@@ -15,6 +15,7 @@ from .data.indicators import Columns
 from .errors import DataError, ModelError, NotFoundError, OutputError
 from .evaluation import generation, inference
 from .evaluation.inference import Inference
+from .garbage import collect_as_usual
 from .hub.names import hub_id_or_none, model_path
 from .log import log
 from .models import adapters, cuda_graphs, hardware
@@ -435,4 +436,5 @@ def _load(folder: Path, is_foreign: bool, trust: bool) -> Predictor:
     bind_trained_tokenizer(recipe, here)
     model = trained_model(recipe, here, base, folder)
     model = cuda_graphs.replay_rows(hardware.place(model), recipe, mixed_precision(here.training))
+    collect_as_usual()
     return Predictor(recipe, model, here, run)

@@ -19,8 +19,10 @@ _ROW = "packed_row"  # column with the number of a row
 
 
 def are_packed(features: Dataset) -> bool:
-    """Whether the task wants these features to share rows: they then have `position_ids`."""
-    return "position_ids" in features.column_names
+    """Whether the task wants these features to share rows: they have `position_ids`, and a label for each token."""
+    from datasets import List
+
+    return "position_ids" in features.column_names and isinstance(features.features.get("labels"), List)
 
 
 def pack(features: Dataset, max_length: int, seed: int) -> Dataset:

@@ -253,7 +253,7 @@ def _to_numpy(values: Any) -> Callable[[], np.ndarray]:
 
     def wait() -> np.ndarray:
         is_copied.synchronize()
-        return np.asarray(copied.numpy())
+        return np.array(copied)  # a copy, so that the locked memory is free for the next batch
 
     return wait
 

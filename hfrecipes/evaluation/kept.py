@@ -53,7 +53,7 @@ class KeptOutputs:
 def sums_of_weights(model: torch.nn.Module) -> tuple[int, ...]:
     """The sum of each tensor of a model, exactly, with its bits read as whole numbers.
 
-    It takes one reading of the weights, and two states of a training have the same sums only if they are the same.
+    It takes one reading of the weights, and two states of a training have the same sums only by chance.
     """
     import torch
 

@@ -5,8 +5,10 @@ A fast GPU computes a batch of a small model in less time than Python takes to s
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,11 +22,9 @@ if TYPE_CHECKING:
 
     from ..recipe import Recipe
 
-MOST = 40  # shapes that are recorded, each of which takes part of a second and some memory
+MOST = 64  # shapes that are recorded, each of which takes part of a second and some memory
 WARM_UPS = 2  # passes before a recording, in which libraries choose their kernels
 AGREEMENT = 0.05  # largest difference between what is replayed and what is computed, as a share of its norm
-_OF_ENCODER = ("input_ids", "attention_mask", "token_type_ids")
-_OF_DECODER = ("decoder_input_ids", "decoder_attention_mask")
 Inputs = dict[str, "torch.Tensor"]
 
 
@@ -38,7 +38,7 @@ class Padding:
     fillers: dict[str, int]
     """Value of a padded token in each input."""
     is_left: bool
-    """Whether padding is on the left, except in a decoder."""
+    """Whether padding is on the left."""
     is_fixed: bool
     """Whether all batches have one length already."""
     limit: float = float("inf")
@@ -47,12 +47,12 @@ class Padding:
     @classmethod
     def of(cls, recipe: Recipe, model: Any) -> Padding:
         """The padding of the tokenizer of a task."""
-        token = recipe.tokenizer.pad_token_id
-        fillers = dict.fromkeys((*_OF_ENCODER, *_OF_DECODER), 0)
-        fillers |= {"input_ids": token, "decoder_input_ids": token}
+        fillers = {"input_ids": recipe.tokenizer.pad_token_id, "attention_mask": 0, "token_type_ids": 0}
+        # Texts to continue are padded on the right in training, whatever the tokenizer does in generation.
+        is_left = recipe.tokenizer.padding_side == "left" and recipe.auto_model != "AutoModelForCausalLM"
         # Some models count positions from the padding token on, which takes up to two of them.
         limit = (getattr(model.config, "max_position_embeddings", None) or float("inf")) - 2
-        return cls(fillers, recipe.tokenizer.padding_side == "left", recipe.pads_to_max_length, limit)
+        return cls(fillers, is_left, recipe.pads_to_max_length, limit)
 
     def size(self, length: int) -> int:
         """Length that a batch of a length is padded to: at most a quarter more, or 8 tokens."""
@@ -63,15 +63,13 @@ class Padding:
     def sizes(self, inputs: Inputs) -> dict[str, int]:
         """Padded length of each input; those of unknown meaning keep all batches as they are."""
         lengths = {name: values.shape[-1] for name, values in inputs.items() if values.dim()}
-        if self.is_fixed or "attention_mask" not in inputs or not self.fillers.keys() >= lengths.keys():
+        if self.is_fixed or not self.fillers.keys() >= lengths.keys():
             return lengths
         return {name: self.size(length) for name, length in lengths.items()}
 
-    def part(self, name: str, length: int) -> tuple[Any, slice]:
+    def part(self, length: int) -> tuple[Any, slice]:
         """Where the tokens of a batch are in a padded input or output."""
-        if self.is_left and name not in _OF_DECODER:
-            return ..., slice(-length, None)
-        return ..., slice(0, length)
+        return ..., slice(-length, None) if self.is_left else slice(0, length)
 
     def padded(self, inputs: Inputs) -> Inputs:
         """A copy of a batch in its padded length."""
@@ -82,7 +80,7 @@ class Padding:
                 copies[name] = values.clone()
                 continue
             copies[name] = values.new_full((*values.shape[:-1], size), self.fillers[name])
-            copies[name][self.part(name, values.shape[-1])] = values
+            copies[name][self.part(values.shape[-1])] = values
         return copies
 
     def key(self, inputs: Inputs) -> tuple[Any, ...]:
@@ -168,10 +166,10 @@ class Graph:
     # --- replaying -----------------------------------------------------------------------------------------------
 
     def __call__(self, inputs: Inputs) -> Any:
-        """The outputs for a batch of this shape; those of the next one are written over them."""
+        """The outputs for a batch of this shape."""
         self.fill(inputs)
         self.graph.replay()
-        return self.shown(self.outputs, inputs)
+        return self.shown([output.clone() for output in self.outputs], inputs)
 
     def fill(self, inputs: Inputs) -> None:
         """Copy a batch to where the recorded kernels read it."""
@@ -179,7 +177,7 @@ class Graph:
             held = self.inputs[name]
             if values.dim() and held.shape[-1] != values.shape[-1]:
                 held.fill_(self.padding.fillers[name])
-                held[self.padding.part(name, values.shape[-1])] = values
+                held[self.padding.part(values.shape[-1])] = values
             else:
                 held.copy_(values, non_blocking=True)
 
@@ -191,15 +189,11 @@ class Graph:
         return self.kind(**shown)
 
     def _without_padding(self, name: str, output: torch.Tensor, inputs: Inputs) -> torch.Tensor:
-        source = "decoder_input_ids" if "decoder_input_ids" in inputs else "input_ids"
+        length = inputs["input_ids"].shape[-1]
         is_of_tokens = output.dim() == 3 or name in ("start_logits", "end_logits")
-        if not is_of_tokens or source not in inputs:
+        if not is_of_tokens or length == self.inputs["input_ids"].shape[-1]:
             return output
-        length = inputs[source].shape[-1]
-        if length == self.inputs[source].shape[-1]:
-            return output
-        _, tokens = self.padding.part(source, length)
-        return output[:, tokens]
+        return output[:, self.padding.part(length)[1]]
 
 
 def compare(replayed: Sequence[torch.Tensor], computed: Sequence[torch.Tensor]) -> None:
@@ -210,180 +204,78 @@ def compare(replayed: Sequence[torch.Tensor], computed: Sequence[torch.Tensor]) 
     """
     size = apart = 0.0
     # One after the other: the differences of all gradients would take as much memory as the weights.
-    for one, other in zip(replayed, computed, strict=True):
-        size += float(other.float().square().sum())
-        apart += float((one.float() - other.float()).square().sum())
+    for result, expected in zip(replayed, computed, strict=True):
+        size += float(expected.float().square().sum())
+        apart += float((result.float() - expected.float()).square().sum())
     if not apart <= AGREEMENT**2 * size:
         share = math.sqrt(apart / max(size, 1e-24))
         raise ValueError(f"what is replayed differs by {share:.1%} from what the model computes")
-
-
-# --- forward and backward ----------------------------------------------------------------------------------------
-
-
-class LearningGraph(Graph):
-    """Forward and backward of one shape of batch.
-
-    Args:
-        weights: Weights that are trained.
-        gradients: Where their gradients are written; all shapes share them, as those of each would take as much memory
-            as the weights.
-    """
-
-    def __init__(
-        self,
-        forward: Callable[..., Any],
-        inputs: Inputs,
-        padding: Padding,
-        pool: Any,
-        *,
-        weights: list[Any],
-        gradients: list[torch.Tensor],
-    ) -> None:
-        self.weights, self.gradients = weights, gradients
-        super().__init__(forward, inputs, padding, pool)
-
-    def __call__(self, inputs: Inputs) -> Any:
-        """The outputs for a batch of this shape, from which a loss is differentiated."""
-        import torch
-
-        # An argument with a gradient makes the outputs part of what is differentiated. It is none of the weights: they
-        # belong to the stream that recorded them, of which torch warns.
-        anchor = torch.empty((), device=self.weights[0].device, requires_grad=True)
-        return self.shown(_function().apply(self, inputs, anchor), inputs)
-
-    def _computed(self) -> dict[int, torch.Tensor]:
-        import torch
-
-        self._compute()
-        return self._differentiated([torch.ones_like(output) for output in self.outputs])
-
-    def _differentiated(self, gradients: Sequence[torch.Tensor]) -> dict[int, torch.Tensor]:
-        """Gradients of the weights that the outputs depend on, by their index."""
-        import torch
-
-        found = torch.autograd.grad(self.outputs, self.weights, gradients, allow_unused=True)
-        return {index: gradient for index, gradient in enumerate(found) if gradient is not None}
-
-    def capture(self) -> None:
-        """Record the kernels of forward and backward."""
-        import torch
-
-        super().capture()
-        self.given = [torch.zeros_like(output) for output in self.outputs]
-        self.backward = torch.cuda.CUDAGraph()
-        with self._record(self.backward):
-            found = self._differentiated(self.given)
-            self.used = list(found)
-            _upstream.copy_all(self._written(), list(found.values()))
-        self.outputs = [output.detach() for output in self.outputs]
-
-    def _written(self) -> list[torch.Tensor]:
-        return [self.gradients[index] for index in self.used]
-
-    def _check(self, expected: dict[int, torch.Tensor]) -> None:
-        import torch
-
-        written, held = self._written(), []
-        if any(weight.grad is not None for weight in self.weights):  # of a step that accumulates, they are in use
-            held = [gradient.clone() for gradient in written]
-        self.graph.replay()
-        _upstream.copy_all(self.given, [torch.ones_like(output) for output in self.outputs])
-        self.backward.replay()
-        try:
-            compare(written, [expected[index] for index in self.used])
-        finally:
-            if held:
-                _upstream.copy_all(written, held)
-
-    def add_gradients(self) -> None:
-        """Replay the backward, and add its gradients to those that the weights have."""
-        weights = [self.weights[index] for index in self.used]
-        gradients = self._written()
-        before: list[tuple[Any, Any]] = []
-        for weight, gradient in zip(weights, gradients, strict=True):
-            if weight.grad is not None:
-                # The last part of the batch may have left its gradients where this one writes.
-                is_here = weight.grad.data_ptr() == gradient.data_ptr()
-                before.append((weight, weight.grad.clone() if is_here else weight.grad))
-        self.backward.replay()
-        for weight, gradient in zip(weights, gradients, strict=True):
-            weight.grad = gradient
-        for weight, gradient in before:
-            weight.grad += gradient
-
-
-@functools.cache
-def _function() -> Any:
-    import torch
-
-    class Replay(torch.autograd.Function):
-        @staticmethod
-        def forward(context: Any, graph: LearningGraph, inputs: Inputs, anchor: torch.Tensor) -> Any:
-            context.graph = graph
-            graph.fill(inputs)
-            graph.graph.replay()
-            return tuple(output.detach() for output in graph.outputs)
-
-        @staticmethod
-        def backward(context: Any, *gradients: torch.Tensor) -> Any:
-            for held, gradient in zip(context.graph.given, gradients, strict=True):
-                held.copy_(gradient)
-            context.graph.add_gradients()
-            return None, None, None
-
-    return Replay
 
 
 # --- all shapes --------------------------------------------------------------------------------------------------
 
 
 class ReplayedForward:
-    """A forward that is replayed for shapes that are recorded, and records them.
+    """Takes the place of the forward of a model, and replays the shapes that are recorded.
+
+    A copy of the model gets its forward back, since recordings belong to the weights that they were made with.
 
     Args:
         forward: The forward of a model on a GPU.
         padding: How its batches are padded.
-        weights: Weights that are trained; None where nothing is.
+        record: Makes the recording of a batch.
+        is_meant: Whether a batch is one that is replayed.
         from_time: How often a shape is seen until it is recorded.
     """
 
     def __init__(
-        self, forward: Callable[..., Any], padding: Padding, weights: list[Any] | None = None, from_time: int = 1
+        self,
+        forward: Callable[..., Any],
+        padding: Padding,
+        record: Callable[[Inputs], Graph],
+        is_meant: Callable[[Mapping[str, Any]], bool],
+        from_time: int = 1,
     ) -> None:
-        import torch
-
-        self.forward, self.padding, self.from_time = forward, padding, from_time
+        self.forward, self.padding, self.record = forward, padding, record
+        self.is_meant, self.from_time = is_meant, from_time
         self.graphs: dict[Any, Graph] = {}
         self.seen: dict[Any, int] = {}
-        self.is_on, self.pool = True, torch.cuda.graph_pool_handle()
-        self.learning: Mapping[str, Any] = {}
-        if weights is not None:
-            self.learning = {"weights": weights, "gradients": [torch.zeros_like(weight) for weight in weights]}
+        self.is_on = True
+        # A recording reads and writes the same memory for all batches of a shape.
+        self.lock = threading.Lock()
+        functools.update_wrapper(self, forward)
 
-    def __call__(self, inputs: Inputs) -> Any:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return copy.deepcopy(self.forward, memo)
+
+    def __call__(self, *arguments: Any, **inputs: Any) -> Any:
         """The outputs of the model."""
-        import torch
+        if not self.is_on or arguments or not self.is_meant(inputs) or not _can_be_padded(inputs):
+            return self.forward(*arguments, **inputs)
+        with self.lock:
+            graph = self._graph_of(inputs)
+            if graph is not None:
+                return graph(inputs)
+        return self.forward(**inputs)
 
-        if not self.is_on or not all(isinstance(values, torch.Tensor) for values in inputs.values()):
-            return self.forward(**inputs)
+    def _graph_of(self, inputs: Inputs) -> Graph | None:
+        """The recording for a batch, made now if its shape was seen often enough."""
         key = self.padding.key(inputs)
         if key not in self.graphs:
             self.seen[key] = self.seen.get(key, 0) + 1
-            if self.seen[key] < self.from_time or len(self.graphs) >= MOST or not self._record(key, inputs):
-                return self.forward(**inputs)
-        return self.graphs[key](inputs)
+            if self.seen[key] < self.from_time or len(self.graphs) >= MOST:
+                return None
+            self._add(key, inputs)
+        return self.graphs.get(key)
 
-    def _record(self, key: Any, inputs: Inputs) -> bool:
-        """Record a shape; whether that could be done: if not, nothing more is recorded."""
-        kind = LearningGraph if self.learning else Graph
+    def _add(self, key: Any, inputs: Inputs) -> None:
+        """Record a shape; if that cannot be done, nothing more is recorded."""
         try:
-            self.graphs[key] = kind(self.forward, inputs, self.padding, self.pool, **self.learning)
+            self.graphs[key] = self.record(inputs)
         except (RuntimeError, ValueError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:200]
             log(f"CUDA graphs: off, batches of this model cannot be recorded ({type(error).__name__}: {reason})")
             self.stop()
-        return self.is_on
 
     def stop(self) -> bool:
         """Compute all further batches without recordings, and free the memory of those that there are.
@@ -391,9 +283,26 @@ class ReplayedForward:
         Returns:
             Whether there were any.
         """
-        were_any, self.is_on, self.learning = bool(self.graphs), False, {}
+        were_any, self.is_on = bool(self.graphs), False
         self.graphs.clear()
         return were_any
+
+
+def _can_be_padded(inputs: Mapping[str, Any]) -> bool:
+    """Whether a batch is of tensors alone, with a mask for its padding.
+
+    Packed rows have none, and nearly each batch of them, or of texts to write, would be of a shape of its own.
+    """
+    import torch
+
+    is_plain = "attention_mask" in inputs and "decoder_input_ids" not in inputs
+    return is_plain and all(isinstance(values, torch.Tensor) for values in inputs.values())
+
+
+def stop_replaying(model: Any) -> bool:
+    """Free the memory of recordings, and compute from now on; whether there was anything to free."""
+    forward = model.forward
+    return isinstance(forward, ReplayedForward) and forward.stop()
 
 
 def replay_rows(model: Any, recipe: Recipe, precision: str | None) -> Any:
@@ -412,28 +321,22 @@ def replay_rows(model: Any, recipe: Recipe, precision: str | None) -> Any:
     is_quantized = getattr(model, "quantization_method", None) is not None
     if model.device.type != "cuda" or is_quantized or _upstream.uses_flash_attention(model):
         return model
-    forward = model.forward
+    padding, pool = Padding.of(recipe, model), torch.cuda.graph_pool_handle()
+    forward, first = model.forward, next(model.parameters())
+    address = first.data_ptr()
 
     def alone(**inputs: Any) -> Any:
         # Weights that are converted outside of a recording would not be there when it is replayed.
         with autocast(precision, model.device, keeps_weights=False):
             return forward(**inputs)
 
-    replayed = ReplayedForward(alone, Padding.of(recipe, model), from_time=3)
-    first = next(model.parameters())
-    place = first.data_ptr()
+    def is_meant(inputs: Mapping[str, Any]) -> bool:
+        is_changed = first.data_ptr() != address or model.training  # moved, converted, or trained
+        ids = inputs.get("input_ids")
+        return torch.is_inference_mode_enabled() and not is_changed and ids is not None and len(ids) == 1
 
-    @functools.wraps(forward)
-    def replay(*arguments: Any, **inputs: Any) -> Any:
-        is_in_place = first.data_ptr() == place and not model.training  # neither moved nor trained
-        if arguments or not (is_in_place and torch.is_inference_mode_enabled() and _is_one_row(inputs)):
-            return forward(*arguments, **inputs)
-        return replayed(inputs)
+    def record(inputs: Inputs) -> Graph:
+        return Graph(alone, inputs, padding, pool)
 
-    _upstream.set_forward(model, replay)
+    _upstream.set_forward(model, ReplayedForward(forward, padding, record, is_meant, from_time=3))
     return model
-
-
-def _is_one_row(inputs: Mapping[str, Any]) -> bool:
-    ids = inputs.get("input_ids")
-    return ids is not None and len(ids) == 1

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..config.run_config import RunConfig
+from ..data import packing
 from ..data.features import for_batches
 from ..doctor.cost import of_weights, weights_in
+from ..errors import counted
 from ..evaluation.inference import Inference, collator
 from ..memory.estimate import Needed, bytes_of_optimizer, needed
 from ..memory.peak import free_bytes, in_words
@@ -37,7 +39,10 @@ def memory_lines(config: RunConfig, recipe: Recipe, arguments: TrainingArguments
     """
     import torch
 
-    device, longest = arguments.device, max(features["length"][:])
+    examples = for_batches(recipe, features)
+    if packing.are_packed(examples):
+        examples = packing.pack(examples, recipe.max_length, arguments.seed)
+    device, longest = arguments.device, max(examples["length"][:])
     weights = weights_in(config.base.path)
     # Looked at before it is loaded; weights in half precision or less are for GPUs.
     if config.base.is_quantized or (device.type == "cpu" and weights * longest > _MOST_WORK):
@@ -46,12 +51,12 @@ def memory_lines(config: RunConfig, recipe: Recipe, arguments: TrainingArguments
     # Neither the random state nor the recipe may differ after a check.
     with torch.random.fork_rng():
         model = model_to_train(copy.copy(recipe), config, arguments.seed)
-    estimated = _measured(model.to(device), recipe, config, arguments, features, longest)
+    estimated = _measured(model.to(device), recipe, config, arguments, examples, longest)
     rows = arguments.per_device_train_batch_size
     yield (
         f"memory: about {in_words(estimated.total)} in training: {in_words(estimated.weights)} of weights, "
         f"{in_words(estimated.optimizer)} of optimizer states, {in_words(estimated.batch)} of gradients and "
-        f"activations with {rows} rows of {longest} tokens"
+        f"activations with {counted(rows, 'row')} of {longest} tokens"
     )
     free = free_bytes(device.type)
     if free and estimated.total > _USABLE * free:
@@ -59,7 +64,7 @@ def memory_lines(config: RunConfig, recipe: Recipe, arguments: TrainingArguments
 
 
 def _measured(
-    model: Any, recipe: Recipe, config: RunConfig, arguments: TrainingArguments, features: Dataset, longest: int
+    model: Any, recipe: Recipe, config: RunConfig, arguments: TrainingArguments, examples: Dataset, longest: int
 ) -> Needed:
     import torch
 
@@ -70,9 +75,9 @@ def _measured(
         if adapters.is_adapted(model):
             model.enable_input_require_grads()
     inference = Inference.of(model, recipe, config.training)
-    lengths, rows = features["length"][:], for_batches(recipe, features)
+    lengths = examples["length"][:]
     # Without any padding, models leave the mask out, and attention takes less memory than in most batches.
-    short, long = rows[lengths.index(min(lengths))], rows[lengths.index(longest)]
+    short, long = examples[lengths.index(min(lengths))], examples[lengths.index(longest)]
     collate, loss = collator(recipe, model), recipe.loss(arguments.label_smoothing_factor)
     model.train()
 

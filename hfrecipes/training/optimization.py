@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _STEPS = 100  # of the trial
 _BUILT_FOR_A_MODEL = ("galore", "apollo", "lomo", "adalomo")  # optimizers that look at the layers of the model
-# Beside AdamW: those of 8 bits, and those that move their states to the memory of the machine.
+# Optimizers of bitsandbytes, by the beginning of their names; all of them need a GPU.
 _OF_BITSANDBYTES = ("adamw_bnb_8bit", "adamw_8bit", "paged_", "lion_", "ademamix", "rmsprop_bnb")
 _OF_ADAM = {"adam_beta1": 0.5, "adam_beta2": 0.5, "adam_epsilon": 0.5}  # another value of each, for comparison
 _FROM_THE_TRAINER = ("optimizer", "num_warmup_steps", "num_training_steps", "last_epoch")

@@ -88,7 +88,7 @@ def _load(small: Job, trained: Any) -> None:
     batch = small.trainer.data_collator([small.trainer.train_dataset[0]])
     # What the settings name is code that the user named, or trusts.
     loaded = predictor.load(plan.path, trust=True)
-    expected, model = compute_logits(trained, batch), loaded.trainer.model
+    expected, model = compute_logits(trained, batch), loaded.model
     for name, values in compute_logits(model, batch).items():
         difference = float((values - expected[name]).abs().max())
         if not difference <= adapters.tolerance(model, expected[name], plan.recipe):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import _upstream
-from ..models.cuda_graphs import Padding, ReplayedForward
+from ..models.cuda_graphs import Graph, Inputs, Padding, ReplayedForward, compare
 from ..models.hardware import count_parameters
 from ..recipe import Recipe
 
 if TYPE_CHECKING:
+    import torch
     from transformers import Trainer, TrainerCallback
 
 LARGE = 1_000_000_000  # parameters: a larger model keeps the GPU busy anyway
@@ -31,36 +33,31 @@ def recorder(trainer: Trainer, recipe: Recipe) -> list[TrainerCallback]:
         def on_train_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
             self.model = keywords["model"]
             # Here, because accelerate puts its context of mixed precision around the forward before this.
-            self.forward = self.model.forward
-            _upstream.set_forward(self.model, replayed_forward(self.model, Padding.of(recipe, self.model)))
+            self.replayed = replayed_forward(self.model, Padding.of(recipe, self.model))
+            _upstream.set_forward(self.model, self.replayed)
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            _upstream.set_forward(self.model, self.forward)
+            self.replayed.stop()
+            _upstream.set_forward(self.model, self.replayed.forward)
 
     return [RecordBatches()]
 
 
-def replayed_forward(model: Any, padding: Padding) -> Any:
+def replayed_forward(model: Any, padding: Padding) -> ReplayedForward:
     """The forward of a model, which is replayed in training alone."""
     import torch
 
-    forward = model.forward
-    replayed = ReplayedForward(forward, padding, [weight for weight in model.parameters() if weight.requires_grad])
+    forward, pool = model.forward, torch.cuda.graph_pool_handle()
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    gradients = [torch.zeros_like(weight) for weight in weights]
 
-    @functools.wraps(forward)
-    def replay(*arguments: Any, **inputs: Any) -> Any:
-        if arguments or not (model.training and torch.is_grad_enabled()):
-            return forward(*arguments, **inputs)
-        return replayed(inputs)
+    def is_meant(inputs: Any) -> bool:
+        return bool(model.training) and torch.is_grad_enabled()
 
-    vars(replay)["stop"] = replayed.stop
-    return replay
+    def record(inputs: Inputs) -> LearningGraph:
+        return LearningGraph(forward, inputs, padding, pool, weights=weights, gradients=gradients)
 
-
-def stop_replaying(model: Any) -> bool:
-    """Free the memory of recordings, and compute from now on; whether there was anything to free."""
-    stop = getattr(model.forward, "stop", None)
-    return stop is not None and bool(stop())
+    return ReplayedForward(forward, padding, record, is_meant)
 
 
 def _can_be_recorded(trainer: Trainer) -> bool:
@@ -77,3 +74,117 @@ def _can_be_recorded(trainer: Trainer) -> bool:
         and getattr(model, "quantization_method", None) is None
         and count_parameters(model)["total"] <= LARGE
     )
+
+
+class LearningGraph(Graph):
+    """Forward and backward of one shape of batch.
+
+    Args:
+        weights: Weights that are trained.
+        gradients: Where their gradients are written; all shapes share them, as those of each would take as much memory
+            as the weights.
+    """
+
+    def __init__(
+        self,
+        forward: Callable[..., Any],
+        inputs: Inputs,
+        padding: Padding,
+        pool: Any,
+        *,
+        weights: list[Any],
+        gradients: list[torch.Tensor],
+    ) -> None:
+        self.weights, self.gradients = weights, gradients
+        super().__init__(forward, inputs, padding, pool)
+
+    def __call__(self, inputs: Inputs) -> Any:
+        """The outputs for a batch of this shape, from which a loss is differentiated."""
+        import torch
+
+        # An argument with a gradient makes the outputs part of what is differentiated. It is none of the weights: they
+        # belong to the stream that recorded them, of which torch warns.
+        anchor = torch.empty((), device=self.weights[0].device, requires_grad=True)
+        return self.shown(_function().apply(self, inputs, anchor), inputs)
+
+    def _computed(self) -> dict[int, torch.Tensor]:
+        import torch
+
+        self._compute()
+        return self._differentiated([torch.ones_like(output) for output in self.outputs])
+
+    def _differentiated(self, gradients: Sequence[torch.Tensor]) -> dict[int, torch.Tensor]:
+        """Gradients of the weights that the outputs depend on, by their index."""
+        import torch
+
+        found = torch.autograd.grad(self.outputs, self.weights, gradients, allow_unused=True)
+        return {index: gradient for index, gradient in enumerate(found) if gradient is not None}
+
+    def capture(self) -> None:
+        """Record the kernels of forward and backward."""
+        import torch
+
+        super().capture()
+        self.given = [torch.zeros_like(output) for output in self.outputs]
+        self.backward = torch.cuda.CUDAGraph()
+        with self._record(self.backward):
+            found = self._differentiated(self.given)
+            self.used = list(found)
+            _upstream.copy_all(self._written(), list(found.values()))
+        self.outputs = [output.detach() for output in self.outputs]
+
+    def _written(self) -> list[torch.Tensor]:
+        return [self.gradients[index] for index in self.used]
+
+    def _check(self, expected: dict[int, torch.Tensor]) -> None:
+        import torch
+
+        written, held = self._written(), []
+        if any(weight.grad is not None for weight in self.weights):  # of a step that accumulates, they are in use
+            held = [gradient.clone() for gradient in written]
+        self.graph.replay()
+        _upstream.copy_all(self.given, [torch.ones_like(output) for output in self.outputs])
+        self.backward.replay()
+        try:
+            compare(written, [expected[index] for index in self.used])
+        finally:
+            if held:
+                _upstream.copy_all(written, held)
+
+    def add_gradients(self) -> None:
+        """Replay the backward, and add its gradients to those that the weights have."""
+        weights = [self.weights[index] for index in self.used]
+        gradients = self._written()
+        before: list[tuple[Any, Any]] = []
+        for weight, gradient in zip(weights, gradients, strict=True):
+            if weight.grad is not None:
+                # The last part of the batch may have left its gradients where this one writes.
+                is_here = weight.grad.data_ptr() == gradient.data_ptr()
+                before.append((weight, weight.grad.clone() if is_here else weight.grad))
+        self.backward.replay()
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.grad = gradient
+        for weight, gradient in before:
+            weight.grad += gradient
+
+
+@functools.cache
+def _function() -> Any:
+    import torch
+
+    class Replay(torch.autograd.Function):
+        @staticmethod
+        def forward(context: Any, graph: LearningGraph, inputs: Inputs, anchor: torch.Tensor) -> Any:
+            context.graph = graph
+            graph.fill(inputs)
+            graph.graph.replay()
+            return tuple(output.detach() for output in graph.outputs)
+
+        @staticmethod
+        def backward(context: Any, *gradients: torch.Tensor) -> Any:
+            for held, gradient in zip(context.graph.given, gradients, strict=True):
+                held.copy_(gradient)
+            context.graph.add_gradients()
+            return None, None, None
+
+    return Replay

@@ -10,9 +10,9 @@ from ..errors import OutOfMemoryError
 from ..log import log
 from ..memory.parts import Batch, Limit, in_parts, limit_of, rows_in, shape_of
 from ..memory.shortage import EDITS, is_out_of_memory, release
+from ..models.cuda_graphs import stop_replaying
 from ..run_folder.progress import CHECKPOINT
 from ..run_folder.writing import write_json
-from .replaying import stop_replaying
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +31,7 @@ def survive(trainer: Trainer) -> None:
     """
     steps = _Steps(trainer)
     trainer.training_step = steps.train
-    trainer.prediction_step = _prediction_step(trainer, steps.evaluation)
+    trainer.prediction_step = _prediction_step(trainer, steps)
     trainer.add_callback(_keeper(steps))
 
 
@@ -42,6 +42,8 @@ class _Steps:
         self.trainer = trainer
         self.step = trainer.training_step
         self.training, self.evaluation = Limit(), limit_of(trainer.model, "evaluation")
+        self.replays = True
+        """Whether there was memory for recordings of batches."""
         self.done: list[Batch] = []
         """Batches whose gradients the model holds since the optimizer's last step."""
 
@@ -62,7 +64,9 @@ class _Steps:
                     raise
                 reason = " ".join(str(error).split())[:200]
             # Here the error and its frames, which hold the activations, are gone.
-            if not stop_replaying(model):
+            if stop_replaying(model):
+                self.replays = False
+            else:
                 self._lower(batch, num_items_in_batch, reason)
             # A backward pass that stopped half-way has added to the gradients of the batches before this one. A copy of
             # them would cost memory in every step, so they are computed again.
@@ -104,12 +108,12 @@ class _Steps:
         accumulated = self.trainer.args.gradient_accumulation_steps * len(parts)
         log(
             f"out of memory in step {step} at {shape_of(batch)}: from here on, batches of more than "
-            f"{self.training.tokens:,} tokens are computed in parts, rounding and dropout aside with the gradients of "
-            f"per_device_train_batch_size={rows} gradient_accumulation_steps={accumulated}"
+            f"{self.training.tokens:,} tokens are computed in parts; up to rounding and dropout, the gradients are "
+            f"those of per_device_train_batch_size={rows} gradient_accumulation_steps={accumulated}"
         )
 
 
-def _prediction_step(trainer: Trainer, limit: Limit) -> Any:
+def _prediction_step(trainer: Trainer, steps: _Steps) -> Any:
     """Takes the place of `prediction_step`, which computes loss and outputs of one batch."""
     step = trainer.prediction_step
 
@@ -117,11 +121,18 @@ def _prediction_step(trainer: Trainer, limit: Limit) -> Any:
         """Loss, outputs and labels of a batch."""
 
         def compute(part: Batch) -> Any:
-            computed = step(model, dict(part), *args, **keywords)
+            try:
+                computed = step(model, dict(part), *args, **keywords)
+            except RuntimeError as error:
+                if not (is_out_of_memory(error) and stop_replaying(model)):
+                    raise
+                steps.replays = False
+                release()
+                computed = step(model, dict(part), *args, **keywords)
             # The outputs of all parts together may be what does not fit.
             return computed if part is inputs else (rows_in(part), computed[0], *map(_to_cpu, computed[1:]))
 
-        parts = in_parts(compute, inputs, limit)
+        parts = in_parts(compute, inputs, steps.evaluation)
         return parts[0] if len(parts) == 1 else _joined(parts)
 
     return predict
@@ -155,19 +166,23 @@ def _keeper(steps: _Steps) -> TrainerCallback:
     import transformers
 
     class KeepLimits(transformers.TrainerCallback):  # type: ignore[misc]
-        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            steps.training.tokens = None
+        def on_train_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+            steps.training.tokens, steps.replays = None, True
             file = Path(args.output_dir) / f"{CHECKPOINT}{state.global_step}" / _FILE
             if state.global_step and file.exists():
                 kept = json.loads(file.read_text(encoding="utf-8"))
                 steps.training.tokens, steps.evaluation.tokens = kept["training"], kept["evaluation"]
+                steps.replays = kept["replays"]
+                if not steps.replays:
+                    stop_replaying(keywords["model"])
 
         def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             steps.done.clear()
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             limits = {"training": steps.training.tokens, "evaluation": steps.evaluation.tokens}
-            if state.is_world_process_zero and any(limits.values()):
-                write_json(Path(args.output_dir) / f"{CHECKPOINT}{state.global_step}" / _FILE, limits)
+            if state.is_world_process_zero and (any(limits.values()) or not steps.replays):
+                kept = {**limits, "replays": steps.replays}
+                write_json(Path(args.output_dir) / f"{CHECKPOINT}{state.global_step}" / _FILE, kept)
 
     return KeepLimits()

@@ -100,9 +100,10 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
         log(packed.describe(recipe.max_length, in_step))
     divergence.watch(trainer, _rows_of_features(plan, encoded["train"]))
     _upstream.count_weights_once(trainer)
-    survival.survive(trainer)
     for callback in (memory_use.meter(), *replaying.recorder(trainer, recipe)):
         trainer.add_callback(callback)
+    survival.survive(trainer)
+    trainer.add_callback(_manifest_writer())  # the last one: it lists what the others save
     features = [for_batches(recipe, rows) for rows in encoded.values()]
     inference = Inference.of(trainer.model, recipe, plan.config.training)
     with for_checks(trainer.model, inference.settings.precision):
@@ -144,7 +145,6 @@ def assemble(plan: Plan, model: Any, arguments: TrainingArguments, encoded: Mapp
             callbacks=[_epoch_teller(recipe), *_early_stopping(plan.config, arguments)],
         )
         trainer.add_callback(loss_keeper(trainer))
-        trainer.add_callback(_manifest_writer())  # the last one: it lists what the others save
         _check_model(trainer, arguments)
     recipe.seed = arguments.seed
     if "validation" in encoded:
@@ -244,11 +244,19 @@ def _load_in_batches_of_prediction(scorer: Scorer) -> None:
 
     In half precision, other batches give other numbers. Rows that the user gives are loaded as the Trainer does.
     """
-    for name in ("get_eval_dataloader", "get_test_dataloader"):
-        setattr(scorer.trainer, name, partial(_load, scorer, getattr(scorer.trainer, name)))
+    trainer = scorer.trainer
+    load_to_evaluate, load_to_predict = trainer.get_eval_dataloader, trainer.get_test_dataloader
+
+    def get_eval_dataloader(eval_dataset: Any = None) -> Any:
+        return _load(scorer, load_to_evaluate, eval_dataset)
+
+    def get_test_dataloader(test_dataset: Any) -> Any:
+        return _load(scorer, load_to_predict, test_dataset)
+
+    trainer.get_eval_dataloader, trainer.get_test_dataloader = get_eval_dataloader, get_test_dataloader
 
 
-def _load(scorer: Scorer, load: Callable[..., Any], rows: Any = None) -> Any:
+def _load(scorer: Scorer, load: Callable[..., Any], rows: Any) -> Any:
     from torch.utils.data import DataLoader
 
     trainer = scorer.trainer
