@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from .data.collate import padder
+from .collate import padder
 from .errors import ConfigError
 
 if TYPE_CHECKING:

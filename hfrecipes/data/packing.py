@@ -19,10 +19,10 @@ _ROW = "packed_row"  # column with the number of a row
 
 
 def are_packed(features: Dataset) -> bool:
-    """Whether the task wants these features to share rows: they have `position_ids`, and a label for each token."""
-    from datasets import List
+    """Whether the task wants these features to share rows: they have `position_ids`, and no label of the whole text."""
+    from datasets import Value
 
-    return "position_ids" in features.column_names and isinstance(features.features.get("labels"), List)
+    return "position_ids" in features.column_names and not isinstance(features.features.get("labels"), Value)
 
 
 def pack(features: Dataset, max_length: int, seed: int) -> Dataset:

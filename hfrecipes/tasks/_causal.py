@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _upstream
-from ..data.collate import pad_rows
+from ..collate import pad_rows
 from ..errors import ConfigError, ModelError
 from ..losses import ItemLoss, cross_entropy, token_loss
 from ..recipe import IGNORED, Recipe, Row, Writer

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.collate import pad_rows, padder
+from ..collate import pad_rows, padder
 from ..errors import ConfigError
 from ..losses import cross_entropy, token_loss
 from ..models.tokenizing import read, tokenize

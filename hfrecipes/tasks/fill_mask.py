@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from ..data.collate import padder
+from ..collate import padder
 from ..errors import ConfigError, ModelError
 from ..losses import ItemLoss, cross_entropy, token_loss
 from ..models.tokenizing import require_fast_tokenizer, windows

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ..collate import padder
 from ..data.batches import cells_of, rows_of
-from ..data.collate import padder
 from ..data.shapes import choices as choice_shapes
 from ..models.tokenizing import separate_pairs
 from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row

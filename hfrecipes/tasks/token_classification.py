@@ -13,8 +13,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import losses
+from ..collate import padder
 from ..data.batches import cells_of
-from ..data.collate import padder
 from ..data.shapes.label_cells import names_for, names_of
 from ..explaining.contract import ScoreToExplain
 from ..metrics._schemes import OUTSIDE, Scheme, canonical_tags, fit_length, ordered_tags, scheme_of, split_tag

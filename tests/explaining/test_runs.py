@@ -46,7 +46,7 @@ def folder(tiny_bert, tmp_path_factory):
         dataset=str(folder.parent),
         output_dir=str(folder),
         learning_rate=1e-2,
-        num_train_epochs=5,
+        num_train_epochs=8,
         per_device_train_batch_size=8,
         bf16=False,
     )

@@ -11,7 +11,7 @@ import torch
 from conftest import make_tokenizer
 from transformers import DataCollatorForSeq2Seq, DataCollatorForTokenClassification, DataCollatorWithPadding
 
-from hfrecipes.data.collate import pad_rows, padder
+from hfrecipes.collate import pad_rows, padder
 from hfrecipes.registry import find
 from hfrecipes.tasks import _seq2seq
 
