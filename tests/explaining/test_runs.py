@@ -47,6 +47,8 @@ def folder(tiny_bert, tmp_path_factory):
         output_dir=str(folder),
         learning_rate=1e-2,
         num_train_epochs=8,
+        load_best_model_at_end=False,
+        early_stopping=False,
         per_device_train_batch_size=8,
         bf16=False,
     )
@@ -201,10 +203,12 @@ def test_a_run_is_explained_by_words_wrong_rows_and_training_rows_near_them(pred
 
 
 def test_a_model_that_knows_the_words_of_its_labels_shows_them(predictor):
-    words = explain_run(predictor, rows=8, seconds=60).words
-    for label, known in (("good", GOOD), ("bad", BAD)):
-        for entry in words.get(label, [])[:1]:
-            assert entry.word in {*known, "was"}
+    words = explain_run(predictor, rows=24, seconds=60).words
+    # A label that the model gives to a text without words has none that speak for it.
+    spoken_for = {label: entries[0] for label, entries in words.items() if entries and entries[0].mean > 0.01}
+    assert spoken_for, words
+    for label, entry in spoken_for.items():
+        assert entry.word in {*({"good": GOOD, "bad": BAD}[label]), "was"}
 
 
 def test_rows_that_are_not_at_hand_any_more_are_named(folder, predictor):
