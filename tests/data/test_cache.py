@@ -209,8 +209,12 @@ def test_another_process_reads_what_was_encoded_of_files_of_each_kind_and_for_ev
     wanted = []
     for task in tasks():
         kind = find(task)
-        rows = datasets.Dataset.from_list([dict(row) for row in kind.samples] * 6)
-        for form, write in (("csv", rows.to_csv), ("jsonl", rows.to_json), ("parquet", rows.to_parquet)):
+        samples = [dict(row) for row in kind.samples] * 6
+        rows, cells = datasets.Dataset.from_list(samples), []
+        for row in samples:
+            cells.append({name: cell if isinstance(cell, str) else json.dumps(cell) for name, cell in row.items()})
+        forms = {"csv": datasets.Dataset.from_list(cells).to_csv, "jsonl": rows.to_json, "parquet": rows.to_parquet}
+        for form, write in forms.items():
             write(tmp_path / f"{task}.{form}")
             wanted.append((task, model_for(kind), f"{task}.{form}"))
     written = []
