@@ -177,8 +177,8 @@ def test_the_sentence_on_overfitting_is_quoted_as_it_is_printed():
     # The values of the quoted table, so that the percentage in the sentence is checked too.
     scores = {
         "train": {"accuracy": scoring.Score(1.0, baseline=0.105)},
-        "validation": {"accuracy": scoring.Score(0.815)},
-        scoring.GAP: {"accuracy": scoring.Score(0.185, 0.13, 0.24)},
+        "validation": {"accuracy": scoring.Score(0.82)},
+        scoring.GAP: {"accuracy": scoring.Score(0.18, 0.13, 0.24)},
     }
     (sentence,) = scoring.overfitting(find("text-classification")(), scores, lora=False)
     assert sentence.startswith(quoted.removesuffix("…"))
