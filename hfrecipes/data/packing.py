@@ -144,8 +144,8 @@ class PackedRows:
 
     def features_of(self, row: int) -> np.ndarray:
         """Numbers of the features in a row."""
-        found: np.ndarray = self.order[self.slots[row]]
-        return found
+        numbers: np.ndarray = self.order[self.slots[row]]
+        return numbers
 
     def __call__(self, batch: dict[str, list[int]]) -> dict[str, list[np.ndarray]]:
         """The features of each row, one after another."""

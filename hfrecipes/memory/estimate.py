@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .. import _upstream
+from .peak import bytes_of
 
 if TYPE_CHECKING:
     import torch
@@ -46,9 +47,9 @@ def needed(
         optimizer_bytes: What the optimizer keeps for each trained weight.
         accumulates: Whether gradients of earlier batches are there while those of a batch are computed.
     """
-    weights = sum(part.numel() * part.element_size() for part in (*model.parameters(), *model.buffers()))
+    weights = bytes_of((*model.parameters(), *model.buffers()))
     trained = [part for part in model.parameters() if part.requires_grad]
-    gradients = sum(part.numel() * part.element_size() for part in trained)
+    gradients = bytes_of(trained)
 
     def curve(number: int) -> list[int]:
         model.zero_grad()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ..errors import OutOfMemoryError
+from ..errors import OutOfMemoryError, counted
 from ..log import log
 from .shortage import is_out_of_memory, release
 
@@ -94,7 +94,7 @@ def shape_of(batch: Batch) -> str:
         '8 rows of 512 tokens'
     """
     rows = rows_in(batch)
-    return f"{rows} row{'s' * (rows != 1)} of {tokens_in(batch) // rows} tokens"
+    return f"{counted(rows, 'row')} of {tokens_in(batch) // rows} tokens"
 
 
 # --- without training ----------------------------------------------------------------------------------------------

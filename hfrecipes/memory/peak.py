@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -55,6 +60,11 @@ def free_bytes(device: str) -> int:
     except (OSError, ValueError):  # as outside Linux
         pass
     return 0
+
+
+def bytes_of(tensors: Iterable[torch.Tensor]) -> int:
+    """Bytes that tensors take."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def in_words(number: float) -> str:

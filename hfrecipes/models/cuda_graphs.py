@@ -71,17 +71,13 @@ class Padding:
         """Where the tokens of a batch are in a padded input or output."""
         return ..., slice(-length, None) if self.is_left else slice(0, length)
 
-    def padded(self, inputs: Inputs) -> Inputs:
-        """A copy of a batch in its padded length."""
-        copies = {}
-        for name, size in {**dict.fromkeys(inputs, 0), **self.sizes(inputs)}.items():
-            values = inputs[name]
-            if not values.dim() or size == values.shape[-1]:
-                copies[name] = values.clone()
-                continue
-            copies[name] = values.new_full((*values.shape[:-1], size), self.fillers[name])
-            copies[name][self.part(values.shape[-1])] = values
-        return copies
+    def room(self, inputs: Inputs) -> Inputs:
+        """Tensors that hold a batch in its padded length."""
+        sizes, held = self.sizes(inputs), {}
+        for name, values in inputs.items():
+            shape = (*values.shape[:-1], sizes[name]) if name in sizes else values.shape
+            held[name] = values.new_empty(shape)
+        return held
 
     def key(self, inputs: Inputs) -> tuple[Any, ...]:
         """What batches that share a recording have in common."""
@@ -110,7 +106,8 @@ class Graph:
         import torch
 
         self.forward, self.padding, self.pool = forward, padding, pool
-        self.inputs = padding.padded(inputs)
+        self.inputs = padding.room(inputs)
+        self.fill(inputs)
         if "attention_mask" in self.inputs:
             # Without any padding the model itself takes another kernel, with other random numbers, and the recording
             # could not be checked.
@@ -299,6 +296,12 @@ def _can_be_padded(inputs: Mapping[str, Any]) -> bool:
     return is_plain and all(isinstance(values, torch.Tensor) for values in inputs.values())
 
 
+def can_be_recorded(model: Any) -> bool:
+    """Whether a model is on a GPU, and its layers do nothing that is known not to be recordable."""
+    is_quantized = getattr(model, "quantization_method", None) is not None
+    return model.device.type == "cuda" and not is_quantized and not _upstream.uses_flash_attention(model)
+
+
 def stop_replaying(model: Any) -> bool:
     """Free the memory of recordings, and compute from now on; whether there was anything to free."""
     forward = model.forward
@@ -318,8 +321,7 @@ def replay_rows(model: Any, recipe: Recipe, precision: str | None) -> Any:
     """
     import torch
 
-    is_quantized = getattr(model, "quantization_method", None) is not None
-    if model.device.type != "cuda" or is_quantized or _upstream.uses_flash_attention(model):
+    if not can_be_recorded(model):
         return model
     padding, pool = Padding.of(recipe, model), torch.cuda.graph_pool_handle()
     forward, first = model.forward, next(model.parameters())

@@ -69,9 +69,9 @@ def _measured(
     import torch
 
     if arguments.activation_checkpointing:
-        given = dict(arguments.activation_checkpointing_kwargs or {})
-        own = {name: given.pop(name) for name in ("every_n_layers", "offload") if name in given}
-        model.activation_checkpointing_enable(activation_checkpointing_kwargs=given or None, **own)
+        of_torch = dict(arguments.activation_checkpointing_kwargs or {})
+        of_model = {name: of_torch.pop(name) for name in ("every_n_layers", "offload") if name in of_torch}
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs=of_torch or None, **of_model)
         if adapters.is_adapted(model):
             model.enable_input_require_grads()
     inference = Inference.of(model, recipe, config.training)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..log import log
-from ..memory.peak import Meter, in_words
+from ..memory.peak import Meter, bytes_of, in_words
 
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
@@ -21,7 +21,8 @@ def meter() -> TrainerCallback:
         def on_train_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
             self.meter = Meter(args.device.type)
             # What the process has grown by lacks the weights, which were there before.
-            self.weights = 0 if args.device.type == "cuda" else _bytes_of(keywords["model"])
+            model = keywords["model"]
+            self.weights = 0 if args.device.type == "cuda" else bytes_of((*model.parameters(), *model.buffers()))
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             measured = self.meter.peak()
@@ -38,7 +39,3 @@ def peak_of(trainer: Trainer) -> int:
         if hasattr(callback, "peak_bytes"):
             return int(callback.peak_bytes)
     return 0
-
-
-def _bytes_of(model: Any) -> int:
-    return sum(part.numel() * part.element_size() for part in (*model.parameters(), *model.buffers()))

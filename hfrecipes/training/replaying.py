@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import _upstream
-from ..models.cuda_graphs import Graph, Inputs, Padding, ReplayedForward, compare
+from ..models.cuda_graphs import Graph, Inputs, Padding, ReplayedForward, can_be_recorded, compare
 from ..models.hardware import count_parameters
 from ..recipe import Recipe
 
@@ -65,13 +65,11 @@ def _can_be_recorded(trainer: Trainer) -> bool:
     args, model = trainer.args, trainer.model
     drops_layers = any("layerdrop" in name and value for name, value in model.config.to_dict().items())
     return (
-        args.device.type == "cuda"
+        can_be_recorded(model)
         and args.world_size == 1
         and not (args.torch_compile or args.activation_checkpointing)
         and not str(args.optim.value).endswith(("layerwise", "lomo"))
-        and not _upstream.uses_flash_attention(model)
         and not drops_layers
-        and getattr(model, "quantization_method", None) is None
         and count_parameters(model)["total"] <= LARGE
     )
 
@@ -117,8 +115,8 @@ class LearningGraph(Graph):
         """Gradients of the weights that the outputs depend on, by their index."""
         import torch
 
-        found = torch.autograd.grad(self.outputs, self.weights, gradients, allow_unused=True)
-        return {index: gradient for index, gradient in enumerate(found) if gradient is not None}
+        computed = torch.autograd.grad(self.outputs, self.weights, gradients, allow_unused=True)
+        return {index: gradient for index, gradient in enumerate(computed) if gradient is not None}
 
     def capture(self) -> None:
         """Record the kernels of forward and backward."""
@@ -128,9 +126,9 @@ class LearningGraph(Graph):
         self.given = [torch.zeros_like(output) for output in self.outputs]
         self.backward = torch.cuda.CUDAGraph()
         with self._record(self.backward):
-            found = self._differentiated(self.given)
-            self.used = list(found)
-            _upstream.copy_all(self._written(), list(found.values()))
+            computed = self._differentiated(self.given)
+            self.used = list(computed)
+            _upstream.copy_all(self._written(), list(computed.values()))
         self.outputs = [output.detach() for output in self.outputs]
 
     def _written(self) -> list[torch.Tensor]:

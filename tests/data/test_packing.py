@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 import torch
 from conftest import make_pieces, opinions, save_llama
+from diverging import rows_named_when_spoiled
 
 import hfrecipes
 from hfrecipes.data import packing
 from hfrecipes.data.plain import in_memory
-from hfrecipes.errors import DivergedError
 
 TEXTS = [row["text"] for row in opinions(60)]
 
@@ -136,8 +136,6 @@ def test_a_resumed_run_ends_as_one_that_was_not_interrupted(llama, tmp_path):
 
 def test_a_loss_that_is_not_finite_names_the_texts_of_the_rows(llama, tmp_path):
     """Texts of one row alone hold a token that the model reads as something infinite from the second epoch on."""
-    from transformers import TrainerCallback
-
     texts = [text.replace("zebra", "") for text in TEXTS]
     rare = next(token for token in "zqxjkvw" if sum(token in text for text in texts) == 0)
     texts[20] += f" {rare}"
@@ -147,16 +145,7 @@ def test_a_loss_that_is_not_finite_names_the_texts_of_the_rows(llama, tmp_path):
     token = trainer.processing_class(texts[20], add_special_tokens=False)["input_ids"][-1]
     assert trainer.processing_class.decode(token).strip() == rare
 
-    class Spoil(TrainerCallback):
-        def on_epoch_begin(self, args, state, control, model=None, **keywords):
-            if state.epoch:
-                model.get_input_embeddings().weight.data[token] = float("inf")
-
-    trainer.add_callback(Spoil())
-    with pytest.raises(DivergedError) as raised:
-        trainer.train()
-    named = str(raised.value).partition("rows ")[2].partition(" of train")[0]
-    assert "20" in named.rstrip(", …").split(", ")
+    assert "20" in rows_named_when_spoiled(trainer, token)
 
 
 def test_a_packed_chat_learns_from_one_row_a_step_unless_it_is_told_otherwise():

@@ -8,6 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import opinions, rows_of
+from diverging import rows_named_when_spoiled
 
 import hfrecipes
 from hfrecipes.cli import main
@@ -52,24 +53,13 @@ def test_the_command_line_says_it_without_a_traceback(quick, tmp_path):
 
 def test_rows_of_the_step_are_named_and_the_last_good_checkpoint_stays(quick, tmp_path):
     """One row alone has a 7, which the model reads as something infinite from the second epoch on."""
-    from transformers import TrainerCallback
-
     rows = [*ROWS["train"][:20], {"text": "the lamp was fine 7", "label": "good"}, *ROWS["train"][20:]]
     dataset = {"train": rows, "validation": ROWS["validation"]}
     settings = {**quick, "num_train_epochs": 3, "save_total_limit": None, "early_stopping": False}
     trainer = hfrecipes.build("text-classification", dataset=dataset, output_dir=tmp_path / "run", **settings)
     seven = trainer.processing_class.convert_tokens_to_ids("7")
 
-    class Spoil(TrainerCallback):
-        def on_epoch_begin(self, args, state, control, model=None, **keywords):
-            if state.epoch:
-                model.get_input_embeddings().weight.data[seven] = float("inf")
-
-    trainer.add_callback(Spoil())
-    with pytest.raises(DivergedError) as raised:
-        trainer.train()
-    named = str(raised.value).partition("rows ")[2].partition(" of train")[0]
-    assert "20" in named.rstrip(", …").split(", ")
+    assert "20" in rows_named_when_spoiled(trainer, seven)
     assert [path.name for path in (tmp_path / "run").glob("checkpoint-*")] == ["checkpoint-7"]
     state = torch.load(tmp_path / "run" / "checkpoint-7" / "optimizer.pt", weights_only=True)["state"]
     assert all(torch.isfinite(part["exp_avg"]).all() for part in state.values())
