@@ -95,15 +95,17 @@ def _tags(row: Row, prediction: Row) -> str | None:
 
 
 def _span(row: Row, prediction: Row) -> str | None:
-    """A part of a text of the row."""
-    start, end = prediction.get("start"), prediction.get("end")
-    if not isinstance(start, int) or not isinstance(end, int):
+    """A part of a text of the row; no answer has no place in it."""
+    if "start" not in prediction or "end" not in prediction:
         return None
+    start, end = prediction["start"], prediction["end"]
     values = [value for value in prediction.values() if isinstance(value, str)]
+    if start is None or end is None:
+        return '<div class="chosen">The text has no answer.</div>'
     for text in row.values():
         if isinstance(text, str) and start < end and text[start:end] in values:
             return marked(text, [(start, end, _percent(prediction.get("score")))])
-    return '<div class="chosen">The text has no answer.</div>' if "" in values else None
+    return None
 
 
 def _fills(row: Row, prediction: Row) -> str | None:

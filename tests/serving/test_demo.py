@@ -109,7 +109,11 @@ SEEN = [
         {"answer": "17:40", "score": 0.5, "start": 3, "end": 8},
         ["At <mark", "17:40<small>50.0%</small></mark> daily."],
     ),
-    ({"question": "Who?", "context": "At 17:40."}, {"answer": "", "start": 0, "end": 0}, ["The text has no answer"]),
+    (
+        {"question": "Who?", "context": "At 17:40."},
+        {"answer": "", "start": None, "end": None},
+        ["The text has no answer"],
+    ),
     ({"choices": ["yes", "no"]}, {"label": 1, "choice": "no", "scores": [0.25, 0.75]}, ["yes", "75.0%"]),
     ({"text": "a [MASK]"}, {"fills": [[{"token_str": "jar", "score": 0.5}]] * 2}, ["Gap 1", "Gap 2", "jar"]),
     ({"text": "a"}, {"fills": []}, ["no gap"]),
@@ -276,3 +280,12 @@ def test_the_command_prints_the_address_and_ends_by_a_signal(number, run_of, tmp
     assert process.wait(60) == (143 if number == signal.SIGTERM else 130)
     assert "Traceback" not in process.stderr.read()
     assert os.listdir(tmp_path) == []
+
+
+def test_an_answer_that_the_model_does_not_give_is_said_to_be_none(predictor_of):
+    predictor = predictor_of("question-answering")
+    rows = [dict(row) for row in predictor.recipe.samples]
+    for row, prediction in zip(rows, predictor.predict(rows), strict=True):
+        shown = view(row, prediction, "answer")
+        assert ("The text has no answer." in shown) == (prediction["answer"] == "")
+        assert ("<mark" in shown) == (prediction["answer"] != "")
