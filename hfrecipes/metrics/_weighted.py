@@ -209,10 +209,16 @@ def _correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarra
     least = (1e-12 * np.abs(x).max()) ** 2, (1e-12 * np.abs(y).max()) ** 2
     x = x - (weights * x).sum(1, keepdims=True) / total
     y = y - (weights * y).sum(1, keepdims=True) / total
-    spreads = (weights * x * x).sum(1), (weights * y * y).sum(1)
+    weighted = weights * x
+    spreads = _sum_of_products(weighted, x), _sum_of_products(weights * y, y)
     known = (spreads[0] > least[0] * total[:, 0]) & (spreads[1] > least[1] * total[:, 0])
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((weights * x * y).sum(1) / np.where(known, np.sqrt(spreads[0] * spreads[1]), np.nan))
+        return np.asarray(_sum_of_products(weighted, y) / np.where(known, np.sqrt(spreads[0] * spreads[1]), np.nan))
+
+
+def _sum_of_products(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Sum over the rows, without a table of the products."""
+    return np.asarray(np.einsum("ij,ij->i", x, y))
 
 
 def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -220,9 +226,10 @@ def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     order = np.argsort(values, kind="stable")
     ordered = values[order]
     # Number of rows of the resample that come before each value: a row drawn twice takes two ranks.
-    below = np.concatenate([np.zeros((len(weights), 1)), np.cumsum(weights[:, order], axis=1)], axis=1)
-    start = np.searchsorted(ordered, ordered, side="left")
-    end = np.searchsorted(ordered, ordered, side="right")
-    ranks = np.empty_like(weights)
-    ranks[:, order] = (below[:, start] + below[:, end] + 1) / 2
-    return ranks
+    below = np.zeros((len(weights), len(values) + 1))
+    np.cumsum(weights.take(order, axis=1), axis=1, out=below[:, 1:])
+    start = np.searchsorted(ordered, values, side="left")
+    end = np.searchsorted(ordered, values, side="right")
+    ranks = below.take(start, axis=1)
+    ranks += below.take(end, axis=1)
+    return (ranks + 1) / 2

@@ -69,8 +69,10 @@ def answer(tried: Input, base: Path, folder: Path) -> tuple[str, str]:
         ended, ending = os.waitpid(process, os.WNOHANG)
         status = ending if ended else None
         time.sleep(0.005)
+    # Also a run that was started for the input to meet, which would go on writing.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process, signal.SIGKILL)
     if status is None:
-        os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
         return "hang", ""
     printed = (folder / ".printed").read_bytes().decode("utf-8", "replace")
@@ -85,6 +87,7 @@ def _in_child(tried: Input, folder: Path) -> None:
     """What the process of an input does; it never returns."""
     status = 1
     try:
+        os.setpgid(0, 0)
         os.chdir(folder)
         # Before anything is prepared, which may take the folder away.
         Path(".given").write_bytes(tried.given)
