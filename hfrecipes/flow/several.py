@@ -60,8 +60,9 @@ def run_each(config: RunConfig, path: Path) -> Result | Results:
 
 
 def _carry_out_unless_complete(plan: Plan) -> bool:
-    """One of several runs; False if it was complete."""
-    is_new = not contents.is_complete(plan.path) or bool(contents.deleted(plan.path))
+    """One of several runs; False if it was complete, with its report."""
+    has_all = contents.is_complete(plan.path) and (plan.path / contents.REPORT_PAGE).exists()
+    is_new = not has_all or bool(contents.deleted(plan.path))
     if is_new:
         carry_out(plan)
         gc.collect()  # a Trainer refers to itself, and the next one needs its memory

@@ -13,7 +13,7 @@ SCRIPT = Path(__file__).parent / "kills.py"
 def kill(*cases: str, kills: int) -> None:
     outcome = run_python(SCRIPT, "--kills", kills, "--cases", *cases, seconds=1500)
     for case in cases:
-        assert f"{case}: same {kills}, lost 0, stuck 0, otherwise 0" in outcome.stdout
+        assert f"{case}: same {kills}, lost 0, stuck 0, otherwise 0" in outcome.stdout, outcome.stdout
 
 
 def test_a_run_is_killed_at_a_few_moments():
