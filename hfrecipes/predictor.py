@@ -12,7 +12,7 @@ from .config.blocks import ModelSettings
 from .config.resolving import check_blocks
 from .config.run_config import RunConfig
 from .data.indicators import Columns
-from .errors import DataError, ModelError, NotFoundError, OutputError
+from .errors import ConfigError, DataError, ModelError, NotFoundError, OutputError, counted
 from .evaluation import generation, inference
 from .evaluation.inference import Inference
 from .garbage import collect_as_usual
@@ -21,6 +21,7 @@ from .log import log
 from .models import adapters, cuda_graphs, hardware
 from .models.binding import bind_trained_tokenizer, trained_model
 from .models.directory import ADAPTER, is_adapter, save
+from .models.int8 import in_int8, is_int8
 from .models.integrity import check_unchanged
 from .models.precision import mixed_precision
 from .recipe import Recipe, Row
@@ -227,11 +228,13 @@ class Predictor:
         """What explains predictions of this model.
 
         Raises:
-            ConfigError: Predictions of the task cannot be explained.
+            ConfigError: Predictions of the task, or of a model in 8 bits, cannot be explained.
             MissingPackageError: Captum is not installed.
         """
         from .explaining.explainer import Explainer
 
+        if is_int8(self.model):
+            raise ConfigError("layers in 8 bits have no gradients, which explanations are made of: load without int8")
         return Explainer(self.inference)
 
     def explained(
@@ -328,25 +331,46 @@ class Predictor:
 # --- load and merge ----------------------------------------------------------------------------------------------
 
 
-def load(path: str | os.PathLike[str], *, trust: bool = False) -> Predictor:
+def load(path: str | os.PathLike[str], *, trust: bool = False, int8: bool = False) -> Predictor:
     """Load a run, or a model that a run pushed to the Hub, for prediction.
 
     Args:
         path: Folder of a run, or of the adapter in it, or Hub id; `me/model@v1` for a branch, tag or commit.
         trust: Whether code that the run names may be run: a task or a metric in a .py file, code of its model. That of
             a run on the Hub is not run in any case.
+        int8: Whether linear layers compute with 8-bit integers, which is faster on a CPU and less exact; by how much
+            is printed.
 
     Raises:
         UntrustedError: The run names code, and it is not trusted.
         NotFoundError: There is no such run.
-        ModelError: The folder is not a run of hfrecipes, or its model is damaged.
+        ModelError: The folder is not a run of hfrecipes, its model is damaged, or it cannot compute in 8 bits here.
 
     Example:
         >>> hfrecipes.load("runs/quickstart").predict(["Where is my parcel?"])  # doctest: +SKIP
     """
     if not isinstance(path, str | os.PathLike):
         raise NotFoundError(f"found {path!r} ({type(path).__name__}), expected the folder of a run, or a Hub id")
-    return _load(*find_run(os.fspath(path)), trust)
+    predictor = _load(*find_run(os.fspath(path)), trust)
+    return _in_int8(predictor) if int8 else predictor
+
+
+def _in_int8(predictor: Predictor) -> Predictor:
+    """The same, with layers that compute in 8 bits; their score is printed."""
+    from .saved.int8 import about_score
+
+    # Layers in 8 bits take float32 alone.
+    exact = replace(predictor.config, training={**predictor.config.training, "bf16": False, "fp16": False})
+    changed = Predictor(predictor.recipe, predictor.model, exact, predictor.folder)
+    layers = in_int8(changed.model)
+    score = about_score(
+        changed.recipe,
+        changed.folder,
+        exact.training.get("seed", 42),
+        lambda rows: changed.predicted(changed.read(rows, {name: name for name in rows[0]})),
+    )
+    log(f"int8: {counted(layers, 'layer')} of the model in 8 bits; {score}")
+    return changed
 
 
 def write_report(path: str | os.PathLike[str], *, trust: bool = False) -> Path:

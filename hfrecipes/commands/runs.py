@@ -14,7 +14,7 @@ from ..log import LIBRARIES, explained, is_main
 from ..output import print_report, print_table, say, say_json, score_table, show_evaluations
 from .compare import show as show_comparison
 from .group import fail
-from .words import INPUT, TRUST, WORDS, check_new, check_quoted, settings_in
+from .words import INPUT, INT8, TRUST, WORDS, check_new, check_quoted, settings_in
 
 if TYPE_CHECKING:
     from ..results import Result, Results
@@ -73,8 +73,9 @@ def _print_classes(result: Result | Results) -> None:
 @click.argument("path", metavar="RUN")
 @click.argument("words", nargs=-1, metavar="FILE|dataset=...|tests.<name>=... [by=column] [splits.test=...]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="JSON file to write the scores to.")
+@INT8
 @TRUST
-def evaluate(path: str, words: tuple[str, ...], output: Path | None, trust: bool) -> None:
+def evaluate(path: str, words: tuple[str, ...], output: Path | None, int8: bool, trust: bool) -> None:
     """Score a run, or a model on the Hub, on other rows, and compare it with the run's own test.
 
     With -o, the scores are written to a file, and each row with its prediction to a second file next to it.
@@ -94,7 +95,7 @@ def evaluate(path: str, words: tuple[str, ...], output: Path | None, trust: bool
     for file in [] if output is None else files_of(output):
         check_new(file)
     with explained(f"{LIBRARIES}, then the model"):
-        headline, run_scores, evaluations = evaluate_sets(path, settings, trust=trust)
+        headline, run_scores, evaluations = evaluate_sets(path, settings, trust=trust, int8=int8)
     show_evaluations(headline, run_scores, evaluations, settings.get("by"))
     if output is not None:
         write_evaluations(output, path, evaluations)
@@ -113,8 +114,9 @@ def _is_bare(word: str) -> bool:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File to write all rows to: .jsonl, .csv, .tsv or .xlsx."
 )
+@INT8
 @TRUST
-def predict(path: str, source: str, words: tuple[str, ...], output: Path | None, trust: bool) -> None:
+def predict(path: str, source: str, words: tuple[str, ...], output: Path | None, int8: bool, trust: bool) -> None:
     """Predict INPUT: a text, a file of rows, or `-` for lines of text or JSON on stdin.
 
     With -o, each row is written with its number, its columns (or those of keep=) and its prediction. To continue after
@@ -133,7 +135,7 @@ def predict(path: str, source: str, words: tuple[str, ...], output: Path | None,
 
     rows = input_of(source, settings.get("dataset"), sys.stdin.buffer)
     with explained(f"{LIBRARIES}, then the model"):
-        predictor = load(path, trust=trust)
+        predictor = load(path, trust=trust, int8=int8)
     if output is None:
         print_predictions(predictor, rows, settings, say_json)
         return

@@ -21,6 +21,9 @@ TRUST = click.option(
     is_flag=True,
     help="Run code that only a recipe file or a run names: a task or a metric in a .py file, code of its model.",
 )
+INT8 = click.option(
+    "--int8", is_flag=True, help="Compute in 8 bits, which is faster on a CPU and less exact; its score is printed."
+)
 
 
 def _needed(context: click.Context, _: click.Parameter, source: str | None) -> str:

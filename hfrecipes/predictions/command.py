@@ -16,6 +16,7 @@ from ..data.input_names import is_text, refuse_missing
 from ..data.standard_input import read_rows
 from ..errors import ConfigError
 from ..log import log
+from ..models.int8 import is_int8
 from ..predictor import Predictor
 from ..recipe import Row
 from ..saved.rows import InputRows
@@ -94,6 +95,7 @@ def predict_to(output: Path, predictor: Predictor, rows: Any, settings: Mapping[
     made_of = {
         "input": fingerprint(without_references(given.rows, predictor.recipe)),
         "model": model_key(predictor.folder),
+        "precision": "int8" if is_int8(predictor.model) else "of the run",
     }
     with Partial(output, made_of).opened() as partial:
         for block in predicted_blocks(predictor, given, partial.done):

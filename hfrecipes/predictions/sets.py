@@ -19,7 +19,7 @@ from ..run_folder.writing import draft, write_json
 
 
 def evaluate_sets(
-    path: str, settings: Mapping[str, Any], *, trust: bool
+    path: str, settings: Mapping[str, Any], *, trust: bool, int8: bool = False
 ) -> tuple[list[str], Scores, dict[str, Evaluation]]:
     """Scores of the sets that a command names.
 
@@ -27,6 +27,7 @@ def evaluate_sets(
         path: A run, or a model on the Hub.
         settings: `dataset` or `tests`, `splits`, `columns` and `by`.
         trust: As for `load`.
+        int8: As for `load`.
 
     Returns:
         The headline metrics, the scores of the run's own test, and those of each set by its name.
@@ -41,7 +42,7 @@ def evaluate_sets(
         # Loading a model takes longer than to see that a file is missing.
         if isinstance(source, str):
             refuse_missing(os.path.expanduser(local_path(source)))
-    predictor = load(path, trust=trust)
+    predictor = load(path, trust=trust, int8=int8)
     evaluator = predictor.evaluator(settings.get("by"))
     evaluations = {}
     for name, evaluation in evaluator.evaluate_each(sets, settings.get("splits"), settings.get("columns")):
