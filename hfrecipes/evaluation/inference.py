@@ -20,6 +20,7 @@ from .. import registry
 from ..data.features import FEW, encode_to_predict, for_batches
 from ..errors import ModelError
 from ..memory.parts import in_parts, limit_of
+from ..models.cuda_graphs import stop_replaying
 from ..models.precision import autocast, mixed_precision
 from ..recipe import DEFAULTS, Recipe, Row, batch_names, writes_in_evaluation
 from .batching import Limits, batches_of, indices_in_turn
@@ -189,7 +190,9 @@ def _loader(inference: Inference, features: Dataset, batches: list[list[int]]) -
 
 def _in_parts(inference: Inference, batch: Mapping[str, Any]) -> Callable[[], list[Any]]:
     """Begin to compute the outputs of a batch, in parts where it does not fit into memory."""
-    begun = in_parts(partial(_outputs_of_batch, inference), batch, limit_of(inference.model, "evaluation"))
+    model = inference.model
+    compute, limit = partial(_outputs_of_batch, inference), limit_of(model, "evaluation")
+    begun = in_parts(compute, batch, limit, partial(stop_replaying, model))
     return lambda: [outputs_of_part() for outputs_of_part in begun]
 
 

@@ -112,13 +112,16 @@ def limit_of(model: Any, purpose: str) -> Limit:
     return _LIMITS.setdefault(model, {}).setdefault(purpose, Limit())
 
 
-def in_parts(compute: Callable[[Batch], Any], batch: Batch, limit: Limit) -> list[Any]:
+def in_parts(
+    compute: Callable[[Batch], Any], batch: Batch, limit: Limit, give_back: Callable[[], bool] = lambda: False
+) -> list[Any]:
     """What `compute` returns for a batch, or for each of its parts where the whole does not fit into memory.
 
     Args:
         compute: A function of a batch; it is called again after a failure, and changes nothing else.
         batch: The batch.
         limit: What is known to fit; halved until the batch does.
+        give_back: Frees memory that is only kept for speed, before the limit is halved; False if there was none.
 
     Raises:
         OutOfMemoryError: One row alone does not fit.
@@ -130,7 +133,10 @@ def in_parts(compute: Callable[[Batch], Any], batch: Batch, limit: Limit) -> lis
             if not is_out_of_memory(error):
                 raise
         # Here the error and its frames, which hold what was computed, are gone.
+        has_given_back = give_back()
         release()
+        if has_given_back:
+            continue
         if not limit.lower(batch):
             raise OutOfMemoryError(
                 f"out of memory: {shape_of(batch)} cannot be computed in smaller parts. Lower max_length, or take a "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,9 +65,7 @@ class _Steps:
                     raise
                 reason = " ".join(str(error).split())[:200]
             # Here the error and its frames, which hold the activations, are gone.
-            if stop_replaying(model):
-                self.replays = False
-            else:
+            if not self.stop_replaying(model):
                 self._lower(batch, num_items_in_batch, reason)
             # A backward pass that stopped half-way has added to the gradients of the batches before this one. A copy of
             # them would cost memory in every step, so they are computed again.
@@ -77,6 +76,12 @@ class _Steps:
         if self.training.tokens != before:
             self._log_parts(inputs)
         return loss
+
+    def stop_replaying(self, model: Any) -> bool:
+        """Give back the memory of recordings; whether there were any."""
+        were_any = stop_replaying(model)
+        self.replays = self.replays and not were_any
+        return were_any
 
     def _learn(self, model: Any, inputs: Batch, num_items_in_batch: Any) -> torch.Tensor:
         # The Trainer takes the labels out of what it is given.
@@ -121,18 +126,11 @@ def _prediction_step(trainer: Trainer, steps: _Steps) -> Any:
         """Loss, outputs and labels of a batch."""
 
         def compute(part: Batch) -> Any:
-            try:
-                computed = step(model, dict(part), *args, **keywords)
-            except RuntimeError as error:
-                if not (is_out_of_memory(error) and stop_replaying(model)):
-                    raise
-                steps.replays = False
-                release()
-                computed = step(model, dict(part), *args, **keywords)
+            computed = step(model, dict(part), *args, **keywords)
             # The outputs of all parts together may be what does not fit.
             return computed if part is inputs else (rows_in(part), computed[0], *map(_to_cpu, computed[1:]))
 
-        parts = in_parts(compute, inputs, steps.evaluation)
+        parts = in_parts(compute, inputs, steps.evaluation, partial(steps.stop_replaying, model))
         return parts[0] if len(parts) == 1 else _joined(parts)
 
     return predict

@@ -237,3 +237,10 @@ def test_single_rows_of_a_loaded_model_are_replayed_from_the_third_of_a_length_o
     assert predictor.model.forward.graphs
     together = predictor.predict(texts)
     assert [row["label"] for row in together] == [row["label"] for row in computed]
+
+    def fail(graph, inputs):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(cuda_graphs.Graph, "fill", fail)
+    assert predictor.predict(texts[0])["scores"] == pytest.approx(computed[0]["scores"], abs=1e-5)
+    assert not predictor.model.forward.graphs, "their memory is given back before a batch is computed in parts"
