@@ -5,7 +5,7 @@ With weights of 1, every value equals that of scikit-learn or scipy; tests/metri
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -175,6 +175,45 @@ def calibration(sure: np.ndarray, right: np.ndarray, squared: np.ndarray, weight
     np.add.at(gaps, (np.arange(len(sure))[:, None], bins), sure - right)
     rows = weights.sum(1)
     return {"ece": np.abs(weights @ gaps).sum(1) / (rows * sure.shape[1]), "brier": weights @ squared / rows}
+
+
+def ranking(shares: np.ndarray, is_positive: np.ndarray) -> Callable[[np.ndarray], Values]:
+    """Area under the ROC curve and average precision of one label, as in scikit-learn; NaN where all rows are alike.
+
+    Args:
+        shares: Probability of the label, (rows,).
+        is_positive: Whether a row has it, (rows,).
+
+    Returns:
+        Function of weights (resamples, rows), how often each resample draws each row, to values (resamples,).
+    """
+    order = np.argsort(-shares, kind="stable")
+    ordered, positive = -shares[order], is_positive[order].astype(np.float64)
+    # Rows of the same probability come in no order: each counts with all of them.
+    start = np.searchsorted(ordered, ordered, side="left")
+    end = np.searchsorted(ordered, ordered, side="right")
+
+    def measured(weights: np.ndarray) -> Values:
+        weights = weights[:, order].astype(np.float64)
+        hits = weights * positive
+        below = np.zeros((2, len(weights), len(order) + 1))
+        np.cumsum(weights, axis=1, out=below[0, :, 1:])
+        np.cumsum(hits, axis=1, out=below[1, :, 1:])
+        rows, positives = below[:, :, -1]
+        reached, reached_hits = below[0].take(end, axis=1), below[1].take(end, axis=1)
+        negatives = reached - reached_hits
+        before = below[0].take(start, axis=1) - below[1].take(start, axis=1)
+        pairs = positives * (rows - positives)
+        # Of each positive row, the negative ones after it, and half of those beside it.
+        right = pairs - _sum_of_products(hits, (negatives + before) / 2)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            precision = np.where(reached > 0, reached_hits / reached, 0.0)
+            return {
+                "roc_auc": right / np.where(pairs > 0, pairs, np.nan),
+                "average_precision": _sum_of_products(hits, precision) / np.where(positives > 0, positives, np.nan),
+            }
+
+    return measured
 
 
 def regression(predicted: np.ndarray, reference: np.ndarray, weights: np.ndarray) -> Values:

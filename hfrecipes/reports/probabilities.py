@@ -25,6 +25,8 @@ class Probabilities:
     """Whether a row may have several labels, each with a probability by itself."""
     has_labels: bool
     """Whether names are labels, which mean the same in all rows."""
+    positive: int = 1
+    """Index of the name that is looked for, where there are two."""
 
     def confidence(self) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities, and whether what they are of is right: of the likeliest name, or of all names."""
@@ -42,12 +44,12 @@ def probabilities_of(run: RunData, split: str) -> Probabilities | None:
         return None
     first, reference = rows[0].prediction["scores"], rows[0].reference
     if isinstance(first, dict) and isinstance(reference, str | list):
-        return _of_labels(list(first), rows, has_several=isinstance(reference, list))
+        return _of_labels(list(first), rows, isinstance(reference, list), run.config.options.get("positive_label"))
     # Tags have a probability for each word of a row, and no index among them that is right.
     return _of_choices(rows) if isinstance(reference, int) else None
 
 
-def _of_labels(names: list[str], rows: Sequence[PredictedRow], *, has_several: bool) -> Probabilities:
+def _of_labels(names: list[str], rows: Sequence[PredictedRow], has_several: bool, positive: object) -> Probabilities:
     columns = {name: column for column, name in enumerate(names)}
     shares = np.array([list(row.prediction["scores"].values()) for row in rows], dtype=float)
     is_reference = np.zeros(shares.shape, dtype=bool)
@@ -55,7 +57,8 @@ def _of_labels(names: list[str], rows: Sequence[PredictedRow], *, has_several: b
         for name in row.reference if has_several else [row.reference]:
             if name in columns:  # labels that train does not have are never predicted
                 is_reference[index, columns[name]] = True
-    return Probabilities(rows, names, shares, is_reference, has_several, has_labels=True)
+    index = names.index(str(positive)) if str(positive) in names else 1
+    return Probabilities(rows, names, shares, is_reference, has_several, has_labels=True, positive=index)
 
 
 def _of_choices(rows: Sequence[PredictedRow]) -> Probabilities:

@@ -33,7 +33,10 @@ def about_score(
     if test is None or not lines:
         return "what it scores is not known here: hfrecipes evaluate with --int8 shows it on rows with references"
     names = [name for name in input_columns(recipe) if name in lines[0]]
-    predictions = predict([{name: line.get(name) for name in names} for line in lines])
+    rows = []
+    for line in lines:
+        rows.append({name: line.get(name) for name in names})
+    predictions = predict(rows)
     before, now, references = [], [], []
     for line, prediction in zip(lines, predictions, strict=True):
         if prediction is not None:

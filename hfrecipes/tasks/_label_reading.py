@@ -12,10 +12,10 @@ from ..data.shapes.cells import in_order
 from ..data.shapes.label_cells import LabelReader, infer_reader, names_of
 from ..data.shapes.labels import MULTI, SINGLE, any_list, is_missing, label_name, problem_type_of
 from ..data.shapes.texts import lists_joiner
-from ..errors import ConfigError
 from ..recipe import Batch, Finding
 from ._column_names import PAIRS
 from ._named_labels import ignored_labels
+from ._two_labels import check_threshold
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -28,8 +28,7 @@ def check_options(recipe: Any) -> None:
         ConfigError: One is out of range, or two correct the same imbalance.
     """
     losses.check_options(recipe)
-    if recipe.threshold is not None and not 0 < recipe.threshold < 1:
-        raise ConfigError(f"threshold: {recipe.threshold}, expected a probability between 0 and 1")
+    check_threshold(recipe.threshold)
 
 
 def normalizer(columns: Mapping[str, Any], text_names: Sequence[str]) -> Callable[[Batch], Batch] | None:

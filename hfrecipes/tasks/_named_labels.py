@@ -31,7 +31,9 @@ class LabelOptions(Protocol):
     """The option of that name."""
     trained_rows: int
     """Number of rows with a label that are trained on."""
-    threshold: float | None
+    threshold: Any
+    """The option of that name."""
+    positive_label: Any
     """The option of that name."""
     temperature_scaling: bool
     """The option of that name."""

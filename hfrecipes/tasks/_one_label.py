@@ -8,11 +8,24 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import losses
+from .. import calibration, losses
 from ..data.shapes.labels import is_missing, label_name
 from ..recipe import HIGHER, IGNORED, LOWER, Measure, Metric, Row, detail
-from . import _explained
+from . import _explained, _two_labels
 from ._named_labels import NamedLabels
+
+METRICS: dict[str, Metric] = {
+    "accuracy": HIGHER,
+    "f1_macro": HIGHER,  # small classes count as much as large ones
+    "precision_macro": detail(HIGHER),
+    "recall_macro": detail(HIGHER),
+    "f1_weighted": detail(HIGHER),
+    "precision_weighted": detail(HIGHER),
+    "recall_weighted": detail(HIGHER),
+    "matthews_correlation": detail(HIGHER),
+    "ece": detail(LOWER),
+    "brier": detail(LOWER),
+}
 
 
 class OneLabel(NamedLabels):
@@ -20,23 +33,25 @@ class OneLabel(NamedLabels):
 
     purpose: ClassVar[str] = "Gives each text, or pair of texts, one of {labels} labels."
     described = "one label per text"
-    metrics: ClassVar[dict[str, Metric]] = {
-        "accuracy": HIGHER,
-        "f1_macro": HIGHER,  # small classes count as much as large ones
-        "precision_macro": detail(HIGHER),
-        "recall_macro": detail(HIGHER),
-        "f1_weighted": detail(HIGHER),
-        "precision_weighted": detail(HIGHER),
-        "recall_weighted": detail(HIGHER),
-        "matthews_correlation": detail(HIGHER),
-        "ece": detail(LOWER),
-        "brier": detail(LOWER),
-    }
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """Those of any labels, and between two of them how well the positive one is ranked."""
+        return METRICS if self.positive is None else {**METRICS, **_two_labels.METRICS}
+
+    @property
+    def positive(self) -> str | None:
+        """The label that is looked for, where there are two."""
+        return _two_labels.positive_label(self.labels, self.recipe.positive_label) if len(self.labels) == 2 else None
 
     def infer_labels(self, values: list[Any]) -> str:
-        """Collect the labels, and refuse options for several of them."""
+        """Collect the labels, and refuse options for two of them where there are more."""
         sentence = super().infer_labels(values)
-        losses.refuse_options(self.recipe, "it is for texts that may have several labels", ["threshold"])
+        if self.positive is None:
+            why = "it is for two labels, or for texts that may have several"
+            losses.refuse_options(self.recipe, why, ["threshold", "positive_label"])
+        elif self.recipe.threshold is not None:
+            sentence += f"; positive label: {self.positive} (options.positive_label changes that)"
         return sentence
 
     def reference(self, value: Any) -> str | None:
@@ -74,9 +89,18 @@ class OneLabel(NamedLabels):
 
     def decode(self, logits: np.ndarray) -> list[Row]:
         """The most probable label, its `score`, and the `scores` of all labels, which sum to 1."""
+        return self._predictions(softmax(logits), {})
+
+    def _predictions(self, shares: np.ndarray, numbers: Mapping[str, float]) -> list[Row]:
+        """The most probable label of each row, or the positive one where it is above its threshold."""
+        chosen = shares.argmax(1)
+        given = self.recipe.threshold if isinstance(self.recipe.threshold, float) else None
+        threshold = numbers.get("threshold", given)
+        if threshold is not None and self.positive is not None:
+            positive = self.labels.index(self.positive)
+            chosen = np.where(shares[:, positive] > threshold, positive, 1 - positive)
         predictions: list[Row] = []
-        for probabilities in softmax(logits).tolist():
-            best = max(range(len(probabilities)), key=probabilities.__getitem__)
+        for probabilities, best in zip(shares.tolist(), chosen.tolist(), strict=True):
             scores = dict(zip(self.labels, probabilities, strict=True))
             predictions.append({"label": self.labels[best], "score": probabilities[best], "scores": scores})
         return predictions
@@ -87,25 +111,33 @@ class OneLabel(NamedLabels):
         return [(prediction["label"], partial(_explained.margin, index), partial(_explained.share, index))]
 
     def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
-        """The temperature, where the options ask for it."""
-        if not self.recipe.temperature_scaling:
-            return {}, []
+        """The temperature and the threshold, where the options ask for them."""
+        numbers: dict[str, float] = {}
+        sentences = []
         ids = np.array([self.target(reference) for reference in references])
         known = ids != IGNORED  # nothing can be tuned for labels that the model does not have
-        numbers, sentence = self.temperature(self.shares(predictions, self.labels)[known], ids[known])
-        return numbers, [sentence]
+        shares, ids = self.shares(predictions, self.labels)[known], ids[known]
+        if self.recipe.temperature_scaling:
+            numbers, sentence = self.temperature(shares, ids)
+            sentences.append(sentence)
+            # The threshold is compared with the probabilities after the temperature.
+            shares = calibration.apply_temperature(shares, numbers.get("temperature", 1.0), several=False)
+        wanted = self.recipe.threshold
+        if self.positive is not None and isinstance(wanted, str | dict):
+            positive = self.labels.index(self.positive)
+            numbers["threshold"], about = _two_labels.best_threshold(shares[:, positive], ids == positive, wanted)  # type: ignore[arg-type]
+            sentences.append(f"threshold of {self.positive}: {about}")
+        return numbers, sentences
 
     def calibrated(self, predictions: list[Row], numbers: Mapping[str, float]) -> list[Row]:
-        """The same labels, with the probabilities that the temperature gives."""
-        if "temperature" not in numbers:
+        """The probabilities that the temperature gives, and the labels that follow from the threshold."""
+        if not numbers:
             return predictions
-        with np.errstate(divide="ignore"):  # a probability of 0 stays 0
-            logits = np.log(self.shares(predictions, self.labels)) / numbers["temperature"]
-        changed: list[Row] = []
-        for prediction, probabilities in zip(predictions, softmax(logits).tolist(), strict=True):
-            scores = dict(zip(self.labels, probabilities, strict=True))
-            changed.append({"label": prediction["label"], "score": scores[prediction["label"]], "scores": scores})
-        return changed
+        shares = self.shares(predictions, self.labels)
+        if "temperature" in numbers:
+            with np.errstate(divide="ignore"):  # a probability of 0 stays 0
+                shares = softmax(np.log(shares) / numbers["temperature"])
+        return self._predictions(shares, numbers)
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """Accuracy, F1, precision, recall, MCC, and how far the probabilities can be trusted."""
@@ -125,7 +157,10 @@ class OneLabel(NamedLabels):
         counted = partial(_weighted.single_label, predicted, actual, labels=len(labels), averaged=averaged)
         # The calibration error is of the label that is predicted.
         trusted = partial(_weighted.calibration, shares.max(1, keepdims=True), is_right[:, None], squared)
-        return lambda weights: {**counted(weights), **trusted(weights)}
+        if self.positive is None:
+            return lambda weights: {**counted(weights), **trusted(weights)}
+        ranked = _two_labels.measure(shares, self.labels.index(self.positive), actual)
+        return lambda weights: {**counted(weights), **trusted(weights), **ranked(weights)}
 
     def baseline(self, references: list[Any]) -> Row:
         """The most frequent label."""

@@ -12,7 +12,7 @@ import numpy as np
 from .. import calibration, losses
 from ..data.shapes.label_cells import not_a_name
 from ..data.shapes.labels import are_indicators, is_missing, label_name
-from ..errors import counted
+from ..errors import ConfigError, counted
 from ..recipe import HIGHER, LOWER, Finding, Measure, Metric, Row, detail
 from . import _explained
 from ._named_labels import NamedLabels
@@ -45,7 +45,14 @@ class SeveralLabels(NamedLabels):
         sentence = super().infer_labels(values)
         if sentence and all(isinstance(value, list) and len(value) == 1 for value in values):
             sentence += "; each text has exactly one"
-        losses.refuse_options(self.recipe, "it is for texts that have one label", ["logit_adjustment"])
+        losses.refuse_options(
+            self.recipe, "it is for texts that have one label", ["logit_adjustment", "positive_label"]
+        )
+        if isinstance(self.recipe.threshold, str | dict):
+            raise ConfigError(
+                f"threshold: found {self.recipe.threshold}, which is for two labels of which a text has one: give one "
+                "probability, or leave it out to tune one for each label"
+            )
         return sentence
 
     def reference(self, value: Any) -> list[str] | None:

@@ -22,6 +22,7 @@ from ._column_names import LABEL_NAMES, LAYOUTS, TEXT_NAMES
 from ._number_labels import NumberLabels
 from ._one_label import OneLabel
 from ._several_labels import SeveralLabels
+from ._two_labels import Threshold
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -47,8 +48,10 @@ class TextClassification(Recipe):
     """Gamma of the focal loss, which gives less weight to rows already classified well; 2 is usual, 0 is off."""
     logit_adjustment: float = 0.0
     """Strength of logit adjustment: 1 predicts as if labels were equally frequent in train, 0 is off."""
-    threshold: float | None = None
-    """Probability above which one of several labels is predicted; null tunes one for each label on validation."""
+    threshold: Threshold | None = None
+    """Probability above which a label is predicted; between two labels also what it is tuned for, such as `f1`."""
+    positive_label: str | int | None = None
+    """Of two labels the one that `threshold` is for, and that is looked for in scores; the second one if null."""
     temperature_scaling: bool = False
     """Whether probabilities are calibrated by temperature scaling, fitted on validation."""
 

@@ -13,7 +13,7 @@ GRID = np.linspace(0, 1, 101)
 
 
 def section(run: RunData) -> Section | None:
-    """Curves for two labels, where the second one is looked for, and for several labels together."""
+    """Curves for two labels, one of which is looked for, and for several labels together."""
     blocks: list[Block] = []
     for split in reversed(run.rows):
         known = probabilities_of(run, split)
@@ -24,15 +24,19 @@ def section(run: RunData) -> Section | None:
     if not blocks:
         return None
     plots = [block for block in blocks if isinstance(block, Lines)]
-    tuned = [name for name in run.recipe.calibration if name.startswith("threshold[")]
-    if tuned:
-        rows = [[name[len("threshold[") : -1], score_cell(run.recipe.calibration[name])] for name in tuned]
+    rows = []
+    for name, value in run.recipe.calibration.items():
+        if name.startswith("threshold["):
+            rows.append([name[len("threshold[") : -1], score_cell(value)])
+        elif name == "threshold":
+            rows.append([name, score_cell(value)])
+    if rows:
         blocks.append(Table(["label", "threshold"], rows, "Thresholds that were tuned on validation"))
     return Section("Thresholds", [*plots, *(block for block in blocks if not isinstance(block, Lines))])
 
 
 def scores_by_threshold(known: Probabilities) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Precision, recall and F1 at each threshold of `GRID`: of the second of two labels, or of all cells together."""
+    """Precision, recall and F1 at each threshold of `GRID`: of the positive label, or of all cells together."""
     shares, wanted = _looked_for(known)
     hits = _number_above(shares[wanted])
     number_given = _number_above(shares)
@@ -51,11 +55,11 @@ def _number_above(shares: np.ndarray) -> np.ndarray:
 def _looked_for(known: Probabilities) -> tuple[np.ndarray, np.ndarray]:
     if known.has_several:
         return known.shares.ravel(), known.is_reference.ravel()
-    return known.shares[:, 1], known.is_reference[:, 1]
+    return known.shares[:, known.positive], known.is_reference[:, known.positive]
 
 
 def _what(known: Probabilities) -> str:
-    return "all labels together" if known.has_several else f"label {known.names[1]}"
+    return "all labels together" if known.has_several else f"label {known.names[known.positive]}"
 
 
 def curve(split: str, known: Probabilities) -> Lines:

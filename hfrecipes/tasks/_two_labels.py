@@ -1,0 +1,131 @@
+"""Two labels, one of which is looked for: which one, from which probability on, and how well they are ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import ConfigError, counted, nearest
+from ..recipe import HIGHER, LOWER, Metric
+
+# A probability, what the threshold is to be the best for, or such a thing with its number.
+Threshold = float | Literal["f1", "balanced_accuracy"] | dict[str, float]
+METRICS: dict[str, Metric] = {"roc_auc": HIGHER, "average_precision": HIGHER, "log_loss": LOWER}
+_KEYS = ({"f_beta"}, {"recall"}, {"precision"}, {"missed", "false_alarm"})
+_BEYOND = 1e-9  # so that all rows, and none, can be chosen whatever their probabilities
+_FORMS = "f1, balanced_accuracy, {f_beta: 2}, {recall: 0.9}, {precision: 0.9} or {missed: 10, false_alarm: 1}"
+
+
+def check_threshold(threshold: Any) -> None:
+    """Refuse a threshold that is no probability and names nothing to be the best for.
+
+    Raises:
+        ConfigError: It is one.
+    """
+    if isinstance(threshold, dict):
+        numbers = list(threshold.values())
+        if set(threshold) not in _KEYS or not all(number > 0 for number in numbers):
+            raise ConfigError(f"threshold: found {threshold}, expected a probability between 0 and 1, {_FORMS}")
+        if set(threshold) & {"recall", "precision"} and numbers[0] > 1:
+            raise ConfigError(f"threshold: found {threshold}, expected a share between 0 and 1")
+    elif isinstance(threshold, float | int) and not 0 < threshold < 1:
+        raise ConfigError(f"threshold: {threshold}, expected a probability between 0 and 1, {_FORMS}")
+
+
+def positive_label(labels: list[str], given: Any) -> str:
+    """The label that is looked for: the one that the user names, else the second one.
+
+    Raises:
+        ConfigError: There is no such label.
+    """
+    if given is None:
+        return labels[1]
+    if str(given) not in labels:
+        raise ConfigError(f"positive_label: no label {str(given)!r}{nearest(str(given), labels)}; there are {labels}")
+    return str(given)
+
+
+# --- the threshold ---------------------------------------------------------------------------------------------------
+
+
+def best_threshold(shares: np.ndarray, is_positive: np.ndarray, wanted: Threshold) -> tuple[float, str]:
+    """The probability above which the positive label is predicted, and a sentence on what it brings.
+
+    Args:
+        shares: Probability of the positive label, (rows,).
+        is_positive: Whether a row has it, (rows,).
+        wanted: What the threshold is to be the best for.
+    """
+    cuts = Cuts(shares, is_positive)
+    name, gain = _gain(cuts, wanted)
+    # Of several best ones the one nearest to a half, as what is known of few rows says little.
+    distance = np.abs(cuts.thresholds - 0.5)
+    best = int(np.lexsort((distance, -gain))[0])
+    value = cuts.thresholds[best]
+    rows = counted(len(shares), "validation row")
+    return float(value), (
+        f"{value:.3g} with {name} on {rows}: precision {cuts.precision[best]:.3f}, recall {cuts.recall[best]:.3f}"
+    )
+
+
+class Cuts:
+    """Each way to predict the positive label for the rows with the highest probabilities, from no row to all rows."""
+
+    def __init__(self, shares: np.ndarray, is_positive: np.ndarray) -> None:
+        order = np.argsort(-shares, kind="stable")
+        ranked = np.concatenate([[1 + _BEYOND], shares[order], [-_BEYOND]])
+        # No threshold separates two rows of the same probability.
+        possible = ranked[:-1] > ranked[1:]
+        hits = np.concatenate([[0], np.cumsum(is_positive[order])])[possible]
+        given = np.arange(len(shares) + 1)[possible]
+        self.thresholds = ((ranked[:-1] + ranked[1:]) / 2)[possible]
+        positive, negative = int(is_positive.sum()), int((~is_positive).sum())
+        self.missed, self.false_alarms = positive - hits, given - hits
+        self.precision = np.where(given > 0, hits / np.maximum(given, 1), 1.0)
+        self.recall = hits / max(1, positive)
+        self.specificity = 1 - self.false_alarms / max(1, negative)
+
+
+def _gain(cuts: Cuts, wanted: Threshold) -> tuple[str, np.ndarray]:
+    """What is best in words, and a number for each cut that is highest there."""
+    precision, recall = cuts.precision, cuts.recall
+    if wanted == "balanced_accuracy":
+        return "the best balanced accuracy", (recall + cuts.specificity) / 2
+    if isinstance(wanted, dict) and "missed" in wanted:
+        cost = wanted["missed"] * cuts.missed + wanted["false_alarm"] * cuts.false_alarms
+        lowest = f"the lowest cost ({wanted['missed']:g} for a missed one, {wanted['false_alarm']:g} for a false alarm)"
+        return lowest, -cost
+    if isinstance(wanted, dict) and "recall" in wanted:
+        enough = recall >= wanted["recall"]
+        return f"the best precision at a recall of {wanted['recall']:g}", np.where(enough, precision, recall - 1)
+    if isinstance(wanted, dict) and "precision" in wanted:
+        enough = precision >= wanted["precision"]
+        return f"the best recall at a precision of {wanted['precision']:g}", np.where(enough, recall, precision - 2)
+    beta = wanted["f_beta"] if isinstance(wanted, dict) else 1.0
+    score = (1 + beta**2) * precision * recall / np.maximum(beta**2 * precision + recall, 1e-12)
+    return "the best F1" if beta == 1 else f"the best F{beta:g}", score
+
+
+# --- scores ----------------------------------------------------------------------------------------------------------
+
+
+def measure(shares: np.ndarray, positive: int, actual: np.ndarray) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """The metrics of `METRICS` as a function of weights.
+
+    Args:
+        shares: Probabilities, (rows, labels), the two labels of the model first.
+        positive: Index of the positive label.
+        actual: Index of the label of each row, (rows,).
+    """
+    from ..metrics import _weighted
+
+    is_positive = actual == positive
+    surprise = -np.log(np.maximum(shares[np.arange(len(actual)), actual], 1e-15))
+    rank = _weighted.ranking(shares[:, positive], is_positive)
+
+    def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
+        return {**rank(weights), "log_loss": weights @ surprise / weights.sum(1)}
+
+    return measured

@@ -1,0 +1,139 @@
+"""Two labels: the threshold is the best one for what was asked, is saved and applied, and ranks are scored."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from conftest import opinions
+from sklearn import metrics as reference
+
+import hfrecipes
+from hfrecipes.errors import ConfigError
+from hfrecipes.metrics import _weighted
+from hfrecipes.tasks import _two_labels
+
+
+def cases(number: int):
+    generator = np.random.default_rng(0)
+    for _ in range(number):
+        rows = int(generator.integers(4, 60))
+        shares = np.round(generator.random(rows), int(generator.integers(1, 4)))  # many of them are equal
+        yield shares, generator.random(rows) < 0.4, generator.integers(0, 4, (3, rows)).astype(np.float32)
+
+
+def test_ranks_are_scored_as_scikit_learn_does_and_are_unknown_where_all_rows_are_alike():
+    for shares, positive, weights in cases(100):
+        scores = _weighted.ranking(shares, positive)(weights)
+        for index, drawn in enumerate(weights):
+            rows = np.repeat(np.arange(len(shares)), drawn.astype(int))
+            if len(set(positive[rows])) < 2:
+                assert math.isnan(scores["roc_auc"][index])
+                continue
+            for name, function in (
+                ("roc_auc", reference.roc_auc_score),
+                ("average_precision", reference.average_precision_score),
+            ):
+                assert scores[name][index] == pytest.approx(function(positive[rows], shares[rows]), abs=1e-9)
+
+
+def log_loss_of(shares, positive):
+    both = np.stack([1 - shares, shares], axis=1)
+    measure = _two_labels.measure(both, 1, positive.astype(int))
+    return measure(np.ones((1, len(shares)), dtype=np.float32))["log_loss"][0]
+
+
+def test_the_log_loss_is_that_of_scikit_learn():
+    for shares, positive, _ in cases(30):
+        clipped = np.clip(shares, 0.01, 0.99)
+        expected = reference.log_loss(positive, clipped, labels=[False, True])
+        assert log_loss_of(clipped, positive) == pytest.approx(expected, rel=1e-6)
+
+
+WANTED = {
+    "f1": lambda is_positive, given: reference.f1_score(is_positive, given, zero_division=0),
+    "balanced_accuracy": reference.balanced_accuracy_score,
+    "f_beta: 2": lambda is_positive, given: reference.fbeta_score(is_positive, given, beta=2, zero_division=0),
+    "cost": lambda is_positive, given: -(10 * (is_positive & ~given).sum() + (given & ~is_positive).sum()),
+}
+FORMS = {"f_beta: 2": {"f_beta": 2}, "cost": {"missed": 10, "false_alarm": 1}}
+
+
+@pytest.mark.parametrize("name", WANTED)
+def test_no_other_threshold_is_better(name):
+    for shares, positive, _ in cases(60):
+        if len(set(positive)) < 2:
+            continue
+        threshold, _ = _two_labels.best_threshold(shares, positive, FORMS.get(name, name))
+        value = WANTED[name](positive, shares > threshold)
+        others = [WANTED[name](positive, shares > other) for other in (-1, *shares, 2)]
+        assert value == pytest.approx(max(others), abs=1e-9)
+
+
+@pytest.mark.parametrize("kept", ["recall", "precision"])
+def test_a_share_is_kept_where_it_can_be_and_the_other_one_is_as_high_as_it_gets(kept):
+    for shares, positive, _ in cases(60):
+        if not positive.any():
+            continue
+        threshold, _ = _two_labels.best_threshold(shares, positive, {kept: 0.8})
+        best = None
+        for other in (threshold, -1, *shares, 2):
+            given = shares > other
+            hits = (given & positive).sum()
+            scores = {"precision": hits / given.sum() if given.any() else 1.0, "recall": hits / positive.sum()}
+            rest = scores["precision" if kept == "recall" else "recall"]
+            if best is None:
+                assert scores[kept] >= 0.8, "predicting all rows, or none, always keeps it"
+                best = rest
+            assert scores[kept] < 0.8 or rest <= best + 1e-9
+
+
+@pytest.mark.parametrize(
+    "threshold",
+    ["f1", "balanced_accuracy", {"f_beta": 2}, {"recall": 0.9}, {"precision": 0.5}, {"missed": 5, "false_alarm": 1}],
+)
+def test_what_is_tuned_on_validation_is_saved_and_applied(threshold, quick, tmp_path, caplog):
+    settings = {**quick, "dataset": opinions(60), "output_dir": tmp_path / "run"}
+    result = hfrecipes.run("text-classification", **settings, threshold=threshold, positive_label="bad")
+    calibration = result.predictor.recipe.calibration
+    assert f"threshold of bad: {calibration['threshold']:.3g} with " in caplog.text
+    assert "positive label: bad" in caplog.text
+    loaded = hfrecipes.load(tmp_path / "run")
+    for prediction in loaded.predict([row["text"] for row in opinions(30)]):
+        expected = "bad" if prediction["scores"]["bad"] > calibration["threshold"] else "good"
+        assert (prediction["label"], prediction["score"]) == (expected, prediction["scores"][expected])
+    assert {"roc_auc", "average_precision", "log_loss"} <= set(result.scores["validation"])
+
+
+def test_a_probability_is_compared_with_and_the_second_label_is_the_positive_one(quick, tmp_path):
+    settings = {**quick, "dataset": opinions(60), "output_dir": tmp_path / "run"}
+    result = hfrecipes.run("text-classification", **settings, threshold=0.999)
+    assert {row["label"] for row in result.predictor.predict(["a", "b", "c"])} == {"bad"}
+    assert result.predictor.recipe.calibration == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"threshold": "best"}, "threshold"),
+        ({"threshold": {"cost": 3}}, r"expected a probability between 0 and 1, f1, balanced_accuracy, \{f_beta: 2\}"),
+        ({"threshold": {"recall": 90}}, "expected a share between 0 and 1"),
+        ({"threshold": {"missed": -1, "false_alarm": 1}}, "expected a probability"),
+        ({"threshold": 1.5}, "expected a probability"),
+        ({"positive_label": "god"}, r"no label 'god' \(did you mean good\?\)"),
+    ],
+)
+def test_what_is_no_threshold_is_refused_before_training(settings, said, quick, tmp_path):
+    with pytest.raises(ConfigError, match=said):
+        hfrecipes.run("text-classification", **quick, dataset=opinions(40), output_dir=tmp_path / "run", **settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_three_labels_and_several_have_no_such_threshold(quick, tmp_path):
+    three = [{"text": f"t{index}", "label": "abc"[index % 3]} for index in range(30)]
+    with pytest.raises(ConfigError, match="it is for two labels"):
+        hfrecipes.run("text-classification", **quick, dataset=three, output_dir=tmp_path / "run", threshold="f1")
+    several = [{"text": f"t{index}", "label": ["a", "b"][: index % 3]} for index in range(30)]
+    with pytest.raises(ConfigError, match="which is for two labels of which a text has one"):
+        hfrecipes.run("text-classification", **quick, dataset=several, output_dir=tmp_path / "run", threshold="f1")
