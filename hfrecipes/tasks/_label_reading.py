@@ -14,6 +14,7 @@ from ..data.shapes.labels import MULTI, SINGLE, any_list, is_missing, label_name
 from ..data.shapes.texts import lists_joiner
 from ..recipe import Batch, Finding
 from ._column_names import PAIRS
+from ._label_sets import check_coverage
 from ._named_labels import ignored_labels
 from ._two_labels import check_threshold
 
@@ -29,6 +30,7 @@ def check_options(recipe: Any) -> None:
     """
     losses.check_options(recipe)
     check_threshold(recipe.threshold)
+    check_coverage(recipe)
 
 
 def normalizer(columns: Mapping[str, Any], text_names: Sequence[str]) -> Callable[[Batch], Batch] | None:

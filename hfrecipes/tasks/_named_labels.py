@@ -35,6 +35,10 @@ class LabelOptions(Protocol):
     """The option of that name."""
     positive_label: Any
     """The option of that name."""
+    coverage: float | None
+    """The option of that name."""
+    coverage_by_label: bool
+    """The option of that name."""
     temperature_scaling: bool
     """The option of that name."""
 

@@ -11,7 +11,7 @@ import numpy as np
 from .. import calibration, losses
 from ..data.shapes.labels import is_missing, label_name
 from ..recipe import HIGHER, IGNORED, LOWER, Measure, Metric, Row, detail
-from . import _explained, _two_labels
+from . import _explained, _label_sets, _two_labels
 from ._named_labels import NamedLabels
 
 METRICS: dict[str, Metric] = {
@@ -36,8 +36,10 @@ class OneLabel(NamedLabels):
 
     @property
     def metrics(self) -> dict[str, Metric]:
-        """Those of any labels, and between two of them how well the positive one is ranked."""
-        return METRICS if self.positive is None else {**METRICS, **_two_labels.METRICS}
+        """Those of any labels; between two of them how well the positive one is ranked; how often sets are right."""
+        of_two = {} if self.positive is None else _two_labels.METRICS
+        of_sets = {} if self.recipe.coverage is None else _label_sets.METRICS
+        return {**METRICS, **of_two, **of_sets}
 
     @property
     def positive(self) -> str | None:
@@ -127,6 +129,10 @@ class OneLabel(NamedLabels):
             positive = self.labels.index(self.positive)
             numbers["threshold"], about = _two_labels.best_threshold(shares[:, positive], ids == positive, wanted)  # type: ignore[arg-type]
             sentences.append(f"threshold of {self.positive}: {about}")
+        if self.recipe.coverage is not None:
+            by_label = self.recipe.coverage_by_label
+            least, about_sets = _label_sets.tune(shares, ids, self.labels, self.recipe.coverage, by_label=by_label)
+            numbers, sentences = {**numbers, **least}, [*sentences, *about_sets]
         return numbers, sentences
 
     def calibrated(self, predictions: list[Row], numbers: Mapping[str, float]) -> list[Row]:
@@ -137,7 +143,7 @@ class OneLabel(NamedLabels):
         if "temperature" in numbers:
             with np.errstate(divide="ignore"):  # a probability of 0 stays 0
                 shares = softmax(np.log(shares) / numbers["temperature"])
-        return self._predictions(shares, numbers)
+        return _label_sets.with_sets(self._predictions(shares, numbers), shares, self.labels, numbers)
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """Accuracy, F1, precision, recall, MCC, and how far the probabilities can be trusted."""
@@ -157,10 +163,19 @@ class OneLabel(NamedLabels):
         counted = partial(_weighted.single_label, predicted, actual, labels=len(labels), averaged=averaged)
         # The calibration error is of the label that is predicted.
         trusted = partial(_weighted.calibration, shares.max(1, keepdims=True), is_right[:, None], squared)
-        if self.positive is None:
-            return lambda weights: {**counted(weights), **trusted(weights)}
-        ranked = _two_labels.measure(shares, self.labels.index(self.positive), actual)
-        return lambda weights: {**counted(weights), **trusted(weights), **ranked(weights)}
+        parts: list[Measure] = [counted, trusted]
+        if self.positive is not None:
+            parts.append(_two_labels.measure(shares, self.labels.index(self.positive), actual))
+        if self.recipe.coverage is not None:
+            parts.append(_label_sets.measure(predictions, references))
+
+        def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
+            values: dict[str, np.ndarray] = {}
+            for part in parts:
+                values |= part(weights)
+            return values
+
+        return measured
 
     def baseline(self, references: list[Any]) -> Row:
         """The most frequent label."""

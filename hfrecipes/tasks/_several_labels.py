@@ -46,7 +46,7 @@ class SeveralLabels(NamedLabels):
         if sentence and all(isinstance(value, list) and len(value) == 1 for value in values):
             sentence += "; each text has exactly one"
         losses.refuse_options(
-            self.recipe, "it is for texts that have one label", ["logit_adjustment", "positive_label"]
+            self.recipe, "it is for texts that have one label", ["logit_adjustment", "positive_label", "coverage"]
         )
         if isinstance(self.recipe.threshold, str | dict):
             raise ConfigError(

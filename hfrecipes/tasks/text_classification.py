@@ -52,6 +52,10 @@ class TextClassification(Recipe):
     """Probability above which a label is predicted; between two labels also what it is tuned for, such as `f1`."""
     positive_label: str | int | None = None
     """Of two labels the one that `threshold` is for, and that is looked for in scores; the second one if null."""
+    coverage: float | None = None
+    """Share of rows whose `label_set` should hold the right label, such as 0.9; null gives no sets."""
+    coverage_by_label: bool = False
+    """Whether the rows of each label should have that coverage, and not all rows together."""
     temperature_scaling: bool = False
     """Whether probabilities are calibrated by temperature scaling, fitted on validation."""
 

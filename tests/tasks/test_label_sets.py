@@ -1,0 +1,105 @@
+"""Sets of labels hold the right one as often as was asked for, on rows that nothing was tuned on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import opinions
+
+import hfrecipes
+from hfrecipes.errors import ConfigError
+from hfrecipes.tasks import _label_sets
+
+LABELS = ["a", "b", "c", "d"]
+
+
+def probabilities(generator, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of a model that is too sure of itself."""
+    ids = generator.choice(4, size=rows, p=[0.6, 0.25, 0.1, 0.05])
+    logits = generator.normal(size=(rows, 4)) + [1.0, 0.5, 0.0, 0.0]  # frequent labels are likelier
+    logits[np.arange(rows), ids] += 1.2
+    odds = np.exp(3 * logits)
+    return odds / odds.sum(1, keepdims=True), ids
+
+
+def covered(generator, coverage: float, *, by_label: bool, rows: int = 100) -> tuple[list, list]:
+    """Whether the set of each new row holds its label, and the label of each."""
+    shares, ids = probabilities(generator, rows)
+    numbers, _ = _label_sets.tune(shares, ids, LABELS, coverage, by_label=by_label)
+    shares, ids = probabilities(generator, 300)
+    predictions = [{"label": LABELS[best], "scores": {}} for best in shares.argmax(1)]
+    sets = [row["label_set"] for row in _label_sets.with_sets(predictions, shares, LABELS, numbers)]
+    return [LABELS[index] in names for index, names in zip(ids, sets, strict=True)], ids.tolist()
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.9, 0.95])
+def test_new_rows_are_covered_as_often_as_was_asked_for(coverage):
+    generator = np.random.default_rng(0)
+    shares = [np.mean(covered(generator, coverage, by_label=False)[0]) for _ in range(200)]
+    # The guarantee is a lower bound, and an upper one but for 1 / (rows + 1).
+    assert coverage - 0.01 < np.mean(shares) < coverage + 0.02
+
+
+def test_rows_of_each_label_are_covered_where_that_is_asked_for():
+    generator = np.random.default_rng(1)
+    for by_label in (False, True):
+        right: dict[int, list] = {index: [] for index in range(4)}
+        for _ in range(60):
+            for is_right, index in zip(*covered(generator, 0.9, by_label=by_label, rows=300), strict=True):
+                right[index].append(is_right)
+        least = min(np.mean(values) for values in right.values())
+        assert (least > 0.88) == by_label, "together, rare labels are covered less"
+
+
+def test_too_few_rows_give_all_labels_and_say_so():
+    shares = np.full((5, 4), 0.25)
+    numbers, sentences = _label_sets.tune(shares, np.zeros(5, dtype=int), LABELS, 0.9, by_label=False)
+    assert sentences == ["label sets: 5 validation rows are too few for a coverage of 0.9, so sets hold all labels"]
+    (row,) = _label_sets.with_sets([{"label": "a"}], np.array([[0.1, 0.6, 0.3, 0.0]]), LABELS, numbers)
+    assert row["label_set"] == ["b", "c", "a", "d"]
+    _, sentences = _label_sets.tune(shares, np.zeros(5, dtype=int), LABELS, 0.9, by_label=True)
+    assert sentences[1] == "label sets: too few validation rows of a, b, c, d, which are in all sets"
+
+
+def test_the_likeliest_label_is_always_in_the_set():
+    (row,) = _label_sets.with_sets([{"label": "a"}], np.array([[0.4, 0.3, 0.2, 0.1]]), LABELS, {"least_share": 0.9})
+    assert row["label_set"] == ["a"]
+
+
+@pytest.mark.parametrize("by_label", [False, True])
+def test_a_run_saves_them_and_scores_their_coverage_with_its_interval(by_label, quick, tmp_path, caplog):
+    dataset = {"train": opinions(40), "validation": opinions(40, 1), "test": opinions(40, 2)}
+    settings = {**quick, "dataset": dataset, "output_dir": tmp_path / "run", "coverage": 0.9}
+    result = hfrecipes.run("text-classification", **settings, coverage_by_label=by_label, temperature_scaling=True)
+    assert "label sets: labels with a probability of" in caplog.text
+    scores = result.scores["test"]
+    assert scores["coverage"].low <= scores["coverage"].value <= scores["coverage"].high
+    assert 1 <= scores["set_size"].value <= 2
+    loaded = hfrecipes.load(tmp_path / "run")
+    predictions = loaded.predict([row["text"] for row in dataset["test"]])
+    right = [row["label"] in made["label_set"] for row, made in zip(dataset["test"], predictions, strict=True)]
+    assert np.mean(right) == pytest.approx(scores["coverage"].value)
+    assert loaded.evaluate(dataset["test"]).metrics["coverage"] == pytest.approx(scores["coverage"].value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"coverage": 90}, "expected a share between 0 and 1, such as 0.9"),
+        ({"coverage_by_label": True}, "add coverage=0.9"),
+        (
+            {"coverage": 0.9, "dataset": [{"text": f"t{i}", "label": i / 7} for i in range(30)]},
+            "the labels are numbers",
+        ),
+        (
+            {"coverage": 0.9, "dataset": [{"text": f"t{i}", "label": ["a", "b"][: i % 3]} for i in range(30)]},
+            "one label",
+        ),
+    ],
+)
+def test_a_coverage_that_cannot_be_had_is_refused_before_training(settings, said, quick, tmp_path):
+    with pytest.raises(ConfigError, match=said):
+        hfrecipes.run(
+            "text-classification", **{**quick, "dataset": opinions(40), "output_dir": tmp_path / "r", **settings}
+        )
+    assert not (tmp_path / "r").exists()
