@@ -523,6 +523,16 @@ def test_fingerprint(tmp_path):
         assert _upstream.fingerprint(rows) != _upstream.fingerprint(rows.select([0]))
 
 
+def test_arrow_tables():
+    with relied_on(_upstream.arrow_tables):
+        rows = datasets.Dataset.from_dict({"text": list("abcde")})
+        for order in (range(5), [3, 0, 4], [1]):
+            tables = list(_upstream.arrow_tables(rows.select(order), 2))
+            assert all(len(table) <= 2 for table in tables)
+            texts = [text for table in tables for text in table["text"].to_pylist()]
+            assert texts == ["abcde"[index] for index in order]
+
+
 def test_are_same_rows():
     with relied_on(_upstream.are_same_rows):
         rows = datasets.Dataset.from_dict({"text": ["a", "b"]})

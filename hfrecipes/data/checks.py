@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import _upstream
 from ..errors import DataError, counted
 from ..log import log
 from ..recipe import Finding, Recipe, Row, input_columns, reference_columns
@@ -279,7 +280,7 @@ def empty_texts(rows: Dataset, recipe: Recipe) -> dict[str, list[int]]:
         empty: list[int] = []
         with_gaps: list[int] = []
         start = 0
-        for batch in rows.with_format("arrow").iter(_BATCH):
+        for batch in _upstream.arrow_tables(rows, _BATCH):
             cells = _as_text(batch[column].combine_chunks(), column, kind)
             empty += (start + np.flatnonzero(_are_empty(cells, kind))).tolist()
             if isinstance(kind, list) and kind[0] == "string":

@@ -31,7 +31,7 @@ def with_task_cells(splits: Mapping[str, Dataset], recipe: Recipe) -> dict[str, 
     settled = {}
     for split, rows in splits.items():
         for column, facts in recipe.columns.items():
-            if column in rows.features:
+            if column in rows.column_names:
                 rows = _settled(rows, column, facts, is_shown=split == "train")
         settled[split] = rows
     return _with_numbers(settled, recipe)

@@ -178,6 +178,9 @@ def _loader(inference: Inference, features: Dataset, batches: list[list[int]]) -
     from torch.utils.data import DataLoader
 
     collate = collator(inference.recipe, inference.model)
+    if len(batches) == 1 and not inference.settings.workers:
+        # For one text, a DataLoader takes longer than the tokenizer.
+        return [collate(features.__getitems__(batches[0]))]
     loader: Iterable[Any] = DataLoader(
         features,
         batch_sampler=batches,
@@ -273,7 +276,9 @@ def _with_progress(batches: Iterable[Any], rows: int) -> Iterable[Any]:
     from transformers.utils import logging
 
     is_first, _ = _processes()
-    shown: Iterable[Any] = logging.tqdm(batches, desc="Predicting", disable=rows < SHORT or is_first > 0)
+    if rows < SHORT:
+        return batches
+    shown: Iterable[Any] = logging.tqdm(batches, desc="Predicting", disable=is_first > 0)
     return shown
 
 

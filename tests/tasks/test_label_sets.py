@@ -16,7 +16,8 @@ LABELS = ["a", "b", "c", "d"]
 def probabilities(generator, rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Of a model that is too sure of itself."""
     ids = generator.choice(4, size=rows, p=[0.6, 0.25, 0.1, 0.05])
-    logits = generator.normal(size=(rows, 4)) + [1.0, 0.5, 0.0, 0.0]  # frequent labels are likelier
+    frequent = np.array([1.0, 0.5, 0.0, 0.0])
+    logits = generator.normal(size=(rows, 4)) + frequent
     logits[np.arange(rows), ids] += 1.2
     odds = np.exp(3 * logits)
     return odds / odds.sum(1, keepdims=True), ids
