@@ -33,7 +33,7 @@ from .models.tokenizing import show_labels
 from .recipe import Recipe
 from .training.arguments import make_arguments, try_arguments
 from .training.memory_check import memory_lines
-from .training.plan import check_metrics, configure, models_of, without_defaults
+from .training.plan import check_metrics, check_tuning, configure, models_of, without_defaults
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -157,6 +157,7 @@ def examine(
     try:
         data, report.config = load_data(config, recipe, collected)
         check_metrics(report.config, recipe, data.splits["train"])
+        check_tuning(recipe, data.splits)
         train = _examine_rows(report, data, collected)
         if report.config.model:
             _examine_with_model(report, data, collected)

@@ -13,6 +13,7 @@ step.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
@@ -60,7 +61,8 @@ def refuse_options(recipe: Any, why: str, names: Sequence[str] = OPTIONS) -> Non
     Raises:
         ConfigError: One of them is set.
     """
-    given = [name for name in names if getattr(recipe, name)]
+    defaults = {field.name: field.default for field in dataclasses.fields(recipe)}
+    given = [name for name in names if getattr(recipe, name) != defaults[name]]
     if given:
         raise ConfigError(f"{' and '.join(given)}: leave it out, {why}")
 

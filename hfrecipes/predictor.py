@@ -184,14 +184,19 @@ class Predictor:
         check_blocks({"columns": columns or {}})
         return self._reader.read(self._reader.as_rows(as_list(rows)), dict(columns or {}), needs_text=needs_text)
 
-    def predicted(self, given: InputRows, start: int = 0, stop: int | None = None) -> list[Row | None]:
-        """One prediction for each row from `start` to `stop`; None for a blank one."""
+    def predicted(
+        self, given: InputRows, start: int = 0, stop: int | None = None, *, scored: bool = False
+    ) -> list[Row | None]:
+        """One prediction for each row from `start` to `stop`; None for a blank one.
+
+        With `scored`, texts are written only for as many rows as are scored.
+        """
         numbers = range(start, len(given.rows) if stop is None else min(stop, len(given.rows)))
         present = [number for number in numbers if number not in given.blank]
         rows = given.rows
         if len(present) < len(rows):
             rows = rows.select(numbers if len(present) == len(numbers) else present)
-        made = iter(self._predictions(rows, scored=False) if present else [])
+        made = iter(self._predictions(rows, scored=scored) if present else [])
         return [None if number in given.blank else next(made) for number in numbers]
 
     # --- explain -------------------------------------------------------------------------------------------------
@@ -360,15 +365,20 @@ def _in_int8(predictor: Predictor) -> Predictor:
     from .saved.int8 import about_score
 
     # Layers in 8 bits take float32 alone.
-    exact = replace(predictor.config, training={**predictor.config.training, "bf16": False, "fp16": False})
-    changed = Predictor(predictor.recipe, predictor.model, exact, predictor.folder)
+    halves = dict.fromkeys(("bf16", "fp16", "bf16_full_eval", "fp16_full_eval"), False)
+    config = replace(predictor.config, training={**predictor.config.training, **halves})
+    changed = Predictor(predictor.recipe, predictor.model.float(), config, predictor.folder)
     layers = in_int8(changed.model)
-    score = about_score(
-        changed.recipe,
-        changed.folder,
-        exact.training.get("seed", 42),
-        lambda rows: changed.predicted(changed.read(rows, {name: name for name in rows[0]})),
-    )
+
+    def predict(rows: list[Row]) -> list[Row | None]:
+        return changed.predicted(changed.read(rows, {name: name for name in rows[0]}), scored=True)
+
+    try:
+        score = about_score(changed.recipe, changed.folder, config.training.get("seed", 42), predict)
+    except (TypeError, AttributeError, RuntimeError) as error:
+        raise ModelError(
+            f"int8: {type(changed.model).__name__} cannot compute with layers in 8 bits ({error}): leave it out"
+        ) from error
     log(f"int8: {counted(layers, 'layer')} of the model in 8 bits; {score}")
     return changed
 

@@ -352,6 +352,11 @@ class Recipe:
         """
         raise NotImplementedError
 
+    @property
+    def tuned_options(self) -> list[str]:
+        """Options that are set and ask for numbers that only validation rows can tell."""
+        return []
+
     def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
         """Numbers that are tuned on validation, such as thresholds, and one sentence for each; saved with the model."""
         return {}, []

@@ -81,7 +81,7 @@ def compared(
             loaded.append(_Loaded(run, model.recipe, model if timing else None))
     names = names or short_names([str(run.path) if os.path.isdir(run.given) else run.given for run in runs])
     decides = _decisive(runs, loaded[0].recipe)
-    metrics = _headline(loaded[0].recipe, decides)
+    metrics = _headline(loaded[0].recipe, decides, runs)
     said = list(_of_rows(runs))
     reference, sentences = _reference(names, runs, decides, metrics, is_choice=is_choice)
     said += sentences
@@ -110,12 +110,13 @@ def _decisive(runs: Sequence[Run], recipe: Recipe) -> str:
     return best_metric(recipe)
 
 
-def _headline(recipe: Recipe, decides: str) -> dict[str, Metric]:
-    """Metrics of the tables with their directions, the one that decides first."""
+def _headline(recipe: Recipe, decides: str, runs: Sequence[Run]) -> dict[str, Metric]:
+    """Metrics of the tables that all runs have, with their directions, the one that decides first."""
     metrics = {}
     for name in dict.fromkeys([decides, *table_metrics(recipe)]):
         metric = metric_named(recipe, name)
-        if metric is not None:
+        is_shared = all(name in run.scores.get(run.split, {}) for run in runs)
+        if metric is not None and (is_shared or name == decides):
             metrics[name] = metric
     return metrics
 

@@ -194,6 +194,11 @@ def ranking(shares: np.ndarray, is_positive: np.ndarray) -> Callable[[np.ndarray
     end = np.searchsorted(ordered, ordered, side="right")
 
     def measured(weights: np.ndarray) -> Values:
+        # Some resamples after the other: there are several tables as large as the weights.
+        parts = [of_part(part) for part in np.array_split(weights, max(1, weights.size // 500_000))]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def of_part(weights: np.ndarray) -> Values:
         weights = weights[:, order].astype(np.float64)
         hits = weights * positive
         below = np.zeros((2, len(weights), len(order) + 1))

@@ -77,12 +77,14 @@ def _in_float32(head: nn.Module, forward: Callable[..., Any], *inputs: Any, **ke
     """The forward of a head, computed in float32."""
     import torch
 
-    weights = next(head.parameters())
+    upcast_inputs = [_upcast(value) for value in inputs]
+    upcast_keywords = {name: _upcast(value) for name, value in keywords.items()}
+    weights = next(head.parameters(), None)
+    if weights is None:  # layers in 8 bits have none
+        return forward(*upcast_inputs, **upcast_keywords)
     # `bf16_full_eval` and `fp16_full_eval` convert the whole model, head included.
     if weights.dtype in (torch.float16, torch.bfloat16):
         head.float()
-    upcast_inputs = [_upcast(value) for value in inputs]
-    upcast_keywords = {name: _upcast(value) for name, value in keywords.items()}
     # Autocast would bring the layers of the head back to half precision.
     with torch.autocast(weights.device.type, enabled=False):
         return forward(*upcast_inputs, **upcast_keywords)

@@ -9,7 +9,7 @@ from ..errors import ModelError
 
 
 def in_int8(model: Any) -> int:
-    """Replace the linear layers of a model on a CPU by such that quantize their inputs as they come.
+    """Replace the linear layers of a model on a CPU with ones that quantize their inputs on the fly.
 
     Returns:
         Number of the layers.

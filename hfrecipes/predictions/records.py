@@ -59,10 +59,14 @@ class Records:
         """The prediction with its label in the type that labels have in the file."""
         if prediction is None or self.label not in prediction or not self.convert:
             return prediction
-        label = prediction[self.label]
-        if isinstance(label, list):
-            return {**prediction, self.label: [self.convert.get(name, name) for name in label]}
-        return {**prediction, self.label: self.convert.get(label, label)}
+        changed = dict(prediction)
+        for key in (str(self.label), f"{self.label}_set"):
+            label = prediction.get(key)
+            if isinstance(label, list):
+                changed[key] = [self.convert.get(name, name) for name in label]
+            elif isinstance(label, str):
+                changed[key] = self.convert.get(label, label)
+        return changed
 
 
 def records_of(given: InputRows, recipe: Recipe, trained: Mapping[str, Any], keep: Sequence[str] | None) -> Records:

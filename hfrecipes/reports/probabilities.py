@@ -44,7 +44,7 @@ def probabilities_of(run: RunData, split: str) -> Probabilities | None:
         return None
     first, reference = rows[0].prediction["scores"], rows[0].reference
     if isinstance(first, dict) and isinstance(reference, str | list):
-        return _of_labels(list(first), rows, isinstance(reference, list), run.config.options.get("positive_label"))
+        return _of_labels(list(first), rows, isinstance(reference, list), run.recipe.learned.get("positive"))
     # Tags have a probability for each word of a row, and no index among them that is right.
     return _of_choices(rows) if isinstance(reference, int) else None
 
@@ -57,7 +57,7 @@ def _of_labels(names: list[str], rows: Sequence[PredictedRow], has_several: bool
         for name in row.reference if has_several else [row.reference]:
             if name in columns:  # labels that train does not have are never predicted
                 is_reference[index, columns[name]] = True
-    index = names.index(str(positive)) if str(positive) in names else 1
+    index = names.index(positive) if positive in names else 1
     return Probabilities(rows, names, shares, is_reference, has_several, has_labels=True, positive=index)
 
 

@@ -46,10 +46,13 @@ def about_score(
     name = table_metrics(recipe)[0]
     values = [scoring.score(recipe, made, references)[name] for made in (before, now)]
     measure, other = recipe.measure(now, references), recipe.measure(before, references)
+    values_said = f"{values[0]:.3f} before, {values[1]:.3f} in 8 bits"
+    if len(now) < 2:
+        return f"{name} on 1 row of {test.split}: {values_said}"
     change = scoring.paired_differences(measure, other, np.arange(len(now)), seed)[name]
     return (
-        f"{name} on {counted(len(now), 'row')} of {test.split}: {values[0]:.3f} before, {values[1]:.3f} in 8 bits, "
-        f"a change between {change.low:+.3f} and {change.high:+.3f}"
+        f"{name} on {counted(len(now), 'row')} of {test.split}: {values_said}, a change between {change.low:+.3f} and "
+        f"{change.high:+.3f}"
     )
 
 

@@ -30,7 +30,7 @@ def check_options(recipe: Any) -> None:
     """
     losses.check_options(recipe)
     check_threshold(recipe.threshold)
-    check_coverage(recipe)
+    check_coverage(recipe.coverage)
 
 
 def normalizer(columns: Mapping[str, Any], text_names: Sequence[str]) -> Callable[[Batch], Batch] | None:

@@ -11,39 +11,40 @@ from ..errors import ConfigError, counted
 from ..recipe import HIGHER, LOWER, Metric, Row
 
 METRICS: dict[str, Metric] = {"coverage": HIGHER, "set_size": LOWER}
+Coverage = float | dict[str, float]
 _NAME = "least_share"
 
 
-def check_coverage(recipe: Any) -> None:
-    """Refuse a coverage that is no share, and a coverage of each label without one.
+def check_coverage(coverage: Any) -> None:
+    """Refuse a coverage that is no share.
 
     Raises:
         ConfigError: It is none.
     """
-    if recipe.coverage is None:
-        if recipe.coverage_by_label:
-            raise ConfigError("coverage_by_label: found no coverage that each label should have: add coverage=0.9")
-    elif not 0 < recipe.coverage < 1:
-        raise ConfigError(f"coverage: {recipe.coverage}, expected a share between 0 and 1, such as 0.9")
+    if coverage is None:
+        return
+    share = coverage["by_label"] if isinstance(coverage, dict) and set(coverage) == {"by_label"} else coverage
+    if not (isinstance(share, float | int) and 0 < share < 1):
+        raise ConfigError(f"coverage: {coverage}, expected a share between 0 and 1, such as 0.9 or {{by_label: 0.9}}")
 
 
 def tune(
-    shares: np.ndarray, ids: np.ndarray, labels: list[str], coverage: float, *, by_label: bool
+    shares: np.ndarray, ids: np.ndarray, labels: list[str], coverage: Coverage
 ) -> tuple[dict[str, float], list[str]]:
     """The probability that a label needs to be in the set of a row, and sentences on it.
 
     Split conformal prediction with 1 minus the probability of the right label as score (Sadinle et al. 2019): rows that
-    are drawn like those of validation have their label in the set with the probability `coverage` at least.
+    are drawn like those of validation have their label in the set with the probability `coverage` at least, if nothing
+    else was chosen on validation.
 
     Args:
         shares: Probabilities, (rows, labels).
         ids: Label id of each row, (rows,).
         labels: Names of the labels.
-        coverage: Probability that a set holds the right label.
-        by_label: Whether each label is to have that coverage, and not all rows together.
+        coverage: Probability that a set holds the right label, of all rows together or of those of each label.
     """
     of_right = shares[np.arange(len(ids)), ids]
-    if not by_label:
+    if not isinstance(coverage, dict):
         least = _least(of_right, coverage)
         rows = counted(len(ids), "validation row")
         about = f"labels with a probability of {least:.3g} or more, from {rows}"
@@ -52,7 +53,7 @@ def tune(
         return {_NAME: least}, [f"label sets: {about}"]
     numbers, too_few = {}, []
     for index, name in enumerate(labels):
-        numbers[f"{_NAME}[{name}]"] = _least(of_right[ids == index], coverage)
+        numbers[f"{_NAME}[{name}]"] = _least(of_right[ids == index], coverage["by_label"])
         if numbers[f"{_NAME}[{name}]"] == 0:
             too_few.append(name)
     lowest, highest = min(numbers.values()), max(numbers.values())
@@ -71,13 +72,17 @@ def _least(of_right: np.ndarray, coverage: float) -> float:
 
 
 def with_sets(predictions: list[Row], shares: np.ndarray, labels: list[str], numbers: Mapping[str, float]) -> list[Row]:
-    """Predictions with `label_set`, the labels that may be right, the most probable one first and always there."""
+    """Predictions with `label_set`, the labels that may be right, the most probable one first.
+
+    The predicted label is always among them.
+    """
     if not any(name.startswith(_NAME) for name in numbers):
         return predictions
     together = numbers.get(_NAME, 0.0)
     least = np.array([numbers.get(f"{_NAME}[{name}]", together) for name in labels])
     is_in = shares >= least
-    is_in[np.arange(len(shares)), shares.argmax(1)] = True
+    predicted = [labels.index(prediction["label"]) for prediction in predictions]
+    is_in[np.arange(len(shares)), predicted] = True
     added: list[Row] = []
     for prediction, order, inside in zip(predictions, np.argsort(-shares, axis=1), is_in, strict=True):
         added.append({**prediction, "label_set": [labels[index] for index in order if inside[index]]})

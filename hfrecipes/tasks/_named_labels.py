@@ -35,10 +35,10 @@ class LabelOptions(Protocol):
     """The option of that name."""
     positive_label: Any
     """The option of that name."""
-    coverage: float | None
+    coverage: Any
     """The option of that name."""
-    coverage_by_label: bool
-    """The option of that name."""
+    learned: dict[str, Any]
+    """What the task learns from its training rows."""
     temperature_scaling: bool
     """The option of that name."""
 

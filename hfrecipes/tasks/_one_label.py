@@ -44,15 +44,22 @@ class OneLabel(NamedLabels):
     @property
     def positive(self) -> str | None:
         """The label that is looked for, where there are two."""
-        return _two_labels.positive_label(self.labels, self.recipe.positive_label) if len(self.labels) == 2 else None
+        if len(self.labels) != 2:
+            return None
+        # By name: a checkpoint may bring the labels into another order.
+        return str(self.recipe.learned.get("positive", self.labels[1]))
 
     def infer_labels(self, values: list[Any]) -> str:
         """Collect the labels, and refuse options for two of them where there are more."""
         sentence = super().infer_labels(values)
-        if self.positive is None:
+        if len(self.labels) != 2:
             why = "it is for two labels, or for texts that may have several"
             losses.refuse_options(self.recipe, why, ["threshold", "positive_label"])
-        elif self.recipe.threshold is not None:
+            return sentence
+        given = self.recipe.positive_label
+        name = None if given is None else self.known(label_name(given))
+        self.recipe.learned["positive"] = _two_labels.positive_label(self.labels, name)
+        if self.recipe.threshold is not None:
             sentence += f"; positive label: {self.positive} (options.positive_label changes that)"
         return sentence
 
@@ -125,13 +132,14 @@ class OneLabel(NamedLabels):
             # The threshold is compared with the probabilities after the temperature.
             shares = calibration.apply_temperature(shares, numbers.get("temperature", 1.0), several=False)
         wanted = self.recipe.threshold
-        if self.positive is not None and isinstance(wanted, str | dict):
+        if self.positive is not None and isinstance(wanted, float):
+            numbers["threshold"] = wanted
+        elif self.positive is not None and wanted is not None:
             positive = self.labels.index(self.positive)
-            numbers["threshold"], about = _two_labels.best_threshold(shares[:, positive], ids == positive, wanted)  # type: ignore[arg-type]
+            numbers["threshold"], about = _two_labels.best_threshold(shares[:, positive], ids == positive, wanted)
             sentences.append(f"threshold of {self.positive}: {about}")
         if self.recipe.coverage is not None:
-            by_label = self.recipe.coverage_by_label
-            least, about_sets = _label_sets.tune(shares, ids, self.labels, self.recipe.coverage, by_label=by_label)
+            least, about_sets = _label_sets.tune(shares, ids, self.labels, self.recipe.coverage)
             numbers, sentences = {**numbers, **least}, [*sentences, *about_sets]
         return numbers, sentences
 

@@ -34,7 +34,7 @@ def check_threshold(threshold: Any) -> None:
         raise ConfigError(f"threshold: {threshold}, expected a probability between 0 and 1, {_FORMS}")
 
 
-def positive_label(labels: list[str], given: Any) -> str:
+def positive_label(labels: list[str], given: str | None) -> str:
     """The label that is looked for: the one that the user names, else the second one.
 
     Raises:
@@ -42,9 +42,9 @@ def positive_label(labels: list[str], given: Any) -> str:
     """
     if given is None:
         return labels[1]
-    if str(given) not in labels:
-        raise ConfigError(f"positive_label: no label {str(given)!r}{nearest(str(given), labels)}; there are {labels}")
-    return str(given)
+    if given not in labels:
+        raise ConfigError(f"positive_label: no label {given!r}{nearest(given, labels)}; there are {', '.join(labels)}")
+    return given
 
 
 # --- the threshold ---------------------------------------------------------------------------------------------------
@@ -58,13 +58,15 @@ def best_threshold(shares: np.ndarray, is_positive: np.ndarray, wanted: Threshol
         is_positive: Whether a row has it, (rows,).
         wanted: What the threshold is to be the best for.
     """
+    rows = counted(len(shares), "validation row")
+    if is_positive.all() or not is_positive.any():
+        return 0.5, f"left at 0.5, as {rows} have one label alone"
     cuts = Cuts(shares, is_positive)
     name, gain = _gain(cuts, wanted)
     # Of several best ones the one nearest to a half, as what is known of few rows says little.
     distance = np.abs(cuts.thresholds - 0.5)
     best = int(np.lexsort((distance, -gain))[0])
     value = cuts.thresholds[best]
-    rows = counted(len(shares), "validation row")
     return float(value), (
         f"{value:.3g} with {name} on {rows}: precision {cuts.precision[best]:.3f}, recall {cuts.recall[best]:.3f}"
     )
@@ -101,8 +103,11 @@ def _gain(cuts: Cuts, wanted: Threshold) -> tuple[str, np.ndarray]:
         enough = recall >= wanted["recall"]
         return f"the best precision at a recall of {wanted['recall']:g}", np.where(enough, precision, recall - 1)
     if isinstance(wanted, dict) and "precision" in wanted:
-        enough = precision >= wanted["precision"]
-        return f"the best recall at a precision of {wanted['precision']:g}", np.where(enough, recall, precision - 2)
+        reached = np.where(recall > 0, precision, 0.0)  # where nothing is predicted, nothing is reached
+        enough = reached >= wanted["precision"]
+        if not enough.any():
+            return f"the best precision, as {wanted['precision']:g} is never reached,", reached
+        return f"the best recall at a precision of {wanted['precision']:g}", np.where(enough, recall, -1.0)
     beta = wanted["f_beta"] if isinstance(wanted, dict) else 1.0
     score = (1 + beta**2) * precision * recall / np.maximum(beta**2 * precision + recall, 1e-12)
     return "the best F1" if beta == 1 else f"the best F{beta:g}", score
@@ -117,15 +122,20 @@ def measure(shares: np.ndarray, positive: int, actual: np.ndarray) -> Callable[[
     Args:
         shares: Probabilities, (rows, labels), the two labels of the model first.
         positive: Index of the positive label.
-        actual: Index of the label of each row, (rows,).
+        actual: Index of the label of each row, (rows,); rows of labels that the model does not have are left out.
     """
     from ..metrics import _weighted
 
-    is_positive = actual == positive
-    surprise = -np.log(np.maximum(shares[np.arange(len(actual)), actual], 1e-15))
-    rank = _weighted.ranking(shares[:, positive], is_positive)
+    # To a label that the model does not have it can give no probability.
+    rows = np.flatnonzero(actual < 2)
+    actual, shares = actual[rows], shares[rows]
+    surprise = -np.log(np.maximum(shares[np.arange(len(rows)), actual], 1e-15))
+    rank = _weighted.ranking(shares[:, positive], actual == positive)
 
     def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
-        return {**rank(weights), "log_loss": weights @ surprise / weights.sum(1)}
+        known = weights[:, rows]
+        total = known.sum(1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return {**rank(known), "log_loss": known @ surprise / np.where(total > 0, total, np.nan)}
 
     return measured

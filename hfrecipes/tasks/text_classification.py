@@ -19,6 +19,7 @@ from ..models.tokenizing import separate_pairs, tokenize
 from ..recipe import Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row
 from . import _explained, _label_reading
 from ._column_names import LABEL_NAMES, LAYOUTS, TEXT_NAMES
+from ._label_sets import Coverage
 from ._number_labels import NumberLabels
 from ._one_label import OneLabel
 from ._several_labels import SeveralLabels
@@ -50,12 +51,10 @@ class TextClassification(Recipe):
     """Strength of logit adjustment: 1 predicts as if labels were equally frequent in train, 0 is off."""
     threshold: Threshold | None = None
     """Probability above which a label is predicted; between two labels also what it is tuned for, such as `f1`."""
-    positive_label: str | int | None = None
+    positive_label: str | int | float | bool | None = None
     """Of two labels the one that `threshold` is for, and that is looked for in scores; the second one if null."""
-    coverage: float | None = None
-    """Share of rows whose `label_set` should hold the right label, such as 0.9; null gives no sets."""
-    coverage_by_label: bool = False
-    """Whether the rows of each label should have that coverage, and not all rows together."""
+    coverage: Coverage | None = None
+    """Share of rows whose `label_set` should hold the right label, such as 0.9, or of each label {by_label: 0.9}."""
     temperature_scaling: bool = False
     """Whether probabilities are calibrated by temperature scaling, fitted on validation."""
 
@@ -102,6 +101,16 @@ print(classify("{text}", top_k=None))
     def metrics(self) -> Mapping[str, Metric]:
         """The usual metrics of the label kind, and one that shows what they hide: small classes, ranks, distances."""
         return self.label_kind.metrics
+
+    @property
+    def tuned_options(self) -> list[str]:
+        """A threshold that is to be the best for something, label sets, a temperature."""
+        is_set = {
+            "threshold": isinstance(self.threshold, str | dict),
+            "coverage": self.coverage is not None,
+            "temperature_scaling": self.temperature_scaling,
+        }
+        return [name for name, given in is_set.items() if given]
 
     @property
     def reader(self) -> LabelReader:

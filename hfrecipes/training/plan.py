@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -107,6 +107,7 @@ def make_plan(config: RunConfig, recipe: Recipe, path: Path) -> Plan:
     if not config.model:
         raise ConfigError(f"no model: add model=<hub id or folder>; {_suggested_models(recipe, data)}")
     check_metrics(config, recipe, data.splits["train"])
+    check_tuning(recipe, data.splits)
     info = _identify(config, data)
     claim.claim(path, config, info)
     return Plan(config, recipe, data, path, info)
@@ -304,6 +305,18 @@ def _early_stopping_problems(given: bool | dict[str, Any]) -> list[str]:
             hint = nearest(key, _EARLY_STOPPING) or f"; it takes {' and '.join(_EARLY_STOPPING)}"
             problems.append(f"unknown setting early_stopping.{key}{hint}")
     return problems
+
+
+def check_tuning(recipe: Recipe, splits: Collection[str]) -> None:
+    """Refuse options that only validation rows could decide where there are none.
+
+    Raises:
+        ConfigError: There are such options.
+    """
+    names = [] if "validation" in splits else recipe.tuned_options
+    if names:
+        listed = " and ".join(f"options.{name}" for name in names)
+        raise ConfigError(f"{listed}: found no validation split to tune on: add one, or leave the option out")
 
 
 def check_metrics(config: RunConfig, recipe: Recipe, train: Dataset) -> None:

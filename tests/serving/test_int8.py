@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 import torch
+from conftest import opinions
 from shipped import SHIPPED
 
 import hfrecipes
+from hfrecipes.contract.tiny_models import tiny_model
 from hfrecipes.errors import ConfigError, ModelError
 from hfrecipes.models.int8 import in_int8, is_int8
 from hfrecipes.registry import find
@@ -49,7 +52,6 @@ def read(run) -> list[dict]:
 
 @pytest.mark.model
 def test_a_run_without_its_rows_says_how_to_see_the_score(run_of, tmp_path, caplog):
-    import shutil
 
     copy = shutil.copytree(run_of("text-classification"), tmp_path / "copy")
     (copy / "predictions.jsonl").unlink()
@@ -68,3 +70,38 @@ def test_models_without_linear_layers_and_on_a_gpu_are_refused():
     Model.device = torch.device("cuda")
     with pytest.raises(ModelError, match="found the model on cuda"):
         in_int8(Model(torch.nn.Linear(2, 2)))
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("kind", ["roberta", "electra", "deberta-v2"])
+def test_heads_that_are_modules_of_their_own_compute_in_8_bits(kind, tmp_path, caplog):
+    import transformers
+
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    tiny_model(find("text-classification"), tmp_path / "base")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "base")
+    config = transformers.AutoConfig.for_model(
+        kind, vocab_size=len(tokenizer), max_position_embeddings=140, pad_token_id=tokenizer.pad_token_id, **small
+    )
+    transformers.AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    settings = {"model": str(tmp_path / "model"), "dataset": opinions(40), "output_dir": str(tmp_path / "run")}
+    hfrecipes.run("text-classification", **settings, max_length=64, max_steps=1, bf16=False)
+    assert hfrecipes.load(tmp_path / "run", int8=True).predict("a book")["label"] in ("good", "bad")
+    assert "in 8 bits" in caplog.text
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("setting", [{"model": {"dtype": "bfloat16"}}, {"bf16_full_eval": True}])
+def test_models_in_half_precision_compute_in_8_bits(setting, run_of, tmp_path):
+    import yaml
+
+    copy = shutil.copytree(run_of("text-classification"), tmp_path / "copy")
+    recipe = yaml.safe_load((copy / "recipe.yaml").read_text())
+    if "model" in setting:
+        path = recipe["model"] if isinstance(recipe["model"], str) else recipe["model"]["path"]
+        recipe["model"] = {"path": path, **setting["model"]}
+    else:
+        recipe["training"] |= setting
+    (copy / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    assert hfrecipes.load(copy, int8=True).predict("a text")["label"]

@@ -26,7 +26,7 @@ def probabilities(generator, rows: int) -> tuple[np.ndarray, np.ndarray]:
 def covered(generator, coverage: float, *, by_label: bool, rows: int = 100) -> tuple[list, list]:
     """Whether the set of each new row holds its label, and the label of each."""
     shares, ids = probabilities(generator, rows)
-    numbers, _ = _label_sets.tune(shares, ids, LABELS, coverage, by_label=by_label)
+    numbers, _ = _label_sets.tune(shares, ids, LABELS, {"by_label": coverage} if by_label else coverage)
     shares, ids = probabilities(generator, 300)
     predictions = [{"label": LABELS[best], "scores": {}} for best in shares.argmax(1)]
     sets = [row["label_set"] for row in _label_sets.with_sets(predictions, shares, LABELS, numbers)]
@@ -54,30 +54,34 @@ def test_rows_of_each_label_are_covered_where_that_is_asked_for():
 
 def test_too_few_rows_give_all_labels_and_say_so():
     shares = np.full((5, 4), 0.25)
-    numbers, sentences = _label_sets.tune(shares, np.zeros(5, dtype=int), LABELS, 0.9, by_label=False)
+    numbers, sentences = _label_sets.tune(shares, np.zeros(5, dtype=int), LABELS, 0.9)
     assert sentences == ["label sets: 5 validation rows are too few for a coverage of 0.9, so sets hold all labels"]
-    (row,) = _label_sets.with_sets([{"label": "a"}], np.array([[0.1, 0.6, 0.3, 0.0]]), LABELS, numbers)
+    (row,) = _label_sets.with_sets([{"label": "b"}], np.array([[0.1, 0.6, 0.3, 0.0]]), LABELS, numbers)
     assert row["label_set"] == ["b", "c", "a", "d"]
-    _, sentences = _label_sets.tune(shares, np.zeros(5, dtype=int), LABELS, 0.9, by_label=True)
+    _, sentences = _label_sets.tune(shares, np.zeros(5, dtype=int), LABELS, {"by_label": 0.9})
     assert sentences[1] == "label sets: too few validation rows of a, b, c, d, which are in all sets"
 
 
-def test_the_likeliest_label_is_always_in_the_set():
-    (row,) = _label_sets.with_sets([{"label": "a"}], np.array([[0.4, 0.3, 0.2, 0.1]]), LABELS, {"least_share": 0.9})
-    assert row["label_set"] == ["a"]
+def test_the_predicted_label_is_always_in_the_set():
+    (row,) = _label_sets.with_sets([{"label": "b"}], np.array([[0.4, 0.3, 0.2, 0.1]]), LABELS, {"least_share": 0.9})
+    assert row["label_set"] == ["b"]
 
 
 @pytest.mark.parametrize("by_label", [False, True])
 def test_a_run_saves_them_and_scores_their_coverage_with_its_interval(by_label, quick, tmp_path, caplog):
     dataset = {"train": opinions(40), "validation": opinions(40, 1), "test": opinions(40, 2)}
-    settings = {**quick, "dataset": dataset, "output_dir": tmp_path / "run", "coverage": 0.9}
-    result = hfrecipes.run("text-classification", **settings, coverage_by_label=by_label, temperature_scaling=True)
+    settings = {**quick, "dataset": dataset, "output_dir": tmp_path / "run"}
+    coverage = {"by_label": 0.9} if by_label else 0.9
+    result = hfrecipes.run(
+        "text-classification", **settings, coverage=coverage, threshold=0.4, temperature_scaling=True
+    )
     assert "label sets: labels with a probability of" in caplog.text
     scores = result.scores["test"]
     assert scores["coverage"].low <= scores["coverage"].value <= scores["coverage"].high
     assert 1 <= scores["set_size"].value <= 2
     loaded = hfrecipes.load(tmp_path / "run")
     predictions = loaded.predict([row["text"] for row in dataset["test"]])
+    assert all(made["label"] in made["label_set"] for made in predictions)
     right = [row["label"] in made["label_set"] for row, made in zip(dataset["test"], predictions, strict=True)]
     assert np.mean(right) == pytest.approx(scores["coverage"].value)
     assert loaded.evaluate(dataset["test"]).metrics["coverage"] == pytest.approx(scores["coverage"].value)
@@ -87,7 +91,7 @@ def test_a_run_saves_them_and_scores_their_coverage_with_its_interval(by_label, 
     ("settings", "said"),
     [
         ({"coverage": 90}, "expected a share between 0 and 1, such as 0.9"),
-        ({"coverage_by_label": True}, "add coverage=0.9"),
+        ({"coverage": {"by_name": 0.9}}, "expected a share between 0 and 1, such as 0.9 or {by_label: 0.9}"),
         (
             {"coverage": 0.9, "dataset": [{"text": f"t{i}", "label": i / 7} for i in range(30)]},
             "the labels are numbers",

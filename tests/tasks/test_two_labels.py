@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -74,18 +76,18 @@ def test_no_other_threshold_is_better(name):
 @pytest.mark.parametrize("kept", ["recall", "precision"])
 def test_a_share_is_kept_where_it_can_be_and_the_other_one_is_as_high_as_it_gets(kept):
     for shares, positive, _ in cases(60):
-        if not positive.any():
+        if len(set(positive)) < 2:
             continue
-        threshold, _ = _two_labels.best_threshold(shares, positive, {kept: 0.8})
+        threshold, said = _two_labels.best_threshold(shares, positive, {kept: 0.8})
         best = None
         for other in (threshold, -1, *shares, 2):
             given = shares > other
             hits = (given & positive).sum()
-            scores = {"precision": hits / given.sum() if given.any() else 1.0, "recall": hits / positive.sum()}
+            scores = {"precision": hits / given.sum() if hits else 0.0, "recall": hits / positive.sum()}
             rest = scores["precision" if kept == "recall" else "recall"]
             if best is None:
-                assert scores[kept] >= 0.8, "predicting all rows, or none, always keeps it"
-                best = rest
+                assert (scores[kept] >= 0.8) == ("never reached" not in said)
+                best = rest if scores[kept] >= 0.8 else -1.0
             assert scores[kept] < 0.8 or rest <= best + 1e-9
 
 
@@ -110,7 +112,7 @@ def test_a_probability_is_compared_with_and_the_second_label_is_the_positive_one
     settings = {**quick, "dataset": opinions(60), "output_dir": tmp_path / "run"}
     result = hfrecipes.run("text-classification", **settings, threshold=0.999)
     assert {row["label"] for row in result.predictor.predict(["a", "b", "c"])} == {"bad"}
-    assert result.predictor.recipe.calibration == {}
+    assert result.predictor.recipe.calibration == {"threshold": 0.999}
 
 
 @pytest.mark.parametrize(
@@ -137,3 +139,53 @@ def test_three_labels_and_several_have_no_such_threshold(quick, tmp_path):
     several = [{"text": f"t{index}", "label": ["a", "b"][: index % 3]} for index in range(30)]
     with pytest.raises(ConfigError, match="which is for two labels of which a text has one"):
         hfrecipes.run("text-classification", **quick, dataset=several, output_dir=tmp_path / "run", threshold="f1")
+
+
+def test_the_positive_label_is_the_one_that_was_printed_whatever_the_order_of_the_checkpoint(quick, tmp_path, caplog):
+    first = hfrecipes.run("text-classification", **quick, dataset=opinions(40), output_dir=tmp_path / "first")
+    config = json.loads((tmp_path / "first" / "config.json").read_text())
+    config |= {"id2label": {"0": "good", "1": "bad"}, "label2id": {"good": 0, "bad": 1}}
+    reversed_model = shutil.copytree(tmp_path / "first", tmp_path / "reversed")
+    (reversed_model / "config.json").write_text(json.dumps(config))
+    (reversed_model / "manifest.json").unlink()
+    settings = {**quick, "model": str(reversed_model), "dataset": opinions(60), "output_dir": tmp_path / "run"}
+    result = hfrecipes.run("text-classification", **settings, threshold="f1")
+    assert first.predictor.recipe.labels == ["bad", "good"]
+    assert "positive label: good" in caplog.text
+    assert "threshold of good: " in caplog.text
+    assert hfrecipes.load(tmp_path / "run").recipe.learned["positive"] == "good"
+    assert result.predictor.recipe.labels == ["good", "bad"]
+
+
+@pytest.mark.parametrize(("labels", "given"), [([0, 1], 0), ([0, 1], 1.0), ([True, False], True), (["0", "1"], "0")])
+def test_the_positive_label_is_named_as_labels_are_read(labels, given, quick, tmp_path):
+    rows = [{"text": row["text"], "label": labels[row["label"] == "good"]} for row in opinions(40)]
+    settings = {**quick, "num_train_epochs": 1, "dataset": rows, "output_dir": tmp_path / "run"}
+    result = hfrecipes.run("text-classification", **settings, threshold=0.3, positive_label=given)
+    positive = result.predictor.recipe.learned["positive"]
+    assert positive in result.predictor.recipe.labels
+    assert positive.lower() == str(int(given) if isinstance(given, float) else given).lower()
+
+
+@pytest.mark.parametrize("option", [{"threshold": "f1"}, {"coverage": 0.9}, {"temperature_scaling": True}])
+def test_what_is_tuned_needs_a_validation_split(option, quick, tmp_path):
+    settings = {**quick, "dataset": opinions(40), "output_dir": tmp_path / "run", "splits": {"validation": None}}
+    with pytest.raises(ConfigError, match="found no validation split to tune on"):
+        hfrecipes.run("text-classification", **settings, eval_strategy="no", early_stopping=False, **option)
+
+
+def test_what_cannot_be_reached_is_said():
+    shares, positive = np.array([0.9, 0.8, 0.2, 0.1]), np.array([False, True, False, False])
+    _, said = _two_labels.best_threshold(shares, positive, {"precision": 0.9})
+    assert "with the best precision, as 0.9 is never reached, on 4 validation rows: precision 0.500" in said
+    assert _two_labels.best_threshold(shares, positive & False, "f1") == (
+        0.5,
+        "left at 0.5, as 4 validation rows have one label alone",
+    )
+
+
+def test_rows_of_unknown_labels_are_left_out_of_what_is_known_of_two():
+    shares = np.array([[0.2, 0.8, 0.0], [0.7, 0.3, 0.0], [0.5, 0.5, 0.0]])
+    measured = _two_labels.measure(shares, 1, np.array([1, 0, 2]))(np.ones((2, 3), dtype=np.float32))
+    assert measured["log_loss"] == pytest.approx([-(math.log(0.8) + math.log(0.7)) / 2] * 2)
+    assert measured["roc_auc"].tolist() == [1.0, 1.0]

@@ -29,7 +29,7 @@ def section(run: RunData) -> Section | None:
         if name.startswith("threshold["):
             rows.append([name[len("threshold[") : -1], score_cell(value)])
         elif name == "threshold":
-            rows.append([name, score_cell(value)])
+            rows.append([run.recipe.learned["positive"], score_cell(value)])
     if rows:
         blocks.append(Table(["label", "threshold"], rows, "Thresholds that were tuned on validation"))
     return Section("Thresholds", [*plots, *(block for block in blocks if not isinstance(block, Lines))])
