@@ -196,7 +196,10 @@ def ranking(shares: np.ndarray, is_positive: np.ndarray) -> Callable[[np.ndarray
     def measured(weights: np.ndarray) -> Values:
         # Some resamples after the other: there are several tables as large as the weights.
         parts = [of_part(part) for part in np.array_split(weights, max(1, weights.size // 500_000))]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        values = {}
+        for name in parts[0]:
+            values[name] = np.concatenate([part[name] for part in parts])
+        return values
 
     def of_part(weights: np.ndarray) -> Values:
         weights = weights[:, order].astype(np.float64)
