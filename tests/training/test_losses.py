@@ -126,7 +126,7 @@ def test_tags_are_weighted_word_by_word():
         ([0.5, 1.5], {"class_weights": "balanced"}, "class_weights: leave it out, the labels are numbers"),
         ([0.5, 1.5], {"temperature_scaling": True}, "temperature_scaling: leave it out, the labels are numbers"),
         ([["a"], ["b"]], {"logit_adjustment": 1.0}, "it is for texts that have one label"),
-        (SKEWED, {"threshold": 0.3}, "it is for texts that may have several labels"),
+        (SKEWED, {"threshold": 0.3}, "it is for two labels, or for texts that may have several"),
         ([["a"], ["b"]], {"threshold": 1.5}, "expected a probability between 0 and 1"),
     ],
 )
