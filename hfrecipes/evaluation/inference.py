@@ -273,12 +273,12 @@ def _convert(model: Any, settings: InferenceSettings) -> None:
 
 
 def _with_progress(batches: Iterable[Any], rows: int) -> Iterable[Any]:
-    from transformers.utils import logging
-
-    is_first, _ = _processes()
     if rows < SHORT:
         return batches
-    shown: Iterable[Any] = logging.tqdm(batches, desc="Predicting", disable=is_first > 0)
+    from transformers.utils import logging
+
+    rank, _ = _processes()
+    shown: Iterable[Any] = logging.tqdm(batches, desc="Predicting", disable=rank > 0)
     return shown
 
 
