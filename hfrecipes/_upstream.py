@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import ConfigError
 
 if TYPE_CHECKING:
+    import optuna
     import torch
     from accelerate import Accelerator
     from datasets import Dataset
@@ -607,3 +608,40 @@ def number_of_weights(weights: torch.nn.Parameter) -> int:
     """
     packed = getattr(weights, "quant_state", None)
     return int(weights.numel() if packed is None else packed.shape.numel())
+
+
+# --- Optuna ------------------------------------------------------------------------------------------------------
+
+
+def journal_storage(file: Path) -> optuna.storages.JournalStorage:
+    """The journal of a search; half a line at its end, which a full disk or a power cut leaves, is cut off.
+
+    Relies on: `optuna.storages.journal` of Optuna 5.0: a line of JSON for each entry, read until a damaged line, and
+        an error if others follow it; `JournalFileOpenLock`, which is given back 30 seconds after its process died.
+    If it changes: write half a line at the end of a journal, and see that a search goes on with the trials before it.
+    """
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    lock = JournalFileOpenLock(str(file))
+    backend = JournalFileBackend(str(file), lock_obj=lock)
+    lock.acquire()
+    try:
+        written = file.read_bytes()
+        if not written.endswith(b"\n"):
+            with open(file, "r+b") as journal:
+                journal.truncate(written.rfind(b"\n") + 1)
+    finally:
+        lock.release()
+    return JournalStorage(backend)
+
+
+def trial_again(study: optuna.Study, frozen: optuna.trial.FrozenTrial) -> optuna.Trial:
+    """A trial that is running in the journal, though its process has ended, as an object that goes on with it.
+
+    Relies on: `FrozenTrial._trial_id`, which `optuna.Trial(study, trial_id)` takes, as in Optuna 5.0.
+    If it changes: see how `Study.ask` makes a `Trial`. Without it, a trial that was killed is lost.
+    """
+    import optuna
+
+    return optuna.Trial(study, frozen._trial_id)

@@ -24,6 +24,7 @@ for command in (
     recipes.copy,
     recipes.check,
     runs.run,
+    runs.search,
     runs.predict,
     runs.chat,
     runs.evaluate,

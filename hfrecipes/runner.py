@@ -23,6 +23,8 @@ from .training.trainer import Job, make_job, wait_for_all
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
 
+    from .search.outcome import Search
+
 
 from .flow.finishing import finish_run, with_page
 from .flow.several import run_each, run_models
@@ -45,10 +47,11 @@ def run(
     lora: bool | dict[str, Any] | None = None,
     folds: int | dict[str, Any] | None = None,
     seeds: list[int] | None = None,
+    search: dict[str, Any] | None = None,
     hub: str | dict[str, Any] | None = None,
     trust: bool = False,
     **bare_keys: Any,
-) -> Result | Results | Selection:
+) -> Result | Results | Selection | Search:
     """Fine-tune, evaluate and save.
 
     The same call again resumes an interrupted run, and returns a complete one as it is.
@@ -73,12 +76,15 @@ def run(
         folds: Number of folds for cross-validation, or `n_splits`, and `groups`, a column whose equal
             values stay together.
         seeds: Seeds of several runs.
+        search: Setting -> values that are tried, as `"loguniform(1e-5, 5e-4)"` or a list; and `trials`, `pruner`, `cost`;
+            see docs/search.md.
         hub: Hub repository to push to, or keywords of `create_repo` and `upload_folder`; see docs/hub.md.
         trust: Whether code that only a recipe file names may be run: a task or a metric in a .py file, code of a model.
         **bare_keys: Keys of `options` or `training`, without the block: `learning_rate=3e-5`.
 
     Returns:
-        The run; with `folds` or `seeds` all of them, summarized; with a list of models the choice, compared.
+        The run; with `folds` or `seeds` all of them, summarized; with a list of models, or a search, the choice,
+        compared.
 
     Raises:
         HFRecipesError: A setting, the data, the model or the output folder cannot be used; nothing was written.
@@ -101,6 +107,7 @@ def run(
         "lora": lora,
         "folds": folds,
         "seeds": seeds,
+        "search": search,
         "hub": hub,
     }
     # None is the default of these arguments; among the others it takes back what a recipe file says.
@@ -110,7 +117,7 @@ def run(
 
 def run_settings(
     what: Any, settings: Mapping[str, Any], *, trust: bool = False, callbacks: Sequence[TrainerCallback] = ()
-) -> Result | Results | Selection:
+) -> Result | Results | Selection | Search:
     """As `run`, with all settings in one mapping; None takes back what a recipe file says.
 
     Args:
@@ -124,6 +131,10 @@ def run_settings(
         return run_models(what, settings, models, trust=trust)
     config, recipe = configure(what, settings, trust=trust)
     path = folder_of(what, config)
+    if config.search:
+        from .search.searching import run_search
+
+        return run_search(what, settings, config, path, trust=trust)
     if repeats.are_wanted(config):
         return run_each(config, path)
     plan = checked_push(make_plan(config, recipe, path))
@@ -153,6 +164,8 @@ def build(what: str | os.PathLike[str] | Mapping[str, Any], *, trust: bool = Fal
     config, recipe = configure(what, settings, trust=trust)
     if repeats.are_wanted(config):
         raise ConfigError("folds and seeds ask for several Trainers, and build makes one: use run, or leave them out")
+    if config.search:
+        raise ConfigError("a search asks for several Trainers, and build makes one: use run, or leave search out")
     job = make_job(make_plan(config, recipe, folder_of(what, config)))
     job.trainer.hfrecipes_job = job
     job.trainer.hfrecipes_trackers = Trackers(job.trainer, job.plan.info.shared)

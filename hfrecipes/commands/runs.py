@@ -5,19 +5,20 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import SHOWN
 from ..log import LIBRARIES, explained, is_main
-from ..output import print_report, print_table, say, say_json, score_table, show_evaluations
+from ..output import print_report, print_table, say, say_json, score_table, show_evaluations, text_table
 from .compare import show as show_comparison
 from .group import fail
 from .words import INPUT, INT8, TRUST, WORDS, check_new, check_quoted, settings_in
 
 if TYPE_CHECKING:
     from ..results import Result, Results
+    from ..search.outcome import Search
 
 
 @click.command(context_settings=WORDS)
@@ -26,10 +27,32 @@ if TYPE_CHECKING:
 @TRUST
 def run(what: str, words: tuple[str, ...], trust: bool) -> None:
     """Fine-tune, evaluate and save; run the same command again to resume."""
+    _run(what, settings_in(words, what, trust=trust), trust=trust)
+
+
+@click.command(context_settings=WORDS)
+@click.argument("what", metavar="FILE|TASK")
+@click.argument("words", nargs=-1, metavar="search.<setting>=<values>... key=value...")
+@TRUST
+def search(what: str, words: tuple[str, ...], trust: bool) -> None:
+    """Try settings, choose by validation, and look at test once.
+
+    search.learning_rate="loguniform(1e-5, 5e-4)" search.model="[a, b]" search.trials=20; run it again to go on.
+    """
+    from ..training.plan import configure
+
     settings = settings_in(words, what, trust=trust)
+    if not configure(what, settings, trust=trust, index=0)[0].search:
+        fail("found nothing to try: add settings such as  search.learning_rate='loguniform(1e-5, 5e-4)'")
+    _run(what, settings, trust=trust)
+
+
+def _run(what: str, settings: dict[str, Any], *, trust: bool) -> None:
+    """Run, and print what came of it."""
     from .. import results, runner
     from ..comparing.selection import Selection
     from ..flow.candidates import COMPARISON
+    from ..search.outcome import Search
 
     with explained():
         result = runner.run_settings(what, settings, trust=trust)
@@ -39,6 +62,9 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
     if isinstance(result, Selection):
         show_comparison(result.comparison)
         say(f"\nall numbers: {result.path / COMPARISON}\n{_model_of(result.best)}")
+        return
+    if isinstance(result, Search):
+        _show_search(result)
         return
     print_table(score_table(result.scores, result.headline))
     _print_classes(result)
@@ -51,6 +77,22 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
         legend = "values with 95 % intervals"
         models = _model_of(result)
     say(f"\n{legend}; all metrics: {result.path / 'metrics.json'}\n{models}")
+
+
+def _show_search(search: Search) -> None:
+    """Print the best trials, and the default settings against the chosen ones."""
+    from ..search.outcome import FILE, trial_cells
+
+    print_table(text_table(*trial_cells(search)))
+    say("")
+    if search.comparison is not None:
+        show_comparison(search.comparison)
+    else:
+        print_table(score_table(search.scores, search.best.headline))
+    say("")
+    for sentence in search.sentences:
+        say(sentence)
+    say(f"\nall trials: {search.path / FILE}\n{_model_of(search.best)}")
 
 
 def _model_of(result: Result) -> str:

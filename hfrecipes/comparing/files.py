@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import html
 import io
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..characters import visible_line
 from ..errors import MissingPackageError
@@ -13,6 +15,9 @@ from ..evaluation.tables import html_table
 from ..predictions.table_style import as_cell
 from ..run_folder.writing import write_json, write_text
 from .comparison import Comparison, cost_cells, score_cells
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SUFFIXES = (".html", ".csv", ".json")
 _STYLE = (
@@ -51,19 +56,28 @@ def write(output: Path, comparison: Comparison) -> None:
 
 def page(comparison: Comparison) -> str:
     """An HTML page that needs no other file."""
-    title = f"Comparison of {len(comparison.runs)} runs"
     tables = html_table(*score_cells(comparison)) + html_table(*cost_cells(comparison))
-    said = "".join(f"<p>{html.escape(visible_line(sentence))}</p>" for sentence in comparison.sentences)
+    body = tables + paragraphs(comparison.sentences) + as_svg(comparison.plot())
+    return html_page(f"Comparison of {len(comparison.runs)} runs", body)
+
+
+def html_page(title: str, body: str) -> str:
+    """A page that needs no other file, from a title and HTML below it."""
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
-        f"</head><body><h1>{title}</h1>{tables}{said}{_picture(comparison)}</body></html>\n"
+        f"</head><body><h1>{title}</h1>{body}</body></html>\n"
     )
 
 
-def _picture(comparison: Comparison) -> str:
-    """The plot as SVG inside the page."""
+def paragraphs(sentences: Iterable[str]) -> str:
+    """Each sentence as a paragraph."""
+    return "".join(f"<p>{html.escape(visible_line(sentence))}</p>" for sentence in sentences)
+
+
+def as_svg(figure: Figure) -> str:
+    """A figure as SVG inside a page."""
     text = io.StringIO()
-    # Without a date, the same comparison gives the same file.
-    comparison.plot().savefig(text, format="svg", metadata={"Date": None})
+    # Without a date, the same figure gives the same file.
+    figure.savefig(text, format="svg", metadata={"Date": None})
     picture = text.getvalue()
     return picture[picture.index("<svg") :]

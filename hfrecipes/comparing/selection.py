@@ -22,21 +22,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass
-class Selection:
-    """What a run of several models returns.
+class Chosen:
+    """Several runs of which validation chose one: what is asked of them all is asked of that one."""
 
-    Attributes:
-        path: Folder around all runs, with `comparison.json`.
-        comparison: All runs on the test rows, each against the chosen one.
-        best: The run that validation chose, as `hfrecipes.run` returns it for its model alone.
-        runs: Folder of each run, for `hfrecipes.load`.
-    """
-
-    path: Path
-    comparison: Comparison
     best: Result
-    runs: list[Path]
 
     @property
     def scores(self) -> dict[str, Scores]:
@@ -53,6 +42,31 @@ class Selection:
         """What to know about the scores of the chosen run, by split."""
         return self.best.notes
 
+    def predict(self, rows: Any = None, *, file: str | os.PathLike[str] | None = None, **settings: Any) -> Any:
+        """Predict new rows with the chosen model, as `Predictor.predict` does."""
+        return self.best.predict(rows, file=file, **settings)
+
+    def evaluate(self, dataset: Any = None, **settings: Any) -> Evaluation | dict[str, Evaluation]:
+        """Score the chosen model on other rows, as `Predictor.evaluate` does."""
+        return self.best.evaluate(dataset, **settings)
+
+
+@dataclass
+class Selection(Chosen):
+    """What a run of several models returns.
+
+    Attributes:
+        path: Folder around all runs, with `comparison.json`.
+        comparison: All runs on the test rows, each against the chosen one.
+        best: The run that validation chose, as `hfrecipes.run` returns it for its model alone.
+        runs: Folder of each run, for `hfrecipes.load`.
+    """
+
+    path: Path
+    comparison: Comparison
+    best: Result
+    runs: list[Path]
+
     @property
     def frame(self) -> pd.DataFrame:
         """A row for each run, as `Comparison.frame`."""
@@ -62,14 +76,6 @@ class Selection:
     def pareto(self) -> list[str]:
         """Names of the models on the Pareto front, as `Comparison.pareto`."""
         return self.comparison.pareto
-
-    def predict(self, rows: Any = None, *, file: str | os.PathLike[str] | None = None, **settings: Any) -> Any:
-        """Predict new rows with the chosen model, as `Predictor.predict` does."""
-        return self.best.predict(rows, file=file, **settings)
-
-    def evaluate(self, dataset: Any = None, **settings: Any) -> Evaluation | dict[str, Evaluation]:
-        """Score the chosen model on other rows, as `Predictor.evaluate` does."""
-        return self.best.evaluate(dataset, **settings)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the comparison, and the chosen run."""

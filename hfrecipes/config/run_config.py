@@ -46,6 +46,9 @@ class RunConfig:
     and `fold` to run only one of them."""
     seeds: list[int] = field(default_factory=list)
     """Seeds of several runs, to report mean and standard deviation of their scores."""
+    search: dict[str, Any] = field(default_factory=dict)
+    """Settings to search over: setting -> `loguniform(low, high)`, `uniform(low, high)`, `int(low, high)` or a list of
+    values; and `trials`, their number, `pruner` (median, halving, none), and `cost` (seconds, parameters)."""
     hub: str | dict[str, Any] | None = None
     """Hub repository to push to, or keywords of `create_repo` and `upload_folder` with its name under `repo_id`, and
     `tag`, `model` (merged, adapter, both), `every` (save: checkpoints too), `card` (keywords of `ModelCardData`)."""

@@ -53,6 +53,14 @@ class Data:
         """The same data with other rows in one split."""
         return replace(self, splits={**self.splits, name: rows})
 
+    def without_split(self, name: str) -> Data:
+        """The same data as if it had no such split."""
+        kept: dict[str, Any] = {}
+        for field_name in ("splits", "chosen", "row_numbers", "notes", "groups", "origins", "references"):
+            by_split = getattr(self, field_name)
+            kept[field_name] = {split: value for split, value in by_split.items() if split != name}
+        return replace(self, **kept)
+
 
 def number_rows(data: Data) -> Data:
     """Add a column with the number of each row, which stays the same when rows are later dropped, sampled or moved."""

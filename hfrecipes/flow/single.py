@@ -158,6 +158,12 @@ def _score_again(plan: Plan) -> Result:
     return score_run(job, replace(written, limits=job.plan.info.limits), time.perf_counter())
 
 
+def score_held_back(plan: Plan) -> Result:
+    """Score the saved model of a complete run on all splits, one of which was held back when it was trained."""
+    with as_output_error(plan.path), lock.hold(plan.path):
+        return with_page(plan, _score_again(plan))
+
+
 def reload(plan: Plan) -> Result:
     """The result of a complete run, its trained model in the Trainer."""
     scores = scoring.from_json(contents.read_scores(plan.path))

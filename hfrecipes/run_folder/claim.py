@@ -27,7 +27,15 @@ _TEMPORARY = (DRAFT, LOCK, OWNER, ".hub-")
 ELSEWHERE = "choose another output_dir, or delete that folder"
 _GUESSED = ("options", "columns", "splits")  # blocks of settings that rows complete
 # Keywords of TrainingArguments that do not change the trained model, so a run may be resumed with other values.
-_NOT_COMPARED = ("disable_tqdm", "report_to", "run_name", "logging_steps", "logging_strategy", "dataloader_num_workers")
+_NOT_COMPARED = (
+    "disable_tqdm",
+    "report_to",
+    "run_name",
+    "logging_steps",
+    "logging_strategy",
+    "dataloader_num_workers",
+    "trials",  # of a search, which may go on with more of them
+)
 
 
 def check_writable(path: Path) -> None:
@@ -188,8 +196,8 @@ def _has_work(path: Path) -> bool:
     """Whether the folder contains trained weights, which another run would overwrite."""
     if is_complete(path) or has_checkpoints(path) or any(path.glob("*.safetensors")):
         return True
-    # Each fold, each seed, and each of several models, has a folder like that of a single run.
-    runs = [*path.glob("fold-*/"), *path.glob("seed-*/"), *path.glob("model-*/")]
+    # Each fold, each seed, each of several models and each trial has a folder like that of a single run.
+    runs = [run for kind in ("fold", "seed", "model", "trial") for run in path.glob(f"{kind}-*/")]
     return any(map(_has_work, runs))
 
 

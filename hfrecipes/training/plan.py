@@ -19,6 +19,7 @@ from ..config.layers import merge, move_bare_keys_into_blocks
 from ..config.recipe_files import read_recipe_file
 from ..config.resolving import resolve
 from ..config.run_config import RunConfig
+from ..config.search_space import problems as search_problems
 from ..config.trainer_keywords import training_types, without_effect
 from ..config.value_types import type_problems
 from ..data import checks
@@ -276,8 +277,19 @@ def _check_keywords(config: RunConfig, kind: type[Recipe]) -> None:
     problems += repeats.problems(config) + push_problems(config, hub_ids(config)["model"])
     problems += adapters.problems(config.adapter, kind) + dtype_problems(config)
     problems += quantization_problems(config) + label_problems(config)
+    problems += search_problems(config.search) + _combined_with_search(config)
     if problems:
         raise ConfigError(problems)
+
+
+def _combined_with_search(config: RunConfig) -> list[str]:
+    """Sentences on settings that ask for several runs, or for a push, of each trial of a search."""
+    problems = []
+    if config.search and config.seeds:
+        problems.append("search and seeds: leave seeds out, and run the settings that are found with several seeds")
+    if config.search and config.hub:
+        problems.append("hub: leave it out, a search gives several runs; push the best one:  hfrecipes push")
+    return problems
 
 
 def _masked_problems(config: RunConfig) -> list[str]:
@@ -382,6 +394,8 @@ def default_folder(what: Any, config: RunConfig) -> Path:
     several = ""
     if repeats.are_wanted(config):
         several = f"-{len(repeats.names(config))}-{'seeds' if config.seeds else 'folds'}"
+    if config.search:
+        several += "-search"
     if isinstance(what, str) and what != config.task and not what.endswith(".py"):
         if isinstance(config.model, list):
             several = f"-{len(config.model)}-models"

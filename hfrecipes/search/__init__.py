@@ -1,0 +1,1 @@
+"""Search over settings: trials are ordinary runs, validation chooses one, and test is looked at once, for that one."""

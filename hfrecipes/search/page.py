@@ -1,0 +1,72 @@
+"""The page of a search: its trials, the default settings against the chosen ones, and pictures of both."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from ..comparing.comparison import cost_cells, score_cells
+from ..comparing.files import as_svg, html_page, paragraphs
+from ..config.yaml12 import format_value
+from ..evaluation.tables import html_table
+from ..run_folder.contents import REPORT_PAGE
+from ..run_folder.writing import write_text
+from .outcome import Search, trial_cells
+from .study import Trial
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_BEST, _OTHER, _DEFAULT = "#0b6fa4", "#8a8a8a", "#c2570c"
+_WIDE = 20  # times the smallest number, from which on an axis is logarithmic
+
+
+def write_page(search: Search) -> None:
+    """Write the page; without matplotlib it has no pictures."""
+    body = html_table(*trial_cells(search)) + paragraphs(search.sentences)
+    if search.comparison is not None:
+        comparison = search.comparison
+        body += "<h2>The default settings against the chosen ones</h2>"
+        body += html_table(*score_cells(comparison)) + html_table(*cost_cells(comparison))
+        body += paragraphs(comparison.sentences)
+    if find_spec("matplotlib") is not None:
+        body += f"<h2>Validation {search.metric} by trial and setting</h2>{as_svg(draw(search))}"
+    write_text(search.path / REPORT_PAGE, html_page(f"Search of {len(search.trials) - 1} trials", body))
+
+
+def draw(search: Search) -> Figure:
+    """The score of each trial in its order, against each setting, and against the seconds of its training."""
+    from matplotlib.figure import Figure
+
+    trials = [trial for trial in search.trials if trial.score is not None]
+    settings = list(next((trial.values for trial in trials if trial.number), {}))
+    pictures: list[tuple[str, list[Any]]] = [("trial", [trial.number for trial in trials])]
+    for name in settings:
+        pictures.append((name, [trial.values.get(name) for trial in trials]))
+    pictures.append(("training seconds", [trial.costs.seconds for trial in trials]))
+    rows = (len(pictures) + 1) // 2
+    figure = Figure(figsize=(9, 3 * rows), layout="constrained")
+    for index, (label, places) in enumerate(pictures, 1):
+        axes = figure.add_subplot(rows, 2, index)
+        _draw_points(axes, search, trials, places)
+        axes.set(xlabel=label, ylabel=search.metric)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _draw_points(axes: Axes, search: Search, trials: list[Trial], places: list[Any]) -> None:
+    """A point for each trial that has a place; settings that are no numbers are names on the axis."""
+    known = [place for place in places if place is not None]
+    is_number = all(isinstance(place, int | float) and not isinstance(place, bool) for place in known)
+    if not is_number:
+        places = [None if place is None else format_value(place)[:30] for place in places]
+    for trial, place in zip(trials, places, strict=True):
+        if place is None or trial.score is None:
+            continue
+        color = _DEFAULT if not trial.number else _OTHER
+        if search.best.path.name.endswith(f"-{trial.number}"):
+            color = _BEST
+        axes.scatter(place, trial.score, color=color, s=30, marker="o" if trial.state == "complete" else "x")
+    if is_number and known and min(known) > 0 and max(known) > _WIDE * min(known):
+        axes.set_xscale("log")

@@ -1,0 +1,215 @@
+"""A search from its settings to the last look: trials one by one, the choice by validation, test for the chosen one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..comparing.selection import compare_models
+from ..config.run_config import RunConfig
+from ..config.search_space import Choices, SearchSettings
+from ..errors import ConfigError, DivergedError, HFRecipesError, MissingPackageError, OutputError
+from ..evaluation import scoring
+from ..flow.single import carry_out, reload, score_held_back
+from ..log import log, once
+from ..recipe import Metric, Recipe, best_metric, metric_named
+from ..results import Result
+from ..run_folder import claim, contents
+from ..run_folder.lock import LOCK
+from ..run_folder.writing import write_json
+from ..training.plan import Plan
+from .outcome import FILE, Search, best_of, sentences_of
+from .page import write_page
+from .study import DEFAULT, Study, Trial, check_package
+from .trials import Base, carried_out, check_values, described, pruning
+
+if TYPE_CHECKING:
+    import optuna
+
+
+def run_search(what: Any, settings: Mapping[str, Any], config: RunConfig, path: Path, *, trust: bool) -> Search:
+    """The trials that have not been carried out yet, and the one that validation chooses.
+
+    The same command goes on with a search that was interrupted, and takes part in one that another process carries out.
+
+    Args:
+        what: As for `run`.
+        settings: As for `run_settings`.
+        config: All settings, resolved.
+        path: Folder of the search.
+        trust: As for `run`.
+    """
+    check_package()
+    wanted = SearchSettings.of(config.search)
+    with once():
+        base = Base(what, _of_default(settings, config, wanted), trust, path)
+        check_values(base, wanted.space)
+        plan = base.plan({}, base.folder(0))
+        _check_validation(plan)
+        together = replace(plan.config, search=config.search, folds=config.folds)
+        claim.claim(path, together, replace(plan.info, data={}))
+        contents.write_start(path, together, replace(plan.info, data={}))
+        return _Search(base, wanted, plan.recipe, together).result()
+
+
+def _of_default(settings: Mapping[str, Any], config: RunConfig, wanted: SearchSettings) -> dict[str, Any]:
+    """The settings of the run that the trials are compared with: as given; of several models the first one."""
+    models = wanted.space.get("model")
+    if not config.model and isinstance(models, Choices):
+        return {**settings, "search": None, "model": models.values[0]}
+    return {**settings, "search": None}
+
+
+def _check_validation(plan: Plan) -> None:
+    """Refuse rows that give nothing to choose by.
+
+    Raises:
+        ConfigError: There is no validation split.
+    """
+    if "validation" not in plan.data.splits:
+        raise ConfigError(
+            "search: found no validation split to choose by: leave out splits.validation=null, or add one"
+        )
+
+
+@dataclass(frozen=True)
+class _Search:
+    """A search whose folder is claimed."""
+
+    base: Base
+    wanted: SearchSettings
+    recipe: Recipe
+    config: RunConfig
+    """All settings, those of the default run and the block `search`."""
+
+    @property
+    def metric(self) -> tuple[str, Metric]:
+        """Name of the score that trials are chosen by, and its direction."""
+        name = str(self.config.training.get("metric_for_best_model", "")).removeprefix("eval_")
+        metric = metric_named(self.recipe, name)
+        if metric is not None:
+            return name, metric
+        name = best_metric(self.recipe)
+        return name, self.recipe.metrics[name]
+
+    def result(self) -> Search:
+        """Carry out all trials, and look at test."""
+        from filelock import FileLock
+
+        name, metric = self.metric
+        log(
+            f"search: {self.wanted.trials} trials over {', '.join(self.wanted.space)}; validation {name} chooses, and "
+            "test is looked at once, for the best one"
+        )
+        seed = self.config.training["seed"]
+        study = Study(self.base.path, self.wanted, seed, greater_is_better=metric.greater_is_better)
+        # A process that joins goes on with trials while another one has the default run.
+        default = self._default(timeout=0)
+        while self._carry_out_next(study):
+            pass
+        with FileLock(self.base.path / f"{LOCK}-last-look"):
+            trials = [default or self._default(timeout=-1), *study.trials]
+            return self._last_look([trial for trial in trials if trial is not None], study.importance())
+
+    def _default(self, timeout: float) -> Trial | None:
+        """The run with the default settings; None while another process has it for longer than `timeout` seconds."""
+        from filelock import FileLock, Timeout
+
+        folder = self.base.folder(0)
+        try:
+            with FileLock(self.base.path / f"{LOCK}-{DEFAULT}", timeout=timeout):
+                if not contents.is_complete(folder):
+                    log(f"trial 0 (default settings): {folder}")
+                scores, costs = carried_out(self.base, {}, 0)
+        except Timeout:
+            return None
+        trial = Trial(0, {}, "complete", scores[self.metric[0]].value, costs)
+        self._log_reached(trial)
+        return trial
+
+    def _carry_out_next(self, study: Study) -> bool:
+        """Carry out one trial; False if all of them are over."""
+        from optuna import TrialPruned
+
+        with study.next_trial() as trial:
+            if trial is None:
+                return False
+            number = trial.number + 1
+            shown, folder = described(study.values_of(trial)), self.base.folder(number)
+            log(f"trial {number} of {self.wanted.trials} ({shown}): {folder}")
+            try:
+                self._log_reached(self._carry_out(study, trial))
+            except TrialPruned:
+                contents.clear(folder)
+                study.prune(trial)
+                log(f"trial {number}: ended early, as others were better after as many epochs")
+            except (OutputError, MissingPackageError):
+                raise
+            except HFRecipesError as error:  # other settings may do better
+                study.fail(trial, str(error))
+                log(f"trial {number} failed: {error}")
+        return True
+
+    def _carry_out(self, study: Study, trial: optuna.Trial) -> Trial:
+        """Carry out a trial that belongs to this process.
+
+        Raises:
+            TrialPruned: It was ended early.
+            HFRecipesError: Nothing can be trained with its settings.
+        """
+        name, _ = self.metric
+        # Optuna ends no trials early where there are two goals.
+        callbacks = [] if self.wanted.cost is not None else [pruning(trial, name)]
+        scores, costs = carried_out(self.base, study.values_of(trial), trial.number + 1, callbacks)
+        if not math.isfinite(scores[name].value):
+            raise DivergedError(f"its validation {name} is {scores[name].value}")
+        return study.complete(trial, scores[name].value, costs)
+
+    def _log_reached(self, trial: Trial) -> None:
+        score = f"validation {self.metric[0]} {scoring.number(trial.score)}"
+        log(f"trial {trial.number}: {score} in {trial.costs.seconds} s")
+
+    def _last_look(self, trials: list[Trial], importance: dict[str, float]) -> Search:
+        """Choose by validation, and score the chosen run and the default one on test."""
+        name, metric = self.metric
+        best = best_of(trials, metric)
+        plans = [self.base.plan(trial.values, self._final_folder(trial)) for trial in (trials[0], best)]
+        results = [self._with_test(plan) for plan in plans]
+        comparison = None
+        if best.number:
+            folders = [plan.path for plan in plans]
+            comparison = compare_models(folders, [DEFAULT, best.name], timing=True)
+        has_test = "test" in plans[0].data.splits
+        sentences = sentences_of(trials, best, name, metric, comparison, importance, has_test=has_test)
+        sentences += self._seen(trials)
+        search = Search(self.base.path, results[1], results[0], trials, name, metric, comparison, importance, sentences)
+        write_json(self.base.path / FILE, search.as_json())
+        write_page(search)
+        return search
+
+    def _final_folder(self, trial: Trial) -> Path:
+        """Folder of the run that is scored on test; after a search over folds, of one on all rows of train."""
+        folder = self.base.folder(trial.number)
+        return folder if self.config.folds is None else folder.with_name(f"all-rows-{trial.number}")
+
+    def _with_test(self, plan: Plan) -> Result:
+        """The run with scores of test, if there is one."""
+        if not contents.is_complete(plan.path):
+            return carry_out(plan)
+        if "test" in plan.data.splits and "test" not in contents.read_scores(plan.path):
+            return score_held_back(plan)
+        return reload(plan)
+
+    def _seen(self, trials: Sequence[Trial]) -> list[str]:
+        """A sentence if test was looked at for others than the chosen run and the default one, by an earlier choice."""
+        seen = []
+        for trial in trials:
+            path = self._final_folder(trial)
+            if trial.number and contents.is_complete(path) and "test" in contents.read_scores(path):
+                seen.append(trial.name)
+        if len(seen) < 2:
+            return []
+        return [f"test was looked at for {', '.join(seen)}, as the search went on after it had chosen before"]

@@ -1,0 +1,177 @@
+"""Trials as runs: the settings of each, its run without test, and what ends it early."""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..config.layers import merge
+from ..config.run_config import RunConfig
+from ..config.search_space import Choices, Range
+from ..config.yaml12 import format_value
+from ..errors import ConfigError
+from ..evaluation.scoring import Scores
+from ..flow.several import run_each
+from ..flow.single import carry_out
+from ..models.loading import load_tokenizer
+from ..recipe import Recipe
+from ..repeats import OUT_OF_FOLD
+from ..results import Results
+from ..run_folder.contents import RunInfo
+from ..training.plan import Plan, configure, make_plan
+from .study import Costs
+
+if TYPE_CHECKING:
+    import optuna
+    from transformers import TrainerCallback
+
+
+@dataclass(frozen=True)
+class Base:
+    """What all trials share."""
+
+    what: Any
+    """As for `run`."""
+    settings: Mapping[str, Any]
+    """Those of the run with the default settings."""
+    trust: bool
+    path: Path
+    """Folder of the search."""
+
+    def configured(self, values: Mapping[str, Any]) -> tuple[RunConfig, Recipe]:
+        """Settings and task of a trial.
+
+        Args:
+            values: Setting, with dots into its block -> value.
+        """
+        return configure(self.what, merge(self.settings, nested(values)), trust=self.trust)
+
+    def folder(self, number: int) -> Path:
+        """Folder of a trial; 0 is the run with the default settings."""
+        return self.path / f"trial-{number}"
+
+    def plan(self, values: Mapping[str, Any], folder: Path) -> Plan:
+        """The run of a trial, with all of its rows; one of folds is planned by each fold itself."""
+        config, recipe = self.configured(values)
+        return make_plan(replace(config, folds=None), recipe, folder)
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by dotted name as blocks.
+
+    Example:
+        >>> nested({"lora.r": 8, "lora.lora_alpha": 16, "seed": 1})
+        {'lora': {'r': 8, 'lora_alpha': 16}, 'seed': 1}
+    """
+    blocks: dict[str, Any] = {}
+    for name, value in values.items():
+        *outer, last = name.split(".")
+        block = blocks
+        for key in outer:
+            block = block.setdefault(key, {})
+        block[last] = value
+    return blocks
+
+
+def described(values: Mapping[str, Any]) -> str:
+    """Settings as they are written, with numbers of a few digits.
+
+    Example:
+        >>> described({"learning_rate": 0.000123456, "lora.r": 8})
+        'learning_rate=0.000123, lora.r=8'
+    """
+    shown = []
+    for name, value in values.items():
+        text = f"{value:.3g}" if isinstance(value, float) else format_value(value)
+        shown.append(f"{name}={text}")
+    return ", ".join(shown)
+
+
+def check_values(base: Base, space: Mapping[str, Range | Choices]) -> None:
+    """Configure a run with each value of a list, and with both ends of each range; load the tokenizer of each model.
+
+    Raises:
+        ConfigError: A setting does not exist, or cannot have such a value.
+        ModelError: A model is not there.
+    """
+    problems: list[str] = []
+    for name, values in space.items():
+        for value in values.examples:
+            try:
+                config, recipe = base.configured({name: value})
+                if name.partition(".")[0] == "model":
+                    load_tokenizer(config, recipe)
+            except ConfigError as error:
+                problems.append(f"search.{name}: with {described({name: value})}: {error}")
+                break
+    if problems:
+        raise ConfigError(problems)
+
+
+def without_test(plan: Plan) -> Plan:
+    """The plan of a run that does not see its test rows; they belong to what identifies it all the same."""
+    return replace(plan, data=plan.data.without_split("test"))
+
+
+def carried_out(
+    base: Base, values: Mapping[str, Any], number: int, callbacks: Sequence[TrainerCallback] = ()
+) -> tuple[Scores, Costs]:
+    """Scores of validation, or of all folds, and the costs of the run of a trial; of a complete one as they are.
+
+    Args:
+        base: What all trials share.
+        values: Setting -> value.
+        number: 0 for the run with the default settings.
+        callbacks: Added to the Trainer; folds have none.
+    """
+    folder = base.folder(number)
+    config, _ = base.configured(values)
+    if config.folds is not None:
+        result = run_each(config, folder)
+        if not isinstance(result, Results):
+            raise ConfigError("folds.fold asks for one fold alone: leave it out in a search")
+        return result.scores[OUT_OF_FOLD], _costs(result.runs)
+    scores = carry_out(without_test(base.plan(values, folder)), callbacks).scores
+    gc.collect()  # a Trainer refers to itself, and the next one needs its memory
+    return scores["validation"], _costs([folder])
+
+
+def _costs(folders: Sequence[Path]) -> Costs:
+    """Costs of one run, or of all folds together."""
+    infos = [RunInfo.read(folder) or RunInfo() for folder in folders]
+    energies = [info.energy["kwh"] for info in infos if info.energy and "kwh" in info.energy]
+    parameters = infos[0].parameters.get("total")
+    return Costs(
+        seconds=round(sum(info.seconds for info in infos), 1),
+        parameters=None if parameters is None else int(parameters),
+        kwh=sum(energies) if len(energies) == len(infos) else None,
+    )
+
+
+def pruning(trial: optuna.Trial, metric: str) -> TrainerCallback:
+    """What tells the journal each score of validation, and ends a trial that does badly.
+
+    Args:
+        trial: In its journal.
+        metric: The score that the search is about; where evaluation during training does not have it, as a score of
+            texts that are written after training, no trial is ended.
+    """
+    import optuna
+    from transformers import TrainerCallback
+
+    class Pruning(TrainerCallback):  # type: ignore[misc]
+        def on_evaluate(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+            score = (keywords.get("metrics") or {}).get(f"eval_{metric}")
+            if score is None or not math.isfinite(score):
+                return
+            # Trials with batches of other sizes have other numbers of steps in the same epoch.
+            step = state.global_step if args.eval_strategy == "steps" else round(state.epoch)
+            trial.report(score, step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+    return Pruning()
