@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .runner import build as build
     from .runner import finish as finish
     from .runner import run as run
+    from .search.outcome import Search as Search
 
 # Public name -> module that defines it.
 _HOMES = {
@@ -44,6 +45,7 @@ _HOMES = {
     "Result": "results",
     "Results": "results",
     "RunConfig": "config.run_config",
+    "Search": "search.outcome",
     "Selection": "comparing.selection",
     "build": "runner",
     "check": "checkup",

@@ -76,8 +76,8 @@ def run(
         folds: Number of folds for cross-validation, or `n_splits`, and `groups`, a column whose equal
             values stay together.
         seeds: Seeds of several runs.
-        search: Setting -> values that are tried, as `"loguniform(1e-5, 5e-4)"` or a list; and `trials`, `pruner`, `cost`;
-            see docs/search.md.
+        search: Setting -> values that are tried, as `"loguniform(1e-5, 5e-4)"` or a list; further keys are in
+            docs/search.md.
         hub: Hub repository to push to, or keywords of `create_repo` and `upload_folder`; see docs/hub.md.
         trust: Whether code that only a recipe file names may be run: a task or a metric in a .py file, code of a model.
         **bare_keys: Keys of `options` or `training`, without the block: `learning_rate=3e-5`.

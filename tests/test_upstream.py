@@ -625,3 +625,35 @@ def test_number_of_weights():
     with relied_on(_upstream.number_of_weights):
         packed = bitsandbytes.nn.Params4bit(torch.randn(64, 64), requires_grad=False).to("cpu")
         assert packed.numel() < _upstream.number_of_weights(packed) == 64 * 64
+
+
+# --- Optuna ------------------------------------------------------------------------------------------------------
+
+
+def test_journal_storage(tmp_path):
+    import optuna
+
+    with relied_on(_upstream.journal_storage):
+        file = tmp_path / "journal.log"
+        study = optuna.create_study(storage=_upstream.journal_storage(file), study_name="s")
+        study.tell(study.ask(), 1.0)
+        with open(file, "a") as journal:
+            journal.write('{"op_code": 4, "tri')
+        again = optuna.create_study(storage=_upstream.journal_storage(file), study_name="s", load_if_exists=True)
+        again.tell(again.ask(), 2.0)
+        last = optuna.load_study(storage=_upstream.journal_storage(file), study_name="s")
+        assert [trial.value for trial in last.trials] == [1.0, 2.0]
+
+
+def test_trial_again():
+    import optuna
+
+    with relied_on(_upstream.trial_again):
+        study = optuna.create_study()
+        first = study.ask()
+        value = first.suggest_float("x", 0.0, 1.0)
+        again = _upstream.trial_again(study, study.trials[0])
+        assert again.suggest_float("x", 0.0, 1.0) == value
+        again.report(3.0, 1)
+        study.tell(again, value)
+        assert study.trials[0].intermediate_values == {1: 3.0}

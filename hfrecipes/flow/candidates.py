@@ -66,6 +66,10 @@ def check_settings(config: RunConfig) -> None:
         ConfigError: They ask for several runs of each model, or for a push.
     """
     problems = []
+    if config.search:
+        problems.append(
+            "model and search: write search.model=[…] in place of the list, and name no model or the usual one"
+        )
     if repeats.are_wanted(config):
         block = "seeds" if config.seeds else "folds"
         problems.append(f"model and {block}: give one model, or leave {block} out; a list of models takes no {block}")

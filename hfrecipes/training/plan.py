@@ -287,6 +287,9 @@ def _combined_with_search(config: RunConfig) -> list[str]:
     problems = []
     if config.search and config.seeds:
         problems.append("search and seeds: leave seeds out, and run the settings that are found with several seeds")
+    folds = config.cross_validation
+    if config.search and folds is not None and folds.fold is not None:
+        problems.append("search and folds.fold: leave fold out, each trial is scored on all folds")
     if config.search and config.hub:
         problems.append("hub: leave it out, a search gives several runs; push the best one:  hfrecipes push")
     return problems

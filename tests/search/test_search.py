@@ -1,0 +1,353 @@
+"""A search: trials are ordinary runs, validation chooses, test is looked at once, and no trial is ever lost."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from conftest import opinions
+
+import hfrecipes
+from hfrecipes.cli import main
+from hfrecipes.comparing.comparison import Compared, Comparison
+from hfrecipes.config.search_space import Choices, Range, SearchSettings
+from hfrecipes.errors import ConfigError, DivergedError, MissingPackageError, OutputError
+from hfrecipes.evaluation.scoring import Score
+from hfrecipes.recipe import HIGHER, LOWER
+from hfrecipes.search import searching, study, trials
+from hfrecipes.search.outcome import best_of, sentences_of
+from hfrecipes.search.study import Costs, Trial
+
+ROWS = {"train": opinions(40), "validation": opinions(20, 1), "test": opinions(30, 2)}
+SETTINGS = {"dataset": ROWS, "num_train_epochs": 1, "bf16": False, "report_to": "none"}
+SPACE = {"learning_rate": "loguniform(1e-4, 1e-2)", "weight_decay": [0.0, 0.1]}
+
+
+def run(model: str, folder: Path, search: dict, **settings):
+    return hfrecipes.run("text-classification", model=model, output_dir=folder, search=search, **SETTINGS, **settings)
+
+
+def saved(path: Path) -> dict:
+    return json.loads((path / "metrics.json").read_text())
+
+
+def of_trials(path: Path) -> list[dict]:
+    """What the journal knows of all trials, without what differs from time to time."""
+    entries = json.loads((path / "search.json").read_text())["trials"]
+    return [{key: value for key, value in entry.items() if key != "costs"} for entry in entries]
+
+
+@pytest.fixture(scope="module")
+def searched(tiny_bert: str, tmp_path_factory: pytest.TempPathFactory) -> hfrecipes.Search:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hfrecipes.flow.single.rehearse", lambda *_: None)
+        return run(tiny_bert, tmp_path_factory.mktemp("searched") / "run", {**SPACE, "trials": 3})
+
+
+def test_validation_chooses_and_test_is_looked_at_for_the_chosen_run_alone(searched):
+    folders = [searched.path / f"trial-{number}" for number in range(4)]
+    values = [saved(folder)["validation"]["accuracy"]["value"] for folder in folders]
+    assert searched.best.path == folders[values.index(max(values))]
+    for folder in folders:
+        assert ("test" in saved(folder)) == (folder in (folders[0], searched.best.path)), folder
+    assert searched.metrics == searched.best.metrics
+    assert searched.predict("the film was great")["label"] in ("good", "bad")
+
+
+def test_each_trial_is_the_run_of_its_settings(searched, tiny_bert, tmp_path):
+    trial = searched.trials[2]
+    settings = {**SETTINGS, **trial.values}
+    alone = hfrecipes.run("text-classification", model=tiny_bert, output_dir=tmp_path / "alone", **settings)
+    assert alone.metrics["validation"]["accuracy"] == trial.score
+    assert (alone.path / "model.safetensors").read_bytes() == (
+        searched.path / "trial-2" / "model.safetensors"
+    ).read_bytes()
+
+
+def test_the_result_shows_all_trials_and_writes_them_down(searched):
+    assert list(searched.frame.index) == ["default", "trial-1", "trial-2", "trial-3"]
+    assert set(searched.frame.columns) >= {"learning_rate", "weight_decay", "accuracy", "state", "seconds", "kwh"}
+    assert "<table>" in searched._repr_html_()
+    assert repr(searched).startswith(f"Search({searched.best.path.name} of 4 trials, Result(")
+    page = (searched.path / "report.html").read_text()
+    assert page.count("<svg") == 1
+    assert "learning_rate" in page
+    written = json.loads((searched.path / "search.json").read_text())
+    assert written["best"] == searched.best.path.name
+    assert len(written["trials"]) == 4
+    assert all(1e-4 <= entry["values"]["learning_rate"] <= 1e-2 for entry in written["trials"][1:])
+
+
+def test_the_same_command_trains_nothing_again_and_more_trials_go_on(searched, tiny_bert, tmp_path, monkeypatch):
+    copy = tmp_path / "run"
+    subprocess.run(["cp", "-r", searched.path, copy], check=True)
+    before = of_trials(copy)
+    trained = []
+    carry_out = trials.carried_out
+
+    def counted(base, values, number, callbacks=()):
+        trained.extend([] if (base.folder(number) / "metrics.json").exists() else [number])
+        return carry_out(base, values, number, callbacks)
+
+    monkeypatch.setattr(searching, "carried_out", counted)
+    assert run(tiny_bert, copy, {**SPACE, "trials": 3}).metrics == searched.metrics
+    assert trained == []
+    more = run(tiny_bert, copy, {**SPACE, "trials": 5})
+    assert trained == [4, 5]
+    assert of_trials(copy)[:4] == before
+    assert len(more.trials) == 6
+    with pytest.raises(OutputError, match="contains another run"):
+        run(tiny_bert, copy, {"learning_rate": "loguniform(1e-5, 1e-2)", "trials": 5})
+
+
+def test_a_search_that_was_killed_ends_as_if_it_had_not_been(searched, tiny_bert, tmp_path, monkeypatch):
+    finish = hfrecipes.flow.single.finish_run
+    killed = []
+
+    def die(job, *given, **more):
+        folder = job.plan.path
+        if folder.name in ("trial-0", "trial-2") and folder not in killed:
+            killed.append(folder)
+            raise KeyboardInterrupt
+        return finish(job, *given, **more)
+
+    monkeypatch.setattr("hfrecipes.flow.single.finish_run", die)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run(tiny_bert, tmp_path / "run", {**SPACE, "trials": 3})
+    assert not (tmp_path / "run" / "search.json").exists()
+    # The disk was full, or the power went, in the middle of a line.
+    with open(tmp_path / "run" / study.JOURNAL, "a") as journal:
+        journal.write('{"op_code": 4, "trial_')
+    again = run(tiny_bert, tmp_path / "run", {**SPACE, "trials": 3})
+    assert [folder.name for folder in killed] == ["trial-0", "trial-2"]
+    assert of_trials(again.path) == of_trials(searched.path)
+    assert again.metrics == searched.metrics
+
+
+def test_settings_that_cannot_be_trained_with_cost_their_trial_alone(tiny_bert, tmp_path, monkeypatch, caplog):
+    carry_out = trials.carried_out
+
+    def diverge(base, values, number, callbacks=()):
+        if number == 1:
+            raise DivergedError("the loss became NaN at step 3")
+        return carry_out(base, values, number, callbacks)
+
+    monkeypatch.setattr(searching, "carried_out", diverge)
+    result = run(tiny_bert, tmp_path / "run", {**SPACE, "trials": 2})
+    assert [trial.state for trial in result.trials] == ["complete", "failed", "complete"]
+    assert "trial 1 failed: the loss became NaN at step 3" in caplog.text
+    assert "2 trials (1 failed, 1 complete)" in result.sentences[0]
+
+
+def test_a_trial_that_does_badly_is_ended_after_an_epoch(tiny_bert, tmp_path, monkeypatch, caplog):
+    import optuna
+
+    # No accuracy is above 2: all trials are ended, and the default settings stay.
+    monkeypatch.setattr(study, "_pruner", lambda name: optuna.pruners.ThresholdPruner(lower=2))
+    result = run(tiny_bert, tmp_path / "run", {**SPACE, "trials": 1})
+    assert [trial.state for trial in result.trials] == ["complete", "pruned"]
+    assert result.trials[1].score is not None
+    assert "trial 1: ended early" in caplog.text
+    assert not list((tmp_path / "run" / "trial-1").glob("checkpoint-*"))
+    assert result.best.path.name == "trial-0"
+    assert result.comparison is None
+    assert "none is better than the default settings on validation, which stay" in result.sentences[0]
+
+
+def test_models_are_settings_too_and_parameters_may_be_weighed_against_quality(tiny_bert, tmp_path, tmp_path_factory):
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+    larger = str(tmp_path / "larger")
+    config = AutoConfig.from_pretrained(tiny_bert)
+    config.num_hidden_layers = 3
+    AutoModel.from_config(config).save_pretrained(larger)
+    AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(larger)
+    search = {"model": [tiny_bert, larger], "cost": "parameters", "trials": 3}
+    result = hfrecipes.run("text-classification", output_dir=tmp_path / "run", search=search, **SETTINGS)
+    sizes = {trial.values["model"]: trial.costs.parameters for trial in result.trials[1:]}
+    assert result.trials[0].costs.parameters == sizes.get(tiny_bert, result.trials[0].costs.parameters)
+    assert result.pareto("parameters")
+    best = max(trial.score for trial in result.trials)
+    assert any(trial.score == best for trial in result.trials if trial.name in result.pareto("parameters"))
+
+
+def test_a_search_over_folds_trains_the_chosen_settings_on_all_rows(tiny_bert, tmp_path):
+    result = run(tiny_bert, tmp_path / "run", {"learning_rate": [1e-3, 1e-2], "trials": 1}, folds=2)
+    folds = json.loads((result.path / "trial-1" / "metrics.json").read_text())["out_of_fold"]
+    assert result.trials[1].score == pytest.approx(folds["accuracy"]["value"])
+    assert result.default.path.name == "all-rows-0"
+    assert "test" in result.default.metrics
+    assert len(result.default.predictor.config.training) == len(result.best.predictor.config.training)
+
+
+def test_the_command_prints_trials_scores_and_what_they_are_worth(searched, tiny_bert, tmp_path):
+    for split, rows in ROWS.items():
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = [f"model={tiny_bert}", f"dataset={tmp_path}", f"output_dir={tmp_path / 'run'}", "num_train_epochs=1"]
+    words += ["bf16=false", "search.learning_rate=loguniform(1e-4, 1e-2)", "search.weight_decay=[0.0, 0.1]"]
+    made = CliRunner().invoke(main, ["search", "text-classification", *words, "search.trials=3"])
+    assert made.exit_code == 0, made.output
+    assert "default settings" in made.output
+    assert "3 trials (3 complete)" in made.output
+    assert f"all trials: {tmp_path / 'run' / 'search.json'}" in made.output
+    assert of_trials(tmp_path / "run") == of_trials(searched.path)
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("search", "said"),
+    [
+        ({"trials": 3}, "search: found nothing to try, expected settings such as search.learning_rate="),
+        ({"learning_rate": 3}, "search.learning_rate: found 3, expected loguniform"),
+        ({"learning_rate": "loguniform(1e-5)"}, "search.learning_rate: found loguniform"),
+        ({"learning_rate": "loguniform(0, 1)"}, "for loguniform both above 0"),
+        ({"learning_rate": "uniform(2, 1)"}, "the lower one first"),
+        ({"learning_rate": "uniform(a, 1)"}, "two numbers"),
+        ({"learning_rate": "uniform(0, inf)"}, "two numbers"),
+        ({"num_train_epochs": "int(1, 2.5)"}, "for int whole numbers"),
+        ({"learning_rate": [1e-5]}, "a list of two values or more"),
+        ({"learning_rate": [1e-5, 1e-5]}, "none of them twice"),
+        ({"learning_rate": [1e-5, 1e-4], "trials": 0}, "search.trials: found 0, expected 1 or more"),
+        ({"learning_rate": [1e-5, 1e-4], "trials": True}, "search.trials: found true"),
+        ({"learning_rate": [1e-5, 1e-4], "pruner": "medain"}, "did you mean median"),
+        ({"learning_rate": [1e-5, 1e-4], "cost": ["seconds"]}, "expected one of seconds, parameters"),
+        ({"dataset": ["a.csv", "b.csv"]}, "all trials have the same dataset"),
+        ({"learning_rat": [1e-5, 1e-4]}, "search.learning_rat: with learning_rat=1e-05: unknown setting"),
+        ({"learning_rate": ["a", "b"]}, "search.learning_rate: with learning_rate=a"),
+        ({"lora.s": [1, 2]}, "lora"),
+        ({"problem_type": ["regression", "nonsense"]}, "problem_type"),
+    ],
+)
+def test_what_cannot_be_tried_is_refused_before_anything_is_trained(search, said, tiny_bert, tmp_path):
+    with pytest.raises(ConfigError, match=said):
+        run(tiny_bert, tmp_path / "run", search)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"seeds": [1, 2]}, "search and seeds: leave seeds out"),
+        ({"hub": "me/model"}, "hub: leave it out, a search gives several runs"),
+        ({"splits": {"validation": None}}, "search: found no validation split to choose by"),
+        ({"folds": {"n_splits": 3, "fold": 1}}, "search and folds.fold: leave fold out"),
+    ],
+)
+def test_what_a_search_cannot_be_combined_with_is_refused(settings, said, tiny_bert, tmp_path):
+    with pytest.raises(ConfigError, match=said):
+        run(tiny_bert, tmp_path / "run", SPACE, **settings)
+    assert not list(tmp_path.glob("run/trial-*/metrics.json"))
+
+
+def test_a_list_of_models_belongs_into_the_search(tiny_bert, tmp_path):
+    with pytest.raises(ConfigError, match=r"write search\.model"):
+        hfrecipes.run("text-classification", model=[tiny_bert, "me/b"], search=SPACE, **SETTINGS)
+
+
+def test_one_trainer_cannot_search():
+    with pytest.raises(ConfigError, match="a search asks for several Trainers"):
+        hfrecipes.build("text-classification", model="me/a", search=SPACE, **SETTINGS)
+
+
+def test_without_optuna_the_error_says_what_to_install(tiny_bert, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingPackageError, match=r"hfrecipes\[search\]"):
+        study.check_package()
+
+
+def test_the_command_needs_something_to_try(tiny_bert):
+    made = CliRunner().invoke(main, ["search", "text-classification", f"model={tiny_bert}", "dataset=rows.csv"])
+    assert made.exit_code == 2
+    assert "found nothing to try: add settings such as  search.learning_rate=" in made.output
+
+
+# --- what is said ----------------------------------------------------------------------------------------------------
+
+
+def test_a_space_is_read_as_it_is_written():
+    block = {"learning_rate": "loguniform(1e-5, 5e-4)", "dropout": "uniform(0, .3)", "num_train_epochs": "int( 1,5 )"}
+    block |= {"lora": {"r": [4, 8], "lora_alpha": None}, "trials": 7, "pruner": "none", "cost": "seconds"}
+    settings = SearchSettings.of(block)
+    assert settings.space == {
+        "learning_rate": Range(1e-5, 5e-4, is_log=True),
+        "dropout": Range(0.0, 0.3),
+        "num_train_epochs": Range(1, 5, is_integer=True),
+        "lora.r": Choices((4, 8)),
+    }
+    assert (settings.trials, settings.pruner, settings.cost) == (7, "none", "seconds")
+
+
+def comparison(difference: Score) -> Comparison:
+    runs = [
+        Compared("default", Path(), {}, {}, differences={"accuracy": difference}),
+        Compared("trial-1", Path(), {}, {}),
+    ]
+    return Comparison(runs, "trial-1", {"accuracy": HIGHER}, "test", 100)
+
+
+@pytest.mark.parametrize(
+    ("difference", "metric", "scores", "said"),
+    [
+        (
+            Score(-0.01, -0.03, 0.01),
+            HIGHER,
+            (0.8, 0.85),
+            r"0.050 on validation, \+0.010 \(-0.010 to \+0.030\) on test: 80%",
+        ),
+        (Score(-0.06, -0.08, -0.04), HIGHER, (0.8, 0.85), r"\+0.060 \(\+0.040 to \+0.080\) on test, so it was not"),
+        (Score(0.02, 0.0, 0.04), HIGHER, (0.8, 0.85), r"-0.020 \(-0.040 to \+0.000\) on test: 100%"),
+        (
+            Score(0.1, 0.05, 0.15),
+            LOWER,
+            (1.0, 0.6),
+            r"0.400 on validation, \+0.100 \(\+0.050 to \+0.150\) on test: 75%",
+        ),
+    ],
+)
+def test_the_gain_on_validation_is_compared_with_that_on_test(difference, metric, scores, said):
+    default, best = Trial(0, {}, "complete", scores[0]), Trial(1, {"seed": 1}, "complete", scores[1])
+    sentences = sentences_of([default, best], best, "accuracy", metric, comparison(difference), {}, has_test=True)
+    assert any(re.search(said, sentence) for sentence in sentences), sentences
+
+
+def test_without_a_test_split_nothing_tells_the_optimism():
+    default, best = Trial(0, {}, "complete", 0.8), Trial(1, {"seed": 1}, "complete", 0.9)
+    sentences = sentences_of([default, best], best, "accuracy", HIGHER, None, {"seed": 1.0}, has_test=False)
+    assert "no test split: validation chose among all trials" in sentences[1]
+    assert sentences[2] == "importance of the settings for validation accuracy: seed 1.00"
+
+
+def test_a_tie_leaves_the_default_settings_and_pruned_trials_are_not_chosen():
+    default = Trial(0, {}, "complete", 0.8, Costs(seconds=1.0))
+    others = [Trial(1, {}, "complete", 0.8), Trial(2, {}, "pruned", 0.9), Trial(3, {}, "failed")]
+    assert best_of([default, *others], HIGHER) is default
+    assert best_of([default, replace(others[0], score=0.7)], LOWER).number == 1
+
+
+@pytest.mark.long
+def test_two_processes_share_a_search(tiny_bert, tmp_path):
+    for split, rows in ROWS.items():
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = [f"model={tiny_bert}", f"dataset={tmp_path}", f"output_dir={tmp_path / 'run'}", "num_train_epochs=1"]
+    words += ["bf16=false", "search.learning_rate=loguniform(1e-4, 1e-2)", "search.trials=6"]
+    command = [sys.executable, "-m", "hfrecipes", "search", "text-classification", *words]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(2)]
+    outputs = [process.communicate()[0].decode() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    carried_out = [output.count(" of 6 (learning_rate=") for output in outputs]
+    assert sum(carried_out) == 6
+    assert min(carried_out) > 0, "one of them did it all"
+    entries = of_trials(tmp_path / "run")
+    assert [entry["number"] for entry in entries] == list(range(7))
+    assert all(math.isfinite(entry["score"]) for entry in entries)
+    assert len({entry["values"]["learning_rate"] for entry in entries[1:]}) == 6
