@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 from .flow.finishing import finish_run, with_page
 from .flow.several import run_each, run_models
 from .flow.single import carry_out, checked_push, push
+from .search.by_trainer import make_searchable
 
 
 def run(
@@ -167,6 +168,7 @@ def build(what: str | os.PathLike[str] | Mapping[str, Any], *, trust: bool = Fal
     if config.search:
         raise ConfigError("a search asks for several Trainers, and build makes one: use run, or leave search out")
     job = make_job(make_plan(config, recipe, folder_of(what, config)))
+    make_searchable(job)
     job.trainer.hfrecipes_job = job
     job.trainer.hfrecipes_trackers = Trackers(job.trainer, job.plan.info.shared)
     job.trainer.hfrecipes_trackers.open()

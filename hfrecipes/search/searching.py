@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,6 +44,7 @@ def run_search(what: Any, settings: Mapping[str, Any], config: RunConfig, path: 
         trust: As for `run`.
     """
     check_package()
+    _check_processes()
     wanted = SearchSettings.of(config.search)
     with once():
         base = Base(what, _of_default(settings, config, wanted), trust, path)
@@ -53,6 +55,16 @@ def run_search(what: Any, settings: Mapping[str, Any], config: RunConfig, path: 
         claim.claim(path, together, replace(plan.info, data={}))
         contents.write_start(path, together, replace(plan.info, data={}))
         return _Search(base, wanted, plan.recipe, together).result()
+
+
+def _check_processes() -> None:
+    """Refuse several processes of one training, each of which would take another trial.
+
+    Raises:
+        ConfigError: There are several.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("search: found several processes of one training; start the same command once for each GPU")
 
 
 def _of_default(settings: Mapping[str, Any], config: RunConfig, wanted: SearchSettings) -> dict[str, Any]:

@@ -259,6 +259,31 @@ def test_one_trainer_cannot_search():
         hfrecipes.build("text-classification", model="me/a", search=SPACE, **SETTINGS)
 
 
+def test_processes_of_one_training_are_refused(tiny_bert, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="start the same command once for each GPU"):
+        run(tiny_bert, tmp_path / "run", SPACE)
+
+
+def test_the_trainer_that_build_returns_can_be_searched_by_its_own_method(tiny_bert, tmp_path):
+    trainer = hfrecipes.build("text-classification", model=tiny_bert, output_dir=tmp_path / "run", **SETTINGS)
+    losses = []
+
+    def space(trial):
+        return {"learning_rate": trial.suggest_categorical("learning_rate", [1e-3, 1e-3])}
+
+    def objective(metrics):
+        losses.append(metrics["eval_loss"])
+        return metrics["eval_accuracy"]
+
+    best = trainer.hyperparameter_search(space, objective, n_trials=2, direction="maximize")
+    assert losses[0] == losses[1], "each trial starts from the same weights"
+    for name, value in best.hyperparameters.items():
+        setattr(trainer.args, name, value)
+    trainer.train()
+    assert hfrecipes.finish(trainer).path == tmp_path / "run"
+
+
 def test_without_optuna_the_error_says_what_to_install(tiny_bert, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"hfrecipes\[search\]"):
