@@ -132,8 +132,7 @@ def carried_out(
     config, _ = base.configured(values)
     if config.folds is not None:
         result = run_each(config, folder)
-        assert isinstance(result, Results)  # folds.fold, which gives one run, is refused
-        return result.scores[OUT_OF_FOLD], _costs(result.runs)
+        return result.scores[OUT_OF_FOLD], _costs(result.runs if isinstance(result, Results) else [folder])
     scores = carry_out(without_test(base.plan(values, folder)), callbacks).scores
     gc.collect()  # a Trainer refers to itself, and the next one needs its memory
     return scores["validation"], _costs([folder])
