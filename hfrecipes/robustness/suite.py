@@ -156,6 +156,8 @@ def own_lines(folder: Path | None) -> Sequence[Row]:
     run_test = own_test(folder)
     if run_test is None or not run_test.lines:
         raise NotFoundError("this model has no predictions of its own test beside it: give a file of rows with labels")
+    if run_test.split != "test":
+        log(f"no scores of test: the rows of {run_test.split}, which also chose the checkpoint")
     return run_test.lines
 
 
