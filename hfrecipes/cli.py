@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ._version import __version__
-from .commands import compare, demo, explain, recipes, reports, runs, serve
+from .commands import compare, demo, explain, recipes, reports, robustness, runs, serve
 from .commands.group import Group
 
 
@@ -31,6 +31,7 @@ for command in (
     compare.compare,
     reports.report,
     explain.explain,
+    robustness.robustness,
     demo.demo,
     serve.serve,
     runs.push,

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .evaluation.comparison import Evaluation
     from .explaining.explainer import Explainer
     from .explaining.explanation import Explanation
+    from .robustness.suite import Robustness
     from .saved.evaluation import Evaluator
 
 EXPLAINED_AT_ONCE = 64  # rows that are predicted before the first of them is explained
@@ -325,6 +326,34 @@ class Predictor:
             for note in evaluation.notes:
                 log(note)
         return evaluations if tests else evaluations[""]
+
+    def robustness(self, dataset: Any = None) -> Robustness:
+        """Score the model on rows with typos, in other case, without punctuation, with other names, and so on.
+
+        Args:
+            dataset: Rows with references, anything that `run` takes; the run's own test where not given.
+
+        Returns:
+            For each kind of change the scores, and the change of each with its interval.
+
+        Raises:
+            ConfigError: The task has no texts that can be changed while their references stay right.
+            NotFoundError: No rows are given, and the model has none of its own.
+            DataError: The rows cannot be scored.
+
+        Example:
+            >>> hfrecipes.load("runs/quickstart").robustness().cells()  # doctest: +SKIP
+        """
+        from .robustness import suite
+
+        suite.changed_columns(self.recipe)  # before rows are predicted
+        lines = suite.own_lines(self.folder) if dataset is None else self.evaluate(dataset).predictions
+        return suite.robustness(self.recipe, lines, self._predict_again, self.config.training.get("seed", 42))
+
+    def _predict_again(self, rows: list[Row]) -> list[Row | None]:
+        """Predictions of rows under the column names of the task, as they are scored."""
+        inputs = [{name: row[name] for name in self.reads if row.get(name) is not None} for row in rows]
+        return self.predicted(self.read(inputs), scored=True)
 
     def evaluator(self, by: str | None = None) -> Evaluator:
         """What scores one set of rows after another, and prints none of its notes."""
