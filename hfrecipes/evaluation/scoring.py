@@ -332,7 +332,7 @@ def effect_of_calibration(split: str, scored: Scores) -> list[str]:
     changes = []
     for name, entry in scored.items():
         if entry.uncalibrated is not None and "[" not in name:
-            changes.append(f"{name} {entry.uncalibrated:.3f} → {entry.value:.3f}")
+            changes.append(f"{name} {number(entry.uncalibrated)} → {number(entry.value)}")
     return [f"calibration changes the scores of {split}: {', '.join(changes)}"] if changes else []
 
 

@@ -37,6 +37,8 @@ class LabelOptions(Protocol):
     """The option of that name."""
     coverage: Any
     """The option of that name."""
+    abstain: Any
+    """The option of that name."""
     learned: dict[str, Any]
     """What the task learns from its training rows."""
     temperature_scaling: bool

@@ -11,7 +11,7 @@ import numpy as np
 from .. import calibration, losses
 from ..data.shapes.labels import is_missing, label_name
 from ..recipe import HIGHER, IGNORED, LOWER, Measure, Metric, Row, detail
-from . import _explained, _label_sets, _two_labels
+from . import _abstention, _explained, _label_sets, _two_labels
 from ._named_labels import NamedLabels
 
 METRICS: dict[str, Metric] = {
@@ -36,10 +36,11 @@ class OneLabel(NamedLabels):
 
     @property
     def metrics(self) -> dict[str, Metric]:
-        """Those of any labels; between two of them how well the positive one is ranked; how often sets are right."""
+        """Those of any labels; between two of them how well the positive one is ranked; of sets, and of answers."""
         of_two = {} if self.positive is None else _two_labels.METRICS
         of_sets = {} if self.recipe.coverage is None else _label_sets.METRICS
-        return {**METRICS, **of_two, **of_sets}
+        of_answers = {} if self.recipe.abstain is None else _abstention.METRICS
+        return {**METRICS, **of_two, **of_sets, **of_answers}
 
     @property
     def positive(self) -> str | None:
@@ -120,17 +121,24 @@ class OneLabel(NamedLabels):
         return [(prediction["label"], partial(_explained.margin, index), partial(_explained.share, index))]
 
     def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
-        """The temperature and the threshold, where the options ask for them."""
+        """The temperature, and what is compared with the probabilities after it, where the options ask for them."""
         numbers: dict[str, float] = {}
         sentences = []
         ids = np.array([self.target(reference) for reference in references])
-        known = ids != IGNORED  # nothing can be tuned for labels that the model does not have
-        shares, ids = self.shares(predictions, self.labels)[known], ids[known]
+        shares = self.shares(predictions, self.labels)
+        known = ids != IGNORED  # for labels that the model does not have, it can give no probability
         if self.recipe.temperature_scaling:
-            numbers, sentence = self.temperature(shares, ids)
+            numbers, sentence = self.temperature(shares[known], ids[known])
             sentences.append(sentence)
-            # The threshold is compared with the probabilities after the temperature.
             shares = calibration.apply_temperature(shares, numbers.get("temperature", 1.0), several=False)
+        for tuned, about in (self._tuned_labels(shares[known], ids[known]), self._tuned_abstention(shares, ids)):
+            numbers, sentences = {**numbers, **tuned}, [*sentences, *about]
+        return numbers, sentences
+
+    def _tuned_labels(self, shares: np.ndarray, ids: np.ndarray) -> tuple[dict[str, float], list[str]]:
+        """The threshold of the positive label, and the probability that a label needs to be in a set."""
+        numbers: dict[str, float] = {}
+        sentences = []
         wanted = self.recipe.threshold
         if self.positive is not None and isinstance(wanted, float):
             numbers["threshold"] = wanted
@@ -143,15 +151,23 @@ class OneLabel(NamedLabels):
             numbers, sentences = {**numbers, **least}, [*sentences, *about_sets]
         return numbers, sentences
 
+    def _tuned_abstention(self, shares: np.ndarray, ids: np.ndarray) -> tuple[dict[str, float], list[str]]:
+        """The probability below which there is no answer; an answer for a label that the model lacks is wrong."""
+        if self.recipe.abstain is None:
+            return {}, []
+        numbers, sentence = _abstention.tune(shares.max(1), shares.argmax(1) == ids, self.recipe.abstain)
+        return numbers, [sentence]
+
     def calibrated(self, predictions: list[Row], numbers: Mapping[str, float]) -> list[Row]:
-        """The probabilities that the temperature gives, and the labels that follow from the threshold."""
+        """The probabilities that the temperature gives, and what follows from them and the numbers."""
         if not numbers:
             return predictions
         shares = self.shares(predictions, self.labels)
         if "temperature" in numbers:
             with np.errstate(divide="ignore"):  # a probability of 0 stays 0
                 shares = softmax(np.log(shares) / numbers["temperature"])
-        return _label_sets.with_sets(self._predictions(shares, numbers), shares, self.labels, numbers)
+        with_sets = _label_sets.with_sets(self._predictions(shares, numbers), shares, self.labels, numbers)
+        return _abstention.with_abstention(with_sets, numbers)
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """Accuracy, F1, precision, recall, MCC, and how far the probabilities can be trusted."""
@@ -176,6 +192,8 @@ class OneLabel(NamedLabels):
             parts.append(_two_labels.measure(shares, self.labels.index(self.positive), actual))
         if self.recipe.coverage is not None:
             parts.append(_label_sets.measure(predictions, references))
+        if self.recipe.abstain is not None:
+            parts.append(_abstention.measure(predictions, predicted == actual))
 
         def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
             values: dict[str, np.ndarray] = {}

@@ -18,6 +18,7 @@ from ..explaining.contract import ScoreToExplain
 from ..models.tokenizing import separate_pairs, tokenize
 from ..recipe import Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row
 from . import _explained, _label_reading
+from ._abstention import Abstain
 from ._column_names import LABEL_NAMES, LAYOUTS, TEXT_NAMES
 from ._label_sets import Coverage
 from ._number_labels import NumberLabels
@@ -55,6 +56,8 @@ class TextClassification(Recipe):
     """Of two labels the one that `threshold` is for, and that is looked for in scores; the second one if null."""
     coverage: Coverage | None = None
     """Share of rows whose `label_set` should hold the right label, such as 0.9, or of each label {by_label: 0.9}."""
+    abstain: Abstain | None = None
+    """Which rows get no answer: the least sure ones, {share: 0.1}, or all beyond an error rate, {risk: 0.05}."""
     temperature_scaling: bool = False
     """Whether probabilities are calibrated by temperature scaling, fitted on validation."""
 
@@ -104,10 +107,11 @@ print(classify("{text}", top_k=None))
 
     @property
     def tuned_options(self) -> list[str]:
-        """A threshold that is to be the best for something, label sets, a temperature."""
+        """A threshold that is to be the best for something, label sets, abstention, a temperature."""
         is_set = {
             "threshold": isinstance(self.threshold, str | dict),
             "coverage": self.coverage is not None,
+            "abstain": self.abstain is not None,
             "temperature_scaling": self.temperature_scaling,
         }
         return [name for name, given in is_set.items() if given]
