@@ -12,6 +12,7 @@ from ..recipe import HIGHER, Measure, Metric, Row
 
 METRICS: dict[str, Metric] = {"answered": HIGHER, "accuracy_answered": HIGHER}
 Abstain = dict[str, float]
+Given = Abstain | float  # a bare number is refused by a sentence that names both forms
 CONFIDENCE = 0.95  # that the error rate of new rows is at most the one that was asked for
 STARTS = 2  # numbers of answered rows from which the search for a risk begins
 _NAME = "abstain_below"

@@ -46,6 +46,7 @@ class NumberLabels:
             "positive_label",
             "coverage",
             "abstain",
+            "out_of_scope",
             "temperature_scaling",
             "label_names",
         ]

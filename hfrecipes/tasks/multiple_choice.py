@@ -49,7 +49,7 @@ class MultipleChoice(Recipe):
     label_form: choice_shapes.Form | None = None
     """Whether labels count the choices from 0 or 1, are letters, or the choice itself; inferred from train if null."""
 
-    abstain: _abstention.Abstain | None = None
+    abstain: _abstention.Given | None = None
     """Which questions get no answer: the least sure ones, {share: 0.1}, or all beyond an error rate, {risk: 0.05}."""
 
     task: ClassVar[str] = "multiple-choice"
@@ -177,7 +177,7 @@ class MultipleChoice(Recipe):
 
     def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
         """The probability below which there is no answer."""
-        if self.abstain is None or not predictions:
+        if not isinstance(self.abstain, dict) or not predictions:
             return {}, []
         confidence = np.array([prediction["score"] for prediction in predictions])
         numbers, sentence = _abstention.tune(confidence, _are_right(predictions, references), self.abstain)

@@ -163,7 +163,7 @@ NUMBERS = [{"text": f"t{index}", "label": index / 7} for index in range(30)]
         ({"abstain": {"share": 10}}, r"expected \{share: 0.1\} for no answer to the least sure tenth of the rows"),
         ({"abstain": {"share": 0.1, "risk": 0.1}}, r"\{risk: 0.05\} for an error rate of at most 0.05"),
         ({"abstain": {}}, r"expected \{share: 0.1\}"),
-        ({"abstain": 0.1}, "abstain"),
+        ({"abstain": 0.1}, r"abstain: found 0.1, expected \{share: 0.1\}"),
         ({"abstain": {"share": 0.1}, "threshold": 0.3}, "abstain and threshold: leave one of them out"),
         ({"abstain": {"share": 0.1}, "dataset": SEVERAL}, "abstain: leave it out, it is for texts that have one label"),
         ({"abstain": {"share": 0.1}, "dataset": NUMBERS}, "abstain: leave it out, the labels are numbers"),

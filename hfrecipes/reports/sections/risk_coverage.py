@@ -41,7 +41,7 @@ class RiskCurve:
         answered = np.concatenate([[0], self.cuts])
         errors = np.concatenate([[0], np.cumsum(~self.is_right[order])])[answered]
         # Rows of the same probability come in no order: their errors are spread evenly over them.
-        return np.interp(np.arange(1, len(order) + 1), answered, errors)
+        return np.asarray(np.interp(np.arange(1, len(order) + 1), answered, errors))
 
     @property
     def cuts(self) -> np.ndarray:
