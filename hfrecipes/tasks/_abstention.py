@@ -14,7 +14,7 @@ METRICS: dict[str, Metric] = {"answered": HIGHER, "accuracy_answered": HIGHER}
 Abstain = dict[str, float]
 Given = Abstain | float  # a bare number is refused by a sentence that names both forms
 CONFIDENCE = 0.95  # that the error rate of new rows is at most the one that was asked for
-STARTS = 2  # numbers of answered rows from which the search for a risk begins
+STARTS = (0.0, 0.3)  # where a search for a risk begins, as a share of the rows beyond the fewest that can show it
 _NAME = "abstain_below"
 _NO_ANSWER = 2.0  # above all probabilities
 
@@ -70,8 +70,8 @@ def _most_answers(errors: np.ndarray, cuts: np.ndarray, risk: float) -> int:
 
     Learn then test (Angelopoulos et al. 2021): more and more rows are answered, and the first number at which the exact
     binomial bound of the error rate is above `risk` ends the search. The bound is then right with the probability
-    `CONFIDENCE`, however many numbers were tried. As a single early error may end a search, there are `STARTS` of them,
-    which share the probability of being wrong.
+    `CONFIDENCE`, however many numbers were tried. As a single early error may end a search, there are two of them, at
+    `STARTS`, which share the probability of being wrong.
 
     Args:
         errors: Number of errors among the first rows, from none of them to all, (rows + 1,).
@@ -80,14 +80,15 @@ def _most_answers(errors: np.ndarray, cuts: np.ndarray, risk: float) -> int:
     """
     from scipy.special import betaincinv
 
-    doubt = (1 - CONFIDENCE) / STARTS
+    doubt = (1 - CONFIDENCE) / len(STARTS)
     wrong, right = errors[cuts], cuts - errors[cuts]
     bound = np.ones(len(cuts))  # as high as the error rate may be (Clopper and Pearson 1934), 1 where none is right
     bound[right > 0] = betaincinv(wrong[right > 0] + 1, right[right > 0], 1 - doubt)
     is_low = bound <= risk
+    fewest, rows = _fewest(risk, doubt), len(errors) - 1
     most = 0
-    for start in np.linspace(_fewest(risk, doubt), len(errors) - 1, STARTS, endpoint=False):
-        tried = cuts >= start
+    for share in STARTS:
+        tried = cuts >= fewest + share * (rows - fewest)
         passed = int(np.logical_and.accumulate(is_low[tried]).sum())
         if passed:
             most = max(most, int(cuts[tried][passed - 1]))
@@ -103,7 +104,7 @@ def _sentence(limit: float, answered: int, errors: np.ndarray, abstain: Abstain)
     rows = len(errors) - 1
     among = counted(rows, "validation row")
     if "risk" in abstain and not answered:
-        fewest = _fewest(abstain["risk"], (1 - CONFIDENCE) / STARTS)
+        fewest = _fewest(abstain["risk"], (1 - CONFIDENCE) / len(STARTS))
         return (
             f"abstain: {among} cannot show a risk of {abstain['risk']:g}, whichever are answered, so no row is "
             f"answered: allow a higher risk, or add rows (at least {fewest} that are all predicted right)"
