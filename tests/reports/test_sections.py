@@ -76,6 +76,9 @@ def test_the_risk_is_the_error_rate_among_the_surest_rows(tmp_path):
     assert texts_of(table)[0] == ["1.000", "0.524", "0.150", "0.032–0.379"]
     assert texts_of(table)[-1] == ["0.500", "0.768", "0.000", "0.000–0.308"]
     assert "abstain={share: 0.1}" in section.blocks[0]
+    decided = classifier(["good", "bad"], abstain={"share": 0.1})
+    decided.calibration = {"abstain_below": 0.55}
+    assert "Here it is those below 0.550" in risk_coverage.section(report_of(decided, tmp_path, lines)).blocks[0]
     expected = (0 * 15 + 1 / 16 + 1 / 17 + 2 / 18 + 2 / 19 + 3 / 20) / 20
     assert f"AURC) is {expected:.3f}; with as many errors it would be {(1 / 18 + 2 / 19 + 3 / 20) / 20:.3f}" in str(
         section.blocks
