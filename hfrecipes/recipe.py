@@ -365,6 +365,10 @@ class Recipe:
         """The predictions after what `calibrate` found is applied."""
         return predictions
 
+    def is_right_or_wrong(self, reference: Any) -> bool:
+        """Whether a prediction for a row with this reference is one of both; where no label fits, it may be neither."""
+        return reference is not None
+
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """The metrics as a function of weights, from which both the scores and their intervals are computed.
 

@@ -74,7 +74,7 @@ def reports_of(recipe: Recipe, predicted: Mapping[str, Predicted]) -> dict[str, 
 
 def breakdown(recipe: Recipe, predicted: Predicted) -> Breakdown | None:
     """Scores of a split by label and by parts of its rows; None where the task has neither."""
-    known = [index for index, reference in enumerate(predicted.references) if reference is not None]
+    known = [index for index, reference in enumerate(predicted.references) if recipe.is_right_or_wrong(reference)]
     references = [predicted.references[index] for index in known]
     predictions = [predicted.predictions[index] for index in known]
     if not references:

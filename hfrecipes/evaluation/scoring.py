@@ -235,6 +235,11 @@ def _other_metric(
     """A metric that the user named, over the same predictions, with intervals; resamples that it cannot score are left
     out, such as one of a single class.
     """
+    scored = [index for index, reference in enumerate(references) if recipe.is_right_or_wrong(reference)]
+    if not scored:
+        return {}, {}
+    predictions, references = [predictions[index] for index in scored], [references[index] for index in scored]
+    units = np.unique(units[scored], return_inverse=True)[1]
     _, wanted = metric_inputs(recipe, predictions, references)
     is_multilabel = bool(wanted) and isinstance(wanted[0], list) and name in metrics.names()
     metric = metrics.load(name, "multilabel" if is_multilabel else None)
@@ -332,7 +337,7 @@ def effect_of_calibration(split: str, scored: Scores) -> list[str]:
     changes = []
     for name, entry in scored.items():
         if entry.uncalibrated is not None and "[" not in name:
-            changes.append(f"{name} {entry.uncalibrated:.3f} → {entry.value:.3f}")
+            changes.append(f"{name} {number(entry.uncalibrated)} → {number(entry.value)}")
     return [f"calibration changes the scores of {split}: {', '.join(changes)}"] if changes else []
 
 

@@ -223,7 +223,7 @@ def wrong_lines(recipe: Recipe, lines: Sequence[Row]) -> list[Row]:
     wrong = []
     for line in lines:
         reference = written_reference(recipe, line)
-        badness = 0.0 if reference is None else _badness(recipe, line["prediction"], reference)
+        badness = _badness(recipe, line["prediction"], reference) if recipe.is_right_or_wrong(reference) else 0.0
         if badness > 0:
             wrong.append((badness, line))
     wrong.sort(key=lambda pair: -pair[0])

@@ -86,8 +86,8 @@ class RunData:
         return rows
 
     def known_rows(self, split: str) -> list[PredictedRow]:
-        """The rows of a split that have a reference."""
-        return [row for row in self.rows.get(split, []) if row.reference is not None]
+        """The rows of a split whose prediction is right or wrong."""
+        return [row for row in self.rows.get(split, []) if self.recipe.is_right_or_wrong(row.reference)]
 
     @cached_property
     def histories(self) -> dict[str, History]:

@@ -48,7 +48,8 @@ def view(row: Row, prediction: Row | None, reference: str | None) -> str:
     for of in (_entities, _tags, _span, _fills, _scores, _choices):
         shown = of(row, prediction)
         if shown is not None:
-            return f'<div class="hf">{shown}</div>'
+            doubt = '<div class="title">Not sure enough to answer.</div>' if prediction.get("abstained") else ""
+            return f'<div class="hf">{doubt}{shown}</div>'
     return f'<div class="hf">{_value(prediction, reference)}</div>'
 
 

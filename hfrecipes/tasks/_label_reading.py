@@ -12,7 +12,9 @@ from ..data.shapes.cells import in_order
 from ..data.shapes.label_cells import LabelReader, infer_reader, names_of
 from ..data.shapes.labels import MULTI, SINGLE, any_list, is_missing, label_name, problem_type_of
 from ..data.shapes.texts import lists_joiner
+from ..errors import ConfigError
 from ..recipe import Batch, Finding
+from ._abstention import check_abstain
 from ._column_names import PAIRS
 from ._label_sets import check_coverage
 from ._named_labels import ignored_labels
@@ -31,6 +33,12 @@ def check_options(recipe: Any) -> None:
     losses.check_options(recipe)
     check_threshold(recipe.threshold)
     check_coverage(recipe.coverage)
+    check_abstain(recipe.abstain)
+    if recipe.abstain is not None and recipe.threshold is not None:
+        raise ConfigError(
+            "abstain and threshold: leave one of them out; a threshold says which of two errors is worse, and abstain "
+            "counts both alike"
+        )
 
 
 def normalizer(columns: Mapping[str, Any], text_names: Sequence[str]) -> Callable[[Batch], Batch] | None:

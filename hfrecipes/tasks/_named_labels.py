@@ -37,6 +37,10 @@ class LabelOptions(Protocol):
     """The option of that name."""
     coverage: Any
     """The option of that name."""
+    abstain: Any
+    """The option of that name."""
+    out_of_scope: Any
+    """The option of that name."""
     learned: dict[str, Any]
     """What the task learns from its training rows."""
     temperature_scaling: bool
@@ -69,11 +73,15 @@ class NamedLabels:
         self.recipe.labels_in_train = names
         # A dataset that names its classes may have more of them than the training rows.
         known = names_for(names, self.recipe.label_names) or self.recipe.labels
-        self.labels = self.recipe.labels = known or ordered(names)
+        self.labels = self.recipe.labels = self.in_scope(known or ordered(names))
         if not self.labels:
             return ""
         shown = ", ".join(self.labels[:SHOWN]) + (", …" if len(self.labels) > SHOWN else "")
         return f"{self.described}, {counted(len(self.labels), 'label')}: {shown}"
+
+    def in_scope(self, names: list[str]) -> list[str]:
+        """The labels that the model learns."""
+        return names
 
     def use_label_counts(self, counts: Mapping[str, int], rows: int) -> list[str]:
         """Check the class weights, and describe them."""
@@ -101,8 +109,8 @@ class NamedLabels:
             yield from self.check_values(values)
         malformed: dict[str, list[int]] = defaultdict(list)
         unknown: dict[str, list[int]] = defaultdict(list)
-        duplicates, decomposed = [], []
-        labels_in_train = self.labels_in_train
+        duplicates, decomposed, out_of_scope = [], [], []
+        labels_in_train, outside = self.labels_in_train, self.recipe.learned.get("out_of_scope")
         for index, value in enumerate(values):
             sentence = None if is_missing(value) else not_a_name(value) or self.malformed(value)
             if sentence:
@@ -110,7 +118,9 @@ class NamedLabels:
             names = self.names(value)
             # Of a duplicate label that is unknown, the row is named once.
             for name in dict.fromkeys(names):
-                if name not in labels_in_train:
+                if name == outside:
+                    out_of_scope.append(index)
+                elif name not in labels_in_train:
                     unknown[f"label {name!r} does not occur in train"].append(index)
             if len(set(names)) < len(names):
                 duplicates.append(index)
@@ -120,6 +130,8 @@ class NamedLabels:
             yield Finding("label", sentence, indices)
         for sentence, indices in unknown.items():
             yield Finding("unknown", sentence, indices)
+        if out_of_scope:
+            yield Finding("note", f"label {outside!r} is out of scope and counts as no error", out_of_scope)
         if duplicates:
             yield Finding("note", "a label occurs twice and counts once", duplicates)
         if decomposed:

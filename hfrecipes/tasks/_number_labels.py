@@ -40,7 +40,16 @@ class NumberLabels:
     def infer_labels(self, values: list[Any]) -> str:
         """Describe the numbers, and refuse options for labels."""
         self.recipe.labels = []  # a dataset may name classes, and be used for regression
-        options = [*losses.OPTIONS, "threshold", "positive_label", "coverage", "temperature_scaling", "label_names"]
+        options = [
+            *losses.OPTIONS,
+            "threshold",
+            "positive_label",
+            "coverage",
+            "abstain",
+            "out_of_scope",
+            "temperature_scaling",
+            "label_names",
+        ]
         losses.refuse_options(self.recipe, "the labels are numbers", options)
         # What is not a number is named when rows are checked.
         numbers = [number for number in map(as_number, values) if number is not None]

@@ -11,7 +11,7 @@ import numpy as np
 from .. import calibration, losses
 from ..data.shapes.labels import is_missing, label_name
 from ..recipe import HIGHER, IGNORED, LOWER, Measure, Metric, Row, detail
-from . import _explained, _label_sets, _two_labels
+from . import _abstention, _explained, _label_sets, _out_of_scope, _two_labels
 from ._named_labels import NamedLabels
 
 METRICS: dict[str, Metric] = {
@@ -36,10 +36,14 @@ class OneLabel(NamedLabels):
 
     @property
     def metrics(self) -> dict[str, Metric]:
-        """Those of any labels; between two of them how well the positive one is ranked; how often sets are right."""
+        """Those of any labels; between two of them how well the positive one is ranked; of sets, and of answers."""
         of_two = {} if self.positive is None else _two_labels.METRICS
         of_sets = {} if self.recipe.coverage is None else _label_sets.METRICS
-        return {**METRICS, **of_two, **of_sets}
+        of_answers = {} if self.recipe.abstain is None else _abstention.METRICS
+        outside = {} if self.recipe.out_of_scope is None else _out_of_scope.METRICS
+        if outside and of_answers:
+            outside = outside | _out_of_scope.WITH_ABSTENTION
+        return {**METRICS, **of_two, **of_sets, **of_answers, **outside}
 
     @property
     def positive(self) -> str | None:
@@ -48,6 +52,14 @@ class OneLabel(NamedLabels):
             return None
         # By name: a checkpoint may bring the labels into another order.
         return str(self.recipe.learned.get("positive", self.labels[1]))
+
+    def in_scope(self, names: list[str]) -> list[str]:
+        """The labels without the one that means that none fits, which a dataset may name among its classes."""
+        if self.recipe.out_of_scope is None:
+            return names
+        outside = _out_of_scope.label_of(self.recipe.out_of_scope, self.recipe.labels_in_train)
+        self.recipe.learned["out_of_scope"] = outside
+        return [name for name in names if name != outside]
 
     def infer_labels(self, values: list[Any]) -> str:
         """Collect the labels, and refuse options for two of them where there are more."""
@@ -70,7 +82,7 @@ class OneLabel(NamedLabels):
             return None
         name = self.known(label_name(value))
         # Where train has it, -1 is a label like others, as in sentiment from -1 to 1.
-        is_hidden = name == "-1" and name not in self.labels
+        is_hidden = name == "-1" and name not in [*self.labels, self.recipe.learned.get("out_of_scope")]
         return None if is_hidden else name
 
     def names(self, value: Any) -> list[str]:
@@ -120,17 +132,24 @@ class OneLabel(NamedLabels):
         return [(prediction["label"], partial(_explained.margin, index), partial(_explained.share, index))]
 
     def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
-        """The temperature and the threshold, where the options ask for them."""
+        """The temperature, and what is compared with the probabilities after it, where the options ask for them."""
         numbers: dict[str, float] = {}
         sentences = []
         ids = np.array([self.target(reference) for reference in references])
-        known = ids != IGNORED  # nothing can be tuned for labels that the model does not have
-        shares, ids = self.shares(predictions, self.labels)[known], ids[known]
+        shares = self.shares(predictions, self.labels)
+        known = ids != IGNORED  # for labels that the model does not have, it can give no probability
         if self.recipe.temperature_scaling:
-            numbers, sentence = self.temperature(shares, ids)
+            numbers, sentence = self.temperature(shares[known], ids[known])
             sentences.append(sentence)
-            # The threshold is compared with the probabilities after the temperature.
             shares = calibration.apply_temperature(shares, numbers.get("temperature", 1.0), several=False)
+        for tuned, about in (self._tuned_labels(shares[known], ids[known]), self._tuned_abstention(shares, ids)):
+            numbers, sentences = {**numbers, **tuned}, [*sentences, *about]
+        return numbers, sentences
+
+    def _tuned_labels(self, shares: np.ndarray, ids: np.ndarray) -> tuple[dict[str, float], list[str]]:
+        """The threshold of the positive label, and the probability that a label needs to be in a set."""
+        numbers: dict[str, float] = {}
+        sentences = []
         wanted = self.recipe.threshold
         if self.positive is not None and isinstance(wanted, float):
             numbers["threshold"] = wanted
@@ -143,17 +162,51 @@ class OneLabel(NamedLabels):
             numbers, sentences = {**numbers, **least}, [*sentences, *about_sets]
         return numbers, sentences
 
+    def _tuned_abstention(self, shares: np.ndarray, ids: np.ndarray) -> tuple[dict[str, float], list[str]]:
+        """The probability below which there is no answer; an answer for a label that the model lacks is wrong."""
+        if self.recipe.abstain is None:
+            return {}, []
+        numbers, sentence = _abstention.tune(shares.max(1), shares.argmax(1) == ids, self.recipe.abstain)
+        return numbers, [sentence]
+
     def calibrated(self, predictions: list[Row], numbers: Mapping[str, float]) -> list[Row]:
-        """The probabilities that the temperature gives, and the labels that follow from the threshold."""
+        """The probabilities that the temperature gives, and what follows from them and the numbers."""
         if not numbers:
             return predictions
         shares = self.shares(predictions, self.labels)
         if "temperature" in numbers:
             with np.errstate(divide="ignore"):  # a probability of 0 stays 0
                 shares = softmax(np.log(shares) / numbers["temperature"])
-        return _label_sets.with_sets(self._predictions(shares, numbers), shares, self.labels, numbers)
+        with_sets = _label_sets.with_sets(self._predictions(shares, numbers), shares, self.labels, numbers)
+        return _abstention.with_abstention(with_sets, numbers)
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
+        """Scores of the rows that a label fits, of the answers, and of how well doubt finds the rows that none fits."""
+        outside = self.recipe.learned.get("out_of_scope")
+        is_outside = np.array([outside is not None and reference == outside for reference in references])
+        parts = [self._measure_in_scope(predictions, references, is_outside)]
+        if self.recipe.abstain is not None:
+            # An answer to a row that no label fits is wrong.
+            pairs = zip(predictions, references, strict=True)
+            is_right = np.array([prediction["label"] == reference for prediction, reference in pairs])
+            parts.append(_abstention.measure(predictions, is_right))
+        if is_outside.any():
+            confidence = self.shares(predictions, self.labels).max(1)
+            abstains = self.recipe.abstain is not None
+            parts.append(_out_of_scope.measure(confidence, predictions, is_outside, abstains=abstains))
+        return _together(parts)
+
+    def _measure_in_scope(self, predictions: list[Row], references: list[Any], is_outside: np.ndarray) -> Measure:
+        """Scores of the rows that a label fits; NaN where there are none."""
+        if not is_outside.any():
+            return self._measure_labels(predictions, references)
+        rows = np.flatnonzero(~is_outside)
+        if not len(rows):
+            return lambda weights: {name: np.full(len(weights), np.nan) for name in METRICS}
+        some, of_some = [predictions[row] for row in rows], [references[row] for row in rows]
+        return _out_of_scope.of_rows(self._measure_labels(some, of_some), rows)
+
+    def _measure_labels(self, predictions: list[Row], references: list[Any]) -> Measure:
         """Accuracy, F1, precision, recall, MCC, and how far the probabilities can be trusted."""
         from ..metrics import _weighted
 
@@ -176,19 +229,24 @@ class OneLabel(NamedLabels):
             parts.append(_two_labels.measure(shares, self.labels.index(self.positive), actual))
         if self.recipe.coverage is not None:
             parts.append(_label_sets.measure(predictions, references))
-
-        def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
-            values: dict[str, np.ndarray] = {}
-            for part in parts:
-                values |= part(weights)
-            return values
-
-        return measured
+        return _together(parts)
 
     def baseline(self, references: list[Any]) -> Row:
         """The most frequent label."""
         label, scores = self._frequencies(references)
         return {"label": label, "scores": scores}
+
+
+def _together(parts: list[Measure]) -> Measure:
+    """All metrics of several measures."""
+
+    def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
+        values: dict[str, np.ndarray] = {}
+        for part in parts:
+            values |= part(weights)
+        return values
+
+    return measured
 
 
 def _only(value: Any) -> Any:

@@ -45,9 +45,8 @@ class SeveralLabels(NamedLabels):
         sentence = super().infer_labels(values)
         if sentence and all(isinstance(value, list) and len(value) == 1 for value in values):
             sentence += "; each text has exactly one"
-        losses.refuse_options(
-            self.recipe, "it is for texts that have one label", ["logit_adjustment", "positive_label", "coverage"]
-        )
+        names = ["logit_adjustment", "positive_label", "coverage", "abstain", "out_of_scope"]
+        losses.refuse_options(self.recipe, "it is for texts that have one label", names)
         if isinstance(self.recipe.threshold, str | dict):
             raise ConfigError(
                 f"threshold: found {self.recipe.threshold}, which is for two labels of which a text has one: give one "

@@ -18,6 +18,7 @@ from ..data.batches import cells_of, rows_of
 from ..data.shapes import choices as choice_shapes
 from ..models.tokenizing import separate_pairs
 from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row
+from . import _abstention
 from ._choice_texts import check_choices, collate, describe_sizes, encode_choices, sized_choice_loss
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ class MultipleChoice(Recipe):
     label_form: choice_shapes.Form | None = None
     """Whether labels count the choices from 0 or 1, are letters, or the choice itself; inferred from train if null."""
 
+    abstain: _abstention.Given | None = None
+    """Which questions get no answer: the least sure ones, {share: 0.1}, or all beyond an error rate, {risk: 0.05}."""
+
     task: ClassVar[str] = "multiple-choice"
     auto_model: ClassVar[str] = "AutoModelForMultipleChoice"
     columns: ClassVar[dict[str, Column]] = {
@@ -68,7 +72,6 @@ class MultipleChoice(Recipe):
     layouts: ClassVar[tuple[dict[str, str], ...]] = ({"context": "sent1", "question": "sent2"},)
     # A row is as many texts as it has choices, so batches are smaller than elsewhere.
     defaults: ClassVar[dict[str, Any]] = {"per_device_train_batch_size": 8, "per_device_eval_batch_size": 16}
-    metrics: ClassVar[Mapping[str, Metric]] = {"accuracy": HIGHER}
     prediction: ClassVar[str | None] = "label"
     # `sizes`, the number of choices of each row, tells the loss which scores belong to choices that the row has.
     batch_features: ClassVar[dict[str, Any]] = {"sizes": "loss"}
@@ -96,6 +99,15 @@ class MultipleChoice(Recipe):
         scores="Accuracy, from 0 to 1.",
         usage=_USAGE,
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _abstention.check_abstain(self.abstain)
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """The share of right answers, also among those that are given where some are not."""
+        return {"accuracy": HIGHER} | ({} if self.abstain is None else _abstention.METRICS)
 
     # --- choices and labels --------------------------------------------------------------------------------------
 
@@ -158,13 +170,33 @@ class MultipleChoice(Recipe):
             predictions.append({"label": best, "choice": choice, "score": scores[best], "scores": scores})
         return predictions
 
+    @property
+    def tuned_options(self) -> list[str]:
+        """Abstention."""
+        return [] if self.abstain is None else ["abstain"]
+
+    def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
+        """The probability below which there is no answer."""
+        if not isinstance(self.abstain, dict) or not predictions:
+            return {}, []
+        confidence = np.array([prediction["score"] for prediction in predictions])
+        numbers, sentence = _abstention.tune(confidence, _are_right(predictions, references), self.abstain)
+        return numbers, [sentence]
+
+    def calibrated(self, predictions: list[Row], calibration: Mapping[str, float]) -> list[Row]:
+        """The predictions with `abstained`, where the options ask for it."""
+        return _abstention.with_abstention(predictions, calibration)
+
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
-        """Accuracy, from 0 to 1."""
-        right = np.zeros(len(references))
-        for index, (prediction, reference) in enumerate(zip(predictions, references, strict=True)):
-            # A reference that is a text matches no choice, and so the row counts as wrong.
-            right[index] = prediction["label"] == reference
-        return lambda weights: {"accuracy": weights @ right / weights.sum(1)}
+        """Accuracy, from 0 to 1; with abstention also that of the answers, and their share."""
+        is_right = _are_right(predictions, references)
+        of_answers = None if self.abstain is None else _abstention.measure(predictions, is_right)
+
+        def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
+            accuracy = {"accuracy": weights @ is_right / weights.sum(1)}
+            return accuracy if of_answers is None else accuracy | of_answers(weights)
+
+        return measured
 
     def baseline(self, train: Dataset) -> dict[str, Any]:
         """The position at which the right choice is most often; the first one of several."""
@@ -189,6 +221,12 @@ class MultipleChoice(Recipe):
 def _row_by_row(rows: Dataset) -> Iterator[Row]:
     """Choices and label of each row."""
     return rows_of({name: cells_of(rows, name) for name in ("choices", "label")})
+
+
+def _are_right(predictions: list[Row], references: list[Any]) -> np.ndarray:
+    """Whether each prediction is right; a reference that is a text matches no choice, and so its row is wrong."""
+    pairs = zip(predictions, references, strict=True)
+    return np.array([prediction["label"] == reference for prediction, reference in pairs])
 
 
 def _label(reference: Any) -> int:

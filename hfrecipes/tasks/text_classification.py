@@ -17,7 +17,7 @@ from ..data.shapes.labels import MULTI, REGRESSION, SINGLE, ProblemType
 from ..explaining.contract import ScoreToExplain
 from ..models.tokenizing import separate_pairs, tokenize
 from ..recipe import Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row
-from . import _explained, _label_reading
+from . import _abstention, _explained, _label_reading
 from ._column_names import LABEL_NAMES, LAYOUTS, TEXT_NAMES
 from ._label_sets import Coverage
 from ._number_labels import NumberLabels
@@ -55,6 +55,10 @@ class TextClassification(Recipe):
     """Of two labels the one that `threshold` is for, and that is looked for in scores; the second one if null."""
     coverage: Coverage | None = None
     """Share of rows whose `label_set` should hold the right label, such as 0.9, or of each label {by_label: 0.9}."""
+    abstain: _abstention.Given | None = None
+    """Which rows get no answer: the least sure ones, {share: 0.1}, or all beyond an error rate, {risk: 0.05}."""
+    out_of_scope: str | int | None = None
+    """Label of validation and test rows that none of the labels fits: neither right nor wrong, to be told by doubt."""
     temperature_scaling: bool = False
     """Whether probabilities are calibrated by temperature scaling, fitted on validation."""
 
@@ -104,10 +108,11 @@ print(classify("{text}", top_k=None))
 
     @property
     def tuned_options(self) -> list[str]:
-        """A threshold that is to be the best for something, label sets, a temperature."""
+        """A threshold that is to be the best for something, label sets, abstention, a temperature."""
         is_set = {
             "threshold": isinstance(self.threshold, str | dict),
             "coverage": self.coverage is not None,
+            "abstain": self.abstain is not None,
             "temperature_scaling": self.temperature_scaling,
         }
         return [name for name, given in is_set.items() if given]
@@ -176,6 +181,10 @@ print(classify("{text}", top_k=None))
     def scores_to_explain(self, row: Row, prediction: Row) -> list[ScoreToExplain]:
         """The margin of the label, the logit of each label where there may be several, or the number."""
         return _explained.scores_of(self, row, ["text", "text_pair"], self.label_kind.explained(prediction))
+
+    def is_right_or_wrong(self, reference: Any) -> bool:
+        """Whether the row has a label that a prediction can match or miss."""
+        return reference is not None and reference != self.learned.get("out_of_scope")
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """Shares and F1 from 0 to 1, correlations from -1 to 1, R2 up to 1, errors in the label's units."""

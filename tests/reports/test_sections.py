@@ -11,7 +11,7 @@ from report_data import classified, report_of, sections_of, tables_of, texts_of
 from hfrecipes.registry import find
 from hfrecipes.reports.page import Lines, Matrix
 from hfrecipes.reports.probabilities import probabilities_of
-from hfrecipes.reports.sections import classes, reliability, thresholds
+from hfrecipes.reports.sections import classes, reliability, risk_coverage, thresholds
 
 
 def classifier(labels: list[str], **options):
@@ -60,6 +60,37 @@ def test_reliability_is_the_share_that_is_right_in_each_bin(intents):
         (1, pytest.approx(0.8), 1.0),
         (2, pytest.approx(0.945), 0.5),
     ]
+
+
+def test_the_risk_is_the_error_rate_among_the_surest_rows(tmp_path):
+    lines = []
+    for index in range(20):  # the surer the model, the more often it is right
+        share = 0.5 + (index + 1) / 41
+        lines.append(classified("good" if index >= 6 or index % 2 else "bad", {"good": share, "bad": 1 - share}))
+    section = sections_of(report_of(classifier(["good", "bad"]), tmp_path, lines))["Risk and coverage"]
+    (plot,) = [block for block in section.blocks if isinstance(block, Lines)]
+    (series,) = plot.series
+    assert series.xs == pytest.approx([rows / 20 for rows in range(10, 21)])
+    assert series.ys == pytest.approx([0] * 5 + [0, 1 / 16, 1 / 17, 2 / 18, 2 / 19, 3 / 20])
+    table = tables_of(section)["Answers of test"]
+    assert texts_of(table)[0] == ["1.000", "0.524", "0.150", "0.032–0.379"]
+    assert texts_of(table)[-1] == ["0.500", "0.768", "0.000", "0.000–0.308"]
+    assert "abstain={share: 0.1}" in section.blocks[0]
+    decided = classifier(["good", "bad"], abstain={"share": 0.1})
+    decided.calibration = {"abstain_below": 0.55}
+    assert "Here it is those below 0.550" in risk_coverage.section(report_of(decided, tmp_path, lines)).blocks[0]
+    expected = (0 * 15 + 1 / 16 + 1 / 17 + 2 / 18 + 2 / 19 + 3 / 20) / 20
+    assert f"AURC) is {expected:.3f}; with as many errors it would be {(1 / 18 + 2 / 19 + 3 / 20) / 20:.3f}" in str(
+        section.blocks
+    )
+
+
+def test_rows_of_the_same_probability_share_their_errors():
+    curve = risk_coverage.RiskCurve(np.array([0.9, 0.6, 0.6, 0.6, 0.6]), np.array([True, True, False, False, True]))
+    assert curve.cuts.tolist() == [1, 5]
+    assert curve.errors.tolist() == [0, 0.5, 1, 1.5, 2]
+    shuffled = risk_coverage.RiskCurve(curve.confidence[::-1], curve.is_right[::-1])
+    assert shuffled.area == curve.area == pytest.approx((0.5 / 2 + 1 / 3 + 1.5 / 4 + 2 / 5) / 5)
 
 
 def test_scores_stand_with_interval_and_those_of_tables_first(intents):
@@ -203,6 +234,7 @@ def test_choices_have_losses_and_reliability(tmp_path):
     (table,) = tables_of(sections["Worst rows"]).values()
     assert texts_of(table)[0][2:4] == ["1: b", "0: a"]
     assert "Reliability" in sections
+    assert "Risk and coverage" not in sections, "two rows say nothing about shares of rows"
     assert "Likely label errors" not in sections
 
 

@@ -93,6 +93,7 @@ def test_examples_of_dialogues_are_what_users_say_first():
 SEEN = [
     ({"text": "x"}, {"label": "b", "scores": {"a": 0.2, "b": 0.8}}, ["chosen", "80.0%", "width: 20.0%"]),
     ({"text": "x"}, {"label": [], "scores": {"a": 0.2, "b": 0.1}}, ["No label is likely enough", "20.0%"]),
+    ({"text": "x"}, {"label": "a", "scores": {"a": 0.6}, "abstained": True}, ["Not sure enough to answer", "60.0%"]),
     ({"text": "x"}, {"label": 3.25}, ['class="number">3.25']),
     (
         {"text": "Ask Ana now"},
