@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import repeats
 from .comparing.selection import Selection
+from .curve.learning_curve import LearningCurve
 from .errors import ConfigError, OutputError
 from .log import is_main
 from .results import Result, Results
@@ -45,10 +46,11 @@ def run(
     lora: bool | dict[str, Any] | None = None,
     folds: int | dict[str, Any] | None = None,
     seeds: list[int] | None = None,
+    curve: int | dict[str, Any] | None = None,
     hub: str | dict[str, Any] | None = None,
     trust: bool = False,
     **bare_keys: Any,
-) -> Result | Results | Selection:
+) -> Result | Results | LearningCurve | Selection:
     """Fine-tune, evaluate and save.
 
     The same call again resumes an interrupted run, and returns a complete one as it is.
@@ -73,12 +75,14 @@ def run(
         folds: Number of folds for cross-validation, or `n_splits`, and `groups`, a column whose equal
             values stay together.
         seeds: Seeds of several runs.
+        curve: Number of growing parts of train for a learning curve.
         hub: Hub repository to push to, or keywords of `create_repo` and `upload_folder`; see docs/hub.md.
         trust: Whether code that only a recipe file names may be run: a task or a metric in a .py file, code of a model.
         **bare_keys: Keys of `options` or `training`, without the block: `learning_rate=3e-5`.
 
     Returns:
-        The run; with `folds` or `seeds` all of them, summarized; with a list of models the choice, compared.
+        The run; with `folds` or `seeds` all of them, summarized; with `curve` the scores by rows, and what more rows
+        would bring; with a list of models the choice, compared.
 
     Raises:
         HFRecipesError: A setting, the data, the model or the output folder cannot be used; nothing was written.
@@ -101,6 +105,7 @@ def run(
         "lora": lora,
         "folds": folds,
         "seeds": seeds,
+        "curve": curve,
         "hub": hub,
     }
     # None is the default of these arguments; among the others it takes back what a recipe file says.
@@ -110,7 +115,7 @@ def run(
 
 def run_settings(
     what: Any, settings: Mapping[str, Any], *, trust: bool = False, callbacks: Sequence[TrainerCallback] = ()
-) -> Result | Results | Selection:
+) -> Result | Results | LearningCurve | Selection:
     """As `run`, with all settings in one mapping; None takes back what a recipe file says.
 
     Args:
@@ -152,7 +157,9 @@ def build(what: str | os.PathLike[str] | Mapping[str, Any], *, trust: bool = Fal
         raise ConfigError("a list of models asks for several Trainers, and build makes one: use run, or name one model")
     config, recipe = configure(what, settings, trust=trust)
     if repeats.are_wanted(config):
-        raise ConfigError("folds and seeds ask for several Trainers, and build makes one: use run, or leave them out")
+        raise ConfigError(
+            "folds, seeds and curve ask for several Trainers, and build makes one: use run, or leave them out"
+        )
     job = make_job(make_plan(config, recipe, folder_of(what, config)))
     job.trainer.hfrecipes_job = job
     job.trainer.hfrecipes_trackers = Trackers(job.trainer, job.plan.info.shared)

@@ -11,12 +11,13 @@ import click
 
 from ..errors import SHOWN
 from ..log import LIBRARIES, explained, is_main
-from ..output import print_report, print_table, say, say_json, score_table, show_evaluations
+from ..output import print_report, print_table, say, say_json, score_table, show_evaluations, text_table
 from .compare import show as show_comparison
 from .group import fail
 from .words import INPUT, INT8, TRUST, WORDS, check_new, check_quoted, settings_in
 
 if TYPE_CHECKING:
+    from ..curve.learning_curve import LearningCurve
     from ..results import Result, Results
 
 
@@ -29,6 +30,7 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
     settings = settings_in(words, what, trust=trust)
     from .. import results, runner
     from ..comparing.selection import Selection
+    from ..curve.learning_curve import LearningCurve
     from ..flow.candidates import COMPARISON
 
     with explained():
@@ -39,6 +41,9 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
     if isinstance(result, Selection):
         show_comparison(result.comparison)
         say(f"\nall numbers: {result.path / COMPARISON}\n{_model_of(result.best)}")
+        return
+    if isinstance(result, LearningCurve):
+        _show_curve(result)
         return
     print_table(score_table(result.scores, result.headline))
     _print_classes(result)
@@ -51,6 +56,19 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
         legend = "values with 95 % intervals"
         models = _model_of(result)
     say(f"\n{legend}; all metrics: {result.path / 'metrics.json'}\n{models}")
+
+
+def _show_curve(curve: LearningCurve) -> None:
+    from ..curve.learning_curve import curve_cells
+    from ..flow.several import CURVE
+
+    print_table(text_table(*curve_cells(curve)))
+    for sentence in curve.sentences:
+        say(sentence)
+    legend = (
+        "mean ± standard deviation over seeds" if len(curve.runs) > len(curve.parts) else "values with 95 % intervals"
+    )
+    say(f"\n{legend}; all numbers: {curve.path / CURVE}\nmodels: {', '.join(map(str, curve.runs))}")
 
 
 def _model_of(result: Result) -> str:

@@ -188,8 +188,8 @@ def _has_work(path: Path) -> bool:
     """Whether the folder contains trained weights, which another run would overwrite."""
     if is_complete(path) or has_checkpoints(path) or any(path.glob("*.safetensors")):
         return True
-    # Each fold, each seed, and each of several models, has a folder like that of a single run.
-    runs = [*path.glob("fold-*/"), *path.glob("seed-*/"), *path.glob("model-*/")]
+    # Each fold, seed, part of train, and each of several models, has a folder like that of a single run.
+    runs = [*path.glob("fold-*/"), *path.glob("seed-*/"), *path.glob("rows-*/"), *path.glob("model-*/")]
     return any(map(_has_work, runs))
 
 

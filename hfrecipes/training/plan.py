@@ -372,6 +372,8 @@ def _known_settings(config: RunConfig) -> dict[str, Any]:
     if folds is not None:
         known["folds"] = {"n_splits": folds.n_splits, "groups": folds.groups}
         known["folds"] = {name: value for name, value in known["folds"].items() if value is not None}
+    if config.learning_curve is not None:
+        known["curve"] = {"steps": config.learning_curve.steps}
     return known
 
 
@@ -380,8 +382,10 @@ def default_folder(what: Any, config: RunConfig) -> Path:
     if isinstance(what, os.PathLike):
         what = os.fspath(what)
     several = ""
-    if repeats.are_wanted(config):
-        several = f"-{len(repeats.names(config))}-{'seeds' if config.seeds else 'folds'}"
+    if config.curve is not None:
+        several = "-curve"
+    elif repeats.are_wanted(config):
+        several = f"-{len(repeats.names(config))}-{repeats.setting_of(config)}"
     if isinstance(what, str) and what != config.task and not what.endswith(".py"):
         if isinstance(config.model, list):
             several = f"-{len(config.model)}-models"
