@@ -60,7 +60,7 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
 
 def _show_curve(curve: LearningCurve) -> None:
     from ..curve.learning_curve import curve_cells
-    from ..flow.several import CURVE
+    from ..run_folder.contents import CURVE
 
     print_table(text_table(*curve_cells(curve)))
     for sentence in curve.sentences:

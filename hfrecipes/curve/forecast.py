@@ -56,17 +56,14 @@ def standard_errors(runs: Sequence[Sequence[Score]]) -> np.ndarray:
     Args:
         runs: Scores of the runs of each part.
     """
-    errors = []
+    of_intervals, variances = [], []
     for scores in runs:
         widths = [math.nan if score.ci95 is None else score.ci95[1] - score.ci95[0] for score in scores]
-        errors.append(float(np.mean(widths)) / _WIDTH)
-    of_intervals = np.array(errors)
-    seeds = min(map(len, runs))
-    if seeds < 2:
-        return of_intervals
-    variances = [np.var([score.value for score in scores], ddof=1) for scores in runs]
-    of_seeds = math.sqrt(float(np.mean(variances)))
-    return np.asarray(np.fmax(of_intervals, of_seeds) / math.sqrt(seeds))
+        values = [score.value for score in scores]
+        of_intervals.append(float(np.mean(widths)) / _WIDTH)
+        variances.append(float(np.var(values, ddof=1)) if len(values) > 1 else 0.0)
+    errors = np.fmax(np.array(of_intervals), math.sqrt(float(np.mean(variances))))
+    return np.asarray(errors / math.sqrt(len(runs[0])))
 
 
 def forecast(

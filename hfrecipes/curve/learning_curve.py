@@ -14,7 +14,7 @@ from ..evaluation import scoring
 from ..evaluation.scoring import Score, Scores
 from ..evaluation.tables import change, html_table
 from ..recipe import Metric, Recipe, best_metric, metric_named, table_metrics
-from ..repeats import summary
+from ..repeats import LEAST_STEPS, summary
 from ..run_folder import contents
 from ..run_folder.contents import RunInfo
 from .forecast import Forecast, forecast, standard_errors
@@ -170,17 +170,21 @@ def read_curve(path: Path, runs: Sequence[Sequence[Path]], recipe: Recipe, confi
         rows = round(sum(map(_training_rows, of_part)) / len(of_part))
         parts.append(Part(rows, scores, of_part))
     name, metric = _decisive(recipe, config, parts)
-    of_runs = [[scores["validation"][name] for scores in of_part] for of_part in each]
+    of_runs = []
+    for split_scores in each:
+        of_runs.append([scores["validation"][name] for scores in split_scores])
+    start, notes = _start_of_fit([part.rows for part in parts], of_runs, metric)
+    fitted = parts[start:]
     expected = forecast(
-        [part.rows for part in parts],
-        [part.scores["validation"][name].value for part in parts],
-        standard_errors(of_runs),
+        [part.rows for part in fitted],
+        [part.scores["validation"][name].value for part in fitted],
+        standard_errors(of_runs[start:]),
         bounds=scoring.bounds(recipe, name),
         greater_is_better=metric.greater_is_better,
         seed=config.training["seed"],
     )
     headline = tuple(dict.fromkeys([name, *table_metrics(recipe)]))
-    sentences = [_promise(name, metric, expected), *_notes(name, metric, of_runs)]
+    sentences = [_promise(name, metric, expected), *notes]
     return LearningCurve(path, parts, name, metric.greater_is_better, expected, headline, sentences)
 
 
@@ -212,16 +216,30 @@ def _promise(name: str, metric: Metric, expected: Forecast | None) -> str:
     return f"{rows} would bring about {amount} {name} on validation {interval}, if the curve goes on like this"
 
 
-def _notes(name: str, metric: Metric, runs: Sequence[Sequence[Score]]) -> list[str]:
-    """What makes the forecast doubtful."""
-    for scores in runs:
-        if any(_is_above_baseline(score, metric) for score in scores):
-            return []
-    return [f"no part gives a {name} that is significantly better than the baseline: curves may rise only later"]
+def _start_of_fit(rows: Sequence[int], runs: Sequence[Sequence[Score]], metric: Metric) -> tuple[int, list[str]]:
+    """Index of the first part that is fitted, and sentences on it.
+
+    A model that has too few rows to learn anything is as good as the baseline, and its score follows no power law: the
+    "small data region" of Hestness et al. (2017).
+    """
+    is_better = [_is_above_baseline(scores, metric) for scores in runs]
+    if not any(is_better):
+        return 0, ["no part is significantly better than the baseline, and the curve may only rise later"]
+    first = is_better.index(True)
+    start = min(first, len(runs) - LEAST_STEPS)
+    notes = []
+    if start:
+        notes.append(f"not fitted: {rows[start - 1]:,} rows or fewer, which are not enough to learn anything")
+    if start < first:
+        notes.append(f"rough: only {len(runs) - first} of the parts are significantly better than the baseline")
+    return start, notes
 
 
-def _is_above_baseline(score: Score, metric: Metric) -> bool:
-    edge = score.low if metric.greater_is_better else score.high
-    if edge is None or score.baseline is None:
-        return True
-    return edge > score.baseline if metric.greater_is_better else edge < score.baseline
+def _is_above_baseline(scores: Sequence[Score], metric: Metric) -> bool:
+    """Whether the interval of any of the runs is wholly on the better side of the baseline."""
+    for score in scores:
+        if score.low is None or score.high is None or score.baseline is None:
+            return True
+        if score.low > score.baseline if metric.greater_is_better else score.high < score.baseline:
+            return True
+    return False

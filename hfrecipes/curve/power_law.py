@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# From nearly the logarithm of the rows, without an end in sight, to a score that hardly changes after the first part.
-EXPONENTS = np.geomspace(0.05, 4.0, 60)
+# From nearly the logarithm of the rows, without an end in sight, to scores that hardly change after a few parts. With
+# steeper ones, any chance rise at the start would look like the end of the curve.
+EXPONENTS = np.geomspace(0.05, 2.0, 40)
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,6 @@ from . import candidates
 from .finishing import as_reported, not_costing_the_run
 from .single import carry_out, reload
 
-CURVE, CURVE_PICTURE = "curve.json", "curve.png"
-
 
 def run_each(config: RunConfig, path: Path) -> Result | Results | LearningCurve:
     """The runs that `folds`, `seeds` or `curve` ask for, without those that are complete, and their summary."""
@@ -102,10 +100,10 @@ def _curve(path: Path, runs: list[Path], plan: Plan, *, seeds: int) -> LearningC
     parts = [runs[start : start + seeds] for start in range(0, len(runs), seeds)]
     curve = read_curve(path, parts, plan.recipe, plan.config)
     if is_main():
-        write_json(path / CURVE, curve.as_json())
-        with not_costing_the_run(CURVE_PICTURE):
+        write_json(path / contents.CURVE, curve.as_json())
+        with not_costing_the_run(contents.CURVE_PICTURE):
             if are_available():
-                curve.plot().savefig(path / CURVE_PICTURE, dpi=150)
+                curve.plot().savefig(path / contents.CURVE_PICTURE, dpi=150)
     wait_for_all()
     return curve
 
