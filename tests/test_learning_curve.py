@@ -357,7 +357,7 @@ def test_parts_that_are_no_better_than_the_baseline_are_not_fitted():
     assert notes == ["not fitted: 200 rows or fewer, which are not enough to learn anything"]
     start, notes = _start_of_fit([100, 200, 300, 400], runs[:4], HIGHER)
     assert start == 1
-    assert "rough: only 2 of the parts are significantly better than the baseline" in notes
+    assert "rough: some of the fitted parts are not significantly better than the baseline" in notes
     start, notes = _start_of_fit([100, 200], runs[:2], HIGHER)
     assert notes == ["no part is significantly better than the baseline, and the curve may only rise later"]
 

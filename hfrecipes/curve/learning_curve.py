@@ -116,7 +116,7 @@ class LearningCurve:
         }
         if self.forecast is not None:
             expected = scoring.to_json({"validation": {"score": self.forecast.score, "gain": self.forecast.gain}})
-            made["forecast"] = {"rows": self.forecast.rows, **expected["validation"], "formula": self.forecast.formula}
+            made["forecast"] = {"rows": self.forecast.rows, **expected["validation"]}
             made["band"] = vars(self.forecast.band)
         return made
 
@@ -231,7 +231,7 @@ def _start_of_fit(rows: Sequence[int], runs: Sequence[Sequence[Score]], metric: 
     if start:
         notes.append(f"not fitted: {rows[start - 1]:,} rows or fewer, which are not enough to learn anything")
     if start < first:
-        notes.append(f"rough: only {len(runs) - first} of the parts are significantly better than the baseline")
+        notes.append("rough: some of the fitted parts are not significantly better than the baseline")
     return start, notes
 
 
