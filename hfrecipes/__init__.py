@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .comparing.comparison import Comparison as Comparison
     from .comparing.selection import Selection as Selection
     from .config.run_config import RunConfig as RunConfig
+    from .curve.learning_curve import LearningCurve as LearningCurve
     from .errors import HFRecipesError as HFRecipesError
     from .hub.push import push as push
     from .predictor import load as load
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Comparison": "comparing.comparison",
     "HFRecipesError": "errors",
+    "LearningCurve": "curve.learning_curve",
     "Recipe": "recipe",
     "Result": "results",
     "Results": "results",

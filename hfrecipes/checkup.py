@@ -399,6 +399,8 @@ def _rehearsed(config: RunConfig, path: Path) -> dict[str, Any]:
         limit=rows,
         training=training,
         folds=None,
+        curve=None,
+        search={},
         seeds=[],
         hub=None,
     )

@@ -1,4 +1,5 @@
-"""Several runs that are summarized: k folds, each row scored once by a model that did not see it, or several seeds."""
+"""Several runs that are summarized: k folds, each row scored once by a model that did not see it, several seeds, or
+growing parts of train."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .config.blocks import FoldSettings
+from .config.blocks import CurveSettings, FoldSettings
 from .config.run_config import RunConfig
 from .config.trainer_keywords import SEEDS
 from .data.checks import written_reference
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
 OUT_OF_FOLD = "out_of_fold"  # beside the splits: all rows together, each scored once
 MOST_FOLDS = 10_000  # each is a training
+LEAST_STEPS, MOST_STEPS = 3, 20  # parts of train; a curve through fewer points tells nothing
 _KEYS = ("n_splits", "groups", "fold")
+_CURVE_KEYS = ("steps", "step")
 
 
 # --- settings ----------------------------------------------------------------------------------------------------
@@ -35,12 +38,21 @@ _KEYS = ("n_splits", "groups", "fold")
 
 def are_wanted(config: RunConfig) -> bool:
     """Whether the settings ask for several runs, or for one of several."""
-    return bool(config.seeds) or config.folds is not None
+    return bool(config.seeds) or config.folds is not None or config.curve is not None
+
+
+def setting_of(config: RunConfig) -> str:
+    """Name of the setting that asks for several runs."""
+    if config.curve is not None:
+        return "curve"
+    return "folds" if config.folds is not None else "seeds"
 
 
 def problems(config: RunConfig) -> list[str]:
-    """Problems in `folds` and `seeds`, a sentence for each."""
+    """Problems in `folds`, `seeds` and `curve`, a sentence for each."""
     sentences = _seed_problems(config.seeds)
+    if config.curve is not None:
+        sentences = _curve_problems(config) + sentences
     if config.folds is not None:
         sentences = _fold_problems(config.folds) + sentences
     if config.seeds and config.folds is not None:
@@ -67,6 +79,23 @@ def _fold_problems(folds: int | Mapping[str, Any]) -> list[str]:
     return sentences
 
 
+def _curve_problems(config: RunConfig) -> list[str]:
+    keys = config.curve if isinstance(config.curve, Mapping) else {}
+    sentences = [f"unknown setting curve.{key}{nearest(key, _CURVE_KEYS)}" for key in keys if key not in _CURVE_KEYS]
+    settings = CurveSettings.of(config.curve)
+    steps: Any = settings.steps if settings is not None else None
+    step: Any = settings.step if settings is not None else None
+    if not isinstance(steps, int) or not LEAST_STEPS <= steps <= MOST_STEPS:
+        sentences.append(f"curve: found {steps}, expected the number of parts of train, {LEAST_STEPS} to {MOST_STEPS}")
+    elif step is not None and not (isinstance(step, int) and 1 <= step <= steps):
+        sentences.append(f"curve.step: found {step}, expected a number from 1 to {steps}")
+    if config.folds is not None:
+        sentences.append("curve and folds: give only one of them")
+    if "validation" in config.splits and config.splits["validation"] is None:
+        sentences.append("curve: its validation scores are extrapolated: leave out splits.validation=null")
+    return sentences
+
+
 def _seed_problems(seeds: Sequence[int]) -> list[str]:
     sentences = []
     if seeds and len(set(seeds)) < 2:
@@ -81,6 +110,8 @@ def _seed_problems(seeds: Sequence[int]) -> list[str]:
 
 def names(config: RunConfig) -> list[str]:
     """Names of the folders of all runs, whether this command carries out each of them or one."""
+    if config.learning_curve is not None:
+        return list(parts(replace(config, curve={"steps": config.learning_curve.steps})))
     settings = config.cross_validation
     if settings is None:
         return [f"seed-{seed}" for seed in config.seeds]
@@ -89,6 +120,8 @@ def names(config: RunConfig) -> list[str]:
 
 def parts(config: RunConfig) -> dict[str, RunConfig]:
     """Settings of each run of this command, by the name of its folder."""
+    if config.learning_curve is not None:
+        return _parts_of_curve(config, config.learning_curve)
     settings = config.cross_validation
     if settings is None:
         return {f"seed-{seed}": _with_seed(replace(config, seeds=[]), seed) for seed in config.seeds}
@@ -97,6 +130,19 @@ def parts(config: RunConfig) -> dict[str, RunConfig]:
     if settings.groups is not None:
         keywords["groups"] = settings.groups
     return {f"fold-{fold}": replace(config, folds={**keywords, "fold": fold}) for fold in folds}
+
+
+def _parts_of_curve(config: RunConfig, settings: CurveSettings) -> dict[str, RunConfig]:
+    """The smallest part of train first, for which every problem of the data is found; with each of the seeds."""
+    of_runs = {}
+    for step in [settings.step] if settings.step is not None else range(1, settings.steps + 1):
+        name = f"rows-{settings.percent(step)}-percent"
+        of_part = replace(config, curve={"steps": settings.steps, "step": step}, seeds=[])
+        if not config.seeds:
+            of_runs[name] = of_part
+        for seed in config.seeds:
+            of_runs[f"{name}-seed-{seed}"] = _with_seed(of_part, seed)
+    return of_runs
 
 
 def _with_seed(config: RunConfig, seed: int) -> RunConfig:
@@ -113,7 +159,9 @@ def whole(config: RunConfig, of_part: RunConfig) -> RunConfig:
     folds = of_part.folds
     if isinstance(folds, dict):
         folds = {key: value for key, value in folds.items() if key != "fold"} or None
-    together = replace(of_part, seeds=config.seeds, folds=folds, output_dir=config.output_dir)
+    curve = config.learning_curve
+    steps = None if curve is None else {"steps": curve.steps}
+    together = replace(of_part, seeds=config.seeds, folds=folds, curve=steps, output_dir=config.output_dir)
     return _with_seed(together, config.training["seed"])
 
 

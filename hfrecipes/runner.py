@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import repeats
 from .comparing.selection import Selection
+from .curve.learning_curve import LearningCurve
 from .errors import ConfigError, OutputError
 from .log import is_main
 from .results import Result, Results
@@ -48,11 +49,12 @@ def run(
     lora: bool | dict[str, Any] | None = None,
     folds: int | dict[str, Any] | None = None,
     seeds: list[int] | None = None,
+    curve: int | dict[str, Any] | None = None,
     search: dict[str, Any] | None = None,
     hub: str | dict[str, Any] | None = None,
     trust: bool = False,
     **bare_keys: Any,
-) -> Result | Results | Selection | Search:
+) -> Result | Results | LearningCurve | Selection | Search:
     """Fine-tune, evaluate and save.
 
     The same call again resumes an interrupted run, and returns a complete one as it is.
@@ -77,6 +79,7 @@ def run(
         folds: Number of folds for cross-validation, or `n_splits`, and `groups`, a column whose equal
             values stay together.
         seeds: Seeds of several runs.
+        curve: Number of growing parts of train for a learning curve.
         search: Setting -> values that are tried, as `"loguniform(1e-5, 5e-4)"` or a list; further keys are in
             docs/search.md.
         hub: Hub repository to push to, or keywords of `create_repo` and `upload_folder`; see docs/hub.md.
@@ -84,8 +87,8 @@ def run(
         **bare_keys: Keys of `options` or `training`, without the block: `learning_rate=3e-5`.
 
     Returns:
-        The run; with `folds` or `seeds` all of them, summarized; with a list of models, or a search, the choice,
-        compared.
+        The run; with `folds` or `seeds` all of them, summarized; with `curve` the scores by rows, and what more rows
+        would bring; with a list of models, or a search, the choice, compared.
 
     Raises:
         HFRecipesError: A setting, the data, the model or the output folder cannot be used; nothing was written.
@@ -108,6 +111,7 @@ def run(
         "lora": lora,
         "folds": folds,
         "seeds": seeds,
+        "curve": curve,
         "search": search,
         "hub": hub,
     }
@@ -118,7 +122,7 @@ def run(
 
 def run_settings(
     what: Any, settings: Mapping[str, Any], *, trust: bool = False, callbacks: Sequence[TrainerCallback] = ()
-) -> Result | Results | Selection | Search:
+) -> Result | Results | LearningCurve | Selection | Search:
     """As `run`, with all settings in one mapping; None takes back what a recipe file says.
 
     Args:
@@ -164,7 +168,9 @@ def build(what: str | os.PathLike[str] | Mapping[str, Any], *, trust: bool = Fal
         raise ConfigError("a list of models asks for several Trainers, and build makes one: use run, or name one model")
     config, recipe = configure(what, settings, trust=trust)
     if repeats.are_wanted(config):
-        raise ConfigError("folds and seeds ask for several Trainers, and build makes one: use run, or leave them out")
+        raise ConfigError(
+            "folds, seeds and curve ask for several Trainers, and build makes one: use run, or leave them out"
+        )
     if config.search:
         raise ConfigError("a search asks for several Trainers, and build makes one: use run, or leave search out")
     job = make_job(make_plan(config, recipe, folder_of(what, config)))

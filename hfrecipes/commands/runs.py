@@ -17,6 +17,7 @@ from .group import fail
 from .words import INPUT, INT8, TRUST, WORDS, check_new, check_quoted, settings_in
 
 if TYPE_CHECKING:
+    from ..curve.learning_curve import LearningCurve
     from ..results import Result, Results
     from ..search.outcome import Search
 
@@ -51,6 +52,7 @@ def _run(what: str, settings: dict[str, Any], *, trust: bool) -> None:
     """Run, and print what came of it."""
     from .. import results, runner
     from ..comparing.selection import Selection
+    from ..curve.learning_curve import LearningCurve
     from ..flow.candidates import COMPARISON
     from ..search.outcome import Search
 
@@ -65,6 +67,9 @@ def _run(what: str, settings: dict[str, Any], *, trust: bool) -> None:
         return
     if isinstance(result, Search):
         _show_search(result)
+        return
+    if isinstance(result, LearningCurve):
+        _show_curve(result)
         return
     print_table(score_table(result.scores, result.headline))
     _print_classes(result)
@@ -93,6 +98,19 @@ def _show_search(search: Search) -> None:
     for sentence in search.sentences:
         say(sentence)
     say(f"\nall trials: {search.path / FILE}\n{_model_of(search.best)}")
+
+
+def _show_curve(curve: LearningCurve) -> None:
+    from ..curve.learning_curve import curve_cells
+    from ..run_folder.contents import CURVE
+
+    print_table(text_table(*curve_cells(curve)))
+    for sentence in curve.sentences:
+        say(sentence)
+    legend = (
+        "mean ± standard deviation over seeds" if len(curve.runs) > len(curve.parts) else "values with 95 % intervals"
+    )
+    say(f"\n{legend}; all numbers: {curve.path / CURVE}\nmodels: {', '.join(map(str, curve.runs))}")
 
 
 def _model_of(result: Result) -> str:

@@ -1,4 +1,4 @@
-"""Typed values of the blocks of settings of a run: its base model, adapters, folds, and the push to the Hub."""
+"""Typed values of the blocks of settings of a run: its base model, adapters, folds, parts of train, and the push."""
 
 from __future__ import annotations
 
@@ -199,6 +199,44 @@ class FoldSettings:
             return None
         keywords: dict[str, Any] = {"n_splits": 5, **folds} if isinstance(folds, Mapping) else {"n_splits": folds}
         return cls(**{name: keywords[name] for name in ("n_splits", "groups", "fold") if name in keywords})
+
+
+# --- learning curves ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CurveSettings:
+    """What `curve` asks for."""
+
+    steps: int
+    """Number of parts of train; each contains the one before, and the last one is all of train."""
+    step: int | None = None
+    """Number of the only part to train on, from 1; None for all of them."""
+
+    @classmethod
+    def of(cls, curve: int | Mapping[str, Any] | None) -> CurveSettings | None:
+        """The settings as the user writes them; None for none."""
+        if curve is None:
+            return None
+        keywords: dict[str, Any] = {"steps": 5, **curve} if isinstance(curve, Mapping) else {"steps": curve}
+        return cls(keywords["steps"], keywords.get("step"))
+
+    def rows(self, step: int, total: int) -> int:
+        """Number of rows of a part.
+
+        Args:
+            step: Number of the part, from 1.
+            total: Number of rows of train.
+
+        Example:
+            >>> [CurveSettings(3).rows(step, 100) for step in (1, 2, 3)]
+            [33, 67, 100]
+        """
+        return round(total * step / self.steps)
+
+    def percent(self, step: int) -> int:
+        """Share of train that a part is, in whole percent."""
+        return self.rows(step, 100)
 
 
 # --- pushes ------------------------------------------------------------------------------------------------------

@@ -65,6 +65,7 @@ _RENAMED = {
     "dataloader_num_workers={value}": "num_workers",
     "seed={value}": "random_state random_seed",
     "folds={value}": "n_splits cv k_folds n_folds num_folds",
+    "curve={value}": "learning_curve",
     "lora={value}": "use_lora peft use_peft",
     "lora.r={value}": "lora_r lora_rank rank",
     "lora.lora_alpha={value}": "lora_alpha",

@@ -16,7 +16,7 @@ from .yaml12 import DEEPEST, LONGEST_NUMBER, MOST_KEYS, format_value
 # Keywords that a layer may add to the dataset of the layer below; any other block replaces that dataset.
 _LOAD_KEYWORDS = {"name", "revision", "data_dir", "data_files", "cache_dir", "trust_remote_code", "encoding", "header"}
 _READING_KEYS = {"encoding", "header"}  # how files are read, whatever names them
-_KEEP_KEYS = ("lora", "early_stopping", "hub", "folds")
+_KEEP_KEYS = ("lora", "early_stopping", "hub", "folds", "curve")
 
 
 def move_bare_keys_into_blocks(

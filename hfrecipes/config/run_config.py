@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from .blocks import AdapterSettings, FoldSettings, ModelSettings, PushSettings
+from .blocks import AdapterSettings, CurveSettings, FoldSettings, ModelSettings, PushSettings
 
 SPLITS = ("train", "validation", "test")
 
@@ -46,6 +46,9 @@ class RunConfig:
     and `fold` to run only one of them."""
     seeds: list[int] = field(default_factory=list)
     """Seeds of several runs, to report mean and standard deviation of their scores."""
+    curve: int | dict[str, Any] | None = None
+    """Number of parts of train, each with more rows than the one before, for a learning curve, or `steps`, and `step`
+    to run only one of them."""
     search: dict[str, Any] = field(default_factory=dict)
     """Settings to search over: setting -> `loguniform(low, high)`, `uniform(low, high)`, `int(low, high)` or a list of
     values; and `trials`, their number, `pruner` (median, halving, none), and `cost` (seconds, parameters)."""
@@ -76,6 +79,11 @@ class RunConfig:
     def cross_validation(self) -> FoldSettings | None:
         """The folds of train; None for none."""
         return FoldSettings.of(self.folds)
+
+    @cached_property
+    def learning_curve(self) -> CurveSettings | None:
+        """The parts of train that a learning curve is made of; None for none."""
+        return CurveSettings.of(self.curve)
 
 
 FIELDS: dict[str, Any] = typing.get_type_hints(RunConfig)

@@ -29,6 +29,7 @@ from .columns import (
 )
 from .indicators import Columns, find_indicators
 from .label_files import name_ids
+from .parts import labels_without_rows, take_part
 from .raw_cells import check_parts, plain_cells
 from .row_origin import Origin, described, origin_of
 from .rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows, with_groups
@@ -68,8 +69,9 @@ def load_data(config: RunConfig, recipe: Recipe, collected: Collected | None = N
     data = take_fold(limit(data, config), recipe, config)
     if "validation" not in data.splits and "validation" not in config.splits:
         data = draw_validation(data, recipe, config.training["seed"])
-    data = with_references(drop_helper_columns(data), recipe)
+    data = with_references(drop_helper_columns(take_part(data, recipe, config)), recipe)
     log_all(_count_labels(data, recipe))
+    log_all(labels_without_rows(recipe, config))
     data = replace(data, notes=scored_as_wrong(data, recipe))
     if collected is None:
         log_all([*data.notes.values(), *not_scored(data, recipe), *no_test_split(data)])

@@ -92,7 +92,7 @@ def draw_validation(data: Data, recipe: Recipe, seed: int) -> Data:
     """
     train = data.splits["train"]
     kept, held_out = hold_out(
-        train, _strata(train, recipe), _groups(train, recipe), seed, duplicate_rows(train, recipe)
+        train, strata_of(train, recipe), groups_of(train, recipe), seed, duplicate_rows(train, recipe)
     )
     splits = {**data.splits, "train": kept, "validation": held_out}
     log(f"validation: {counted(len(held_out), 'row')} drawn from train with seed {seed}, {len(kept)} left to train on")
@@ -168,7 +168,7 @@ def take_fold(data: Data, recipe: Recipe, config: RunConfig) -> Data:
     if settings is None:
         return data
     rows = data.splits["train"]
-    groups = _groups(rows, recipe)
+    groups = groups_of(rows, recipe)
     fold_groups = None if groups is None else dict(zip(rows[ROW], groups, strict=True))
     folds = _folds(rows, recipe, groups, settings.n_splits, config.training["seed"])
     if settings.fold is None:  # `hfrecipes check` only looks whether the folds can be made
@@ -189,7 +189,7 @@ def take_fold(data: Data, recipe: Recipe, config: RunConfig) -> Data:
 
 def _folds(rows: Dataset, recipe: Recipe, groups: list[int] | None, number: int, seed: int) -> list[np.ndarray]:
     """Indices of the rows of each fold, in their order."""
-    strata = _strata(rows, recipe)
+    strata = strata_of(rows, recipe)
     if groups is None and duplicate_rows(rows, recipe):
         groups = group_indices(input_keys(rows, recipe))
     units = len(rows) if groups is None else len(set(groups))
@@ -227,7 +227,7 @@ def _parts(
         return [np.sort(part) for _, part in splitter.split(np.zeros(rows), classes, groups)]
 
 
-def _groups(rows: Dataset, recipe: Recipe) -> list[int] | None:
+def groups_of(rows: Dataset, recipe: Recipe) -> list[int] | None:
     """Number of the group of each row, None where rows share nothing: a column of the user's, or of the task."""
     if GROUP in rows.column_names:
         return group_indices(rows[GROUP][:])
@@ -244,7 +244,7 @@ def task_groups(rows: Dataset, recipe: Recipe) -> list[int] | None:
     return None
 
 
-def _strata(rows: Dataset, recipe: Recipe) -> list[Any] | None:
+def strata_of(rows: Dataset, recipe: Recipe) -> list[Any] | None:
     """Label of each row where the task keeps labels in proportion, and a row has one label; else None."""
     if not any(column.stratified and name in rows.column_names for name, column in recipe.columns.items()):
         return None

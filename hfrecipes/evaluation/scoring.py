@@ -149,7 +149,7 @@ def _intervals(
     intervals = {}
     for name in parts[0]:
         resampled = np.concatenate([part[name] for part in parts])
-        low, high = _uncertainty.interval(values[name], resampled, units, _bounds(recipe, name), alone.get(name))
+        low, high = _uncertainty.interval(values[name], resampled, units, bounds(recipe, name), alone.get(name))
         intervals[name] = (low, high)
     return intervals
 
@@ -167,7 +167,7 @@ def _resamples(units: np.ndarray, generator: np.random.Generator) -> Iterator[np
         yield counts if number == len(units) else counts[:, units]
 
 
-def _bounds(recipe: Recipe, name: str) -> tuple[float, float]:
+def bounds(recipe: Recipe, name: str) -> tuple[float, float]:
     """Least and greatest value that the metric can take; `f1[person]` has those of `f1`."""
     known = metric_named(recipe, name)
     if known is not None and known.greater_is_better and known.maximum != 1.0:
@@ -260,7 +260,7 @@ def _other_metric(
     intervals = {}
     for key, value in values.items():
         resampled = np.array([draw.get(key, np.nan) for draw in draws])
-        low, high = _uncertainty.interval(value, resampled, units, _bounds(recipe, key))
+        low, high = _uncertainty.interval(value, resampled, units, bounds(recipe, key))
         intervals[key] = (low, high)
     return values, intervals
 

@@ -71,7 +71,7 @@ def check_settings(config: RunConfig) -> None:
             "model and search: write search.model=[…] in place of the list, and name no model or the usual one"
         )
     if repeats.are_wanted(config):
-        block = "seeds" if config.seeds else "folds"
+        block = repeats.setting_of(config)
         problems.append(f"model and {block}: give one model, or leave {block} out; a list of models takes no {block}")
     if config.hub:
         problems.append(

@@ -1,4 +1,4 @@
-"""Several runs and what they say together: over folds or seeds, or of a list of models."""
+"""Several runs and what they say together: over folds, seeds or parts of train, or of a list of models."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from .. import repeats
 from ..comparing import selection
 from ..comparing.selection import Selection
 from ..config.run_config import RunConfig
+from ..curve.learning_curve import LearningCurve, read_curve
 from ..evaluation import scoring
 from ..evaluation.breakdown import Breakdown
 from ..log import is_main, log, once
 from ..recipe import table_metrics
 from ..registry import find
+from ..reports.plots import are_available
 from ..reports.writing import write_page
 from ..results import Result, Results
 from ..run_folder import claim, contents, lock
@@ -34,8 +36,8 @@ from .finishing import as_reported, not_costing_the_run
 from .single import carry_out, reload
 
 
-def run_each(config: RunConfig, path: Path) -> Result | Results:
-    """The runs that `folds` or `seeds` ask for, without those that are complete, and their summary."""
+def run_each(config: RunConfig, path: Path) -> Result | Results | LearningCurve:
+    """The runs that `folds`, `seeds` or `curve` ask for, without those that are complete, and their summary."""
     is_new = False
     for name, of_part in repeats.parts(config).items():
         log(f"{name}: {path / name}")
@@ -52,6 +54,8 @@ def run_each(config: RunConfig, path: Path) -> Result | Results:
     if waiting:
         log(f"{path.name}: {', '.join(waiting)} have not been run yet")
         return reload(plan)
+    if config.curve is not None:
+        return _curve(path, paths, plan, seeds=len(config.seeds) or 1)
     if is_main():
         _summarize(path, paths, plan, config, is_new=is_new)
     wait_for_all()
@@ -89,6 +93,19 @@ def _summarize(path: Path, paths: list[Path], plan: Plan, config: RunConfig, *, 
         info = RunInfo.read(path) or plan.info
         with not_costing_the_run(contents.REPORT_PAGE):
             write_page(replace(as_reported(plan, plan.recipe, scores, info, reports), path=path, runs=paths))
+
+
+def _curve(path: Path, runs: list[Path], plan: Plan, *, seeds: int) -> LearningCurve:
+    """Read the scores of all parts of train, and write what they say about more rows, and its picture."""
+    parts = [runs[start : start + seeds] for start in range(0, len(runs), seeds)]
+    curve = read_curve(path, parts, plan.recipe, plan.config)
+    if is_main():
+        write_json(path / contents.CURVE, curve.as_json())
+        with not_costing_the_run(contents.CURVE_PICTURE):
+            if are_available():
+                curve.plot().savefig(path / contents.CURVE_PICTURE, dpi=150)
+    wait_for_all()
+    return curve
 
 
 def run_models(what: Any, settings: Mapping[str, Any], models: list[Any], *, trust: bool) -> Selection:

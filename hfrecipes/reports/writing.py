@@ -79,6 +79,9 @@ def folder_of(path: str | Path) -> Path:
     contents.check_readable(folder)
     if not (folder / contents.RECIPE).exists():
         raise ModelError(f"{folder} has no {contents.RECIPE}: expected the folder of a run of hfrecipes")
+    if (folder / contents.CURVE).exists():
+        runs = sorted(part.parent.name for part in folder.glob(f"*/{contents.METRICS}"))
+        raise ModelError(f"{folder} contains a learning curve: a report is made of one of {', '.join(runs)}")
     if not contents.is_complete(folder):
         raise ModelError(f"the run in {folder} is not complete: run the command that started it again, to resume it")
     return folder

@@ -196,8 +196,8 @@ def _has_work(path: Path) -> bool:
     """Whether the folder contains trained weights, which another run would overwrite."""
     if is_complete(path) or has_checkpoints(path) or any(path.glob("*.safetensors")):
         return True
-    # Each fold, each seed, each of several models and each trial has a folder like that of a single run.
-    runs = [run for kind in ("fold", "seed", "model", "trial") for run in path.glob(f"{kind}-*/")]
+    # Each fold, seed, part of train, trial, and each of several models, has a folder like that of a single run.
+    runs = [run for kind in ("fold", "seed", "rows", "model", "trial") for run in path.glob(f"{kind}-*/")]
     return any(map(_has_work, runs))
 
 

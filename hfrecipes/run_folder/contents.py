@@ -30,6 +30,7 @@ BASELINE, TRAINED_ON = "baseline.json", "trained_on.npy"
 BESIDE_MODEL = (RECIPE, BASELINE, TRAINED_ON)
 # What is written after the model, and can be written again from it.
 RESULTS = (METRICS, PREDICTIONS, CARD, BASELINE, TRAINED_ON)
+CURVE, CURVE_PICTURE = "curve.json", "curve.png"  # around the runs on parts of train
 NOTES = "notes"  # key in metrics.json beside the splits: split -> what to know about its scores
 
 

@@ -9,18 +9,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import repeats
 from ..config.layers import merge
 from ..config.run_config import RunConfig
 from ..config.search_space import Choices, Range
 from ..config.yaml12 import format_value
 from ..errors import ConfigError
+from ..evaluation import scoring
 from ..evaluation.scoring import Scores
 from ..flow.several import run_each
 from ..flow.single import carry_out
 from ..models.loading import load_tokenizer
 from ..recipe import Recipe
 from ..repeats import OUT_OF_FOLD
-from ..results import Results
+from ..run_folder import contents
 from ..run_folder.contents import RunInfo
 from ..training.plan import Plan, configure, make_plan
 from .study import Costs
@@ -131,8 +133,9 @@ def carried_out(
     folder = base.folder(number)
     config, _ = base.configured(values)
     if config.folds is not None:
-        result = run_each(config, folder)
-        return result.scores[OUT_OF_FOLD], _costs(result.runs if isinstance(result, Results) else [folder])
+        run_each(config, folder)
+        scores = scoring.from_json(contents.read_scores(folder))[OUT_OF_FOLD]
+        return scores, _costs([folder / name for name in repeats.names(config)])
     scores = carry_out(without_test(base.plan(values, folder)), callbacks).scores
     gc.collect()  # a Trainer refers to itself, and the next one needs its memory
     return scores["validation"], _costs([folder])

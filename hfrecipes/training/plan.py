@@ -287,6 +287,8 @@ def _combined_with_search(config: RunConfig) -> list[str]:
     problems = []
     if config.search and config.seeds:
         problems.append("search and seeds: leave seeds out, and run the settings that are found with several seeds")
+    if config.search and config.curve is not None:
+        problems.append("search and curve: leave curve out, and run it with the settings that are found")
     folds = config.cross_validation
     if config.search and folds is not None and folds.fold is not None:
         problems.append("search and folds.fold: leave fold out, each trial is scored on all folds")
@@ -387,6 +389,8 @@ def _known_settings(config: RunConfig) -> dict[str, Any]:
     if folds is not None:
         known["folds"] = {"n_splits": folds.n_splits, "groups": folds.groups}
         known["folds"] = {name: value for name, value in known["folds"].items() if value is not None}
+    if config.learning_curve is not None:
+        known["curve"] = {"steps": config.learning_curve.steps}
     return known
 
 
@@ -395,10 +399,12 @@ def default_folder(what: Any, config: RunConfig) -> Path:
     if isinstance(what, os.PathLike):
         what = os.fspath(what)
     several = ""
-    if repeats.are_wanted(config):
-        several = f"-{len(repeats.names(config))}-{'seeds' if config.seeds else 'folds'}"
     if config.search:
-        several += "-search"
+        several = "-search"
+    elif config.curve is not None:
+        several = "-curve"
+    elif repeats.are_wanted(config):
+        several = f"-{len(repeats.names(config))}-{repeats.setting_of(config)}"
     if isinstance(what, str) and what != config.task and not what.endswith(".py"):
         if isinstance(config.model, list):
             several = f"-{len(config.model)}-models"

@@ -47,6 +47,7 @@ def value_for(name: str) -> object:
         "mixed_precision": "bf16",
         "torch_dtype": "bfloat16",
         "k_folds": 3,
+        "learning_curve": 5,
         "max_len": 64,
         "encoding": "latin-1",
         "file_encoding": "latin-1",

@@ -238,6 +238,7 @@ def test_what_cannot_be_tried_is_refused_before_anything_is_trained(search, said
     ("settings", "said"),
     [
         ({"seeds": [1, 2]}, "search and seeds: leave seeds out"),
+        ({"curve": 3}, "search and curve: leave curve out"),
         ({"hub": "me/model"}, "hub: leave it out, a search gives several runs"),
         ({"splits": {"validation": None}}, "search: found no validation split to choose by"),
         ({"folds": {"n_splits": 3, "fold": 1}}, "search and folds.fold: leave fold out"),
