@@ -134,8 +134,8 @@ def carried_out(
     config, _ = base.configured(values)
     if config.folds is not None:
         run_each(config, folder)
-        scores = scoring.from_json(contents.read_scores(folder))[OUT_OF_FOLD]
-        return scores, _costs([folder / name for name in repeats.names(config)])
+        together = scoring.from_json(contents.read_scores(folder))
+        return together[OUT_OF_FOLD], _costs([folder / name for name in repeats.names(config)])
     scores = carry_out(without_test(base.plan(values, folder)), callbacks).scores
     gc.collect()  # a Trainer refers to itself, and the next one needs its memory
     return scores["validation"], _costs([folder])
