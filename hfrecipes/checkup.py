@@ -398,6 +398,7 @@ def _rehearsed(config: RunConfig, path: Path) -> dict[str, Any]:
         splits=splits,
         limit=rows,
         training=training,
+        tests={},
         folds=None,
         seeds=[],
         hub=None,

@@ -195,6 +195,18 @@ def print_report(split: str, report: Breakdown, file: str = "report.json") -> No
         say(sentence)
 
 
+def print_sets(scores: Mapping[str, Scores], headline: Sequence[str]) -> None:
+    """Print the scores of the sets under `tests` beside those of the run's own split; nothing where there are none."""
+    from .evaluation.comparison import about_changes
+    from .evaluation.tables import set_cells, split_of_changes
+
+    heads, rows = set_cells(scores, headline)
+    if rows:
+        say("")
+        print_table(text_table(heads, rows))
+        say(about_changes(split_of_changes(scores), paired=False))
+
+
 def show_evaluations(
     headline: Sequence[str], run_scores: Scores, evaluations: Mapping[str, Evaluation], by: str | None
 ) -> None:

@@ -139,12 +139,14 @@ def summary(each: Sequence[Mapping[str, Scores]]) -> dict[str, Scores]:
 
 def _over_runs(entries: Sequence[Score]) -> Score:
     values = tuple(entry.value for entry in entries)
+    changes = [entry.change for entry in entries if entry.change is not None]
     return Score(
         value=float(np.mean(values)),
         baseline=_mean([entry.baseline for entry in entries]),
         uncalibrated=_mean([entry.uncalibrated for entry in entries]),
         deviation=float(np.std(values, ddof=1)),
         runs=values,
+        change=_over_runs(changes) if len(changes) == len(entries) else None,
     )
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .characters import visible_line
+from .config.run_config import own_splits
 from .evaluation import scoring
 from .evaluation.breakdown import COLUMNS, Breakdown, sentences
 from .evaluation.comparison import Evaluation
 from .evaluation.scoring import GAP, Scores
-from .evaluation.tables import class_cells, html_table, score_cells
+from .evaluation.tables import class_cells, html_table, score_cells, set_cells
 from .predictor import Predictor, write_report
 from .recipe import Row
 from .reports.writing import read_breakdowns
@@ -31,8 +32,8 @@ class Result:
 
     Attributes:
         path: Folder with the model, its scores and its predictions.
-        scores: Split -> metric -> score, with its 95 % interval and its baseline; and the `gap` between train and
-            validation.
+        scores: Split -> metric -> score, with its 95 % interval and its baseline; the `gap` between train and
+            validation; for a set under `tests`, as `tests.street`, also the `change` from the run's own test.
         predictor: The model with its preprocessing.
         notes: Split -> sentence on labels in it that train does not have, and that count as wrong.
         headline: Metrics that tables show.
@@ -90,8 +91,8 @@ class Result:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the scores, those by label of the last split, and the folder."""
-        parts = [html_table(*score_cells(self.scores, self.headline))]
-        for split, report in list(self.reports.items())[-1:]:
+        parts = [html_table(*score_cells(self.scores, self.headline)), *_of_sets(self.scores, self.headline)]
+        for split, report in list(own_splits(self.reports).items())[-1:]:
             if report.classes:
                 parts.append(html_table(*class_cells(split, report)))
             parts += [f"<p>{html.escape(visible_line(sentence))}</p>" for sentence in sentences(split, report)]
@@ -104,6 +105,12 @@ class Result:
             if best in values:
                 shown.append(f"{split} {best} {values[best]:.3f}")
         return f"Result({', '.join(shown)}, path={str(self.path)!r})"
+
+
+def _of_sets(scores: Mapping[str, Scores], headline: tuple[str, ...]) -> list[str]:
+    """The table of the sets under `tests`; nothing where there are none."""
+    heads, rows = set_cells(scores, headline)
+    return [html_table(heads, rows)] if rows else []
 
 
 def _frame_of(reports: Mapping[str, Breakdown], split: str) -> pd.DataFrame:
@@ -159,8 +166,8 @@ class Results:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the scores over all runs, and the folder."""
-        table = html_table(*score_cells(self.scores, self.headline))
-        return f"{table}<p>{len(self.runs)} runs: {html.escape(visible_line(str(self.path)))}</p>"
+        tables = [html_table(*score_cells(self.scores, self.headline)), *_of_sets(self.scores, self.headline)]
+        return f"{''.join(tables)}<p>{len(self.runs)} runs: {html.escape(visible_line(str(self.path)))}</p>"
 
     def __repr__(self) -> str:
         best = self.headline[0]

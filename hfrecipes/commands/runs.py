@@ -11,7 +11,7 @@ import click
 
 from ..errors import SHOWN
 from ..log import LIBRARIES, explained, is_main
-from ..output import print_report, print_table, say, say_json, score_table, show_evaluations
+from ..output import print_report, print_sets, print_table, say, say_json, score_table, show_evaluations
 from .compare import show as show_comparison
 from .group import fail
 from .words import INPUT, INT8, TRUST, WORDS, check_new, check_quoted, settings_in
@@ -38,9 +38,11 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
         return
     if isinstance(result, Selection):
         show_comparison(result.comparison)
+        print_sets(result.best.scores, result.best.headline)
         say(f"\nall numbers: {result.path / COMPARISON}\n{_model_of(result.best)}")
         return
     print_table(score_table(result.scores, result.headline))
+    print_sets(result.scores, result.headline)
     _print_classes(result)
     for note in result.notes.values():
         say(note)
@@ -63,7 +65,9 @@ def _model_of(result: Result) -> str:
 
 def _print_classes(result: Result | Results) -> None:
     """Print the scores by label of test, else of validation, or of all folds, and the labels that are confused."""
-    reports = result.reports
+    from ..config.run_config import own_splits
+
+    reports = own_splits(result.reports)
     if reports:
         split = next(reversed(reports))
         print_report(split, reports[split])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..characters import composed
+from ..config.run_config import is_named_set
 from ..errors import DataError, counted, nearest
 from ..log import log
 from ..recipe import Recipe, reference_columns
@@ -64,6 +66,11 @@ def number_rows(data: Data) -> Data:
         with hide_progress_bars(len(rows)):
             data = data.with_split(split, rows.add_column(ROW, np.asarray(numbers, dtype=np.int64)))
     return data
+
+
+def is_tested(split: str) -> bool:
+    """Whether rows of the split are only tested on, so that some of them may have no reference."""
+    return split == "test" or is_named_set(split)
 
 
 def numbers_of(data: Data, split: str) -> Sequence[int]:
@@ -125,16 +132,16 @@ def name_classes(data: Data, recipe: type[Recipe]) -> Data:
 
 
 def drop_empty_references(data: Data, recipe: type[Recipe], labels: Iterable[str] = ()) -> Data:
-    """Remove the references of a test split in which each is -1, as benchmarks publish a test without labels.
+    """Remove the references of a split to test on in which each is -1, as benchmarks publish a test without labels.
 
     Args:
         data: Rows by split.
         recipe: The task.
         labels: Labels of a model; those that train has are read from it. -1 may be among them.
     """
-    for column in reference_columns(recipe):
-        rows = data.splits.get("test")
-        if rows is None or not len(rows) or column not in rows.column_names:
+    for split, column in product(filter(is_tested, data.splits), reference_columns(recipe)):
+        rows = data.splits[split]
+        if not len(rows) or column not in rows.column_names:
             continue
         train = data.splits.get("train", rows.select([]))
         cells = cells_of(train, column) if column in train.column_names else []
@@ -142,8 +149,8 @@ def drop_empty_references(data: Data, recipe: type[Recipe], labels: Iterable[str
         if "-1" in used or "-1.0" in used:
             used |= {"-1", "-1.0"}
         if all(_is_empty(cell, _NO_REFERENCE - used) for cell in cells_of(rows, column)):
-            data = data.with_split("test", rows.remove_columns(column))
-            log(f"test: every {column} is -1, empty or missing, so no row has a reference")
+            data = data.with_split(split, rows.remove_columns(column))
+            log(f"{split}: every {column} is -1, empty or missing, so no row has a reference")
     return data
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, product
 from typing import Any
 
@@ -121,10 +121,7 @@ def _across(
     part, total = parts[split], len(parts[split].numbers)
     known, known_groups = set(equal[other]), set(groups[other])
     same = [index for index, key in enumerate(equal[split]) if key in known]
-    if same:
-        sentence = f"{len(same)} of {total} inputs ({share(len(same), total)}) also occur in {other}"
-        edit = f"delete from {other} the rows that also occur in other splits"
-        yield Diagnosis("warning", f"{other}-overlap", sentence, split, part.numbered(same), why, edit)
+    yield from _also_in(part, same, other, why)
     exact = set(same)
     near = [index for index, group in enumerate(groups[split]) if group in known_groups and index not in exact]
     if near:
@@ -132,6 +129,24 @@ def _across(
         sentence = f"{len(near)} of {total} inputs ({share(len(near), total)}) are nearly equal to one of {other}"
         edit = f"compare row {part.numbers[near[0]]} of {split} with row {example} of {other}, and delete such rows"
         yield Diagnosis("warning", f"{other}-near-overlap", sentence, split, part.numbered(near), why, edit)
+
+
+def _also_in(part: Part, same: Sequence[int], other: str, why: str) -> Iterator[Diagnosis]:
+    """Rows whose input another split has too."""
+    if same:
+        total = len(part.numbers)
+        sentence = f"{len(same)} of {total} inputs ({share(len(same), total)}) also occur in {other}"
+        edit = f"delete from {other} the rows that also occur in other splits"
+        yield Diagnosis("warning", f"{other}-overlap", sentence, part.split, part.numbered(same), why, edit)
+
+
+def in_train(train: Part, sets: Iterable[Part]) -> Iterator[Diagnosis]:
+    """Inputs of the sets under `tests` that train has too; nearly equal ones are not looked for there."""
+    known: set[int] | None = None
+    for part in sets:
+        known = set(input_keys(train.rows, train.recipe)) if known is None else known
+        same = [index for index, key in enumerate(input_keys(part.rows, part.recipe)) if key in known]
+        yield from _also_in(part, same, "train", "so its scores are optimistic")
 
 
 def _partner(part: Part, groups: Sequence[int], group: int) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import html
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..characters import visible_line
+from ..config.run_config import named_sets
 from ..data import kinds
 from ..data.checks import input_key, input_keys, written_reference
 from ..errors import DataError, counted, nearest
@@ -24,7 +25,7 @@ from .averages import about_parts, over_labels_of
 from .breakdown import Breakdown
 from .evaluate import Predicted
 from .scoring import Scores
-from .tables import class_cells, html_table, score_cells
+from .tables import class_cells, html_table, score_cells, split_of_changes
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -69,11 +70,7 @@ class Evaluation:
     @property
     def about_changes(self) -> str:
         """A sentence on what is compared, and how its interval is computed."""
-        how = "paired differences, as the rows are the same" if self.paired else "a difference of independent samples"
-        # The rows that chose the checkpoint are scored too well.
-        chosen = ", which also chose the checkpoint" if self.compared_with == "validation" else ""
-        run_split = f"{self.compared_with}{chosen}"
-        return f"change: the score minus that of the run's own {run_split}, with the 95 % interval of {how}"
+        return about_changes(self.compared_with, paired=self.paired)
 
     def as_json(self) -> dict[str, Any]:
         """Everything but the predictions, as a file has it."""
@@ -106,6 +103,19 @@ def _scores_of(evaluation: Evaluation) -> dict[str, Any]:
     return scoring.to_json({"scores": evaluation.scores})
 
 
+def about_changes(split: str, *, paired: bool) -> str:
+    """A sentence on what scores are compared with, and how the intervals of the changes are computed.
+
+    Args:
+        split: The run's own split.
+        paired: Whether the rows are those of that split.
+    """
+    how = "paired differences, as the rows are the same" if paired else "a difference of independent samples"
+    # The rows that chose the checkpoint are scored too well.
+    chosen = ", which also chose the checkpoint" if split == "validation" else ""
+    return f"change: the score minus that of the run's own {split}{chosen}, with the 95 % interval of {how}"
+
+
 # --- the run's own test ------------------------------------------------------------------------------------------
 
 
@@ -128,10 +138,8 @@ def own_test(folder: Path | None) -> OwnTest | None:
     except contents.DamagedError as error:
         log(f"not compared with the run's own test: {error}")
         return None
-    for split in ("test", "validation"):
-        if scores.get(split):
-            return OwnTest(split, scores[split], _lines(folder, split))
-    return None
+    split = split_of_changes(scores)
+    return OwnTest(split, scores[split], _lines(folder, split)) if split else None
 
 
 def _lines(folder: Path, split: str) -> list[Row]:
@@ -172,6 +180,31 @@ def changes(
         "wider than necessary"
     )
     return differences, False, [sentence]
+
+
+def with_changes(
+    recipe: Recipe, predicted: Mapping[str, Predicted], scores: Mapping[str, Scores], run_test: OwnTest, seed: int
+) -> tuple[dict[str, Scores], list[str]]:
+    """The scores of a run, those of the sets under `tests` with their changes from the run's own test.
+
+    Args:
+        recipe: The task.
+        predicted: Rows with their predictions, by split.
+        scores: Scores by split.
+        run_test: The split that they are compared with.
+        seed: Seed of the resamples.
+
+    Returns:
+        The scores, and sentences on sets that share rows with that split.
+    """
+    compared, sentences = dict(scores), []
+    for split, of_set in named_sets(scores).items():
+        differences, paired, notes = changes(recipe, predicted[split], of_set, run_test, seed)
+        compared[split] = {name: replace(entry, change=differences.get(name)) for name, entry in of_set.items()}
+        if paired:
+            notes = [f"its rows are those of {run_test.split}, so its changes are paired differences"]
+        sentences += [f"{split}: {note}" for note in notes]
+    return compared, sentences
 
 
 def _paired(recipe: Recipe, predicted: Predicted, run_test: OwnTest, seed: int) -> Scores:

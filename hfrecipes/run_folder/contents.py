@@ -238,6 +238,9 @@ def _is_score(entry: Mapping[str, Any]) -> bool:
     interval, runs = entry.get("ci95") or [None, None], entry.get("runs") or []
     if "value" not in entry or not isinstance(interval, list) or not isinstance(runs, list) or len(interval) != 2:
         return False
+    change = entry.get("change")
+    if change is not None and not (isinstance(change, dict) and _is_score(change)):
+        return False
     values = [entry["value"], entry.get("baseline"), entry.get("uncalibrated"), entry.get("sd"), *interval, *runs]
     return all(value is None or isinstance(value, int | float) for value in values)
 

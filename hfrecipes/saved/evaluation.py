@@ -15,7 +15,7 @@ from ..data.columns import as_spelled, without_rejected
 from ..data.indicators import Columns
 from ..data.raw_cells import plain_cells
 from ..data.rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows
-from ..data.splits import choose_splits, task_groups
+from ..data.splits import split_to_test, task_groups
 from ..errors import DataError, counted
 from ..evaluation import comparison, scoring
 from ..evaluation.averages import left_out_here
@@ -64,8 +64,7 @@ class Evaluator:
         check_blocks({"splits": splits, "columns": columns})
         header = sources.header_of(columns or self.config.columns)
         parts = sources.read_source(dataset, header=header, formats=file_formats(self.reader.recipe))
-        chosen = choose_splits(list(parts), splits)
-        name = chosen.get("test") or chosen.get("validation") or next(iter(parts))
+        name = split_to_test(list(parts), splits)
         data, cells = self._checked(parts[name], name, columns)
         return self._scored(data, cells, name if len(parts) > 1 else "the data")
 
