@@ -399,6 +399,7 @@ def _rehearsed(config: RunConfig, path: Path) -> dict[str, Any]:
         limit=rows,
         training=training,
         tests={},
+        by=None,
         folds=None,
         seeds=[],
         hub=None,

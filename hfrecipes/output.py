@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from .evaluation.breakdown import Breakdown
-    from .evaluation.comparison import Evaluation
+    from .evaluation.comparison import Evaluation, Slices
     from .evaluation.scoring import Scores
 
 
@@ -195,15 +195,17 @@ def print_report(split: str, report: Breakdown, file: str = "report.json") -> No
         say(sentence)
 
 
-def print_sets(scores: Mapping[str, Scores], headline: Sequence[str]) -> None:
-    """Print the scores of the sets under `tests` beside those of the run's own split; nothing where there are none."""
+def print_sets(scores: Mapping[str, Scores], headline: Sequence[str], slices: Slices) -> None:
+    """Print the scores of the sets under `tests`, and of parts of rows, beside those of the run's own split."""
+    from .config.run_config import named_sets
     from .evaluation.comparison import about_changes
     from .evaluation.tables import set_cells, split_of_changes
 
-    heads, rows = set_cells(scores, headline)
+    heads, rows = set_cells(scores, headline, slices)
     if rows:
         say("")
         print_table(text_table(heads, rows))
+    if named_sets(scores):
         say(about_changes(split_of_changes(scores), paired=False))
 
 

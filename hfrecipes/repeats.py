@@ -17,6 +17,7 @@ from .data.checks import written_reference
 from .errors import nearest
 from .evaluation import scoring
 from .evaluation.breakdown import Breakdown, breakdown
+from .evaluation.comparison import Evaluation, Slices
 from .evaluation.evaluate import Predicted
 from .evaluation.scoring import Score, Scores
 from .recipe import Recipe, Row
@@ -135,6 +136,25 @@ def summary(each: Sequence[Mapping[str, Scores]]) -> dict[str, Scores]:
             if len(known) == len(each):
                 together[split][name] = _over_runs(known)
     return together
+
+
+def slices_of_runs(each: Sequence[Slices], *, are_folds: bool) -> Slices:
+    """Mean and standard deviation of the scores of parts of rows, for values that all runs have.
+
+    Args:
+        each: Parts of the rows of each run.
+        are_folds: Whether each run has other rows, which are added up.
+    """
+    splits: dict[str, dict[str, Evaluation]] = {}
+    for split in each[0].splits:
+        parts = [run.splits.get(split, {}) for run in each]
+        together = summary([{value: part.scores for value, part in of_run.items()} for of_run in parts])
+        splits[split] = {}
+        for value, scores in together.items():
+            if scores:
+                rows = [of_run[value].rows for of_run in parts]
+                splits[split][value] = Evaluation(value, sum(rows) if are_folds else rows[0], scores, [])
+    return Slices(each[0].by, splits)
 
 
 def _over_runs(entries: Sequence[Score]) -> Score:

@@ -38,11 +38,11 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
         return
     if isinstance(result, Selection):
         show_comparison(result.comparison)
-        print_sets(result.best.scores, result.best.headline)
+        print_sets(result.best.scores, result.best.headline, result.best.slices)
         say(f"\nall numbers: {result.path / COMPARISON}\n{_model_of(result.best)}")
         return
     print_table(score_table(result.scores, result.headline))
-    print_sets(result.scores, result.headline)
+    print_sets(result.scores, result.headline, result.slices)
     _print_classes(result)
     for note in result.notes.values():
         say(note)

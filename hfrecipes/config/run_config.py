@@ -35,6 +35,8 @@ class RunConfig:
     tests: dict[str, Any] = field(default_factory=dict)
     """Name -> further rows to test on, each anything that `dataset` takes: scored after training and compared with the
     run's own test."""
+    by: str | None = None
+    """Column of the dataset, which the model need not read: the rows of each of its values are scored alone too."""
     limit: int | dict[str, int] | None = None
     """Number of rows to keep of each split, drawn with the seed."""
     metrics: list[str] = field(default_factory=list)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Given = Mapping[str, str | int]  # task column -> column of the dataset, as the user names it
+EMPTY = "(empty)"  # name of the rows without a value in the column that rows are sliced by
 _SAMPLE = 100  # rows that tell the types of columns; also a batch, since one row may hold a whole book
 
 
@@ -373,6 +374,24 @@ def known_columns(named: Columns, known: list[str]) -> dict[str, str | int | lis
         if set(names) <= set(known):
             there[column] = names if isinstance(name, list) else names[0]
     return there
+
+
+def column_cells(by: str, rows: Dataset) -> list[str]:
+    """Cells of the column that rows are sliced by, as texts.
+
+    Raises:
+        DataError: There is no such column.
+    """
+    known = rows.column_names
+    by = as_spelled(by, known)
+    if by not in known:
+        raise DataError(f"by: no column {by!r}{nearest(by, known)}; there are {', '.join(known)}")
+    cells = []
+    for cell in rows[by][:]:
+        value = kinds.decoded(cell, rows.features[by])
+        text = kinds.as_json(value) if isinstance(value, list | dict) else str("" if value is None else value).strip()
+        cells.append(text or EMPTY)
+    return cells
 
 
 def _known_layout(known: list[str], recipe: type[Recipe], taken: Mapping[str, str]) -> dict[str, str]:

@@ -16,7 +16,9 @@ from ..log import log, once
 from ..recipe import Recipe, file_formats, options
 from .checks import Collected, check_rows, not_scored, scored_as_wrong, with_references
 from .columns import (
+    as_spelled,
     check_lists,
+    column_cells,
     columns_of_split,
     find_columns,
     further_references,
@@ -158,8 +160,29 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
     log_all(described(origins))
     numbers = {split: part.numbers for split, part in parts.items()}
     numbers |= {name: entry.part.numbers for name, entry in sets.items()}
-    data = Data(splits, {**columns, **joined}, chosen, row_numbers=numbers, origins=origins)
+    cells = _slice_cells(config, parts, sets)
+    data = Data(splits, {**columns, **joined}, chosen, row_numbers=numbers, origins=origins, slice_cells=cells)
     return drop_empty_references(name_classes(data, kind), kind)
+
+
+def _slice_cells(config: RunConfig, parts: Mapping[str, _Part], sets: Mapping[str, _NamedSet]) -> dict[str, list[str]]:
+    """Value of each row in the column `by`, of all splits and sets that have it.
+
+    Raises:
+        DataError: The split whose scores are reported does not have it.
+    """
+    if config.by is None:
+        return {}
+    tested = ["train"] if config.folds is not None else ["test", "validation", "train"]
+    reported = next(split for split in tested if split in parts)
+    cells = {}
+    for split, part in {**parts, **{name: entry.part for name, entry in sets.items()}}.items():
+        rows = part.raw if part.is_aligned else part.rows
+        if split == reported or as_spelled(config.by, rows.column_names) in rows.column_names:
+            cells[split] = column_cells(config.by, rows)
+        elif split in sets:
+            log(f"{split}: no column {config.by!r}, so its rows are only scored together")
+    return cells
 
 
 def named_sources(config: RunConfig) -> dict[str, Any]:

@@ -46,6 +46,8 @@ class Data:
     """Group of each row of a split, where the user named a column of groups."""
     fold_groups: Mapping[int, Any] | None = None
     """Group of each row that is split into folds, by its number; None where rows share nothing."""
+    slice_cells: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Split -> value of each row, as it was read, in the column `by`; of splits without that column there is none."""
     origins: Mapping[str, Origin] = field(default_factory=dict)
     """How to find the rows of each split in the dataset again, besides by their numbers."""
     references: Mapping[str, list[Any]] = field(default_factory=dict)
@@ -71,6 +73,12 @@ def number_rows(data: Data) -> Data:
 def is_tested(split: str) -> bool:
     """Whether rows of the split are only tested on, so that some of them may have no reference."""
     return split == "test" or is_named_set(split)
+
+
+def values_to_slice_by(data: Data, split: str) -> list[str] | None:
+    """Value of each row of a split in the column `by`; None where the split does not have it."""
+    cells = data.slice_cells.get(split)
+    return None if cells is None else [cells[number] for number in data.row_numbers[split]]
 
 
 def numbers_of(data: Data, split: str) -> Sequence[int]:

@@ -109,7 +109,13 @@ def draw_validation(data: Data, recipe: Recipe, seed: int) -> Data:
     splits = {**data.splits, "train": kept, "validation": held_out}
     log(f"validation: {counted(len(held_out), 'row')} drawn from train with seed {seed}, {len(kept)} left to train on")
     ordered = {split: splits[split] for split in SPLITS if split in splits}
-    return replace(data, splits={**ordered, **named_sets(splits)})
+    return replace(data, splits={**ordered, **named_sets(splits)}, slice_cells=_cells_of_train(data, "validation"))
+
+
+def _cells_of_train(data: Data, split: str) -> dict[str, Sequence[str]]:
+    """The values to slice by, where a split is a part of train now."""
+    cells = {name: values for name, values in data.slice_cells.items() if name != split}
+    return {**cells, split: cells["train"]} if "train" in cells else cells
 
 
 def hold_out(
@@ -198,7 +204,8 @@ def take_fold(data: Data, recipe: Recipe, config: RunConfig) -> Data:
         f"fold {settings.fold} of {settings.n_splits}: {counted(len(splits['train']), 'row')} of train for training, "
         f"the other {len(held_out)} for scoring{unused}"
     )
-    return replace(data, splits=splits, fold_groups=fold_groups, origins=origins)
+    cells = _cells_of_train(data, "test")
+    return replace(data, splits=splits, fold_groups=fold_groups, origins=origins, slice_cells=cells)
 
 
 def _folds(rows: Dataset, recipe: Recipe, groups: list[int] | None, number: int, seed: int) -> list[np.ndarray]:

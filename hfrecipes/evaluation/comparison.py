@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,12 +14,11 @@ import numpy as np
 
 from ..characters import visible_line
 from ..config.run_config import named_sets
-from ..data import kinds
 from ..data.checks import input_key, input_keys, written_reference
-from ..errors import DataError, counted, nearest
+from ..errors import counted
 from ..log import log
 from ..metrics._uncertainty import group_indices
-from ..recipe import Recipe, Row, input_columns
+from ..recipe import Recipe, Row, best_metric, input_columns, metric_named
 from ..run_folder import contents
 from . import scoring
 from .averages import about_parts, over_labels_of
@@ -28,10 +28,9 @@ from .scoring import Scores
 from .tables import class_cells, html_table, score_cells, split_of_changes
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    pass
 
 MOST = 12  # values of a column that have a line of their own
-EMPTY = "(empty)"
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class Evaluation:
         if self.report is not None:
             written["report"] = self.report.as_dict()
         if self.slices:
-            written["slices"] = {value: {"rows": part.rows, **_scores_of(part)} for value, part in self.slices.items()}
+            written["slices"] = {value: _part_as_json(part) for value, part in self.slices.items()}
         return written
 
     def _repr_html_(self) -> str:
@@ -99,8 +98,8 @@ class Evaluation:
         return f"Evaluation({counted(self.rows, 'row')} of {self.split}: {shown})"
 
 
-def _scores_of(evaluation: Evaluation) -> dict[str, Any]:
-    return scoring.to_json({"scores": evaluation.scores})
+def _part_as_json(evaluation: Evaluation) -> dict[str, Any]:
+    return {"rows": evaluation.rows, **scoring.to_json({"scores": evaluation.scores})}
 
 
 def about_changes(split: str, *, paired: bool) -> str:
@@ -226,24 +225,35 @@ def _paired(recipe: Recipe, predicted: Predicted, run_test: OwnTest, seed: int) 
     return scoring.paired_differences(measure, other, np.array(group_indices(groups)), seed)
 
 
+@dataclass(frozen=True)
+class Slices:
+    """Scores of the rows of each value of a column, of the splits of a run that have it."""
+
+    by: str
+    """The column; empty where nothing is sliced."""
+    splits: Mapping[str, Mapping[str, Evaluation]]
+    """Split -> value -> scores of its rows."""
+
+    def as_json(self) -> dict[str, Any]:
+        """As metrics.json has them; empty where nothing is sliced."""
+        written = {}
+        for split, parts in self.splits.items():
+            written[split] = {value: _part_as_json(part) for value, part in parts.items()}
+        return {"by": self.by, "splits": written} if self.by else {}
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Slices:
+        """From metrics.json."""
+        splits: dict[str, dict[str, Evaluation]] = {}
+        for split, parts in content.get("splits", {}).items():
+            splits[split] = {}
+            for value, part in parts.items():
+                scores = scoring.from_json({"scores": part["scores"]})["scores"]
+                splits[split][value] = Evaluation(value, part["rows"], scores, [])
+        return cls(content.get("by", ""), splits)
+
+
 # --- slices ------------------------------------------------------------------------------------------------------
-
-
-def column_cells(by: str, rows: Dataset) -> list[str]:
-    """Cells of the column that rows are sliced by, as texts.
-
-    Raises:
-        DataError: There is no such column.
-    """
-    known = rows.column_names
-    if by not in known:
-        raise DataError(f"by: no column {by!r}{nearest(by, known)}; there are {', '.join(known)}")
-    cells = []
-    for cell in rows[by][:]:
-        value = kinds.decoded(cell, rows.features[by])
-        text = kinds.as_json(value) if isinstance(value, list | dict) else str("" if value is None else value).strip()
-        cells.append(text or EMPTY)
-    return cells
 
 
 def sliced(
@@ -274,3 +284,28 @@ def sliced(
         with over_labels_of(recipe, part.references):
             slices[value] = Evaluation(value, known, score(part), [])
     return slices, about_parts(recipe, predicted.references, references)
+
+
+def worst_part(recipe: Recipe, by: str, split: str, parts: Mapping[str, Evaluation], scored: Scores) -> list[str]:
+    """A sentence on the value whose rows are predicted worst, by the metric that picks the checkpoint.
+
+    Args:
+        recipe: The task.
+        by: The column.
+        split: Whose rows they are.
+        parts: Scores of the rows of each value.
+        scored: Scores of all rows.
+    """
+    name = best_metric(recipe)
+    known, metric = {}, metric_named(recipe, name)
+    for value, part in parts.items():
+        if name in part.scores and math.isfinite(part.scores[name].value):
+            known[value] = part
+    if len(known) < 2 or metric is None or name not in scored:
+        return []
+    choose = min if metric.greater_is_better else max
+    worst = known[choose(known, key=lambda value: known[value].scores[name].value)]
+    return [
+        f"{split} by {by}: {name} is worst for {worst.split}, {worst.scores[name]} on {counted(worst.rows, 'row')}, "
+        f"against {scored[name]} on all; the worst of {len(known)} parts is partly so by chance"
+    ]

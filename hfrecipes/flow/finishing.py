@@ -6,18 +6,20 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import _upstream
-from ..config.run_config import own_splits
+from ..config.run_config import named_sets, own_splits
 from ..data.checks import input_keys, written_label
 from ..data.row_origin import line_of
+from ..data.rows import values_to_slice_by
 from ..errors import ModelError
 from ..evaluation import scoring
 from ..evaluation.breakdown import Breakdown, reports_of
-from ..evaluation.comparison import OwnTest, with_changes
-from ..evaluation.evaluate import Predicted, Scored, log_samples, predict_splits, score_splits
+from ..evaluation.comparison import OwnTest, Slices, sliced, with_changes, worst_part
+from ..evaluation.evaluate import Predicted, Scored, log_samples, predict_splits, score_rows, score_splits
 from ..evaluation.first_prediction import own_row
 from ..evaluation.inference import Inference
 from ..evaluation.scoring import Scores
@@ -87,10 +89,11 @@ def score_run(job: Job, info: RunInfo, start: float, *, saves: bool = False, dra
         inference, predicted, baseline, metrics=plan.config.metrics, lora=has_lora, in_train=plan.in_train
     )
     scored = _with_changes(plan, predicted, scored, inference.settings.seed)
+    slices, about_slices = _slices(plan, predicted, scored, baseline)
     if is_writer:
         info = replace(
             info,
-            limits=[*info.limits, *scored.sentences],
+            limits=[*info.limits, *scored.sentences, *about_slices],
             seconds=info.seconds or round(time.perf_counter() - start, 1),
             steps=info.steps or trainer.state.global_step,
             memory=info.memory or peak_of(trainer),
@@ -100,7 +103,7 @@ def score_run(job: Job, info: RunInfo, start: float, *, saves: bool = False, dra
         # A run that is scored again keeps the history of its training.
         if trainer.state.global_step:
             history_of(trainer).write(plan.path)
-        _write_results(plan, predicted, baseline, scored.scores, info, draws=draws)
+        _write_results(plan, predicted, baseline, scored.scores, info, slices, draws=draws)
     return result_of(plan, Predictor(recipe, trainer.model, plan.config, plan.path, trainer), scored.scores)
 
 
@@ -116,12 +119,33 @@ def _with_changes(plan: Plan, predicted: Mapping[str, Predicted], scored: Scored
     return Scored(scores, [*scored.sentences, *sentences])
 
 
+def _slices(
+    plan: Plan, predicted: Mapping[str, Predicted], scored: Scored, baseline: Mapping[str, Any]
+) -> tuple[Slices, list[str]]:
+    """Scores of the rows of each value of the column `by`, of test (else validation) and the sets under `tests`."""
+    if plan.config.by is None:
+        return Slices("", {}), []
+    seed, metrics = plan.config.training["seed"], plan.config.metrics
+    score = partial(score_rows, plan.recipe, baseline=baseline, seed=seed, metrics=metrics)
+    slices, sentences = {}, []
+    for split in filter(None, [split_of_changes(scored.scores), *named_sets(scored.scores)]):
+        cells = values_to_slice_by(plan.data, split)
+        if cells is not None:
+            slices[split], notes = sliced(plan.recipe, cells, predicted[split], score)
+            notes += worst_part(plan.recipe, plan.config.by, split, slices[split], scored.scores[split])
+            sentences += [note for note in notes if note not in sentences]
+    for sentence in sentences:
+        log(sentence)
+    return Slices(plan.config.by, slices), sentences
+
+
 def _write_results(
     plan: Plan,
     predicted: Mapping[str, Predicted],
     baseline: Mapping[str, Any],
     scores: Mapping[str, Scores],
     info: RunInfo,
+    slices: Slices,
     *,
     draws: bool,
 ) -> None:
@@ -139,7 +163,7 @@ def _write_results(
         if draws:
             pictures = write_pictures(as_reported(plan, plan.recipe, scores, info, reports))
     write_card(plan.path, plan.config, plan.recipe, scores, info, reports, pictures)
-    contents.mark_complete(plan.path, scoring.to_json(scores), info, plan.data.notes)
+    contents.mark_complete(plan.path, scoring.to_json(scores), info, plan.data.notes, slices.as_json())
 
 
 def as_reported(

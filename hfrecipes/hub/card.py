@@ -91,8 +91,7 @@ def write_card(
         pictures=pictures or {},
         dataset=plain_text(dataset),
         data=own_splits(_row_counts(info.data)),
-        sets=_set_rows(scores, _row_counts(info.data)),
-        compared_with=split_of_changes(scores),
+        sets=_sets(scores, _row_counts(info.data)),
         limits=list(map(plain_text, info.limits)),
         info=info,
         versions=", ".join(f"{name} {version}" for name, version in info.versions.items()),
@@ -250,8 +249,8 @@ def _score_rows(scores: Mapping[str, Scores]) -> list[list[str]]:
     return rows
 
 
-def _set_rows(scores: Mapping[str, Scores], row_counts: Mapping[str, str]) -> list[list[str]]:
-    """Rows of the table of the sets under `tests`: set, metric, value, interval, baseline, change from the own test."""
+def _sets(scores: Mapping[str, Scores], row_counts: Mapping[str, str]) -> dict[str, Any]:
+    """Scores of the sets under `tests`: rows of a table, and the split that they are compared with; empty for none."""
     rows = []
     for split, of_set in named_sets(scores).items():
         name = f"{plain_text(split)} ({row_counts[split]})" if split in row_counts else plain_text(split)
@@ -259,7 +258,7 @@ def _set_rows(scores: Mapping[str, Scores], row_counts: Mapping[str, str]) -> li
             if "[" not in metric:
                 around, baseline = interval(entry.low, entry.high), number(entry.baseline)
                 rows.append([name, plain_text(metric), number(entry.value), around, baseline, change(entry.change)])
-    return rows
+    return {"rows": rows, "compared_with": split_of_changes(scores)} if rows else {}
 
 
 def _classes(reports: Mapping[str, Breakdown]) -> dict[str, Any]:

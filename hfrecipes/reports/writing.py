@@ -129,7 +129,7 @@ def _data_again(config: RunConfig) -> ReadRows:
     """The rows by split, read and checked as for the run; empty where they cannot be read any more."""
     recipe: Recipe = find(config.task)(**config.options)
     try:
-        data, _ = load_data(replace(config, tests={}), recipe)
+        data, _ = load_data(replace(config, tests={}, by=None), recipe)
     except HFRecipesError as error:
         log(f"the data is not read again, so train is left out: {error}")
         return ReadRows({}, {})

@@ -131,10 +131,10 @@ def refuse_other_run(path: Path, known: Mapping[str, Any]) -> None:
 def _refuse_differing(path: Path, differing: Mapping[str, str]) -> None:
     if not differing:
         return
-    if all(map(is_named_set, differing)):
+    if all(map(_is_only_scored, differing)):
         raise OutputError(
-            f"{path} contains this run with other test sets ({_shown(differing)}): score its model on any set without "
-            f"another training,  hfrecipes evaluate {path} tests.<name>=<file> , or {ELSEWHERE}"
+            f"{path} contains this run, scored on other sets or parts ({_shown(differing)}): score its model without "
+            f"another training,  hfrecipes evaluate {path} tests.<name>=<file> by=<column> , or {ELSEWHERE}"
         )
     raise OutputError(f"{path} contains another run ({_shown(differing)}): {ELSEWHERE}")
 
@@ -155,7 +155,7 @@ def free_folder(path: Path, known: Mapping[str, Any]) -> tuple[Path, str]:
         differing = other_run(candidate, known)
         if not differing:
             return candidate, taken
-        if all(map(is_named_set, differing)):  # which another training would not change
+        if all(map(_is_only_scored, differing)):
             _refuse_differing(candidate, differing)
         taken = taken or f"{path} contains a run with other settings ({_shown(differing)})"
     return path, ""
@@ -186,6 +186,11 @@ def differences(settings: Mapping[str, Any], own_settings: Mapping[str, Any]) ->
         own_settings: Settings of this run, "here".
     """
     return _shown(_differing(settings, own_settings))
+
+
+def _is_only_scored(key: str) -> bool:
+    """Whether a setting is about scores alone, so that another training would give the same model."""
+    return is_named_set(key) or key == "by"
 
 
 def _shown(differing: Mapping[str, str]) -> str:

@@ -30,6 +30,7 @@ BASELINE, TRAINED_ON = "baseline.json", "trained_on.npy"
 BESIDE_MODEL = (RECIPE, BASELINE, TRAINED_ON)
 # What is written after the model, and can be written again from it.
 RESULTS = (METRICS, PREDICTIONS, CARD, BASELINE, TRAINED_ON)
+SLICES = "slices"  # key in metrics.json beside the splits: scores of the rows of each value of a column
 NOTES = "notes"  # key in metrics.json beside the splits: split -> what to know about its scores
 
 
@@ -83,10 +84,12 @@ def write_recipe(path: Path, config: RunConfig) -> None:
     write_text(path / RECIPE, recipe_text(config))
 
 
-def mark_complete(path: Path, scores: Mapping[str, Any], info: RunInfo, notes: Mapping[str, str]) -> None:
+def mark_complete(
+    path: Path, scores: Mapping[str, Any], info: RunInfo, notes: Mapping[str, str], slices: Mapping[str, Any]
+) -> None:
     """Mark the run as complete, and delete its checkpoints."""
     info.write(path)
-    write_scores(path, scores, notes)
+    write_scores(path, scores, notes, slices)
     clear(path)
 
 
@@ -200,9 +203,12 @@ def _is_like(value: Any, default: Any) -> bool:
     return isinstance(value, list if isinstance(default, tuple) else type(default))
 
 
-def write_scores(path: Path, scores: Mapping[str, Any], notes: Mapping[str, str]) -> None:
-    """Write the scores by split and metric, with the notes on splits if there are any."""
-    write_json(path / METRICS, {**scores, NOTES: notes} if notes else scores)
+def write_scores(
+    path: Path, scores: Mapping[str, Any], notes: Mapping[str, str], slices: Mapping[str, Any] | None = None
+) -> None:
+    """Write the scores by split and metric, with the notes on splits and the scores of parts if there are any."""
+    beside = {SLICES: slices, NOTES: notes}
+    write_json(path / METRICS, {**scores, **{key: content for key, content in beside.items() if content}})
 
 
 def kept_settings(path: Path) -> dict[str, Any] | None:
@@ -222,7 +228,7 @@ def read_scores(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
     """
     scores = {}
     for split, entries in read_json(path / METRICS).items():
-        if split == NOTES:
+        if split in (NOTES, SLICES):
             continue
         if not isinstance(entries, dict):
             raise DamagedError(path / METRICS, f"{split} holds no scores")
@@ -243,6 +249,12 @@ def _is_score(entry: Mapping[str, Any]) -> bool:
         return False
     values = [entry["value"], entry.get("baseline"), entry.get("uncalibrated"), entry.get("sd"), *interval, *runs]
     return all(value is None or isinstance(value, int | float) for value in values)
+
+
+def read_slices(path: Path) -> dict[str, Any]:
+    """What metrics.json has of the rows of each value of a column; empty where the run has no `by`."""
+    slices = read_json(path / METRICS).get(SLICES, {})
+    return slices if isinstance(slices, dict) else {}
 
 
 def read_notes(path: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Further test sets in a run: read before training, scored after it, and compared with the run's own test."""
+"""Further test sets in a run, and scores of parts of its rows: checked before training, and scored after it."""
 
 from __future__ import annotations
 
@@ -28,10 +28,15 @@ def settings_of(folder: Path, model: str) -> dict:
     """Settings of a run with two further sets; one of them has another name for its texts."""
     (folder / "rows").mkdir()
     for index, split in enumerate(("train", "validation", "test")):
-        write(folder / "rows" / f"{split}.jsonl", opinions(80 if index == 0 else 30, index))
+        rows = opinions(80 if index == 0 else 30, index)
+        sited = [{**row, "site": ("north", "south", "")[number % 3]} for number, row in enumerate(rows)]
+        write(folder / "rows" / f"{split}.jsonl", sited)
     street = [{"sentence": row["text"], "label": row["label"]} for row in opinions(24, 9)]
+    for index, row in enumerate(street):
+        row["site"] = ("north", "south")[index % 3 == 0]
     tests = {"street": write(folder / "street.jsonl", street), "same": str(folder / "rows" / "test.jsonl")}
-    return {"model": model, "dataset": str(folder / "rows"), "tests": tests, "output_dir": str(folder / "run"), **QUICK}
+    folders = {"dataset": str(folder / "rows"), "output_dir": str(folder / "run")}
+    return {"model": model, "tests": tests, "by": "site", **folders, **QUICK}
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +67,11 @@ def test_the_rows_of_the_own_test_change_nothing_and_are_paired(done):
     assert "tests.same: its rows are those of test, so its changes are paired differences" in limits
 
 
-def test_sets_change_no_other_score(done, settings, tmp_path):
-    alone = hfrecipes.run("text-classification", **{**settings, "tests": {}, "output_dir": str(tmp_path / "alone")})
+def test_sets_and_parts_change_no_other_score_and_nothing_that_the_model_reads(done, settings, tmp_path):
+    alone = hfrecipes.run(
+        "text-classification", **{**settings, "tests": {}, "by": None, "output_dir": str(tmp_path / "alone")}
+    )
+    assert alone.predictor.reads == done.predictor.reads == ["text"]
     assert alone.scores == {split: scores for split, scores in done.scores.items() if not split.startswith("tests.")}
 
 
@@ -84,6 +92,7 @@ def test_the_same_command_prints_the_table_of_a_complete_run(done, settings):
     assert "this run is complete" in shown
     assert "change from test" in shown
     assert "\n  tests.street" in shown
+    assert "\n    site=south (10 rows)" in shown
     assert "\nlabel (test) " in shown  # not that of a set
     assert "change from test" in done._repr_html_()
 
@@ -158,3 +167,45 @@ def test_folds_keep_the_sets(settings, tmp_path):
     several = {**settings, "folds": 2, "output_dir": str(tmp_path / "folds")}
     results = hfrecipes.run("text-classification", **several)
     assert len(results.scores["tests.street"]["accuracy"].runs) == 2
+    assert results.slices.splits["test"]["north"].rows == 27  # of 80 rows of train
+
+
+# --- parts of the rows -------------------------------------------------------------------------------------------
+
+
+def test_the_rows_of_each_value_are_scored_as_evaluate_scores_them(done, settings):
+    parts = done.slices.splits["test"]
+    assert {value: part.rows for value, part in parts.items()} == {"north": 10, "south": 10, "(empty)": 10}
+    evaluation = hfrecipes.load(done.path).evaluate(settings["tests"]["same"], by="site")
+    for value, part in evaluation.slices.items():
+        assert parts[value].scores["accuracy"].value == pytest.approx(part.scores["accuracy"].value, abs=1e-6)
+        assert parts[value].scores["accuracy"].ci95 == pytest.approx(part.scores["accuracy"].ci95, abs=1e-6)
+    assert done.slices.splits["tests.street"]["south"].rows == 8
+    worst = min(parts.values(), key=lambda part: part.scores["accuracy"].value)
+    limits = json.loads((done.path / "run.json").read_text())["limits"]
+    assert any(sentence.startswith(f"test by site: accuracy is worst for {worst.split}, ") for sentence in limits)
+    assert "site=south (10 rows)" in (done.path / "report.html").read_text()
+
+
+def test_a_column_that_is_not_there_is_an_error_before_training(settings, tmp_path):
+    wrong = {**settings, "by": "sight", "output_dir": str(tmp_path / "new")}
+    with pytest.raises(DataError, match=r"by: no column 'sight' \(did you mean site\?\); there are text, label, site"):
+        hfrecipes.run("text-classification", **wrong)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_set_without_the_column_is_scored_as_a_whole(settings, caplog):
+    hfrecipes.check("text-classification", **{**settings, "tests": {"mail": opinions(20, 11)}})
+    assert "tests.mail: no column 'site', so its rows are only scored together" in caplog.text
+
+
+def test_a_drawn_validation_split_has_the_values_of_its_rows(settings, tmp_path):
+    from conftest import plan_of
+
+    from hfrecipes.data.rows import values_to_slice_by
+
+    rows = [{**row, "site": f"s{number}"} for number, row in enumerate(opinions(80))]
+    one = {**settings, "tests": {}, "dataset": rows, "output_dir": str(tmp_path / "new")}
+    data = plan_of("text-classification", one).data
+    for number, value in zip(data.row_numbers["validation"], values_to_slice_by(data, "validation"), strict=True):
+        assert value == f"s{number}"

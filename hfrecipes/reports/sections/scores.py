@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...evaluation.comparison import about_changes
+from ...config.run_config import named_sets
+from ...evaluation.comparison import Slices, about_changes
 from ...evaluation.scoring import CLEAN, GAP, Score, number
 from ...evaluation.tables import score_cells, set_cells, split_of_changes
 from ...recipe import metric_named, table_metrics
+from ...run_folder import contents
 from ..page import Bars, Block, Section, Table, score_cell
 from ..run_data import RunData
 
@@ -24,9 +26,10 @@ def section(run: RunData) -> Section | None:
 
 
 def _of_sets(run: RunData) -> list[Block]:
-    """The scores of the sets under `tests`; nothing where there are none."""
-    heads, rows = set_cells(run.scores, headline(run))
-    return [Table(heads, rows), about_changes(split_of_changes(run.scores), paired=False)] if rows else []
+    """The scores of the sets under `tests` and of parts of rows; nothing where there are none."""
+    heads, rows = set_cells(run.scores, headline(run), Slices.of(contents.read_slices(run.path)))
+    blocks: list[Block] = [Table(heads, rows)] if rows else []
+    return [*blocks, about_changes(split_of_changes(run.scores), paired=False)] if named_sets(run.scores) else blocks
 
 
 def headline(run: RunData) -> list[str]:
