@@ -297,15 +297,14 @@ def worst_part(recipe: Recipe, by: str, split: str, parts: Mapping[str, Evaluati
         scored: Scores of all rows.
     """
     name = best_metric(recipe)
-    known, metric = {}, metric_named(recipe, name)
+    values, metric = {}, metric_named(recipe, name)
     for value, part in parts.items():
         if name in part.scores and math.isfinite(part.scores[name].value):
-            known[value] = part
-    if len(known) < 2 or metric is None or name not in scored:
+            values[value] = part.scores[name].value
+    if len(set(values.values())) < 2 or metric is None or name not in scored:
         return []
-    choose = min if metric.greater_is_better else max
-    worst = known[choose(known, key=lambda value: known[value].scores[name].value)]
+    worst = parts[min(values, key=lambda value: values[value] if metric.greater_is_better else -values[value])]
     return [
         f"{split} by {by}: {name} is worst for {worst.split}, {worst.scores[name]} on {counted(worst.rows, 'row')}, "
-        f"against {scored[name]} on all; the worst of {len(known)} parts is partly so by chance"
+        f"against {scored[name]} on all; the worst of {len(values)} parts is partly so by chance"
     ]

@@ -14,9 +14,11 @@ import hfrecipes
 from hfrecipes.cli import main
 from hfrecipes.errors import ConfigError, DataError, NotFoundError, OutputError
 from hfrecipes.evaluation import scoring
+from hfrecipes.evaluation.comparison import Evaluation, worst_part
 from hfrecipes.evaluation.scoring import Score
+from hfrecipes.recipe import HIGHER, LOWER
 
-QUICK = {"learning_rate": 1e-2, "num_train_epochs": 1, "per_device_train_batch_size": 8, "bf16": False}
+QUICK = {"learning_rate": 1e-2, "num_train_epochs": 2, "per_device_train_batch_size": 8, "bf16": False}
 
 
 def write(path: Path, rows: list[dict]) -> str:
@@ -99,7 +101,7 @@ def test_the_same_command_prints_the_table_of_a_complete_run(done, settings):
 
 def test_a_complete_run_is_not_trained_again_for_another_set(done, settings):
     others = {**settings, "tests": {**settings["tests"], "mail": settings["tests"]["street"]}}
-    with pytest.raises(OutputError, match=r"other test sets \(tests.mail is null there .*hfrecipes evaluate"):
+    with pytest.raises(OutputError, match=r"on other sets or parts \(tests.mail is null there .*hfrecipes evaluate"):
         hfrecipes.run("text-classification", **others)
 
 
@@ -181,10 +183,18 @@ def test_the_rows_of_each_value_are_scored_as_evaluate_scores_them(done, setting
         assert parts[value].scores["accuracy"].value == pytest.approx(part.scores["accuracy"].value, abs=1e-6)
         assert parts[value].scores["accuracy"].ci95 == pytest.approx(part.scores["accuracy"].ci95, abs=1e-6)
     assert done.slices.splits["tests.street"]["south"].rows == 8
-    worst = min(parts.values(), key=lambda part: part.scores["accuracy"].value)
-    limits = json.loads((done.path / "run.json").read_text())["limits"]
-    assert any(sentence.startswith(f"test by site: accuracy is worst for {worst.split}, ") for sentence in limits)
     assert "site=south (10 rows)" in (done.path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(("metric", "worst"), [(HIGHER, "mail"), (LOWER, "phone")])
+def test_the_worst_part_is_named_by_the_direction_of_the_metric(metric, worst):
+    recipe = type("Toy", (), {"metrics": {"main": metric}})()
+    values = {"mail": 0.2, "phone": 0.9, "one row": float("nan")}
+    parts = {name: Evaluation(name, 5, {"main": Score(value, 0.1, 0.95)}, []) for name, value in values.items()}
+    (sentence,) = worst_part(recipe, "site", "test", parts, {"main": Score(0.5, 0.4, 0.6)})
+    assert sentence.startswith(f"test by site: main is worst for {worst}, ")
+    assert "the worst of 2 parts" in sentence
+    assert worst_part(recipe, "site", "test", {"mail": parts["mail"]}, {"main": Score(0.5)}) == []
 
 
 def test_a_column_that_is_not_there_is_an_error_before_training(settings, tmp_path):
