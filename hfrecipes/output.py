@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from .evaluation.breakdown import Breakdown
-    from .evaluation.comparison import Evaluation, Slices
+    from .evaluation.comparison import Evaluation
     from .evaluation.scoring import Scores
+    from .evaluation.slices import Slices
 
 
 # --- streams -----------------------------------------------------------------------------------------------------
@@ -199,7 +200,8 @@ def print_sets(scores: Mapping[str, Scores], headline: Sequence[str], slices: Sl
     """Print the scores of the sets under `tests`, and of parts of rows, beside those of the run's own split."""
     from .config.run_config import named_sets
     from .evaluation.comparison import about_changes
-    from .evaluation.tables import set_cells, split_of_changes
+    from .evaluation.slices import set_cells
+    from .evaluation.tables import split_of_changes
 
     heads, rows = set_cells(scores, headline, slices)
     if rows:

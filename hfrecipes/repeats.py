@@ -17,9 +17,10 @@ from .data.checks import written_reference
 from .errors import nearest
 from .evaluation import scoring
 from .evaluation.breakdown import Breakdown, breakdown
-from .evaluation.comparison import Evaluation, Slices
+from .evaluation.comparison import Evaluation
 from .evaluation.evaluate import Predicted
 from .evaluation.scoring import Score, Scores
+from .evaluation.slices import Slices
 from .recipe import Recipe, Row
 from .run_folder import contents
 
@@ -148,13 +149,17 @@ def slices_of_runs(each: Sequence[Slices], *, are_folds: bool) -> Slices:
     splits: dict[str, dict[str, Evaluation]] = {}
     for split in each[0].splits:
         parts = [run.splits.get(split, {}) for run in each]
-        together = summary([{value: part.scores for value, part in of_run.items()} for of_run in parts])
+        together = summary([_scores_by_value(of_run) for of_run in parts])
         splits[split] = {}
         for value, scores in together.items():
             if scores:
                 rows = [of_run[value].rows for of_run in parts]
                 splits[split][value] = Evaluation(value, sum(rows) if are_folds else rows[0], scores, [])
     return Slices(each[0].by, splits)
+
+
+def _scores_by_value(parts: Mapping[str, Evaluation]) -> dict[str, Scores]:
+    return {value: part.scores for value, part in parts.items()}
 
 
 def _over_runs(entries: Sequence[Score]) -> Score:

@@ -13,9 +13,10 @@ from .characters import visible_line
 from .config.run_config import own_splits
 from .evaluation import scoring
 from .evaluation.breakdown import COLUMNS, Breakdown, sentences
-from .evaluation.comparison import Evaluation, Slices
+from .evaluation.comparison import Evaluation
 from .evaluation.scoring import GAP, Scores
-from .evaluation.tables import class_cells, html_table, score_cells, set_cells
+from .evaluation.slices import Slices, set_cells
+from .evaluation.tables import class_cells, html_table, score_cells
 from .predictor import Predictor, write_report
 from .recipe import Row
 from .reports.writing import read_breakdowns

@@ -20,6 +20,11 @@ MANY = 0.01  # share of a split from which duplicates in it are a warning
 FAR = 0.5  # standard deviations between numbers that contradict each other
 SHOWN = 40  # characters of a reference
 _TOGETHER = 200  # pairs of rows that are compared for each pair of similar texts
+# Why the scores of rows are too good whose inputs are in these splits too.
+_OPTIMISTIC = {
+    "train": "so its scores are optimistic",
+    "validation": "which chose checkpoint and thresholds, so the scores are optimistic",
+}
 Key = tuple[str, ...]
 
 
@@ -79,10 +84,9 @@ def duplicates(parts: Mapping[str, Part], groups: Mapping[str, Sequence[int]]) -
         yield from _within(part, equal[split], groups[split])
     for split in parts:
         if split != "train":
-            yield from _across(parts, equal, groups, split, "train", "so its scores are optimistic")
+            yield from _across(parts, equal, groups, split, "train", _OPTIMISTIC["train"])
     if "validation" in parts and "test" in parts:
-        why = "which chose checkpoint and thresholds, so the scores of test are optimistic"
-        yield from _across(parts, equal, groups, "test", "validation", why)
+        yield from _across(parts, equal, groups, "test", "validation", _OPTIMISTIC["validation"])
 
 
 def _within(part: Part, equal: Sequence[int], groups: Sequence[int]) -> Iterator[Diagnosis]:
@@ -140,13 +144,22 @@ def _also_in(part: Part, same: Sequence[int], other: str, why: str) -> Iterator[
         yield Diagnosis("warning", f"{other}-overlap", sentence, part.split, part.numbered(same), why, edit)
 
 
-def in_train(train: Part, sets: Iterable[Part]) -> Iterator[Diagnosis]:
-    """Inputs of the sets under `tests` that train has too; nearly equal ones are not looked for there."""
-    known: set[int] | None = None
+def in_splits(parts: Mapping[str, Part], sets: Iterable[Part]) -> Iterator[Diagnosis]:
+    """Inputs of the sets under `tests` that train or validation has too; nearly equal ones are not looked for there.
+
+    Args:
+        parts: The splits of the dataset.
+        sets: The sets.
+    """
+    known = {}
+    for other in _OPTIMISTIC:
+        if other in parts:
+            known[other] = set(input_keys(parts[other].rows, parts[other].recipe))
     for part in sets:
-        known = set(input_keys(train.rows, train.recipe)) if known is None else known
-        same = [index for index, key in enumerate(input_keys(part.rows, part.recipe)) if key in known]
-        yield from _also_in(part, same, "train", "so its scores are optimistic")
+        keys = input_keys(part.rows, part.recipe)
+        for other, of_split in known.items():
+            same = [index for index, key in enumerate(keys) if key in of_split]
+            yield from _also_in(part, same, other, _OPTIMISTIC[other])
 
 
 def _partner(part: Part, groups: Sequence[int], group: int) -> int:

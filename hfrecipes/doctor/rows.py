@@ -10,7 +10,7 @@ from ..data.rows import Data
 from ..recipe import Recipe
 from .characters import damaged_texts
 from .diagnosis import Diagnosis
-from .duplicates import contradictions, duplicates, in_train, shared_texts, similar_groups
+from .duplicates import contradictions, duplicates, in_splits, shared_texts, similar_groups
 from .labels import label_table, odd_labels
 from .parts import Part, parts_of
 
@@ -40,7 +40,7 @@ def examine_rows(data: Data, recipe: Recipe) -> Examined:
     groups = similar_groups(parts)
     table = label_table(parts)
     diagnoses = [*duplicates(parts, groups), *shared_texts(parts), *contradictions(parts), *odd_labels(parts, table)]
-    diagnoses += in_train(parts["train"], named_sets(every_part).values())
+    diagnoses += in_splits(parts, named_sets(every_part).values())
     for part in every_part.values():
         diagnoses += damaged_texts(part)
     train = set(groups["train"])

@@ -80,7 +80,7 @@ class Evaluation:
         if self.report is not None:
             written["report"] = self.report.as_dict()
         if self.slices:
-            written["slices"] = {value: _part_as_json(part) for value, part in self.slices.items()}
+            written["slices"] = {value: part_as_json(part) for value, part in self.slices.items()}
         return written
 
     def _repr_html_(self) -> str:
@@ -98,7 +98,8 @@ class Evaluation:
         return f"Evaluation({counted(self.rows, 'row')} of {self.split}: {shown})"
 
 
-def _part_as_json(evaluation: Evaluation) -> dict[str, Any]:
+def part_as_json(evaluation: Evaluation) -> dict[str, Any]:
+    """The rows of a part and their scores, as a file has them."""
     return {"rows": evaluation.rows, **scoring.to_json({"scores": evaluation.scores})}
 
 
@@ -223,34 +224,6 @@ def _paired(recipe: Recipe, predicted: Predicted, run_test: OwnTest, seed: int) 
         [run_test.lines[index]["prediction"] for index in both], [references[index] for index in both]
     )
     return scoring.paired_differences(measure, other, np.array(group_indices(groups)), seed)
-
-
-@dataclass(frozen=True)
-class Slices:
-    """Scores of the rows of each value of a column, of the splits of a run that have it."""
-
-    by: str
-    """The column; empty where nothing is sliced."""
-    splits: Mapping[str, Mapping[str, Evaluation]]
-    """Split -> value -> scores of its rows."""
-
-    def as_json(self) -> dict[str, Any]:
-        """As metrics.json has them; empty where nothing is sliced."""
-        written = {}
-        for split, parts in self.splits.items():
-            written[split] = {value: _part_as_json(part) for value, part in parts.items()}
-        return {"by": self.by, "splits": written} if self.by else {}
-
-    @classmethod
-    def of(cls, content: Mapping[str, Any]) -> Slices:
-        """From metrics.json."""
-        splits: dict[str, dict[str, Evaluation]] = {}
-        for split, parts in content.get("splits", {}).items():
-            splits[split] = {}
-            for value, part in parts.items():
-                scores = scoring.from_json({"scores": part["scores"]})["scores"]
-                splits[split][value] = Evaluation(value, part["rows"], scores, [])
-        return cls(content.get("by", ""), splits)
 
 
 # --- slices ------------------------------------------------------------------------------------------------------

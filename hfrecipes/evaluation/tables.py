@@ -5,16 +5,11 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from ..characters import visible_line
-from ..config.run_config import named_sets, own_splits
-from ..errors import counted
+from ..config.run_config import own_splits
 from .breakdown import COLUMNS, Breakdown, listed_classes
 from .scoring import CLEAN, GAP, Score, Scores, number
-
-if TYPE_CHECKING:
-    from .comparison import Slices
 
 
 def score_cells(
@@ -45,30 +40,6 @@ def score_cells(
             cells.append(change(changes.get(metric)))
         rows.append(cells)
     return heads, rows
-
-
-def set_cells(
-    scores: Mapping[str, Scores], headline: Sequence[str], slices: Slices
-) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows of a table of the sets under `tests` and of parts of rows: those of each headline metric together.
-
-    The run's own split, which they are compared with, stands above them. There are no rows where there is neither.
-    """
-    sets, compared_with = named_sets(scores), split_of_changes(scores)
-    rows = []
-    for metric in headline if sets or slices.splits else ():
-        rows.append([metric, "", "", ""])
-        for split in filter(None, [compared_with, *sets]):
-            rows += _set_rows(f"  {split}", scores[split].get(metric))
-            for value, part in slices.splits.get(split, {}).items():
-                name = f"    {slices.by}={value} ({counted(part.rows, 'row')})"
-                rows += _set_rows(name, part.scores.get(metric))
-    heads = ["", "score", "baseline", f"change from {compared_with}"]
-    return (heads, rows) if sets else (heads[:-1], [row[:-1] for row in rows])
-
-
-def _set_rows(name: str, entry: Score | None) -> list[list[str]]:
-    return [] if entry is None else [[name, str(entry), number(entry.baseline), change(entry.change)]]
 
 
 def split_of_changes(scores: Mapping[str, Scores]) -> str:

@@ -18,11 +18,12 @@ from ..data.rows import values_to_slice_by
 from ..errors import ModelError
 from ..evaluation import scoring
 from ..evaluation.breakdown import Breakdown, reports_of
-from ..evaluation.comparison import OwnTest, Slices, sliced, with_changes, worst_part
+from ..evaluation.comparison import OwnTest, sliced, with_changes, worst_part
 from ..evaluation.evaluate import Predicted, Scored, log_samples, predict_splits, score_rows, score_splits
 from ..evaluation.first_prediction import own_row
 from ..evaluation.inference import Inference
 from ..evaluation.scoring import Scores
+from ..evaluation.slices import Slices
 from ..evaluation.tables import split_of_changes
 from ..hub.card import write_card
 from ..log import log

@@ -14,7 +14,7 @@ from ..comparing.selection import Selection
 from ..config.run_config import RunConfig
 from ..evaluation import scoring
 from ..evaluation.breakdown import Breakdown
-from ..evaluation.comparison import Slices
+from ..evaluation.slices import Slices
 from ..log import is_main, log, once
 from ..recipe import table_metrics
 from ..registry import find

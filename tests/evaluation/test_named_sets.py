@@ -154,10 +154,13 @@ def test_rows_from_python_and_inputs_of_train_are_named(settings, caplog):
     assert report["rows"]["tests.mail"] == 22
     assert report["config"].tests == {"mail": "(rows given from Python)"}
     assert re.search(r"tests\.mail: \d+ of 22 inputs \(.*\) also occur in train", caplog.text)
+    assert "also occur in validation" not in caplog.text
+    hfrecipes.check("text-classification", **{**settings, "tests": {"mail": opinions(30, 1)}})
+    assert "tests.mail: 30 of 30 inputs (100 %) also occur in validation" in caplog.text
 
 
 def test_several_seeds_have_the_mean_of_the_changes(settings, tmp_path):
-    several = {**settings, "seeds": [1, 2], "output_dir": str(tmp_path / "seeds")}
+    several = {**settings, "seeds": [1, 2], "num_train_epochs": 1, "output_dir": str(tmp_path / "seeds")}
     results = hfrecipes.run("text-classification", **several)
     entry = results.scores["tests.street"]["accuracy"]
     each = [json.loads((path / "metrics.json").read_text())["tests.street"]["accuracy"] for path in results.runs]
@@ -166,7 +169,7 @@ def test_several_seeds_have_the_mean_of_the_changes(settings, tmp_path):
 
 
 def test_folds_keep_the_sets(settings, tmp_path):
-    several = {**settings, "folds": 2, "output_dir": str(tmp_path / "folds")}
+    several = {**settings, "folds": 2, "num_train_epochs": 1, "output_dir": str(tmp_path / "folds")}
     results = hfrecipes.run("text-classification", **several)
     assert len(results.scores["tests.street"]["accuracy"].runs) == 2
     assert results.slices.splits["test"]["north"].rows == 27  # of 80 rows of train

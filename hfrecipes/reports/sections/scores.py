@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ...config.run_config import named_sets
-from ...evaluation.comparison import Slices, about_changes
+from ...evaluation.comparison import about_changes
 from ...evaluation.scoring import CLEAN, GAP, Score, number
-from ...evaluation.tables import score_cells, set_cells, split_of_changes
+from ...evaluation.slices import Slices, set_cells
+from ...evaluation.tables import score_cells, split_of_changes
 from ...recipe import metric_named, table_metrics
 from ...run_folder import contents
 from ..page import Bars, Block, Section, Table, score_cell
