@@ -398,6 +398,8 @@ def _rehearsed(config: RunConfig, path: Path) -> dict[str, Any]:
         splits=splits,
         limit=rows,
         training=training,
+        tests={},
+        by=None,
         folds=None,
         curve=None,
         search={},

@@ -15,7 +15,7 @@ from typing import Any
 
 MASK = "***"
 # Blocks of settings that may hold secrets under a key; in the others a key is the name of a column or of an option.
-_BLOCKS = ("model", "dataset", "hub", "training", "lora")
+_BLOCKS = ("model", "dataset", "tests", "hub", "training", "lora")
 # Blocks inside them whose texts are all secrets, or as good as that.
 _SECRET_BLOCKS = ("storage_options", "proxies", "headers", "client_kwargs")
 _NAME = (

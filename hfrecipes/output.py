@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .evaluation.breakdown import Breakdown
     from .evaluation.comparison import Evaluation
     from .evaluation.scoring import Scores
+    from .evaluation.slices import Slices
 
 
 # --- streams -----------------------------------------------------------------------------------------------------
@@ -193,6 +194,21 @@ def print_report(split: str, report: Breakdown, file: str = "report.json") -> No
         print_table(class_table(split, report))
     for sentence in sentences(split, report, file):
         say(sentence)
+
+
+def print_sets(scores: Mapping[str, Scores], headline: Sequence[str], slices: Slices) -> None:
+    """Print the scores of the sets under `tests`, and of parts of rows, beside those of the run's own split."""
+    from .config.run_config import named_sets
+    from .evaluation.comparison import about_changes
+    from .evaluation.slices import set_cells
+    from .evaluation.tables import split_of_changes
+
+    heads, rows = set_cells(scores, headline, slices)
+    if rows:
+        say("")
+        print_table(text_table(heads, rows))
+    if named_sets(scores):
+        say(about_changes(split_of_changes(scores), paired=False))
 
 
 def show_evaluations(

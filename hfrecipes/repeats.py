@@ -18,8 +18,10 @@ from .data.checks import written_reference
 from .errors import nearest
 from .evaluation import scoring
 from .evaluation.breakdown import Breakdown, breakdown
+from .evaluation.comparison import Evaluation
 from .evaluation.evaluate import Predicted
 from .evaluation.scoring import Score, Scores
+from .evaluation.slices import Slices
 from .recipe import Recipe, Row
 from .run_folder import contents
 
@@ -185,14 +187,39 @@ def summary(each: Sequence[Mapping[str, Scores]]) -> dict[str, Scores]:
     return together
 
 
+def slices_of_runs(each: Sequence[Slices], *, are_folds: bool) -> Slices:
+    """Mean and standard deviation of the scores of parts of rows, for values that all runs have.
+
+    Args:
+        each: Parts of the rows of each run.
+        are_folds: Whether each run has other rows, which are added up.
+    """
+    splits: dict[str, dict[str, Evaluation]] = {}
+    for split in each[0].splits:
+        parts = [run.splits.get(split, {}) for run in each]
+        together = summary([_scores_by_value(of_run) for of_run in parts])
+        splits[split] = {}
+        for value, scores in together.items():
+            if scores:
+                rows = [of_run[value].rows for of_run in parts]
+                splits[split][value] = Evaluation(value, sum(rows) if are_folds else rows[0], scores, [])
+    return Slices(each[0].by, splits)
+
+
+def _scores_by_value(parts: Mapping[str, Evaluation]) -> dict[str, Scores]:
+    return {value: part.scores for value, part in parts.items()}
+
+
 def _over_runs(entries: Sequence[Score]) -> Score:
     values = tuple(entry.value for entry in entries)
+    changes = [entry.change for entry in entries if entry.change is not None]
     return Score(
         value=float(np.mean(values)),
         baseline=_mean([entry.baseline for entry in entries]),
         uncalibrated=_mean([entry.uncalibrated for entry in entries]),
         deviation=float(np.std(values, ddof=1)),
         runs=values,
+        change=_over_runs(changes) if len(changes) == len(entries) else None,
     )
 
 

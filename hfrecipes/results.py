@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .characters import visible_line
+from .config.run_config import own_splits
 from .evaluation import scoring
 from .evaluation.breakdown import COLUMNS, Breakdown, sentences
 from .evaluation.comparison import Evaluation
 from .evaluation.scoring import GAP, Scores
+from .evaluation.slices import Slices, set_cells
 from .evaluation.tables import class_cells, html_table, score_cells
 from .predictor import Predictor, write_report
 from .recipe import Row
 from .reports.writing import read_breakdowns
+from .run_folder.contents import read_slices
 from .run_folder.history import frame_of_runs, read_history
 
 if TYPE_CHECKING:
@@ -31,8 +34,8 @@ class Result:
 
     Attributes:
         path: Folder with the model, its scores and its predictions.
-        scores: Split -> metric -> score, with its 95 % interval and its baseline; and the `gap` between train and
-            validation.
+        scores: Split -> metric -> score, with its 95 % interval and its baseline; the `gap` between train and
+            validation; for a set under `tests`, as `tests.street`, also the `change` from the run's own test.
         predictor: The model with its preprocessing.
         notes: Split -> sentence on labels in it that train does not have, and that count as wrong.
         headline: Metrics that tables show.
@@ -55,6 +58,11 @@ class Result:
     def reports(self) -> dict[str, Breakdown]:
         """Split -> scores by label, confusions, and scores by parts of the rows, where the task has them."""
         return read_breakdowns(self.path)
+
+    @property
+    def slices(self) -> Slices:
+        """Scores of the rows of each value of the column `by`: `result.slices.splits["test"]["news"].scores`."""
+        return Slices.of(read_slices(self.path))
 
     def report(self, split: str | None = None) -> pd.DataFrame:
         """Precision, recall, F1 and support of each label, as in the classification report of scikit-learn.
@@ -91,7 +99,8 @@ class Result:
     def _repr_html_(self) -> str:
         """What a notebook shows: the scores, those by label of the last split, and the folder."""
         parts = [html_table(*score_cells(self.scores, self.headline))]
-        for split, report in list(self.reports.items())[-1:]:
+        parts += _of_sets(self.scores, self.headline, self.slices)
+        for split, report in list(own_splits(self.reports).items())[-1:]:
             if report.classes:
                 parts.append(html_table(*class_cells(split, report)))
             parts += [f"<p>{html.escape(visible_line(sentence))}</p>" for sentence in sentences(split, report)]
@@ -104,6 +113,12 @@ class Result:
             if best in values:
                 shown.append(f"{split} {best} {values[best]:.3f}")
         return f"Result({', '.join(shown)}, path={str(self.path)!r})"
+
+
+def _of_sets(scores: Mapping[str, Scores], headline: tuple[str, ...], slices: Slices) -> list[str]:
+    """The table of the sets under `tests` and of parts of rows; nothing where there are none."""
+    heads, rows = set_cells(scores, headline, slices)
+    return [html_table(heads, rows)] if rows else []
 
 
 def _frame_of(reports: Mapping[str, Breakdown], split: str) -> pd.DataFrame:
@@ -149,6 +164,11 @@ class Results:
         """For folds, the scores by label over all rows under `out_of_fold`; empty for seeds."""
         return read_breakdowns(self.path)
 
+    @property
+    def slices(self) -> Slices:
+        """Mean over the runs of the scores of the rows of each value of the column `by`, as `Result.slices`."""
+        return Slices.of(read_slices(self.path))
+
     def report(self) -> pd.DataFrame:
         """As `Result.report`, over the out-of-fold predictions of all rows; empty for seeds."""
         return _frame_of(self.reports, "out_of_fold")
@@ -159,8 +179,9 @@ class Results:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the scores over all runs, and the folder."""
-        table = html_table(*score_cells(self.scores, self.headline))
-        return f"{table}<p>{len(self.runs)} runs: {html.escape(visible_line(str(self.path)))}</p>"
+        tables = [html_table(*score_cells(self.scores, self.headline))]
+        tables += _of_sets(self.scores, self.headline, self.slices)
+        return f"{''.join(tables)}<p>{len(self.runs)} runs: {html.escape(visible_line(str(self.path)))}</p>"
 
     def __repr__(self) -> str:
         best = self.headline[0]

@@ -41,6 +41,8 @@ def run(
     output_dir: str | os.PathLike[str] | None = None,
     splits: dict[str, str | None] | None = None,
     columns: dict[str, str | int | list[str | int]] | None = None,
+    tests: dict[str, Any] | None = None,
+    by: str | None = None,
     limit: int | dict[str, int] | None = None,
     metrics: list[str] | None = None,
     options: dict[str, Any] | None = None,
@@ -70,6 +72,9 @@ def run(
         splits: Split of the dataset that serves as `train`, `validation`, `test`; None for none.
         columns: Column of the dataset for each column of the task; a position in a file without header; for labels also
             a list of columns of 0 and 1, for choices a list of columns with one each.
+        tests: Name -> further rows to test on, each anything that `dataset` takes; no choice depends on them, and each
+            is compared with the run's own test.
+        by: Column of the dataset, which the model need not read: the rows of each of its values are scored alone too.
         limit: Rows kept of each split, drawn with the seed.
         metrics: Further `evaluate` metrics: shipped name, Hub id, or path to a .py file.
         options: The task's own options.
@@ -103,6 +108,8 @@ def run(
         "output_dir": output_dir,
         "splits": splits,
         "columns": columns,
+        "tests": tests,
+        "by": by,
         "limit": limit,
         "metrics": metrics,
         "options": options,

@@ -11,7 +11,16 @@ import click
 
 from ..errors import SHOWN
 from ..log import LIBRARIES, explained, is_main
-from ..output import print_report, print_table, say, say_json, score_table, show_evaluations, text_table
+from ..output import (
+    print_report,
+    print_sets,
+    print_table,
+    say,
+    say_json,
+    score_table,
+    show_evaluations,
+    text_table,
+)
 from .compare import show as show_comparison
 from .group import fail
 from .words import INPUT, INT8, TRUST, WORDS, check_new, check_quoted, settings_in
@@ -63,6 +72,7 @@ def _run(what: str, settings: dict[str, Any], *, trust: bool) -> None:
         return
     if isinstance(result, Selection):
         show_comparison(result.comparison)
+        print_sets(result.best.scores, result.best.headline, result.best.slices)
         say(f"\nall numbers: {result.path / COMPARISON}\n{_model_of(result.best)}")
         return
     if isinstance(result, Search):
@@ -72,6 +82,7 @@ def _run(what: str, settings: dict[str, Any], *, trust: bool) -> None:
         _show_curve(result)
         return
     print_table(score_table(result.scores, result.headline))
+    print_sets(result.scores, result.headline, result.slices)
     _print_classes(result)
     for note in result.notes.values():
         say(note)
@@ -123,7 +134,9 @@ def _model_of(result: Result) -> str:
 
 def _print_classes(result: Result | Results) -> None:
     """Print the scores by label of test, else of validation, or of all folds, and the labels that are confused."""
-    reports = result.reports
+    from ..config.run_config import own_splits
+
+    reports = own_splits(result.reports)
     if reports:
         split = next(reversed(reports))
         print_report(split, reports[split])

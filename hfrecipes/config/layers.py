@@ -16,6 +16,7 @@ from .yaml12 import DEEPEST, LONGEST_NUMBER, MOST_KEYS, format_value
 # Keywords that a layer may add to the dataset of the layer below; any other block replaces that dataset.
 _LOAD_KEYWORDS = {"name", "revision", "data_dir", "data_files", "cache_dir", "trust_remote_code", "encoding", "header"}
 _READING_KEYS = {"encoding", "header"}  # how files are read, whatever names them
+_ROWS = ("dataset", "tests")  # settings that may hold rows from Python
 _KEEP_KEYS = ("lora", "early_stopping", "hub", "folds", "curve")
 
 
@@ -41,7 +42,7 @@ def move_bare_keys_into_blocks(
         problems += _unwritable(key, value)
     if problems:
         raise ConfigError(problems)
-    settings = {key: as_source(value) if key == "dataset" else as_setting(value) for key, value in layer.items()}
+    settings = {key: as_source(value) if key in _ROWS else as_setting(value) for key, value in layer.items()}
     for block, known in (("options", options), ("training", training)):
         bare = {}
         for key in list(settings):
@@ -77,7 +78,7 @@ def _unwritable(key: Any, value: Any) -> list[str]:
         inner, depth = rest.pop()
         if depth > DEEPEST:
             return [f"{key}: found lists or blocks more than {DEEPEST} levels deep, expected fewer"]
-        if isinstance(inner, str) and "\0" in inner and key in ("model", "dataset"):
+        if isinstance(inner, str) and "\0" in inner and key in ("model", *_ROWS):
             return [f"{key}: found {shortened(repr(inner), 80)}, which has a zero byte: no file name can have one"]
         if isinstance(inner, str) and not _is_whole(inner):
             return [f"{key}: found {inner!a}, which is not valid UTF-8: type it again, or rename the file"]
@@ -85,11 +86,11 @@ def _unwritable(key: Any, value: Any) -> list[str]:
             return [f"{key}: found a number of more than {LONGEST_NUMBER} digits, expected a shorter one"]
         if isinstance(inner, Mapping):
             # Those of a block itself are compared with the names of settings.
-            keys += len(inner) if depth and key != "dataset" else 0
+            keys += len(inner) if depth and key not in _ROWS else 0
             if keys > MOST_KEYS:
                 return [f"{key}: found {keys} keys, expected {MOST_KEYS} at most"]
             rest += [(part, depth + 1) for part in (*inner, *inner.values())]
-        elif isinstance(inner, list | tuple) and key != "dataset":
+        elif isinstance(inner, list | tuple) and key not in _ROWS:
             rest += [(part, depth + 1) for part in inner]
     return []
 

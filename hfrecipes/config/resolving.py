@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import SHOWN, ConfigError, nearest
 from . import hints
-from .run_config import FIELDS, SPLITS, WRITTEN_WITH_BLOCK, RunConfig
+from .run_config import FIELDS, SPLITS, TEST_SET, WRITTEN_WITH_BLOCK, RunConfig
 from .trainer_keywords import FIXED, value_problems
 from .value_types import fits, infinite_numbers, type_problems
 from .yaml12 import format_value
@@ -52,6 +52,8 @@ def resolve(
             blocks[block] = _without_nulls(blocks[block], kinds)
             problems += _check_block(block, blocks[block], kinds, names)
     problems += _check_tokens(blocks)
+    if isinstance(blocks.get("tests"), dict):
+        blocks["tests"] = {name: source for name, source in blocks["tests"].items() if source is not None}
     problems += _check_sources(blocks) + _check_splits(blocks) + _check_finite(blocks) + _check_folder(blocks)
     if problems:
         raise ConfigError(problems)
@@ -72,6 +74,9 @@ def check_blocks(blocks: Mapping[str, Any]) -> None:
 def _field_problems(blocks: Mapping[str, Any]) -> list[str]:
     problems = []
     for key, value in blocks.items():
+        if key == "tests" and not isinstance(value, dict):  # a file, or rows
+            problems.append(f"tests: found {type(value).__name__}, expected a name for each set: tests.<name>=<file>")
+            continue
         problems += type_problems(key, value, FIELDS[key])
         problems += _key_problems(key, value)
     return problems
@@ -99,7 +104,7 @@ def _no_name(key: Any, block: str = "") -> str:
 
 def _key_problems(block: str, value: Any) -> list[str]:
     """Problems with keys of a block that are not texts; rows given from Python may have any."""
-    if block == "dataset" or not isinstance(value, dict):
+    if block == "dataset" or block.startswith(TEST_SET) or not isinstance(value, dict):
         return []
     problems = []
     for key, inner in value.items():
@@ -171,6 +176,9 @@ def _check_sources(blocks: Mapping[str, Any]) -> list[str]:
                 f"dataset.{further[0]}: found a dataset without a split next to it; name its split too: "
                 f"dataset.train={dataset['path']} dataset.{further[0]}={format_value(dataset[further[0]])}"
             )
+    tests = blocks.get("tests")
+    if isinstance(tests, dict) and not all(str(name).strip() for name in tests):
+        problems.append("tests: found a set without a name, expected one: tests.<name>=<file>")
     for block in ("model", "dataset"):
         revision = blocks[block].get("revision") if isinstance(blocks.get(block), dict) else None
         if isinstance(revision, int | float):
@@ -196,7 +204,7 @@ def _check_finite(blocks: Mapping[str, Any]) -> list[str]:
             for key, inner in value.items():
                 # A number itself is compared with the range of its keyword.
                 problems += infinite_numbers(key, inner) if isinstance(inner, dict | list) else []
-        elif block != "dataset":
+        elif block not in ("dataset", "tests"):
             problems += infinite_numbers(block, value)
     return problems
 

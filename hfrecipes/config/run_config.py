@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from .blocks import AdapterSettings, CurveSettings, FoldSettings, ModelSettings, PushSettings
 
 SPLITS = ("train", "validation", "test")
+TEST_SET = "tests."  # a set that `tests` names stands beside the splits, as tests.hospital
+_Entry = TypeVar("_Entry")
 
 
 @dataclass(kw_only=True)
@@ -29,6 +32,11 @@ class RunConfig:
     columns: dict[str, str | int | list[str | int]] = field(default_factory=dict)
     """Column of the dataset for each column of the task; a position (from 0) in a file without header; for labels also
     a list of columns of 0 and 1."""
+    tests: dict[str, Any] = field(default_factory=dict)
+    """Name -> further rows to test on, each anything that `dataset` takes: scored after training and compared with the
+    run's own test."""
+    by: str | None = None
+    """Column of the dataset, which the model need not read: the rows of each of its values are scored alone too."""
     limit: int | dict[str, int] | None = None
     """Number of rows to keep of each split, drawn with the seed."""
     metrics: list[str] = field(default_factory=list)
@@ -84,6 +92,21 @@ class RunConfig:
     def learning_curve(self) -> CurveSettings | None:
         """The parts of train that a learning curve is made of; None for none."""
         return CurveSettings.of(self.curve)
+
+
+def is_named_set(split: str) -> bool:
+    """Whether this is one of the sets under `tests`, and no split of the dataset."""
+    return split.startswith(TEST_SET)
+
+
+def own_splits(by_split: Mapping[str, _Entry]) -> dict[str, _Entry]:
+    """What belongs to the splits of the dataset, without that of the sets under `tests`."""
+    return {split: entry for split, entry in by_split.items() if not is_named_set(split)}
+
+
+def named_sets(by_split: Mapping[str, _Entry]) -> dict[str, _Entry]:
+    """What belongs to the sets under `tests`."""
+    return {split: entry for split, entry in by_split.items() if is_named_set(split)}
 
 
 FIELDS: dict[str, Any] = typing.get_type_hints(RunConfig)

@@ -15,7 +15,10 @@ from .yaml12 import format_value
 TRIALS = 20
 _KEYS = ("trials", "pruner", "cost")
 # Blocks that all trials share: what they are scored on, and where they are written.
-_SHARED = {"task", "dataset", "splits", "limit", "output_dir", "metrics", "seeds", "folds", "curve", "hub", "search"}
+_SHARED = {
+    *("task", "dataset", "splits", "tests", "by", "limit", "output_dir", "metrics"),
+    *("seeds", "folds", "curve", "hub", "search"),
+}
 PRUNERS = ("median", "halving", "none")
 COSTS = ("seconds", "parameters")
 _RANGE = re.compile(r"\s*(uniform|loguniform|int)\s*\(\s*([^\s,()]+)\s*,\s*([^\s,()]+)\s*\)\s*")

@@ -15,7 +15,7 @@ from ..errors import DataError, counted
 from ..log import log
 from ..recipe import Finding, Recipe, Row, input_columns, reference_columns
 from .batches import rows_of
-from .rows import Data, numbers_of
+from .rows import Data, is_tested, numbers_of
 from .written_marks import written_marks
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _check_split(data: Data, split: str, recipe: Recipe) -> tuple[Data, list[Fin
         raise DataError(f"split {split} has no rows: leave it out, splits.{split}=null, or give it some")
     findings = _findings(rows, recipe, split)
     ignored = [finding for finding in findings if finding.level == "ignored"]
-    if ignored and split != "test":
+    if ignored and not is_tested(split):
         rows = _without(data, split, ignored)
         data = data.with_split(split, rows)
         findings = _findings(rows, recipe, split)
@@ -231,14 +231,15 @@ def _with_indices(sentence: str, indices: Sequence[int]) -> str:
 
 
 def not_scored(data: Data, recipe: Recipe) -> list[str]:
-    """A sentence on rows of test without a reference; none where each has one, or the split has none at all."""
-    rows = data.splits.get("test")
-    if rows is None or not has_references(rows, recipe):
-        return []
-    unknown = sum(reference is None for reference in data.references["test"])
-    if not unknown:
-        return []
-    return [f"test: {unknown} of {counted(len(rows), 'row')} without a reference, predicted but not scored"]
+    """A sentence on rows to test on without a reference; none where each has one, or the split has none at all."""
+    sentences = []
+    for split in filter(is_tested, data.splits):
+        rows = data.splits[split]
+        unknown = sum(reference is None for reference in data.references[split]) if has_references(rows, recipe) else 0
+        if unknown:
+            sentence = f"{unknown} of {counted(len(rows), 'row')} without a reference, predicted but not scored"
+            sentences.append(f"{split}: {sentence}")
+    return sentences
 
 
 def scored_as_wrong(data: Data, recipe: Recipe) -> dict[str, str]:
@@ -392,7 +393,7 @@ def _required_references(recipe: Recipe) -> list[str]:
 
 
 def _missing_references(rows: Dataset, recipe: Recipe, split: str, wrong: list[Finding]) -> list[Finding]:
-    """Rows without a reference, which only a test split may have, except those of which the reference is wrong."""
+    """Rows without a reference, which only splits to test on may have, except those of which the reference is wrong."""
     names = " and ".join(_required_references(recipe)) or "reference"
     if split == "test":
         return []
@@ -403,6 +404,8 @@ def _missing_references(rows: Dataset, recipe: Recipe, split: str, wrong: list[F
     for row, reference in enumerate(references(recipe, rows)):
         if reference is None and row not in known:
             missing.append(row)
+    if is_tested(split) and len(missing) < len(rows):
+        return []
     return [Finding("error", f"{names} is missing", missing)] if missing else []
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..characters import composed
 from ..errors import DataError, counted, nearest
 from ..log import log
-from ..recipe import Batch, Recipe
+from ..recipe import Batch, Recipe, input_columns
 from . import kinds
 from .cache import cache_fingerprint
 from .indicators import Columns, join_indicators
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Given = Mapping[str, str | int]  # task column -> column of the dataset, as the user names it
+EMPTY = "(empty)"  # name of the rows without a value in the column that rows are sliced by
 _SAMPLE = 100  # rows that tell the types of columns; also a batch, since one row may hold a whole book
 
 
@@ -337,6 +338,60 @@ def as_spelled(name: str, known: list[str]) -> str:
         return name
     same = [column for column in known if composed(column).lower() == composed(name).lower()]
     return same[0] if len(same) == 1 else name
+
+
+def refuse_other_inputs(columns: Mapping[str, str], trained: Collection[str], recipe: type[Recipe]) -> None:
+    """Refuse rows that have other inputs than those that the model is trained on.
+
+    Args:
+        columns: Column of these rows for each column of the task.
+        trained: Columns of the task that the training rows have.
+        recipe: The task.
+
+    Raises:
+        DataError: They have more inputs, or fewer.
+    """
+    inputs = set(input_columns(recipe))
+    if inputs & set(columns) == inputs & set(trained):
+        return
+    wanted = " and ".join(name for name in recipe.columns if name in inputs & set(trained))
+    present = " and ".join(repr(columns[name]) for name in recipe.columns if name in inputs & set(columns))
+    raise DataError(f"this model needs {wanted}; found {present}: give rows with those columns, or columns.<name>=")
+
+
+def known_columns(named: Columns, known: list[str]) -> dict[str, str | int | list[str | int]]:
+    """The columns that other rows have too, of those that are named for the rows that are trained on.
+
+    Args:
+        named: Column of the training rows for each column of the task.
+        known: Columns of the other rows.
+    """
+    there: dict[str, str | int | list[str | int]] = {}
+    for column, name in named.items():
+        names: list[str | int] = []
+        for wanted in name if isinstance(name, list) else [name]:
+            names.append(as_spelled(str(wanted), known))
+        if set(names) <= set(known):
+            there[column] = names if isinstance(name, list) else names[0]
+    return there
+
+
+def column_cells(by: str, rows: Dataset) -> list[str]:
+    """Cells of the column that rows are sliced by, as texts.
+
+    Raises:
+        DataError: There is no such column.
+    """
+    known = rows.column_names
+    by = as_spelled(by, known)
+    if by not in known:
+        raise DataError(f"by: no column {by!r}{nearest(by, known)}; there are {', '.join(known)}")
+    cells = []
+    for cell in rows[by][:]:
+        value = kinds.decoded(cell, rows.features[by])
+        text = kinds.as_json(value) if isinstance(value, list | dict) else str("" if value is None else value).strip()
+        cells.append(text or EMPTY)
+    return cells
 
 
 def _known_layout(known: list[str], recipe: type[Recipe], taken: Mapping[str, str]) -> dict[str, str]:

@@ -10,20 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..config.run_config import RunConfig
-from ..errors import ConfigError, DataError
+from ..config.run_config import TEST_SET, RunConfig
+from ..errors import ConfigError, DataError, NotFoundError, counted
 from ..log import log, once
 from ..recipe import Recipe, file_formats, options
 from .checks import Collected, check_rows, not_scored, scored_as_wrong, with_references
 from .columns import (
+    as_spelled,
     check_lists,
+    column_cells,
     columns_of_split,
     find_columns,
     further_references,
     keeps_rows,
+    known_columns,
     lists_by_name,
     normalize_columns,
     other_tags,
+    refuse_other_inputs,
     rename,
     without_rejected,
 )
@@ -34,7 +38,7 @@ from .raw_cells import check_parts, plain_cells
 from .row_origin import Origin, described, origin_of
 from .rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows, with_groups
 from .sources import files_of, header_of, read_source
-from .splits import choose_splits, draw_validation, limit, log_splits, take_fold
+from .splits import choose_splits, draw_validation, limit, log_splits, split_to_test, take_fold
 from .task_cells import with_task_cells
 
 if TYPE_CHECKING:
@@ -57,8 +61,9 @@ def load_data(config: RunConfig, recipe: Recipe, collected: Collected | None = N
     """
     if config.dataset is None:
         raise ConfigError("no dataset: add dataset=<hub id, file or folder>")
-    if isinstance(config.dataset, str) and config.dataset == FROM_PYTHON:
-        raise ConfigError("the rows of this run came from Python: add dataset=<hub id, file, folder or rows>")
+    for setting, source in {"dataset": config.dataset, **named_sources(config)}.items():
+        if isinstance(source, str) and source == FROM_PYTHON:
+            raise ConfigError(f"the rows of this run came from Python: add {setting}=<hub id, file, folder or rows>")
     data = number_rows(read_splits(config, recipe))
     if collected is not None:
         collected.data = data
@@ -146,16 +151,99 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
     splits = {split: _renamed(part, split, columns, kind, config) for split, part in parts.items()}
     _log_columns(columns, train.column_names)
     log_all(other_tags(train, columns, kind, config.columns))
-    splits = with_task_cells(splits, recipe)
+    joined = {column: name for column, name in named.items() if isinstance(name, list)}
+    sets = _read_named_sets(config, recipe, {**columns, **joined})
+    splits = with_task_cells({**splits, **{name: entry.rows for name, entry in sets.items()}}, recipe)
     folds = config.cross_validation
     if folds is not None and folds.groups:
         splits["train"] = with_groups(splits["train"], train, str(folds.groups))
-    joined = {column: name for column, name in named.items() if isinstance(name, list)}
     origins = {split: _origin(part, columns, kind) for split, part in parts.items()}
+    origins |= {name: _origin(entry.part, entry.columns, kind) for name, entry in sets.items()}
     log_all(described(origins))
     numbers = {split: part.numbers for split, part in parts.items()}
-    data = Data(splits, {**columns, **joined}, chosen, row_numbers=numbers, origins=origins)
+    numbers |= {name: entry.part.numbers for name, entry in sets.items()}
+    cells = _slice_cells(config, parts, sets)
+    data = Data(splits, {**columns, **joined}, chosen, row_numbers=numbers, origins=origins, slice_cells=cells)
     return drop_empty_references(name_classes(data, kind), kind)
+
+
+def _slice_cells(config: RunConfig, parts: Mapping[str, _Part], sets: Mapping[str, _NamedSet]) -> dict[str, list[str]]:
+    """Value of each row in the column `by`, of all splits and sets that have it.
+
+    Raises:
+        DataError: The split whose scores are reported does not have it.
+    """
+    if config.by is None:
+        return {}
+    tested = ["train"] if config.folds is not None else ["test", "validation", "train"]
+    reported = next(split for split in tested if split in parts)
+    cells = {}
+    for split, part in {**parts, **{name: entry.part for name, entry in sets.items()}}.items():
+        rows = part.raw if part.is_aligned else part.rows
+        if split == reported or as_spelled(config.by, rows.column_names) in rows.column_names:
+            cells[split] = column_cells(config.by, rows)
+        elif split in sets:
+            log(f"{split}: no column {config.by!r}, so its rows are only scored together")
+    return cells
+
+
+def named_sources(config: RunConfig) -> dict[str, Any]:
+    """The sources of the sets under `tests`, each by its name beside the splits."""
+    return {f"{TEST_SET}{name}": source for name, source in config.tests.items()}
+
+
+@dataclass(frozen=True)
+class _NamedSet:
+    """Rows of a set under `tests`."""
+
+    part: _Part
+    columns: Mapping[str, str]
+    """Its column for each column of the task, which may have other names than those of the dataset."""
+    rows: Dataset
+    """The rows under the column names of the task."""
+
+
+def _read_named_sets(config: RunConfig, recipe: Recipe, trained: Columns) -> dict[str, _NamedSet]:
+    """The sets under `tests`, read as rows to evaluate are.
+
+    Raises:
+        ConfigError: A keyword of a source does not exist.
+        DataError: The rows cannot be read, or do not have the columns of the training rows.
+        NotFoundError: There is no such file, folder or dataset.
+    """
+    sets = {}
+    for name, source in named_sources(config).items():
+        try:
+            parts = read_source(source, header=header_of(config.columns), formats=file_formats(recipe))
+            split = split_to_test(list(parts))
+            sets[name] = _named_set(name, parts[split], trained, recipe)
+        except (ConfigError, DataError, NotFoundError) as error:
+            raise type(error)(f"{name}: {error}") from error
+        of_split = f" of {split}, one of its splits {', '.join(parts)}" if len(parts) > 1 else ""
+        columns = []
+        for column, used in sets[name].columns.items():
+            if used != trained.get(column):
+                columns.append(f"{column} is {used!r}")
+        log(f"{name}: {', '.join([counted(len(sets[name].rows), 'row') + of_split, *columns])}")
+    return sets
+
+
+def _named_set(name: str, raw: Dataset, trained: Columns, recipe: Recipe) -> _NamedSet:
+    """One of them.
+
+    Args:
+        name: Its name beside the splits.
+        raw: Its rows as they were read.
+        trained: Column of the training rows for each column of the task.
+        recipe: The task.
+    """
+    kind = type(recipe)
+    part = _with_known_columns(raw, name, known_columns(trained, raw.column_names), recipe)
+    columns = find_columns(part.rows.column_names, kind, part.names)
+    refuse_other_inputs(columns, trained, kind)
+    rows = rename(part.rows, columns, kind, name)
+    check_lists(rows, columns, kind)
+    return _NamedSet(part, columns, rows)
 
 
 def _with_known_columns(raw: Dataset, split: str, named: Columns, recipe: Recipe) -> _Part:
@@ -247,7 +335,7 @@ def rare_labels(recipe: Recipe) -> list[str]:
 
 def _with_guesses(config: RunConfig, recipe: Recipe, data: Data) -> RunConfig:
     """The settings with every guess about the data filled in; rows given from Python are replaced by a marker."""
-    dataset = config.dataset if can_be_written(config.dataset) else FROM_PYTHON
+    tests = {name: written_source(source) for name, source in config.tests.items()}
     columns = dict(config.columns)
     for column, name in data.columns.items():
         # A position in a file that turned out to have a header; prediction may read files with other columns.
@@ -255,7 +343,14 @@ def _with_guesses(config: RunConfig, recipe: Recipe, data: Data) -> RunConfig:
         if column not in columns or is_position or isinstance(name, list):
             columns[column] = name
     splits = {**config.splits, **data.chosen}
-    return replace(config, dataset=dataset, options=options(recipe), columns=columns, splits=splits)
+    return replace(
+        config,
+        dataset=written_source(config.dataset),
+        tests=tests,
+        options=options(recipe),
+        columns=columns,
+        splits=splits,
+    )
 
 
 def _is_setting(part: Any) -> bool:
@@ -263,6 +358,11 @@ def _is_setting(part: Any) -> bool:
     if isinstance(part, list):
         return all(isinstance(entry, str) for entry in part)
     return isinstance(part, str | bool)
+
+
+def written_source(source: Any) -> Any:
+    """A dataset as a recipe file holds it: rows given from Python are replaced by a marker."""
+    return source if can_be_written(source) else FROM_PYTHON
 
 
 def can_be_written(dataset: Any) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..characters import composed
+from ..config.run_config import is_named_set
 from ..errors import DataError, counted, nearest
 from ..log import log
 from ..recipe import Recipe, reference_columns
@@ -44,6 +46,8 @@ class Data:
     """Group of each row of a split, where the user named a column of groups."""
     fold_groups: Mapping[int, Any] | None = None
     """Group of each row that is split into folds, by its number; None where rows share nothing."""
+    slice_cells: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Split -> value of each row, as it was read, in the column `by`; of splits without that column there is none."""
     origins: Mapping[str, Origin] = field(default_factory=dict)
     """How to find the rows of each split in the dataset again, besides by their numbers."""
     references: Mapping[str, list[Any]] = field(default_factory=dict)
@@ -53,12 +57,12 @@ class Data:
         """The same data with other rows in one split."""
         return replace(self, splits={**self.splits, name: rows})
 
-    def without_split(self, name: str) -> Data:
-        """The same data as if it had no such split."""
+    def without_tests(self) -> Data:
+        """The same data as if it had no test split, and no set under `tests`."""
         kept: dict[str, Any] = {}
-        for field_name in ("splits", "chosen", "row_numbers", "notes", "groups", "origins", "references"):
-            by_split = getattr(self, field_name)
-            kept[field_name] = {split: value for split, value in by_split.items() if split != name}
+        for name in ("splits", "chosen", "row_numbers", "notes", "groups", "origins", "references", "slice_cells"):
+            by_split = getattr(self, name)
+            kept[name] = {split: value for split, value in by_split.items() if split in ("train", "validation")}
         return replace(self, **kept)
 
 
@@ -72,6 +76,17 @@ def number_rows(data: Data) -> Data:
         with hide_progress_bars(len(rows)):
             data = data.with_split(split, rows.add_column(ROW, np.asarray(numbers, dtype=np.int64)))
     return data
+
+
+def is_tested(split: str) -> bool:
+    """Whether rows of the split are only tested on, so that some of them may have no reference."""
+    return split == "test" or is_named_set(split)
+
+
+def values_to_slice_by(data: Data, split: str) -> list[str] | None:
+    """Value of each row of a split in the column `by`; None where the split does not have it."""
+    cells = data.slice_cells.get(split)
+    return None if cells is None else [cells[number] for number in data.row_numbers[split]]
 
 
 def numbers_of(data: Data, split: str) -> Sequence[int]:
@@ -133,16 +148,16 @@ def name_classes(data: Data, recipe: type[Recipe]) -> Data:
 
 
 def drop_empty_references(data: Data, recipe: type[Recipe], labels: Iterable[str] = ()) -> Data:
-    """Remove the references of a test split in which each is -1, as benchmarks publish a test without labels.
+    """Remove the references of a split to test on in which each is -1, as benchmarks publish a test without labels.
 
     Args:
         data: Rows by split.
         recipe: The task.
         labels: Labels of a model; those that train has are read from it. -1 may be among them.
     """
-    for column in reference_columns(recipe):
-        rows = data.splits.get("test")
-        if rows is None or not len(rows) or column not in rows.column_names:
+    for split, column in product(filter(is_tested, data.splits), reference_columns(recipe)):
+        rows = data.splits[split]
+        if not len(rows) or column not in rows.column_names:
             continue
         train = data.splits.get("train", rows.select([]))
         cells = cells_of(train, column) if column in train.column_names else []
@@ -150,8 +165,8 @@ def drop_empty_references(data: Data, recipe: type[Recipe], labels: Iterable[str
         if "-1" in used or "-1.0" in used:
             used |= {"-1", "-1.0"}
         if all(_is_empty(cell, _NO_REFERENCE - used) for cell in cells_of(rows, column)):
-            data = data.with_split("test", rows.remove_columns(column))
-            log(f"test: every {column} is -1, empty or missing, so no row has a reference")
+            data = data.with_split(split, rows.remove_columns(column))
+            log(f"{split}: every {column} is -1, empty or missing, so no row has a reference")
     return data
 
 

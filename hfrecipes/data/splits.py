@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..config.run_config import SPLITS, RunConfig
+from ..config.run_config import SPLITS, RunConfig, named_sets
 from ..errors import ConfigError, DataError, counted, nearest
 from ..log import log
 from ..metrics._uncertainty import group_indices
@@ -60,6 +61,17 @@ def choose_splits(known: list[str], wanted: Mapping[str, str | None]) -> dict[st
     return {split: chosen[split] for split in SPLITS if split in chosen}
 
 
+def split_to_test(known: list[str], wanted: Mapping[str, str | None] = types.MappingProxyType({})) -> str:
+    """Which split of a dataset a model is tested on: test, else validation, else the first one.
+
+    Args:
+        known: Splits of the dataset.
+        wanted: As for `choose_splits`.
+    """
+    chosen = choose_splits(known, wanted)
+    return chosen.get("test") or chosen.get("validation") or known[0]
+
+
 def log_splits(chosen: Mapping[str, str], parts: Mapping[str, Dataset]) -> None:
     """Print the number of rows of each split, and which splits of the dataset are not used."""
     counts = []
@@ -71,7 +83,7 @@ def log_splits(chosen: Mapping[str, str], parts: Mapping[str, Dataset]) -> None:
 
 def limit(data: Data, config: RunConfig) -> Data:
     """Keep no more rows of each split than the settings say, drawn with the seed and in their order."""
-    limits = dict.fromkeys(SPLITS, config.limit) if isinstance(config.limit, int) else (config.limit or {})
+    limits = dict.fromkeys(data.splits, config.limit) if isinstance(config.limit, int) else (config.limit or {})
     generator = np.random.default_rng(config.training.get("seed", 42))
     for split, rows in data.splits.items():
         most = limits.get(split)
@@ -96,7 +108,14 @@ def draw_validation(data: Data, recipe: Recipe, seed: int) -> Data:
     )
     splits = {**data.splits, "train": kept, "validation": held_out}
     log(f"validation: {counted(len(held_out), 'row')} drawn from train with seed {seed}, {len(kept)} left to train on")
-    return replace(data, splits={split: splits[split] for split in SPLITS if split in splits})
+    ordered = {split: splits[split] for split in SPLITS if split in splits}
+    return replace(data, splits={**ordered, **named_sets(splits)}, slice_cells=_cells_of_train(data, "validation"))
+
+
+def _cells_of_train(data: Data, split: str) -> dict[str, Sequence[str]]:
+    """The values to slice by, where a split is a part of train now."""
+    cells = {name: values for name, values in data.slice_cells.items() if name != split}
+    return {**cells, split: cells["train"]} if "train" in cells else cells
 
 
 def hold_out(
@@ -178,13 +197,15 @@ def take_fold(data: Data, recipe: Recipe, config: RunConfig) -> Data:
     if "validation" in data.splits:
         splits["validation"] = data.splits["validation"]
     splits["test"] = rows.select(held_out)
+    splits |= named_sets(data.splits)
     unused = "; the dataset's own test split is not used" if "test" in data.chosen else ""
     origins = {split: origin for split, origin in data.origins.items() if split != "test"}
     log(
         f"fold {settings.fold} of {settings.n_splits}: {counted(len(splits['train']), 'row')} of train for training, "
         f"the other {len(held_out)} for scoring{unused}"
     )
-    return replace(data, splits=splits, fold_groups=fold_groups, origins=origins)
+    cells = _cells_of_train(data, "test")
+    return replace(data, splits=splits, fold_groups=fold_groups, origins=origins, slice_cells=cells)
 
 
 def _folds(rows: Dataset, recipe: Recipe, groups: list[int] | None, number: int, seed: int) -> list[np.ndarray]:

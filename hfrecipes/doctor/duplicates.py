@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, product
 from typing import Any
 
@@ -20,6 +20,11 @@ MANY = 0.01  # share of a split from which duplicates in it are a warning
 FAR = 0.5  # standard deviations between numbers that contradict each other
 SHOWN = 40  # characters of a reference
 _TOGETHER = 200  # pairs of rows that are compared for each pair of similar texts
+# Why the scores of rows are too good whose inputs are in these splits too.
+_OPTIMISTIC = {
+    "train": "so its scores are optimistic",
+    "validation": "which chose checkpoint and thresholds, so the scores are optimistic",
+}
 Key = tuple[str, ...]
 
 
@@ -79,10 +84,9 @@ def duplicates(parts: Mapping[str, Part], groups: Mapping[str, Sequence[int]]) -
         yield from _within(part, equal[split], groups[split])
     for split in parts:
         if split != "train":
-            yield from _across(parts, equal, groups, split, "train", "so its scores are optimistic")
+            yield from _across(parts, equal, groups, split, "train", _OPTIMISTIC["train"])
     if "validation" in parts and "test" in parts:
-        why = "which chose checkpoint and thresholds, so the scores of test are optimistic"
-        yield from _across(parts, equal, groups, "test", "validation", why)
+        yield from _across(parts, equal, groups, "test", "validation", _OPTIMISTIC["validation"])
 
 
 def _within(part: Part, equal: Sequence[int], groups: Sequence[int]) -> Iterator[Diagnosis]:
@@ -121,10 +125,7 @@ def _across(
     part, total = parts[split], len(parts[split].numbers)
     known, known_groups = set(equal[other]), set(groups[other])
     same = [index for index, key in enumerate(equal[split]) if key in known]
-    if same:
-        sentence = f"{len(same)} of {total} inputs ({share(len(same), total)}) also occur in {other}"
-        edit = f"delete from {other} the rows that also occur in other splits"
-        yield Diagnosis("warning", f"{other}-overlap", sentence, split, part.numbered(same), why, edit)
+    yield from _also_in(part, same, other, why)
     exact = set(same)
     near = [index for index, group in enumerate(groups[split]) if group in known_groups and index not in exact]
     if near:
@@ -132,6 +133,33 @@ def _across(
         sentence = f"{len(near)} of {total} inputs ({share(len(near), total)}) are nearly equal to one of {other}"
         edit = f"compare row {part.numbers[near[0]]} of {split} with row {example} of {other}, and delete such rows"
         yield Diagnosis("warning", f"{other}-near-overlap", sentence, split, part.numbered(near), why, edit)
+
+
+def _also_in(part: Part, same: Sequence[int], other: str, why: str) -> Iterator[Diagnosis]:
+    """Rows whose input another split has too."""
+    if same:
+        total = len(part.numbers)
+        sentence = f"{len(same)} of {total} inputs ({share(len(same), total)}) also occur in {other}"
+        edit = f"delete from {other} the rows that also occur in other splits"
+        yield Diagnosis("warning", f"{other}-overlap", sentence, part.split, part.numbered(same), why, edit)
+
+
+def in_splits(parts: Mapping[str, Part], sets: Iterable[Part]) -> Iterator[Diagnosis]:
+    """Inputs of the sets under `tests` that train or validation has too; nearly equal ones are not looked for there.
+
+    Args:
+        parts: The splits of the dataset.
+        sets: The sets.
+    """
+    known = {}
+    for other in _OPTIMISTIC:
+        if other in parts:
+            known[other] = set(input_keys(parts[other].rows, parts[other].recipe))
+    for part in sets:
+        keys = input_keys(part.rows, part.recipe)
+        for other, of_split in known.items():
+            same = [index for index, key in enumerate(keys) if key in of_split]
+            yield from _also_in(part, same, other, _OPTIMISTIC[other])
 
 
 def _partner(part: Part, groups: Sequence[int], group: int) -> int:

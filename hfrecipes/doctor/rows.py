@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..config.run_config import named_sets, own_splits
 from ..data.rows import Data
 from ..recipe import Recipe
 from .characters import damaged_texts
 from .diagnosis import Diagnosis
-from .duplicates import contradictions, duplicates, shared_texts, similar_groups
+from .duplicates import contradictions, duplicates, in_splits, shared_texts, similar_groups
 from .labels import label_table, odd_labels
 from .parts import Part, parts_of
 
@@ -33,20 +34,23 @@ def examine_rows(data: Data, recipe: Recipe) -> Examined:
         data: Rows by split, train among them.
         recipe: The task, its labels inferred.
     """
-    parts = parts_of(data, recipe)
+    every_part = parts_of(data, recipe)
+    # Sets under `tests` change nothing that is found in the splits, nor the scores of them.
+    parts = own_splits(every_part)
     groups = similar_groups(parts)
     table = label_table(parts)
     diagnoses = [*duplicates(parts, groups), *shared_texts(parts), *contradictions(parts), *odd_labels(parts, table)]
-    for part in parts.values():
+    diagnoses += in_splits(parts, named_sets(every_part).values())
+    for part in every_part.values():
         diagnoses += damaged_texts(part)
     train = set(groups["train"])
-    in_train = [index for index, group in enumerate(groups.get("test", ())) if group in train]
-    return Examined(parts, table, diagnoses, in_train)
+    of_test = [index for index, group in enumerate(groups.get("test", ())) if group in train]
+    return Examined(parts, table, diagnoses, of_test)
 
 
 def examine_texts(data: Data, recipe: Recipe) -> list[Diagnosis]:
     """Findings in the texts of rows whose labels cannot be read."""
-    parts = parts_of(data, recipe)
+    parts = own_splits(parts_of(data, recipe))
     diagnoses = list(duplicates(parts, similar_groups(parts)))
     for part in parts.values():
         diagnoses += damaged_texts(part)

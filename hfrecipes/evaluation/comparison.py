@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import html
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..characters import visible_line
-from ..data import kinds
+from ..config.run_config import named_sets
 from ..data.checks import input_key, input_keys, written_reference
-from ..errors import DataError, counted, nearest
+from ..errors import counted
 from ..log import log
 from ..metrics._uncertainty import group_indices
-from ..recipe import Recipe, Row, input_columns
+from ..recipe import Recipe, Row, best_metric, input_columns, metric_named
 from ..run_folder import contents
 from . import scoring
 from .averages import about_parts, over_labels_of
 from .breakdown import Breakdown
 from .evaluate import Predicted
 from .scoring import Scores
-from .tables import class_cells, html_table, score_cells
+from .tables import class_cells, html_table, score_cells, split_of_changes
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    pass
 
 MOST = 12  # values of a column that have a line of their own
-EMPTY = "(empty)"
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,7 @@ class Evaluation:
     @property
     def about_changes(self) -> str:
         """A sentence on what is compared, and how its interval is computed."""
-        how = "paired differences, as the rows are the same" if self.paired else "a difference of independent samples"
-        # The rows that chose the checkpoint are scored too well.
-        chosen = ", which also chose the checkpoint" if self.compared_with == "validation" else ""
-        run_split = f"{self.compared_with}{chosen}"
-        return f"change: the score minus that of the run's own {run_split}, with the 95 % interval of {how}"
+        return about_changes(self.compared_with, paired=self.paired)
 
     def as_json(self) -> dict[str, Any]:
         """Everything but the predictions, as a file has it."""
@@ -84,7 +80,7 @@ class Evaluation:
         if self.report is not None:
             written["report"] = self.report.as_dict()
         if self.slices:
-            written["slices"] = {value: {"rows": part.rows, **_scores_of(part)} for value, part in self.slices.items()}
+            written["slices"] = {value: part_as_json(part) for value, part in self.slices.items()}
         return written
 
     def _repr_html_(self) -> str:
@@ -102,8 +98,22 @@ class Evaluation:
         return f"Evaluation({counted(self.rows, 'row')} of {self.split}: {shown})"
 
 
-def _scores_of(evaluation: Evaluation) -> dict[str, Any]:
-    return scoring.to_json({"scores": evaluation.scores})
+def part_as_json(evaluation: Evaluation) -> dict[str, Any]:
+    """The rows of a part and their scores, as a file has them."""
+    return {"rows": evaluation.rows, **scoring.to_json({"scores": evaluation.scores})}
+
+
+def about_changes(split: str, *, paired: bool) -> str:
+    """A sentence on what scores are compared with, and how the intervals of the changes are computed.
+
+    Args:
+        split: The run's own split.
+        paired: Whether the rows are those of that split.
+    """
+    how = "paired differences, as the rows are the same" if paired else "a difference of independent samples"
+    # The rows that chose the checkpoint are scored too well.
+    chosen = ", which also chose the checkpoint" if split == "validation" else ""
+    return f"change: the score minus that of the run's own {split}{chosen}, with the 95 % interval of {how}"
 
 
 # --- the run's own test ------------------------------------------------------------------------------------------
@@ -128,10 +138,8 @@ def own_test(folder: Path | None) -> OwnTest | None:
     except contents.DamagedError as error:
         log(f"not compared with the run's own test: {error}")
         return None
-    for split in ("test", "validation"):
-        if scores.get(split):
-            return OwnTest(split, scores[split], _lines(folder, split))
-    return None
+    split = split_of_changes(scores)
+    return OwnTest(split, scores[split], _lines(folder, split)) if split else None
 
 
 def _lines(folder: Path, split: str) -> list[Row]:
@@ -174,6 +182,31 @@ def changes(
     return differences, False, [sentence]
 
 
+def with_changes(
+    recipe: Recipe, predicted: Mapping[str, Predicted], scores: Mapping[str, Scores], run_test: OwnTest, seed: int
+) -> tuple[dict[str, Scores], list[str]]:
+    """The scores of a run, those of the sets under `tests` with their changes from the run's own test.
+
+    Args:
+        recipe: The task.
+        predicted: Rows with their predictions, by split.
+        scores: Scores by split.
+        run_test: The split that they are compared with.
+        seed: Seed of the resamples.
+
+    Returns:
+        The scores, and sentences on sets that share rows with that split.
+    """
+    compared, sentences = dict(scores), []
+    for split, of_set in named_sets(scores).items():
+        differences, paired, notes = changes(recipe, predicted[split], of_set, run_test, seed)
+        compared[split] = {name: replace(entry, change=differences.get(name)) for name, entry in of_set.items()}
+        if paired:
+            notes = [f"its rows are those of {run_test.split}, so its changes are paired differences"]
+        sentences += [f"{split}: {note}" for note in notes]
+    return compared, sentences
+
+
 def _paired(recipe: Recipe, predicted: Predicted, run_test: OwnTest, seed: int) -> Scores:
     """Differences of the predictions for the same rows, as far as both have references."""
     references = [written_reference(recipe, line) for line in run_test.lines]
@@ -194,23 +227,6 @@ def _paired(recipe: Recipe, predicted: Predicted, run_test: OwnTest, seed: int) 
 
 
 # --- slices ------------------------------------------------------------------------------------------------------
-
-
-def column_cells(by: str, rows: Dataset) -> list[str]:
-    """Cells of the column that rows are sliced by, as texts.
-
-    Raises:
-        DataError: There is no such column.
-    """
-    known = rows.column_names
-    if by not in known:
-        raise DataError(f"by: no column {by!r}{nearest(by, known)}; there are {', '.join(known)}")
-    cells = []
-    for cell in rows[by][:]:
-        value = kinds.decoded(cell, rows.features[by])
-        text = kinds.as_json(value) if isinstance(value, list | dict) else str("" if value is None else value).strip()
-        cells.append(text or EMPTY)
-    return cells
 
 
 def sliced(
@@ -241,3 +257,27 @@ def sliced(
         with over_labels_of(recipe, part.references):
             slices[value] = Evaluation(value, known, score(part), [])
     return slices, about_parts(recipe, predicted.references, references)
+
+
+def worst_part(recipe: Recipe, by: str, split: str, parts: Mapping[str, Evaluation], scored: Scores) -> list[str]:
+    """A sentence on the value whose rows are predicted worst, by the metric that picks the checkpoint.
+
+    Args:
+        recipe: The task.
+        by: The column.
+        split: Whose rows they are.
+        parts: Scores of the rows of each value.
+        scored: Scores of all rows.
+    """
+    name = best_metric(recipe)
+    values, metric = {}, metric_named(recipe, name)
+    for value, part in parts.items():
+        if name in part.scores and math.isfinite(part.scores[name].value):
+            values[value] = part.scores[name].value
+    if len(set(values.values())) < 2 or metric is None or name not in scored:
+        return []
+    worst = parts[min(values, key=lambda value: values[value] if metric.greater_is_better else -values[value])]
+    return [
+        f"{split} by {by}: {name} is worst for {worst.split}, {worst.scores[name]} on {counted(worst.rows, 'row')}, "
+        f"against {scored[name]} on all; the worst of {len(values)} parts is partly so by chance"
+    ]

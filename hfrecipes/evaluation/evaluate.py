@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..config.run_config import own_splits
 from ..data.checks import references as references_of
 from ..data.features import encode, without_references
 from ..data.rows import Data
@@ -174,9 +175,10 @@ def score_splits(
         scored = score(entry)
         if scored:
             scores[split] = scored
-    if not scores:
-        return Scored({}, [])
-    last = next(reversed(scores))
+    of_splits = own_splits(scores)
+    if not of_splits:
+        return Scored(scores, [])
+    last = next(reversed(of_splits))
     for sentence in scoring.effect_of_calibration(last, scores[last]):
         log(sentence)
     sentences = scoring.no_better_than_baseline(recipe, scores[last])

@@ -53,6 +53,8 @@ class Score:
     """Standard deviation over several runs."""
     runs: tuple[float, ...] = ()
     """Value of each run."""
+    change: Score | None = None
+    """For a set under `tests`, the value minus that of the run's own test, with the interval of the difference."""
 
     @property
     def ci95(self) -> list[float] | None:
@@ -470,9 +472,11 @@ def _entry(entry: Score) -> dict[str, Any]:
     written: dict[str, Any] = {"value": entry.value}
     if entry.deviation is None:
         written["ci95"] = entry.ci95
-    for name, value in asdict(entry).items():
+    for name, value in asdict(replace(entry, change=None)).items():
         if name not in ("value", "low", "high") and value not in (None, ()):
             written[_KEYS.get(name, name)] = list(value) if name == "runs" else value
+    if entry.change is not None:
+        written["change"] = _entry(entry.change)
     return written
 
 
@@ -498,6 +502,7 @@ def _from_entry(entry: Mapping[str, Any]) -> Score:
         signature=entry.get("signature"),
         deviation=_or_nan(entry["sd"]) if "sd" in entry else None,
         runs=tuple(map(_or_nan, entry.get("runs", ()))),
+        change=_from_entry(entry["change"]) if entry.get("change") else None,
     )
 
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..characters import visible_line
+from ..config.run_config import own_splits
 from .breakdown import COLUMNS, Breakdown, listed_classes
 from .scoring import CLEAN, GAP, Score, Scores, number
 
@@ -15,7 +16,7 @@ def score_cells(
     scores: Mapping[str, Scores], headline: Sequence[str], changes: Scores | None = None, compared_with: str = ""
 ) -> tuple[list[str], list[list[str]]]:
     """Heads and rows of a table of scores: a row for each headline metric, and a column for each split."""
-    splits = [split for split in scores if split != GAP]
+    splits = [split for split in own_splits(scores) if split != GAP]
     baseline: Scores | None = None
     for split in splits:
         # That of a part of test would look like another one of test.
@@ -39,6 +40,11 @@ def score_cells(
             cells.append(change(changes.get(metric)))
         rows.append(cells)
     return heads, rows
+
+
+def split_of_changes(scores: Mapping[str, Scores]) -> str:
+    """The run's own split that other sets are compared with: test, else validation; empty where there is neither."""
+    return next((split for split in ("test", "validation") if scores.get(split)), "")
 
 
 def class_cells(split: str, report: Breakdown) -> tuple[list[str], list[list[str]]]:
@@ -70,5 +76,7 @@ def change(difference: Score | None) -> str:
     """
     if difference is None or not math.isfinite(difference.value):
         return "–"
+    if difference.deviation is not None:
+        return f"{difference.value:+z.3f} ± {number(difference.deviation)}"
     signed = [f"{value:+z.3f}" for value in (difference.value, *(difference.ci95 or []))]
     return f"{signed[0]} ({signed[1]} to {signed[2]})" if len(signed) > 1 else signed[0]

@@ -6,19 +6,25 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import _upstream
+from ..config.run_config import named_sets, own_splits
 from ..data.checks import input_keys, written_label
 from ..data.row_origin import line_of
+from ..data.rows import values_to_slice_by
 from ..errors import ModelError
 from ..evaluation import scoring
 from ..evaluation.breakdown import Breakdown, reports_of
-from ..evaluation.evaluate import Predicted, log_samples, predict_splits, score_splits
+from ..evaluation.comparison import OwnTest, sliced, with_changes, worst_part
+from ..evaluation.evaluate import Predicted, Scored, log_samples, predict_splits, score_rows, score_splits
 from ..evaluation.first_prediction import own_row
 from ..evaluation.inference import Inference
 from ..evaluation.scoring import Scores
+from ..evaluation.slices import Slices
+from ..evaluation.tables import split_of_changes
 from ..hub.card import write_card
 from ..log import log
 from ..models import adapters, directory, hardware
@@ -83,21 +89,55 @@ def score_run(job: Job, info: RunInfo, start: float, *, saves: bool = False, dra
     scored = score_splits(
         inference, predicted, baseline, metrics=plan.config.metrics, lora=has_lora, in_train=plan.in_train
     )
+    scored = _with_changes(plan, predicted, scored, inference.settings.seed)
+    slices, about_slices = _slices(plan, predicted, scored, baseline)
     if is_writer:
         info = replace(
             info,
-            limits=[*info.limits, *scored.sentences],
+            limits=[*info.limits, *scored.sentences, *about_slices],
             seconds=info.seconds or round(time.perf_counter() - start, 1),
             steps=info.steps or trainer.state.global_step,
             memory=info.memory or peak_of(trainer),
             energy=info.energy or _energy(trainer),
         )
-        log_samples(next(reversed(predicted.values())).predictions)
+        log_samples(next(reversed(own_splits(predicted).values())).predictions)
         # A run that is scored again keeps the history of its training.
         if trainer.state.global_step:
             history_of(trainer).write(plan.path)
-        _write_results(plan, predicted, baseline, scored.scores, info, draws=draws)
+        _write_results(plan, predicted, baseline, scored.scores, info, slices, draws=draws)
     return result_of(plan, Predictor(recipe, trainer.model, plan.config, plan.path, trainer), scored.scores)
+
+
+def _with_changes(plan: Plan, predicted: Mapping[str, Predicted], scored: Scored, seed: int) -> Scored:
+    """The scores of the sets under `tests` beside those of the run's own test."""
+    split = split_of_changes(scored.scores)
+    if not (plan.config.tests and split):
+        return scored
+    run_test = OwnTest(split, scored.scores[split], list(_lines(plan, {split: predicted[split]})))
+    scores, sentences = with_changes(plan.recipe, predicted, scored.scores, run_test, seed)
+    for sentence in sentences:
+        log(sentence)
+    return Scored(scores, [*scored.sentences, *sentences])
+
+
+def _slices(
+    plan: Plan, predicted: Mapping[str, Predicted], scored: Scored, baseline: Mapping[str, Any]
+) -> tuple[Slices, list[str]]:
+    """Scores of the rows of each value of the column `by`, of test (else validation) and the sets under `tests`."""
+    if plan.config.by is None:
+        return Slices("", {}), []
+    seed, metrics = plan.config.training["seed"], plan.config.metrics
+    score = partial(score_rows, plan.recipe, baseline=baseline, seed=seed, metrics=metrics)
+    slices, sentences = {}, []
+    for split in filter(None, [split_of_changes(scored.scores), *named_sets(scored.scores)]):
+        cells = values_to_slice_by(plan.data, split)
+        if cells is not None:
+            slices[split], notes = sliced(plan.recipe, cells, predicted[split], score)
+            notes += worst_part(plan.recipe, plan.config.by, split, slices[split], scored.scores[split])
+            sentences += [note for note in notes if note not in sentences]
+    for sentence in sentences:
+        log(sentence)
+    return Slices(plan.config.by, slices), sentences
 
 
 def _write_results(
@@ -106,6 +146,7 @@ def _write_results(
     baseline: Mapping[str, Any],
     scores: Mapping[str, Scores],
     info: RunInfo,
+    slices: Slices,
     *,
     draws: bool,
 ) -> None:
@@ -123,22 +164,22 @@ def _write_results(
         if draws:
             pictures = write_pictures(as_reported(plan, plan.recipe, scores, info, reports))
     write_card(plan.path, plan.config, plan.recipe, scores, info, reports, pictures)
-    contents.mark_complete(plan.path, scoring.to_json(scores), info, plan.data.notes)
+    contents.mark_complete(plan.path, scoring.to_json(scores), info, plan.data.notes, slices.as_json())
 
 
 def as_reported(
     plan: Plan, recipe: Recipe, scores: Mapping[str, Scores], info: RunInfo, reports: Mapping[str, Breakdown]
 ) -> RunData:
-    """What report.html and the pictures of the card are made of."""
+    """What report.html and the pictures of the card are made of; of sets under `tests`, it has the scores alone."""
     return RunData(
         plan.path,
         plan.config,
         recipe,
         scores,
         info,
-        reports,
+        own_splits(reports),
         plan.data.notes,
-        read_data=lambda: ReadRows(plan.data.splits, plan.recipe.label_counts),
+        read_data=lambda: ReadRows(own_splits(plan.data.splits), plan.recipe.label_counts),
     )
 
 
@@ -216,7 +257,7 @@ def _check_saved(job: Job, expected: Any, batch: Any) -> None:
 
 
 def _lines(plan: Plan, predicted: Mapping[str, Predicted]) -> Iterator[dict[str, Any]]:
-    """Each validation and test row with its number and ids, its prediction, and its label in the same form."""
+    """Each row but those of train with its number and ids, its prediction, and its label in the same form."""
     for split, entry in predicted.items():
         if split == "train":
             continue

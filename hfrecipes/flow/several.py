@@ -15,6 +15,7 @@ from ..config.run_config import RunConfig
 from ..curve.learning_curve import LearningCurve, read_curve
 from ..evaluation import scoring
 from ..evaluation.breakdown import Breakdown
+from ..evaluation.slices import Slices
 from ..log import is_main, log, once
 from ..recipe import table_metrics
 from ..registry import find
@@ -88,7 +89,9 @@ def _summarize(path: Path, paths: list[Path], plan: Plan, config: RunConfig, *, 
         if report is not None:
             reports = {repeats.OUT_OF_FOLD: report}
             write_json(path / contents.REPORT, {repeats.OUT_OF_FOLD: report.as_dict()})
-    contents.write_scores(path, scoring.to_json(scores), plan.data.notes)
+    slices_of_each = [Slices.of(contents.read_slices(part)) for part in paths]
+    slices = repeats.slices_of_runs(slices_of_each, are_folds=config.folds is not None)
+    contents.write_scores(path, scoring.to_json(scores), plan.data.notes, slices.as_json())
     if is_new or not (path / contents.REPORT_PAGE).exists():
         info = RunInfo.read(path) or plan.info
         with not_costing_the_run(contents.REPORT_PAGE):

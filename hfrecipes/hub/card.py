@@ -13,9 +13,10 @@ from typing import Any
 from ..characters import visible
 from ..config.blocks import AdapterSettings, PushSettings
 from ..config.recipe_files import to_yaml
-from ..config.run_config import SPLITS, RunConfig
+from ..config.run_config import SPLITS, RunConfig, named_sets, own_splits
 from ..evaluation.breakdown import Breakdown, listed_classes, sentences
 from ..evaluation.scoring import CLEAN, GAP, Score, Scores, interval, number
+from ..evaluation.tables import change, split_of_changes
 from ..masking import mask_text
 from ..models.directory import ADAPTER
 from ..recipe import Recipe, Row, input_columns, metric_named, option_types
@@ -89,7 +90,8 @@ def write_card(
         classes=_classes(reports or {}),
         pictures=pictures or {},
         dataset=plain_text(dataset),
-        data=_row_counts(info.data),
+        data=own_splits(_row_counts(info.data)),
+        sets=_sets(scores, _row_counts(info.data)),
         limits=list(map(plain_text, info.limits)),
         info=info,
         versions=", ".join(f"{name} {version}" for name, version in info.versions.items()),
@@ -247,12 +249,25 @@ def _score_rows(scores: Mapping[str, Scores]) -> list[list[str]]:
     return rows
 
 
+def _sets(scores: Mapping[str, Scores], row_counts: Mapping[str, str]) -> dict[str, Any]:
+    """Scores of the sets under `tests`: rows of a table, and the split that they are compared with; empty for none."""
+    rows = []
+    for split, of_set in named_sets(scores).items():
+        name = f"{plain_text(split)} ({row_counts[split]})" if split in row_counts else plain_text(split)
+        for metric, entry in of_set.items():
+            if "[" not in metric:
+                around, baseline = interval(entry.low, entry.high), number(entry.baseline)
+                rows.append([name, plain_text(metric), number(entry.value), around, baseline, change(entry.change)])
+    return {"rows": rows, "compared_with": split_of_changes(scores)} if rows else {}
+
+
 def _classes(reports: Mapping[str, Breakdown]) -> dict[str, Any]:
     """Scores by label of the last split: a table, and sentences below it; empty where the task has no labels."""
-    if not reports:
+    of_splits = own_splits(reports)
+    if not of_splits:
         return {}
-    split = "test" if "test" in reports else next(reversed(list(reports)))
-    report = reports[split]
+    split = "test" if "test" in of_splits else next(reversed(of_splits))
+    report = of_splits[split]
     rows = []
     for name, entry in listed_classes(report).items():
         scores = [number(value) for value in (entry.precision, entry.recall, entry.f1)]

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..config.run_config import RunConfig
+from ..config.run_config import RunConfig, is_named_set
 from ..data.checks import written_reference
 from ..errors import NotFoundError
 from ..evaluation.breakdown import Breakdown
@@ -71,13 +71,15 @@ class RunData:
 
     @cached_property
     def rows(self) -> dict[str, list[PredictedRow]]:
-        """Split -> its rows with their predictions; for folds all rows under `out_of_fold`."""
+        """Split of the dataset -> its rows with their predictions; for folds all rows under `out_of_fold`."""
         rows: dict[str, list[PredictedRow]] = {}
         if not (self.path / contents.PREDICTIONS).exists():
             return rows
         try:
             for line in contents.read_predictions(self.path):
                 split = line.get("split", OUT_OF_FOLD)
+                if is_named_set(split):
+                    continue
                 row = PredictedRow(split, line["row"], line, line["prediction"], _reference(self.recipe, line))
                 rows.setdefault(split, []).append(row)
         except (ValueError, LookupError, TypeError, AttributeError) as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.blocks import ModelSettings
-from ..config.run_config import RunConfig
+from ..config.run_config import RunConfig, own_splits
 from ..data.prepare import load_data
 from ..errors import HFRecipesError, ModelError, NotFoundError
 from ..evaluation import scoring
@@ -105,7 +105,7 @@ def read_run(folder: Path, load: Callable[[Path], Any], *, trust: bool = False) 
         recipe=recipe,
         scores=scoring.from_json(contents.read_scores(folder)),
         info=RunInfo.read(folder) or RunInfo(),
-        breakdowns=read_breakdowns(folder),
+        breakdowns=own_splits(read_breakdowns(folder)),
         notes=contents.read_notes(folder),
         runs=parts,
         read_data=lambda: _data_again(config),
@@ -132,7 +132,7 @@ def _data_again(config: RunConfig) -> ReadRows:
     """The rows by split, read and checked as for the run; empty where they cannot be read any more."""
     recipe: Recipe = find(config.task)(**config.options)
     try:
-        data, _ = load_data(config, recipe)
+        data, _ = load_data(replace(config, tests={}, by=None), recipe)
     except HFRecipesError as error:
         log(f"the data is not read again, so train is left out: {error}")
         return ReadRows({}, {})

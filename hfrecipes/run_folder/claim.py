@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.recipe_files import read_recipe_file
-from ..config.run_config import RunConfig
+from ..config.run_config import RunConfig, is_named_set
 from ..config.yaml12 import format_value
 from ..errors import HFRecipesError, OutputError
 from ..masking import mask_settings
@@ -91,7 +91,7 @@ def claim(path: Path, config: RunConfig, info: RunInfo) -> None:
         return
     if RECIPE not in names:
         raise OutputError(f"{path} contains a run without its {RECIPE}, which holds its settings: {ELSEWHERE}")
-    _refuse_differing(path, differences(read_recipe_file(path / RECIPE), asdict(config)))
+    _refuse_differing(path, _differing(read_recipe_file(path / RECIPE), asdict(config)))
     before = RunInfo.read(path) or info
     if before.data and before.data != dict(info.data):
         splits = {**before.data, **info.data}
@@ -106,8 +106,8 @@ def claim(path: Path, config: RunConfig, info: RunInfo) -> None:
         )
 
 
-def other_run(path: Path, known: Mapping[str, Any]) -> str:
-    """How the run in a folder differs in settings that are known before rows are read; empty if it need not.
+def other_run(path: Path, known: Mapping[str, Any]) -> dict[str, str]:
+    """Settings of the run in a folder that differ, as far as they are known before rows are read, with a sentence each.
 
     Args:
         path: Folder, which may not exist.
@@ -115,16 +115,16 @@ def other_run(path: Path, known: Mapping[str, Any]) -> str:
     """
     # False for a name that no folder can have, which `check_writable` reports.
     if not (os.path.exists(path / RUN) and os.path.exists(path / RECIPE) and _has_work(path)):
-        return ""
+        return {}
     try:
         there = read_recipe_file(path / RECIPE)
     except HFRecipesError:  # which `claim` reports
-        return ""
+        return {}
     for block in _GUESSED:
         given, kept = known.get(block) or {}, there.get(block)
         if isinstance(kept, Mapping):  # a damaged one is reported when the run is read
             there[block] = {name: value for name, value in kept.items() if name in given}
-    return differences(there, known)
+    return _differing(there, known)
 
 
 def refuse_other_run(path: Path, known: Mapping[str, Any]) -> None:
@@ -136,9 +136,15 @@ def refuse_other_run(path: Path, known: Mapping[str, Any]) -> None:
     _refuse_differing(path, other_run(path, known))
 
 
-def _refuse_differing(path: Path, differing: str) -> None:
-    if differing:
-        raise OutputError(f"{path} contains another run ({differing}): {ELSEWHERE}")
+def _refuse_differing(path: Path, differing: Mapping[str, str]) -> None:
+    if not differing:
+        return
+    if all(map(_is_only_scored, differing)):
+        raise OutputError(
+            f"{path} contains this run, scored on other sets or parts ({_shown(differing)}): score its model without "
+            f"another training,  hfrecipes evaluate {path} tests.<name>=<file> by=<column> , or {ELSEWHERE}"
+        )
+    raise OutputError(f"{path} contains another run ({_shown(differing)}): {ELSEWHERE}")
 
 
 def free_folder(path: Path, known: Mapping[str, Any]) -> tuple[Path, str]:
@@ -147,6 +153,9 @@ def free_folder(path: Path, known: Mapping[str, Any]) -> tuple[Path, str]:
     Args:
         path: Name without a number.
         known: As for `other_run`.
+
+    Raises:
+        OutputError: One of them holds this run with other test sets.
     """
     taken = ""
     for number in range(1, 1000):
@@ -154,7 +163,9 @@ def free_folder(path: Path, known: Mapping[str, Any]) -> tuple[Path, str]:
         differing = other_run(candidate, known)
         if not differing:
             return candidate, taken
-        taken = taken or f"{path} contains a run with other settings ({differing})"
+        if all(map(_is_only_scored, differing)):
+            _refuse_differing(candidate, differing)
+        taken = taken or f"{path} contains a run with other settings ({_shown(differing)})"
     return path, ""
 
 
@@ -182,14 +193,28 @@ def differences(settings: Mapping[str, Any], own_settings: Mapping[str, Any]) ->
         settings: Settings of the run in the folder, "there".
         own_settings: Settings of this run, "here".
     """
+    return _shown(_differing(settings, own_settings))
+
+
+def _is_only_scored(key: str) -> bool:
+    """Whether a setting is about scores alone, so that another training would give the same model."""
+    return is_named_set(key) or key == "by"
+
+
+def _shown(differing: Mapping[str, str]) -> str:
+    """The first few, which tell which run it is; a run of another task would differ in dozens."""
+    return "; ".join(list(differing.values())[:4])
+
+
+def _differing(settings: Mapping[str, Any], own_settings: Mapping[str, Any]) -> dict[str, str]:
+    """Settings that differ, each with a sentence."""
     # Without secrets: a signature in a URL changes each time that it is asked for.
     there, here = _comparable(mask_settings(settings)), _comparable(mask_settings(own_settings))
-    differing = []
+    differing = {}
     for key in sorted({*there, *here}):
         if there.get(key) != here.get(key):
-            differing.append(f"{key} is {format_value(there.get(key))} there and {format_value(here.get(key))} here")
-    # The first few tell which run it is; a run of another task would differ in dozens.
-    return "; ".join(differing[:4])
+            differing[key] = f"{key} is {format_value(there.get(key))} there and {format_value(here.get(key))} here"
+    return differing
 
 
 def _has_work(path: Path) -> bool:

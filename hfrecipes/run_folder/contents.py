@@ -31,6 +31,7 @@ BESIDE_MODEL = (RECIPE, BASELINE, TRAINED_ON)
 # What is written after the model, and can be written again from it.
 RESULTS = (METRICS, PREDICTIONS, CARD, BASELINE, TRAINED_ON)
 CURVE, CURVE_PICTURE = "curve.json", "curve.png"  # around the runs on parts of train
+SLICES = "slices"  # key in metrics.json beside the splits: scores of the rows of each value of a column
 NOTES = "notes"  # key in metrics.json beside the splits: split -> what to know about its scores
 
 
@@ -84,10 +85,12 @@ def write_recipe(path: Path, config: RunConfig) -> None:
     write_text(path / RECIPE, recipe_text(config))
 
 
-def mark_complete(path: Path, scores: Mapping[str, Any], info: RunInfo, notes: Mapping[str, str]) -> None:
+def mark_complete(
+    path: Path, scores: Mapping[str, Any], info: RunInfo, notes: Mapping[str, str], slices: Mapping[str, Any]
+) -> None:
     """Mark the run as complete, and delete its checkpoints."""
     info.write(path)
-    write_scores(path, scores, notes)
+    write_scores(path, scores, notes, slices)
     clear(path)
 
 
@@ -201,9 +204,12 @@ def _is_like(value: Any, default: Any) -> bool:
     return isinstance(value, list if isinstance(default, tuple) else type(default))
 
 
-def write_scores(path: Path, scores: Mapping[str, Any], notes: Mapping[str, str]) -> None:
-    """Write the scores by split and metric, with the notes on splits if there are any."""
-    write_json(path / METRICS, {**scores, NOTES: notes} if notes else scores)
+def write_scores(
+    path: Path, scores: Mapping[str, Any], notes: Mapping[str, str], slices: Mapping[str, Any] | None = None
+) -> None:
+    """Write the scores by split and metric, with the notes on splits and the scores of parts if there are any."""
+    beside = {SLICES: slices, NOTES: notes}
+    write_json(path / METRICS, {**scores, **{key: content for key, content in beside.items() if content}})
 
 
 def kept_settings(path: Path) -> dict[str, Any] | None:
@@ -223,7 +229,7 @@ def read_scores(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
     """
     scores = {}
     for split, entries in read_json(path / METRICS).items():
-        if split == NOTES:
+        if split in (NOTES, SLICES):
             continue
         if not isinstance(entries, dict):
             raise DamagedError(path / METRICS, f"{split} holds no scores")
@@ -239,8 +245,17 @@ def _is_score(entry: Mapping[str, Any]) -> bool:
     interval, runs = entry.get("ci95") or [None, None], entry.get("runs") or []
     if "value" not in entry or not isinstance(interval, list) or not isinstance(runs, list) or len(interval) != 2:
         return False
+    change = entry.get("change")
+    if change is not None and not (isinstance(change, dict) and _is_score(change)):
+        return False
     values = [entry["value"], entry.get("baseline"), entry.get("uncalibrated"), entry.get("sd"), *interval, *runs]
     return all(value is None or isinstance(value, int | float) for value in values)
+
+
+def read_slices(path: Path) -> dict[str, Any]:
+    """What metrics.json has of the rows of each value of a column; empty where the run has no `by`."""
+    slices = read_json(path / METRICS).get(SLICES, {})
+    return slices if isinstance(slices, dict) else {}
 
 
 def read_notes(path: Path) -> dict[str, str]:

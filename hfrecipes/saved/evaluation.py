@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from ..config.resolving import check_blocks
 from ..config.run_config import RunConfig
 from ..data import checks, sources
-from ..data.columns import as_spelled, without_rejected
+from ..data.columns import column_cells, without_rejected
 from ..data.indicators import Columns
 from ..data.raw_cells import plain_cells
 from ..data.rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows
-from ..data.splits import choose_splits, task_groups
+from ..data.splits import split_to_test, task_groups
 from ..errors import DataError, counted
 from ..evaluation import comparison, scoring
 from ..evaluation.averages import left_out_here
@@ -64,8 +64,7 @@ class Evaluator:
         check_blocks({"splits": splits, "columns": columns})
         header = sources.header_of(columns or self.config.columns)
         parts = sources.read_source(dataset, header=header, formats=file_formats(self.reader.recipe))
-        chosen = choose_splits(list(parts), splits)
-        name = chosen.get("test") or chosen.get("validation") or next(iter(parts))
+        name = split_to_test(list(parts), splits)
         data, cells = self._checked(parts[name], name, columns)
         return self._scored(data, cells, name if len(parts) > 1 else "the data")
 
@@ -75,7 +74,7 @@ class Evaluator:
         named = given or self.reader.known_columns(raw)
         accepted, numbers = without_rejected(raw, name, named)
         rows, is_aligned = self.reader.in_columns(accepted, named, needs_reference=True)
-        cells = None if self.by is None else self._cells(raw if is_aligned else rows)
+        cells = None if self.by is None else column_cells(str(self.by), raw if is_aligned else rows)
         recipe = self.reader.recipe
         kind = type(recipe)
         data = name_classes(Data({"test": rows}, {}, {"test": name}, row_numbers={"test": numbers}), kind)
@@ -84,10 +83,6 @@ class Evaluator:
         if cells is not None:
             cells = [cells[number] for number in data.row_numbers["test"]]
         return data, cells
-
-    def _cells(self, rows: Dataset) -> list[str]:
-        column = as_spelled(str(self.by), rows.column_names)
-        return comparison.column_cells(column, rows)
 
     def _scored(self, data: Data, cells: Sequence[str] | None, split: str) -> Evaluation:
         """Scores, with what they are compared with."""
@@ -108,6 +103,7 @@ class Evaluator:
         evaluation = Evaluation(split, known, scored, notes, predictions=self._lines(data, predicted), report=report)
         if cells is not None:
             slices, about = comparison.sliced(recipe, cells, predicted, score)
+            about += comparison.worst_part(recipe, str(self.by), split, slices, scored)
             evaluation = replace(evaluation, slices=slices, notes=[*evaluation.notes, *about])
         return self._compared(evaluation, predicted, seed)
 

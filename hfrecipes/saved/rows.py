@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data import checks, kinds, sources
-from ..data.columns import as_spelled, check_lists, find_columns, keeps_rows, normalize_columns, rename
+from ..data.columns import (
+    check_lists,
+    find_columns,
+    keeps_rows,
+    known_columns,
+    normalize_columns,
+    refuse_other_inputs,
+    rename,
+)
 from ..data.indicators import Columns
 from ..data.raw_cells import plain_cells, stays
 from ..data.task_cells import with_task_cells
@@ -138,14 +146,7 @@ class RowReader:
 
     def known_columns(self, rows: Dataset) -> dict[str, str | int | list[str | int]]:
         """Columns of training, as far as these rows have them; others are found by their usual names."""
-        known: dict[str, str | int | list[str | int]] = {}
-        for column, name in self.trained.items():
-            names: list[str | int] = []
-            for wanted in name if isinstance(name, list) else [name]:
-                names.append(as_spelled(str(wanted), rows.column_names))
-            if set(names) <= set(rows.column_names):
-                known[column] = names if isinstance(name, list) else names[0]
-        return known
+        return known_columns(self.trained, rows.column_names)
 
     def in_columns(self, rows: Dataset, named: Columns, *, needs_reference: bool) -> tuple[Dataset, bool]:
         """The rows under the column names of the task, and whether each of them is one of those that are given.
@@ -158,13 +159,8 @@ class RowReader:
         rows, given = normalize_columns(rows, self.recipe, named)
         is_aligned = keeps_rows(read, rows)
         columns = find_columns(rows.column_names, kind, given, needs_reference=needs_reference)
-        inputs = set(input_columns(kind))
-        if trained and inputs & set(columns) != inputs & trained:
-            wanted = " and ".join(name for name in kind.columns if name in inputs & trained)
-            present = " and ".join(repr(columns[name]) for name in kind.columns if name in inputs & set(columns))
-            raise DataError(
-                f"this model needs {wanted}; found {present}: give rows with those columns, or columns.<name>="
-            )
+        if trained:
+            refuse_other_inputs(columns, trained, kind)
         rows = rename(rows, columns, kind, "train" if needs_reference else "test")
         if needs_reference:
             check_lists(rows, columns, kind)

@@ -211,7 +211,7 @@ class _Search:
         """The run with scores of test, if there is one."""
         if not contents.is_complete(plan.path):
             return carry_out(plan)
-        if "test" in plan.data.splits and "test" not in contents.read_scores(plan.path):
+        if set(plan.data.splits) - set(contents.read_scores(plan.path)):
             return score_held_back(plan)
         return reload(plan)
 

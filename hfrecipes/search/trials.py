@@ -116,7 +116,7 @@ def check_values(base: Base, space: Mapping[str, Range | Choices]) -> None:
 
 def without_test(plan: Plan) -> Plan:
     """The plan of a run that does not see its test rows; they belong to what identifies it all the same."""
-    return replace(plan, data=plan.data.without_split("test"))
+    return replace(plan, data=plan.data.without_tests())
 
 
 def carried_out(

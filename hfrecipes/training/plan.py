@@ -18,12 +18,12 @@ from ..config.blocks import ModelSettings
 from ..config.layers import merge, move_bare_keys_into_blocks
 from ..config.recipe_files import read_recipe_file
 from ..config.resolving import resolve
-from ..config.run_config import RunConfig
+from ..config.run_config import TEST_SET, RunConfig
 from ..config.search_space import problems as search_problems
 from ..config.trainer_keywords import training_types, without_effect
 from ..config.value_types import type_problems
 from ..data import checks
-from ..data.prepare import FROM_PYTHON, can_be_written, load_data, log_all
+from ..data.prepare import FROM_PYTHON, load_data, log_all, written_source
 from ..data.rows import Data
 from ..errors import ConfigError, MissingPackageError, NotFoundError, nearest
 from ..evaluation import scoring
@@ -67,7 +67,7 @@ LORA_LEARNING_RATE = 5e-4
 _LONGEST_PART = 80  # characters of a name in the default output_dir; a file system takes about 250 in all
 _LIBRARIES = ("torch", "transformers", "datasets", "evaluate", "accelerate", "peft")
 # Settings in run.json: what a push shows of them, and what a model needs to predict if its recipe.yaml is lost.
-_SHARED = ("task", "model", "dataset", "metrics", "training", "lora", "options", "columns")
+_SHARED = ("task", "model", "dataset", "tests", "metrics", "training", "lora", "options", "columns")
 _EARLY_STOPPING = {"early_stopping_patience": int, "early_stopping_threshold": float}
 _LEAST = {"early_stopping_patience": 1, "early_stopping_threshold": 0}
 
@@ -300,8 +300,8 @@ def _combined_with_search(config: RunConfig) -> list[str]:
 def _masked_problems(config: RunConfig) -> list[str]:
     """Sentences on settings of a run that was written down without its secrets."""
     problems = []
-    for name in ("dataset", "model"):
-        value = getattr(config, name)
+    sets = {f"{TEST_SET}{name}": source for name, source in config.tests.items()}
+    for name, value in {"dataset": config.dataset, "model": config.model, **sets}.items():
         if isinstance(value, str | dict) and MASK in str(value):
             problems.append(
                 f"{name}: {MASK} stands for a secret that is never written down: give {name}=… with it again"
@@ -379,8 +379,8 @@ def folder_of(what: Any, config: RunConfig) -> Path:
 
 def _known_settings(config: RunConfig) -> dict[str, Any]:
     """Settings that stay what they are once rows are read."""
-    dataset = config.dataset if can_be_written(config.dataset) else FROM_PYTHON
-    known = asdict(replace(config, dataset=dataset))  # which copies all values
+    tests = {name: written_source(source) for name, source in config.tests.items()}
+    known = asdict(replace(config, dataset=written_source(config.dataset), tests=tests))  # which copies all values
     # A position becomes a name, and a list of columns may be completed.
     known["columns"] = {name: column for name, column in config.columns.items() if isinstance(column, str)}
     plain = (str, int, float, bool)

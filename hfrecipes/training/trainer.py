@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import _upstream
-from ..config.run_config import RunConfig
+from ..config.run_config import RunConfig, named_sets, own_splits
 from ..data import packing
 from ..data.features import encode_splits, for_batches, log_lengths
 from ..data.prepare import check_again, log_all, no_test_split, rare_labels
 from ..doctor.rows import examine_rows
 from ..errors import ConfigError, MissingPackageError
 from ..evaluation import generation, scoring
-from ..evaluation.averages import leave_out
+from ..evaluation.averages import leave_out, left_out_here
 from ..evaluation.batching import indices_in_turn
 from ..evaluation.inference import Inference, collator, in_row_order
 from ..evaluation.kept import KeptOutputs
@@ -65,7 +65,9 @@ def make_job(plan: Plan) -> Job:
     with arguments.main_process_first():
         encoded = encode_splits(recipe, data)
     lengths = log_lengths(encoded, data, recipe)
-    averages = leave_out(recipe, data.references)
+    averages = leave_out(recipe, own_splits(data.references))
+    for split, references in named_sets(data.references).items():
+        averages += [f"{split}: {sentence}" for sentence in left_out_here(recipe, references)]
     log_all(averages)
     limits = [*warnings, *data.notes.values(), *no_test_split(data), *lengths, *rare_labels(recipe), *averages]
     info = replace(plan.info, machine=describe_machine(), limits=limits)

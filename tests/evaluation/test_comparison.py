@@ -14,6 +14,7 @@ from datasets import Dataset
 
 import hfrecipes
 from hfrecipes.cli import main
+from hfrecipes.data.columns import EMPTY
 from hfrecipes.errors import DataError
 from hfrecipes.evaluation import comparison, scoring
 from hfrecipes.evaluation.evaluate import Predicted, score_rows
@@ -158,9 +159,9 @@ def test_slices_are_the_scores_of_the_rows_of_each_value(run, tmp_path):
     made = call("evaluate", run, "a.jsonl", "by=site")
     assert made.exit_code == 0, made.output
     evaluation = hfrecipes.load(run).evaluate("a.jsonl", by="site")
-    assert list(evaluation.slices) == ["north", "south", comparison.EMPTY]
+    assert list(evaluation.slices) == ["north", "south", EMPTY]
     for value, part in evaluation.slices.items():
-        write(tmp_path / "part.jsonl", [row for row in rows if (row["site"] or comparison.EMPTY) == value])
+        write(tmp_path / "part.jsonl", [row for row in rows if (row["site"] or EMPTY) == value])
         alone = hfrecipes.load(run).evaluate("part.jsonl")
         assert part.rows == 8
         assert part.scores["accuracy"].value == pytest.approx(alone.scores["accuracy"].value)

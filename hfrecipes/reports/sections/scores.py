@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...config.run_config import named_sets
+from ...evaluation.comparison import about_changes
 from ...evaluation.scoring import CLEAN, GAP, Score, number
-from ...evaluation.tables import score_cells
+from ...evaluation.slices import Slices, set_cells
+from ...evaluation.tables import score_cells, split_of_changes
 from ...recipe import metric_named, table_metrics
+from ...run_folder import contents
 from ..page import Bars, Block, Section, Table, score_cell
 from ..run_data import RunData
 
@@ -17,9 +21,16 @@ def section(run: RunData) -> Section | None:
         return None
     heads, rows = score_cells(run.scores, headline(run))
     shown = Table(["metric", *heads[1:]], rows)
-    blocks: list[Block] = [shown, *run.notes.values(), *sentences(run), *run.info.limits, table(run)]
+    blocks: list[Block] = [shown, *_of_sets(run), *run.notes.values(), *sentences(run), *run.info.limits, table(run)]
     plots = [bars(run, name) for name in headline(run)[:2]]
     return Section("Scores", [*(plot for plot in plots if plot is not None), *blocks])
+
+
+def _of_sets(run: RunData) -> list[Block]:
+    """The scores of the sets under `tests` and of parts of rows; nothing where there are none."""
+    heads, rows = set_cells(run.scores, headline(run), Slices.of(contents.read_slices(run.path)))
+    blocks: list[Block] = [Table(heads, rows)] if rows else []
+    return [*blocks, about_changes(split_of_changes(run.scores), paired=False)] if named_sets(run.scores) else blocks
 
 
 def headline(run: RunData) -> list[str]:
