@@ -186,8 +186,9 @@ def _optimism(default: Trial, best: Trial, name: str, metric: Metric, comparison
     gain = f"gain over the default settings: {on_validation:.3f} on validation, {change(on_test)} on test"
     if on_test.value >= on_validation:
         return f"{gain}, so it was not optimistic"
-    share = min(1.0, 1 - on_test.value / on_validation)
-    return f"{gain}: {share:.0%} of the gain on validation was optimism"
+    if on_test.value <= 0:
+        return f"{gain}: none of the gain on validation is seen on test, so the default settings are the better choice"
+    return f"{gain}: {1 - on_test.value / on_validation:.0%} of the gain on validation was optimism"
 
 
 def _minus(value: float | None) -> float | None:

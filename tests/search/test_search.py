@@ -331,7 +331,7 @@ def comparison(difference: Score) -> Comparison:
             r"0.050 on validation, \+0.010 \(-0.010 to \+0.030\) on test: 80%",
         ),
         (Score(-0.06, -0.08, -0.04), HIGHER, (0.8, 0.85), r"\+0.060 \(\+0.040 to \+0.080\) on test, so it was not"),
-        (Score(0.02, 0.0, 0.04), HIGHER, (0.8, 0.85), r"-0.020 \(-0.040 to \+0.000\) on test: 100%"),
+        (Score(0.02, 0.0, 0.04), HIGHER, (0.8, 0.85), r"-0.020 \(-0.040 to \+0.000\) on test: none of the gain"),
         (
             Score(0.1, 0.05, 0.15),
             LOWER,
