@@ -31,6 +31,7 @@ from .models.binding import bind_tokenizer
 from .models.directory import check_start, check_weights
 from .models.tokenizing import show_labels
 from .recipe import Recipe
+from .search.trials import check_search
 from .training.arguments import make_arguments, try_arguments
 from .training.memory_check import memory_lines
 from .training.plan import check_metrics, check_tuning, configure, models_of, without_defaults
@@ -151,6 +152,8 @@ def examine(
         HFRecipesError: The settings are wrong, or the data cannot be read.
     """
     config, recipe = configure(what, settings, trust=trust, index=index)
+    if config.search:
+        config, recipe = check_search(what, settings, config, trust=trust)
     try_arguments(config, recipe)
     report = Report(config, recipe)
     collected = Collected(raises)

@@ -63,7 +63,13 @@ def compare(*runs: str | os.PathLike[str], timing: bool = True, trust: bool = Fa
 
 
 def compared(
-    runs: Sequence[Run], *, timing: bool, trust: bool, names: Sequence[str] = (), is_choice: bool = False
+    runs: Sequence[Run],
+    *,
+    timing: bool,
+    trust: bool,
+    names: Sequence[str] = (),
+    is_choice: bool = False,
+    chosen: int | None = None,
 ) -> Comparison:
     """As `compare`, for runs that were read.
 
@@ -73,6 +79,7 @@ def compared(
         trust: As for `compare`.
         names: Names of the runs; by default the last parts of their paths.
         is_choice: Whether validation is to choose one of them, even where it is what they are compared on.
+        chosen: Index of the one that was chosen before, by a search.
     """
     loaded: list[_Loaded] = []
     with once():
@@ -83,7 +90,11 @@ def compared(
     decides = _decisive(runs, loaded[0].recipe)
     metrics = _headline(loaded[0].recipe, decides, runs)
     said = list(_of_rows(runs))
-    reference, sentences = _reference(names, runs, decides, metrics, is_choice=is_choice)
+    if chosen is None:
+        reference, sentences = _reference(names, runs, decides, metrics, is_choice=is_choice)
+    else:
+        reference, sentences = chosen, [f"the others are tested against {names[chosen]}, which the search has chosen"]
+        sentences += _honest(names[chosen], runs[chosen], decides)
     said += sentences
     entries = _tested(loaded, names, metrics, reference, said)
     entries = _with_costs(loaded, entries, said)
@@ -144,13 +155,18 @@ def _reference(
     sentences = [
         f"validation {metric}: {', '.join(scores)}; {names[best]} is {first}, and the others are tested against it"
     ]
-    score = runs[best].scores[runs[best].split].get(metric)
-    if is_choice and runs[best].split == "test" and score is not None:
-        sentences.append(
-            f"{names[best]} is chosen by validation alone, so its test {metric} of {score} is an honest figure; to "
-            "choose by the test scores of the others would make theirs optimistic"
-        )
-    return best, sentences
+    return best, sentences + (_honest(names[best], runs[best], metric) if is_choice else [])
+
+
+def _honest(name: str, run: Run, metric: str) -> list[str]:
+    """A sentence on the test score of a run that was chosen without it."""
+    score = run.scores[run.split].get(metric)
+    if run.split != "test" or score is None:
+        return []
+    return [
+        f"{name} is chosen by validation alone, so its test {metric} of {score} is an honest figure; to choose by the "
+        "test scores of the others would make theirs optimistic"
+    ]
 
 
 # --- differences and tests ---------------------------------------------------------------------------------------

@@ -85,19 +85,22 @@ class Selection(Chosen):
         return f"Selection({self.comparison.reference} of {len(self.runs)} models, {self.best!r})"
 
 
-def compare_models(folders: Sequence[Path], names: Sequence[str], *, timing: bool) -> Comparison:
+def compare_models(
+    folders: Sequence[Path], names: Sequence[str], *, timing: bool, chosen: int | None = None
+) -> Comparison:
     """The runs of several models, with the one that is best on validation as reference.
 
     Args:
         folders: Folders of complete runs, which the user made or trusts.
         names: Names of the models.
         timing: As for `compare`; where memory is short, models are not timed.
+        chosen: As for `compared`.
     """
     import torch
 
     runs = read_runs(folders, trust=True)
     try:
-        return compared(runs, timing=timing, trust=True, names=names, is_choice=True)
+        return compared(runs, timing=timing, trust=True, names=names, is_choice=True, chosen=chosen)
     except (MemoryError, torch.OutOfMemoryError):
         log("not timed: the models do not fit into memory together")
-    return compared(runs, timing=False, trust=True, names=names, is_choice=True)
+    return compared(runs, timing=False, trust=True, names=names, is_choice=True, chosen=chosen)

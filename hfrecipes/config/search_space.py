@@ -14,10 +14,10 @@ from .yaml12 import format_value
 
 TRIALS = 20
 _KEYS = ("trials", "pruner", "cost")
-# Blocks that all trials share: what they are scored on, and where they are written.
+# What all trials share: what they are scored on, and where they are written. Splits are drawn with the seed.
 _SHARED = {
     *("task", "dataset", "splits", "tests", "by", "limit", "output_dir", "metrics"),
-    *("seeds", "folds", "curve", "hub", "search"),
+    *("seed", "seeds", "folds", "curve", "hub", "search", "metric_for_best_model", "greater_is_better"),
 }
 PRUNERS = ("median", "halving", "none")
 COSTS = ("seconds", "parameters")
@@ -90,8 +90,9 @@ def problems(block: Mapping[str, Any]) -> list[str]:
     if block and not names:
         sentences.append(f"search: found nothing to try, expected settings such as search.learning_rate={FORMS}")
     for name, values in names.items():
-        if name.partition(".")[0] in _SHARED:
-            sentences.append(f"search.{name}: all trials have the same {name.partition('.')[0]}: leave it out")
+        shared = next((part for part in (name.partition(".")[0], name.rpartition(".")[2]) if part in _SHARED), None)
+        if shared is not None:
+            sentences.append(f"search.{name}: all trials have the same {shared}: leave it out")
         elif _parsed(values) is None:
             sentences.append(f"search.{name}: found {format_value(values)}, expected {_expected(values)}")
     return sentences
@@ -99,7 +100,7 @@ def problems(block: Mapping[str, Any]) -> list[str]:
 
 def _control_problems(block: Mapping[str, Any]) -> list[str]:
     sentences = []
-    trials = block.get("trials", TRIALS)
+    trials = TRIALS if block.get("trials") is None else block["trials"]
     if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
         sentences.append(f"search.trials: found {format_value(trials)}, expected 1 or more")
     for key, known in (("pruner", PRUNERS), ("cost", COSTS)):

@@ -50,6 +50,7 @@ def _mistyped(word: str, random: np.random.Generator) -> str:
     index = int(random.integers(1, len(word) - 2))
     letter, following = word[index], word[index + 1]
     near = NEIGHBOURS.get(letter.lower(), letter)
+    near = near.upper() if letter.isupper() else near
     forms = [following + letter, following, letter + letter + following, near[random.integers(len(near))] + following]
     return word[:index] + forms[random.integers(len(forms))] + word[index + 2 :]
 

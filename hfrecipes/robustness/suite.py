@@ -48,7 +48,7 @@ class Perturbed:
     """Number of rows that are predicted differently; None where predictions are texts or numbers of many digits."""
     scores: dict[str, float]
     """Metric -> value over all rows, those that did not change among them."""
-    drops: Scores
+    changes: Scores
     """Metric -> value minus that of the rows as they were, with the 95 % interval of the paired difference."""
     examples: Sequence[Example]
 
@@ -75,12 +75,12 @@ class Robustness:
         """Everything as JSON can hold it."""
         kinds = {}
         for entry in self.perturbed:
-            drops = scoring.to_json({"drops": entry.drops})["drops"]
+            changes = scoring.to_json({"changes": entry.changes})["changes"]
             kinds[entry.name] = {
                 "changed": entry.changed,
                 "other_predictions": entry.other_predictions,
                 "scores": entry.scores,
-                "drops": drops,
+                "changes": changes,
                 "examples": [vars(example) for example in entry.examples],
             }
         return {"rows": self.rows, "before": dict(self.before), "perturbations": kinds}
@@ -91,7 +91,7 @@ class Robustness:
         rows = [["as they are", "", scoring.number(self.before[metric]), "", ""]]
         for entry in self.perturbed:
             other = "" if entry.other_predictions is None else str(entry.other_predictions)
-            value, drop = scoring.number(entry.scores[metric]), change(entry.drops.get(metric))
+            value, drop = scoring.number(entry.scores[metric]), change(entry.changes.get(metric))
             rows.append([entry.name, str(entry.changed), value, drop, other])
         return ["", "rows changed", metric, "change", "predicted differently"], rows
 
@@ -199,9 +199,9 @@ def _perturbed(
     for index, prediction in zip(rows, predict(list(rows.values())), strict=True):
         predictions[index] = predictions[index] if prediction is None else prediction
     after = _Predicted(before.recipe, before.lines, before.references, predictions)
-    drops = scoring.paired_differences(after.measure, before.measure, before.units, seed)
+    changes = scoring.paired_differences(after.measure, before.measure, before.units, seed)
     examples = list(_examples(before, after, rows, columns))[:SHOWN]
-    return Perturbed(perturbation.name, len(rows), _others(before, after), after.scores, drops, examples)
+    return Perturbed(perturbation.name, len(rows), _others(before, after), after.scores, changes, examples)
 
 
 def changed_row(line: Row, columns: Sequence[str], perturbation: Perturbation, index: int) -> Row | None:
@@ -221,7 +221,7 @@ def changed_row(line: Row, columns: Sequence[str], perturbation: Perturbation, i
             changed[column] = perturbation.change(cell, random) if cell.strip() else cell
             if not changed[column].strip():
                 changed[column] = cell
-        elif isinstance(cell, list) and all(isinstance(word, str) for word in cell):
+        elif cell and isinstance(cell, list) and all(isinstance(word, str) for word in cell):
             words = perturbation.change(_BETWEEN.join(cell), random).split(_BETWEEN)
             # A word without anything left of it would no longer be there for its label.
             changed[column] = [new if new.strip() else word for new, word in zip(words, cell, strict=True)]
@@ -264,11 +264,14 @@ def _joined(row: Row, columns: Sequence[str]) -> str:
 def sentences(result: Robustness) -> list[str]:
     """What stands out: the change that costs most, and whether more than chance."""
     metric = result.metrics[0]
-    drops = {entry.name: entry.drops[metric] for entry in result.perturbed if metric in entry.drops}
-    if not drops:
+    changes = {entry.name: entry.changes[metric] for entry in result.perturbed if metric in entry.changes}
+    if not changes:
         return []
-    worst = (min if result.greater_is_better else max)(drops, key=lambda name: drops[name].value)
-    return [f"largest change: {worst}, {metric} {change(drops[worst])}{_chance(drops[worst])}"]
+    worst = (min if result.greater_is_better else max)(changes, key=lambda name: changes[name].value)
+    loss = -changes[worst].value if result.greater_is_better else changes[worst].value
+    if loss <= 0:
+        return [f"none of these changes makes {metric} worse"]
+    return [f"largest change: {worst}, {metric} {change(changes[worst])}{_chance(changes[worst])}"]
 
 
 def _chance(drop: Score) -> str:

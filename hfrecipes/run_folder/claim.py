@@ -34,7 +34,6 @@ _NOT_COMPARED = (
     "logging_steps",
     "logging_strategy",
     "dataloader_num_workers",
-    "trials",  # of a search, which may go on with more of them
 )
 
 
@@ -240,7 +239,8 @@ def _comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
             flat[key] = value
             continue
         for name, entry in value.items():
-            if name not in not_compared:
+            # A search may go on with more trials.
+            if name not in not_compared and (key, name) != ("search", "trials"):
                 # As JSON writes it: a tuple from Python and the list in the recipe file are the same setting.
                 flat[f"{key}.{name}"] = json.loads(json.dumps(entry))
     return flat

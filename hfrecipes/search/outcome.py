@@ -13,6 +13,7 @@ from ..comparing.comparison import Comparison
 from ..comparing.cost import pareto_front
 from ..comparing.files import paragraphs
 from ..comparing.selection import Chosen
+from ..errors import counted
 from ..evaluation import scoring
 from ..evaluation.scoring import Score
 from ..evaluation.tables import change, html_table
@@ -37,7 +38,7 @@ class Search(Chosen):
         best: The run that validation chose, as `hfrecipes.run` returns it for its settings alone.
         default: The run with the default settings.
         trials: All trials, the default settings first.
-        metric: The score that chose.
+        metric: The score that chose, with the rows that it is over: `validation accuracy`.
         direction: Whether a greater score is better.
         comparison: The default settings on the test rows, against the chosen ones; None where these are the same.
         importance: Setting -> its share in how the validation score varies; empty where too few trials say nothing.
@@ -114,7 +115,7 @@ def best_of(trials: Sequence[Trial], metric: Metric) -> Trial:
     """The trial with the best validation score; of several the first, so that the default settings win a tie."""
     sign = 1 if metric.greater_is_better else -1
     complete = [trial for trial in trials if trial.state == "complete" and trial.score is not None]
-    return max(complete, key=lambda trial: sign * (trial.score or 0.0))
+    return max(complete, key=lambda trial: sign * (trial.score or 0.0), default=trials[0])
 
 
 def trial_cells(search: Search) -> tuple[list[str], list[list[str]]]:
@@ -126,7 +127,7 @@ def trial_cells(search: Search) -> tuple[list[str], list[list[str]]]:
         seconds = "–" if trial.costs.seconds is None else f"{trial.costs.seconds:.0f}"
         settings = described(trial.values) if trial.number else "default settings"
         rows.append([trial.name, settings, score, seconds, "yes" if trial.name in on_front else "no"])
-    return ["", "settings", f"validation {search.metric}", "training s", "front"], rows
+    return ["", "settings", search.metric, "training s", "front"], rows
 
 
 # --- sentences -------------------------------------------------------------------------------------------------------
@@ -135,6 +136,7 @@ def trial_cells(search: Search) -> tuple[list[str], list[list[str]]]:
 def sentences_of(
     trials: Sequence[Trial],
     best: Trial,
+    chosen_by: str,
     name: str,
     metric: Metric,
     comparison: Comparison | None,
@@ -147,7 +149,8 @@ def sentences_of(
     Args:
         trials: All of them, the default settings first.
         best: The chosen one.
-        name: Name of the score that chose.
+        chosen_by: The score that chose, with the rows that it is over.
+        name: Name of that score.
         metric: Its direction.
         comparison: The default settings against the chosen ones, if these differ.
         importance: Setting -> share.
@@ -155,40 +158,44 @@ def sentences_of(
     """
     counts = Counter(trial.state for trial in trials[1:])
     states = ", ".join(f"{number} {state}" for state, number in counts.items())
-    tried = f"{len(trials) - 1} trials ({states})"
+    tried = f"{counted(len(trials) - 1, 'trial')} ({states})"
     if not best.number:
-        sentences = [f"{tried}: none is better than the default settings on validation, which stay"]
+        sentences = [f"{tried}: none has a better {chosen_by} than the default settings, which stay"]
     else:
         score = scoring.number(best.score)
-        sentences = [f"{tried}: {best.name} is the best on validation, {name} {score} with {described(best.values)}"]
-    if comparison is not None and has_test:
-        sentences.append(_optimism(trials[0], best, name, metric, comparison))
+        sentences = [f"{tried}: {best.name} has the best {chosen_by}, {score} with {described(best.values)}"]
+    if comparison is not None and has_test and trials[0].score is not None:
+        sentences += _optimism(trials[0], best, chosen_by, name, metric, comparison)
     if not has_test:
         sentences.append(
             "no test split: validation chose among all trials, so its scores are optimistic; nothing tells by how much"
         )
     if importance:
         shares = ", ".join(f"{setting} {share:.2f}" for setting, share in importance.items())
-        sentences.append(f"importance of the settings for validation {name}: {shares}")
+        sentences.append(f"importance of the settings for {chosen_by}: {shares}")
     return sentences
 
 
-def _optimism(default: Trial, best: Trial, name: str, metric: Metric, comparison: Comparison) -> str:
-    """How much of the gain over the default settings on validation is seen on test."""
+def _optimism(
+    default: Trial, best: Trial, chosen_by: str, name: str, metric: Metric, comparison: Comparison
+) -> list[str]:
+    """How much of the gain over the default settings on the rows that chose is seen on test."""
     sign = 1 if metric.greater_is_better else -1
-    on_validation = sign * ((best.score or 0.0) - (default.score or 0.0))
+    where_chosen = sign * ((best.score or 0.0) - (default.score or 0.0))
     entry = next(run for run in comparison.runs if run.name == default.name)
     difference = entry.differences.get(name)
     if difference is None:
-        return f"{name} on test: not compared"
+        return []
     # The comparison has default minus chosen.
     on_test = difference if sign < 0 else Score(-difference.value, _minus(difference.high), _minus(difference.low))
-    gain = f"gain over the default settings: {on_validation:.3f} on validation, {change(on_test)} on test"
-    if on_test.value >= on_validation:
-        return f"{gain}, so it was not optimistic"
+    gain = f"gain over the default settings: {where_chosen:.3f} in {chosen_by}, {change(on_test)} on test"
+    if on_test.high is None or not on_test.high < where_chosen:
+        is_seen = on_test.low is not None and on_test.low > 0
+        what = "which shows it too" if is_seen else "whose rows are too few to tell how much of it is optimism"
+        return [f"{gain}, {what}"]
     if on_test.value <= 0:
-        return f"{gain}: none of the gain on validation is seen on test, so the default settings are the better choice"
-    return f"{gain}: {1 - on_test.value / on_validation:.0%} of the gain on validation was optimism"
+        return [f"{gain}, which shows none of it: the default settings are the better choice"]
+    return [f"{gain}: {1 - on_test.value / where_chosen:.0%} of it was optimism"]
 
 
 def _minus(value: float | None) -> float | None:

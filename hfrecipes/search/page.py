@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..comparing.comparison import cost_cells, score_cells
 from ..comparing.files import as_svg, html_page, paragraphs
 from ..config.yaml12 import format_value
+from ..errors import counted
 from ..evaluation.tables import html_table
 from ..run_folder.contents import REPORT_PAGE
 from ..run_folder.writing import write_text
@@ -31,8 +32,8 @@ def write_page(search: Search) -> None:
         body += html_table(*score_cells(comparison)) + html_table(*cost_cells(comparison))
         body += paragraphs(comparison.sentences)
     if find_spec("matplotlib") is not None:
-        body += f"<h2>Validation {search.metric} by trial and setting</h2>{as_svg(draw(search))}"
-    write_text(search.path / REPORT_PAGE, html_page(f"Search of {len(search.trials) - 1} trials", body))
+        body += f"<h2>{search.metric} by trial and setting</h2>{as_svg(draw(search))}"
+    write_text(search.path / REPORT_PAGE, html_page(f"Search of {counted(len(search.trials) - 1, 'trial')}", body))
 
 
 def draw(search: Search) -> Figure:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..comparing.selection import compare_models
 from ..config.run_config import RunConfig
-from ..config.search_space import Choices, SearchSettings
-from ..errors import ConfigError, DivergedError, HFRecipesError, MissingPackageError, OutputError
+from ..config.search_space import SearchSettings
+from ..errors import ConfigError, DataError, DivergedError, OutOfMemoryError, counted
 from ..evaluation import scoring
 from ..flow.single import carry_out, reload, score_held_back
+from ..hub.client import is_temporary
 from ..log import log, once
 from ..recipe import Metric, Recipe, best_metric, metric_named
+from ..repeats import OUT_OF_FOLD
 from ..results import Result
 from ..run_folder import claim, contents
 from ..run_folder.lock import LOCK
@@ -25,7 +27,7 @@ from ..training.plan import Plan
 from .outcome import FILE, Search, best_of, sentences_of
 from .page import write_page
 from .study import DEFAULT, Study, Trial, check_package
-from .trials import Base, carried_out, check_values, described, pruning
+from .trials import Base, carried_out, check_values, described, of_default, pruning
 
 if TYPE_CHECKING:
     import optuna
@@ -47,11 +49,11 @@ def run_search(what: Any, settings: Mapping[str, Any], config: RunConfig, path: 
     _check_processes()
     wanted = SearchSettings.of(config.search)
     with once():
-        base = Base(what, _of_default(settings, config, wanted), trust, path)
+        base = Base(what, of_default(settings, config, wanted), trust, path)
         check_values(base, wanted.space)
-        plan = base.plan({}, base.folder(0))
+        plan = base.plan({}, base.final_folder(0, config))
         _check_validation(plan)
-        together = replace(plan.config, search=config.search, folds=config.folds)
+        together = replace(plan.config, search=config.search, folds=_as_written(config))
         claim.claim(path, together, replace(plan.info, data={}))
         contents.write_start(path, together, replace(plan.info, data={}))
         return _Search(base, wanted, plan.recipe, together).result()
@@ -67,12 +69,12 @@ def _check_processes() -> None:
         raise ConfigError("search: found several processes of one training; start the same command once for each GPU")
 
 
-def _of_default(settings: Mapping[str, Any], config: RunConfig, wanted: SearchSettings) -> dict[str, Any]:
-    """The settings of the run that the trials are compared with: as given; of several models the first one."""
-    models = wanted.space.get("model")
-    if not config.model and isinstance(models, Choices):
-        return {**settings, "search": None, "model": models.values[0]}
-    return {**settings, "search": None}
+def _as_written(config: RunConfig) -> dict[str, Any] | None:
+    """The folds as they are compared with those of the command that goes on."""
+    folds = config.cross_validation
+    if folds is None:
+        return None
+    return {name: value for name, value in asdict(folds).items() if value is not None}
 
 
 def _check_validation(plan: Plan) -> None:
@@ -85,6 +87,16 @@ def _check_validation(plan: Plan) -> None:
         raise ConfigError(
             "search: found no validation split to choose by: leave out splits.validation=null, or add one"
         )
+
+
+def _is_of_the_connection(error: BaseException) -> bool:
+    """Whether a model could not be fetched, which the same command can do later."""
+    cause = error.__cause__
+    while cause is not None:
+        if is_temporary(cause) and not isinstance(cause, RuntimeError):
+            return True
+        cause = cause.__cause__
+    return False
 
 
 @dataclass(frozen=True)
@@ -107,17 +119,23 @@ class _Search:
         name = best_metric(self.recipe)
         return name, self.recipe.metrics[name]
 
+    @property
+    def rows(self) -> str:
+        """What trials are scored on."""
+        return "validation" if self.config.folds is None else OUT_OF_FOLD.replace("_", "-")
+
     def result(self) -> Search:
         """Carry out all trials, and look at test."""
         from filelock import FileLock
 
         name, metric = self.metric
-        log(
-            f"search: {self.wanted.trials} trials over {', '.join(self.wanted.space)}; validation {name} chooses, and "
-            "test is looked at once, for the best one"
-        )
         seed = self.config.training["seed"]
         study = Study(self.base.path, self.wanted, seed, greater_is_better=metric.greater_is_better)
+        number = counted(study.number_of_trials, "trial")
+        log(
+            f"search: {number} over {', '.join(self.wanted.space)}; {self.rows} {name} chooses, and test is looked at "
+            "once, for the best one"
+        )
         # A process that joins goes on with trials while another one has the default run.
         default = self._default(timeout=0)
         while self._carry_out_next(study):
@@ -138,7 +156,11 @@ class _Search:
                 scores, costs = carried_out(self.base, {}, 0)
         except Timeout:
             return None
-        trial = Trial(0, {}, "complete", scores[self.metric[0]].value, costs)
+        score = scores[self.metric[0]].value
+        if not math.isfinite(score):
+            log(f"trial 0: its {self.rows} {self.metric[0]} is {score}, so nothing can be compared with it")
+            return Trial(0, {}, "failed", None, costs, f"{self.metric[0]} is {score}")
+        trial = Trial(0, {}, "complete", score, costs)
         self._log_reached(trial)
         return trial
 
@@ -151,17 +173,19 @@ class _Search:
                 return False
             number = trial.number + 1
             shown, folder = described(study.values_of(trial)), self.base.folder(number)
-            log(f"trial {number} of {self.wanted.trials} ({shown}): {folder}")
+            log(f"trial {number} of {study.number_of_trials} ({shown}): {folder}")
             try:
                 self._log_reached(self._carry_out(study, trial))
             except TrialPruned:
                 contents.clear(folder)
                 study.prune(trial)
                 log(f"trial {number}: ended early, as others were better after as many epochs")
-            except (OutputError, MissingPackageError):
-                raise
-            except HFRecipesError as error:  # other settings may do better
-                study.fail(trial, str(error))
+            except (ConfigError, DataError, DivergedError, OutOfMemoryError, RuntimeError, ValueError) as error:
+                # Other settings may do better.
+                if _is_of_the_connection(error):
+                    raise
+                contents.clear(folder)
+                study.fail(trial, f"{type(error).__name__}: {error}")
                 log(f"trial {number} failed: {error}")
         return True
 
@@ -177,35 +201,40 @@ class _Search:
         callbacks = [] if self.wanted.cost is not None else [pruning(trial, name)]
         scores, costs = carried_out(self.base, study.values_of(trial), trial.number + 1, callbacks)
         if not math.isfinite(scores[name].value):
-            raise DivergedError(f"its validation {name} is {scores[name].value}")
+            raise DivergedError(f"its {self.rows} {name} is {scores[name].value}")
         return study.complete(trial, scores[name].value, costs)
 
     def _log_reached(self, trial: Trial) -> None:
-        score = f"validation {self.metric[0]} {scoring.number(trial.score)}"
+        score = f"{self.rows} {self.metric[0]} {scoring.number(trial.score)}"
         log(f"trial {trial.number}: {score} in {trial.costs.seconds} s")
 
     def _last_look(self, trials: list[Trial], importance: dict[str, float]) -> Search:
         """Choose by validation, and score the chosen run and the default one on test."""
+        from filelock import FileLock
+
         name, metric = self.metric
         best = best_of(trials, metric)
-        plans = [self.base.plan(trial.values, self._final_folder(trial)) for trial in (trials[0], best)]
-        results = [self._with_test(plan) for plan in plans]
+        plans = [
+            self.base.plan(trial.values, self.base.final_folder(trial.number, self.config))
+            for trial in (trials[0], best)
+        ]
+        # A process that joins now looks for the default run.
+        with FileLock(self.base.path / f"{LOCK}-{DEFAULT}"):
+            results = [self._with_test(plan) for plan in plans]
         comparison = None
         if best.number:
             folders = [plan.path for plan in plans]
-            comparison = compare_models(folders, [DEFAULT, best.name], timing=True)
+            comparison = compare_models(folders, [DEFAULT, best.name], timing=True, chosen=1)
         has_test = "test" in plans[0].data.splits
-        sentences = sentences_of(trials, best, name, metric, comparison, importance, has_test=has_test)
+        chosen_by = f"{self.rows} {name}"
+        sentences = sentences_of(trials, best, chosen_by, name, metric, comparison, importance, has_test=has_test)
         sentences += self._seen(trials)
-        search = Search(self.base.path, results[1], results[0], trials, name, metric, comparison, importance, sentences)
+        search = Search(
+            self.base.path, results[1], results[0], trials, chosen_by, metric, comparison, importance, sentences
+        )
         write_json(self.base.path / FILE, search.as_json())
         write_page(search)
         return search
-
-    def _final_folder(self, trial: Trial) -> Path:
-        """Folder of the run that is scored on test; after a search over folds, of one on all rows of train."""
-        folder = self.base.folder(trial.number)
-        return folder if self.config.folds is None else folder.with_name(f"all-rows-{trial.number}")
 
     def _with_test(self, plan: Plan) -> Result:
         """The run with scores of test, if there is one."""
@@ -219,7 +248,7 @@ class _Search:
         """A sentence if test was looked at for others than the chosen run and the default one, by an earlier choice."""
         seen = []
         for trial in trials:
-            path = self._final_folder(trial)
+            path = self.base.final_folder(trial.number, self.config)
             if trial.number and contents.is_complete(path) and "test" in contents.read_scores(path):
                 seen.append(trial.name)
         if len(seen) < 2:

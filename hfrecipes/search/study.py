@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import itertools
+import json
+import math
+import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,7 +25,6 @@ if TYPE_CHECKING:
 
 JOURNAL = "journal.log"
 DEFAULT = "default"  # name of the run with the default settings
-_NAME = "search"
 _WAIT = 0.5  # seconds between two looks at what other processes do
 
 
@@ -88,11 +92,12 @@ class Study:
         directions: list[Literal["minimize", "maximize"]] = ["maximize" if greater_is_better else "minimize"]
         if settings.cost is not None:
             directions.append("minimize")
+        self._all_values = _combinations(settings, seed)
         with self._alone():
             storage = _upstream.journal_storage(path / JOURNAL)
             self._study = optuna.create_study(
                 storage=storage,
-                study_name=_NAME,
+                study_name=_name(settings, directions),
                 directions=directions,
                 pruner=_pruner(settings.pruner),
                 load_if_exists=True,
@@ -117,15 +122,24 @@ class Study:
         with self._alone():
             for frozen in self._running():
                 if self._is_free(frozen.number, stack):
+                    self._seed_for(frozen.number)
                     return self._with_values(_upstream.trial_again(self._study, frozen))
             number = len(self._study.get_trials(deepcopy=False))
-            if number >= self.settings.trials:
+            if number >= self.number_of_trials or not self._is_free(number, stack):
                 return None
-            # Of a seed of its own, so that a search that was killed draws what it would have drawn.
-            self._study.sampler = _sampler(self.settings, self.seed + number)
-            if not self._is_free(number, stack):
-                return None
+            self._seed_for(number)
+            if self._all_values is not None:
+                self._study.enqueue_trial(self._all_values[number])
             return self._with_values(self._study.ask())
+
+    @property
+    def number_of_trials(self) -> int:
+        """As many as were asked for; of lists alone no more than they have combinations."""
+        return self.settings.trials if self._all_values is None else len(self._all_values)
+
+    def _seed_for(self, number: int) -> None:
+        """A seed for each trial, so that a search that was killed draws what it would have drawn."""
+        self._study.sampler = _sampler(self.settings, self.seed + number)
 
     def _is_free(self, number: int, stack: contextlib.ExitStack) -> bool:
         """Whether no process has this trial; it belongs to this one then."""
@@ -223,6 +237,24 @@ class Study:
         )
 
 
+def _name(settings: SearchSettings, directions: Sequence[str]) -> str:
+    """A name that other spaces do not have, whose trials may be in the journal of a folder without any work."""
+    wanted = {name: repr(values) for name, values in settings.space.items()}
+    text = json.dumps([wanted, settings.pruner, settings.cost, list(directions)], sort_keys=True)
+    return f"search-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _combinations(settings: SearchSettings, seed: int) -> list[dict[str, Any]] | None:
+    """All combinations of lists, in random order, if they are no more than the trials; else None."""
+    options = list(settings.space.values())
+    listed = [list(_plain_choices(values)) for values in options if isinstance(values, Choices)]
+    if len(listed) < len(options) or math.prod(map(len, listed)) > settings.trials:
+        return None
+    combinations = [dict(zip(settings.space, values, strict=True)) for values in itertools.product(*listed)]
+    random.Random(seed).shuffle(combinations)
+    return combinations
+
+
 LEAST = 8  # complete trials below which the importance of settings says nothing
 
 
@@ -254,7 +286,8 @@ def _suggest(trial: optuna.Trial, name: str, values: Range | Choices) -> None:
 
 def _plain_choices(choices: Choices) -> dict[Any, Any]:
     """The name of each choice in the journal -> the choice: what is no plain value is written as a text."""
-    plain = {}
-    for value in choices.values:
-        plain[value if isinstance(value, str | int | float | bool) else format_value(value)] = value
-    return plain
+    are_plain = all(isinstance(value, str | int | float) for value in choices.values)
+    # As keys of a dict, 1 and true are the same.
+    if are_plain and len(set(choices.values)) == len(choices.values):
+        return {value: value for value in choices.values}
+    return {format_value(value): value for value in choices.values}

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import repeats
-from ..config.layers import merge
-from ..config.run_config import RunConfig
-from ..config.search_space import Choices, Range
+from ..config.run_config import FIELDS, RunConfig
+from ..config.search_space import Choices, Range, SearchSettings
 from ..config.yaml12 import format_value
 from ..errors import ConfigError
 from ..evaluation import scoring
@@ -50,11 +49,18 @@ class Base:
         Args:
             values: Setting, with dots into its block -> value.
         """
-        return configure(self.what, merge(self.settings, nested(values)), trust=self.trust)
+        # A value that stands for a whole block, such as a model, replaces what was given.
+        replaced = {name: None for name in values if name in FIELDS}
+        settings = {**self.settings, **replaced}
+        return configure(self.what, settings, trust=self.trust, above=nested(values))
 
     def folder(self, number: int) -> Path:
         """Folder of a trial; 0 is the run with the default settings."""
         return self.path / f"trial-{number}"
+
+    def final_folder(self, number: int, config: RunConfig) -> Path:
+        """Folder of the run that is scored on test; after a search over folds, of one on all rows of train."""
+        return self.folder(number) if config.folds is None else self.path / f"all-rows-{number}"
 
     def plan(self, values: Mapping[str, Any], folder: Path) -> Plan:
         """The run of a trial, with all of its rows; one of folds is planned by each fold itself."""
@@ -91,6 +97,33 @@ def described(values: Mapping[str, Any]) -> str:
         text = f"{value:.3g}" if isinstance(value, float) else format_value(value)
         shown.append(f"{name}={text}")
     return ", ".join(shown)
+
+
+def of_default(settings: Mapping[str, Any], config: RunConfig, wanted: SearchSettings) -> dict[str, Any]:
+    """The settings of the run that the trials are compared with: as given; of several models the first one."""
+    models = wanted.space.get("model")
+    if not config.model and isinstance(models, Choices):
+        return {**settings, "search": None, "model": models.values[0]}
+    return {**settings, "search": None}
+
+
+def check_search(what: Any, settings: Mapping[str, Any], config: RunConfig, *, trust: bool) -> tuple[RunConfig, Recipe]:
+    """Settings and task of the default run of a search, after all values that can be tried are checked.
+
+    Args:
+        what: As for `run`.
+        settings: As for `run_settings`.
+        config: All settings, resolved.
+        trust: As for `run`.
+
+    Raises:
+        ConfigError: A setting does not exist, or cannot have such a value.
+        ModelError: A model is not there.
+    """
+    wanted = SearchSettings.of(config.search)
+    base = Base(what, of_default(settings, config, wanted), trust, Path())
+    check_values(base, wanted.space)
+    return base.configured({})
 
 
 def check_values(base: Base, space: Mapping[str, Range | Choices]) -> None:
@@ -136,8 +169,8 @@ def carried_out(
         run_each(config, folder)
         together = scoring.from_json(contents.read_scores(folder))
         return together[OUT_OF_FOLD], _costs([folder / name for name in repeats.names(config)])
+    gc.collect()  # a Trainer refers to itself, and this one needs the memory of the last
     scores = carry_out(without_test(base.plan(values, folder)), callbacks).scores
-    gc.collect()  # a Trainer refers to itself, and the next one needs its memory
     return scores["validation"], _costs([folder])
 
 

@@ -139,7 +139,12 @@ def _identify(config: RunConfig, data: Data) -> RunInfo:
 
 
 def configure(
-    what: Any, settings: Mapping[str, Any], *, trust: bool = False, index: int | None = None
+    what: Any,
+    settings: Mapping[str, Any],
+    *,
+    trust: bool = False,
+    index: int | None = None,
+    above: Mapping[str, Any] | None = None,
 ) -> tuple[RunConfig, Recipe]:
     """Merge the layers, check every key, and make the recipe.
 
@@ -148,6 +153,7 @@ def configure(
         settings: Those that the user gave with it.
         trust: Whether code that only a recipe file names may be run.
         index: Which one of a list of models is meant; None where there must be one model.
+        above: Settings that win over both, such as those of a trial.
 
     Raises:
         ConfigError: With everything that is wrong.
@@ -155,6 +161,7 @@ def configure(
     """
     below, file = _settings_of(what)
     layers = [below, dict(settings)] if index is None else _with_one_model(below, dict(settings), index)
+    layers += [dict(above)] if above else []
     # Checked before the task is looked for, which imports it.
     merged = merge(*layers)
     trust_.require(merged, source=file or "", trust=trust, said=layers[1] if file else merged)

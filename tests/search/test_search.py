@@ -73,7 +73,7 @@ def test_each_trial_is_the_run_of_its_settings(searched, tiny_bert, tmp_path):
 
 def test_the_result_shows_all_trials_and_writes_them_down(searched):
     assert list(searched.frame.index) == ["default", "trial-1", "trial-2", "trial-3"]
-    assert set(searched.frame.columns) >= {"learning_rate", "weight_decay", "accuracy", "state", "seconds", "kwh"}
+    assert set(searched.frame.columns) >= {"learning_rate", "validation accuracy", "state", "seconds", "kwh"}
     assert "<table>" in searched._repr_html_()
     assert repr(searched).startswith(f"Search({searched.best.path.name} of 4 trials, Result(")
     page = (searched.path / "report.html").read_text()
@@ -159,7 +159,7 @@ def test_a_trial_that_does_badly_is_ended_after_an_epoch(tiny_bert, tmp_path, mo
     assert not list((tmp_path / "run" / "trial-1").glob("checkpoint-*"))
     assert result.best.path.name == "trial-0"
     assert result.comparison is None
-    assert "none is better than the default settings on validation, which stay" in result.sentences[0]
+    assert "none has a better validation accuracy than the default settings, which stay" in result.sentences[0]
 
 
 def test_models_are_settings_too_and_parameters_may_be_weighed_against_quality(tiny_bert, tmp_path, tmp_path_factory):
@@ -179,13 +179,120 @@ def test_models_are_settings_too_and_parameters_may_be_weighed_against_quality(t
     assert any(trial.score == best for trial in result.trials if trial.name in result.pareto("parameters"))
 
 
+def test_lists_alone_end_with_their_last_combination(tiny_bert, tmp_path):
+    result = run(tiny_bert, tmp_path / "run", {"weight_decay": [0.0, 0.1], "learning_rate": [1e-3, 1e-2]})
+    tried = [tuple(trial.values.values()) for trial in result.trials[1:]]
+    assert sorted(tried) == [(0.0, 1e-3), (0.0, 1e-2), (0.1, 1e-3), (0.1, 1e-2)]
+
+
+def test_a_number_and_a_truth_value_are_two_choices():
+    assert study._plain_choices(Choices((1, True, "a"))) == {"1": 1, "true": True, "a": "a"}
+    assert study._plain_choices(Choices((4, 8.5, "a"))) == {4: 4, 8.5: 8.5, "a": "a"}
+
+
+def test_a_setting_may_be_given_in_its_block_and_searched_without_it(tiny_bert, tmp_path):
+    base = trials.Base(
+        "text-classification", {**SETTINGS, "model": tiny_bert, "training": {"learning_rate": 1e-4}}, True, tmp_path
+    )
+    assert base.configured({})[0].training["learning_rate"] == 1e-4
+    assert base.configured({"learning_rate": 1e-3})[0].training["learning_rate"] == 1e-3
+
+
+def test_a_model_of_the_search_takes_nothing_from_the_usual_one(tmp_path):
+    settings = {**SETTINGS, "model": {"path": "me/a", "revision": "v1"}, "lora": {"r": 2}}
+    base = trials.Base("text-classification", settings, True, tmp_path)
+    assert base.configured({"model": {"path": "me/b"}})[0].model == {"path": "me/b"}
+    assert base.configured({"lora": True})[0].lora is True
+    assert base.configured({"lora.lora_alpha": 8})[0].lora == {"r": 2, "lora_alpha": 8}
+
+
+def test_a_trial_that_was_killed_before_it_had_values_draws_those_that_it_would_have_had(tmp_path):
+    import optuna
+
+    settings = SearchSettings.of({"learning_rate": "loguniform(1e-5, 1e-3)"})
+    values = []
+    for is_killed in (False, True):
+        folder = tmp_path / str(is_killed)
+        folder.mkdir()
+        opened = study.Study(folder, settings, 1, greater_is_better=True)
+        if is_killed:
+            opened._study.ask()
+        with opened.next_trial() as trial:
+            assert isinstance(trial, optuna.Trial)
+            values.append(opened.values_of(trial)["learning_rate"])
+    assert values[0] == values[1]
+
+
+def test_another_space_in_a_folder_without_work_begins_anew(tmp_path):
+    first = study.Study(tmp_path, SearchSettings.of({"learning_rate": [1e-3, 1e-2]}), 1, greater_is_better=True)
+    with first.next_trial() as trial:
+        first.fail(trial, "killed")
+    other = SearchSettings.of({"learning_rate": [1e-3, 1e-2], "cost": "seconds"})
+    assert study.Study(tmp_path, other, 1, greater_is_better=True).trials == []
+
+
+def test_a_default_run_without_a_score_does_not_win(tiny_bert, tmp_path, monkeypatch):
+    carry_out = trials.carried_out
+
+    def undefined(base, values, number, callbacks=()):
+        scores, costs = carry_out(base, values, number, callbacks)
+        return ({**scores, "accuracy": Score(math.nan)} if number == 0 else scores), costs
+
+    monkeypatch.setattr(searching, "carried_out", undefined)
+    result = run(tiny_bert, tmp_path / "run", {**SPACE, "trials": 1})
+    assert result.best.path.name == "trial-1"
+    assert not any("gain over" in sentence for sentence in result.sentences)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA error"), ConfigError("no such layer")])
+def test_an_error_of_a_library_costs_its_trial_alone(error, tiny_bert, tmp_path, monkeypatch):
+    carry_out = trials.carried_out
+
+    def fail(base, values, number, callbacks=()):
+        if number == 1:
+            raise error
+        return carry_out(base, values, number, callbacks)
+
+    monkeypatch.setattr(searching, "carried_out", fail)
+    result = run(tiny_bert, tmp_path / "run", {**SPACE, "trials": 1})
+    assert result.trials[1].state == "failed"
+    assert type(error).__name__ in result.trials[1].error
+
+
+def test_a_connection_that_is_lost_does_not_cost_the_trial(tiny_bert, tmp_path, monkeypatch):
+    from hfrecipes.errors import ModelError
+
+    carry_out = trials.carried_out
+
+    def lose(base, values, number, callbacks=()):
+        if number == 1:
+            raise ModelError("me/a could not be fetched") from ConnectionError("no route")
+        return carry_out(base, values, number, callbacks)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(searching, "carried_out", lose)
+        with pytest.raises(ModelError, match="could not be fetched"):
+            run(tiny_bert, tmp_path / "run", {**SPACE, "trials": 1})
+    result = run(tiny_bert, tmp_path / "run", {**SPACE, "trials": 1})
+    assert [trial.state for trial in result.trials] == ["complete", "complete"]
+
+
+def test_check_finds_what_a_search_refuses(tiny_bert):
+    with pytest.raises(ConfigError, match=r"search\.learning_rat: with learning_rat=1"):
+        hfrecipes.check("text-classification", model=tiny_bert, search={"learning_rat": [1, 2]}, **SETTINGS)
+    found = hfrecipes.check("text-classification", search={"model": [tiny_bert, tiny_bert + "/."]}, **SETTINGS)
+    assert found["config"].model == tiny_bert
+
+
 def test_a_search_over_folds_trains_the_chosen_settings_on_all_rows(tiny_bert, tmp_path):
     result = run(tiny_bert, tmp_path / "run", {"learning_rate": [1e-3, 1e-2], "trials": 1}, folds=2)
     folds = json.loads((result.path / "trial-1" / "metrics.json").read_text())["out_of_fold"]
     assert result.trials[1].score == pytest.approx(folds["accuracy"]["value"])
     assert result.default.path.name == "all-rows-0"
     assert "test" in result.default.metrics
-    assert len(result.default.predictor.config.training) == len(result.best.predictor.config.training)
+    assert "out-of-fold accuracy" in result.sentences[0]
+    again = run(tiny_bert, tmp_path / "run", {"learning_rate": [1e-3, 1e-2], "trials": 1}, folds=2)
+    assert of_trials(again.path) == of_trials(result.path)
 
 
 def test_the_command_prints_trials_scores_and_what_they_are_worth(searched, tiny_bert, tmp_path):
@@ -222,6 +329,9 @@ def test_the_command_prints_trials_scores_and_what_they_are_worth(searched, tiny
         ({"learning_rate": [1e-5, 1e-4], "pruner": "medain"}, "did you mean median"),
         ({"learning_rate": [1e-5, 1e-4], "cost": ["seconds"]}, "expected one of seconds, parameters"),
         ({"dataset": ["a.csv", "b.csv"]}, "all trials have the same dataset"),
+        ({"seed": [1, 2]}, "all trials have the same seed"),
+        ({"training": {"seed": [1, 2]}}, "all trials have the same seed"),
+        ({"metric_for_best_model": ["loss", "accuracy"]}, "all trials have the same metric_for_best_model"),
         ({"learning_rat": [1e-5, 1e-4]}, "search.learning_rat: with learning_rat=1e-05: unknown setting"),
         ({"learning_rate": ["a", "b"]}, "search.learning_rate: with learning_rate=a"),
         ({"lora.s": [1, 2]}, "lora"),
@@ -328,27 +438,37 @@ def comparison(difference: Score) -> Comparison:
             Score(-0.01, -0.03, 0.01),
             HIGHER,
             (0.8, 0.85),
-            r"0.050 on validation, \+0.010 \(-0.010 to \+0.030\) on test: 80%",
+            r"0.050 in .*, \+0.010 .* on test: 80% of it",
         ),
-        (Score(-0.06, -0.08, -0.04), HIGHER, (0.8, 0.85), r"\+0.060 \(\+0.040 to \+0.080\) on test, so it was not"),
-        (Score(0.02, 0.0, 0.04), HIGHER, (0.8, 0.85), r"-0.020 \(-0.040 to \+0.000\) on test: none of the gain"),
         (
-            Score(0.1, 0.05, 0.15),
-            LOWER,
-            (1.0, 0.6),
-            r"0.400 on validation, \+0.100 \(\+0.050 to \+0.150\) on test: 75%",
+            Score(-0.06, -0.08, -0.04),
+            HIGHER,
+            (0.8, 0.85),
+            r"\+0.060 \(.*\) on test, which shows it too",
         ),
+        (
+            Score(-0.02, -0.06, 0.02),
+            HIGHER,
+            (0.8, 0.85),
+            r"\+0.020 \(.*\) on test, whose rows are too few",
+        ),
+        (Score(0.02, 0.0, 0.04), HIGHER, (0.8, 0.85), r"-0.020 \(-0.040 to \+0.000\) on test, which shows none of it"),
+        (Score(0.1, 0.05, 0.15), LOWER, (1.0, 0.6), r"0.400 in .*, \+0.100 \(\+0.050 to \+0.150\) on test: 75% of it"),
     ],
 )
 def test_the_gain_on_validation_is_compared_with_that_on_test(difference, metric, scores, said):
     default, best = Trial(0, {}, "complete", scores[0]), Trial(1, {"seed": 1}, "complete", scores[1])
-    sentences = sentences_of([default, best], best, "accuracy", metric, comparison(difference), {}, has_test=True)
+    sentences = sentences_of(
+        [default, best], best, "validation accuracy", "accuracy", metric, comparison(difference), {}, has_test=True
+    )
     assert any(re.search(said, sentence) for sentence in sentences), sentences
 
 
 def test_without_a_test_split_nothing_tells_the_optimism():
     default, best = Trial(0, {}, "complete", 0.8), Trial(1, {"seed": 1}, "complete", 0.9)
-    sentences = sentences_of([default, best], best, "accuracy", HIGHER, None, {"seed": 1.0}, has_test=False)
+    sentences = sentences_of(
+        [default, best], best, "validation accuracy", "accuracy", HIGHER, None, {"seed": 1.0}, has_test=False
+    )
     assert "no test split: validation chose among all trials" in sentences[1]
     assert sentences[2] == "importance of the settings for validation accuracy: seed 1.00"
 
