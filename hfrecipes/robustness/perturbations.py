@@ -38,7 +38,7 @@ def typos(text: str, random: np.random.Generator) -> str:
         'Where is my pacel?'
     """
     words = [match.span() for match in _WORD.finditer(text)]
-    # From the end on, so that the places before stay where they are.
+    # From the end on, so that the positions before stay where they are.
     for index in sorted(_some(len(words), random), reverse=True):
         start, end = words[index]
         text = text[:start] + _mistyped(text[start:end], random) + text[end:]
@@ -100,11 +100,11 @@ def homophones(text: str, random: np.random.Generator) -> str:
         >>> homophones("我在", np.random.default_rng(0))
         '我再'
     """
-    places = [index for index, character in enumerate(text) if character in HOMOPHONES]
+    positions = [index for index, character in enumerate(text) if character in HOMOPHONES]
     characters = list(text)
-    for chosen in _some(len(places), random):
-        others = HOMOPHONES[characters[places[chosen]]]
-        characters[places[chosen]] = others[random.integers(len(others))]
+    for chosen in _some(len(positions), random):
+        others = HOMOPHONES[characters[positions[chosen]]]
+        characters[positions[chosen]] = others[random.integers(len(others))]
     return "".join(characters)
 
 

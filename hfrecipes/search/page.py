@@ -48,26 +48,26 @@ def draw(search: Search) -> Figure:
     pictures.append(("training seconds", [trial.costs.seconds for trial in trials]))
     rows = (len(pictures) + 1) // 2
     figure = Figure(figsize=(9, 3 * rows), layout="constrained")
-    for index, (label, places) in enumerate(pictures, 1):
+    for index, (label, positions) in enumerate(pictures, 1):
         axes = figure.add_subplot(rows, 2, index)
-        _draw_points(axes, search, trials, places)
+        _draw_points(axes, search, trials, positions)
         axes.set(xlabel=label, ylabel=search.metric)
         axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
-def _draw_points(axes: Axes, search: Search, trials: list[Trial], places: list[Any]) -> None:
+def _draw_points(axes: Axes, search: Search, trials: list[Trial], positions: list[Any]) -> None:
     """A point for each trial that has a place; settings that are no numbers are names on the axis."""
-    known = [place for place in places if place is not None]
-    is_number = all(isinstance(place, int | float) and not isinstance(place, bool) for place in known)
+    known = [place for position in positions if position is not None]
+    is_number = all(isinstance(position, int | float) and not isinstance(position, bool) for position in known)
     if not is_number:
-        places = [None if place is None else format_value(place)[:30] for place in places]
-    for trial, place in zip(trials, places, strict=True):
-        if place is None or trial.score is None:
+        positions = [None if position is None else format_value(position)[:30] for position in positions]
+    for trial, position in zip(trials, positions, strict=True):
+        if position is None or trial.score is None:
             continue
         color = _DEFAULT if not trial.number else _OTHER
         if search.best.path.name.endswith(f"-{trial.number}"):
             color = _BEST
-        axes.scatter(place, trial.score, color=color, s=30, marker="o" if trial.state == "complete" else "x")
+        axes.scatter(position, trial.score, color=color, s=30, marker="o" if trial.state == "complete" else "x")
     if is_number and known and min(known) > 0 and max(known) > _WIDE * min(known):
         axes.set_xscale("log")
