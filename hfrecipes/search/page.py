@@ -57,8 +57,8 @@ def draw(search: Search) -> Figure:
 
 
 def _draw_points(axes: Axes, search: Search, trials: list[Trial], positions: list[Any]) -> None:
-    """A point for each trial that has a place; settings that are no numbers are names on the axis."""
-    known = [place for position in positions if position is not None]
+    """A point for each trial that has a value there; settings that are no numbers are names on the axis."""
+    known = [position for position in positions if position is not None]
     is_number = all(isinstance(position, int | float) and not isinstance(position, bool) for position in known)
     if not is_number:
         positions = [None if position is None else format_value(position)[:30] for position in positions]
