@@ -12,12 +12,11 @@ import numpy as np
 
 from .. import predictor
 from ..data.checks import written_reference
-from ..data.splits import task_groups
 from ..errors import ModelError, counted
 from ..evaluation import averages, scoring
+from ..evaluation.comparison import units_of
 from ..evaluation.scoring import Score
 from ..log import log, once
-from ..metrics._uncertainty import group_indices
 from ..models.hardware import describe_machine
 from ..recipe import Measure, Metric, Recipe, Row, best_metric, metric_named, table_metrics
 from ..repeats import OUT_OF_FOLD
@@ -259,20 +258,11 @@ def _measured(entry: _Loaded, recipe: Recipe, known: Sequence[int], wanted: list
 
 
 def _units(entry: _Loaded, known: Sequence[int]) -> np.ndarray | None:
-    """Index of the unit of each row: rows that share a text, as questions do, are resampled together."""
-    from datasets import Dataset
-
-    run = entry.run
-    folds = run.config.cross_validation
+    """Index of the unit of each row; None where rows of a group belong together, which predictions do not name."""
+    folds = entry.run.config.cross_validation
     if folds is not None and folds.groups is not None:
         return None
-    lines = [run.lines[index] for index in known]
-    columns = {}
-    for name, column in entry.recipe.columns.items():
-        if column.grouped:
-            columns[name] = [str(line.get(name) or "") for line in lines]
-    groups = task_groups(Dataset.from_dict(columns), entry.recipe) if columns else None
-    return np.array(group_indices(range(len(lines)) if groups is None else groups))
+    return units_of(entry.recipe, [entry.run.lines[index] for index in known])
 
 
 def _over_other_tokens(measured: Sequence[_Measured], said: list[str]) -> set[str]:

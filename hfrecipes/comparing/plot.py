@@ -34,6 +34,19 @@ class Point:
         return _ON if self.is_on_front else _OFF
 
 
+def empty_figure(width: float = 7, height: float = 4.5) -> Figure:
+    """A figure of so many inches.
+
+    Raises:
+        MissingPackageError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingPackageError("a plot needs matplotlib: pip install 'hfrecipes[report]'") from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
 def draw(points: Sequence[Point], price: str, score: str) -> Figure:
     """A point for each run, with the interval of its score and the quartiles of its price; steps join the front.
 
@@ -45,11 +58,7 @@ def draw(points: Sequence[Point], price: str, score: str) -> Figure:
     Raises:
         MissingPackageError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingPackageError("a plot needs matplotlib: pip install 'hfrecipes[report]'") from error
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = empty_figure()
     axes = figure.add_subplot()
     for index, point in enumerate(sorted(points, key=lambda point: point.price)):
         # Names of neighbours, above and below their points, cover each other less.

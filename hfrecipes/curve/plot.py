@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import MissingPackageError
+from ..comparing.plot import empty_figure
 from ..evaluation.scoring import Score
 from .forecast import Band
 
@@ -26,11 +26,7 @@ def draw(points: Mapping[str, Sequence[tuple[int, Score]]], band: Band | None, s
     Raises:
         MissingPackageError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingPackageError("a plot needs matplotlib: pip install 'hfrecipes[report]'") from error
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = empty_figure()
     axes = figure.add_subplot()
     for index, (split, scores) in enumerate(points.items()):
         # Side by side, so that the intervals of two splits do not cover each other.

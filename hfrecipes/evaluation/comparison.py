@@ -15,6 +15,7 @@ import numpy as np
 from ..characters import visible_line
 from ..config.run_config import named_sets
 from ..data.checks import input_key, input_keys, written_reference
+from ..data.splits import task_groups
 from ..errors import counted
 from ..log import log
 from ..metrics._uncertainty import group_indices
@@ -224,6 +225,18 @@ def _paired(recipe: Recipe, predicted: Predicted, run_test: OwnTest, seed: int) 
         [run_test.lines[index]["prediction"] for index in both], [references[index] for index in both]
     )
     return scoring.paired_differences(measure, other, np.array(group_indices(groups)), seed)
+
+
+def units_of(recipe: Recipe, lines: Sequence[Row]) -> np.ndarray:
+    """Index of the unit of each row that was written with its prediction: rows that share a text are one."""
+    from datasets import Dataset
+
+    shared = {}
+    for name, column in recipe.columns.items():
+        if column.grouped:
+            shared[name] = [str(line.get(name) or "") for line in lines]
+    groups = task_groups(Dataset.from_dict(shared), recipe) if shared else None
+    return np.array(group_indices(range(len(lines)) if groups is None else groups))
 
 
 # --- slices ------------------------------------------------------------------------------------------------------

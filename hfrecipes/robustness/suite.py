@@ -11,14 +11,12 @@ from typing import Any
 import numpy as np
 
 from ..data.checks import written_reference
-from ..data.splits import task_groups
 from ..errors import ConfigError, NotFoundError, counted
 from ..evaluation import scoring
-from ..evaluation.comparison import own_test
+from ..evaluation.comparison import own_test, units_of
 from ..evaluation.scoring import Score, Scores
 from ..evaluation.tables import change, html_table
 from ..log import log
-from ..metrics._uncertainty import group_indices
 from ..recipe import Recipe, Row, input_columns, metric_named, reference_columns, table_metrics
 from .perturbations import SUITE, Perturbation
 
@@ -171,18 +169,6 @@ class _Predicted:
         self.measure = recipe.measure(self.predictions, self.references)
         self.scores = scoring.score(recipe, self.predictions, self.references)
 
-    @property
-    def units(self) -> np.ndarray:
-        """Index of the unit of each row: rows that share a text are resampled together."""
-        from datasets import Dataset
-
-        shared = {}
-        for name, column in self.recipe.columns.items():
-            if column.grouped:
-                shared[name] = [str(line.get(name) or "") for line in self.lines]
-        groups = task_groups(Dataset.from_dict(shared), self.recipe) if shared else None
-        return np.array(group_indices(range(len(self.lines)) if groups is None else groups))
-
 
 def _perturbed(
     before: _Predicted, columns: Sequence[str], perturbation: Perturbation, predict: Predict, seed: int
@@ -199,7 +185,7 @@ def _perturbed(
     for index, prediction in zip(rows, predict(list(rows.values())), strict=True):
         predictions[index] = predictions[index] if prediction is None else prediction
     after = _Predicted(before.recipe, before.lines, before.references, predictions)
-    changes = scoring.paired_differences(after.measure, before.measure, before.units, seed)
+    changes = scoring.paired_differences(after.measure, before.measure, units_of(before.recipe, before.lines), seed)
     examples = list(_examples(before, after, rows, columns))[:SHOWN]
     return Perturbed(perturbation.name, len(rows), _others(before, after), after.scores, changes, examples)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..comparing.comparison import cost_cells, score_cells
 from ..comparing.files import as_svg, html_page, paragraphs
+from ..comparing.plot import empty_figure
 from ..config.yaml12 import format_value
 from ..errors import counted
 from ..evaluation.tables import html_table
@@ -38,8 +39,6 @@ def write_page(search: Search) -> None:
 
 def draw(search: Search) -> Figure:
     """The score of each trial in its order, against each setting, and against the seconds of its training."""
-    from matplotlib.figure import Figure
-
     trials = [trial for trial in search.trials if trial.score is not None]
     settings = list(next((trial.values for trial in trials if trial.number), {}))
     pictures: list[tuple[str, list[Any]]] = [("trial", [trial.number for trial in trials])]
@@ -47,7 +46,7 @@ def draw(search: Search) -> Figure:
         pictures.append((name, [trial.values.get(name) for trial in trials]))
     pictures.append(("training seconds", [trial.costs.seconds for trial in trials]))
     rows = (len(pictures) + 1) // 2
-    figure = Figure(figsize=(9, 3 * rows), layout="constrained")
+    figure = empty_figure(9, 3 * rows)
     for index, (label, positions) in enumerate(pictures, 1):
         axes = figure.add_subplot(rows, 2, index)
         _draw_points(axes, search, trials, positions)
