@@ -207,8 +207,8 @@ def print_sets(scores: Mapping[str, Scores], headline: Sequence[str], slices: Sl
     if rows:
         say("")
         print_table(text_table(heads, rows))
-    if named_sets(scores):
-        say(about_changes(split_of_changes(scores), paired=False))
+    if named_sets(scores) and split_of_changes(scores):
+        say(about_changes(split_of_changes(scores)))
 
 
 def show_evaluations(

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,15 @@ from .config.blocks import CurveSettings, FoldSettings
 from .config.run_config import RunConfig
 from .config.trainer_keywords import SEEDS
 from .data.checks import written_reference
+from .data.rows import Data
 from .errors import nearest
 from .evaluation import scoring
 from .evaluation.breakdown import Breakdown, breakdown
-from .evaluation.comparison import Evaluation
+from .evaluation.comparison import Evaluation, sliced
 from .evaluation.evaluate import Predicted
 from .evaluation.scoring import Score, Scores
 from .evaluation.slices import Slices
+from .log import log
 from .recipe import Recipe, Row
 from .run_folder import contents
 
@@ -187,12 +190,11 @@ def summary(each: Sequence[Mapping[str, Scores]]) -> dict[str, Scores]:
     return together
 
 
-def slices_of_runs(each: Sequence[Slices], *, are_folds: bool) -> Slices:
-    """Mean and standard deviation of the scores of parts of rows, for values that all runs have.
+def slices_of_runs(each: Sequence[Slices]) -> Slices:
+    """Mean and standard deviation of the scores of parts of rows that all runs have, for values that all runs have.
 
     Args:
         each: Parts of the rows of each run.
-        are_folds: Whether each run has other rows, which are added up.
     """
     splits: dict[str, dict[str, Evaluation]] = {}
     for split in each[0].splits:
@@ -201,8 +203,7 @@ def slices_of_runs(each: Sequence[Slices], *, are_folds: bool) -> Slices:
         splits[split] = {}
         for value, scores in together.items():
             if scores:
-                rows = [of_run[value].rows for of_run in parts]
-                splits[split][value] = Evaluation(value, sum(rows) if are_folds else rows[0], scores, [])
+                splits[split][value] = Evaluation(value, parts[0][value].rows, scores, [])
     return Slices(each[0].by, splits)
 
 
@@ -241,17 +242,27 @@ def _scored_rows(path: Path, fold: int) -> Iterator[dict[str, Any]]:
             yield {"fold": fold, **line}
 
 
-def score_out_of_fold(
-    path: Path, recipe: Recipe, config: RunConfig, groups: Mapping[int, Any] | None
-) -> tuple[Scores, Breakdown | None]:
-    """Scores over all out-of-fold predictions together, each row once, with their intervals, and those by label.
+@dataclass(frozen=True)
+class OutOfFold:
+    """All out-of-fold predictions together, each row once."""
+
+    scores: Scores
+    report: Breakdown | None
+    """Scores by label; None where the task has no labels."""
+    slices: Mapping[str, Evaluation]
+    """Value of the column `by` -> scores of its rows."""
+
+
+def score_out_of_fold(path: Path, recipe: Recipe, config: RunConfig, data: Data) -> OutOfFold:
+    """Scores over all out-of-fold predictions together, with their intervals.
 
     Args:
         path: Folder with the predictions.
         recipe: The task.
         config: Settings of all runs together.
-        groups: Group of each row that was split into folds, by its number; None where rows share nothing.
+        data: Rows of one of the folds, which knows groups and values of all rows by their numbers.
     """
+    groups = data.fold_groups
     lines = list(contents.read_predictions(path))
     predictions, references = [], []
     for line in lines:
@@ -259,9 +270,26 @@ def score_out_of_fold(
         references.append(written_reference(recipe, line))
     recipe.not_averaged = []  # of one fold; all rows together have all labels
     of_rows = None if groups is None else [groups[line["row"]] for line in lines]
-    seed, others = config.training["seed"], config.metrics
-    together = scoring.scores(recipe, predictions, references, seed=seed, others=others, groups=of_rows)
-    return together, breakdown(recipe, Predicted(_sliced_columns(recipe, lines), references, of_rows, predictions))
+    predicted = Predicted(_sliced_columns(recipe, lines), references, of_rows, predictions)
+    score = partial(_scores, recipe, config)
+    slices: dict[str, Evaluation] = {}
+    if "test" in data.slice_cells:
+        cells = [data.slice_cells["test"][line["row"]] for line in lines]
+        slices, sentences = sliced(recipe, cells, predicted, score)
+        for sentence in sentences:
+            log(sentence)
+    return OutOfFold(score(predicted), breakdown(recipe, predicted), slices)
+
+
+def _scores(recipe: Recipe, config: RunConfig, predicted: Predicted) -> Scores:
+    return scoring.scores(
+        recipe,
+        predicted.predictions,
+        predicted.references,
+        seed=config.training["seed"],
+        others=config.metrics,
+        groups=predicted.groups,
+    )
 
 
 def _sliced_columns(recipe: Recipe, lines: Sequence[Row]) -> Dataset:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import predictor
+from ..config.run_config import is_named_set
 from ..data.checks import written_reference
 from ..errors import ModelError, counted
 from ..evaluation import averages, scoring
@@ -227,6 +228,8 @@ def _references_by_split(entry: _Loaded) -> dict[str, list[Any]]:
     references: dict[str, list[Any]] = {}
     if entry.run.split != OUT_OF_FOLD:
         for line in read_predictions(entry.run.path):
+            if is_named_set(line["split"]):  # their labels decided nothing
+                continue
             references.setdefault(line["split"], []).append(written_reference(entry.recipe, line))
     return references
 

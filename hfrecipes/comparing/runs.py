@@ -187,6 +187,12 @@ def _check_same_task(first: Run, other: Run) -> None:
         raise ConfigError(
             f"{first.given} is a run of {tasks[0]} and {other.given} of {tasks[1]}: compare runs of one task"
         )
+    scopes = [run.config.options.get("out_of_scope") for run in (first, other)]
+    if scopes[0] != scopes[1]:
+        raise ConfigError(
+            f"{first.given} has out_of_scope={scopes[0]} and {other.given} {scopes[1]}, so that they are scored on "
+            "other rows: compare runs with the same"
+        )
     kinds = [run.config.options.get("problem_type") for run in (first, other)]
     if kinds[0] != kinds[1]:
         raise ConfigError(

@@ -85,6 +85,8 @@ def _placeholders(parts: Mapping[str, Part], table: Counts) -> Iterator[Diagnosi
     names = list(filter(is_placeholder, table))
     for split, part in parts.items():
         for name in names:
+            if name == part.recipe.learned.get("out_of_scope"):
+                continue
             rows = _rows_with(part, {name})
             if rows:
                 can_ignore = "ignore_labels" in option_types(type(part.recipe))

@@ -104,17 +104,20 @@ def part_as_json(evaluation: Evaluation) -> dict[str, Any]:
     return {"rows": evaluation.rows, **scoring.to_json({"scores": evaluation.scores})}
 
 
-def about_changes(split: str, *, paired: bool) -> str:
+def about_changes(split: str, *, paired: bool | None = None) -> str:
     """A sentence on what scores are compared with, and how the intervals of the changes are computed.
 
     Args:
         split: The run's own split.
-        paired: Whether the rows are those of that split.
+        paired: Whether the rows are those of that split; None for several sets, some of which may be.
     """
-    how = "paired differences, as the rows are the same" if paired else "a difference of independent samples"
+    how = ""
+    if paired is not None:
+        kind = "paired differences, as the rows are the same" if paired else "a difference of independent samples"
+        how = f", with the 95 % interval of {kind}"
     # The rows that chose the checkpoint are scored too well.
     chosen = ", which also chose the checkpoint" if split == "validation" else ""
-    return f"change: the score minus that of the run's own {split}{chosen}, with the 95 % interval of {how}"
+    return f"change: the score minus that of the run's own {split}{chosen}{how}"
 
 
 # --- the run's own test ------------------------------------------------------------------------------------------

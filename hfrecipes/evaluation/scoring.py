@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import metrics
 from ..data.checks import references as references_of
-from ..errors import ConfigError, HFRecipesError
+from ..errors import ConfigError, HFRecipesError, counted
 from ..log import log
 from ..metrics import _uncertainty
 from ..recipe import Measure, Recipe, Row, best_metric, metric_named, table_metrics
@@ -125,7 +125,12 @@ def scores(
     values = _once(measure, len(references))
     intervals = _intervals(recipe, measure, values, units, seed)
     for name in others:
-        more, around = _other_metric(name, recipe, predictions, references, units, seed)
+        try:
+            more, around = _other_metric(name, recipe, predictions, references, units, seed)
+        except Exception as error:  # a part of the rows may be too small for it; the model and its other scores stay
+            rows = counted(len(references), "row")
+            log(f"{name} is left out: it cannot score {rows} ({type(error).__name__}: {error})")
+            continue
         values, intervals = {**more, **values}, {**around, **intervals}
     scored = {}
     for name, value in values.items():

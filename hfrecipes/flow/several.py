@@ -81,16 +81,19 @@ def _carry_out_unless_complete(plan: Plan) -> bool:
 def _summarize(path: Path, paths: list[Path], plan: Plan, config: RunConfig, *, is_new: bool) -> None:
     """Write the scores over all runs, and their report unless no run is new and it is there."""
     reports: dict[str, Breakdown] = {}
+    together: repeats.OutOfFold | None = None
     scores = repeats.summary([scoring.from_json(contents.read_scores(part)) for part in paths])
     if config.folds is not None:
         contents.write_predictions(path, repeats.out_of_fold(paths))
-        together, report = repeats.score_out_of_fold(path, plan.recipe, config, plan.data.fold_groups)
-        scores[repeats.OUT_OF_FOLD] = together
-        if report is not None:
-            reports = {repeats.OUT_OF_FOLD: report}
-            write_json(path / contents.REPORT, {repeats.OUT_OF_FOLD: report.as_dict()})
-    slices_of_each = [Slices.of(contents.read_slices(part)) for part in paths]
-    slices = repeats.slices_of_runs(slices_of_each, are_folds=config.folds is not None)
+        together = repeats.score_out_of_fold(path, plan.recipe, config, plan.data)
+        scores[repeats.OUT_OF_FOLD] = together.scores
+        if together.report is not None:
+            reports = {repeats.OUT_OF_FOLD: together.report}
+            write_json(path / contents.REPORT, {repeats.OUT_OF_FOLD: together.report.as_dict()})
+    slices = repeats.slices_of_runs([Slices.of(contents.read_slices(part)) for part in paths])
+    if together is not None and together.slices:
+        # Each row was a test row once; in the folds by themselves, a value may have no row.
+        slices = replace(slices, splits={**slices.splits, "test": together.slices})
     contents.write_scores(path, scoring.to_json(scores), plan.data.notes, slices.as_json())
     if is_new or not (path / contents.REPORT_PAGE).exists():
         info = RunInfo.read(path) or plan.info

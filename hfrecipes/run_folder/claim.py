@@ -138,7 +138,7 @@ def refuse_other_run(path: Path, known: Mapping[str, Any]) -> None:
 def _refuse_differing(path: Path, differing: Mapping[str, str]) -> None:
     if not differing:
         return
-    if all(map(_is_only_scored, differing)):
+    if all(map(_is_only_scored, differing)) and is_complete(path) and not _runs_in(path):
         raise OutputError(
             f"{path} contains this run, scored on other sets or parts ({_shown(differing)}): score its model without "
             f"another training,  hfrecipes evaluate {path} tests.<name>=<file> by=<column> , or {ELSEWHERE}"
@@ -220,9 +220,12 @@ def _has_work(path: Path) -> bool:
     """Whether the folder contains trained weights, which another run would overwrite."""
     if is_complete(path) or has_checkpoints(path) or any(path.glob("*.safetensors")):
         return True
-    # Each fold, seed, part of train, trial, and each of several models, has a folder like that of a single run.
-    runs = [run for kind in ("fold", "seed", "rows", "model", "trial") for run in path.glob(f"{kind}-*/")]
-    return any(map(_has_work, runs))
+    return any(map(_has_work, _runs_in(path)))
+
+
+def _runs_in(path: Path) -> list[Path]:
+    """Folders of each fold, seed, part of train or trial, and of each of several models."""
+    return [run for kind in ("fold", "seed", "rows", "model", "trial") for run in path.glob(f"{kind}-*/")]
 
 
 def _comparable(settings: Mapping[str, Any]) -> dict[str, Any]:

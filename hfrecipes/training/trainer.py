@@ -106,7 +106,8 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
         trainer.add_callback(callback)
     survival.survive(trainer)
     trainer.add_callback(_manifest_writer())  # the last one: it lists what the others save
-    features = [for_batches(recipe, rows) for rows in encoded.values()]
+    # Sets under `tests` decide nothing that is learnt.
+    features = [for_batches(recipe, rows) for rows in own_splits(encoded).values()]
     inference = Inference.of(trainer.model, recipe, plan.config.training)
     with for_checks(trainer.model, inference.settings.precision):
         make_collator = partial(collator, recipe, trainer.model)

@@ -324,3 +324,26 @@ def test_what_is_no_run_is_refused(runs, tmp_path):
 )
 def test_names_are_as_short_as_they_can_be(paths, names):
     assert short_names(paths) == names
+
+
+def test_labels_of_further_test_sets_decide_nothing(runs, tmp_path):
+    """Macro scores are over the labels that validation and test have, whatever a set under `tests` lacks."""
+    copies, values = [], []
+    for name in ("good", "bad"):
+        copies.append(tmp_path / name)
+        shutil.copytree(runs[name], copies[-1])
+        lines = read_lines(copies[-1])
+        of_set = [{**line, "split": "tests.mail"} for line in lines if line["label"] == lines[0]["label"]]
+        write_lines(copies[-1], [*lines, *of_set])
+        values.append(json.loads((copies[-1] / "metrics.json").read_text())["test"]["f1_macro"]["value"])
+    comparison = hfrecipes.compare(*copies, timing=False)
+    (difference,) = [run.differences["f1_macro"].value for run in comparison.runs if run.differences]
+    assert abs(difference) == pytest.approx(values[0] - values[1], abs=1e-4)
+
+
+def test_runs_with_other_rows_out_of_scope_are_refused(runs, tmp_path):
+    shutil.copytree(runs["good"], tmp_path / "run")
+    recipe = (tmp_path / "run" / "recipe.yaml").read_text()
+    (tmp_path / "run" / "recipe.yaml").write_text(recipe.replace("out_of_scope: null", "out_of_scope: none"))
+    with pytest.raises(ConfigError, match=r"out_of_scope=None and .* none, so that they are scored on other rows"):
+        hfrecipes.compare(runs["bad"], tmp_path / "run", timing=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,15 @@ def test_a_complete_run_is_not_trained_again_for_another_set(done, settings):
         hfrecipes.run("text-classification", **others)
 
 
+def test_where_no_model_is_whole_nobody_is_sent_to_evaluate_it(done, settings, tmp_path):
+    shutil.copytree(done.path, tmp_path / "run")
+    (tmp_path / "run" / "metrics.json").unlink()
+    others = {**settings, "tests": {}, "output_dir": str(tmp_path / "run")}
+    with pytest.raises(OutputError, match="contains another run") as refused:
+        hfrecipes.run("text-classification", **others)
+    assert "hfrecipes evaluate" not in str(refused.value)
+
+
 def test_other_rows_under_the_same_name_are_another_run(tiny_bert, tmp_path):
     settings = settings_of(tmp_path, tiny_bert)
     hfrecipes.run("text-classification", **settings)
@@ -172,7 +182,10 @@ def test_folds_keep_the_sets(settings, tmp_path):
     several = {**settings, "folds": 2, "num_train_epochs": 1, "output_dir": str(tmp_path / "folds")}
     results = hfrecipes.run("text-classification", **several)
     assert len(results.scores["tests.street"]["accuracy"].runs) == 2
-    assert results.slices.splits["test"]["north"].rows == 27  # of 80 rows of train
+    north = results.slices.splits["test"]["north"]
+    assert north.rows == 27, "of 80 rows of train, each of which was a test row once"
+    assert north.scores["accuracy"].ci95 is not None
+    assert results.slices.splits["tests.street"]["south"].rows == 8, "the same rows in both folds"
 
 
 # --- parts of the rows -------------------------------------------------------------------------------------------

@@ -314,3 +314,14 @@ def test_energy_that_codecarbon_measured_is_on_the_card(quick, tmp_path, monkeyp
 def test_a_metric_that_is_named_twice_is_refused():
     with pytest.raises(ConfigError, match="metrics: found mse twice: name each metric once"):
         hfrecipes.check("text-classification", dataset=opinions(20), metrics=["mse", "accuracy", "mse"])
+
+
+# --- metrics that the user names -------------------------------------------------------------------------------------
+
+
+def test_a_metric_that_cannot_score_so_few_rows_is_left_out_and_costs_no_run(caplog):
+    recipe = find("text-classification")(problem_type="regression")
+    recipe.labels = ["score"]
+    few = scoring.scores(recipe, [{"label": 1.0}], [2.0], seed=0, others=["pearsonr"])
+    assert "mse" in few
+    assert "pearsonr is left out: it cannot score 1 row" in caplog.text

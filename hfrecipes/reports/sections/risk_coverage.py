@@ -70,7 +70,7 @@ def section(run: RunData) -> Section | None:
     if not curves:
         return None
     how = "Error rate among the answers, where the rows with the lowest probabilities get none."
-    if "abstain_below" in run.recipe.calibration:
+    if "abstain_below" in run.recipe.calibration and not run.runs:
         how += f" Here it is those below {number(run.recipe.calibration['abstain_below'])}, as validation decided."
     elif getattr(run.recipe, "abstain", {}) is None:
         how += " abstain={share: 0.1} or {risk: 0.05} finds a limit on validation, below which a prediction is marked."

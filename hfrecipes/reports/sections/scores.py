@@ -30,7 +30,9 @@ def _of_sets(run: RunData) -> list[Block]:
     """The scores of the sets under `tests` and of parts of rows; nothing where there are none."""
     heads, rows = set_cells(run.scores, headline(run), Slices.of(contents.read_slices(run.path)))
     blocks: list[Block] = [Table(heads, rows)] if rows else []
-    return [*blocks, about_changes(split_of_changes(run.scores), paired=False)] if named_sets(run.scores) else blocks
+    if named_sets(run.scores) and split_of_changes(run.scores):
+        blocks.append(about_changes(split_of_changes(run.scores)))
+    return blocks
 
 
 def headline(run: RunData) -> list[str]:
