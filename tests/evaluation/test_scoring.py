@@ -158,7 +158,7 @@ def test_every_interval_holds_its_score_and_stays_within_what_the_score_can_be(t
     for name, entry in found.items():
         if np.isfinite(entry.value):
             low, high = entry.ci95
-            least, most = scoring._bounds(recipe, name)
+            least, most = scoring.bounds(recipe, name)
             assert least <= low <= entry.value <= high <= most, name
 
 
