@@ -110,11 +110,13 @@ def robustness(recipe: Recipe, lines: Sequence[Row], predict: Predict, seed: int
     Raises:
         ConfigError: The task has no texts that can be changed while their references stay right.
     """
-    columns = changed_columns(recipe)
-    references = [written_reference(recipe, line) for line in lines]
-    known = [index for index, reference in enumerate(references) if reference is not None]
-    lines, references = [lines[index] for index in known], [references[index] for index in known]
-    used = [name for name in columns if any(line.get(name) for line in lines)]
+    scored, references = [], []
+    for line in lines:
+        reference = written_reference(recipe, line)
+        if reference is not None:
+            scored.append(line)
+            references.append(reference)
+    lines, used = scored, _filled(changed_columns(recipe), scored)
     log(f"{counted(len(lines), 'row')}: {' and '.join(used)} changed in {len(SUITE)} ways, the references as they are")
     before = _Predicted(recipe, lines, references, [line["prediction"] for line in lines])
     perturbed = []
@@ -143,6 +145,12 @@ def changed_columns(recipe: Recipe) -> list[str]:
     if not columns or not reference_columns(recipe):
         raise ConfigError(f"{recipe.task} has no texts that can be changed while what they are scored against stays")
     return columns
+
+
+def _filled(columns: Sequence[str], lines: Sequence[Row]) -> list[str]:
+    """The columns that some row has, such as the second text of a pair."""
+    filled = {name for line in lines for name in columns if line.get(name)}
+    return [name for name in columns if name in filled]
 
 
 def own_lines(folder: Path | None) -> Sequence[Row]:
