@@ -120,7 +120,6 @@ def _inset(axes: Any, width: float, height: float, left: float, bottom: float, r
 def _lines(plot: Lines) -> Any:
     figure, axes = _figure(_WIDTH, _HEIGHT)
     rows = math.ceil(_legend_entries(plot) / 3)
-    _inset(axes, _WIDTH, _HEIGHT, 0.55, 0.5, 0.12, 0.12 + 0.2 * rows)
     if plot.has_diagonal:
         axes.plot([0, 1], [0, 1], color=_MUTED, linewidth=1, linestyle=":")
     for index, series in enumerate(plot.series):
@@ -142,6 +141,9 @@ def _lines(plot: Lines) -> Any:
     axes.set_axisbelow(True)
     axes.set_xlabel(plot.x)
     axes.set_ylabel(plot.y)
+    # The name of the axis stands left of its numbers, whose digits depend on the values.
+    numbers = axes.yaxis.get_major_formatter().format_ticks(axes.get_yticks())
+    _inset(axes, _WIDTH, _HEIGHT, max(0.55, _widest(numbers) + 0.28), 0.5, 0.12, 0.12 + 0.2 * rows)
     if rows:
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, frameon=False, borderaxespad=0.1)
     return figure
