@@ -165,6 +165,12 @@ def test_examples_in_docstrings_run(module):
     assert doctest.testmod(importlib.import_module(module)).failed == 0
 
 
+def test_no_sentence_installs_from_an_index_that_does_not_have_the_package():
+    # Whoever registers the name there could run code on the machines of our users.
+    for file in MODULES:
+        assert not re.search(r"pip install \W*hfrecipes", file.read_text(encoding="utf-8")), file
+
+
 def test_the_library_itself_never_prints_nor_asserts():
     for file in MODULES:
         tree = ast.parse(file.read_text(encoding="utf-8"))

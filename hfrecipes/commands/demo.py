@@ -22,7 +22,7 @@ def demo(path: str, host: str, port: int, share: bool, trust: bool) -> None:
     """Try a model in a browser: type a row, see the prediction. Ctrl-C ends it."""
     from ..serving.packages import need
 
-    need("demo", "gradio")
+    need("gradio")
     from ..predictor import load
     from ..serving.demo import launch, make_demo
     from ..serving.listening import address_of, listening_socket

@@ -40,7 +40,7 @@ def serve(path: str, host: str, port: int, trust: bool) -> None:
     """
     from ..serving.packages import need
 
-    need("serve", "fastapi", "uvicorn")
+    need("fastapi", "uvicorn")
     from ..predictor import load
     from ..serving.limits import Limits
     from ..serving.listening import address_of, listening_socket, run_app

@@ -34,7 +34,7 @@ def check_packages(output: Path) -> None:
         MissingPackageError: matplotlib is not installed.
     """
     if output.suffix == ".html" and find_spec("matplotlib") is None:
-        raise MissingPackageError(f"{output} has a plot: pip install 'hfrecipes[report]', or write .csv or .json")
+        raise MissingPackageError(f"{output} has a plot: pip install matplotlib, or write .csv or .json")
 
 
 def write(output: Path, comparison: Comparison) -> None:

@@ -43,7 +43,7 @@ def empty_figure(width: float = 7, height: float = 4.5) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingPackageError("a plot needs matplotlib: pip install 'hfrecipes[report]'") from error
+        raise MissingPackageError("a plot needs matplotlib: pip install matplotlib") from error
     return Figure(figsize=(width, height), layout="constrained")
 
 

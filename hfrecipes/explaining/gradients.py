@@ -33,7 +33,7 @@ def check_captum() -> None:
         MissingPackageError: It is not installed.
     """
     if find_spec("captum") is None:
-        raise MissingPackageError("explanations need captum: pip install 'hfrecipes[explain]'")
+        raise MissingPackageError("explanations need captum: pip install captum")
 
 
 @dataclass(frozen=True)

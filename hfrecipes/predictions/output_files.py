@@ -51,9 +51,7 @@ def check_packages(output: Path) -> None:
         try:
             import openpyxl  # noqa: F401
         except ImportError as error:
-            raise MissingPackageError(
-                f"{output} is a spreadsheet: pip install 'hfrecipes[excel]', or write .csv"
-            ) from error
+            raise MissingPackageError(f"{output} is a spreadsheet: pip install openpyxl, or write .csv") from error
 
 
 # --- jsonl -------------------------------------------------------------------------------------------------------

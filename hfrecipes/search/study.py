@@ -37,7 +37,7 @@ def check_package() -> None:
     from importlib.util import find_spec
 
     if find_spec("optuna") is None:
-        raise MissingPackageError("a search needs Optuna: pip install 'hfrecipes[search]'")
+        raise MissingPackageError("a search needs Optuna: pip install optuna")
 
 
 @dataclass(frozen=True)

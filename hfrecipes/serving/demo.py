@@ -41,7 +41,7 @@ def make_demo(predictor: Predictor) -> Any:
     Example:
         >>> make_demo(hfrecipes.load("runs/quickstart")).launch()  # doctest: +SKIP
     """
-    need("demo", "gradio")
+    need("gradio")
     os.environ.update(QUIET)
     return _chat_page(predictor) if "messages" in predictor.recipe.columns else _page(predictor)
 

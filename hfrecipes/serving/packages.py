@@ -7,12 +7,12 @@ from importlib.util import find_spec
 from ..errors import MissingPackageError
 
 
-def need(extra: str, *packages: str) -> None:
-    """Refuse to go on without the packages of an extra.
+def need(*packages: str) -> None:
+    """Refuse to go on without these packages.
 
     Raises:
         MissingPackageError: One of them is not installed.
     """
     for package in packages:
         if find_spec(package) is None:
-            raise MissingPackageError(f"the package {package} is not installed: pip install 'hfrecipes[{extra}]'")
+            raise MissingPackageError(f"the package {package} is not installed: pip install {' '.join(packages)}")

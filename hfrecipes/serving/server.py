@@ -28,7 +28,7 @@ def make_app(predictor: Predictor, limits: Limits | None = None) -> FastAPI:
     Example:
         >>> app = make_app(hfrecipes.load("runs/quickstart"))  # doctest: +SKIP
     """
-    need("serve", "fastapi")
+    need("fastapi")
     from .routes import app_of
 
     # Before the first request: the model works, and its first call, which takes longest, is over.

@@ -237,7 +237,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
     monkeypatch.setattr(packages, "find_spec", lambda name: None)
     outcome = CliRunner().invoke(main, ["demo", "runs/none"])
     assert outcome.exit_code == 2
-    assert "gradio is not installed: pip install 'hfrecipes[demo]'" in outcome.stderr
+    assert "gradio is not installed: pip install gradio" in outcome.stderr
     with pytest.raises(MissingPackageError):
         packages.need("demo", "gradio")
 

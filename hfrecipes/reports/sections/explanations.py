@@ -22,7 +22,7 @@ def section(run: RunData) -> Section | None:
     if run.load_predictor is None or run.runs or not isinstance(run.recipe, Explainable):
         return None
     if find_spec("captum") is None:
-        return Section(TITLE, ["Not computed: captum is missing, pip install 'hfrecipes[explain]' adds it."])
+        return Section(TITLE, ["Not computed: captum is missing, pip install captum adds it."])
     try:
         train = run.data.splits.get("train")
         known = explain_run(run.load_predictor(), rows=ROWS, seconds=SECONDS, train=train)
