@@ -239,7 +239,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
     assert outcome.exit_code == 2
     assert "gradio is not installed: pip install gradio" in outcome.stderr
     with pytest.raises(MissingPackageError):
-        packages.need("demo", "gradio")
+        packages.need("gradio")
 
 
 def test_only_loopback_is_called_local():
