@@ -13,7 +13,7 @@ import inspect
 import logging
 import warnings
 import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -368,11 +368,17 @@ def without_bars_of_files() -> Iterator[None]:
     """
     from transformers.utils import logging
 
-    before = logging.set_tqdm_hook(lambda make, words, keywords: make(*words, **{**keywords, "disable": True}))
+    before = logging.set_tqdm_hook(_hidden_bar)
     try:
         yield
     finally:
-        logging.set_tqdm_hook(before)
+        # Inside another such block there is nothing to undo, least of all late, when a failed Trainer is deleted.
+        if before is not _hidden_bar:
+            logging.set_tqdm_hook(before)
+
+
+def _hidden_bar(make: Callable[..., Any], words: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
+    return make(*words, **{**keywords, "disable": True})
 
 
 def copy_all(targets: list[torch.Tensor], sources: list[torch.Tensor]) -> None:
@@ -618,7 +624,7 @@ def journal_storage(file: Path) -> optuna.storages.JournalStorage:
 
     Relies on: `optuna.storages.journal` of Optuna 5.0: a line of JSON for each entry, read until a damaged line, and
         an error if others follow it; `JournalFileOpenLock`, which is given back 30 seconds after its process died.
-    If it changes: write half a line at the end of a journal, and see that a search goes on with the trials before it.
+    If it changes: write half a line at the end of a journal, and see that a search continues from the trials before.
     """
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
@@ -637,7 +643,7 @@ def journal_storage(file: Path) -> optuna.storages.JournalStorage:
 
 
 def trial_again(study: optuna.Study, frozen: optuna.trial.FrozenTrial) -> optuna.Trial:
-    """A trial that is running in the journal, though its process has ended, as an object that goes on with it.
+    """Reopen a trial that the journal lists as running although its process has ended.
 
     Relies on: `FrozenTrial._trial_id`, which `optuna.Trial(study, trial_id)` takes, as in Optuna 5.0.
     If it changes: see how `Study.ask` makes a `Trial`. Without it, a trial that was killed is lost.

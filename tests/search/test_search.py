@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import re
@@ -149,6 +150,7 @@ def test_settings_that_cannot_be_trained_with_cost_their_trial_alone(tiny_bert, 
 
 def test_a_trial_that_does_badly_is_ended_after_an_epoch(tiny_bert, tmp_path, monkeypatch, caplog):
     import optuna
+    from transformers.utils import logging
 
     # No accuracy is above 2: all trials are ended, and the default settings stay.
     monkeypatch.setattr(study, "_pruner", lambda name: optuna.pruners.ThresholdPruner(lower=2))
@@ -160,6 +162,8 @@ def test_a_trial_that_does_badly_is_ended_after_an_epoch(tiny_bert, tmp_path, mo
     assert result.best.path.name == "trial-0"
     assert result.comparison is None
     assert "none has a better validation accuracy than the default settings, which stay" in result.sentences[0]
+    gc.collect()
+    assert logging.set_tqdm_hook(None) is None, "bars that the trial has hidden are shown again"
 
 
 def test_models_are_settings_too_and_parameters_may_be_weighed_against_quality(tiny_bert, tmp_path, tmp_path_factory):
@@ -177,6 +181,12 @@ def test_models_are_settings_too_and_parameters_may_be_weighed_against_quality(t
     assert result.pareto("parameters")
     best = max(trial.score for trial in result.trials)
     assert any(trial.score == best for trial in result.trials if trial.name in result.pareto("parameters"))
+
+
+def test_a_loss_that_is_not_among_the_saved_scores_does_not_choose(tiny_bert, tmp_path):
+    settings = {"metric_for_best_model": "loss"}
+    result = run(tiny_bert, tmp_path / "run", {"learning_rate": [1e-3, 1e-2], "trials": 1}, **settings)
+    assert result.metric == "validation accuracy"
 
 
 def test_lists_alone_end_with_their_last_combination(tiny_bert, tmp_path):
