@@ -31,7 +31,7 @@ from .models.binding import bind_tokenizer
 from .models.directory import check_start, check_weights
 from .models.tokenizing import show_labels
 from .recipe import Recipe
-from .search.trials import check_search
+from .search.trials import checked_base
 from .training.arguments import make_arguments, try_arguments
 from .training.memory_check import memory_lines
 from .training.plan import check_metrics, check_tuning, configure, models_of, without_defaults
@@ -153,7 +153,7 @@ def examine(
     """
     config, recipe = configure(what, settings, trust=trust, index=index)
     if config.search:
-        config, recipe = check_search(what, settings, config, trust=trust)
+        config, recipe = checked_base(what, settings, config, Path(), trust=trust).configured({})
     try_arguments(config, recipe)
     report = Report(config, recipe)
     collected = Collected(raises)

@@ -8,7 +8,7 @@ order of the methods below is the order in which a run calls them. docs/write-a-
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -70,6 +70,11 @@ class Metric:
     """Best value of a metric of which greater is better."""
     in_table: bool = True
     """Whether tables show it; every metric is in metrics.json."""
+
+    @property
+    def sign(self) -> int:
+        """Factor by which values are multiplied so that greater ones are better."""
+        return 1 if self.greater_is_better else -1
 
 
 HIGHER, LOWER, PERCENT = Metric(True), Metric(False), Metric(True, maximum=100.0)
@@ -466,6 +471,19 @@ def file_formats(recipe: Recipe) -> tuple[str, ...]:
 def best_metric(recipe: Recipe) -> str:
     """Metric that picks the checkpoint."""
     return next(iter(recipe.metrics))
+
+
+def deciding_metric(recipe: Recipe, training: Mapping[str, Any], scored: Collection[str] | None = None) -> str:
+    """The metric that picked the checkpoint if it is among the saved scores, as a loss mostly is not; else the first.
+
+    Args:
+        recipe: The task.
+        training: Keywords of TrainingArguments.
+        scored: Metrics that the scores have; None where nothing is scored yet.
+    """
+    named = str(training.get("metric_for_best_model", "")).removeprefix("eval_")
+    is_scored = named.partition("[")[0] in recipe.metrics if scored is None else named in scored
+    return named if is_scored and metric_named(recipe, named) is not None else best_metric(recipe)
 
 
 def table_metrics(recipe: Recipe) -> list[str]:

@@ -9,8 +9,7 @@ import click
 
 from ..log import LIBRARIES, explained
 from ..output import print_table, say, text_table
-from .group import fail
-from .words import TRUST, check_new
+from .words import TRUST, check_new, check_suffix
 
 if TYPE_CHECKING:
     from ..comparing.comparison import Comparison
@@ -31,8 +30,7 @@ def compare(runs: tuple[str, ...], output: Path | None, no_timing: bool, trust: 
 
     if output is not None:
         check_new(output)
-        if output.suffix not in SUFFIXES:
-            fail(f"cannot write {output.name}: expected a name that ends in {' or '.join(SUFFIXES)}")
+        check_suffix(output, SUFFIXES)
         check_packages(output)
     with explained(f"{LIBRARIES}, then the models"):
         from ..comparing.compare import compare as compare_runs

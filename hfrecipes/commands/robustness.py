@@ -9,8 +9,7 @@ import click
 from ..errors import SHOWN
 from ..log import LIBRARIES, explained
 from ..output import print_table, say, text_table
-from .group import fail
-from .words import TRUST, check_new
+from .words import TRUST, check_new, check_suffix
 
 
 @click.command()
@@ -24,8 +23,7 @@ def robustness(path: str, dataset: str | None, output: Path | None, trust: bool)
     FILE has other rows with labels. Chinese rows also get homophones, and signs of the other width.
     """
     if output is not None:
-        if output.suffix != ".json":
-            fail(f"cannot write {output.name}: expected a name that ends in .json")
+        check_suffix(output, [".json"])
         check_new(output)
     with explained(f"{LIBRARIES}, then the model"):
         from ..predictor import load

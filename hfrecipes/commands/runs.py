@@ -23,7 +23,7 @@ from ..output import (
 )
 from .compare import show as show_comparison
 from .group import fail
-from .words import INPUT, INT8, TRUST, WORDS, check_new, check_quoted, settings_in
+from .words import INPUT, INT8, TRUST, WORDS, check_new, check_quoted, check_suffix, settings_in
 
 if TYPE_CHECKING:
     from ..curve.learning_curve import LearningCurve
@@ -49,10 +49,10 @@ def search(what: str, words: tuple[str, ...], trust: bool) -> None:
 
     search.learning_rate="loguniform(1e-5, 5e-4)" search.model="[a, b]" search.trials=20; run it again to go on.
     """
-    from ..training.plan import configure
-
     settings = settings_in(words, what, trust=trust)
-    if not configure(what, settings, trust=trust, index=0)[0].search:
+    from ..training.plan import merged
+
+    if not merged(what, settings).get("search"):
         fail("found nothing to try: add settings such as  search.learning_rate='loguniform(1e-5, 5e-4)'")
     _run(what, settings, trust=trust)
 
@@ -161,8 +161,8 @@ def evaluate(path: str, words: tuple[str, ...], output: Path | None, int8: bool,
             "evaluate needs a file, dataset=<file, folder or Hub id> or tests.<name>=<the same>, and takes "
             f"by=<column>, splits.test= and columns.<name>=; found {', '.join(sorted(settings)) or 'none'}"
         )
-    if output is not None and output.suffix != ".json":
-        fail(f"cannot write {output.name}: expected a name that ends in .json")
+    if output is not None:
+        check_suffix(output, [".json"])
     from ..predictions.sets import evaluate_sets, files_of, write_evaluations
 
     for file in [] if output is None else files_of(output):
@@ -221,8 +221,7 @@ def _check_output(output: Path) -> None:
     from ..predictions.output_files import SUFFIXES, check_packages
 
     check_new(output)
-    if output.suffix not in SUFFIXES:
-        fail(f"cannot write {output.name}: expected a name that ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+    check_suffix(output, SUFFIXES)
     check_packages(output)
 
 

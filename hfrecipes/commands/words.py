@@ -121,6 +121,14 @@ def _as_known(key: str, value: str, columns: Mapping[str, Sequence[str]]) -> lis
     return shlex.split(hint.edit)
 
 
+def check_suffix(file: Path, suffixes: Sequence[str]) -> None:
+    """Refuse the name of a file whose suffix is not one of these."""
+    if file.suffix not in suffixes:
+        *others, last = suffixes
+        listed = f"{', '.join(others)} or {last}" if others else last
+        fail(f"cannot write {file.name}: expected a name that ends in {listed}")
+
+
 def check_new(file: Path) -> None:
     """Refuse the name of a file that exists, or cannot."""
     try:

@@ -19,7 +19,7 @@ from ..evaluation.comparison import units_of
 from ..evaluation.scoring import Score
 from ..log import log, once
 from ..models.hardware import describe_machine
-from ..recipe import Measure, Metric, Recipe, Row, best_metric, metric_named, table_metrics
+from ..recipe import Measure, Metric, Recipe, Row, best_metric, deciding_metric, metric_named, table_metrics
 from ..repeats import OUT_OF_FOLD
 from . import cost, significance
 from .comparison import Compared, Comparison, Test
@@ -113,12 +113,9 @@ class _Loaded:
 
 def _decisive(runs: Sequence[Run], recipe: Recipe) -> str:
     """The metric that picked the checkpoint of every run, if it is in their scores; else the first one of the task."""
-    named = {str(run.config.training.get("metric_for_best_model", "")).removeprefix("eval_") for run in runs}
-    name = named.pop()
-    is_scored = all(name in run.scores.get("validation", {}) for run in runs)
-    if not named and is_scored and metric_named(recipe, name) is not None:
-        return name
-    return best_metric(recipe)
+    scored = set.intersection(*(set(run.scores.get("validation", {})) for run in runs))
+    named = {deciding_metric(recipe, run.config.training, scored) for run in runs}
+    return named.pop() if len(named) == 1 else best_metric(recipe)
 
 
 def _headline(recipe: Recipe, decides: str, runs: Sequence[Run]) -> dict[str, Metric]:

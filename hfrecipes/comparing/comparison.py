@@ -119,7 +119,7 @@ class Comparison:
         Good is the first headline metric, cheap is what `prices` says.
         """
         _, prices = self.prices
-        sign = 1 if self.metrics[self.metric].greater_is_better else -1
+        sign = self.metrics[self.metric].sign
         known, points = [], []
         for run in self.runs:
             score = run.scores.get(self.metric)

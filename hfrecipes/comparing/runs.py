@@ -92,12 +92,10 @@ def _read(name: str, trust: bool) -> Run:
     folder = Path(os.path.expanduser(name))
     if folder.is_dir() and (folder / contents.RECIPE).exists() and any(folder.glob("fold-*")):
         return _read_folds(name, folder, trust)
-    if folder.is_dir() and any(folder.glob("seed-*")):
-        parts = ", ".join(str(part) for part in sorted(folder.glob("seed-*")))
-        raise ModelError(f"{name} has a model for each seed: compare one of them ({parts})")
-    if folder.is_dir() and any(folder.glob("rows-*")):
-        parts = ", ".join(str(part) for part in sorted(folder.glob("rows-*")))
-        raise ModelError(f"{name} has a model for each part of train: compare one of them ({parts})")
+    for prefix, each in (("seed", "seed"), ("rows", "part of train")):
+        parts = ", ".join(map(str, sorted(folder.glob(f"{prefix}-*"))))
+        if parts:
+            raise ModelError(f"{name} has a model for each {each}: compare one of them ({parts})")
     folder, is_foreign = find_run(name)
     if is_adapter(folder) and (folder.parent / contents.RUN).exists():
         folder = folder.parent

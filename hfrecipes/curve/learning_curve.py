@@ -13,7 +13,7 @@ from ..config.run_config import RunConfig
 from ..evaluation import scoring
 from ..evaluation.scoring import Score, Scores
 from ..evaluation.tables import change, html_table
-from ..recipe import Metric, Recipe, best_metric, metric_named, table_metrics
+from ..recipe import Metric, Recipe, deciding_metric, metric_named, table_metrics
 from ..repeats import LEAST_STEPS, summary
 from ..run_folder import contents
 from ..run_folder.contents import RunInfo
@@ -196,11 +196,9 @@ def _training_rows(run: Path) -> int:
 
 def _decisive(recipe: Recipe, config: RunConfig, parts: Sequence[Part]) -> tuple[str, Metric]:
     """The metric that picked the checkpoints if it is among the scores; else the first one of the task."""
-    named = str(config.training.get("metric_for_best_model", "")).removeprefix("eval_")
-    metric = metric_named(recipe, named)
-    if metric is not None and all(named in part.scores["validation"] for part in parts):
-        return named, metric
-    return best_metric(recipe), recipe.metrics[best_metric(recipe)]
+    scored = set.intersection(*(set(part.scores["validation"]) for part in parts))
+    name = deciding_metric(recipe, config.training, scored)
+    return name, metric_named(recipe, name) or recipe.metrics[name]
 
 
 def _promise(name: str, metric: Metric, expected: Forecast | None) -> str:
@@ -210,7 +208,7 @@ def _promise(name: str, metric: Metric, expected: Forecast | None) -> str:
     rows, gain = f"twice the rows ({expected.rows:,})", change(expected.gain)
     edge = expected.gain.low if metric.greater_is_better else expected.gain.high
     # As it is shown: a gain of 0.000 is none.
-    if edge is None or round(edge if metric.greater_is_better else -edge, 3) <= 0:
+    if edge is None or round(metric.sign * edge, 3) <= 0:
         return f"{rows} would bring no gain of validation {name} that can be told from chance: {gain}"
     amount, _, interval = gain.partition(" ")
     return f"{rows} would bring about {amount} {name} on validation {interval}, if the curve goes on like this"

@@ -360,7 +360,7 @@ def workbook_rows(path: str) -> Iterator[tuple[Any, ...]]:
     try:
         import openpyxl
     except ImportError as error:
-        raise MissingPackageError(f"{path} is a spreadsheet: pip install openpyxl, or save it as csv") from (error)
+        raise MissingPackageError(f"{path} is a spreadsheet: pip install openpyxl, or save it as csv") from error
     with _opened(path) as file, _reading_workbook(path):
         book = openpyxl.load_workbook(file, read_only=True, data_only=True)
         filled = []

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -27,9 +27,6 @@ from .breakdown import Breakdown
 from .evaluate import Predicted
 from .scoring import Scores
 from .tables import class_cells, html_table, score_cells, split_of_changes
-
-if TYPE_CHECKING:
-    pass
 
 MOST = 12  # values of a column that have a line of their own
 
@@ -292,7 +289,7 @@ def worst_part(recipe: Recipe, by: str, split: str, parts: Mapping[str, Evaluati
             values[value] = part.scores[name].value
     if len(set(values.values())) < 2 or metric is None or name not in scored:
         return []
-    worst = parts[min(values, key=lambda value: values[value] if metric.greater_is_better else -values[value])]
+    worst = parts[min(values, key=lambda value: metric.sign * values[value])]
     return [
         f"{split} by {by}: {name} is worst for {worst.split}, {worst.scores[name]} on {counted(worst.rows, 'row')}, "
         f"against {scored[name]} on all; the worst of {len(values)} parts is partly so by chance"

@@ -6,7 +6,7 @@ import gc
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import repeats
 from ..comparing import selection
@@ -28,10 +28,6 @@ from ..run_folder.trouble import as_output_error
 from ..run_folder.writing import write_json
 from ..training.plan import Plan, configure, folder_of, make_plan
 from ..training.trainer import wait_for_all
-
-if TYPE_CHECKING:
-    pass
-
 from . import candidates
 from .finishing import as_reported, not_costing_the_run
 from .single import carry_out, reload

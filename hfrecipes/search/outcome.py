@@ -58,7 +58,7 @@ class Search(Chosen):
     @property
     def ranked(self) -> list[Trial]:
         """The trials with the best validation scores first; those that were pruned or failed after all others."""
-        sign = 1 if self.direction.greater_is_better else -1
+        sign = self.direction.sign
 
         def rank(trial: Trial) -> tuple[bool, float]:
             return trial.state != "complete", math.inf if trial.score is None else -sign * trial.score
@@ -71,7 +71,7 @@ class Search(Chosen):
         Args:
             cost: `seconds` of the training, or `parameters`.
         """
-        sign = 1 if self.direction.greater_is_better else -1
+        sign = self.direction.sign
         complete, points = [], []
         for trial in self.trials:
             price = asdict(trial.costs)[cost]
@@ -113,7 +113,7 @@ class Search(Chosen):
 
 def best_of(trials: Sequence[Trial], metric: Metric) -> Trial:
     """The trial with the best validation score; of several the first, so that the default settings win a tie."""
-    sign = 1 if metric.greater_is_better else -1
+    sign = metric.sign
     complete = [trial for trial in trials if trial.state == "complete" and trial.score is not None]
     return max(complete, key=lambda trial: sign * (trial.score or 0.0), default=trials[0])
 
@@ -180,7 +180,7 @@ def _optimism(
     default: Trial, best: Trial, chosen_by: str, name: str, metric: Metric, comparison: Comparison
 ) -> list[str]:
     """How much of the gain over the default settings on the rows that chose is seen on test."""
-    sign = 1 if metric.greater_is_better else -1
+    sign = metric.sign
     where_chosen = sign * ((best.score or 0.0) - (default.score or 0.0))
     entry = next(run for run in comparison.runs if run.name == default.name)
     difference = entry.differences.get(name)

@@ -17,7 +17,7 @@ from ..evaluation import scoring
 from ..flow.single import carry_out, reload, score_held_back
 from ..hub.client import is_temporary
 from ..log import log, once
-from ..recipe import Metric, Recipe, best_metric, metric_named
+from ..recipe import Metric, Recipe, deciding_metric, metric_named
 from ..repeats import OUT_OF_FOLD
 from ..results import Result
 from ..run_folder import claim, contents
@@ -27,7 +27,7 @@ from ..training.plan import Plan
 from .outcome import FILE, Search, best_of, sentences_of
 from .page import write_page
 from .study import DEFAULT, Study, Trial, check_package
-from .trials import Base, carried_out, check_values, described, of_default, pruning
+from .trials import Base, carried_out, checked_base, described, pruning
 
 if TYPE_CHECKING:
     import optuna
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 def run_search(what: Any, settings: Mapping[str, Any], config: RunConfig, path: Path, *, trust: bool) -> Search:
     """The trials that have not been carried out yet, and the one that validation chooses.
 
-    The same command goes on with a search that was interrupted, and takes part in one that another process carries out.
+    The same command continues a search that was interrupted, and joins one that is running in another process.
 
     Args:
         what: As for `run`.
@@ -49,8 +49,7 @@ def run_search(what: Any, settings: Mapping[str, Any], config: RunConfig, path: 
     _check_processes()
     wanted = SearchSettings.of(config.search)
     with once():
-        base = Base(what, of_default(settings, config, wanted), trust, path)
-        check_values(base, wanted.space)
+        base = checked_base(what, settings, config, path, trust=trust)
         plan = base.plan({}, base.final_folder(0, config))
         _check_validation(plan)
         together = replace(plan.config, search=config.search, folds=_as_written(config))
@@ -112,12 +111,8 @@ class _Search:
     @property
     def metric(self) -> tuple[str, Metric]:
         """Name of the score that trials are chosen by, and its direction."""
-        name = str(self.config.training.get("metric_for_best_model", "")).removeprefix("eval_")
-        metric = metric_named(self.recipe, name)
-        if metric is not None:
-            return name, metric
-        name = best_metric(self.recipe)
-        return name, self.recipe.metrics[name]
+        name = deciding_metric(self.recipe, self.config.training)
+        return name, metric_named(self.recipe, name) or self.recipe.metrics[name]
 
     @property
     def rows(self) -> str:
@@ -136,7 +131,7 @@ class _Search:
             f"search: {number} over {', '.join(self.wanted.space)}; {self.rows} {name} chooses, and test is looked at "
             "once, for the best one"
         )
-        # A process that joins goes on with trials while another one has the default run.
+        # A process that joins starts with the trials while another one trains with the default settings.
         default = self._default(timeout=0)
         while self._carry_out_next(study):
             pass
@@ -214,30 +209,26 @@ class _Search:
 
         name, metric = self.metric
         best = best_of(trials, metric)
-        plans = [
-            self.base.plan(trial.values, self.base.final_folder(trial.number, self.config))
-            for trial in (trials[0], best)
-        ]
         # A process that joins now looks for the default run.
         with FileLock(self.base.path / f"{LOCK}-{DEFAULT}"):
-            results = [self._with_test(plan) for plan in plans]
+            default = chosen = self._with_test(trials[0])
+            if best.number:
+                chosen = self._with_test(best)
         comparison = None
         if best.number:
-            folders = [plan.path for plan in plans]
-            comparison = compare_models(folders, [DEFAULT, best.name], timing=True, chosen=1)
-        has_test = "test" in plans[0].data.splits
+            comparison = compare_models([default.path, chosen.path], [DEFAULT, best.name], timing=True, chosen=1)
+        has_test = "test" in default.scores
         chosen_by = f"{self.rows} {name}"
         sentences = sentences_of(trials, best, chosen_by, name, metric, comparison, importance, has_test=has_test)
         sentences += self._seen(trials)
-        search = Search(
-            self.base.path, results[1], results[0], trials, chosen_by, metric, comparison, importance, sentences
-        )
+        search = Search(self.base.path, chosen, default, trials, chosen_by, metric, comparison, importance, sentences)
         write_json(self.base.path / FILE, search.as_json())
         write_page(search)
         return search
 
-    def _with_test(self, plan: Plan) -> Result:
-        """The run with scores of test, if there is one."""
+    def _with_test(self, trial: Trial) -> Result:
+        """The run of a trial with scores of test, if there is one."""
+        plan = self.base.plan(trial.values, self.base.final_folder(trial.number, self.config))
         if not contents.is_complete(plan.path):
             return carry_out(plan)
         if set(plan.data.splits) - set(contents.read_scores(plan.path)):

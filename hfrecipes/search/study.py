@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 JOURNAL = "journal.log"
 DEFAULT = "default"  # name of the run with the default settings
+LEAST = 8  # complete trials below which the importance of settings says nothing
 _WAIT = 0.5  # seconds between two looks at what other processes do
 
 
@@ -253,9 +254,6 @@ def _combinations(settings: SearchSettings, seed: int) -> list[dict[str, Any]] |
     combinations = [dict(zip(settings.space, values, strict=True)) for values in itertools.product(*listed)]
     random.Random(seed).shuffle(combinations)
     return combinations
-
-
-LEAST = 8  # complete trials below which the importance of settings says nothing
 
 
 def _pruner(name: str) -> optuna.pruners.BasePruner:

@@ -107,13 +107,14 @@ def of_default(settings: Mapping[str, Any], config: RunConfig, wanted: SearchSet
     return {**settings, "search": None}
 
 
-def check_search(what: Any, settings: Mapping[str, Any], config: RunConfig, *, trust: bool) -> tuple[RunConfig, Recipe]:
-    """Settings and task of the default run of a search, after all values that can be tried are checked.
+def checked_base(what: Any, settings: Mapping[str, Any], config: RunConfig, path: Path, *, trust: bool) -> Base:
+    """What all trials share, after all values that can be tried are checked.
 
     Args:
         what: As for `run`.
         settings: As for `run_settings`.
         config: All settings, resolved.
+        path: Folder of the search.
         trust: As for `run`.
 
     Raises:
@@ -121,9 +122,9 @@ def check_search(what: Any, settings: Mapping[str, Any], config: RunConfig, *, t
         ModelError: A model is not there.
     """
     wanted = SearchSettings.of(config.search)
-    base = Base(what, of_default(settings, config, wanted), trust, Path())
+    base = Base(what, of_default(settings, config, wanted), trust, path)
     check_values(base, wanted.space)
-    return base.configured({})
+    return base
 
 
 def check_values(base: Base, space: Mapping[str, Range | Choices]) -> None:
@@ -164,13 +165,13 @@ def carried_out(
         callbacks: Added to the Trainer; folds have none.
     """
     folder = base.folder(number)
-    config, _ = base.configured(values)
+    config, recipe = base.configured(values)
     if config.folds is not None:
         run_each(config, folder)
         together = scoring.from_json(contents.read_scores(folder))
         return together[OUT_OF_FOLD], _costs([folder / name for name in repeats.names(config)])
     gc.collect()  # a Trainer refers to itself, and this one needs the memory of the last
-    scores = carry_out(without_test(base.plan(values, folder)), callbacks).scores
+    scores = carry_out(without_test(make_plan(config, recipe, folder)), callbacks).scores
     return scores["validation"], _costs([folder])
 
 

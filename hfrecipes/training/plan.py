@@ -18,12 +18,12 @@ from ..config.blocks import ModelSettings
 from ..config.layers import merge, move_bare_keys_into_blocks
 from ..config.recipe_files import read_recipe_file
 from ..config.resolving import resolve
-from ..config.run_config import TEST_SET, RunConfig
+from ..config.run_config import RunConfig
 from ..config.search_space import problems as search_problems
 from ..config.trainer_keywords import training_types, without_effect
 from ..config.value_types import type_problems
 from ..data import checks
-from ..data.prepare import FROM_PYTHON, load_data, log_all, written_source
+from ..data.prepare import FROM_PYTHON, load_data, log_all, named_sources, written_source
 from ..data.rows import Data
 from ..errors import ConfigError, MissingPackageError, NotFoundError, nearest
 from ..evaluation import scoring
@@ -189,10 +189,15 @@ def configure(
     return config, kind(**config.options)
 
 
+def merged(what: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a recipe file and those that were given with it, before anything is checked."""
+    below, _ = _settings_of(what)
+    return merge(below, settings)
+
+
 def models_of(what: Any, settings: Mapping[str, Any]) -> list[Any] | None:
     """The entries of a list of models; None where one model is given, or none."""
-    below, _ = _settings_of(what)
-    model = merge(below, settings).get("model")
+    model = merged(what, settings).get("model")
     return list(model) if isinstance(model, list | tuple) else None
 
 
@@ -291,15 +296,16 @@ def _check_keywords(config: RunConfig, kind: type[Recipe]) -> None:
 
 def _combined_with_search(config: RunConfig) -> list[str]:
     """Sentences on settings that ask for several runs, or for a push, of each trial of a search."""
-    problems = []
-    if config.search and config.seeds:
+    if not config.search:
+        return []
+    problems, folds = [], config.cross_validation
+    if config.seeds:
         problems.append("search and seeds: leave seeds out, and run the settings that are found with several seeds")
-    if config.search and config.curve is not None:
+    if config.curve is not None:
         problems.append("search and curve: leave curve out, and run it with the settings that are found")
-    folds = config.cross_validation
-    if config.search and folds is not None and folds.fold is not None:
+    if folds is not None and folds.fold is not None:
         problems.append("search and folds.fold: leave fold out, each trial is scored on all folds")
-    if config.search and config.hub:
+    if config.hub:
         problems.append("hub: leave it out, a search gives several runs; push the best one:  hfrecipes push")
     return problems
 
@@ -307,8 +313,7 @@ def _combined_with_search(config: RunConfig) -> list[str]:
 def _masked_problems(config: RunConfig) -> list[str]:
     """Sentences on settings of a run that was written down without its secrets."""
     problems = []
-    sets = {f"{TEST_SET}{name}": source for name, source in config.tests.items()}
-    for name, value in {"dataset": config.dataset, "model": config.model, **sets}.items():
+    for name, value in {"dataset": config.dataset, "model": config.model, **named_sources(config)}.items():
         if isinstance(value, str | dict) and MASK in str(value):
             problems.append(
                 f"{name}: {MASK} stands for a secret that is never written down: give {name}=… with it again"
