@@ -27,9 +27,8 @@ Batch = dict[str, list[Any]]
 Reader = Literal["collator", "model", "loss"]
 Measure = Callable[["np.ndarray"], dict[str, "np.ndarray"]]
 
-# Most tasks train with these; a task declares only what differs.
+# Most tasks train with these; a task declares only what differs. The learning rate follows the model.
 DEFAULTS: dict[str, Any] = {
-    "learning_rate": 5e-5,
     "num_train_epochs": 3,
     "per_device_train_batch_size": 16,
     "per_device_eval_batch_size": 64,

@@ -14,7 +14,7 @@ from ..config.run_config import RunConfig
 from ..errors import ConfigError, ModelError
 from ..log import log
 from ..recipe import Recipe, loss_features
-from . import adapters, heads, integrity, lengths, loading, regularization
+from . import adapters, heads, integrity, learning_rates, lengths, loading, regularization
 from .directory import as_model_error, is_adapter, quiet
 from .hardware import count_parameters
 
@@ -33,7 +33,8 @@ def bind_tokenizer(recipe: Recipe, config: RunConfig) -> None:
     if recipe.labels:
         recipe.labels = loading.in_checkpoint_order(recipe.labels, model_config)
     limits = lengths.limit_max_length(recipe, model_config, _virtual_tokens(config))
-    for sentence in [*limits, *recipe.adapt_to_model(model_config)]:
+    rate = learning_rates.explained(config, recipe.defaults.get("learning_rate"), model_config)
+    for sentence in filter(None, [rate, *limits, *recipe.adapt_to_model(model_config)]):
         log(sentence)
 
 

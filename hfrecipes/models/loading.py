@@ -60,15 +60,11 @@ def load_tokenizer(config: RunConfig, recipe: Recipe) -> tuple[PreTrainedTokeniz
     Raises:
         ModelError: The folder is not a model directory, or loading from the Hub failed.
     """
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoTokenizer
 
     settings = config.base
     path, keywords = settings.path, settings.shared_keywords
-    check_folder(path)
-    config_path = os.path.join(path, CONFIG) if is_adapter(path) else path
-    with as_model_error(path):
-        # Keywords of the user may change the config, as `attention_type` does.
-        model_config = AutoConfig.from_pretrained(config_path, **settings.loading_keywords)
+    model_config = load_config(settings)
     with as_model_error(path, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(path, **keywords)
     integrity.check_tokenizer(tokenizer, path)
@@ -84,6 +80,25 @@ def load_tokenizer(config: RunConfig, recipe: Recipe) -> tuple[PreTrainedTokeniz
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer, model_config
+
+
+def load_config(settings: ModelSettings) -> PretrainedConfig:
+    """Config of the model, as the keywords of the user change it.
+
+    Args:
+        settings: The model, which may be the folder of an adapter.
+
+    Raises:
+        ModelError: The folder is not a model directory, or loading from the Hub failed.
+    """
+    from transformers import AutoConfig
+
+    path = settings.path
+    check_folder(path)
+    config_path = os.path.join(path, CONFIG) if is_adapter(path) else path
+    with as_model_error(path):
+        # Keywords of the user may change the config, as `attention_type` does.
+        return AutoConfig.from_pretrained(config_path, **settings.loading_keywords)
 
 
 def in_checkpoint_order(labels: list[str], model_config: PretrainedConfig) -> list[str]:

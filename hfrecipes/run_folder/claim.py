@@ -26,6 +26,7 @@ _TEMPORARY = (DRAFT, LOCK, OWNER, ".hub-")
 
 ELSEWHERE = "choose another output_dir, or delete that folder"
 _GUESSED = ("options", "columns", "splits")  # blocks of settings that rows complete
+_RATE = "training.learning_rate"  # unknown where none is given and the model, which the default follows, is not there
 # Keywords of TrainingArguments that do not change the trained model, so a run may be resumed with other values.
 _NOT_COMPARED = (
     "disable_tqdm",
@@ -209,6 +210,8 @@ def _differing(settings: Mapping[str, Any], own_settings: Mapping[str, Any]) -> 
     """Settings that differ, each with a sentence."""
     # Without secrets: a signature in a URL changes each time that it is asked for.
     there, here = _comparable(mask_settings(settings)), _comparable(mask_settings(own_settings))
+    if _RATE not in here:
+        there.pop(_RATE, None)
     differing = {}
     for key in sorted({*there, *here}):
         if there.get(key) != here.get(key):

@@ -33,6 +33,7 @@ from ..log import log
 from ..masking import MASK, mask, mask_text
 from ..models import adapters, suggestions
 from ..models.directory import check_start, identity
+from ..models.learning_rates import default_rate
 from ..models.loading import dtype_problems, label_problems, quantization_problems
 from ..recipe import (
     Recipe,
@@ -63,7 +64,6 @@ RUN_DEFAULTS: dict[str, Any] = {
     "report_to": "none",
     "seed": 42,
 }
-LORA_LEARNING_RATE = 5e-4
 _LONGEST_PART = 80  # characters of a name in the default output_dir; a file system takes about 250 in all
 _LIBRARIES = ("torch", "transformers", "datasets", "evaluate", "accelerate", "peft")
 # Settings in run.json: what a push shows of them, and what a model needs to predict if its recipe.yaml is lost.
@@ -213,9 +213,8 @@ def _with_one_model(below: dict[str, Any], above: dict[str, Any], index: int) ->
 def _training_defaults(config: RunConfig, kind: type[Recipe]) -> dict[str, Any]:
     """The training arguments of a run of this task that sets none."""
     defaults = {**RUN_DEFAULTS, **training_defaults(kind, config.options)}
-    if config.lora:
-        defaults["learning_rate"] = LORA_LEARNING_RATE
-    return defaults
+    rate = default_rate(config, defaults.pop("learning_rate", None))
+    return defaults if rate is None else {**defaults, "learning_rate": rate}
 
 
 def without_defaults(config: RunConfig) -> RunConfig:

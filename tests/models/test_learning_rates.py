@@ -1,0 +1,78 @@
+"""A run that sets no learning rate gets one that suits its model, and says which."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import opinions
+from safetensors.torch import save_file
+from transformers import AutoConfig
+
+import hfrecipes
+from hfrecipes.errors import OutputError
+from hfrecipes.run_folder.claim import differences
+from hfrecipes.training.plan import configure
+
+WIDTHS = {
+    ("bert", "hidden_size", 128): (2e-4, 2e-3),
+    ("bert", "hidden_size", 384): (2e-4, 2e-3),
+    ("bert", "hidden_size", 768): (5e-5, 5e-4),
+    ("bert", "hidden_size", 1024): (2e-5, 2e-4),
+    ("distilbert", "dim", 768): (5e-5, 5e-4),
+    ("modernbert", "hidden_size", 768): (5e-5, 5e-4),
+    ("gpt2", "n_embd", 768): (5e-5, 5e-4),
+    ("qwen2", "hidden_size", 896): (5e-5, 5e-4),
+    ("llama", "hidden_size", 4096): (2e-5, 2e-4),
+    ("bart", "d_model", 1024): (2e-5, 2e-4),
+    ("roberta", "hidden_size", 768): (2e-5, 4e-4),
+    ("t5", "d_model", 512): (3e-4, 1e-3),
+    ("mt5", "d_model", 768): (3e-4, 1e-3),
+}
+
+
+def save_config(folder, family: str, **settings) -> None:
+    """A model directory whose weights nobody loads."""
+    AutoConfig.for_model(family, **settings).save_pretrained(folder)
+    save_file({str(number): torch.zeros(1) for number in range(100)}, folder / "model.safetensors")
+
+
+def rate_of(task: str, **settings) -> float | None:
+    return configure(task, settings)[0].training.get("learning_rate")
+
+
+@pytest.mark.parametrize(("family", "name", "width"), WIDTHS)
+def test_the_default_follows_width_family_and_method(family, name, width, tmp_path):
+    save_config(tmp_path, family, **{name: width})
+    full, adapter = WIDTHS[family, name, width]
+    assert rate_of("text-classification", model=tmp_path) == full
+    assert rate_of("text-classification", model=tmp_path, lora=True) == adapter
+    assert rate_of("text-classification", model=tmp_path, lora=True, learning_rate=1e-5) == 1e-5
+
+
+def test_a_task_may_declare_its_own_whatever_the_model(tmp_path):
+    save_config(tmp_path, "llama", hidden_size=64)
+    assert rate_of("chat", model=tmp_path) == 2e-5
+    assert rate_of("chat", model=tmp_path, lora=True) == pytest.approx(2e-4)
+
+
+@pytest.mark.parametrize("model", [None, "me/nothing-here", "no/folder/at/all"])
+def test_without_a_model_to_read_there_is_none_yet(model):
+    assert rate_of("text-classification", **({"model": model} if model else {})) is None
+
+
+def test_the_rate_is_printed_and_trained_with_and_another_run_is_told_by_it(tiny_bert, tmp_path, caplog):
+    settings = {"model": tiny_bert, "dataset": opinions(24), "output_dir": tmp_path / "run", "max_steps": 2}
+    with caplog.at_level("INFO"):
+        result = hfrecipes.run("text-classification", **settings)
+    width = AutoConfig.from_pretrained(tiny_bert).hidden_size
+    assert f"learning_rate: 0.0002, the default for models of hidden size {width}" in caplog.messages
+    assert 0 < result.history["learning_rate"].max() <= 2e-4
+    with pytest.raises(OutputError, match=r"learning_rate is 0\.0002 there and 0\.001 here"):
+        hfrecipes.run("text-classification", **settings, learning_rate=1e-3)
+
+
+def test_a_run_whose_model_cannot_be_asked_is_still_known_by_its_other_settings():
+    there = {"training": {"learning_rate": 2e-4, "seed": 1}}
+    assert differences(there, {"training": {"seed": 1}}) == ""
+    assert "learning_rate is 0.0002 there" in differences(there, {"training": {"seed": 1, "learning_rate": 1e-3}})
+    assert "seed is 1 there and 2 here" in differences(there, {"training": {"seed": 2}})
