@@ -131,6 +131,12 @@ def test_a_recipe_without_its_secret_asks_for_it(host, tiny_bert):
     assert hfrecipes.load("out").predict("the film was great")["label"] in ("good", "bad"), "load needs no dataset"
 
 
+def test_stars_in_rows_from_python_are_text(tiny_bert):
+    rows = [{**row, "text": f"{row['text']} ***"} for row in opinions(24)]
+    splits = {"train": rows, "validation": rows[:8]}
+    hfrecipes.run("text-classification", model=tiny_bert, dataset=splits, tests={"more": rows[:8]}, max_steps=1)
+
+
 # --- errors ------------------------------------------------------------------------------------------------------
 
 # Commands that are refused, with a secret in each place that the sentence could quote.
