@@ -11,6 +11,7 @@ import time
 import traceback
 from pathlib import Path
 
+import pandas
 import pytest
 from click.testing import CliRunner
 from conftest import opinions
@@ -129,6 +130,16 @@ def test_a_recipe_without_its_secret_asks_for_it(host, tiny_bert):
     outcome = CliRunner().invoke(main, ["run", "out/recipe.yaml", "output_dir=other", source])
     assert outcome.exit_code == 0, outcome.output
     assert hfrecipes.load("out").predict("the film was great")["label"] in ("good", "bad"), "load needs no dataset"
+
+
+@pytest.mark.parametrize("form", ["rows", "frame", "columns"])
+def test_stars_in_texts_from_python_are_no_lost_secret(form, tiny_bert):
+    rows = [{**row, "text": f"{row['text']} ***"} for row in opinions(20)]
+    columns = {name: [row[name] for row in rows] for name in ("text", "label")}
+    given = {"rows": rows, "frame": pandas.DataFrame(rows), "columns": columns}[form]
+    dataset = {"train": given, "validation": opinions(20, 1)}
+    trainer = hfrecipes.build("text-classification", model=tiny_bert, dataset=dataset, output_dir="out", bf16=False)
+    assert len(trainer.train_dataset) == 20
 
 
 # --- errors ------------------------------------------------------------------------------------------------------

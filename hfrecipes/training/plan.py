@@ -314,11 +314,20 @@ def _masked_problems(config: RunConfig) -> list[str]:
     """Sentences on settings of a run that was written down without its secrets."""
     problems = []
     for name, value in {"dataset": config.dataset, "model": config.model, **named_sources(config)}.items():
-        if isinstance(value, str | dict) and MASK in str(value):
+        if _is_masked(value):
             problems.append(
                 f"{name}: {MASK} stands for a secret that is never written down: give {name}=… with it again"
             )
     return problems
+
+
+def _is_masked(value: Any) -> bool:
+    """Whether a setting has lost a secret; rows that were given in Python may have `***` in their texts."""
+    if isinstance(value, dict):
+        return any(map(_is_masked, value.values()))
+    if isinstance(value, list):  # of files and URLs, or of rows or cells
+        return any(isinstance(entry, str) and "://" in entry and MASK in entry for entry in value)
+    return isinstance(value, str) and MASK in value
 
 
 def _early_stopping_problems(given: bool | dict[str, Any]) -> list[str]:
