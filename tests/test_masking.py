@@ -11,6 +11,7 @@ import time
 import traceback
 from pathlib import Path
 
+import pandas
 import pytest
 from click.testing import CliRunner
 from conftest import opinions
@@ -131,10 +132,14 @@ def test_a_recipe_without_its_secret_asks_for_it(host, tiny_bert):
     assert hfrecipes.load("out").predict("the film was great")["label"] in ("good", "bad"), "load needs no dataset"
 
 
-def test_stars_in_rows_from_python_are_text(tiny_bert):
-    rows = [{**row, "text": f"{row['text']} ***"} for row in opinions(24)]
-    splits = {"train": rows, "validation": rows[:8]}
-    hfrecipes.run("text-classification", model=tiny_bert, dataset=splits, tests={"more": rows[:8]}, max_steps=1)
+@pytest.mark.parametrize("form", ["rows", "frame", "columns"])
+def test_stars_in_texts_from_python_are_no_lost_secret(form, tiny_bert):
+    rows = [{**row, "text": f"{row['text']} ***"} for row in opinions(20)]
+    columns = {name: [row[name] for row in rows] for name in ("text", "label")}
+    given = {"rows": rows, "frame": pandas.DataFrame(rows), "columns": columns}[form]
+    dataset = {"train": given, "validation": opinions(20, 1)}
+    trainer = hfrecipes.build("text-classification", model=tiny_bert, dataset=dataset, output_dir="out", bf16=False)
+    assert len(trainer.train_dataset) == 20
 
 
 # --- errors ------------------------------------------------------------------------------------------------------

@@ -15,10 +15,11 @@ import numpy as np
 # Least and greatest value of the metrics whose range is not 0 to 1.
 RANGES = {
     **dict.fromkeys(
-        ("loss", "log_loss", "perplexity", "byte_perplexity", "mse", "mae", "generated_tokens"), (0.0, math.inf)
+        ("loss", "log_loss", "perplexity", "byte_perplexity", "mse", "mae", "cost", "generated_tokens"), (0.0, math.inf)
     ),
     **dict.fromkeys(("matthews_correlation", "pearsonr", "spearmanr"), (-1.0, 1.0)),
     "r2": (-math.inf, 1.0),
+    "set_size": (1.0, math.inf),
 }
 # Weight of the right unit and the wrong unit that are added before variances are compared, since few groups may agree
 # by chance. With half of it, only 90 % of the intervals of 2 or 3 groups contain the true value.

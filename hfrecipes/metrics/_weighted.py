@@ -36,7 +36,7 @@ def single_label(
     # Number of rows by reference, by prediction, and of right rows, of each label: (resamples, labels).
     actual, given, hit = cells @ is_reference, cells @ is_predicted, cells @ (is_reference * is_predicted)
     rows, hits = actual.sum(1), hit.sum(1)
-    by_label = _f1_precision_recall(hit, given, actual)
+    by_label = f1_precision_recall(hit, given, actual)
     # As in scikit-learn, labels that occur on neither side do not count in the mean.
     present = (actual + given) > 0
     if averaged is not None:
@@ -51,7 +51,7 @@ def single_label(
     return values | {"matthews_correlation": _ratio(covariance, spread)}
 
 
-def _f1_precision_recall(hit: np.ndarray, given: np.ndarray, actual: np.ndarray) -> Values:
+def f1_precision_recall(hit: np.ndarray, given: np.ndarray, actual: np.ndarray) -> Values:
     """The three scores from the numbers of right, predicted and reference labels, in their shape."""
     return {
         "f1": _ratio(2 * hit, actual + given),
@@ -88,8 +88,8 @@ def multi_label(
     """
     weights = weights.astype(np.float64)
     actual, given, hit = weights @ reference, weights @ predicted, weights @ (reference * predicted)
-    by_label = _f1_precision_recall(hit, given, actual)
-    overall = _f1_precision_recall(hit.sum(1), given.sum(1), actual.sum(1))
+    by_label = f1_precision_recall(hit, given, actual)
+    overall = f1_precision_recall(hit.sum(1), given.sum(1), actual.sum(1))
     values = {}
     averaged = are_averaged(labels, left_out)
     for name, value in by_label.items():
@@ -133,11 +133,11 @@ def by_type(
     hit, given, actual = weights @ hit, weights @ given, weights @ actual
     values: Values = {}
     if micro:
-        overall = _f1_precision_recall(hit.sum(1), given.sum(1), actual.sum(1))
+        overall = f1_precision_recall(hit.sum(1), given.sum(1), actual.sum(1))
         values |= {name: overall[name] for name in ("precision", "recall", "f1")}
     if not types:
         return values
-    each = _f1_precision_recall(hit, given, actual)
+    each = f1_precision_recall(hit, given, actual)
     present = ((actual + given) > 0) & are_averaged(types, left_out)
     values["f1_macro"] = _ratio((each["f1"] * present).sum(1), present.sum(1))
     for name, value in each.items():

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, counted
-from ..recipe import HIGHER, LOWER, Metric, Row
+from ..recipe import HIGHER, IGNORED, LOWER, Metric, Row
 
 METRICS: dict[str, Metric] = {"coverage": HIGHER, "set_size": LOWER}
 Coverage = float | dict[str, float]
@@ -39,18 +39,16 @@ def tune(
 
     Args:
         shares: Probabilities, (rows, labels).
-        ids: Label id of each row, (rows,).
+        ids: Label id of each row, (rows,); `IGNORED` for a label that the model does not have.
         labels: Names of the labels.
         coverage: Probability that a set holds the right label, of all rows together or of those of each label.
     """
-    of_right = shares[np.arange(len(ids)), ids]
+    is_unknown = ids == IGNORED
+    # No set holds a label that the model does not have, so such a row counts as the least probable one.
+    of_right = np.where(is_unknown, 0.0, shares[np.arange(len(ids)), np.where(is_unknown, 0, ids)])
     if not isinstance(coverage, dict):
         least = _least(of_right, coverage)
-        rows = counted(len(ids), "validation row")
-        about = f"labels with a probability of {least:.3g} or more, from {rows}"
-        if least == 0:
-            about = f"{rows} are too few for a coverage of {coverage:g}, so sets hold all labels"
-        return {_NAME: least}, [f"label sets: {about}"]
+        return {_NAME: least}, [f"label sets: {_about(least, len(ids), int(is_unknown.sum()), coverage)}"]
     numbers, too_few = {}, []
     for index, name in enumerate(labels):
         numbers[f"{_NAME}[{name}]"] = _least(of_right[ids == index], coverage["by_label"])
@@ -62,6 +60,19 @@ def tune(
         shown = ", ".join(too_few[:6]) + (", …" if len(too_few) > 6 else "")
         sentences.append(f"label sets: too few validation rows of {shown}, which are in all sets")
     return numbers, sentences
+
+
+def _about(least: float, rows: int, unknown: int, coverage: float) -> str:
+    """What is in a set, and why that is all labels where it is."""
+    among = counted(rows, "validation row")
+    if least > 0:
+        return f"labels with a probability of {least:.3g} or more, from {among}"
+    if _least(np.ones(rows), coverage) and unknown:
+        return (
+            f"{unknown} of {among} have labels that train does not have, so a coverage of {coverage:g} cannot be "
+            "promised, and sets hold all labels"
+        )
+    return f"{among} are too few for a coverage of {coverage:g}, so sets hold all labels"
 
 
 def _least(of_right: np.ndarray, coverage: float) -> float:

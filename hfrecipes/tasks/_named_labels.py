@@ -46,6 +46,9 @@ class LabelOptions(Protocol):
     temperature_scaling: bool
     """The option of that name."""
 
+    def is_right_or_wrong(self, reference: Any) -> bool:
+        """As in the contract of a task."""
+
 
 class NamedLabels:
     """What one label and several labels have in common.

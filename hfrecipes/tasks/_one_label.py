@@ -37,7 +37,9 @@ class OneLabel(NamedLabels):
     @property
     def metrics(self) -> dict[str, Metric]:
         """Those of any labels; between two of them how well the positive one is ranked; of sets, and of answers."""
-        of_two = {} if self.positive is None else _two_labels.METRICS
+        of_two: dict[str, Metric] = {}
+        if self.positive is not None:
+            of_two = {**_two_labels.METRICS, **_two_labels.decision_metrics(self.recipe.threshold)}
         of_sets = {} if self.recipe.coverage is None else _label_sets.METRICS
         of_answers = {} if self.recipe.abstain is None else _abstention.METRICS
         outside = {} if self.recipe.out_of_scope is None else _out_of_scope.METRICS
@@ -142,12 +144,18 @@ class OneLabel(NamedLabels):
             numbers, sentence = self.temperature(shares[known], ids[known])
             sentences.append(sentence)
             shares = calibration.apply_temperature(shares, numbers.get("temperature", 1.0), several=False)
-        for tuned, about in (self._tuned_labels(shares[known], ids[known]), self._tuned_abstention(shares, ids)):
+        in_scope = np.array([self.recipe.is_right_or_wrong(reference) for reference in references])
+        parts = [
+            self._tuned_threshold(shares[known], ids[known]),
+            self._tuned_sets(shares[in_scope], ids[in_scope]),
+            self._tuned_abstention(shares, ids),
+        ]
+        for tuned, about in parts:
             numbers, sentences = {**numbers, **tuned}, [*sentences, *about]
         return numbers, sentences
 
-    def _tuned_labels(self, shares: np.ndarray, ids: np.ndarray) -> tuple[dict[str, float], list[str]]:
-        """The threshold of the positive label, and the probability that a label needs to be in a set."""
+    def _tuned_threshold(self, shares: np.ndarray, ids: np.ndarray) -> tuple[dict[str, float], list[str]]:
+        """The threshold of the positive label."""
         numbers: dict[str, float] = {}
         sentences = []
         wanted = self.recipe.threshold
@@ -157,10 +165,13 @@ class OneLabel(NamedLabels):
             positive = self.labels.index(self.positive)
             numbers["threshold"], about = _two_labels.best_threshold(shares[:, positive], ids == positive, wanted)
             sentences.append(f"threshold of {self.positive}: {about}")
-        if self.recipe.coverage is not None:
-            least, about_sets = _label_sets.tune(shares, ids, self.labels, self.recipe.coverage)
-            numbers, sentences = {**numbers, **least}, [*sentences, *about_sets]
         return numbers, sentences
+
+    def _tuned_sets(self, shares: np.ndarray, ids: np.ndarray) -> tuple[dict[str, float], list[str]]:
+        """The probability that a label needs to be in a set; no set holds a label that the model lacks."""
+        if self.recipe.coverage is None:
+            return {}, []
+        return _label_sets.tune(shares, ids, self.labels, self.recipe.coverage)
 
     def _tuned_abstention(self, shares: np.ndarray, ids: np.ndarray) -> tuple[dict[str, float], list[str]]:
         """The probability below which there is no answer; an answer for a label that the model lacks is wrong."""
@@ -226,7 +237,11 @@ class OneLabel(NamedLabels):
         trusted = partial(_weighted.calibration, shares.max(1, keepdims=True), is_right[:, None], squared)
         parts: list[Measure] = [counted, trusted]
         if self.positive is not None:
-            parts.append(_two_labels.measure(shares, self.labels.index(self.positive), actual))
+            positive = self.labels.index(self.positive)
+            parts.append(_two_labels.measure(shares, positive, actual))
+            if self.recipe.threshold is not None:
+                threshold = self.recipe.threshold
+                parts.append(_two_labels.measure_decisions(predicted == positive, actual == positive, threshold))
         if self.recipe.coverage is not None:
             parts.append(_label_sets.measure(predictions, references))
         return _together(parts)

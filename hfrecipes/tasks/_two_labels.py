@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 
 from ..errors import ConfigError, counted, nearest
-from ..recipe import HIGHER, LOWER, Metric
+from ..metrics._uncertainty import share_interval
+from ..recipe import HIGHER, LOWER, Measure, Metric
 
 # A probability, what the threshold is to be the best for, or such a thing with its number.
 Threshold = float | Literal["f1", "balanced_accuracy"] | dict[str, float]
 METRICS: dict[str, Metric] = {"roc_auc": HIGHER, "average_precision": HIGHER, "log_loss": LOWER}
+DECISIONS: dict[str, Metric] = {"precision_positive": HIGHER, "recall_positive": HIGHER, "f1_positive": HIGHER}
+COST: dict[str, Metric] = {"cost": LOWER}
 _KEYS = ({"f_beta"}, {"recall"}, {"precision"}, {"missed", "false_alarm"})
 _BEYOND = 1e-9  # so that all rows, and none, can be chosen whatever their probabilities
 _FORMS = "f1, balanced_accuracy, {f_beta: 2}, {recall: 0.9}, {precision: 0.9} or {missed: 10, false_alarm: 1}"
@@ -67,9 +69,20 @@ def best_threshold(shares: np.ndarray, is_positive: np.ndarray, wanted: Threshol
     distance = np.abs(cuts.thresholds - 0.5)
     best = int(np.lexsort((distance, -gain))[0])
     value = cuts.thresholds[best]
-    return float(value), (
-        f"{value:.3g} with {name} on {rows}: precision {cuts.precision[best]:.3f}, recall {cuts.recall[best]:.3f}"
-    )
+    precision = _with_interval(cuts.precision[best], int(cuts.given[best]))
+    recall = _with_interval(cuts.recall[best], int(is_positive.sum()))
+    about = f"{value:.3g} with {name} on {rows}: precision {precision}, recall {recall}"
+    if isinstance(wanted, dict) and set(wanted) & {"recall", "precision"}:
+        about += "; chosen on these rows, so it may be lower on new ones"
+    return float(value), about
+
+
+def _with_interval(share: float, rows: int) -> str:
+    """A share of some rows with its 95 % interval, as of rows that nothing was chosen on."""
+    if not rows:
+        return "unknown, as none is predicted"
+    low, high = share_interval(share, rows)
+    return f"{share:.3f} ({low:.3f}–{high:.3f})"
 
 
 class Cuts:
@@ -81,7 +94,7 @@ class Cuts:
         # No threshold separates two rows of the same probability.
         possible = ranked[:-1] > ranked[1:]
         hits = np.concatenate([[0], np.cumsum(is_positive[order])])[possible]
-        given = np.arange(len(shares) + 1)[possible]
+        self.given = given = np.arange(len(shares) + 1)[possible]
         self.thresholds = ((ranked[:-1] + ranked[1:]) / 2)[possible]
         positive, negative = int(is_positive.sum()), int((~is_positive).sum())
         self.missed, self.false_alarms = positive - hits, given - hits
@@ -116,7 +129,43 @@ def _gain(cuts: Cuts, wanted: Threshold) -> tuple[str, np.ndarray]:
 # --- scores ----------------------------------------------------------------------------------------------------------
 
 
-def measure(shares: np.ndarray, positive: int, actual: np.ndarray) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+def decision_metrics(threshold: Threshold | None) -> dict[str, Metric]:
+    """Metrics of what is predicted with a threshold; the cost where it was tuned for that."""
+    if threshold is None:
+        return {}
+    return DECISIONS | (COST if _costs(threshold) else {})
+
+
+def _costs(threshold: Threshold | None) -> dict[str, float]:
+    return threshold if isinstance(threshold, dict) and "missed" in threshold else {}
+
+
+def measure_decisions(is_given: np.ndarray, is_positive: np.ndarray, threshold: Threshold | None) -> Measure:
+    """Precision, recall and F1 of the positive label, and the mean cost of a row, as a function of weights.
+
+    Args:
+        is_given: Whether the positive label is predicted, (rows,).
+        is_positive: Whether a row has it, (rows,).
+        threshold: As the option says, with the costs of both errors where it has them.
+    """
+    from ..metrics import _weighted
+
+    counted_rows = np.stack([is_given & is_positive, is_given, is_positive], axis=1).astype(np.float64)
+    costs = _costs(threshold)
+
+    def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
+        hit, given, actual = (weights @ counted_rows).T
+        shares = _weighted.f1_precision_recall(hit, given, actual)
+        values = {f"{name}_positive": share for name, share in shares.items()}
+        if costs:
+            total = costs["missed"] * (actual - hit) + costs["false_alarm"] * (given - hit)
+            values["cost"] = total / weights.sum(1)
+        return values
+
+    return measured
+
+
+def measure(shares: np.ndarray, positive: int, actual: np.ndarray) -> Measure:
     """The metrics of `METRICS` as a function of weights.
 
     Args:

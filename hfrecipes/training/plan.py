@@ -23,7 +23,7 @@ from ..config.search_space import problems as search_problems
 from ..config.trainer_keywords import training_types, without_effect
 from ..config.value_types import type_problems
 from ..data import checks
-from ..data.prepare import FROM_PYTHON, can_be_written, load_data, log_all, named_sources, written_source
+from ..data.prepare import FROM_PYTHON, load_data, log_all, named_sources, written_source
 from ..data.rows import Data
 from ..errors import ConfigError, MissingPackageError, NotFoundError, nearest
 from ..evaluation import scoring
@@ -312,17 +312,21 @@ def _combined_with_search(config: RunConfig) -> list[str]:
 def _masked_problems(config: RunConfig) -> list[str]:
     """Sentences on settings of a run that was written down without its secrets."""
     problems = []
-    named = {"model": config.model}
-    for name, source in {"dataset": config.dataset, **named_sources(config)}.items():
-        # Rows given from Python are no settings, and may well contain the three stars.
-        if can_be_written(source):
-            named[name] = source
-    for name, value in named.items():
-        if MASK in str(value):
+    for name, value in {"dataset": config.dataset, "model": config.model, **named_sources(config)}.items():
+        if _is_masked(value):
             problems.append(
                 f"{name}: {MASK} stands for a secret that is never written down: give {name}=… with it again"
             )
     return problems
+
+
+def _is_masked(value: Any) -> bool:
+    """Whether a setting has lost a secret; rows that were given in Python may have `***` in their texts."""
+    if isinstance(value, dict):
+        return any(map(_is_masked, value.values()))
+    if isinstance(value, list):  # of files and URLs, or of rows or cells
+        return any(isinstance(entry, str) and "://" in entry and MASK in entry for entry in value)
+    return isinstance(value, str) and MASK in value
 
 
 def _early_stopping_problems(given: bool | dict[str, Any]) -> list[str]:

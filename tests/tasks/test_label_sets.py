@@ -8,6 +8,9 @@ from conftest import opinions
 
 import hfrecipes
 from hfrecipes.errors import ConfigError
+from hfrecipes.evaluation import scoring
+from hfrecipes.recipe import IGNORED
+from hfrecipes.registry import find
 from hfrecipes.tasks import _label_sets
 
 LABELS = ["a", "b", "c", "d"]
@@ -60,6 +63,49 @@ def test_too_few_rows_give_all_labels_and_say_so():
     assert row["label_set"] == ["b", "c", "a", "d"]
     _, sentences = _label_sets.tune(shares, np.zeros(5, dtype=int), LABELS, {"by_label": 0.9})
     assert sentences[1] == "label sets: too few validation rows of a, b, c, d, which are in all sets"
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.9])
+def test_rows_of_labels_that_train_lacks_count_as_not_covered(coverage):
+    generator = np.random.default_rng(3)
+    shares_covered = []
+    for _ in range(100):
+        shares, ids = probabilities(generator, 200)
+        ids[generator.random(200) < 0.08] = IGNORED
+        numbers, _ = _label_sets.tune(shares, ids, LABELS, coverage)
+        shares, ids = probabilities(generator, 300)
+        ids[generator.random(300) < 0.08] = IGNORED
+        predictions = [{"label": LABELS[best]} for best in shares.argmax(1)]
+        sets = [row["label_set"] for row in _label_sets.with_sets(predictions, shares, LABELS, numbers)]
+        right = [index >= 0 and LABELS[index] in names for index, names in zip(ids, sets, strict=True)]
+        shares_covered.append(np.mean(right))
+    assert coverage - 0.01 < np.mean(shares_covered) < coverage + 0.02
+
+
+def test_a_coverage_that_labels_unknown_to_train_make_impossible_is_said():
+    shares, ids = np.full((100, 4), 0.25), np.zeros(100, dtype=int)
+    ids[:20] = IGNORED
+    numbers, sentences = _label_sets.tune(shares, ids, LABELS, 0.9)
+    assert numbers == {"least_share": 0.0}
+    assert sentences == [
+        "label sets: 20 of 100 validation rows have labels that train does not have, so a coverage of 0.9 cannot be "
+        "promised, and sets hold all labels"
+    ]
+
+
+@pytest.mark.parametrize("outside", ["other", None])
+def test_a_recipe_counts_unknown_labels_and_leaves_out_rows_out_of_scope(outside):
+    recipe = find("text-classification")(problem_type="single_label_classification", coverage=0.8)
+    recipe.labels = ["a", "b"]
+    if outside is not None:
+        recipe.learned = {"out_of_scope": outside}
+    predictions = [{"label": "a", "score": share, "scores": {"a": share, "b": 1 - share}} for share in (0.9, 0.8) * 10]
+    numbers, _ = recipe.calibrate(predictions, ["a"] * 15 + ["other"] * 5)
+    assert numbers["least_share"] == (0.0 if outside is None else 0.8)
+
+
+def test_a_mean_of_sets_of_one_label_has_no_interval_below_one():
+    assert scoring.bounds(find("text-classification")(coverage=0.9), "set_size")[0] == 1.0
 
 
 def test_the_predicted_label_is_always_in_the_set():

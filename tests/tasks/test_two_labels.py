@@ -174,6 +174,53 @@ def test_what_is_tuned_needs_a_validation_split(option, quick, tmp_path):
         hfrecipes.run("text-classification", **settings, eval_strategy="no", early_stopping=False, **option)
 
 
+COSTS = {"missed": 10, "false_alarm": 1}
+
+
+def test_scores_of_the_positive_label_are_those_of_scikit_learn_and_its_errors_cost_what_was_said():
+    for shares, positive, weights in cases(60):
+        given = shares > 0.5
+        scores = _two_labels.measure_decisions(given, positive, COSTS)(weights)
+        for index, drawn in enumerate(weights):
+            rows = np.repeat(np.arange(len(shares)), drawn.astype(int))
+            expected = reference.precision_recall_fscore_support(
+                positive[rows], given[rows], average="binary", zero_division=0
+            )
+            names = ("precision_positive", "recall_positive", "f1_positive")
+            assert [scores[name][index] for name in names] == pytest.approx(expected[:3])
+            errors = (positive & ~given)[rows].sum(), (given & ~positive)[rows].sum()
+            assert scores["cost"][index] == pytest.approx((10 * errors[0] + errors[1]) / len(rows))
+
+
+def test_a_run_scores_what_its_threshold_was_tuned_for(quick, tmp_path, caplog):
+    dataset = {"train": opinions(40), "validation": opinions(40, 1), "test": opinions(40, 2)}
+    settings = {**quick, "num_train_epochs": 1, "dataset": dataset, "output_dir": tmp_path / "run"}
+    result = hfrecipes.run("text-classification", **settings, threshold=COSTS, positive_label="bad")
+    made = [row["label"] for row in result.predict([row["text"] for row in dataset["test"]])]
+    errors = [(row["label"], label) for row, label in zip(dataset["test"], made, strict=True) if row["label"] != label]
+    expected = sum(10 if actual == "bad" else 1 for actual, _ in errors) / len(made)
+    cost = result.scores["test"]["cost"]
+    assert cost.value == pytest.approx(expected)
+    assert cost.low <= cost.value <= cost.high
+    assert cost.baseline in (5.0, 0.5), "half of the rows are missed, or are false alarms"
+    assert "recall_positive" in result.scores["test"]
+    assert hfrecipes.load(tmp_path / "run").evaluate(dataset["test"]).metrics["cost"] == pytest.approx(expected)
+
+
+def test_without_a_threshold_there_are_no_scores_of_one():
+    assert _two_labels.decision_metrics(None) == {}
+    assert "cost" not in _two_labels.decision_metrics("f1")
+
+
+@pytest.mark.parametrize("kept", ["recall", "precision"])
+def test_a_share_on_validation_is_no_promise_for_new_rows_and_says_so(kept):
+    shares, positive = np.array([0.9, 0.8, 0.2, 0.1]), np.array([True, True, False, False])
+    _, sentence = _two_labels.best_threshold(shares, positive, {kept: 0.9})
+    assert "precision 1.000 (0.158–1.000), recall 1.000 (0.158–1.000)" in sentence, "of two rows"
+    assert sentence.endswith("chosen on these rows, so it may be lower on new ones")
+    assert "new ones" not in _two_labels.best_threshold(shares, positive, "f1")[1]
+
+
 def test_what_cannot_be_reached_is_said():
     shares, positive = np.array([0.9, 0.8, 0.2, 0.1]), np.array([False, True, False, False])
     _, said = _two_labels.best_threshold(shares, positive, {"precision": 0.9})
