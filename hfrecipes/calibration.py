@@ -2,56 +2,114 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
-MIN_ROWS = 100  # validation rows needed to fit a temperature
+from .errors import counted
+
+MIN_ROWS = 100  # validation rows, or words of them, needed to fit a temperature
 MAX_TEMPERATURE = 10  # a result at this bound, or at its inverse, is the end of the search range and no minimum
 MIN_LABEL_ROWS = 10  # validation rows needed to tune a label's threshold; rarer labels share one
 MAX_PASSES = 20  # over the labels
 _TINY = 1e-12  # keeps logarithms finite
 
+Loss = Callable[[float], float]  # mean log loss at a temperature
+
 
 # --- temperature -----------------------------------------------------------------------------------------------------
 
 
+def fit(loss: Loss, number: int, unit: str = "validation row") -> tuple[dict[str, float], str]:
+    """The temperature as a number to save, nothing where it stays at 1, and a sentence on it.
+
+    Args:
+        loss: Mean log loss at a temperature.
+        number: How many rows or words it is a mean over.
+        unit: What these are.
+    """
+    among = counted(number, unit)
+    if number < MIN_ROWS:
+        return (
+            {},
+            f"temperature: left at 1, too few {unit.split()[-1]}s to find it: {among}, expected {MIN_ROWS} or more",
+        )
+    divisor = best_temperature(loss)
+    if divisor is None:
+        return {}, (
+            f"temperature: left at 1, not determined by {among}: nearly all of them are predicted right, "
+            "or nearly all wrong"
+        )
+    return {"temperature": divisor}, f"temperature: {divisor:.3g}, with the lowest log loss on {among}"
+
+
 def temperature(shares: np.ndarray, reference: np.ndarray) -> float | None:
+    """As `best_temperature`, for the loss of `loss_of`, which describes the arguments."""
+    return best_temperature(loss_of(shares, reference))
+
+
+def loss_of(shares: np.ndarray, reference: np.ndarray) -> Loss:
+    """The mean log loss of the references at each temperature.
+
+    Args:
+        shares: Probabilities, (rows, labels); NaN for what a row does not have, such as a fourth choice.
+        reference: Label ids (rows,) of one label per row, or 0 and 1 (rows, labels) of several.
+    """
+    is_multi_label = reference.ndim > 1
+    loss = _multi_label_log_loss if is_multi_label else _single_label_log_loss
+    logits = _logits(np.clip(shares, _TINY, 1 - _TINY), several=is_multi_label)
+    return lambda temperature: loss(logits / temperature, reference)
+
+
+def best_temperature(loss: Loss) -> float | None:
     """The temperature with the lowest log loss (Guo et al. 2017), by which logits are divided; None without a minimum.
 
     Args:
-        shares: Probabilities, (rows, labels).
-        reference: Label ids (rows,) of one label per row, or 0 and 1 (rows, labels) of several.
+        loss: Mean log loss at a temperature.
     """
     from scipy.optimize import minimize_scalar
 
-    is_multi_label = reference.ndim > 1
-    loss = _multi_label_log_loss if is_multi_label else _single_label_log_loss
-    logits = _logits(shares, several=is_multi_label)
     # The logarithm is searched, since a temperature of 2 is as far from 1 as one of 1/2.
-    minimum = minimize_scalar(lambda log: loss(logits / np.exp(log), reference), bounds=(-3, 3), method="bounded")
+    minimum = minimize_scalar(lambda log: loss(float(np.exp(log))), bounds=(-3, 3), method="bounded")
     # If all rows are predicted right, the loss keeps falling as the temperature goes to 0; if wrong, to infinity.
     if abs(minimum.x) >= np.log(MAX_TEMPERATURE):
         return None
     return float(np.exp(minimum.x))
 
 
-def apply_temperature(shares: np.ndarray, temperature: float, *, several: bool) -> np.ndarray:
+def apply_temperature(shares: np.ndarray, temperature: float, *, several: bool = False) -> np.ndarray:
     """The probabilities after their logits were divided by the temperature, (rows, labels).
 
     Args:
-        shares: Probabilities, (rows, labels).
+        shares: Probabilities, (rows, labels); NaN for what a row does not have, which gets 0.
         temperature: As `temperature` finds it.
         several: Whether a row may have several labels, each with a probability independent of the others.
     """
-    from scipy.special import expit, softmax
+    from scipy.special import expit
 
     logits = _logits(shares, several=several) / temperature
-    return np.asarray(expit(logits) if several else softmax(logits, axis=1))
+    return np.asarray(expit(logits) if several else softmax(logits))
 
 
 def _logits(shares: np.ndarray, *, several: bool) -> np.ndarray:
     """Logits that give these probabilities; for a softmax, up to a constant that has no effect."""
-    clipped = np.clip(shares, _TINY, 1 - _TINY)
-    return np.asarray(np.log(clipped) - np.log1p(-clipped) if several else np.log(clipped))
+    with np.errstate(divide="ignore"):  # probabilities of 0 and 1 stay what they are
+        logits = np.log(shares) - np.log1p(-shares) if several else np.log(shares)
+    return np.where(np.isnan(logits), -np.inf, logits)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities that sum to 1 in each row."""
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+
+
+def side_by_side(rows: Sequence[Sequence[float] | np.ndarray]) -> np.ndarray:
+    """Rows of different lengths as one table, NaN after the end of shorter ones."""
+    table = np.full((len(rows), max(map(len, rows), default=0)), np.nan)
+    for index, row in enumerate(rows):
+        table[index, : len(row)] = row
+    return table
 
 
 def _single_label_log_loss(logits: np.ndarray, reference: np.ndarray) -> float:

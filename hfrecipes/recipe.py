@@ -490,6 +490,18 @@ def table_metrics(recipe: Recipe) -> list[str]:
     return [name for name, metric in recipe.metrics.items() if metric.in_table]
 
 
+def together(parts: Sequence[Measure]) -> Measure:
+    """All metrics of several measures."""
+
+    def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
+        values: dict[str, np.ndarray] = {}
+        for part in parts:
+            values |= part(weights)
+        return values
+
+    return measured
+
+
 def metric_named(recipe: Recipe, name: str) -> Metric | None:
     """The entry of `metrics` for a metric; None if the recipe does not name it.
 

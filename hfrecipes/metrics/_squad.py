@@ -184,6 +184,16 @@ def measure(
     matches, overlaps = agreement(
         answers, references, version_2_with_negative=version_2_with_negative, characters=characters
     )
+    return measure_agreement(matches, overlaps, references, version_2_with_negative)
+
+
+def measure_agreement(
+    matches: np.ndarray,
+    overlaps: np.ndarray,
+    references: Sequence[Sequence[str | None]],
+    version_2_with_negative: bool | None,
+) -> Measure:
+    """As `measure`, from what `agreement` gave."""
     parts = {"": np.ones(len(references), dtype=bool)}
     if version_2_with_negative:
         has_answer = np.array([bool(texts) for texts in references], dtype=bool)

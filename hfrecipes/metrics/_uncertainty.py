@@ -15,7 +15,18 @@ import numpy as np
 # Least and greatest value of the metrics whose range is not 0 to 1.
 RANGES = {
     **dict.fromkeys(
-        ("loss", "log_loss", "perplexity", "byte_perplexity", "mse", "mae", "cost", "generated_tokens"), (0.0, math.inf)
+        (
+            "loss",
+            "log_loss",
+            "answerable_log_loss",
+            "perplexity",
+            "byte_perplexity",
+            "mse",
+            "mae",
+            "cost",
+            "generated_tokens",
+        ),
+        (0.0, math.inf),
     ),
     **dict.fromkeys(("matthews_correlation", "pearsonr", "spearmanr"), (-1.0, 1.0)),
     "r2": (-math.inf, 1.0),

@@ -168,13 +168,78 @@ def calibration(sure: np.ndarray, right: np.ndarray, squared: np.ndarray, weight
         weights: How often each resample draws each row, (resamples, rows).
     """
     weights = weights.astype(np.float64)
-    # Bins are open on the left and closed on the right, as in Guo et al.; a probability of 0 joins the first.
-    bins = np.clip(np.ceil(sure * BINS).astype(int) - 1, 0, BINS - 1)
     gaps = np.zeros((len(sure), BINS))
     # Unlike `gaps[…] += …`, this adds up the cells of a row that fall into the same bin.
-    np.add.at(gaps, (np.arange(len(sure))[:, None], bins), sure - right)
+    np.add.at(gaps, (np.arange(len(sure))[:, None], _bins(sure)), sure - right)
     rows = weights.sum(1)
     return {"ece": np.abs(weights @ gaps).sum(1) / (rows * sure.shape[1]), "brier": weights @ squared / rows}
+
+
+def _bins(sure: np.ndarray) -> np.ndarray:
+    """Index of the bin of each probability."""
+    # Open on the left and closed on the right, as in Guo et al.; a probability of 0 joins the first.
+    return np.asarray(np.clip(np.ceil(sure * BINS).astype(int) - 1, 0, BINS - 1))
+
+
+def log_loss(chance: np.ndarray, row_of: np.ndarray | None = None, rows: int | None = None) -> Callable[..., Values]:
+    """Mean negative logarithm of the probability that each reference got; NaN where none is known.
+
+    Args:
+        chance: Probability of each reference, (items,); NaN where there is none, which is left out.
+        row_of: Index of the row of each item, (items,), as a row may have several or none; None for one per row.
+        rows: Number of rows, where the items tell their rows.
+
+    Returns:
+        Function of weights (resamples, rows), how often each resample draws each row, to values (resamples,).
+    """
+    row_of = np.arange(len(chance)) if row_of is None else row_of
+    known = np.isfinite(chance)
+    number = rows or len(chance)
+    surprise = -np.log(np.maximum(chance[known], 1e-15))  # a single row cannot make it infinite
+    total, items = _summed(row_of[known], surprise, number), _summed(row_of[known], np.ones(len(surprise)), number)
+    return lambda weights: {"log_loss": _mean(weights, total, items)}
+
+
+def calibration_error(
+    sure: np.ndarray, right: np.ndarray, row_of: np.ndarray | None = None, rows: int | None = None
+) -> Callable[..., Values]:
+    """Expected calibration error as in `calibration`, over items of which a row may have several or none.
+
+    Args:
+        sure: Probability of what is predicted for each item, (items,); NaN where there is none, which is left out.
+        right: Whether that is right, (items,).
+        row_of: As for `log_loss`.
+        rows: As for `log_loss`.
+
+    Returns:
+        As for `log_loss`.
+    """
+    row_of = np.arange(len(sure)) if row_of is None else row_of
+    known = np.isfinite(sure)
+    number = rows or len(sure)
+    sure, right, row_of = sure[known], right[known], row_of[known]
+    gaps = np.zeros((number, BINS))
+    np.add.at(gaps, (row_of, _bins(sure)), sure - right)
+    items = _summed(row_of, np.ones(len(sure)), number)
+
+    def measured(weights: np.ndarray) -> Values:
+        weights = weights.astype(np.float64)
+        total = weights @ items
+        return {"ece": np.abs(weights @ gaps).sum(1) / np.where(total > 0, total, np.nan)}
+
+    return measured
+
+
+def _summed(row_of: np.ndarray, values: np.ndarray, rows: int) -> np.ndarray:
+    """Sum of the values of each row, (rows,)."""
+    return np.bincount(row_of, values, minlength=rows)
+
+
+def _mean(weights: np.ndarray, total: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Mean of each resample, (resamples,), from the sum and the number of the items of each row; NaN without any."""
+    weights = weights.astype(np.float64)
+    number = weights @ items
+    return np.asarray(weights @ total / np.where(number > 0, number, np.nan))
 
 
 def ranking(shares: np.ndarray, is_positive: np.ndarray) -> Callable[[np.ndarray], Values]:

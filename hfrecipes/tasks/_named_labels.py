@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from .. import calibration, losses
+from .. import losses
 from ..config.yaml12 import typed_text
 from ..data.shapes.label_cells import is_placeholder, may_mean_none, names_for, not_a_name
 from ..data.shapes.labels import DECOMPOSED, as_number, is_decomposed, is_missing, label_name, ordered
@@ -188,23 +188,6 @@ class NamedLabels:
     def scored_labels(self, references: list[Any]) -> list[str]:
         """Labels of the model, then those that only the references have."""
         return list(dict.fromkeys([*self.labels, *flattened(references)]))
-
-    def temperature(self, shares: np.ndarray, references: np.ndarray) -> tuple[dict[str, float], str]:
-        """The temperature with the lowest log loss, and a sentence on it."""
-        rows = counted(len(references), "validation row")
-        if len(references) < calibration.MIN_ROWS:
-            return (
-                {},
-                f"temperature: left at 1, too few rows to find it: {rows}, expected {calibration.MIN_ROWS} or more",
-            )
-        divisor = calibration.temperature(shares, references)
-        if divisor is None:
-            return (
-                {},
-                f"temperature: left at 1, not determined by {rows}: nearly all of them are predicted right, "
-                "or nearly all wrong",
-            )
-        return {"temperature": divisor}, f"temperature: {divisor:.3g}, with the lowest log loss on {rows}"
 
     def _frequencies(self, references: list[Any]) -> tuple[str, dict[str, float]]:
         """The most frequent label, and the share of the rows that each label has."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import calibration, losses
 from ..data.shapes.labels import is_missing, label_name
-from ..recipe import HIGHER, IGNORED, LOWER, Measure, Metric, Row, detail
+from ..recipe import HIGHER, IGNORED, LOWER, Measure, Metric, Row, detail, together
 from . import _abstention, _explained, _label_sets, _out_of_scope, _two_labels
 from ._named_labels import NamedLabels
 
@@ -36,10 +36,15 @@ class OneLabel(NamedLabels):
 
     @property
     def metrics(self) -> dict[str, Metric]:
-        """Those of any labels; between two of them how well the positive one is ranked; of sets, and of answers."""
+        """Those of any labels; between two of them how well the positive one is ranked; of sets, and of answers.
+
+        The log loss is there for two labels, and where a temperature minimizes it.
+        """
         of_two: dict[str, Metric] = {}
         if self.positive is not None:
             of_two = {**_two_labels.METRICS, **_two_labels.decision_metrics(self.recipe.threshold)}
+        if self.recipe.temperature_scaling:
+            of_two = {**of_two, "log_loss": LOWER}
         of_sets = {} if self.recipe.coverage is None else _label_sets.METRICS
         of_answers = {} if self.recipe.abstain is None else _abstention.METRICS
         outside = {} if self.recipe.out_of_scope is None else _out_of_scope.METRICS
@@ -112,7 +117,7 @@ class OneLabel(NamedLabels):
 
     def decode(self, logits: np.ndarray) -> list[Row]:
         """The most probable label, its `score`, and the `scores` of all labels, which sum to 1."""
-        return self._predictions(softmax(logits), {})
+        return self._predictions(calibration.softmax(logits), {})
 
     def _predictions(self, shares: np.ndarray, numbers: Mapping[str, float]) -> list[Row]:
         """The most probable label of each row, or the positive one where it is above its threshold."""
@@ -141,9 +146,9 @@ class OneLabel(NamedLabels):
         shares = self.shares(predictions, self.labels)
         known = ids != IGNORED  # for labels that the model does not have, it can give no probability
         if self.recipe.temperature_scaling:
-            numbers, sentence = self.temperature(shares[known], ids[known])
+            numbers, sentence = calibration.fit(calibration.loss_of(shares[known], ids[known]), int(known.sum()))
             sentences.append(sentence)
-            shares = calibration.apply_temperature(shares, numbers.get("temperature", 1.0), several=False)
+            shares = calibration.apply_temperature(shares, numbers.get("temperature", 1.0))
         in_scope = np.array([self.recipe.is_right_or_wrong(reference) for reference in references])
         parts = [
             self._tuned_threshold(shares[known], ids[known]),
@@ -186,8 +191,7 @@ class OneLabel(NamedLabels):
             return predictions
         shares = self.shares(predictions, self.labels)
         if "temperature" in numbers:
-            with np.errstate(divide="ignore"):  # a probability of 0 stays 0
-                shares = softmax(np.log(shares) / numbers["temperature"])
+            shares = calibration.apply_temperature(shares, numbers["temperature"])
         with_sets = _label_sets.with_sets(self._predictions(shares, numbers), shares, self.labels, numbers)
         return _abstention.with_abstention(with_sets, numbers)
 
@@ -205,7 +209,7 @@ class OneLabel(NamedLabels):
             confidence = self.shares(predictions, self.labels).max(1)
             abstains = self.recipe.abstain is not None
             parts.append(_out_of_scope.measure(confidence, predictions, is_outside, abstains=abstains))
-        return _together(parts)
+        return together(parts)
 
     def _measure_in_scope(self, predictions: list[Row], references: list[Any], is_outside: np.ndarray) -> Measure:
         """Scores of the rows that a label fits; NaN where there are none."""
@@ -242,9 +246,13 @@ class OneLabel(NamedLabels):
             if self.recipe.threshold is not None:
                 threshold = self.recipe.threshold
                 parts.append(_two_labels.measure_decisions(predicted == positive, actual == positive, threshold))
+        elif self.recipe.temperature_scaling:
+            # To a label that the model does not have it can give no probability.
+            chance = np.where(actual < number, shares[np.arange(len(actual)), actual], np.nan)
+            parts.append(_weighted.log_loss(chance))
         if self.recipe.coverage is not None:
             parts.append(_label_sets.measure(predictions, references))
-        return _together(parts)
+        return together(parts)
 
     def baseline(self, references: list[Any]) -> Row:
         """The most frequent label."""
@@ -252,24 +260,6 @@ class OneLabel(NamedLabels):
         return {"label": label, "scores": scores}
 
 
-def _together(parts: list[Measure]) -> Measure:
-    """All metrics of several measures."""
-
-    def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
-        values: dict[str, np.ndarray] = {}
-        for part in parts:
-            values |= part(weights)
-        return values
-
-    return measured
-
-
 def _only(value: Any) -> Any:
     """The label in a list of one; anything else as it is."""
     return value[0] if isinstance(value, list) and len(value) == 1 else value
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities that sum to 1 in each row."""
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(odds / odds.sum(axis=1, keepdims=True))

@@ -137,7 +137,7 @@ class SeveralLabels(NamedLabels):
         shares = self.shares(predictions, self.labels)
         actual = self._table(references, self.labels)
         if self.recipe.temperature_scaling:
-            numbers, sentence = self.temperature(shares, actual)
+            numbers, sentence = calibration.fit(calibration.loss_of(shares, actual), len(actual))
             sentences.append(sentence)
             # Thresholds are compared with the probabilities after the temperature.
             shares = calibration.apply_temperature(shares, numbers.get("temperature", 1.0), several=True)
@@ -157,9 +157,7 @@ class SeveralLabels(NamedLabels):
             return predictions
         shares = self.shares(predictions, self.labels)
         if "temperature" in numbers:
-            with np.errstate(divide="ignore"):  # probabilities of 0 and 1 stay what they are
-                logits = np.log(shares) - np.log1p(-shares)
-            shares = logistic(logits / numbers["temperature"])
+            shares = calibration.apply_temperature(shares, numbers["temperature"], several=True)
         return self._predictions(shares, numbers)
 
     def _table(self, label_sets: list[list[str]], labels: list[str]) -> np.ndarray:

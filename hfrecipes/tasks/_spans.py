@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,7 @@ import numpy as np
 
 from ..losses import span_loss
 from ..recipe import Row
+from ._answer_probabilities import RankedAnswer
 
 BEST = 20  # spans that are kept of each question, as in the baselines of SQuAD
 
@@ -76,7 +78,7 @@ def best_spans(starts: Any, ends: Any, context: Any, max_answer_length: int) -> 
     return scores, firsts, firsts + (best % max_answer_length).int()
 
 
-def best_answers(rows: Iterable[Row], windows: Iterable[Sequence[Any]], *, may_have_none: bool) -> list[Row]:
+def best_answers(rows: Iterable[Row], windows: Iterable[Sequence[Any]], *, may_have_none: bool) -> list[RankedAnswer]:
     """A prediction per row, from the windows of its context.
 
     Args:
@@ -118,7 +120,7 @@ class Candidates:
                 span = (starts[first], ends[last])
                 self.spans[span] = max(score, self.spans.get(span, score))
 
-    def prediction(self, context: str, *, may_have_none: bool) -> Row:
+    def prediction(self, context: str, *, may_have_none: bool) -> RankedAnswer:
         """The best span, or no answer.
 
         Args:
@@ -130,42 +132,14 @@ class Candidates:
         if not ranked:
             # A context without a token has no span.
             ranked = [(no_answer - 1e4, 0, 0)]
-        best, start, end = ranked[0]
+        _, start, end = ranked[0]
         scores = [score for score, _, _ in ranked]
         if may_have_none:
             scores.append(no_answer)
-        odds = np.exp(np.array(scores) - np.max(scores))
-        shares = odds / odds.sum()
         # Tokens of some models have the whitespace before them.
         start, end = end - len(context[start:end].lstrip()), start + len(context[start:end].rstrip())
-        span = {"answer": context[start:end], "score": float(shares[0]), "start": start, "end": end}
-        if not may_have_none:
-            return span
-        nothing = {"answer": "", "score": float(shares[-1]), "start": None, "end": None}
-        return SpanOrNothing(span, nothing, no_answer - best)
-
-
-class SpanOrNothing(dict[str, Any]):
-    """Prediction for a question that may have no answer.
-
-    Its keys tell the answer that was decided on. Both possible answers are remembered, so that another threshold can
-    decide without the model.
-
-    Args:
-        span: Prediction of the best span.
-        nothing: Prediction of no answer.
-        null_odds: Score of no answer minus that of the best span.
-        threshold: Odds above which there is no answer.
-    """
-
-    def __init__(self, span: Row, nothing: Row, null_odds: float, threshold: float = 0.0) -> None:
-        answer = nothing if null_odds > threshold else span
-        super().__init__({**answer, "null_odds": null_odds, "best_span": span["answer"]})
-        self.span, self.nothing = span, nothing
-
-    def decided(self, threshold: float) -> SpanOrNothing:
-        """The same prediction with another threshold."""
-        return SpanOrNothing(self.span, self.nothing, self["null_odds"], threshold)
+        span = {"answer": context[start:end], "start": start, "end": end}
+        return RankedAnswer(span, np.array(scores), may_have_none=may_have_none)
 
 
 def best_threshold(null_odds: np.ndarray, gains: np.ndarray) -> float:
@@ -201,7 +175,8 @@ def nearest_sentence(question: str, context: str) -> Row:
         if shared > most:
             (start, end), most = sentence.span(), shared
     start += len(context[start:end]) - len(context[start:end].lstrip())
-    return {"answer": context[start:end], "score": 1.0, "start": start, "end": end}
+    # How often that is an exact match is not known.
+    return {"answer": context[start:end], "score": math.nan, "start": start, "end": end}
 
 
 def tuned_threshold(predictions: list[Row], references: list[Any], *, characters: bool) -> float:

@@ -178,13 +178,6 @@ def measure(shares: np.ndarray, positive: int, actual: np.ndarray) -> Measure:
     # To a label that the model does not have it can give no probability.
     rows = np.flatnonzero(actual < 2)
     actual, shares = actual[rows], shares[rows]
-    surprise = -np.log(np.maximum(shares[np.arange(len(rows)), actual], 1e-15))
+    log_loss = _weighted.log_loss(shares[np.arange(len(rows)), actual])
     rank = _weighted.ranking(shares[:, positive], actual == positive)
-
-    def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
-        known = weights[:, rows]
-        total = known.sum(1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return {**rank(known), "log_loss": known @ surprise / np.where(total > 0, total, np.nan)}
-
-    return measured
+    return lambda weights: {**rank(weights[:, rows]), **log_loss(weights[:, rows])}

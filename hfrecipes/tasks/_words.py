@@ -68,19 +68,19 @@ def word_of_tokens(offsets: Sequence[Sequence[int]], words: list[str]) -> list[i
     return indices
 
 
-def join_windows(windows: Iterable[Sequence[Any]], rows: int) -> list[list[tuple[int, float]]]:
-    """Label and score of each word of each row, from the windows of its tokens.
+def join_windows(windows: Iterable[Sequence[Any]], rows: int) -> list[list[tuple[Any, ...]]]:
+    """What is known of each word of each row, from the windows of its tokens.
 
     Args:
-        windows: Index of the row of each window, the words of its tokens as `tokenize_words` gives them, and label and
-            score of each token.
+        windows: Index of the row of each window, the words of its tokens as `tokenize_words` gives them, and what is
+            known of each token, such as its label and its score.
         rows: Number of rows.
     """
-    tagged: list[dict[int, tuple[int, float]]] = [{} for _ in range(rows)]
-    for row, words, labels, scores in windows:
+    tagged: list[dict[int, tuple[Any, ...]]] = [{} for _ in range(rows)]
+    for row, words, *outputs in windows:
         for token, word in enumerate(words):
             if word >= 0:
-                tagged[row][word] = (labels[token], scores[token])
+                tagged[row][word] = tuple(output[token] for output in outputs)
     joined = []
     for words in tagged:
         joined.append([words[word] for word in sorted(words)])
@@ -150,20 +150,45 @@ def entities_of_text(row: Row, prediction: Row, scheme: str | None) -> list[Row]
         prediction: With the `tags` of the tokens and their `scores`.
         scheme: Of the tags; with `none`, each word is an entity.
     """
-    from ..metrics import _entities
-
-    text, tags, scores = row["text"], prediction["tags"], prediction["scores"]
+    text, scores = row["text"], prediction["scores"]
     spans = find_words(text, row["tokens"])
     if not spans:  # rows to predict may have tokens that are not of their text
         return []
-    if scheme == "none":
-        words = range(len(tags))
-        chunks = list(zip(tags, words, words, strict=True))
-    else:
-        chunks = _entities.entities_in(canonical_tags(tags, scheme))
     entities: list[Row] = []
-    for entity_type, first, last in chunks:
+    for entity_type, first, last in _words_of_entities(prediction["tags"], scheme):
         start, end = spans[first][0], spans[last][1]
-        score = float(np.mean(scores[first : last + 1]))
+        score = _entity_score(scores, first, last)
         entities.append({"label": entity_type, "score": score, "text": text[start:end], "start": start, "end": end})
     return entities
+
+
+def with_word_scores(prediction: Row, scores: list[float], scheme: str | None) -> Row:
+    """The prediction with other scores of its words, from which its entities get theirs.
+
+    Args:
+        prediction: With `tags`, and `entities` if its row has a text.
+        scores: Probability of the tag of each word.
+        scheme: Of the tags.
+    """
+    changed: Row = {**prediction, "scores": scores}
+    if prediction.get("entities"):
+        changed["entities"] = []
+        chunks = _words_of_entities(prediction["tags"], scheme)
+        for entity, (_, first, last) in zip(prediction["entities"], chunks, strict=True):
+            changed["entities"].append({**entity, "score": _entity_score(scores, first, last)})
+    return changed
+
+
+def _words_of_entities(tags: list[str], scheme: str | None) -> list[tuple[str, int, int]]:
+    """Type, first and last word of each entity."""
+    from ..metrics import _entities
+
+    if scheme == "none":
+        words = range(len(tags))
+        return list(zip(tags, words, words, strict=True))
+    return _entities.entities_in(canonical_tags(tags, scheme))
+
+
+def _entity_score(scores: list[float], first: int, last: int) -> float:
+    """Mean of the scores of its words."""
+    return float(np.mean(scores[first : last + 1]))

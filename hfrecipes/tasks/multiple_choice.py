@@ -13,11 +13,26 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from .. import calibration
 from ..collate import padder
 from ..data.batches import cells_of, rows_of
 from ..data.shapes import choices as choice_shapes
 from ..models.tokenizing import separate_pairs
-from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row
+from ..recipe import (
+    HIGHER,
+    IGNORED,
+    LOWER,
+    Batch,
+    CardTexts,
+    Column,
+    Finding,
+    Measure,
+    Metric,
+    Recipe,
+    Row,
+    detail,
+    together,
+)
 from . import _abstention
 from ._choice_texts import check_choices, collate, describe_sizes, encode_choices, sized_choice_loss
 
@@ -26,6 +41,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 _LABELS = ("answer", "answerKey", "answer_key", "correct", "correct_answer", "correct_option", "cop", "target", "gold")
+PROBABILITY_METRICS: dict[str, Metric] = {"log_loss": LOWER, "ece": detail(LOWER)}
 _USAGE = """\
 import torch
 from transformers import AutoModelForMultipleChoice, AutoTokenizer
@@ -51,6 +67,8 @@ class MultipleChoice(Recipe):
 
     abstain: _abstention.Given | None = None
     """Which questions get no answer: the least sure ones, {share: 0.1}, or all beyond an error rate, {risk: 0.05}."""
+    temperature_scaling: bool = False
+    """Whether probabilities of choices are calibrated by temperature scaling, fitted on validation."""
 
     task: ClassVar[str] = "multiple-choice"
     auto_model: ClassVar[str] = "AutoModelForMultipleChoice"
@@ -106,8 +124,9 @@ class MultipleChoice(Recipe):
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
-        """The share of right answers, also among those that are given where some are not."""
-        return {"accuracy": HIGHER} | ({} if self.abstain is None else _abstention.METRICS)
+        """The share of right answers, also among those that are given where some are not; how far scores are right."""
+        of_answers = {} if self.abstain is None else _abstention.METRICS
+        return {"accuracy": HIGHER} | of_answers | (PROBABILITY_METRICS if self.temperature_scaling else {})
 
     # --- choices and labels --------------------------------------------------------------------------------------
 
@@ -172,31 +191,46 @@ class MultipleChoice(Recipe):
 
     @property
     def tuned_options(self) -> list[str]:
-        """Abstention."""
-        return [] if self.abstain is None else ["abstain"]
+        """Abstention, a temperature."""
+        is_set = {"abstain": self.abstain is not None, "temperature_scaling": self.temperature_scaling}
+        return [name for name, given in is_set.items() if given]
 
     def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
-        """The probability below which there is no answer."""
-        if not isinstance(self.abstain, dict) or not predictions:
-            return {}, []
-        confidence = np.array([prediction["score"] for prediction in predictions])
-        numbers, sentence = _abstention.tune(confidence, _are_right(predictions, references), self.abstain)
-        return numbers, [sentence]
+        """The temperature, and the probability after it below which there is no answer."""
+        numbers: dict[str, float] = {}
+        sentences: list[str] = []
+        if self.temperature_scaling:
+            ids = np.array(list(map(_label, references)), dtype=int)
+            shares = calibration.side_by_side([row["scores"] for row in predictions])
+            known = ids != IGNORED  # a label that is no text of a choice has no probability
+            numbers, sentence = calibration.fit(calibration.loss_of(shares[known], ids[known]), int(known.sum()))
+            sentences.append(sentence)
+            predictions = _at_temperature(predictions, numbers)
+        if isinstance(self.abstain, dict) and predictions:
+            confidence = np.array([prediction["score"] for prediction in predictions])
+            limit, sentence = _abstention.tune(confidence, _are_right(predictions, references), self.abstain)
+            numbers, sentences = {**numbers, **limit}, [*sentences, sentence]
+        return numbers, sentences
 
     def calibrated(self, predictions: list[Row], calibration: Mapping[str, float]) -> list[Row]:
-        """The predictions with `abstained`, where the options ask for it."""
-        return _abstention.with_abstention(predictions, calibration)
+        """The predictions with the probabilities after the temperature, and `abstained`, where the options ask."""
+        return _abstention.with_abstention(_at_temperature(predictions, calibration), calibration)
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
-        """Accuracy, from 0 to 1; with abstention also that of the answers, and their share."""
+        """Accuracy, from 0 to 1; with abstention that of the answers, and their share; with a temperature log loss."""
+        from ..metrics import _weighted
+
         is_right = _are_right(predictions, references)
-        of_answers = None if self.abstain is None else _abstention.measure(predictions, is_right)
-
-        def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
-            accuracy = {"accuracy": weights @ is_right / weights.sum(1)}
-            return accuracy if of_answers is None else accuracy | of_answers(weights)
-
-        return measured
+        parts: list[Measure] = [lambda weights: {"accuracy": weights @ is_right / weights.sum(1)}]
+        if self.abstain is not None:
+            parts.append(_abstention.measure(predictions, is_right))
+        if self.temperature_scaling:
+            pairs = zip(predictions, map(_label, references), strict=True)
+            chance = [row["scores"][index] if index != IGNORED else np.nan for row, index in pairs]
+            parts.append(_weighted.log_loss(np.array(chance)))
+            sure = np.array([prediction["score"] for prediction in predictions])
+            parts.append(_weighted.calibration_error(sure, is_right))
+        return together(parts)
 
     def baseline(self, train: Dataset) -> dict[str, Any]:
         """The position at which the right choice is most often; the first one of several."""
@@ -208,19 +242,30 @@ class MultipleChoice(Recipe):
         return {"position": max(sorted(counts), key=counts.__getitem__, default=0)}
 
     def baseline_predictions(self, rows: Dataset, baseline: Mapping[str, Any]) -> list[Row]:
-        """The choice at that position, or the last one of a row with fewer choices."""
+        """The choice at that position, or the last one of a row with fewer choices; each choice is as probable."""
         predictions = []
         for choices in cells_of(rows, "choices"):
             index = min(baseline["position"], len(choices) - 1)
-            scores = [0.0] * len(choices)
-            scores[index] = 1.0
-            predictions.append({"label": index, "choice": choices[index], "score": 1.0, "scores": scores})
+            scores = [1 / len(choices)] * len(choices)
+            predictions.append({"label": index, "choice": choices[index], "score": scores[index], "scores": scores})
         return predictions
 
 
 def _row_by_row(rows: Dataset) -> Iterator[Row]:
     """Choices and label of each row."""
     return rows_of({name: cells_of(rows, name) for name in ("choices", "label")})
+
+
+def _at_temperature(predictions: list[Row], numbers: Mapping[str, float]) -> list[Row]:
+    """The predictions with the probabilities that the temperature gives, if there is one."""
+    if "temperature" not in numbers:
+        return predictions
+    shares = calibration.side_by_side([row["scores"] for row in predictions])
+    changed = []
+    for row, scaled in zip(predictions, calibration.apply_temperature(shares, numbers["temperature"]), strict=True):
+        scores = scaled[: len(row["scores"])].tolist()
+        changed.append({**row, "score": scores[row["label"]], "scores": scores})
+    return changed
 
 
 def _are_right(predictions: list[Row], references: list[Any]) -> np.ndarray:

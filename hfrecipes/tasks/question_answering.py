@@ -16,9 +16,23 @@ from ..errors import counted
 from ..explaining.contract import ScoreToExplain
 from ..metrics._squad import NO_TEXT
 from ..models.tokenizing import separate_pairs
-from ..recipe import IGNORED, PERCENT, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail
-from . import _spans
+from ..recipe import (
+    IGNORED,
+    PERCENT,
+    Batch,
+    CardTexts,
+    Column,
+    Finding,
+    Measure,
+    Metric,
+    Recipe,
+    Row,
+    detail,
+    together,
+)
+from . import _answer_probabilities, _spans
 from ._answer_checks import check_answers, describe_unanswered
+from ._answer_probabilities import RankedAnswer
 from ._column_names import CONTEXT_NAMES
 from ._explained_answers import score_of_answer
 from ._slices import has_answer, question_word
@@ -34,6 +48,7 @@ from ._windows import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     from datasets import Dataset
     from transformers import PretrainedConfig, PreTrainedModel
 
@@ -67,6 +82,8 @@ class QuestionAnswering(Recipe):
     """Whether questions may have no answer; inferred from the training rows if null."""
     characters: bool | None = None
     """Whether F1 counts characters, as CMRC 2018 does for Chinese, not words; inferred from the answers if null."""
+    temperature_scaling: bool = False
+    """Whether scores of answers are calibrated by temperature scaling, fitted on validation."""
 
     task: ClassVar[str] = "question-answering"
     auto_model: ClassVar[str] = "AutoModelForQuestionAnswering"
@@ -124,6 +141,9 @@ class QuestionAnswering(Recipe):
         if self.version_2_with_negative:
             metrics |= {"HasAns_f1": PERCENT, "NoAns_f1": PERCENT}
             metrics |= {"HasAns_exact": detail(PERCENT), "NoAns_exact": detail(PERCENT)}
+        if self.temperature_scaling:
+            metrics |= _answer_probabilities.METRICS
+            metrics |= _answer_probabilities.ANSWERABLE_METRICS if self.version_2_with_negative else {}
         return metrics
 
     # --- rows and answers ----------------------------------------------------------------------------------------
@@ -231,34 +251,44 @@ class QuestionAnswering(Recipe):
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
         """`answer`, its `score` (share of all candidates), `start` and `end` in characters of the context.
 
-        Where questions may have none, also `null_odds`, the score of no answer minus that of the best span, and
-        `best_span`; the answer is empty where `null_odds` exceeds the threshold, 0 before it is calibrated.
+        Where questions may have none, also `null_odds`, the logit of no answer minus that of the best span,
+        `best_span`, and `no_answer_score`, the share of no answer; the answer is empty where `null_odds` exceeds the
+        threshold, 0 before it is calibrated. A temperature changes the shares, and neither `null_odds` nor the answer.
         """
         # What is known of each window: its row, the characters of its tokens, and its best spans.
         windows = zip(encoded["row"], encoded["starts"], encoded["ends"], *outputs, strict=True)
-        return _spans.best_answers(rows, windows, may_have_none=bool(self.version_2_with_negative))
+        return [*_spans.best_answers(rows, windows, may_have_none=bool(self.version_2_with_negative))]
+
+    @property
+    def tuned_options(self) -> list[str]:
+        """A temperature."""
+        return ["temperature_scaling"] if self.temperature_scaling else []
 
     def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
-        """The threshold of no answer that gives the best F1 on validation."""
-        if not self.version_2_with_negative or not predictions:
-            return {}, []
-        threshold = _spans.tuned_threshold(predictions, references, characters=bool(self.characters))
-        sentence = (
-            f"no answer: predicted where its score exceeds that of the best span by more than {threshold:.2f}, "
-            f"which gives the best F1 on {counted(len(references), 'validation row')}"
-        )
-        return {"null_threshold": threshold}, [sentence]
+        """The threshold of no answer that gives the best F1 on validation, and the temperature for what it decides.
+
+        The threshold is for differences of logits, which are all divided by the temperature, so the order is no matter
+        for the answers; the temperature is for the scores of the answers that are shown.
+        """
+        numbers: dict[str, float] = {}
+        sentences: list[str] = []
+        if self.version_2_with_negative and predictions:
+            threshold = _spans.tuned_threshold(predictions, references, characters=bool(self.characters))
+            numbers["null_threshold"] = threshold
+            sentences.append(
+                f"no answer: predicted where its score exceeds that of the best span by more than {threshold:.2f}, "
+                f"which gives the best F1 on {counted(len(references), 'validation row')}"
+            )
+        if self.temperature_scaling:
+            decided = _decided(predictions, numbers)
+            matches, _ = self._agreement(decided, references)
+            temperature, sentence = _answer_probabilities.fit(decided, matches > 0)
+            numbers, sentences = {**numbers, **temperature}, [*sentences, sentence]
+        return numbers, sentences
 
     def calibrated(self, predictions: list[Row], calibration: Mapping[str, float]) -> list[Row]:
-        """The predictions with the answer that the threshold decides on."""
-        decided = []
-        threshold = calibration.get("null_threshold", 0.0)
-        for prediction in predictions:
-            # Where every question has an answer, predictions are plain, and there is nothing to decide.
-            if isinstance(prediction, _spans.SpanOrNothing):
-                prediction = prediction.decided(threshold)
-            decided.append(prediction)
-        return decided
+        """The predictions with the answer that the threshold decides on, and scores after the temperature."""
+        return [*_decided(predictions, calibration)]
 
     def scores_to_explain(self, row: Row, prediction: Row) -> list[ScoreToExplain]:
         """The logits of the first and last token of the answer, or those of no answer."""
@@ -267,24 +297,44 @@ class QuestionAnswering(Recipe):
     # --- scores --------------------------------------------------------------------------------------------------
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
-        """Exact match and F1 in percent, 0 to 100, as the official scripts of SQuAD and CMRC 2018 compute them."""
+        """Exact match and F1 in percent, 0 to 100, as the official scripts of SQuAD and CMRC 2018 compute them.
+
+        With a temperature also how far `score` can be trusted as the probability of an exact match, and, where
+        questions may have no answer, 1 minus `no_answer_score` as that of having one.
+        """
         from ..metrics import _squad
 
-        answers = [prediction["answer"] for prediction in predictions]
-        return _squad.measure(
-            answers,
+        matches, overlaps = self._agreement(predictions, references)
+        measure = _squad.measure_agreement(matches, overlaps, references, self.version_2_with_negative)
+        if not self.temperature_scaling:
+            return measure
+        return together([measure, *_answer_probabilities.measures(predictions, references, matches > 0)])
+
+    def _agreement(self, predictions: Sequence[Row], references: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Exact match and F1 of each answer, 0 to 1, (rows,) each."""
+        from ..metrics import _squad
+
+        return _squad.agreement(
+            [prediction["answer"] for prediction in predictions],
             references,
             version_2_with_negative=self.version_2_with_negative,
             characters=self.characters,
         )
 
     def baseline(self, train: Dataset) -> dict[str, Any]:
-        """Nothing: the baseline looks at the row to predict alone."""
-        return {}
+        """The share of the questions without answer; all else the baseline sees in the row to predict."""
+        known = [reference for reference in self._references(train) if reference is not None]
+        return {"no_answer": sum(not reference for reference in known) / max(1, len(known))}
 
     def baseline_predictions(self, rows: Dataset, baseline: Mapping[str, Any]) -> list[Row]:
         """No answer where questions may have none, otherwise the sentence that shares most words with the question."""
         if self.version_2_with_negative:
-            nothing = {"answer": "", "score": 1.0, "start": None, "end": None, "null_odds": 0.0, "best_span": ""}
-            return [nothing] * len(rows)
+            nothing = {"answer": "", "start": None, "end": None, "null_odds": 0.0, "best_span": ""}
+            share = baseline.get("no_answer", 1.0)
+            return [{**nothing, "score": share, "no_answer_score": share}] * len(rows)
         return list(map(_spans.nearest_sentence, rows["question"], rows["context"]))
+
+
+def _decided(predictions: list[Row], calibration: Mapping[str, float]) -> list[RankedAnswer]:
+    """What `decode` gave, with the threshold and the temperature among these numbers."""
+    return [prediction.decided(calibration) for prediction in predictions if isinstance(prediction, RankedAnswer)]

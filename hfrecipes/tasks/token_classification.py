@@ -18,7 +18,8 @@ from ..data.batches import cells_of
 from ..data.shapes.label_cells import names_for, names_of
 from ..explaining.contract import ScoreToExplain
 from ..metrics._schemes import OUTSIDE, Scheme, canonical_tags, fit_length, ordered_tags, scheme_of, split_tag
-from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail
+from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail, together
+from . import _word_probabilities
 from ._explained_entities import scores_of_entities
 from ._tag_checks import MISSING, check_tags, describe_tags, tags_in
 from ._tag_columns import TAG_NAMES, TOKEN_NAMES, reader_of, unnamed_columns
@@ -64,6 +65,8 @@ class TokenClassification(Recipe):
     """Gamma of the focal loss, which gives less weight to words already tagged well; 2 is usual, 0 is off."""
     logit_adjustment: float = 0.0
     """Strength of logit adjustment: 1 predicts as if tags were equally frequent in train, 0 is off."""
+    temperature_scaling: bool = False
+    """Whether probabilities of tags are calibrated by temperature scaling, fitted on the words of validation."""
 
     task: ClassVar[str] = "token-classification"
     auto_model: ClassVar[str] = "AutoModelForTokenClassification"
@@ -120,7 +123,8 @@ print(tag("{text}"))
     @property
     def metrics(self) -> Mapping[str, Metric]:
         """F1 of whole entities, or accuracy of tags that stand alone; `_strict` where tags must follow the scheme."""
-        return TAG_METRICS if self.scheme == "none" else ENTITY_METRICS
+        metrics = TAG_METRICS if self.scheme == "none" else ENTITY_METRICS
+        return metrics | (_word_probabilities.METRICS if self.temperature_scaling else {})
 
     # --- rows ----------------------------------------------------------------------------------------------------
 
@@ -204,28 +208,55 @@ print(tag("{text}"))
     # --- predictions and scores ----------------------------------------------------------------------------------
 
     def preprocess_logits(self, logits: Any, labels: Any) -> Any:
-        """Most probable label of each token, and its probability."""
+        """Most probable label of each token, and its probability; all logits where a temperature may divide them."""
         import torch
 
         logits = super().preprocess_logits(logits, labels)
+        if self.temperature_scaling:
+            return logits.float()
         # Two numbers per token, whatever the number of tags.
         score, best = torch.softmax(logits.float(), dim=-1).max(dim=-1)
         return best.int(), score
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
-        """`tags` and their `scores`, one per word; for rows with a text also `entities`, in characters."""
+        """`tags` and their `scores`, one per word; for rows with a text also `entities`, in characters.
+
+        The score of an entity is the mean of those of its words. With a temperature, predictions also have
+        `probabilities`, those of all tags for each word.
+        """
         predictions: list[Row] = []
-        windows = zip(encoded["row"], encoded["words"], *outputs, strict=True)
+        kept = outputs if isinstance(outputs, tuple) else (outputs,)
+        windows = zip(encoded["row"], encoded["words"], *kept, strict=True)
         for row, words in zip(rows, join_windows(windows, len(rows)), strict=True):
-            prediction: Row = {"tags": [], "scores": []}
-            for label, score in words:
-                prediction["tags"].append(self.labels[label])
-                prediction["scores"].append(float(score))
+            prediction: Row
+            if self.temperature_scaling:
+                prediction = _word_probabilities.prediction(words, self.labels)
+            else:
+                tags, scores = [self.labels[label] for label, _ in words], [float(score) for _, score in words]
+                prediction = {"tags": tags, "scores": scores}
             # Rows of words alone have no text in which an entity could be located.
             if isinstance(row.get("text"), str):
                 prediction["entities"] = entities_of_text(row, prediction, self.scheme)
             predictions.append(prediction)
         return predictions
+
+    @property
+    def tuned_options(self) -> list[str]:
+        """A temperature."""
+        return ["temperature_scaling"] if self.temperature_scaling else []
+
+    def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
+        """The temperature with the lowest log loss of the tags of words."""
+        if not self.temperature_scaling:
+            return {}, []
+        numbers, sentence = _word_probabilities.fit(predictions, references, self.labels)
+        return numbers, [sentence]
+
+    def calibrated(self, predictions: list[Row], calibration: Mapping[str, float]) -> list[Row]:
+        """The predictions with the probabilities that the temperature gives; the tags stay as they are."""
+        if "temperature" not in calibration:
+            return predictions
+        return _word_probabilities.scaled(predictions, self.labels, calibration["temperature"], self.scheme)
 
     def scores_to_explain(self, row: Row, prediction: Row) -> list[ScoreToExplain]:
         """The margins of its tags, summed up for each entity."""
@@ -244,8 +275,12 @@ print(tag("{text}"))
             predicted.append(canonical_tags(tags, self.scheme))
             actual.append(canonical_tags(fit_length(reference, tags), self.scheme))
         if self.scheme == "none":
-            return _entities.measure_tags(predicted, actual, self.labels, self.not_averaged)
-        return _entities.measure_entities(predicted, actual, self.entity_types, self.scheme, self.not_averaged)
+            measure = _entities.measure_tags(predicted, actual, self.labels, self.not_averaged)
+        else:
+            measure = _entities.measure_entities(predicted, actual, self.entity_types, self.scheme, self.not_averaged)
+        if not self.temperature_scaling:
+            return measure
+        return together([measure, *_word_probabilities.measures(predictions, references)])
 
     def baseline(self, train: Dataset) -> dict[str, Any]:
         """The most frequent tag of each word of the training rows, and of all words."""
@@ -256,14 +291,20 @@ print(tag("{text}"))
                 counts[word][tag] += 1
                 overall[tag] += 1
         by_word = {word: _most_frequent(tag_counts) for word, tag_counts in counts.items()}
-        return {"by_word": by_word, "other": _most_frequent(overall)}
+        total = max(1, overall.total())
+        shares = {tag: overall[tag] / total for tag in self.labels}
+        return {"by_word": by_word, "other": _most_frequent(overall), "shares": shares}
 
     def baseline_predictions(self, rows: Dataset, baseline: Mapping[str, Any]) -> list[Row]:
-        """The usual tag of each word."""
+        """The usual tag of each word; with a temperature also the shares of the tags in train as probabilities."""
         predictions: list[Row] = []
+        shares = baseline.get("shares") if self.temperature_scaling else None
         for words in cells_of(rows, "tokens"):
             tags = [baseline["by_word"].get(word, baseline["other"]) for word in words]
-            predictions.append({"tags": tags, "scores": [1.0] * len(tags)})
+            prediction: Row = {"tags": tags, "scores": [1.0] * len(tags)}
+            if shares is not None:
+                prediction |= {"scores": [shares.get(tag, 0.0) for tag in tags], "probabilities": [shares] * len(tags)}
+            predictions.append(prediction)
         return predictions
 
 

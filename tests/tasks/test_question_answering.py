@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import json
+import math
 import re
 import string
 from pathlib import Path
@@ -21,7 +22,8 @@ from hfrecipes.data.shapes.answers import find_answer
 from hfrecipes.errors import ConfigError, DataError
 from hfrecipes.evaluation.scoring import score
 from hfrecipes.metrics import _squad
-from hfrecipes.tasks._spans import SpanOrNothing, window_loss
+from hfrecipes.tasks._answer_probabilities import RankedAnswer
+from hfrecipes.tasks._spans import window_loss
 from hfrecipes.tasks.question_answering import QuestionAnswering
 
 CASES = settings(max_examples=300, deadline=None)
@@ -186,15 +188,17 @@ def sample_rows(number: int) -> list[dict]:
 def test_calibrated_predictions_are_those_of_the_threshold_whatever_was_decided_before(rows):
     predictions = []
     for answer, _, odds in rows:
-        span = {"answer": answer, "score": 0.6, "start": 3, "end": 3 + len(answer)}
-        nothing = {"answer": "", "score": 0.4, "start": None, "end": None}
-        predictions.append(SpanOrNothing(span, nothing, float(odds)))
+        span = {"answer": answer, "start": 3, "end": 3 + len(answer)}
+        predictions.append(RankedAnswer(span, np.array([0.0, odds]), may_have_none=True))
     recipe = QuestionAnswering(version_2_with_negative=True)
     for threshold in (-2.0, 3.0, 0.0):
         calibrated = recipe.calibrated(predictions, {"null_threshold": threshold})
         for prediction, (answer, _, odds) in zip(calibrated, rows, strict=True):
             assert prediction["answer"] == ("" if odds > threshold else answer)
-            assert (prediction["score"], prediction["start"]) == ((0.4, None) if odds > threshold else (0.6, 3))
+            no_answer = 1 / (1 + math.exp(-odds))
+            score, start = (no_answer, None) if odds > threshold else (1 - no_answer, 3)
+            assert (prediction["score"], prediction["start"]) == (pytest.approx(score), start)
+            assert prediction["no_answer_score"] == pytest.approx(no_answer)
     assert recipe.calibrated(predictions, {}) == predictions, "without calibration the threshold is 0"
 
 
