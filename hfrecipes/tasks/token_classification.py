@@ -16,15 +16,18 @@ from .. import losses
 from ..collate import padder
 from ..data.batches import cells_of
 from ..data.shapes.label_cells import names_for, names_of
+from ..distilling.losses import soft_label_loss
 from ..explaining.contract import ScoreToExplain
 from ..metrics._schemes import OUTSIDE, Scheme, canonical_tags, fit_length, ordered_tags, scheme_of, split_tag
 from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail
 from ._explained_entities import scores_of_entities
+from ._soft_tags import shares_of_words, targets_of_windows
 from ._tag_checks import MISSING, check_tags, describe_tags, tags_in
 from ._tag_columns import TAG_NAMES, TOKEN_NAMES, reader_of, unnamed_columns
 from ._words import entities_of_text, join_windows, tokenize_words
 
 if TYPE_CHECKING:
+    import numpy as np
     from datasets import Dataset
     from transformers import PreTrainedModel
 
@@ -201,6 +204,10 @@ print(tag("{text}"))
         """Cross entropy over the words."""
         return partial(losses.token_loss, item_loss=losses.item_loss(self, label_smoothing))
 
+    def soft_loss(self) -> Callable[..., Any]:
+        """Divergence from the teacher's probabilities of the tags of each word."""
+        return soft_label_loss
+
     # --- predictions and scores ----------------------------------------------------------------------------------
 
     def preprocess_logits(self, logits: Any, labels: Any) -> Any:
@@ -214,9 +221,13 @@ print(tag("{text}"))
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
         """`tags` and their `scores`, one per word; for rows with a text also `entities`, in characters."""
-        predictions: list[Row] = []
         windows = zip(encoded["row"], encoded["words"], *outputs, strict=True)
-        for row, words in zip(rows, join_windows(windows, len(rows)), strict=True):
+        return self._predictions(join_windows(windows, len(rows)), rows)
+
+    def _predictions(self, tagged: Iterable[list[tuple[int, float]]], rows: Sequence[Row] | Dataset) -> list[Row]:
+        """Predictions from the most probable tag of each word and its probability."""
+        predictions: list[Row] = []
+        for row, words in zip(rows, tagged, strict=True):
             prediction: Row = {"tags": [], "scores": []}
             for label, score in words:
                 prediction["tags"].append(self.labels[label])
@@ -226,6 +237,21 @@ print(tag("{text}"))
                 prediction["entities"] = entities_of_text(row, prediction, self.scheme)
             predictions.append(prediction)
         return predictions
+
+    def soft_labels(self, logits: Any, encoded: Dataset) -> list[np.ndarray]:
+        """Probabilities of the tags of each word, (words, tags)."""
+        return shares_of_words(logits, encoded)
+
+    def soft_targets(self, soft_labels: list[np.ndarray], encoded: Dataset) -> list[np.ndarray]:
+        """Those of the word that each token of a window stands for, (tokens, tags)."""
+        return targets_of_windows(soft_labels, encoded)
+
+    def predictions_of(self, soft_labels: list[np.ndarray], rows: Sequence[Row] | Dataset) -> list[Row]:
+        """The most probable tag of each word."""
+        tagged = []
+        for shares in soft_labels:
+            tagged.append(list(zip(shares.argmax(-1).tolist(), shares.max(-1).tolist(), strict=True)))
+        return self._predictions(tagged, rows)
 
     def scores_to_explain(self, row: Row, prediction: Row) -> list[ScoreToExplain]:
         """The margins of its tags, summed up for each entity."""
