@@ -348,7 +348,7 @@ def _with_costs(loaded: Sequence[Loaded], entries: Sequence[Compared], said: lis
         log(f"timing: {counted(len(loaded), 'model')} in turns on this machine")
         with once():
             measured = list(cost.measure(predictors, loaded[0].run.lines))
-        said.append(f"one row and rows/s: measured now, in turns, on {here}")
+        said.append(f"speed: measured now, in turns, on {here}")
         if not all(latency.is_steady for latency, _ in measured if latency is not None):
             said.append("these times vary much from round to round, as on a machine that is busy: measure them again")
     machines = {info.machine for entry in loaded for info in entry.run.infos if info.machine}

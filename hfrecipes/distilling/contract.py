@@ -14,10 +14,6 @@ if TYPE_CHECKING:
 
     from ..recipe import Recipe, Row
 
-SoftLabels = "list[np.ndarray]"
-"""What a model says of each row: probabilities of its labels (labels,), of the labels of each word (words, labels), of
-the choices (choices,); or its number, (1,)."""
-
 
 @runtime_checkable
 class Distillable(Protocol):
@@ -25,6 +21,9 @@ class Distillable(Protocol):
 
     def soft_labels(self, logits: Any, encoded: Dataset) -> list[np.ndarray]:
         """What the model says of each row, in the order of the labels of this task.
+
+        That is the probability of each label, (labels,), of each label of each word, (words, labels), of each choice,
+        (choices,), or a number, (1,).
 
         Args:
             logits: All logits of each feature, numpy; a list where their sizes differ.

@@ -114,8 +114,8 @@ def as_json(comparison: Comparison, seen: int) -> dict[str, Any]:
     sentences = list(comparison.sentences)
     if seen:
         sentences.append(
-            f"the teacher was trained on {seen} of these {counted(comparison.rows, 'row')}: its score is optimistic, and "
-            "that of this run may be"
+            f"the teacher was trained on {seen} of these {counted(comparison.rows, 'row')}: its score is optimistic, "
+            "and that of this run may be"
         )
     heads = ["", f"{comparison.split} {metric}", "difference", "parameters", f"s per {ROWS:,} rows"]
     return {
