@@ -14,8 +14,6 @@ from ..distilling.contract import distillable
 from ..distilling.quality import quality_against_cost
 from ..errors import HFRecipesError, counted
 from ..log import is_main, log
-from ..models.binding import pass_by
-from ..recipe import TEACHER
 from ..run_folder.contents import RunInfo
 from ..training.plan import Plan
 from ..training.trainer import Job, wait_for_all
@@ -44,7 +42,6 @@ def ask_teacher(job: Job, folder: Path | None = None) -> None:
     targets = distillable(recipe).soft_targets(soft_labels, job.encoded["train"])
     trainer.train_dataset = with_column(trainer.train_dataset, targets)
     trainer.data_collator = TeacherCollator(trainer.data_collator)
-    pass_by(trainer.model, (TEACHER,))
 
 
 def _soft_labels(plan: Plan, runs: list[Path], folder: Path | None) -> list[np.ndarray]:

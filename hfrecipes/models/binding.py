@@ -137,7 +137,8 @@ def model_to_train(recipe: Recipe, config: RunConfig, seed: int) -> Any:
     if config.adapter is not None:
         model = adapters.add(loaded, recipe, config.adapter)
     _log_size(model, config)
-    return pass_loss_features(recipe, model)
+    names = loss_features(recipe)
+    return _pass_by(model, names if config.distillation is None else (*names, TEACHER))
 
 
 def trained_model(recipe: Recipe, config: RunConfig, base: ModelSettings, folder: Path) -> Any:
@@ -211,10 +212,10 @@ def pass_loss_features(recipe: Recipe, model: Any) -> Any:
     The Trainer gives a batch to the model and the outputs to the loss. With this, the loss finds a mask by its name,
     and the model itself never sees it.
     """
-    return pass_by(model, loss_features(recipe))
+    return _pass_by(model, loss_features(recipe))
 
 
-def pass_by(model: Any, names: tuple[str, ...]) -> Any:
+def _pass_by(model: Any, names: tuple[str, ...]) -> Any:
     """As `pass_loss_features`, for features of these names."""
     if names:
         passed = _PassedBy(names)

@@ -107,12 +107,9 @@ def by_hand(name: str, outputs, labels, predictions, heat: float) -> float:
     for logits, prediction in zip(outputs["logits"].detach().double(), predictions, strict=True):
         if name == "several labels":
             for score, share in zip(logits, prediction["scores"].values(), strict=True):
-                other, own = (
-                    torch.tensor([share, 1 - share]).log() / heat,
-                    torch.stack([score, torch.tensor(0.0)]) / heat,
-                )
-                # The logits of yes and no differ by that of the share.
-                total += heat**2 * divergence(other, own)
+                # Yes and no are two labels whose logits differ by that of yes.
+                own = torch.stack([score, torch.zeros_like(score)]) / heat
+                total += heat**2 * divergence(torch.tensor([share, 1 - share]).log() / heat, own)
             continue
         shares = prediction["scores"]
         shares = torch.tensor(list(shares.values()) if isinstance(shares, dict) else shares, dtype=torch.float64)
