@@ -42,9 +42,13 @@ class TeacherCollator:
         """The batch."""
         if TEACHER not in rows[0]:
             return self.collate(rows)
-        others = [{name: values for name, values in row.items() if name != TEACHER} for row in rows]
+        others, cells = [], []
+        for row in rows:
+            other = dict(row)
+            cells.append(np.asarray(other.pop(TEACHER), dtype=np.float32))
+            others.append(other)
         batch = self.collate(others)
-        batch[TEACHER] = padded([np.asarray(row[TEACHER], dtype=np.float32) for row in rows])
+        batch[TEACHER] = padded(cells)
         return batch
 
 
