@@ -18,6 +18,7 @@ from .data.features import average_lengths, describe_lengths, encode_splits, tru
 from .data.packing import count_rows
 from .data.prepare import check_again, load_data, no_test_split
 from .data.rows import Data
+from .distilling import teacher
 from .doctor import cost, printing
 from .doctor.diagnosis import GRADES, Diagnosis, tally
 from .doctor.lengths import cut_texts, no_model, unknown_tokens
@@ -161,6 +162,7 @@ def examine(
         data, report.config = load_data(config, recipe, collected)
         check_metrics(report.config, recipe, data.splits["train"])
         check_tuning(recipe, data.splits)
+        teacher.check_labels(report.config, recipe)
         train = _examine_rows(report, data, collected)
         if report.config.model:
             _examine_with_model(report, data, collected)

@@ -309,10 +309,10 @@ def token_loss(
     """
     known, logits = labels.flatten() >= 0, outputs["logits"]
     losses = item_loss(logits.reshape(-1, logits.shape[-1]).float(), labels.flatten().clamp(min=0))
-    return _mean_of_known(losses, known, num_items_in_batch)
+    return mean_of_known(losses, known, num_items_in_batch)
 
 
-def _mean_of_known(losses: Any, known: Any, num_items_in_batch: Any) -> Any:
+def mean_of_known(losses: Any, known: Any, num_items_in_batch: Any) -> Any:
     """The losses of the items whose label is known, as a mean over the whole batch."""
     import torch
 
@@ -355,7 +355,7 @@ def span_loss(
     for logits, targets in zip((start_logits, end_logits), positions.clamp(min=0).T, strict=True):
         masked = logits.float().masked_fill(is_padding, -torch.inf)
         losses = losses + cross_entropy(masked, targets, label_smoothing, candidates) / 2
-    return _mean_of_known(losses, known, windows_in_batch)
+    return mean_of_known(losses, known, windows_in_batch)
 
 
 def choice_loss(
@@ -375,4 +375,4 @@ def choice_loss(
     # How many copies a row has depends on the rows of the same batch.
     masked = logits.float().masked_fill(~is_choice, -torch.inf)
     losses = cross_entropy(masked, labels.clamp(min=0), label_smoothing, is_choice)
-    return _mean_of_known(losses, labels >= 0, num_items_in_batch)
+    return mean_of_known(losses, labels >= 0, num_items_in_batch)

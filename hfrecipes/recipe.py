@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SHORTEST = 8  # minimum number of tokens of a text, including special tokens
 IGNORED = -100  # label that no loss and no count looks at, as in transformers
+TEACHER = "teacher"  # feature with what another run says of a row, for the loss alone
 Row = dict[str, Any]
 Batch = dict[str, list[Any]]
 Reader = Literal["collator", "model", "loss"]

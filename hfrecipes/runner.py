@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .search.outcome import Search
 
 
+from .flow.distilled import ask_teacher
 from .flow.finishing import finish_run, with_page
 from .flow.several import run_each, run_models
 from .flow.single import carry_out, checked_push, push
@@ -52,6 +53,7 @@ def run(
     folds: int | dict[str, Any] | None = None,
     seeds: list[int] | None = None,
     curve: int | dict[str, Any] | None = None,
+    distill: str | dict[str, Any] | None = None,
     search: dict[str, Any] | None = None,
     hub: str | dict[str, Any] | None = None,
     trust: bool = False,
@@ -85,6 +87,8 @@ def run(
             values stay together.
         seeds: Seeds of several runs.
         curve: Number of growing parts of train for a learning curve.
+        distill: Folder of a finished run whose probabilities are learnt besides the labels, or `run`, `temperature`,
+            and `weight`; see docs/distillation.md.
         search: Setting -> values that are tried, as `"loguniform(1e-5, 5e-4)"` or a list; further keys are in
             docs/search.md.
         hub: Hub repository to push to, or keywords of `create_repo` and `upload_folder`; see docs/hub.md.
@@ -119,6 +123,7 @@ def run(
         "folds": folds,
         "seeds": seeds,
         "curve": curve,
+        "distill": distill,
         "search": search,
         "hub": hub,
     }
@@ -181,6 +186,7 @@ def build(what: str | os.PathLike[str] | Mapping[str, Any], *, trust: bool = Fal
     if config.search:
         raise ConfigError("a search asks for several Trainers, and build makes one: use run, or leave search out")
     job = make_job(make_plan(config, recipe, folder_of(what, config)))
+    ask_teacher(job)
     make_searchable(job)
     job.trainer.hfrecipes_job = job
     job.trainer.hfrecipes_trackers = Trackers(job.trainer, job.plan.info.shared)

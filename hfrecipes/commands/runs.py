@@ -84,6 +84,7 @@ def _run(what: str, settings: dict[str, Any], *, trust: bool) -> None:
     print_table(score_table(result.scores, result.headline))
     print_sets(result.scores, result.headline, result.slices)
     _print_classes(result)
+    _print_distillation(result.path)
     for note in result.notes.values():
         say(note)
     if isinstance(result, results.Results):
@@ -93,6 +94,19 @@ def _run(what: str, settings: dict[str, Any], *, trust: bool) -> None:
         legend = "values with 95 % intervals"
         models = _model_of(result)
     say(f"\n{legend}; all metrics: {result.path / 'metrics.json'}\n{models}")
+
+
+def _print_distillation(path: Path) -> None:
+    """Print quality against cost of a run that learnt from another one."""
+    from ..run_folder.contents import RunInfo
+
+    info = RunInfo.read(path)
+    if info is not None and info.distillation:
+        heads, *rows = info.distillation["table"]
+        say("")
+        print_table(text_table(heads, rows))
+        for sentence in info.distillation["sentences"]:
+            say(sentence)
 
 
 def _show_search(search: Search) -> None:

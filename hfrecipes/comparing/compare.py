@@ -81,11 +81,12 @@ def compared(
         is_choice: Whether validation is to choose one of them, even where it is what they are compared on.
         chosen: Index of the one that was chosen before, by a search.
     """
-    loaded: list[_Loaded] = []
+    loaded: list[Loaded] = []
     with once():
         for run in runs:
             model = predictor.load(run.model, trust=trust)
-            loaded.append(_Loaded(run, model.recipe, model if timing else None))
+            loaded.append(Loaded(run, model.recipe, model if timing else None))
+    recipe = _shared_recipe(loaded)
     names = names or short_names([str(run.path) if os.path.isdir(run.given) else run.given for run in runs])
     decides = _decisive(runs, loaded[0].recipe)
     metrics = _headline(loaded[0].recipe, decides, runs)
@@ -96,14 +97,31 @@ def compared(
         reference, sentences = chosen, [f"the others are tested against {names[chosen]}, which the search has chosen"]
         sentences += _honest(names[chosen], runs[chosen], decides)
     said += sentences
-    entries = _tested(loaded, names, metrics, reference, said)
-    entries = _with_costs(loaded, entries, said)
+    entries = _with_costs(loaded, _tested(loaded, recipe, names, metrics, reference, said), said)
     comparison = Comparison(entries, names[reference], metrics, runs[0].split, len(runs[0].lines))
     return replace(comparison, sentences=[*said, *about(comparison)])
 
 
+def compared_with(run: Loaded, other: Loaded, names: tuple[str, str]) -> Comparison:
+    """A run against another model, the reference, that has predicted the same rows.
+
+    Args:
+        run: The run, whose task decides what is scored.
+        other: The model that it is tested against.
+        names: Short names of both.
+    """
+    runs, recipe = [run.run, other.run], run.recipe
+    metrics = _headline(recipe, deciding_metric(recipe, run.run.config.training, run.run.scores[run.run.split]), runs)
+    said: list[str] = []
+    tested = _tested([run, other], recipe, names, metrics, 1, said)
+    entries = _with_costs([run, other], tested, said)
+    return Comparison(entries, names[1], metrics, run.run.split, len(run.run.lines), said)
+
+
 @dataclass(frozen=True)
-class _Loaded:
+class Loaded:
+    """A run with its task, and with its model where that is timed."""
+
     run: Run
     recipe: Recipe
     """The task with labels and tokenizer."""
@@ -179,10 +197,14 @@ class _Measured:
 
 
 def _tested(
-    loaded: Sequence[_Loaded], names: Sequence[str], metrics: Mapping[str, Metric], reference: int, said: list[str]
+    loaded: Sequence[Loaded],
+    recipe: Recipe,
+    names: Sequence[str],
+    metrics: Mapping[str, Metric],
+    reference: int,
+    said: list[str],
 ) -> list[Compared]:
     """The runs with the differences from the reference run, and a test of each for the headline metrics."""
-    recipe = _shared_recipe(loaded)
     references = [written_reference(loaded[0].recipe, line) for line in loaded[0].run.lines]
     known = [index for index, wanted in enumerate(references) if wanted is not None]
     wanted = [references[index] for index in known]
@@ -207,7 +229,7 @@ def _tested(
     return _adjusted(compared_runs)
 
 
-def _shared_recipe(loaded: Sequence[_Loaded]) -> Recipe:
+def _shared_recipe(loaded: Sequence[Loaded]) -> Recipe:
     """The task of the first run, with macro scores over the labels that all runs average."""
     recipe = loaded[0].recipe
     left_out: dict[str, None] = {}
@@ -218,7 +240,7 @@ def _shared_recipe(loaded: Sequence[_Loaded]) -> Recipe:
     return recipe
 
 
-def _references_by_split(entry: _Loaded) -> dict[str, list[Any]]:
+def _references_by_split(entry: Loaded) -> dict[str, list[Any]]:
     """References of the rows that were predicted, as the run saw them when it chose the labels to average."""
     from ..run_folder.contents import read_predictions
 
@@ -231,7 +253,7 @@ def _references_by_split(entry: _Loaded) -> dict[str, list[Any]]:
     return references
 
 
-def _measured(entry: _Loaded, recipe: Recipe, known: Sequence[int], wanted: list[Any]) -> _Measured:
+def _measured(entry: Loaded, recipe: Recipe, known: Sequence[int], wanted: list[Any]) -> _Measured:
     """Predictions of a run, after checking that they give the scores that the run has.
 
     Raises:
@@ -257,7 +279,7 @@ def _measured(entry: _Loaded, recipe: Recipe, known: Sequence[int], wanted: list
     return _Measured(predictions, measure, values)
 
 
-def _units(entry: _Loaded, known: Sequence[int]) -> np.ndarray | None:
+def _units(entry: Loaded, known: Sequence[int]) -> np.ndarray | None:
     """Index of the unit of each row; None where rows of a group belong together, which predictions do not name."""
     folds = entry.run.config.cross_validation
     if folds is not None and folds.groups is not None:
@@ -317,7 +339,7 @@ def _adjusted(runs: Sequence[Compared]) -> list[Compared]:
 # --- costs -------------------------------------------------------------------------------------------------------
 
 
-def _with_costs(loaded: Sequence[_Loaded], entries: Sequence[Compared], said: list[str]) -> list[Compared]:
+def _with_costs(loaded: Sequence[Loaded], entries: Sequence[Compared], said: list[str]) -> list[Compared]:
     """The runs with what they cost; their speed where the models are still loaded."""
     measured: list[tuple[cost.Latency | None, float | None]] = [(None, None)] * len(loaded)
     predictors = [entry.predictor for entry in loaded if entry.predictor is not None]
@@ -326,7 +348,7 @@ def _with_costs(loaded: Sequence[_Loaded], entries: Sequence[Compared], said: li
         log(f"timing: {counted(len(loaded), 'model')} in turns on this machine")
         with once():
             measured = list(cost.measure(predictors, loaded[0].run.lines))
-        said.append(f"one row and rows/s: measured now, in turns, on {here}")
+        said.append(f"speed: measured now, in turns, on {here}")
         if not all(latency.is_steady for latency, _ in measured if latency is not None):
             said.append("these times vary much from round to round, as on a machine that is busy: measure them again")
     machines = {info.machine for entry in loaded for info in entry.run.infos if info.machine}

@@ -244,11 +244,11 @@ def cost_cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     return list(columns), [list(cells) for cells in zip(*columns.values(), strict=True)]
 
 
-def _number(value: float | None) -> str:
+def compact(value: float | None) -> str:
     """`22.7M`, `1.2B`, or a dash.
 
     Example:
-        >>> _number(22_713_216), _number(None)
+        >>> compact(22_713_216), compact(None)
         ('22.7M', '–')
     """
     if value is None:
@@ -286,8 +286,8 @@ def _size(value: int | None) -> str:
 
 # Head of the column -> what it shows of a cost.
 _COSTS: dict[str, Callable[[Cost], str]] = {
-    "parameters": lambda cost: _number(cost.parameters),
-    "trained": lambda cost: _number(cost.trained),
+    "parameters": lambda cost: compact(cost.parameters),
+    "trained": lambda cost: compact(cost.trained),
     "training": lambda cost: DASH if cost.training_seconds is None else f"{cost.training_seconds:.0f} s",
     "kWh": lambda cost: DASH if cost.kwh is None else f"{cost.kwh:.3g}",
     "one row": lambda cost: DASH if cost.latency is None else _seconds(cost.latency.median),

@@ -17,7 +17,7 @@ from .yaml12 import DEEPEST, LONGEST_NUMBER, MOST_KEYS, format_value
 _LOAD_KEYWORDS = {"name", "revision", "data_dir", "data_files", "cache_dir", "trust_remote_code", "encoding", "header"}
 _READING_KEYS = {"encoding", "header"}  # how files are read, whatever names them
 _ROWS = ("dataset", "tests")  # settings that may hold rows from Python
-_KEEP_KEYS = ("lora", "early_stopping", "hub", "folds", "curve")
+_KEEP_KEYS = ("lora", "early_stopping", "hub", "folds", "curve", "distill")
 
 
 def move_bare_keys_into_blocks(

@@ -9,7 +9,14 @@ from ..characters import shortened
 from ..errors import ConfigError
 from .yaml12 import UnreadableError, parse_value
 
-SHORT_FOR = {"model": "path", "dataset": "path", "hub": "repo_id", "folds": "n_splits", "curve": "steps"}
+SHORT_FOR = {
+    "model": "path",
+    "dataset": "path",
+    "hub": "repo_id",
+    "folds": "n_splits",
+    "curve": "steps",
+    "distill": "run",
+}
 """The key that a block's bare value is short for: `model=x` means `model.path=x`."""
 _SWITCHES = ("lora", "early_stopping")  # blocks that `true` turns on, with the keys that are given or without
 

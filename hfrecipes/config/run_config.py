@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from .blocks import AdapterSettings, CurveSettings, FoldSettings, ModelSettings, PushSettings
+from .distillation import DistillSettings
 
 SPLITS = ("train", "validation", "test")
 TEST_SET = "tests."  # a set that `tests` names stands beside the splits, as tests.hospital
@@ -57,6 +58,8 @@ class RunConfig:
     curve: int | dict[str, Any] | None = None
     """Number of parts of train, each with more rows than the one before, for a learning curve, or `steps`, and `step`
     to run only one of them."""
+    distill: str | dict[str, Any] | None = None
+    """Folder of a finished run to learn from besides the labels, or `run`, `temperature` and `weight`."""
     search: dict[str, Any] = field(default_factory=dict)
     """Settings to search over: setting -> `loguniform(low, high)`, `uniform(low, high)`, `int(low, high)` or a list of
     values; and `trials`, their number, `pruner` (median, halving, none), and `cost` (seconds, parameters)."""
@@ -92,6 +95,11 @@ class RunConfig:
     def learning_curve(self) -> CurveSettings | None:
         """The parts of train that a learning curve is made of; None for none."""
         return CurveSettings.of(self.curve)
+
+    @cached_property
+    def distillation(self) -> DistillSettings | None:
+        """The run that this one learns from; None for none."""
+        return DistillSettings.of(self.distill)
 
 
 def is_named_set(split: str) -> bool:

@@ -84,11 +84,19 @@ class Inference:
     model: Any
     recipe: Recipe
     settings: InferenceSettings
+    keeps_logits: bool = False
+    """Whether all logits are kept, and not what the recipe says that evaluation needs of them."""
 
     @classmethod
     def of(cls, model: Any, recipe: Recipe, training: Mapping[str, Any]) -> Inference:
         """The model with the settings that follow from `TrainingArguments` keywords of its run."""
         return cls(model, recipe, InferenceSettings.of(training, recipe))
+
+    def keep(self, logits: Any, labels: Any) -> Any:
+        """What is kept of a batch of logits; arguments as for `Recipe.preprocess_logits`."""
+        if self.keeps_logits:
+            return Recipe.preprocess_logits(self.recipe, logits, labels)
+        return self.recipe.preprocess_logits(logits, labels)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Context in which the model computes in the precision of the settings."""
@@ -212,7 +220,7 @@ def _outputs_of_batch(inference: Inference, batch: Mapping[str, Any]) -> Callabl
             inputs.pop("decoder_input_ids", None)  # made of the labels, and so the answer itself
             kept = inference.model.generate(**inputs)
         else:
-            kept = inference.recipe.preprocess_logits(_logits(inference.model, inputs), labels)
+            kept = inference.keep(_logits(inference.model, inputs), labels)
     if isinstance(kept, tuple):
         parts = [_to_numpy(part) for part in kept]
         return lambda: tuple(part() for part in parts)

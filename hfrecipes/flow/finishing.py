@@ -42,6 +42,7 @@ from ..training.history import history_of
 from ..training.memory_use import peak_of
 from ..training.plan import Plan
 from ..training.trainer import Job, Scorer
+from .distilled import compared_with_teacher
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -91,6 +92,11 @@ def score_run(job: Job, info: RunInfo, start: float, *, saves: bool = False, dra
     )
     scored = _with_changes(plan, predicted, scored, inference.settings.seed)
     slices, about_slices = _slices(plan, predicted, scored, baseline)
+    loaded = Predictor(recipe, trainer.model, plan.config, plan.path, trainer)
+    # Several processes would have to predict the same batches the same number of times.
+    if draws and trainer.args.world_size == 1:
+        compared = compared_with_teacher(loaded, plan, predicted, scored.scores, info, _lines(plan, predicted))
+        info = replace(info, distillation=compared or info.distillation)
     if is_writer:
         info = replace(
             info,
@@ -105,7 +111,7 @@ def score_run(job: Job, info: RunInfo, start: float, *, saves: bool = False, dra
         if trainer.state.global_step:
             history_of(trainer).write(plan.path)
         _write_results(plan, predicted, baseline, scored.scores, info, slices, draws=draws)
-    return result_of(plan, Predictor(recipe, trainer.model, plan.config, plan.path, trainer), scored.scores)
+    return result_of(plan, loaded, scored.scores)
 
 
 def _with_changes(plan: Plan, predicted: Mapping[str, Predicted], scored: Scored, seed: int) -> Scored:

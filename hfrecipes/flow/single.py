@@ -34,6 +34,7 @@ from ..training.trainer import Job, make_job, wait_for_all
 if TYPE_CHECKING:
     from transformers import TrainerCallback
 
+from .distilled import ask_teacher
 from .finishing import finish_run, result_of, score_run, with_page
 
 
@@ -96,6 +97,7 @@ def _train_and_score(plan: Plan, callbacks: Sequence[TrainerCallback]) -> Result
         if checkpoint is not None:
             progress.name_best(checkpoint, plan.path)
     wait_for_all()
+    ask_teacher(job, plan.path)
     with Trackers(job.trainer, plan.info.shared).open_until_scored() as trackers:
         _train(job, checkpoint)
         result = finish_run(job, start)

@@ -87,6 +87,7 @@ def write_card(
         rows=_score_rows(scores),
         lower_is_better=_lower_is_better(recipe, scores),
         has_gap=bool(scores.get(GAP)),
+        distilled=_distilled(info),
         classes=_classes(reports or {}),
         pictures=pictures or {},
         dataset=plain_text(dataset),
@@ -259,6 +260,15 @@ def _sets(scores: Mapping[str, Scores], row_counts: Mapping[str, str]) -> dict[s
                 around, baseline = interval(entry.low, entry.high), number(entry.baseline)
                 rows.append([name, plain_text(metric), number(entry.value), around, baseline, change(entry.change)])
     return {"rows": rows, "compared_with": split_of_changes(scores)} if rows else {}
+
+
+def _distilled(info: RunInfo) -> dict[str, Any]:
+    """Quality against cost: rows of a table, the heads first, and sentences below it; empty without a teacher."""
+    known = info.distillation
+    if known is None:
+        return {}
+    rows = [[plain_text(cell) for cell in row] for row in known["table"]]
+    return {"rows": rows, "sentences": list(map(plain_text, known["sentences"]))}
 
 
 def _classes(reports: Mapping[str, Breakdown]) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def shareable(config: RunConfig) -> RunConfig:
         {'train': 'a.csv'}
     """
     shared: dict[str, Any] = {}
-    for name in ("task", "model", "dataset", "tests", "metrics"):
+    for name in ("task", "model", "dataset", "tests", "metrics", "distill"):
         shared[name] = _change_texts(getattr(config, name), _shareable, dropped=_PRIVATE_KEYWORDS)
     # Only absolute paths are shortened in these two: a relative one cannot be told from a pattern of layer names.
     for name in ("training", "lora"):

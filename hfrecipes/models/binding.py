@@ -13,7 +13,7 @@ from ..config.blocks import ModelSettings
 from ..config.run_config import RunConfig
 from ..errors import ConfigError, ModelError
 from ..log import log
-from ..recipe import Recipe, loss_features
+from ..recipe import TEACHER, Recipe, loss_features
 from . import adapters, heads, integrity, learning_rates, lengths, loading, regularization
 from .directory import as_model_error, is_adapter, quiet
 from .hardware import count_parameters
@@ -138,7 +138,8 @@ def model_to_train(recipe: Recipe, config: RunConfig, seed: int) -> Any:
     if config.adapter is not None:
         model = adapters.add(loaded, recipe, config.adapter)
     _log_size(model, config)
-    return pass_loss_features(recipe, model)
+    names = loss_features(recipe)
+    return _pass_by(model, names if config.distillation is None else (*names, TEACHER))
 
 
 def trained_model(recipe: Recipe, config: RunConfig, base: ModelSettings, folder: Path) -> Any:
@@ -212,7 +213,11 @@ def pass_loss_features(recipe: Recipe, model: Any) -> Any:
     The Trainer gives a batch to the model and the outputs to the loss. With this, the loss finds a mask by its name,
     and the model itself never sees it.
     """
-    names = loss_features(recipe)
+    return _pass_by(model, loss_features(recipe))
+
+
+def _pass_by(model: Any, names: tuple[str, ...]) -> Any:
+    """As `pass_loss_features`, for features of these names."""
     if names:
         passed = _PassedBy(names)
         model.register_forward_pre_hook(passed.take, with_kwargs=True)
@@ -222,7 +227,7 @@ def pass_loss_features(recipe: Recipe, model: Any) -> Any:
 
 def model_inputs(recipe: Recipe, batch: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a batch that any model of transformers takes."""
-    left_out = {"labels", *loss_features(recipe)}
+    left_out = {"labels", TEACHER, *loss_features(recipe)}
     return {name: values for name, values in batch.items() if name not in left_out}
 
 

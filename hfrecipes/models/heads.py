@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _upstream
 from ..errors import ModelError
 from ..log import log
+from ..recipe import TEACHER
 
 if TYPE_CHECKING:
     import torch
@@ -202,7 +203,8 @@ def loss_in_units(loss: Callable[..., Any], unit: float) -> Callable[..., Any]:
 
 def _loss_in_units(loss: Callable[..., Any], unit: float, compute_logits: Any, labels: Any, **keywords: Any) -> Any:
     # Divided before the loss squares them: the square of 1e23 does not fit into float32, that of 1e-23 becomes 0.
-    return loss({"logits": compute_logits["logits"].float() / unit}, labels / unit, **keywords)
+    outputs = {name: compute_logits[name].float() / unit for name in ("logits", TEACHER) if name in compute_logits}
+    return loss(outputs, labels / unit, **keywords)
 
 
 def scale_of(values: torch.Tensor, numbers: tuple[float, float] | None) -> float:

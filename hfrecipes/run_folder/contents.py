@@ -26,6 +26,7 @@ REPORT_PAGE = "report.html"  # for people; it holds rows, so it is never pushed
 PICTURES = "pictures"  # folder with those of the card
 # What the baseline knows of the training rows, and a hash of the input of each; neither is ever pushed.
 BASELINE, TRAINED_ON = "baseline.json", "trained_on.npy"
+TEACHER_FILE = "teacher.npz"  # what another run says of the training rows, until this one is finished
 # Files that a model needs for no prediction: one that has changed does not cost the model.
 BESIDE_MODEL = (RECIPE, BASELINE, TRAINED_ON)
 # What is written after the model, and can be written again from it.
@@ -95,9 +96,10 @@ def mark_complete(
 
 
 def clear(path: Path) -> None:
-    """Delete what a complete run does not need: checkpoints, and files that a killed process was writing."""
+    """Delete what a complete run does not need: checkpoints, what a teacher said, and files that were being written."""
     for checkpoint in path.glob(f"{CHECKPOINT}*"):
         shutil.rmtree(checkpoint, ignore_errors=True)
+    (path / TEACHER_FILE).unlink(missing_ok=True)
     clear_drafts(path)
 
 
@@ -294,6 +296,8 @@ class RunInfo:
     memory: int = 0
     """Bytes at the peak of the training, of the last try where it was interrupted; 0 where it is not known."""
     energy: Mapping[str, float] | None = None
+    distillation: Mapping[str, Any] | None = None
+    """Scores and costs of the run and of its teacher; None where it has none."""
 
     @classmethod
     def read(cls, path: Path) -> RunInfo | None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import losses
 from ..data.shapes.labels import as_number, is_missing
+from ..distilling.losses import soft_number_loss
 from ..errors import ConfigError
 from ..recipe import HIGHER, LOWER, Finding, Measure, Metric, Row, detail
 from . import _explained
@@ -33,6 +34,8 @@ class NumberLabels:
         "r2": HIGHER,
         "mse": detail(LOWER),
     }
+
+    soft_loss = staticmethod(soft_number_loss)
 
     def __init__(self, recipe: LabelOptions) -> None:
         self.recipe = recipe
@@ -91,10 +94,14 @@ class NumberLabels:
             raise ConfigError("label_smoothing_factor: leave it out, the labels are numbers")
         return _squared_error
 
-    def decode(self, logits: np.ndarray) -> list[Row]:
-        """The only output of the model is the number."""
+    def shares_of(self, logits: np.ndarray) -> np.ndarray:
+        """The only output of the model is the number, (rows, 1)."""
+        return logits
+
+    def predictions_of(self, shares: np.ndarray) -> list[Row]:
+        """The numbers."""
         predictions: list[Row] = []
-        for number in logits[:, 0]:
+        for number in shares[:, 0]:
             predictions.append({"label": float(number)})  # json cannot write the numbers of numpy
         return predictions
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import calibration, losses
 from ..data.shapes.labels import is_missing, label_name
+from ..distilling.losses import soft_label_loss
 from ..recipe import HIGHER, IGNORED, LOWER, Measure, Metric, Row, detail, together
 from . import _abstention, _explained, _label_sets, _out_of_scope, _two_labels
 from ._named_labels import NamedLabels
@@ -33,6 +34,7 @@ class OneLabel(NamedLabels):
 
     purpose: ClassVar[str] = "Gives each text, or pair of texts, one of {labels} labels."
     described = "one label per text"
+    soft_loss = staticmethod(soft_label_loss)
 
     @property
     def metrics(self) -> dict[str, Metric]:
@@ -115,9 +117,13 @@ class OneLabel(NamedLabels):
         """Cross entropy."""
         return partial(losses.token_loss, item_loss=losses.item_loss(self.recipe, label_smoothing))
 
-    def decode(self, logits: np.ndarray) -> list[Row]:
-        """The most probable label, its `score`, and the `scores` of all labels, which sum to 1."""
-        return self._predictions(calibration.softmax(logits), {})
+    def shares_of(self, logits: np.ndarray) -> np.ndarray:
+        """Probabilities of the labels, which sum to 1 in each row."""
+        return calibration.softmax(logits)
+
+    def predictions_of(self, shares: np.ndarray) -> list[Row]:
+        """The most probable label, its `score`, and the `scores` of all labels."""
+        return self._predictions(shares, {})
 
     def _predictions(self, shares: np.ndarray, numbers: Mapping[str, float]) -> list[Row]:
         """The most probable label of each row, or the positive one where it is above its threshold."""

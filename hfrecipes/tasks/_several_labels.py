@@ -12,6 +12,7 @@ import numpy as np
 from .. import calibration, losses
 from ..data.shapes.label_cells import not_a_name
 from ..data.shapes.labels import are_indicators, is_missing, label_name
+from ..distilling.losses import soft_cell_loss
 from ..errors import ConfigError, counted
 from ..recipe import HIGHER, LOWER, Finding, Measure, Metric, Row, detail
 from . import _explained
@@ -25,6 +26,7 @@ class SeveralLabels(NamedLabels):
 
     purpose: ClassVar[str] = "Gives each text, or pair of texts, as many of {labels} labels as fit."
     described = "any number of labels per text"
+    soft_loss = staticmethod(soft_cell_loss)
     metrics: ClassVar[dict[str, Metric]] = {
         # It changes from the first step on, and does not depend on thresholds that are tuned on the same rows.
         "lrap": HIGHER,
@@ -107,9 +109,13 @@ class SeveralLabels(NamedLabels):
         item_loss = losses.binary_loss(self.recipe, self.recipe.trained_rows, label_smoothing)
         return partial(_loss_of_cells, item_loss=item_loss)
 
-    def decode(self, logits: np.ndarray) -> list[Row]:
+    def shares_of(self, logits: np.ndarray) -> np.ndarray:
+        """Probability of each label by itself."""
+        return logistic(logits)
+
+    def predictions_of(self, shares: np.ndarray) -> list[Row]:
         """The labels above the threshold, and `scores`, the probability of each label by itself."""
-        return self._predictions(logistic(logits), {})
+        return self._predictions(shares, {})
 
     def _predictions(self, shares: np.ndarray, thresholds: Mapping[str, float]) -> list[Row]:
         usual = THRESHOLD if self.recipe.threshold is None else self.recipe.threshold

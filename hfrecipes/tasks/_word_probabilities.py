@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import chain
 from typing import Any
 
@@ -16,22 +16,17 @@ from ._words import with_word_scores
 METRICS: dict[str, Metric] = {"log_loss": LOWER, "ece": detail(LOWER)}
 
 
-def prediction(words: Sequence[tuple[Any, ...]], labels: list[str]) -> Row:
-    """`tags` of the words of a row, their `scores`, and the `probabilities` of all tags.
+def prediction(shares: np.ndarray, labels: list[str], *, every: bool) -> Row:
+    """`tags` of the words of a row and their `scores`.
 
     Args:
-        words: Logits of the tags, (tags,), of each word.
+        shares: Probabilities of the tags of each word, (words, tags).
         labels: Tags of the model.
+        every: Whether the `probabilities` of all tags are there too.
     """
-    if not words:
-        return {"tags": [], "scores": [], "probabilities": []}
-    shares = calibration.softmax(np.array([logits for (logits,) in words], dtype=np.float64))
-    best = shares.argmax(1)
-    return {
-        "tags": [labels[label] for label in best],
-        "scores": shares.max(1).tolist(),
-        "probabilities": _by_tag(shares, labels),
-    }
+    tags = [labels[label] for label in shares.argmax(1)]
+    predicted: Row = {"tags": tags, "scores": shares.max(1, initial=0.0).tolist()}
+    return {**predicted, "probabilities": _by_tag(shares, labels)} if every else predicted
 
 
 def _by_tag(shares: np.ndarray, labels: list[str]) -> list[dict[str, float]]:
@@ -73,7 +68,7 @@ def scaled(predictions: list[Row], labels: list[str], temperature: float, scheme
         words = shares[start : start + len(row["tags"])]
         start += len(words)
         with_probabilities = {**row, "probabilities": _by_tag(words, labels)}
-        changed.append(with_word_scores(with_probabilities, words.max(1).tolist(), scheme))
+        changed.append(with_word_scores(with_probabilities, words.max(1, initial=0.0).tolist(), scheme))
     return changed
 
 

@@ -17,6 +17,7 @@ from .. import calibration
 from ..collate import padder
 from ..data.batches import cells_of, rows_of
 from ..data.shapes import choices as choice_shapes
+from ..distilling.losses import soft_label_loss
 from ..models.tokenizing import separate_pairs
 from ..recipe import (
     HIGHER,
@@ -175,15 +176,34 @@ class MultipleChoice(Recipe):
         """Cross entropy over the choices that a row has."""
         return partial(sized_choice_loss, label_smoothing=label_smoothing)
 
+    def soft_loss(self) -> Callable[..., Any]:
+        """Divergence from the teacher's probabilities of the choices."""
+        return soft_label_loss
+
     # --- predictions and scores ----------------------------------------------------------------------------------
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
         """`label` (index of the choice), the `choice`, its `score`, and the `scores` of all choices."""
-        predictions = []
-        for row, logits, size in zip(rows, outputs, encoded["sizes"], strict=True):
+        return self.predictions_of(self.soft_labels(outputs, encoded), rows)
+
+    def soft_labels(self, logits: Any, encoded: Dataset) -> list[np.ndarray]:
+        """Probabilities of the choices of each row."""
+        shares = []
+        for scores, size in zip(logits, encoded["sizes"], strict=True):
             # The largest logit is subtracted first, so that the exponential does not overflow.
-            odds = np.exp(logits[:size].astype(np.float64) - logits[:size].max())
-            scores = (odds / odds.sum()).tolist()
+            odds = np.exp(scores[:size].astype(np.float64) - scores[:size].max())
+            shares.append(odds / odds.sum())
+        return shares
+
+    def soft_targets(self, soft_labels: list[np.ndarray], encoded: Dataset) -> list[np.ndarray]:
+        """Those of the rows, each of which is one feature."""
+        return soft_labels
+
+    def predictions_of(self, soft_labels: list[np.ndarray], rows: Sequence[Row] | Dataset) -> list[Row]:
+        """The most probable choice, and the probabilities of all."""
+        predictions = []
+        for row, shares in zip(rows, soft_labels, strict=True):
+            scores = shares.tolist()
             best = int(np.argmax(scores))
             choice = row["choices"][best]
             predictions.append({"label": best, "choice": choice, "score": scores[best], "scores": scores})

@@ -168,7 +168,23 @@ print(classify("{text}", top_k=None))
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
         """Logits (rows, labels) to `label`, and `scores`, the probability of each label."""
         # In float32, probabilities near 1 would be equal, and ranks by them too.
-        return self.label_kind.decode(np.asarray(outputs, dtype=np.float64))
+        return self.label_kind.predictions_of(self.label_kind.shares_of(np.asarray(outputs, dtype=np.float64)))
+
+    def soft_labels(self, logits: Any, encoded: Dataset) -> list[np.ndarray]:
+        """Probabilities of the labels of each row, or its number."""
+        return list(self.label_kind.shares_of(np.asarray(logits, dtype=np.float64)))
+
+    def soft_targets(self, soft_labels: list[np.ndarray], encoded: Dataset) -> list[np.ndarray]:
+        """Those of the rows, each of which is one feature."""
+        return soft_labels
+
+    def predictions_of(self, soft_labels: list[np.ndarray], rows: Sequence[Row] | Dataset) -> list[Row]:
+        """Labels and their probabilities, or numbers."""
+        return self.label_kind.predictions_of(np.stack(soft_labels))
+
+    def soft_loss(self) -> Callable[..., Any]:
+        """Divergence from the teacher's probabilities, of each label by itself where there may be several."""
+        return self.label_kind.soft_loss
 
     def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
         """A temperature, with the lowest log loss; for several labels a threshold for each one, with the best F1."""

@@ -16,16 +16,19 @@ from .. import losses
 from ..collate import padder
 from ..data.batches import cells_of
 from ..data.shapes.label_cells import names_for, names_of
+from ..distilling.losses import soft_label_loss
 from ..explaining.contract import ScoreToExplain
 from ..metrics._schemes import OUTSIDE, Scheme, canonical_tags, fit_length, ordered_tags, scheme_of, split_tag
 from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail, together
 from . import _word_probabilities
 from ._explained_entities import scores_of_entities
+from ._soft_tags import shares_of_words, targets_of_windows
 from ._tag_checks import MISSING, check_tags, describe_tags, tags_in
 from ._tag_columns import TAG_NAMES, TOKEN_NAMES, reader_of, unnamed_columns
 from ._words import entities_of_text, join_windows, tokenize_words
 
 if TYPE_CHECKING:
+    import numpy as np
     from datasets import Dataset
     from transformers import PreTrainedModel
 
@@ -205,6 +208,10 @@ print(tag("{text}"))
         """Cross entropy over the words."""
         return partial(losses.token_loss, item_loss=losses.item_loss(self, label_smoothing))
 
+    def soft_loss(self) -> Callable[..., Any]:
+        """Divergence from the teacher's probabilities of the tags of each word."""
+        return soft_label_loss
+
     # --- predictions and scores ----------------------------------------------------------------------------------
 
     def preprocess_logits(self, logits: Any, labels: Any) -> Any:
@@ -224,21 +231,37 @@ print(tag("{text}"))
         The score of an entity is the mean of those of its words. With a temperature, predictions also have
         `probabilities`, those of all tags for each word.
         """
+        if self.temperature_scaling:
+            return self.predictions_of(shares_of_words(outputs, encoded), rows)
         predictions: list[Row] = []
-        kept = outputs if isinstance(outputs, tuple) else (outputs,)
-        windows = zip(encoded["row"], encoded["words"], *kept, strict=True)
-        for row, words in zip(rows, join_windows(windows, len(rows)), strict=True):
-            prediction: Row
-            if self.temperature_scaling:
-                prediction = _word_probabilities.prediction(words, self.labels)
-            else:
-                tags, scores = [self.labels[label] for label, _ in words], [float(score) for _, score in words]
-                prediction = {"tags": tags, "scores": scores}
+        windows = zip(encoded["row"], encoded["words"], *outputs, strict=True)
+        for words in join_windows(windows, len(rows)):
+            tags, scores = [self.labels[label] for label, _ in words], [float(score) for _, score in words]
+            predictions.append({"tags": tags, "scores": scores})
+        return self._with_entities(predictions, rows)
+
+    def _with_entities(self, predictions: list[Row], rows: Sequence[Row] | Dataset) -> list[Row]:
+        """The predictions, with the entities of the rows that have a text."""
+        for row, prediction in zip(rows, predictions, strict=True):
             # Rows of words alone have no text in which an entity could be located.
             if isinstance(row.get("text"), str):
                 prediction["entities"] = entities_of_text(row, prediction, self.scheme)
-            predictions.append(prediction)
         return predictions
+
+    def soft_labels(self, logits: Any, encoded: Dataset) -> list[np.ndarray]:
+        """Probabilities of the tags of each word, (words, tags)."""
+        return shares_of_words(logits, encoded)
+
+    def soft_targets(self, soft_labels: list[np.ndarray], encoded: Dataset) -> list[np.ndarray]:
+        """Those of the word that each token of a window stands for, (tokens, tags)."""
+        return targets_of_windows(soft_labels, encoded)
+
+    def predictions_of(self, soft_labels: list[np.ndarray], rows: Sequence[Row] | Dataset) -> list[Row]:
+        """The most probable tag of each word."""
+        predictions = []
+        for shares in soft_labels:
+            predictions.append(_word_probabilities.prediction(shares, self.labels, every=self.temperature_scaling))
+        return self._with_entities(predictions, rows)
 
     @property
     def tuned_options(self) -> list[str]:

@@ -14,6 +14,7 @@ from .. import repeats
 from .. import trust as trust_
 from .._version import __version__
 from ..characters import visible_line
+from ..config import distillation
 from ..config.blocks import ModelSettings
 from ..config.layers import merge, move_bare_keys_into_blocks
 from ..config.recipe_files import read_recipe_file
@@ -25,6 +26,7 @@ from ..config.value_types import type_problems
 from ..data import checks
 from ..data.prepare import FROM_PYTHON, load_data, log_all, named_sources, written_source
 from ..data.rows import Data
+from ..distilling import teacher
 from ..errors import ConfigError, MissingPackageError, NotFoundError, nearest
 from ..evaluation import scoring
 from ..hub.names import hub_ids, shareable
@@ -67,7 +69,7 @@ RUN_DEFAULTS: dict[str, Any] = {
 _LONGEST_PART = 80  # characters of a name in the default output_dir; a file system takes about 250 in all
 _LIBRARIES = ("torch", "transformers", "datasets", "evaluate", "accelerate", "peft")
 # Settings in run.json: what a push shows of them, and what a model needs to predict if its recipe.yaml is lost.
-_SHARED = ("task", "model", "dataset", "tests", "metrics", "training", "lora", "options", "columns")
+_SHARED = ("task", "model", "dataset", "tests", "metrics", "training", "lora", "options", "columns", "distill")
 _EARLY_STOPPING = {"early_stopping_patience": int, "early_stopping_threshold": float}
 _LEAST = {"early_stopping_patience": 1, "early_stopping_threshold": 0}
 
@@ -109,6 +111,7 @@ def make_plan(config: RunConfig, recipe: Recipe, path: Path) -> Plan:
         raise ConfigError(f"no model: add model=<hub id or folder>; {_suggested_models(recipe, data)}")
     check_metrics(config, recipe, data.splits["train"])
     check_tuning(recipe, data.splits)
+    log_all(teacher.check_labels(config, recipe))
     info = _identify(config, data)
     claim.claim(path, config, info)
     return Plan(config, recipe, data, path, info)
@@ -178,6 +181,9 @@ def configure(
     columns = {name: column.names for name, column in kind.columns.items()}
     config = resolve(merge(*placed), option_types=known_options, training=training, columns=columns)
     _check_keywords(config, kind)
+    if isinstance(config.distill, str):
+        config = replace(config, distill={"run": config.distill})
+    teacher.check_run(config, kind, trust=trust)
     defaults = _training_defaults(config, kind)
     changed = {key: value for key, value in config.training.items() if value != defaults.get(key)}
     # Names of runs and the like go to trackers, and into each checkpoint.
@@ -287,7 +293,7 @@ def _check_keywords(config: RunConfig, kind: type[Recipe]) -> None:
         problems.append("freeze: leave it out, lora freezes all but the adapters and the head")
     problems += repeats.problems(config) + push_problems(config, hub_ids(config)["model"])
     problems += adapters.problems(config.adapter, kind) + dtype_problems(config)
-    problems += quantization_problems(config) + label_problems(config)
+    problems += quantization_problems(config) + label_problems(config) + distillation.problems(config.distill)
     problems += search_problems(config.search) + _combined_with_search(config)
     if problems:
         raise ConfigError(problems)
@@ -435,7 +441,7 @@ def default_folder(what: Any, config: RunConfig) -> Path:
         # The query of a URL is no part of the name.
         dataset = PurePath(mask_text(source).partition("?")[0]).stem.strip("*.")[:_LONGEST_PART]
     name = f"{PurePath(config.task).stem}-{dataset}{_label_column(config)}-{_model_part(config)}{several}"
-    return Path("runs", visible_line(name))
+    return Path("runs", visible_line(name + "-distilled" * (config.distillation is not None)))
 
 
 def _label_column(config: RunConfig) -> str:

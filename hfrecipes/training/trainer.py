@@ -14,6 +14,8 @@ from ..config.run_config import RunConfig, named_sets, own_splits
 from ..data import packing
 from ..data.features import encode_splits, for_batches, log_lengths
 from ..data.prepare import check_again, log_all, no_test_split, rare_labels
+from ..distilling.contract import distillable
+from ..distilling.losses import with_teacher
 from ..doctor.rows import examine_rows
 from ..errors import ConfigError, MissingPackageError
 from ..evaluation import generation, scoring
@@ -144,7 +146,7 @@ def assemble(plan: Plan, model: Any, arguments: TrainingArguments, encoded: Mapp
             eval_dataset=shown.get("validation"),
             processing_class=recipe.tokenizer,
             preprocess_logits_for_metrics=recipe.preprocess_logits,
-            compute_loss_func=divergence.WatchedLoss(_loss(recipe, arguments)),
+            compute_loss_func=divergence.WatchedLoss(_loss(plan, arguments)),
             callbacks=[_epoch_teller(recipe), *_early_stopping(plan.config, arguments)],
         )
         trainer.add_callback(loss_keeper(trainer))
@@ -176,9 +178,12 @@ def _check_model(trainer: Trainer, arguments: TrainingArguments) -> None:
         raise ConfigError(f"optim={arguments.optim.value}: {' '.join(str(error).split())}") from error
 
 
-def _loss(recipe: Recipe, arguments: TrainingArguments) -> Callable[..., Any]:
-    """The loss of the task; for numbers, in the unit that they are learnt in."""
+def _loss(plan: Plan, arguments: TrainingArguments) -> Callable[..., Any]:
+    """The loss of the task, and that towards a teacher; for numbers, in the unit that they are learnt in."""
+    recipe, distillation = plan.recipe, plan.config.distillation
     loss = recipe.loss(arguments.label_smoothing_factor)
+    if distillation is not None:
+        loss = with_teacher(loss, distillable(recipe), distillation)
     if recipe.number_scale is None:
         return loss
     _, unit = recipe.number_scale

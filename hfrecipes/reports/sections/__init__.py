@@ -13,6 +13,7 @@ from . import (
     classes,
     curves,
     data_profile,
+    distillation,
     entities,
     explanations,
     lengths,
@@ -27,6 +28,7 @@ from . import (
 
 SECTIONS: tuple[Callable[[RunData], Section | None], ...] = (
     scores.section,
+    distillation.section,
     curves.section,
     classes.section,
     entities.section,

@@ -1,0 +1,1 @@
+"""A run that also learns from the probabilities of another one."""
