@@ -1,6 +1,6 @@
 """The learning rate of a run that sets none: by the width of its model, its family, and what is trained of it.
 
-The smaller a model, the larger the steps that it needs. docs/learning-rates.md has the measured and published figures
+The smaller a model, the larger the steps that it needs. docs/settings.md has the measured and published figures
 that the numbers below follow.
 """
 
@@ -26,7 +26,7 @@ class Rates(NamedTuple):
 
 
 # Hidden size that a model of this kind has at most -> rates; larger ones have the last rates.
-_BY_WIDTH = ((512, Rates(2e-4, 2e-3)), (1023, Rates(5e-5, 5e-4)))
+_BY_WIDTH = ((512, Rates(1.5e-4, 1.5e-3)), (1023, Rates(5e-5, 5e-4)))
 _LARGE = Rates(2e-5, 2e-4)
 _ROBERTA = Rates(2e-5, 4e-4)
 _T5 = Rates(3e-4, 1e-3)

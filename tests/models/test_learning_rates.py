@@ -14,8 +14,8 @@ from hfrecipes.run_folder.claim import differences
 from hfrecipes.training.plan import configure
 
 WIDTHS = {
-    ("bert", "hidden_size", 128): (2e-4, 2e-3),
-    ("bert", "hidden_size", 384): (2e-4, 2e-3),
+    ("bert", "hidden_size", 128): (1.5e-4, 1.5e-3),
+    ("bert", "hidden_size", 384): (1.5e-4, 1.5e-3),
     ("bert", "hidden_size", 768): (5e-5, 5e-4),
     ("bert", "hidden_size", 1024): (2e-5, 2e-4),
     ("distilbert", "dim", 768): (5e-5, 5e-4),
@@ -65,9 +65,9 @@ def test_the_rate_is_printed_and_trained_with_and_another_run_is_told_by_it(tiny
     with caplog.at_level("INFO"):
         result = hfrecipes.run("text-classification", **settings)
     width = AutoConfig.from_pretrained(tiny_bert).hidden_size
-    assert f"learning_rate: 0.0002, the default for models of hidden size {width}" in caplog.messages
-    assert 0 < result.history["learning_rate"].max() <= 2e-4
-    with pytest.raises(OutputError, match=r"learning_rate is 0\.0002 there and 0\.001 here"):
+    assert f"learning_rate: 0.00015, the default for models of hidden size {width}" in caplog.messages
+    assert 0 < result.history["learning_rate"].max() <= 1.5e-4
+    with pytest.raises(OutputError, match=r"learning_rate is 0\.00015 there and 0\.001 here"):
         hfrecipes.run("text-classification", **settings, learning_rate=1e-3)
 
 

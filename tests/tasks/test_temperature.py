@@ -242,7 +242,7 @@ def test_words_of_all_rows_share_one_temperature_and_unknown_tags_do_not_count()
     for words in generator.integers(1, 8, 60):
         row = generator.normal(size=(words, 3)) * 3
         tags = (row / 3 + generator.gumbel(size=row.shape)).argmax(1)
-        rows.append(_word_probabilities.prediction([(word,) for word in row], labels))
+        rows.append(_word_probabilities.prediction(calibration.softmax(row), labels, every=True))
         references.append([labels[tag] for tag in tags])
         logits.append(row)
         ids.append(tags)
@@ -256,8 +256,8 @@ def test_words_of_all_rows_share_one_temperature_and_unknown_tags_do_not_count()
 
 
 def test_an_entity_has_the_mean_of_the_scores_of_its_words():
-    word_logits = [([2.0, 0, 0],), ([0, 3.0, 0],), ([0, 1.0, 2.0],)]
-    row = _word_probabilities.prediction(word_logits, ["O", "B-a", "I-a"])
+    shares = calibration.softmax(np.array([[2.0, 0, 0], [0, 3.0, 0], [0, 1.0, 2.0]]))
+    row = _word_probabilities.prediction(shares, ["O", "B-a", "I-a"], every=True)
     row["entities"] = [{"label": "a", "score": 0.0, "text": "b c", "start": 2, "end": 5}]
     (after,) = _word_probabilities.scaled([row], ["O", "B-a", "I-a"], 2.0, "BIO")
     assert after["tags"] == row["tags"] == ["O", "B-a", "I-a"]
