@@ -18,7 +18,7 @@ from ..log import log
 from ..models import adapters
 from ..models.binding import model_inputs
 from ..models.directory import EXPORT, is_exported, quiet, save_tokenizer, weight_files
-from ..models.exported import load_onnx
+from ..models.exported import TYPES, load_onnx
 from ..models.precision import mixed_precision
 from ..predictor import Predictor, in_float32, load_on_cpu
 from ..recipe import Recipe, loss_features, table_metrics
@@ -143,12 +143,18 @@ def _export(predictor: Predictor, run: Path, folder: Path, *, int8: bool) -> Exp
 
 def _sample(predictor: Predictor, rows: RunRows) -> dict[str, Any]:
     """The shortest and the longest of some rows as a batch, so that it has padding and no size is 1."""
+    import torch
+
     recipe = predictor.recipe
     features = encode_to_predict(recipe, rows.read(predictor, COMPARED).rows)
     lengths = features["length"]
     order = sorted(range(len(features)), key=lambda index: lengths[index])
     batch = collator(recipe, predictor.model)(features.__getitems__([order[0], order[-1]]))
-    return model_inputs(recipe, batch)
+    inputs = model_inputs(recipe, batch)
+    # Rows of single texts have none, and another row may have a second text.
+    if TYPES in recipe.tokenizer.model_input_names and TYPES not in inputs:
+        inputs[TYPES] = torch.zeros_like(inputs["input_ids"])
+    return inputs
 
 
 def _write_beside(predictor: Predictor, run: Path, folder: Path) -> None:
@@ -197,6 +203,7 @@ def _about(predictor: Predictor, outcome: Export) -> dict[str, Any]:
         "inputs": model.inputs,
         "outputs": model.outputs,
         "max_length": recipe.max_length,
+        "pad_token_id": recipe.tokenizer.pad_token_id,
         "labels": recipe.labels,
         "calibration": recipe.calibration,
         **outcome.as_json(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import warnings
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,7 +43,7 @@ def traced(model: Any, inputs: Mapping[str, Any]) -> Any:
     from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
 
     try:
-        with _silent():
+        with _silent(), _without_cache(model.config):
             exported = OnnxExporter().export(model, dict(inputs), config=OnnxConfig(dynamic=True))
     # The exporter, PyTorch and ONNX raise errors of all kinds.
     except Exception as error:
@@ -93,6 +94,17 @@ def size_of(folder: Path) -> int:
 
 
 @contextlib.contextmanager
+def _without_cache(config: Any) -> Iterator[None]:
+    """Keep decoders that classify from giving keys and values of all layers, which only generation reads."""
+    kept = getattr(config, "use_cache", None)
+    config.use_cache = False
+    try:
+        yield
+    finally:
+        config.use_cache = kept
+
+
+@contextlib.contextmanager
 def _silent() -> Iterator[None]:
     """Hide what the libraries print of each of their steps, and of operators that no model here has."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "root")]
@@ -100,7 +112,8 @@ def _silent() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with quiet(), contextlib.redirect_stdout(io.StringIO()):
+        with quiet(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

@@ -13,6 +13,8 @@ from .directory import ONNX, as_model_error
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
+TYPES = "token_type_ids"
+
 
 class OnnxModel:
     """A graph that ONNX Runtime computes on the CPU, with the part of a model that prediction uses.
@@ -46,12 +48,18 @@ class OnnxModel:
         """
         import torch
 
+        if TYPES in self.inputs and TYPES not in batch:  # as for rows without a second text
+            batch[TYPES] = torch.zeros_like(batch["input_ids"])
         # Without a copy, as both are in the memory of the CPU.
         arrays = self.session.run(self.outputs, {name: batch[name].numpy() for name in self.inputs})
         outputs = {name: torch.from_numpy(array) for name, array in zip(self.outputs, arrays, strict=True)}
         return outputs | {name: batch[name] for name in self.passed if name in batch}
 
     __call__ = forward
+
+    def modules(self) -> tuple[Any, ...]:
+        """Modules of PyTorch: none."""
+        return ()
 
 
 def load_onnx(folder: Path, config: PretrainedConfig, passed: Sequence[str]) -> OnnxModel:

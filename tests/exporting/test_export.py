@@ -119,8 +119,8 @@ def test_the_file_in_8_bits_is_what_is_loaded(exported):
 
 def test_the_commands_take_the_folder_as_a_run(exported, tmp_path):
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in opinions(5)), encoding="utf-8")
-    for words in (["predict"], ["evaluate"]):
-        outcome = CliRunner().invoke(main, [*words, str(exported.path), "rows.jsonl"])
+    for command, *words in (["predict"], ["predict", "-o", "out.csv"], ["evaluate"]):
+        outcome = CliRunner().invoke(main, [command, str(exported.path), "rows.jsonl", *words])
         assert outcome.exit_code == 0, outcome.output
     assert "accuracy" in outcome.output
     assert "has no metrics.json" not in outcome.output
@@ -163,7 +163,7 @@ def test_a_missing_package_is_named_before_anything_is_loaded(exported, monkeypa
         hfrecipes.export(exported.path.parent)
 
 
-def failing(*_):
+def failing(*_, **__):
     raise RuntimeError("an operator that nobody knows")
 
 
