@@ -33,8 +33,11 @@ class RunRows:
     def read(self, predictor: Predictor, number: int | None = None) -> InputRows:
         """The columns that predictions are made from, of the first rows or of all."""
         lines = self.lines[:number]
-        names = [name for name in input_columns(predictor.recipe) if any(name in line for line in lines)]
-        rows = [{name: line.get(name) for name in names} for line in lines]
+        filled = set().union(*lines)
+        names = [name for name in input_columns(predictor.recipe) if name in filled]
+        rows = []
+        for line in lines:
+            rows.append({name: line.get(name) for name in names})
         return predictor.read(rows, {name: name for name in names})
 
     def predicted(self, predictor: Predictor) -> list[Row | None]:

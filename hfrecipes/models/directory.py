@@ -79,8 +79,7 @@ def check_start(model: ModelSettings) -> None:
         raise ModelError(
             f"{model.path} is an adapter: start from the merged model:  hfrecipes merge {model.path} <folder>"
         )
-    if is_exported(model.path):
-        raise ModelError(f"{model.path} is a model in ONNX, which cannot be trained: start from the run it came from")
+    refuse_exported(model.path, "trained")
     if os.path.isdir(model.path):
         integrity.check_unchanged(Path(model.path))
     else:
@@ -137,6 +136,20 @@ def is_adapter(path: str | Path) -> bool:
 def is_exported(path: str | Path) -> bool:
     """Whether the folder contains a model that `export` wrote."""
     return Path(path, ONNX).exists() and Path(path, EXPORT).exists()
+
+
+def refuse_exported(path: str | Path, what: str) -> None:
+    """Refuse a folder that `export` wrote.
+
+    Args:
+        path: Folder.
+        what: What cannot be done with it.
+
+    Raises:
+        ModelError: It is one.
+    """
+    if is_exported(path):
+        raise ModelError(f"{path} is a model in ONNX, which cannot be {what}: use the run that it was exported from")
 
 
 def identity(model: ModelSettings) -> str | None:

@@ -19,6 +19,7 @@ from hfrecipes.contract.tiny_models import tiny_model
 from hfrecipes.errors import ConfigError, MissingPackageError, ModelError
 from hfrecipes.exporting import graph
 from hfrecipes.exporting.rows import difference_of
+from hfrecipes.predictor import write_report
 from hfrecipes.recipe import input_columns
 from hfrecipes.registry import find
 
@@ -134,7 +135,9 @@ def test_the_commands_take_the_folder_as_a_run(exported, tmp_path):
         (lambda path: hfrecipes.load(path).explain("the cake was great"), "load the run that it was exported from"),
         (lambda path: hfrecipes.load(path).trainer, "load the run that it was exported from"),
         (lambda path: hfrecipes.export(path), "is a model in ONNX already"),
-        (lambda path: hfrecipes.run(FIRST, model=path, dataset=opinions(20)), "start from the run it came from"),
+        (lambda path: hfrecipes.run(FIRST, model=path, dataset=opinions(20)), "cannot be trained: use the run"),
+        (lambda path: hfrecipes.push(path, "me/model"), "cannot be pushed: use the run"),
+        (write_report, "cannot be shown in a report: use the run"),
     ],
 )
 def test_what_a_model_in_onnx_cannot_do_is_said_in_a_sentence(exported, use, sentence):
