@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .config.run_config import RunConfig as RunConfig
     from .curve.learning_curve import LearningCurve as LearningCurve
     from .errors import HFRecipesError as HFRecipesError
+    from .exporting.export import export as export
     from .hub.push import push as push
     from .predictor import load as load
     from .recipe import Recipe as Recipe
@@ -52,6 +53,7 @@ _HOMES = {
     "build": "runner",
     "check": "checkup",
     "compare": "comparing.compare",
+    "export": "exporting.export",
     "finish": "runner",
     "load": "predictor",
     "push": "hub.push",

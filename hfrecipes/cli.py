@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ._version import __version__
-from .commands import compare, demo, explain, recipes, reports, robustness, runs, serve
+from .commands import compare, demo, explain, export, recipes, reports, robustness, runs, serve
 from .commands.group import Group
 
 
@@ -34,6 +34,7 @@ for command in (
     robustness.robustness,
     demo.demo,
     serve.serve,
+    export.export,
     runs.push,
     runs.merge,
     runs.verify,

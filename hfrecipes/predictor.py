@@ -20,11 +20,12 @@ from .hub.names import hub_id_or_none, model_path
 from .log import log
 from .models import adapters, cuda_graphs, hardware
 from .models.binding import bind_trained_tokenizer, trained_model
-from .models.directory import ADAPTER, is_adapter, save
+from .models.directory import ADAPTER, is_adapter, is_exported, save
+from .models.exported import OnnxModel, load_onnx
 from .models.int8 import in_int8, is_int8
 from .models.integrity import check_unchanged
 from .models.precision import mixed_precision
-from .recipe import Recipe, Row
+from .recipe import Recipe, Row, loss_features
 from .run_folder import claim, contents, manifest, writing
 from .run_folder.contents import RunInfo
 from .run_folder.history import read_history
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from .robustness.suite import Robustness
     from .saved.evaluation import Evaluator
 
+_LOAD_THE_RUN = "load the run that it was exported from"
 EXPLAINED_AT_ONCE = 64  # rows that are predicted before the first of them is explained
 
 
@@ -75,6 +77,8 @@ class Predictor:
         if self._trainer is None:
             from .evaluation.holder import trainer_for_prediction
 
+            if isinstance(self._model, OnnxModel):
+                raise ModelError(f"a model in ONNX cannot be trained, and has no Trainer: {_LOAD_THE_RUN}")
             self._trainer = trainer_for_prediction(self.config, self.recipe, self._model)
         return self._trainer
 
@@ -239,6 +243,8 @@ class Predictor:
         """
         from .explaining.explainer import Explainer
 
+        if isinstance(self.model, OnnxModel):
+            raise ConfigError(f"a model in ONNX has no gradients, which explanations are made of: {_LOAD_THE_RUN}")
         if is_int8(self.model):
             raise ConfigError("layers in 8 bits have no gradients, which explanations are made of: load without int8")
         return Explainer(self.inference)
@@ -393,9 +399,9 @@ def _in_int8(predictor: Predictor) -> Predictor:
     """The same, with layers that compute in 8 bits; their score is printed."""
     from .saved.int8 import about_score
 
-    # Layers in 8 bits take float32 alone.
-    halves = dict.fromkeys(("bf16", "fp16", "bf16_full_eval", "fp16_full_eval"), False)
-    config = replace(predictor.config, training={**predictor.config.training, **halves})
+    if isinstance(predictor.model, OnnxModel):
+        raise ModelError("int8: a model in ONNX computes as it was exported: leave it out, or export with --int8")
+    config = in_float32(predictor.config)  # layers in 8 bits take nothing else
     changed = Predictor(predictor.recipe, predictor.model.float(), config, predictor.folder)
     layers = in_int8(changed.model)
 
@@ -481,7 +487,30 @@ def _method(config: RunConfig) -> str:
     return "LORA" if config.adapter is None else config.adapter.method
 
 
+def in_float32(config: RunConfig) -> RunConfig:
+    """The settings of a run, with predictions computed in float32."""
+    halves = dict.fromkeys(("bf16", "fp16", "bf16_full_eval", "fp16_full_eval"), False)
+    return replace(config, training={**config.training, **halves})
+
+
 def _load(folder: Path, is_foreign: bool, trust: bool) -> Predictor:
+    predictor = load_on_cpu(folder, is_foreign, trust)
+    model = predictor.model
+    if not isinstance(model, OnnxModel):
+        precision = mixed_precision(predictor.config.training)
+        model = cuda_graphs.replay_rows(hardware.place(model), predictor.recipe, precision)
+    collect_as_usual()
+    return Predictor(predictor.recipe, model, predictor.config, predictor.folder)
+
+
+def load_on_cpu(folder: Path, is_foreign: bool, trust: bool) -> Predictor:
+    """Load a run without moving its model to a GPU.
+
+    Args:
+        folder: What `find_run` gave, with whether it came from the Hub.
+        is_foreign: The latter.
+        trust: As for `load`.
+    """
     run = folder
     # Some methods of PEFT leave nothing to merge, and so no whole model.
     if is_adapter(folder / ADAPTER) and not (folder / "config.json").exists():
@@ -496,8 +525,8 @@ def _load(folder: Path, is_foreign: bool, trust: bool) -> Predictor:
         )
     base = config.base if config.model else ModelSettings("", {})
     here = replace(config, model={"path": str(folder), "trust_remote_code": base.trust_remote_code})
-    bind_trained_tokenizer(recipe, here)
-    model = trained_model(recipe, here, base, folder)
-    model = cuda_graphs.replay_rows(hardware.place(model), recipe, mixed_precision(here.training))
-    collect_as_usual()
-    return Predictor(recipe, model, here, run)
+    model_config = bind_trained_tokenizer(recipe, here)
+    if is_exported(folder):
+        model = load_onnx(folder, model_config, loss_features(recipe))
+        return Predictor(recipe, model, in_float32(here), run)
+    return Predictor(recipe, trained_model(recipe, here, base, folder), here, run)

@@ -21,7 +21,7 @@ from ..config.yaml12 import format_value
 from ..errors import ConfigError, ModelError, NotFoundError
 from ..log import log
 from ..models.adapters import ADAPTER_FILES, BASE, file_names
-from ..models.directory import ADAPTER, CONFIG
+from ..models.directory import ADAPTER, CONFIG, refuse_exported
 from ..registry import find
 from ..run_folder import contents, manifest
 from ..run_folder.contents import RunInfo
@@ -91,6 +91,7 @@ def _require_run(path: Path) -> None:
     runs = sorted(folder.name for folder in path.iterdir() if (folder / contents.RUN).exists())
     if runs:
         raise ModelError(f"{path} contains several runs, and no single model: push one of {', '.join(runs)}")
+    refuse_exported(path, "pushed")
     if not contents.is_complete(path):
         raise ModelError(f"the run in {path} is not complete: run the command that started it again, to resume it")
     if RunInfo.read(path) is None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 ADAPTER = "adapter"  # subfolder of a run's folder
+ONNX, EXPORT = "model.onnx", "export.json"  # of a model that was exported, and what is known of it
 CONFIG = "config"  # subfolder of that: a config.json next to the adapter would be taken for that of a complete model
 _LONGEST_ID = 200  # characters of a Hub id; its two names have 96 at most
 _SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".jinja")  # of files of a model and its tokenizer
@@ -59,7 +60,8 @@ def check_folder(path: str) -> None:
         return
     if not (folder / "config.json").exists():
         raise ModelError(f"{path} has no config.json: expected a model directory as save_pretrained leaves it")
-    integrity.check_files(folder)
+    if not is_exported(folder):
+        integrity.check_files(folder)
 
 
 def check_start(model: ModelSettings) -> None:
@@ -77,6 +79,7 @@ def check_start(model: ModelSettings) -> None:
         raise ModelError(
             f"{model.path} is an adapter: start from the merged model:  hfrecipes merge {model.path} <folder>"
         )
+    refuse_exported(model.path, "trained")
     if os.path.isdir(model.path):
         integrity.check_unchanged(Path(model.path))
     else:
@@ -128,6 +131,25 @@ def check_weights(path: str) -> None:
 def is_adapter(path: str | Path) -> bool:
     """Whether the folder contains an adapter, and not a whole model."""
     return Path(path, "adapter_config.json").exists()
+
+
+def is_exported(path: str | Path) -> bool:
+    """Whether the folder contains a model that `export` wrote."""
+    return Path(path, ONNX).exists() and Path(path, EXPORT).exists()
+
+
+def refuse_exported(path: str | Path, what: str) -> None:
+    """Refuse a folder that `export` wrote.
+
+    Args:
+        path: Folder.
+        what: What cannot be done with it.
+
+    Raises:
+        ModelError: It is one.
+    """
+    if is_exported(path):
+        raise ModelError(f"{path} is a model in ONNX, which cannot be {what}: use the run that it was exported from")
 
 
 def identity(model: ModelSettings) -> str | None:

@@ -16,7 +16,7 @@ from ..evaluation.breakdown import Breakdown
 from ..log import log
 from ..masking import mask_text
 from ..models.binding import bind_trained_tokenizer
-from ..models.directory import ADAPTER, is_adapter
+from ..models.directory import ADAPTER, is_adapter, refuse_exported
 from ..recipe import Recipe
 from ..registry import find
 from ..run_folder import contents
@@ -82,6 +82,7 @@ def folder_of(path: str | Path) -> Path:
     if (folder / contents.CURVE).exists():
         runs = sorted(part.parent.name for part in folder.glob(f"*/{contents.METRICS}"))
         raise ModelError(f"{folder} contains a learning curve: a report is made of one of {', '.join(runs)}")
+    refuse_exported(folder, "shown in a report")
     if not contents.is_complete(folder):
         raise ModelError(f"the run in {folder} is not complete: run the command that started it again, to resume it")
     return folder

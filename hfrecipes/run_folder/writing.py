@@ -56,6 +56,28 @@ def draft_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to write to; it gets its name in one step, once all of its files are whole and on the disk.
+
+    Args:
+        path: Final name, of nothing yet or of an empty folder.
+    """
+    folder = path.with_name(DRAFT + path.name)
+    shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+        for file in sorted(folder.rglob("*")):
+            _sync(file)
+        if path.exists():
+            path.rmdir()
+        folder.rename(path)
+        _sync(path.parent)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _sync(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk."""
     if path.is_dir() and os.name != "posix":  # elsewhere a folder cannot be opened

@@ -19,7 +19,7 @@ from ..errors import ConfigError, ModelError, NotFoundError
 from ..hub.client import reason
 from ..hub.names import hub_id_or_none
 from ..log import log
-from ..models.directory import ADAPTER, is_adapter
+from ..models.directory import ADAPTER, is_adapter, is_exported
 from ..recipe import Recipe, arguments_name, option_types
 from ..registry import find, is_task
 from ..run_folder import contents, manifest
@@ -91,7 +91,8 @@ def _local(folder: Path) -> Path:
             raise ModelError(
                 f"the run in {folder} is not complete: run the command that started it again, to resume it"
             )
-        log(f"{folder} has no {contents.METRICS}: it was deleted, or the run not scored; the model itself is complete")
+        if not is_exported(folder):
+            log(f"{folder} has no {contents.METRICS}: it was deleted, or the run not scored; the model is complete")
     return folder
 
 

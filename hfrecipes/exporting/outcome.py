@@ -1,0 +1,85 @@
+"""What an export gave: size, speed and scores of the exported model, beside those of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import counted
+from ..evaluation import scoring
+from ..evaluation.scoring import Scores
+from ..evaluation.tables import change, html_table
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The run, or a model that was exported from it."""
+
+    name: str
+    bytes: int
+    """Of the weights, or of the graph with its weights."""
+    alone: float
+    """Median seconds of a row that is predicted alone, from its text to its prediction."""
+    together: float
+    """Seconds of 100 rows that are predicted together."""
+    scores: Scores = field(default_factory=dict)
+    changes: Scores = field(default_factory=dict)
+    """Scores minus those of the run, with the 95 % intervals of the paired differences."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as JSON can hold it."""
+        scored = scoring.to_json({"scores": self.scores, "changes": self.changes})
+        return {"bytes": self.bytes, "seconds_1_row": self.alone, "seconds_100_rows": self.together, **scored}
+
+
+@dataclass(frozen=True)
+class Export:
+    """An exported model.
+
+    Attributes:
+        path: Its folder, which `hfrecipes.load` takes.
+        split: Rows of the run that were scored, `test` or `validation`; empty where there were none.
+        rows: Number of rows that were predicted.
+        compared: Number of rows whose predictions are the same, from the model of the run and from the float graph.
+        metric: Metric of the table.
+        variants: The run, its model in ONNX, and with `int8` the one in 8 bits.
+    """
+
+    path: Path
+    split: str
+    rows: int
+    compared: int
+    metric: str
+    variants: Sequence[Variant]
+
+    def cells(self) -> tuple[list[str], list[list[str]]]:
+        """Heads and rows of a table."""
+        heads = ["", "size", "1 row", "100 rows", self.metric, "change"]
+        table = []
+        for variant in self.variants:
+            score, difference = variant.scores.get(self.metric), variant.changes.get(self.metric)
+            times = [f"{variant.alone * 1000:.1f} ms", f"{variant.together * 1000:.0f} ms"]
+            cells = ["" if score is None else str(score), "" if difference is None else change(difference)]
+            table.append([variant.name, f"{variant.bytes / 1e6:.1f} MB", *times, *cells])
+        return heads, table
+
+    @property
+    def sentences(self) -> list[str]:
+        """What was compared, and how."""
+        where = f"rows of {self.split}" if self.split else "samples of the task"
+        sentences = [f"onnx predicts the same as the model of the run, compared on {self.compared} {where}"]
+        if self.split:
+            how = "change: minus those of the run, with the 95 % interval of paired differences"
+            sentences.append(f"scores on {counted(self.rows, 'row')} of {self.split}; {how}")
+        return sentences
+
+    def as_json(self) -> dict[str, Any]:
+        """What a file has of it."""
+        variants = {variant.name: variant.as_json() for variant in self.variants}
+        return {"split": self.split, "rows": self.rows, "compared": self.compared, "models": variants}
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return html_table(*self.cells())
