@@ -294,6 +294,8 @@ class RunInfo:
     memory: int = 0
     """Bytes at the peak of the training, of the last try where it was interrupted; 0 where it is not known."""
     energy: Mapping[str, float] | None = None
+    privacy: Mapping[str, Any] | None = None
+    """What a private training has spent: epsilon and delta, and what they follow from; None for another one."""
 
     @classmethod
     def read(cls, path: Path) -> RunInfo | None:
