@@ -45,7 +45,10 @@ class Mechanism:
         """Epsilon of steps that were taken, and the numbers that it follows from, for run.json."""
         values = asdict(self)
         values["steps"] = sum(steps for _, _, steps in history)
-        return {"epsilon": round(epsilon(history, self.delta), 4), **values, "accountant": ACCOUNTANT}
+        spent = epsilon(history, self.delta)
+        if spent < math.inf:
+            spent = math.ceil(spent * 1e4) / 1e4  # never less than was spent
+        return {"epsilon": spent, **values, "accountant": ACCOUNTANT}
 
 
 def mechanism(settings: PrivacySettings, *, rows: int, batch: int, steps: int) -> Mechanism:

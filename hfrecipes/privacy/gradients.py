@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..models.hardware import rounding_tolerance
 from .sampling import ROW
 
 if TYPE_CHECKING:
@@ -17,7 +19,6 @@ Batch = dict[str, Any]
 Gradients = dict[Any, Any]
 # Loss of outputs and labels, as the Trainer calls it.
 Loss = Callable[..., Any]
-_TOLERANCE = 1e-3  # of the largest number of a gradient, for another order of sums in float32
 
 
 def trained(model: torch.nn.Module) -> list[torch.nn.Parameter]:
@@ -124,7 +125,6 @@ class Hooks:
     """
 
     def __init__(self, model: Any) -> None:
-        from opacus.grad_sample.grad_sample_module import GradSampleHooks
         from torch import nn
 
         self.model, self.features = model, 0
@@ -133,7 +133,7 @@ class Hooks:
         for module in model.modules():
             if isinstance(module, nn.Embedding):
                 self.expanders.append(module.register_forward_pre_hook(self._expand))
-        self.hooks = GradSampleHooks(model, loss_reduction="sum", strict=False)
+        self.hooks = _opacus_hooks()(model, loss_reduction="sum", strict=False)
 
     def _expand(self, module: Any, inputs: tuple[Any, ...]) -> Any:
         """Positions are the same for all rows, and most models look them up once: here once for each row."""
@@ -173,11 +173,32 @@ class Hooks:
             expander.remove()
 
 
-def hooks_or_rows(model: Any, loss: Loss, batch: Batch) -> tuple[Any, str]:
-    """Hooks where they give the gradients that the rows have alone, else `one_by_one`; and why, empty for hooks.
+@functools.cache
+def _opacus_hooks() -> Any:
+    """The hooks of Opacus, with the gradient of tables of embeddings as torch has it: none for the padding token."""
+    from opacus.grad_sample.grad_sample_module import GradSampleHooks
+    from torch import nn
+
+    of_table = GradSampleHooks.GRAD_SAMPLERS[nn.Embedding]
+
+    def without_padding(layer: nn.Embedding, activations: Any, backprops: Any) -> Any:
+        computed = of_table(layer, activations, backprops)
+        if layer.padding_idx is not None:
+            for values in computed.values():
+                values[:, layer.padding_idx] = 0
+        return computed
+
+    class RowHooks(GradSampleHooks):  # type: ignore[misc]
+        GRAD_SAMPLERS: ClassVar[dict[Any, Any]] = {**GradSampleHooks.GRAD_SAMPLERS, nn.Embedding: without_padding}
+
+    return RowHooks
+
+
+def why_not_hooks(model: Any, loss: Loss, batch: Batch) -> str:
+    """Why hooks do not give the gradients that the rows have alone; empty where they do.
 
     Args:
-        model: The model.
+        model: The model, in the precision of its weights.
         loss: That of the task.
         batch: A few rows.
     """
@@ -190,11 +211,9 @@ def hooks_or_rows(model: Any, loss: Loss, batch: Batch) -> tuple[Any, str]:
         reason = _difference(model, computed, expected)
     except Exception as error:  # whatever a hook meets in the layers of others
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:150]
-    if not reason:
-        return hooks, ""
     hooks.remove()
     model.zero_grad()
-    return one_by_one, reason
+    return reason
 
 
 def _difference(model: Any, computed: Gradients, expected: Mapping[Any, Any]) -> str:
@@ -203,7 +222,7 @@ def _difference(model: Any, computed: Gradients, expected: Mapping[Any, Any]) ->
     for name, weight in model.named_parameters():
         if weight.requires_grad:
             difference = float((computed[weight] - expected[weight]).abs().max())
-            if not difference <= _TOLERANCE * largest:
+            if not difference <= rounding_tolerance(model) * largest:
                 return f"that of {name} differs by {difference:.2g}"
     return ""
 

@@ -15,7 +15,7 @@ from ..run_folder.progress import CHECKPOINT
 from ..run_folder.writing import write_json
 from . import promise
 from .accounting import History, Mechanism, mechanism
-from .gradients import Batch, Hooks, clipped_sum, hooks_or_rows, one_by_one, parts, trained
+from .gradients import Batch, Hooks, clipped_sum, one_by_one, parts, trained, why_not_hooks
 from .sampling import FeaturesByRow, PoissonBatches, collate_rows, loader
 
 if TYPE_CHECKING:
@@ -89,11 +89,15 @@ class PrivateSteps:
     def __init__(self, trainer: Trainer, mechanism: Mechanism, rows: FeaturesByRow) -> None:
         self.trainer, self.mechanism, self.rows = trainer, mechanism, rows
         self.compute: Any = one_by_one
+        self.has_hooks = self._try_hooks()
         self.sums: dict[Any, torch.Tensor] = {}
         """Sum of the clipped gradients of the rows of this step, by weight."""
         self.before: History = []
-        """Steps of the checkpoint that training went on from, and of those before it."""
+        """Steps that the weights had seen when this training began."""
+        self.trained: History = []
+        """Those that they had seen when the last one ended."""
         self.start = 0
+        """Number that the Trainer gives to the last of them: it counts from 0 unless it resumes."""
 
     # --- steps -------------------------------------------------------------------------------------------------------
 
@@ -126,7 +130,7 @@ class PrivateSteps:
     # --- beginning and end -------------------------------------------------------------------------------------------
 
     def begin(self, model: Any, folder: Path) -> None:
-        """Choose how gradients are computed, seed the noise, and read what was spent before a resume."""
+        """Seed the noise, and read what was spent before: in a checkpoint, or in another training of this Trainer."""
         import torch
 
         self.sums.clear()
@@ -134,19 +138,28 @@ class PrivateSteps:
         seed = int.from_bytes(os.urandom(8)) >> 1
         self.generator = torch.Generator(self.trainer.args.device).manual_seed(seed)
         self.start = self.trainer.state.global_step
-        self.before = self._read(folder)
+        self.before = self._read(folder) if self.start else self.trained
+        if self.has_hooks:
+            self.compute = Hooks(model)
+
+    def _try_hooks(self) -> bool:
+        """Whether hooks are right for this model, by a few rows."""
+        import torch
+
         rows = [self.rows[row] for row in range(min(_TRIED, len(self.rows)))]
         batch = collate_rows(self.trainer.data_collator)(rows)
         batch = {name: value.to(self.trainer.args.device) for name, value in batch.items()}
         loss = self.trainer.compute_loss_func
         with torch.random.fork_rng():
-            self.compute, reason = hooks_or_rows(model, loss, batch)
+            reason = why_not_hooks(self.trainer.model, loss, batch)
         loss.take()
         if reason:
             log(f"privacy: the gradient of each row is computed alone, which is slow: Opacus has none here ({reason})")
+        return not reason
 
     def end(self) -> None:
         """Leave the model as it was."""
+        self.trained = self.history()
         if isinstance(self.compute, Hooks):
             self.compute.remove()
         self.compute = one_by_one

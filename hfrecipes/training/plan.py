@@ -178,6 +178,8 @@ def configure(
         placed.append({**bare_moved, **with_strategies(bare_moved)})
     columns = {name: column.names for name, column in kind.columns.items()}
     config = resolve(merge(*placed), option_types=known_options, training=training, columns=columns)
+    if index is not None and config.privacy:
+        raise ConfigError("a list of models: give one with privacy, since each training spends from the same budget")
     _check_keywords(config, kind)
     defaults = _training_defaults(config, kind)
     changed = {key: value for key, value in config.training.items() if value != defaults.get(key)}
