@@ -19,7 +19,6 @@ from ..evaluation.scoring import CLEAN, GAP, Score, Scores, interval, number
 from ..evaluation.tables import change, split_of_changes
 from ..masking import mask_text
 from ..models.directory import ADAPTER
-from ..privacy.promise import sentence as privacy_sentence
 from ..recipe import Recipe, Row, input_columns, metric_named, option_types
 from ..recipe import example as example_of
 from ..run_folder.contents import CARD, RunInfo
@@ -93,7 +92,6 @@ def write_card(
         dataset=plain_text(dataset),
         data=own_splits(_row_counts(info.data)),
         sets=_sets(scores, _row_counts(info.data)),
-        privacy=privacy_sentence(info.privacy),
         limits=list(map(plain_text, info.limits)),
         info=info,
         versions=", ".join(f"{name} {version}" for name, version in info.versions.items()),

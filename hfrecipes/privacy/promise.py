@@ -24,14 +24,12 @@ def plan_of(mechanism: Mechanism) -> str:
     )
 
 
-def sentence(spent: Mapping[str, Any] | None) -> str:
-    """What the weights promise, for the card; empty where the training was not private.
+def sentence(spent: Mapping[str, Any]) -> str:
+    """What the weights promise, for the card.
 
     Args:
         spent: As `Mechanism.spent` gives it.
     """
-    if not spent:
-        return ""
     return (
         f"Trained by DP-SGD: the weights are ({spent['epsilon']:.3g}, {spent['delta']:.2g})-differentially private "
         f"for one row of train added or removed, after {spent['steps']} steps with noise multiplier "

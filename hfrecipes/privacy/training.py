@@ -60,7 +60,8 @@ def spent_by(trainer: Trainer) -> dict[str, Any] | None:
     for callback in trainer.callback_handler.callbacks:
         private: PrivateSteps | None = getattr(callback, "private", None)
         if private is not None and trainer.state.global_step:
-            return private.spent()
+            spent = private.spent()
+            return {**spent, "promise": promise.sentence(spent)}
     return None
 
 
@@ -70,10 +71,11 @@ def _refuse_batch_norm(model: Any) -> None:
     Raises:
         ConfigError: There is such a layer.
     """
-    from torch.nn.modules.batchnorm import _BatchNorm
+    from torch import nn
 
+    mixing = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
     for name, module in model.named_modules():
-        if isinstance(module, _BatchNorm):
+        if isinstance(module, mixing):
             raise ConfigError(f"privacy: {name} is batch norm, which mixes the rows of a batch: use another model")
 
 
