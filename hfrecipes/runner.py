@@ -50,6 +50,7 @@ def run(
     training: dict[str, Any] | None = None,
     early_stopping: bool | dict[str, Any] | None = None,
     lora: bool | dict[str, Any] | None = None,
+    privacy: dict[str, Any] | None = None,
     folds: int | dict[str, Any] | None = None,
     seeds: list[int] | None = None,
     curve: int | dict[str, Any] | None = None,
@@ -83,6 +84,7 @@ def run(
         training: Keywords of `TrainingArguments`.
         early_stopping: Keywords of `EarlyStoppingCallback`; False for none.
         lora: Keywords of `LoraConfig`, or of the config of the PEFT method named under `peft_type`; True for defaults.
+        privacy: `epsilon`, or `noise_multiplier`, of a private training; see docs/privacy.md.
         folds: Number of folds for cross-validation, or `n_splits`, and `groups`, a column whose equal
             values stay together.
         seeds: Seeds of several runs.
@@ -120,6 +122,7 @@ def run(
         "training": training,
         "early_stopping": early_stopping,
         "lora": lora,
+        "privacy": privacy,
         "folds": folds,
         "seeds": seeds,
         "curve": curve,

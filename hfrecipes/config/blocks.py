@@ -1,4 +1,5 @@
-"""Typed values of the blocks of settings of a run: its base model, adapters, folds, parts of train, and the push."""
+"""Typed values of the blocks of settings of a run: its base model, adapters, folds, parts of train, the push, and
+privacy."""
 
 from __future__ import annotations
 
@@ -369,3 +370,25 @@ def push_key_problems(given: Mapping[str, Any]) -> list[str]:
     if "repo_id" not in given:
         sentences.append("hub: found keywords without a name; add hub.repo_id=<user or organisation>/<name>")
     return sentences
+
+
+# --- private training --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PrivacySettings:
+    """What `privacy` asks for."""
+
+    epsilon: float | None = None
+    """What all steps may spend together; None where the noise is given."""
+    noise_multiplier: float | None = None
+    """Standard deviation of the noise in units of `max_grad_norm`; None where it follows from epsilon."""
+    delta: float | None = None
+    """Probability that the promise does not hold; None for a tenth of one by the number of rows."""
+    max_grad_norm: float = 1.0
+    """Length of the gradient of a row at most."""
+
+    @classmethod
+    def of(cls, privacy: Mapping[str, Any]) -> PrivacySettings | None:
+        """The settings as the user writes them; None for none."""
+        return cls(**privacy) if privacy else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
-from .blocks import AdapterSettings, CurveSettings, FoldSettings, ModelSettings, PushSettings
+from .blocks import AdapterSettings, CurveSettings, FoldSettings, ModelSettings, PrivacySettings, PushSettings
 from .distillation import DistillSettings
 
 SPLITS = ("train", "validation", "test")
@@ -50,6 +50,9 @@ class RunConfig:
     """Keywords of `EarlyStoppingCallback`; false for none."""
     lora: bool | dict[str, Any] = False
     """Keywords of `LoraConfig`, or of the config of the PEFT method named under `peft_type`; true for defaults."""
+    privacy: dict[str, Any] = field(default_factory=dict)
+    """Private training (DP-SGD): `epsilon`, what all steps may spend, or `noise_multiplier`; and `delta`,
+    `max_grad_norm` (length of the gradient of a row)."""
     folds: int | dict[str, Any] | None = None
     """Number of folds for cross-validation, or `n_splits`, `groups` (a column: rows with equal cells stay in one fold),
     and `fold` to run only one of them."""
@@ -80,6 +83,11 @@ class RunConfig:
     def adapter(self) -> AdapterSettings | None:
         """The adapters that are trained; None for none."""
         return AdapterSettings.of(self.lora)
+
+    @cached_property
+    def private(self) -> PrivacySettings | None:
+        """What a private training promises; None for one that is not private."""
+        return PrivacySettings.of(self.privacy)
 
     @cached_property
     def push(self) -> PushSettings | None:

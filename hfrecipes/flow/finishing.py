@@ -30,6 +30,7 @@ from ..log import log
 from ..models import adapters, directory, hardware
 from ..models.binding import model_inputs, pass_loss_features, remember
 from ..predictor import Predictor
+from ..privacy.training import spent_by
 from ..recipe import Recipe, table_metrics
 from ..reports.pictures import write_pictures
 from ..reports.run_data import ReadRows, RunData
@@ -105,6 +106,7 @@ def score_run(job: Job, info: RunInfo, start: float, *, saves: bool = False, dra
             steps=info.steps or trainer.state.global_step,
             memory=info.memory or peak_of(trainer),
             energy=info.energy or _energy(trainer),
+            privacy=info.privacy or spent_by(trainer),
         )
         log_samples(next(reversed(own_splits(predicted).values())).predictions)
         # A run that is scored again keeps the history of its training.

@@ -298,6 +298,8 @@ class RunInfo:
     energy: Mapping[str, float] | None = None
     distillation: Mapping[str, Any] | None = None
     """Scores and costs of the run and of its teacher; None where it has none."""
+    privacy: Mapping[str, Any] | None = None
+    """What a private training has spent: epsilon and delta, and what they follow from; None for another one."""
 
     @classmethod
     def read(cls, path: Path) -> RunInfo | None:

@@ -37,6 +37,7 @@ from ..models import adapters, suggestions
 from ..models.directory import check_start, identity
 from ..models.learning_rates import default_rate
 from ..models.loading import dtype_problems, label_problems, quantization_problems
+from ..privacy import settings as privacy_settings
 from ..recipe import (
     Recipe,
     arguments_name,
@@ -69,7 +70,19 @@ RUN_DEFAULTS: dict[str, Any] = {
 _LONGEST_PART = 80  # characters of a name in the default output_dir; a file system takes about 250 in all
 _LIBRARIES = ("torch", "transformers", "datasets", "evaluate", "accelerate", "peft")
 # Settings in run.json: what a push shows of them, and what a model needs to predict if its recipe.yaml is lost.
-_SHARED = ("task", "model", "dataset", "tests", "metrics", "training", "lora", "options", "columns", "distill")
+_SHARED = (
+    "task",
+    "model",
+    "dataset",
+    "tests",
+    "metrics",
+    "training",
+    "lora",
+    "privacy",
+    "distill",
+    "options",
+    "columns",
+)
 _EARLY_STOPPING = {"early_stopping_patience": int, "early_stopping_threshold": float}
 _LEAST = {"early_stopping_patience": 1, "early_stopping_threshold": 0}
 
@@ -180,6 +193,8 @@ def configure(
         placed.append({**bare_moved, **with_strategies(bare_moved)})
     columns = {name: column.names for name, column in kind.columns.items()}
     config = resolve(merge(*placed), option_types=known_options, training=training, columns=columns)
+    if index is not None and config.privacy:
+        raise ConfigError("a list of models: give one with privacy, since each training spends from the same budget")
     _check_keywords(config, kind)
     if isinstance(config.distill, str):
         config = replace(config, distill={"run": config.distill})
@@ -219,6 +234,8 @@ def _with_one_model(below: dict[str, Any], above: dict[str, Any], index: int) ->
 def _training_defaults(config: RunConfig, kind: type[Recipe]) -> dict[str, Any]:
     """The training arguments of a run of this task that sets none."""
     defaults = {**RUN_DEFAULTS, **training_defaults(kind, config.options)}
+    if config.privacy:
+        defaults |= privacy_settings.TRAINING
     rate = default_rate(config, defaults.pop("learning_rate", None))
     return defaults if rate is None else {**defaults, "learning_rate": rate}
 
@@ -295,6 +312,7 @@ def _check_keywords(config: RunConfig, kind: type[Recipe]) -> None:
     problems += adapters.problems(config.adapter, kind) + dtype_problems(config)
     problems += quantization_problems(config) + label_problems(config) + distillation.problems(config.distill)
     problems += search_problems(config.search) + _combined_with_search(config)
+    problems += privacy_settings.problems(config, kind)
     if problems:
         raise ConfigError(problems)
 

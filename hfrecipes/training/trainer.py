@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,8 @@ from ..models import heads, padding, regularization
 from ..models.binding import bind_tokenizer, model_to_train, remember
 from ..models.hardware import describe_machine
 from ..models.precision import for_checks
+from ..privacy import promise
+from ..privacy.training import make_private
 from ..recipe import Recipe, table_metrics, trainer_name, writes_in_evaluation
 from ..run_folder.progress import CHECKPOINT, write_manifest
 from . import display, divergence, memory_use, order, replaying, survival
@@ -71,7 +73,17 @@ def make_job(plan: Plan) -> Job:
     for split, references in named_sets(data.references).items():
         averages += [f"{split}: {sentence}" for sentence in left_out_here(recipe, references)]
     log_all(averages)
-    limits = [*warnings, *data.notes.values(), *no_test_split(data), *lengths, *rare_labels(recipe), *averages]
+    privacy_limits = promise.limits(plan.config, recipe, data)
+    log_all(privacy_limits)
+    limits = [
+        *privacy_limits,
+        *warnings,
+        *data.notes.values(),
+        *no_test_split(data),
+        *lengths,
+        *rare_labels(recipe),
+        *averages,
+    ]
     info = replace(plan.info, machine=describe_machine(), limits=limits)
     plan = replace(plan, info=info, in_train=examined.in_train)
     return Job(plan, encoded, make_trainer(plan, arguments, encoded))
@@ -102,11 +114,17 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
     if packed is not None:
         in_step = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
         log(packed.describe(recipe.max_length, in_step))
-    divergence.watch(trainer, _rows_of_features(plan, encoded["train"]))
+    # Which rows a private step has drawn is not kept.
+    divergence.watch(trainer, [] if plan.config.privacy else _rows_of_features(plan, encoded["train"]))
     _upstream.count_weights_once(trainer)
-    for callback in (memory_use.meter(), *replaying.recorder(trainer, recipe)):
+    private = plan.config.private
+    # A recording adds up the gradients of all rows of a batch.
+    recorders = [] if private is not None else replaying.recorder(trainer, recipe)
+    for callback in (memory_use.meter(), *recorders):
         trainer.add_callback(callback)
     survival.survive(trainer)
+    if private is not None:
+        make_private(trainer, private, _row_of_each(encoded["train"]))
     trainer.add_callback(_manifest_writer())  # the last one: it lists what the others save
     # Sets under `tests` decide nothing that is learnt.
     features = [for_batches(recipe, rows) for rows in own_splits(encoded).values()]
@@ -128,6 +146,11 @@ def _rows_of_features(plan: Plan, features: Dataset) -> list[int]:
     return list(numbers) if len(features) == len(numbers) else []
 
 
+def _row_of_each(features: Dataset) -> Sequence[int]:
+    """Number of the row that each feature of a private training comes from."""
+    return features["row"][:] if "row" in features.column_names else range(len(features))
+
+
 def assemble(plan: Plan, model: Any, arguments: TrainingArguments, encoded: Mapping[str, Dataset]) -> Trainer:
     """A Trainer for a model and rows; it scores validation in the same way as all other splits."""
     import transformers
@@ -135,7 +158,7 @@ def assemble(plan: Plan, model: Any, arguments: TrainingArguments, encoded: Mapp
     recipe = plan.recipe
     _upstream.silence_false_alarms()
     shown = {split: for_batches(recipe, rows) for split, rows in encoded.items()}
-    if packing.are_packed(shown["train"]):
+    if packing.are_packed(shown["train"]) and not plan.config.privacy:
         shown["train"] = packing.pack(shown["train"], recipe.max_length, order.seed_of(arguments))
     with _as_missing_package():
         trainer: Trainer = getattr(transformers, trainer_name(recipe))(

@@ -1,0 +1,109 @@
+"""Settings of a private training: what is refused, since the promise could not hold, and what they change."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any
+
+from ..config.blocks import PrivacySettings
+from ..config.run_config import RunConfig
+from ..config.trainer_keywords import Range
+from ..config.value_types import type_problems
+from ..errors import MissingPackageError, nearest
+from ..recipe import Recipe
+
+TASKS = ("text-classification", "token-classification", "question-answering", "text-generation", "chat")
+# Training arguments of a private run, unless the user gives the same ones.
+TRAINING: dict[str, Any] = {"train_sampling_strategy": "random", "max_grad_norm": 0.0}
+_RANGES = {
+    "epsilon": Range(0, 100, above=True),
+    "noise_multiplier": Range(0, above=True),
+    "delta": Range(0, 1, above=True, below=True),
+    "max_grad_norm": Range(0, above=True),
+}
+_OWN_BUDGET = "each of its trainings reads the same rows and spends from the same budget, which is counted for one run"
+# Optimizers that change the weights while gradients are computed, before they are clipped.
+_IN_BACKWARD = ("lomo", "layerwise")
+
+
+def problems(config: RunConfig, kind: type[Recipe]) -> list[str]:
+    """Sentences on settings with which a training cannot be private; none where it is not to be.
+
+    Args:
+        config: The settings as the user gave them.
+        kind: The task.
+
+    Raises:
+        MissingPackageError: Opacus is not installed.
+    """
+    if not config.privacy:
+        return []
+    sentences = _key_problems(config.privacy)
+    if kind.task not in TASKS:
+        sentences.append(f"privacy: leave it out, {kind.task} has no private training; {', '.join(TASKS)} have one")
+    for name in ("search", "seeds", "folds", "curve"):
+        if getattr(config, name):
+            sentences.append(f"{name}: leave it out with privacy, {_OWN_BUDGET}")
+    if config.distill:
+        sentences.append("distill: leave it out with privacy, a teacher that was not trained so tells of its own rows")
+    if config.model and config.base.is_quantized:
+        sentences.append("model.quantization_config: leave it out with privacy, it was tried with whole weights alone")
+    if config.adapter is not None and config.adapter.is_prompt_learning:
+        sentences.append("lora.peft_type: privacy trains no virtual tokens: use lora=true")
+    sentences += _option_problems(config.options, kind) + _training_problems(config.training)
+    if not sentences and find_spec("opacus") is None:
+        raise MissingPackageError("privacy needs opacus: pip install opacus")
+    return sentences
+
+
+def _key_problems(given: dict[str, Any]) -> list[str]:
+    """Problems in the keys of the block and in their values."""
+    sentences = []
+    for key, value in given.items():
+        if key not in PrivacySettings.__dataclass_fields__:
+            hint = nearest(key, _RANGES) or f"; it takes {', '.join(_RANGES)}"
+            sentences.append(f"unknown setting privacy.{key}{hint}")
+        else:
+            wrong = type_problems(f"privacy.{key}", value, float)
+            sentences += wrong or _RANGES[key].problems(f"privacy.{key}", value)
+    if ("epsilon" in given) == ("noise_multiplier" in given):
+        sentences.append("privacy: give one of privacy.epsilon=8 and privacy.noise_multiplier=1.0")
+    return sentences
+
+
+def _option_problems(options: dict[str, Any], kind: type[Recipe]) -> list[str]:
+    """Options by which rows share what is learnt from."""
+    sentences = []
+    if options.get("packing"):
+        sentences.append("packing: leave it out with privacy, several rows would share one gradient")
+    # True where it is not given.
+    if options.get("across_documents", getattr(kind, "across_documents", False)):
+        sentences.append("privacy: add across_documents=false, else a piece of text holds several rows")
+    return sentences
+
+
+def _training_problems(training: dict[str, Any]) -> list[str]:
+    """Training arguments that a private training does not have."""
+    sentences = []
+    strategy = training.get("train_sampling_strategy", "random")
+    if strategy != "random":
+        sentences.append(
+            f"train_sampling_strategy: leave {strategy} out with privacy, which draws each row by itself (Poisson "
+            "sampling)"
+        )
+    if training.get("max_grad_norm"):
+        given = training["max_grad_norm"]
+        sentences.append(f"max_grad_norm: write privacy.max_grad_norm={given}, the gradient of each row is clipped")
+    for name in ("torch_compile", "fp16", "auto_find_batch_size"):
+        if training.get(name):
+            sentences.append(f"{name}: leave it out with privacy, {_WHY[name]}")
+    if any(word in str(training.get("optim", "")) for word in _IN_BACKWARD):
+        sentences.append(f"optim={training['optim']}: it changes weights before gradients are clipped; use adamw_torch")
+    return sentences
+
+
+_WHY = {
+    "torch_compile": "it was tried without compiling alone",
+    "fp16": "its scaled losses would change what is clipped; use bf16=true or neither",
+    "auto_find_batch_size": "the budget follows from the size of a batch; write per_device_train_batch_size",
+}
