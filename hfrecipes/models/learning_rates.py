@@ -59,8 +59,14 @@ def default_rate(config: RunConfig, of_task: float | None) -> float | None:
 def explained(config: RunConfig, of_task: float | None, model_config: PretrainedConfig) -> str:
     """A sentence on the learning rate if it is the default one, else an empty one."""
     rate = config.training.get("learning_rate")
-    if of_task is not None or rate is None or rate != default_rate(config, None):
+    if rate is None or rate != default_rate(config, of_task):
         return ""
+    if of_task is not None:
+        return (
+            f"learning_rate: {rate:g}, {_ADAPTER_FACTOR} times that of the task, for an adapter"
+            if config.adapter
+            else ""
+        )
     _, kind = _rates(model_config)
     trained = "an adapter of " if config.adapter else ""
     return f"learning_rate: {rate:g}, the default for {trained}{kind}"
