@@ -62,11 +62,8 @@ def explained(config: RunConfig, of_task: float | None, model_config: Pretrained
     if rate is None or rate != default_rate(config, of_task):
         return ""
     if of_task is not None:
-        return (
-            f"learning_rate: {rate:g}, {_ADAPTER_FACTOR} times that of the task, for an adapter"
-            if config.adapter
-            else ""
-        )
+        factor = f"learning_rate: {rate:g}, {_ADAPTER_FACTOR} times that of the task, for an adapter"
+        return factor if config.adapter else ""
     _, kind = _rates(model_config)
     trained = "an adapter of " if config.adapter else ""
     return f"learning_rate: {rate:g}, the default for {trained}{kind}"

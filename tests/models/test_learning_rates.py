@@ -10,6 +10,7 @@ from transformers import AutoConfig
 
 import hfrecipes
 from hfrecipes.errors import OutputError
+from hfrecipes.models.learning_rates import explained
 from hfrecipes.run_folder.claim import differences
 from hfrecipes.training.plan import configure
 
@@ -51,8 +52,13 @@ def test_the_default_follows_width_family_and_method(family, name, width, tmp_pa
 
 def test_a_task_may_declare_its_own_whatever_the_model(tmp_path):
     save_config(tmp_path, "llama", hidden_size=64)
-    assert rate_of("chat", model=tmp_path) == 2e-5
-    assert rate_of("chat", model=tmp_path, lora=True) == pytest.approx(2e-4)
+    model_config = AutoConfig.from_pretrained(tmp_path)
+    config, _ = configure("chat", {"model": tmp_path})
+    assert config.training["learning_rate"] == 2e-5
+    assert explained(config, 2e-5, model_config) == ""
+    config, _ = configure("chat", {"model": tmp_path, "lora": True})
+    assert config.training["learning_rate"] == pytest.approx(2e-4)
+    assert "0.0002, 10 times that of the task" in explained(config, 2e-5, model_config)
 
 
 @pytest.mark.parametrize("model", [None, "me/nothing-here", "no/folder/at/all"])
