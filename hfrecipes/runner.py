@@ -189,7 +189,7 @@ def build(what: str | os.PathLike[str] | Mapping[str, Any], *, trust: bool = Fal
     if config.search:
         raise ConfigError("a search asks for several Trainers, and build makes one: use run, or leave search out")
     job = make_job(make_plan(config, recipe, folder_of(what, config)))
-    ask_teacher(job)
+    job = ask_teacher(job)
     make_searchable(job)
     job.trainer.hfrecipes_job = job
     job.trainer.hfrecipes_trackers = Trackers(job.trainer, job.plan.info.shared)

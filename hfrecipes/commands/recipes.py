@@ -73,7 +73,7 @@ def _show_task(recipe: type[Recipe]) -> None:
     defaults = [f"{key}={format_value(value)}" for key, value in {**DEFAULTS, **recipe.defaults}.items()]
     say("  " + " ".join(defaults))
     if "learning_rate" not in recipe.defaults:
-        say("  learning_rate= by the size of the model, and whether all of it is trained: docs/settings.md")
+        say("  The learning rate follows the size of the model (docs/settings.md).")
     for option, changed in recipe.defaults_with.items():
         say(f"  with {option}: " + " ".join(f"{key}={format_value(value)}" for key, value in changed.items()))
     say("\nRows")

@@ -25,8 +25,7 @@ def with_column(features: Dataset, targets: Sequence[np.ndarray]) -> Dataset:
 
     values = pa.array(np.concatenate([target.ravel() for target in targets]).astype(np.float32))
     if targets[0].ndim == 2:
-        width = targets[0].shape[1]
-        values = pa.ListArray.from_arrays(pa.array(range(0, len(values) + 1, width), pa.int32()), values)
+        values = pa.FixedSizeListArray.from_arrays(values, targets[0].shape[1])
     ends = np.cumsum([0, *map(len, targets)]).astype(np.int32)
     column = pa.table({TEACHER: pa.ListArray.from_arrays(pa.array(ends), values)})
     return concatenate_datasets([features, in_memory(column)], axis=1)

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .. import predictor
 from ..comparing.compare import Loaded, compared_with
 from ..comparing.comparison import DASH, Comparison, compact
@@ -50,8 +52,9 @@ def quality_against_cost(student: Loaded, runs: Sequence[Path], predicted: Predi
     comparison = compared_with(student, Loaded(of_teacher, loaded.recipe, timed), NAMES)
     if len(runs) > 1:
         comparison = _of_several(comparison, len(runs))
-    seen = int(teacher.were_trained_on(runs[0], predicted.rows).sum()) if len(runs) == 1 else 0
-    return as_json(comparison, seen)
+    # A row is predicted by those of several models that were not trained on it, where there is one.
+    by_run = np.array([teacher.were_trained_on(run, predicted.rows) for run in runs])
+    return as_json(comparison, int(by_run.all(axis=0).sum()))
 
 
 def _predictions(student: Loaded, loaded: Predictor, runs: Sequence[Path], predicted: Predicted) -> list[Row]:
@@ -85,8 +88,11 @@ def _of_several(comparison: Comparison, number: int) -> Comparison:
         latency=None if latency is None else Latency(*(number * value for value in vars(latency).values())),
         rows_per_second=None if cost.rows_per_second is None else cost.rows_per_second / number,
     )
-    sentence = f"the teacher is the mean of {counted(number, 'model')}: its costs are {number} times those of one"
-    sentences = [*comparison.sentences, sentence]
+    sentences = [
+        *comparison.sentences,
+        f"the teacher is the mean of {counted(number, 'model')}: its costs are {number} times those of one, and it has "
+        "no thresholds and no temperature that were tuned on validation",
+    ]
     return replace(comparison, runs=[first, replace(last, cost=together)], sentences=sentences)
 
 

@@ -18,7 +18,7 @@ from ..errors import ConfigError, ModelError, NotFoundError, counted
 from ..evaluation.inference import outputs
 from ..memory.shortage import release
 from ..models.binding import LEARNED
-from ..models.directory import ADAPTER
+from ..models.directory import ADAPTER, CONFIG
 from ..recipe import Recipe
 from ..run_folder import contents
 from ..saved.run import settings_of
@@ -99,13 +99,16 @@ def check_labels(config: RunConfig, recipe: Recipe) -> list[str]:
     for run in runs:
         kinds = [config.options.get("problem_type"), settings_of(run, False, True)[0].options.get("problem_type")]
         if kinds[0] != kinds[1]:
-            raise ConfigError(f"distill: {run} has problem_type={kinds[1]}, and the rows {kinds[0]}")
+            raise ConfigError(f"distill: {run} was trained with problem_type={kinds[1]}, and the rows have {kinds[0]}")
         refuse_other_labels(str(run), _labels_of(run), recipe.labels)
     if has_numbers and isinstance(config.distill, dict) and "temperature" in config.distill:
         raise ConfigError("distill.temperature: leave it out, the labels are numbers")
     of_runs = f" ({counted(len(runs), 'model')})" if len(runs) > 1 else ""
     heat = "" if has_numbers else f"temperature {settings.temperature:g}, "
-    return [f"distill: learning from {settings.run}{of_runs}, {heat}weight {settings.weight:g} of the loss"]
+    alone = (
+        ": labels, and options of their loss such as class_weights, have no part in it" if settings.weight == 1 else ""
+    )
+    return [f"distill: learning from {settings.run}{of_runs}, {heat}weight {settings.weight:g} of the loss{alone}"]
 
 
 def refuse_other_labels(run: str, known: Sequence[str], wanted: Sequence[str]) -> None:
@@ -117,7 +120,7 @@ def refuse_other_labels(run: str, known: Sequence[str], wanted: Sequence[str]) -
     missing = [name for name in wanted if name not in known]
     extra = [name for name in known if name not in wanted]
     parts = []
-    for what, names in (("does not know", missing), ("has besides", extra)):
+    for what, names in (("has no label", missing), ("has the additional label", extra)):
         if names:
             parts.append(f"{what} {', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''}")
     if parts:
@@ -129,7 +132,7 @@ def refuse_other_labels(run: str, known: Sequence[str], wanted: Sequence[str]) -
 
 def _labels_of(run: Path) -> list[str]:
     """Labels of a finished run, without loading its model."""
-    folder = run if (run / "config.json").exists() else run / ADAPTER
+    folder = run if (run / "config.json").exists() else run / ADAPTER / CONFIG
     learned = contents.read_json(folder / "config.json").get(LEARNED, {})
     return list(learned.get("labels", []))
 

@@ -17,7 +17,7 @@ from ..config.yaml12 import format_value
 from ..errors import ConfigError, counted
 from ..models.loading import load_tokenizer
 from ..run_folder import claim, contents
-from ..training.plan import Plan, model_name
+from ..training.plan import Plan, model_name, without_default_rate
 
 COMPARISON = "comparison.json"
 
@@ -107,7 +107,7 @@ def check_there(plan: Plan) -> None:
 def with_models(config: RunConfig, models: Sequence[Any]) -> RunConfig:
     """The settings of all runs together, from those of one of them."""
     together: dict[str, Any] = {"model": list(map(as_setting, models))}
-    return replace(config, **together)
+    return replace(without_default_rate(config), **together)
 
 
 def names(models: Sequence[Any]) -> list[str]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..comparing.compare import Loaded
 from ..comparing.runs import Run
 from ..config.run_config import own_splits
+from ..data.prepare import log_all
 from ..distilling import kept, teacher
 from ..distilling.batches import TeacherCollator, with_column
 from ..distilling.contract import distillable
 from ..distilling.quality import quality_against_cost
 from ..errors import HFRecipesError, counted
 from ..log import is_main, log
+from ..memory.shortage import as_memory_error
 from ..run_folder.contents import RunInfo
 from ..training.plan import Plan
 from ..training.trainer import Job, wait_for_all
@@ -21,27 +26,49 @@ from ..training.trainer import Job, wait_for_all
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
-
     from ..evaluation.evaluate import Predicted
     from ..evaluation.scoring import Scores
     from ..predictor import Predictor
 
 
-def ask_teacher(job: Job, folder: Path | None = None) -> None:
+def ask_teacher(job: Job, folder: Path | None = None) -> Job:
     """Give the Trainer what the teacher says of its rows, where the settings name one.
 
     Args:
         job: A run that is ready to train.
         folder: Folder of the run, where it is kept; None for a run that has none yet.
+
+    Returns:
+        The run, with what its scores are to be read with.
     """
     settings, recipe, trainer = job.plan.config.distillation, job.plan.recipe, job.trainer
     if settings is None:
-        return
-    soft_labels = _soft_labels(job.plan, teacher.runs_of(settings.run), folder)
+        return job
+    runs = teacher.runs_of(settings.run)
+    with as_memory_error("predicting with the teacher"):
+        soft_labels = _soft_labels(job.plan, runs, folder)
     targets = distillable(recipe).soft_targets(soft_labels, job.encoded["train"])
     trainer.train_dataset = with_column(trainer.train_dataset, targets)
     trainer.data_collator = TeacherCollator(trainer.data_collator)
+    known = _known_to_teacher(job.plan, runs)
+    log_all(known)
+    info = replace(job.plan.info, limits=[*job.plan.info.limits, *known])
+    return replace(job, plan=replace(job.plan, info=info))
+
+
+def _known_to_teacher(plan: Plan, runs: Sequence[Path]) -> list[str]:
+    """Sentences on rows to score that the teacher was trained on, such as those that this run's folds hold out."""
+    sentences = []
+    for split, rows in own_splits(plan.data.splits).items():
+        if split == "train":
+            continue
+        known = int(np.any([teacher.were_trained_on(run, rows) for run in runs], axis=0).sum())
+        if known:
+            sentences.append(
+                f"distill: the teacher was trained on {known} of {counted(len(rows), 'row')} of {split}, so the scores "
+                "of this run are optimistic there: train the teacher without them"
+            )
+    return sentences
 
 
 def _soft_labels(plan: Plan, runs: list[Path], folder: Path | None) -> list[np.ndarray]:
@@ -92,7 +119,8 @@ def compared_with_teacher(
         runs = teacher.runs_of(config.distillation.run)
         return quality_against_cost(Loaded(run, plan.recipe, student), runs, predicted[split])
     except KeyError as error:
-        log(f"not compared with its teacher: predictions of the teacher have no {error}, which options here ask for")
-    except HFRecipesError as error:
-        log(f"not compared with its teacher: {error}")
+        log(f"not compared with its teacher: its predictions have no {error.args[0]}, which options here ask for")
+    # The model is trained and saved: whatever goes wrong here must not cost its scores.
+    except (HFRecipesError, RuntimeError, MemoryError, ValueError, TypeError, AttributeError, OSError) as error:
+        log(f"not compared with its teacher: {' '.join(str(error).split())[:300]}")
     return None

@@ -95,7 +95,9 @@ def score_run(job: Job, info: RunInfo, start: float, *, saves: bool = False, dra
     slices, about_slices = _slices(plan, predicted, scored, baseline)
     loaded = Predictor(recipe, trainer.model, plan.config, plan.path, trainer)
     # Several processes would have to predict the same batches the same number of times.
-    if draws and trainer.args.world_size == 1:
+    if plan.config.distill and draws and trainer.args.world_size > 1:
+        log("not compared with its teacher, as several processes train: hfrecipes compare does it afterwards")
+    elif draws:
         compared = compared_with_teacher(loaded, plan, predicted, scored.scores, info, _lines(plan, predicted))
         info = replace(info, distillation=compared or info.distillation)
     if is_writer:

@@ -97,7 +97,7 @@ def _train_and_score(plan: Plan, callbacks: Sequence[TrainerCallback]) -> Result
         if checkpoint is not None:
             progress.name_best(checkpoint, plan.path)
     wait_for_all()
-    ask_teacher(job, plan.path)
+    job = ask_teacher(job, plan.path)
     with Trackers(job.trainer, plan.info.shared).open_until_scored() as trackers:
         _train(job, checkpoint)
         result = finish_run(job, start)

@@ -49,10 +49,18 @@ def default_rate(config: RunConfig, of_task: float | None) -> float | None:
     if not config.model:
         return None
     try:
-        model_config = load_config(config.base)
+        return rate_of_model(config)
     except HFRecipesError:  # raised again by what needs the model
         return None
-    rates, _ = _rates(model_config)
+
+
+def rate_of_model(config: RunConfig) -> float:
+    """The learning rate that follows the model of a run.
+
+    Raises:
+        ModelError: Its config cannot be read.
+    """
+    rates, _ = _rates(load_config(config.base))
     return rates.adapter if config.adapter else rates.full
 
 

@@ -23,7 +23,7 @@ from ..results import Result
 from ..run_folder import claim, contents
 from ..run_folder.lock import LOCK
 from ..run_folder.writing import write_json
-from ..training.plan import Plan
+from ..training.plan import Plan, without_default_rate
 from .outcome import FILE, Search, best_of, sentences_of
 from .page import write_page
 from .study import DEFAULT, Study, Trial, check_package
@@ -52,7 +52,8 @@ def run_search(what: Any, settings: Mapping[str, Any], config: RunConfig, path: 
         base = checked_base(what, settings, config, path, trust=trust)
         plan = base.plan({}, base.final_folder(0, config))
         _check_validation(plan)
-        together = replace(plan.config, search=config.search, folds=_as_written(config))
+        # A trial may have another model.
+        together = replace(without_default_rate(plan.config), search=config.search, folds=_as_written(config))
         claim.claim(path, together, replace(plan.info, data={}))
         contents.write_start(path, together, replace(plan.info, data={}))
         return _Search(base, wanted, plan.recipe, together).result()

@@ -35,7 +35,7 @@ from ..log import log
 from ..masking import MASK, mask, mask_text
 from ..models import adapters, suggestions
 from ..models.directory import check_start, identity
-from ..models.learning_rates import default_rate
+from ..models.learning_rates import default_rate, rate_of_model
 from ..models.loading import dtype_problems, label_problems, quantization_problems
 from ..privacy import settings as privacy_settings
 from ..recipe import (
@@ -195,9 +195,9 @@ def configure(
     config = resolve(merge(*placed), option_types=known_options, training=training, columns=columns)
     if index is not None and config.privacy:
         raise ConfigError("a list of models: give one with privacy, since each training spends from the same budget")
-    _check_keywords(config, kind)
     if isinstance(config.distill, str):
         config = replace(config, distill={"run": config.distill})
+    _check_keywords(config, kind)
     teacher.check_run(config, kind, trust=trust)
     defaults = _training_defaults(config, kind)
     changed = {key: value for key, value in config.training.items() if value != defaults.get(key)}
@@ -240,6 +240,21 @@ def _training_defaults(config: RunConfig, kind: type[Recipe]) -> dict[str, Any]:
     return defaults if rate is None else {**defaults, "learning_rate": rate}
 
 
+def with_rate(plan: Plan) -> Plan:
+    """The plan with a learning rate, where the model could not be asked for its own when the settings were read.
+
+    Raises:
+        ModelError: It cannot be asked now either.
+        OutputError: The folder contains a run with another one.
+    """
+    if "learning_rate" in plan.config.training:
+        return plan
+    training = {**plan.config.training, "learning_rate": rate_of_model(plan.config)}
+    plan = replace(plan, config=replace(plan.config, training=training))
+    claim.claim(plan.path, plan.config, plan.info)
+    return plan
+
+
 def without_defaults(config: RunConfig) -> RunConfig:
     """The settings without options and training arguments that are as they are by default."""
     kind = find(config.task)
@@ -249,6 +264,15 @@ def without_defaults(config: RunConfig) -> RunConfig:
         given = getattr(config, block)
         changed[block] = {name: value for name, value in given.items() if name not in usual or usual[name] != value}
     return replace(config, options=changed["options"], training=changed["training"])
+
+
+def without_default_rate(config: RunConfig) -> RunConfig:
+    """The settings of several runs, without a learning rate that follows the model of one of them."""
+    training = dict(config.training)
+    rate = _training_defaults(config, find(config.task)).get("learning_rate")
+    if training.get("learning_rate") == rate:
+        training.pop("learning_rate", None)
+    return replace(config, training=training)
 
 
 def _settings_of(what: Any) -> tuple[dict[str, Any], Path | None]:

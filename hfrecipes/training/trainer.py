@@ -37,7 +37,7 @@ from . import display, divergence, memory_use, order, replaying, survival
 from .arguments import make_arguments
 from .history import loss_keeper
 from .optimization import check_layers
-from .plan import Plan
+from .plan import Plan, with_rate
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -58,6 +58,7 @@ class Job:
 
 def make_job(plan: Plan) -> Job:
     """Encode the rows, load the model, and make the Trainer."""
+    plan = with_rate(plan)
     recipe, data = plan.recipe, plan.data
     arguments = make_arguments(plan.config, recipe, plan.path, has_validation="validation" in data.splits)
     bind_tokenizer(recipe, plan.config)

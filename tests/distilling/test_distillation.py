@@ -231,6 +231,26 @@ def test_rows_of_a_fold_are_asked_of_the_folds_that_were_not_trained_on_them(qui
         assert trainer.train_dataset[index]["teacher"][1] == pytest.approx(expected, abs=1e-5)
 
 
+def test_rows_to_score_that_the_teacher_was_trained_on_are_counted(quick, teachers, tmp_path, caplog):
+    _, known = TASKS["one label"]
+    settings = {**quick, "dataset": {"train": known, "validation": [*known[:2], *opinions(3, seed=9)]}}
+    with caplog.at_level("INFO"):
+        trainer = hfrecipes.build(
+            "text-classification", **settings, output_dir=tmp_path / "a", distill=str(teachers["one label"])
+        )
+    (sentence,) = (line for line in caplog.messages if "the teacher was trained on" in line)
+    assert "on 2 of 5 rows of validation" in sentence
+    assert sentence in trainer.hfrecipes_job.plan.info.limits
+
+
+def test_a_teacher_with_virtual_tokens_has_labels(quick, tmp_path):
+    folder = tmp_path / "teacher"
+    lora = {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 2}
+    hfrecipes.run("text-classification", **quick, dataset=opinions(24), output_dir=folder, lora=lora)
+    settings = {**quick, "dataset": opinions(24), "output_dir": tmp_path / "student", "distill": str(folder)}
+    assert "teacher" in hfrecipes.build("text-classification", **settings).train_dataset.column_names
+
+
 class StopAfterOneEpoch(TrainerCallback):
     """Ends a training as a crash would, after the first checkpoint."""
 
@@ -355,9 +375,14 @@ def test_what_cannot_work_is_refused_before_rows_are_read(task, distill, message
             "one label",
             [{"text": text, "label": ["bad", "maybe"][i % 2]} for i, text in enumerate(TEXTS)],
             {},
-            "it does not know maybe and has besides good: train the teacher on rows with the same labels",
+            "it has no label maybe and has the additional label good: train the teacher on rows with the same labels",
         ),
-        ("several labels", opinions(24), {}, "has problem_type=multi_label_classification, and the rows single_label"),
+        (
+            "several labels",
+            opinions(24),
+            {},
+            "with problem_type=multi_label_classification, and the rows have single_label",
+        ),
         (
             "numbers",
             TASKS["numbers"][1],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 import torch
 from conftest import opinions
@@ -9,10 +11,12 @@ from safetensors.torch import save_file
 from transformers import AutoConfig
 
 import hfrecipes
-from hfrecipes.errors import OutputError
+from hfrecipes.errors import ModelError, OutputError
+from hfrecipes.flow import candidates
 from hfrecipes.models.learning_rates import explained
 from hfrecipes.run_folder.claim import differences
-from hfrecipes.training.plan import configure
+from hfrecipes.training.plan import configure, make_plan
+from hfrecipes.training.trainer import make_job
 
 WIDTHS = {
     ("bert", "hidden_size", 128): (1.5e-4, 1.5e-3),
@@ -82,3 +86,33 @@ def test_a_run_whose_model_cannot_be_asked_is_still_known_by_its_other_settings(
     assert differences(there, {"training": {"seed": 1}}) == ""
     assert "learning_rate is 0.0002 there" in differences(there, {"training": {"seed": 1, "learning_rate": 1e-3}})
     assert "seed is 1 there and 2 here" in differences(there, {"training": {"seed": 2}})
+
+
+def test_the_recipe_file_of_several_models_gives_each_its_own(tmp_path):
+    folders = [tmp_path / "small", tmp_path / "t5"]
+    save_config(folders[0], "bert", hidden_size=128)
+    save_config(folders[1], "t5", d_model=512)
+    config, _ = configure("text-classification", {"model": list(map(str, folders))}, index=0)
+    together = asdict(candidates.with_models(config, list(map(str, folders))))
+    again = [configure(nonempty(together), {}, index=index)[0].training["learning_rate"] for index in (0, 1)]
+    assert again == [1.5e-4, 3e-4]
+    config, _ = configure("text-classification", {"model": list(map(str, folders)), "learning_rate": 1e-5}, index=0)
+    together = asdict(candidates.with_models(config, list(map(str, folders))))
+    assert configure(nonempty(together), {}, index=1)[0].training["learning_rate"] == 1e-5
+
+
+def nonempty(settings: dict) -> dict:
+    return {name: value for name, value in settings.items() if value not in (None, {}, [], False)}
+
+
+def test_a_model_that_could_not_be_asked_at_first_is_asked_before_it_is_trained(tiny_bert, tmp_path, monkeypatch):
+    def fail(settings):
+        raise ModelError("no connection")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hfrecipes.models.learning_rates.load_config", fail)
+        given = {"model": tiny_bert, "dataset": opinions(24), "output_dir": tmp_path / "run"}
+        plan = make_plan(*configure("text-classification", given), tmp_path / "run")
+    assert "learning_rate" not in plan.config.training
+    job = make_job(plan)
+    assert job.trainer.args.learning_rate == job.plan.config.training["learning_rate"] == 1.5e-4
