@@ -31,6 +31,7 @@ from .masking import mask_settings
 from .models.binding import bind_tokenizer
 from .models.directory import check_start, check_weights
 from .models.tokenizing import show_labels
+from .privacy import settings as privacy_settings
 from .recipe import Recipe
 from .search.trials import checked_base
 from .training.arguments import make_arguments, try_arguments
@@ -163,6 +164,7 @@ def examine(
         check_metrics(report.config, recipe, data.splits["train"])
         check_tuning(recipe, data.splits)
         teacher.check_labels(report.config, recipe)
+        privacy_settings.check_rows(report.config, recipe)
         train = _examine_rows(report, data, collected)
         if report.config.model:
             _examine_with_model(report, data, collected)

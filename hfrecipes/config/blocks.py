@@ -389,6 +389,6 @@ class PrivacySettings:
     """Length of the gradient of a row at most."""
 
     @classmethod
-    def of(cls, privacy: Mapping[str, Any]) -> PrivacySettings | None:
+    def of(cls, privacy: Mapping[str, Any] | None) -> PrivacySettings | None:
         """The settings as the user writes them; None for none."""
         return cls(**privacy) if privacy else None

@@ -50,7 +50,7 @@ class RunConfig:
     """Keywords of `EarlyStoppingCallback`; false for none."""
     lora: bool | dict[str, Any] = False
     """Keywords of `LoraConfig`, or of the config of the PEFT method named under `peft_type`; true for defaults."""
-    privacy: dict[str, Any] = field(default_factory=dict)
+    privacy: dict[str, Any] | None = None
     """Private training (DP-SGD): `epsilon`, what all steps may spend, or `noise_multiplier`; and `delta`,
     `max_grad_norm` (length of the gradient of a row)."""
     folds: int | dict[str, Any] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ..saved.rows import InputRows
 
 MOST = 2000  # rows that are predicted and scored, as a large test would take minutes
 COMPARED = 200  # of these, rows whose predictions must be the same
+_CHARACTERS = 8  # of a token at most, in a text that is to fill the model
 TOLERANCE = 1e-4  # between numbers of two predictions; a share of those above 1
 
 
@@ -60,6 +61,24 @@ def rows_of(recipe: Recipe, folder: Path) -> RunRows:
 # --- the same predictions ----------------------------------------------------------------------------------------
 
 
+def _with_longest(rows: RunRows, predictor: Predictor) -> RunRows:
+    """Some of the rows, and one that is as long as the model takes it: some models treat long texts differently."""
+    lines = list(rows.lines[:COMPARED])
+    sizes = {}
+    for name in input_columns(predictor.recipe):
+        value = lines[0].get(name)
+        # The text, or its words; of two texts the longer one, as a question cannot be truncated.
+        if isinstance(value, str) or name == "tokens":
+            sizes[name] = len(" ".join(value or []) if isinstance(value, list) else value or "")
+    longest = max(sizes, key=lambda name: sizes[name], default=None)
+    if longest is None or not sizes[longest]:
+        return replace(rows, lines=lines)
+    times = -(-_CHARACTERS * predictor.recipe.max_length // sizes[longest])
+    value = lines[0][longest]
+    repeated = " ".join([value] * times) if isinstance(value, str) else list(value) * times
+    return replace(rows, lines=[*lines, {**lines[0], longest: repeated}])
+
+
 def check_equal(model: Predictor, exported: Predictor, rows: RunRows) -> int:
     """Compare predictions for some of the rows, and for one of them alone.
 
@@ -69,7 +88,7 @@ def check_equal(model: Predictor, exported: Predictor, rows: RunRows) -> int:
     Raises:
         ModelError: A prediction differs by more than rounding.
     """
-    given = rows.read(model, COMPARED)
+    given = _with_longest(rows, model).read(model)
     pairs = [
         *zip(model.predicted(given, scored=True), exported.predicted(given, scored=True), strict=True),
         *zip(model.predicted(given, 0, 1), exported.predicted(given, 0, 1), strict=True),
@@ -79,10 +98,10 @@ def check_equal(model: Predictor, exported: Predictor, rows: RunRows) -> int:
         if difference:
             raise ModelError(
                 f"{type(model.model).__name__} cannot be exported: for row {number % len(given.rows)} of the "
-                f"{rows.split or 'samples'}, the exported model predicts something else ({difference}): use the run "
+                f"{rows.split or 'samples'} (the last one is as long as the model takes), the exported model predicts something else ({difference}): use the run "
                 "itself, or a model of another type"
             )
-    return len(given.rows)
+    return len(rows.lines[:COMPARED])
 
 
 def difference_of(expected: Any, value: Any, name: str = "") -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from ..config.blocks import PrivacySettings
 from ..errors import ConfigError
 
+LARGEST = 100  # epsilon that is still accepted; from about 10 on, it says little
 ACCOUNTANT = "rdp"  # an upper bound for any number of steps and any noise (Mironov et al. 2019)
 # Noise multiplier, probability of a row, and number of steps, as the accountants of Opacus keep them.
 History = Sequence[tuple[float, float, int]]
@@ -65,10 +66,20 @@ def mechanism(settings: PrivacySettings, *, rows: int, batch: int, steps: int) -
     """
     rate = min(batch / rows, 1.0)
     delta = settings.delta if settings.delta is not None else 1 / (10 * rows)
+    if delta >= 1 / rows:
+        # With such a delta, publishing one row that is drawn at random would be private too.
+        raise ConfigError(f"privacy.delta: found {delta:g}, expected less than 1/{rows}, one over the rows of train")
     noise = settings.noise_multiplier
     if noise is None:
         noise = _noise_for(float(settings.epsilon or 0), delta, rate, steps)
-    return Mechanism(noise, settings.max_grad_norm, rate, delta, steps, rows)
+    planned = Mechanism(noise, settings.max_grad_norm, rate, delta, steps, rows)
+    promised = epsilon(planned.history(steps), delta)
+    if promised > LARGEST:
+        raise ConfigError(
+            f"privacy.noise_multiplier: found {noise:g}, with which epsilon would be {promised:.3g}, expected one with "
+            f"{LARGEST} at most: a larger one promises nothing"
+        )
+    return planned
 
 
 def _noise_for(target: float, delta: float, rate: float, steps: int) -> float:

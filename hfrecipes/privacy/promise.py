@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,13 +15,27 @@ from ..recipe import Recipe
 from .accounting import Mechanism
 
 
+def rounded_up(value: float) -> str:
+    """Three digits, which are never less than the value.
+
+    Example:
+        >>> rounded_up(3.1412), rounded_up(8.144e-05), rounded_up(8.0)
+        ('3.15', '8.15e-05', '8')
+    """
+    if not 0 < value < math.inf:
+        return f"{value:g}"
+    exponent = math.floor(math.log10(value)) - 2
+    return f"{math.ceil(value / 10.0**exponent - 1e-9) * 10.0**exponent:.3g}"
+
+
 def plan_of(mechanism: Mechanism) -> str:
     """A sentence on what each step does, before the first one."""
     planned = mechanism.spent(mechanism.history(mechanism.steps))
     return (
-        f"privacy: epsilon {planned['epsilon']:.3g} after {counted(mechanism.steps, 'step')} with delta "
-        f"{mechanism.delta:.2g}: each draws a row with probability {mechanism.sample_rate:.3g}, clips its gradient to "
-        f"{mechanism.max_grad_norm:g} and adds noise of {mechanism.noise_multiplier:.3g} times that (RDP accountant)"
+        f"privacy: epsilon {rounded_up(planned['epsilon'])} after {counted(mechanism.steps, 'step')} with delta "
+        f"{rounded_up(mechanism.delta)}: each draws a row with probability {mechanism.sample_rate:.3g}, clips its "
+        f"gradient to {mechanism.max_grad_norm:g} and adds noise of {mechanism.noise_multiplier:.3g} times that (RDP "
+        "accountant)"
     )
 
 
@@ -31,7 +46,8 @@ def sentence(spent: Mapping[str, Any]) -> str:
         spent: As `Mechanism.spent` gives it.
     """
     return (
-        f"Trained by DP-SGD: the weights are ({spent['epsilon']:.3g}, {spent['delta']:.2g})-differentially private "
+        f"Trained by DP-SGD: the weights are ({rounded_up(spent['epsilon'])}, {rounded_up(spent['delta'])})"
+        "-differentially private "
         f"for one row of train added or removed, after {spent['steps']} steps with noise multiplier "
         f"{spent['noise_multiplier']:.3g}, gradients of rows clipped to {spent['max_grad_norm']:g}, Poisson sampling "
         f"with probability {spent['sample_rate']:.3g} (RDP accountant of Opacus)."
@@ -52,7 +68,8 @@ def limits(config: RunConfig, recipe: Recipe, data: Data) -> list[str]:
         _unit(input_keys(data.splits["train"], recipe)),
         *_validation(config, recipe, data),
         "privacy: the weights alone are protected; names and counts of labels (class weights too), losses and scores "
-        "on train, baseline.json, trained_on.npy, predictions.jsonl and report.html come from the rows without noise",
+        "on train, baseline.json, trained_on.npy, the fingerprints in run.json, predictions.jsonl and report.html come "
+        "from the rows without noise",
         "privacy: rows and noise are drawn from fresh entropy that is not kept: the same command trains another model",
     ]
 

@@ -9,14 +9,15 @@ from ..config.blocks import PrivacySettings
 from ..config.run_config import RunConfig
 from ..config.trainer_keywords import Range
 from ..config.value_types import type_problems
-from ..errors import MissingPackageError, nearest
+from ..errors import ConfigError, MissingPackageError, nearest
 from ..recipe import Recipe
+from .accounting import LARGEST
 
 TASKS = ("text-classification", "token-classification", "question-answering", "text-generation", "chat")
 # Training arguments of a private run, unless the user gives the same ones.
 TRAINING: dict[str, Any] = {"train_sampling_strategy": "random", "max_grad_norm": 0.0}
 _RANGES = {
-    "epsilon": Range(0, 100, above=True),
+    "epsilon": Range(0, LARGEST, above=True),
     "noise_multiplier": Range(0, above=True),
     "delta": Range(0, 1, above=True, below=True),
     "max_grad_norm": Range(0, above=True),
@@ -36,7 +37,7 @@ def problems(config: RunConfig, kind: type[Recipe]) -> list[str]:
     Raises:
         MissingPackageError: Opacus is not installed.
     """
-    if not config.privacy:
+    if config.privacy is None:
         return []
     sentences = _key_problems(config.privacy)
     if kind.task not in TASKS:
@@ -54,6 +55,19 @@ def problems(config: RunConfig, kind: type[Recipe]) -> list[str]:
     if not sentences and find_spec("opacus") is None:
         raise MissingPackageError("privacy needs opacus: pip install opacus")
     return sentences
+
+
+def check_rows(config: RunConfig, recipe: Recipe) -> None:
+    """Refuse labels that are numbers, once it is known what they are.
+
+    Raises:
+        ConfigError: They are.
+    """
+    if config.privacy and recipe.number_scale is not None:
+        raise ConfigError(
+            "privacy: leave it out for labels that are numbers: their mean and deviation in train, which training "
+            "starts from, would be in the weights without noise"
+        )
 
 
 def _key_problems(given: dict[str, Any]) -> list[str]:
@@ -94,7 +108,7 @@ def _training_problems(training: dict[str, Any]) -> list[str]:
     if training.get("max_grad_norm"):
         given = training["max_grad_norm"]
         sentences.append(f"max_grad_norm: write privacy.max_grad_norm={given}, the gradient of each row is clipped")
-    for name in ("torch_compile", "fp16", "auto_find_batch_size"):
+    for name in _WHY:
         if training.get(name):
             sentences.append(f"{name}: leave it out with privacy, {_WHY[name]}")
     if any(word in str(training.get("optim", "")) for word in _IN_BACKWARD):
@@ -105,5 +119,10 @@ def _training_problems(training: dict[str, Any]) -> list[str]:
 _WHY = {
     "torch_compile": "it was tried without compiling alone",
     "fp16": "its scaled losses would change what is clipped; use bf16=true or neither",
+    **dict.fromkeys(
+        ("activation_checkpointing", "gradient_checkpointing"),
+        "layers that are computed twice have no gradients of rows; for less memory lower per_device_train_batch_size "
+        "and raise gradient_accumulation_steps",
+    ),
     "auto_find_batch_size": "the budget follows from the size of a batch; write per_device_train_batch_size",
 }

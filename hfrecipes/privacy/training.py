@@ -136,6 +136,7 @@ class PrivateSteps:
         import torch
 
         self.sums.clear()
+        self._remove_hooks()  # of a training that was interrupted
         # Another seed in each try: noise that was drawn twice could be taken out.
         seed = int.from_bytes(os.urandom(8)) >> 1
         self.generator = torch.Generator(self.trainer.args.device).manual_seed(seed)
@@ -162,6 +163,9 @@ class PrivateSteps:
     def end(self) -> None:
         """Leave the model as it was."""
         self.trained = self.history()
+        self._remove_hooks()
+
+    def _remove_hooks(self) -> None:
         if isinstance(self.compute, Hooks):
             self.compute.remove()
         self.compute = one_by_one
@@ -204,13 +208,17 @@ def _counter(private: PrivateSteps) -> Any:
         def on_train_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
             private.begin(keywords["model"], folder_of(args, state))
 
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            private.trained = private.history()  # kept if the training is interrupted, and begun again
+
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if "loss" in (logs or {}):
                 logs["epsilon"] = state.log_history[-1]["epsilon"] = private.spent()["epsilon"]
 
         def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             spent = private.spent()
-            log(f"privacy: epsilon {spent['epsilon']:.3g} after {spent['steps']} steps, delta {spent['delta']:.2g}")
+            epsilon, delta = promise.rounded_up(spent["epsilon"]), promise.rounded_up(spent["delta"])
+            log(f"privacy: epsilon {epsilon} after {spent['steps']} steps, delta {delta}")
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             private.write(folder_of(args, state))

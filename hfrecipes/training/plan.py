@@ -124,6 +124,7 @@ def make_plan(config: RunConfig, recipe: Recipe, path: Path) -> Plan:
         raise ConfigError(f"no model: add model=<hub id or folder>; {_suggested_models(recipe, data)}")
     check_metrics(config, recipe, data.splits["train"])
     check_tuning(recipe, data.splits)
+    privacy_settings.check_rows(config, recipe)
     log_all(teacher.check_labels(config, recipe))
     info = _identify(config, data)
     claim.claim(path, config, info)
@@ -195,6 +196,9 @@ def configure(
     config = resolve(merge(*placed), option_types=known_options, training=training, columns=columns)
     if index is not None and config.privacy:
         raise ConfigError("a list of models: give one with privacy, since each training spends from the same budget")
+    if config.privacy is not None:
+        # A key with null takes back what a recipe file says.
+        config = replace(config, privacy={key: value for key, value in config.privacy.items() if value is not None})
     if isinstance(config.distill, str):
         config = replace(config, distill={"run": config.distill})
     _check_keywords(config, kind)

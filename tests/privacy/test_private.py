@@ -13,10 +13,11 @@ from conftest import opinions, rows_of
 
 import hfrecipes
 from hfrecipes.errors import ConfigError, MissingPackageError
-from hfrecipes.privacy import accounting, gradients, sampling
+from hfrecipes.privacy import accounting, gradients, promise, sampling
 from hfrecipes.privacy.accounting import Mechanism
 from hfrecipes.registry import find
 from hfrecipes.runner import run_settings
+from hfrecipes.training.plan import configure
 
 ROWS = 24
 KINDS = {"full": {}, "lora": {"lora": True}, "head": {"options": {"freeze": "backbone"}}}
@@ -336,6 +337,9 @@ REFUSED = [
     ({"privacy": {"epsilonn": 8}}, "unknown setting privacy.epsilonn"),
     ({"privacy": {"noise_multiplier": 0}}, "privacy.noise_multiplier: found 0"),
     ({"privacy": {"epsilon": 8, "delta": 1}}, "privacy.delta: found 1"),
+    ({"privacy": {}}, "give one of privacy.epsilon=8"),
+    ({"activation_checkpointing": True}, "layers that are computed twice have no gradients of rows"),
+    ({"gradient_checkpointing": True}, "layers that are computed twice have no gradients of rows"),
     ({"train_sampling_strategy": "group_by_length"}, "train_sampling_strategy: leave group_by_length out"),
     ({"max_grad_norm": 1.0}, "write privacy.max_grad_norm=1.0"),
     ({"torch_compile": True}, "torch_compile: leave it out with privacy"),
@@ -374,6 +378,48 @@ def test_several_models_and_batch_norm_are_refused(tiny_bert, tmp_path, monkeypa
 
     with pytest.raises(ConfigError, match="batch norm, which mixes the rows"):
         _refuse_batch_norm(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2)))
+
+
+def test_a_promise_that_says_nothing_is_refused_once_the_rows_are_counted():
+    settings = hfrecipes.config.blocks.PrivacySettings
+    with pytest.raises(ConfigError, match="expected less than 1/1000"):
+        accounting.mechanism(settings(epsilon=8, delta=0.5), rows=1000, batch=32, steps=100)
+    with pytest.raises(ConfigError, match="promises nothing"):
+        accounting.mechanism(settings(noise_multiplier=0.01), rows=1000, batch=100, steps=10)
+
+
+def test_numbers_are_refused_as_training_starts_from_their_mean(tiny_bert, tmp_path):
+    rows = [{**row, "label": 1.5 * (index % 7)} for index, row in enumerate(opinions(ROWS))]
+    settings = {**settings_of(tiny_bert, tmp_path, "run"), "dataset": rows}
+    with pytest.raises(ConfigError, match="labels that are numbers: their mean and deviation"):
+        hfrecipes.build("text-classification", **settings)
+
+
+def test_null_takes_back_a_key_of_a_recipe_file():
+    low = {"task": "text-classification", "privacy": {"epsilon": 8}}
+    config, _ = configure(low, {"privacy": {"epsilon": None, "noise_multiplier": 1.0}})
+    assert config.privacy == {"noise_multiplier": 1.0}
+
+
+def test_the_card_never_says_less_than_was_spent():
+    for value in np.random.default_rng(0).lognormal(0, 5, 500):
+        assert value * (1 - 1e-8) <= float(promise.rounded_up(value)) <= value * 1.011
+
+
+def test_an_interrupted_training_that_is_begun_again_is_counted(model_for, tmp_path):
+    trainer, steps = private("text-classification", model_for, tmp_path)
+
+    class Stop(transformers.TrainerCallback):
+        def on_step_end(self, args, state, control, **_):
+            raise InterruptedError
+
+    stop = Stop()
+    trainer.add_callback(stop)
+    with pytest.raises(InterruptedError):
+        trainer.train()
+    trainer.remove_callback(stop)
+    trainer.train()
+    assert steps.spent()["steps"] == 3
 
 
 def test_opacus_is_asked_for_where_it_is_missing(monkeypatch):
