@@ -98,8 +98,8 @@ def check_equal(model: Predictor, exported: Predictor, rows: RunRows) -> int:
         if difference:
             raise ModelError(
                 f"{type(model.model).__name__} cannot be exported: for row {number % len(given.rows)} of the "
-                f"{rows.split or 'samples'} (the last one is as long as the model takes), the exported model predicts something "
-                f"else ({difference}): use the run itself, or a model of another type"
+                f"{rows.split or 'samples'} (the last one is as long as the model takes), the exported model predicts "
+                f"something else ({difference}): use the run itself, or a model of another type"
             )
     return len(rows.lines[:COMPARED])
 

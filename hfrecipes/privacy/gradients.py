@@ -222,9 +222,9 @@ def _difference(model: Any, computed: Gradients, expected: Mapping[Any, Any]) ->
     for name, weight in model.named_parameters():
         if weight.requires_grad:
             difference = float((computed[weight] - expected[weight]).abs().max())
-            # Each weight by its own size, since those of a new head are far larger; rounding is of all together.
-            own = float(expected[weight].abs().max())
-            if not difference <= rounding_tolerance(model) * (own + largest / 100):
+            # Each weight by its size, since those of a new head are far larger; rounding is of all together.
+            size = float(expected[weight].abs().max())
+            if not difference <= rounding_tolerance(model) * (size + largest / 100):
                 return f"that of {name} differs by {difference:.2g}"
     return ""
 
