@@ -451,6 +451,8 @@ def folder_of(what: Any, config: RunConfig) -> Path:
 
 def _known_settings(config: RunConfig) -> dict[str, Any]:
     """Settings that stay what they are once rows are read."""
+    if config.search:  # as it is written down
+        config = without_default_rate(config)
     tests = {name: written_source(source) for name, source in config.tests.items()}
     known = asdict(replace(config, dataset=written_source(config.dataset), tests=tests))  # which copies all values
     # A position becomes a name, and a list of columns may be completed.
