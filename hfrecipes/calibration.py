@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from .errors import counted
+from .recipe import LOWER, Metric, detail
 
 MIN_ROWS = 100  # validation rows, or words of them, needed to fit a temperature
 MAX_TEMPERATURE = 10  # a result at this bound, or at its inverse, is the end of the search range and no minimum
@@ -14,6 +15,8 @@ MIN_LABEL_ROWS = 10  # validation rows needed to tune a label's threshold; rarer
 MAX_PASSES = 20  # over the labels
 _TINY = 1e-12  # keeps logarithms finite
 
+# How far probabilities can be trusted, of the tasks that measure it only where a temperature is asked for.
+METRICS: dict[str, Metric] = {"log_loss": LOWER, "ece": detail(LOWER)}
 Loss = Callable[[float], float]  # mean log loss at a temperature
 
 
@@ -41,11 +44,6 @@ def fit(loss: Loss, number: int, unit: str = "validation row") -> tuple[dict[str
             "or nearly all wrong"
         )
     return {"temperature": divisor}, f"temperature: {divisor:.3g}, with the lowest log loss on {among}"
-
-
-def temperature(shares: np.ndarray, reference: np.ndarray) -> float | None:
-    """As `best_temperature`, for the loss of `loss_of`, which describes the arguments."""
-    return best_temperature(loss_of(shares, reference))
 
 
 def loss_of(shares: np.ndarray, reference: np.ndarray) -> Loss:
@@ -82,7 +80,7 @@ def apply_temperature(shares: np.ndarray, temperature: float, *, several: bool =
 
     Args:
         shares: Probabilities, (rows, labels); NaN for what a row does not have, which gets 0.
-        temperature: As `temperature` finds it.
+        temperature: As `best_temperature` finds it.
         several: Whether a row may have several labels, each with a probability independent of the others.
     """
     from scipy.special import expit

@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .. import predictor
 from ..comparing.compare import Loaded, compared_with
 from ..comparing.comparison import DASH, Comparison, compact
@@ -53,8 +51,7 @@ def quality_against_cost(student: Loaded, runs: Sequence[Path], predicted: Predi
     if len(runs) > 1:
         comparison = _of_several(comparison, len(runs))
     # A row is predicted by those of several models that were not trained on it, where there is one.
-    by_run = np.array([teacher.were_trained_on(run, predicted.rows) for run in runs])
-    return as_json(comparison, int(by_run.all(axis=0).sum()))
+    return as_json(comparison, int(teacher.trained_on(runs, predicted.rows).all(axis=0).sum()))
 
 
 def _predictions(student: Loaded, loaded: Predictor, runs: Sequence[Path], predicted: Predicted) -> list[Row]:

@@ -165,20 +165,22 @@ def soft_labels(runs: Sequence[Path], rows: Dataset, labels: Sequence[str]) -> l
 
 def who_answers(runs: Sequence[Path], rows: Dataset) -> np.ndarray:
     """Which of several models are asked about each row, (runs, rows)."""
-    answers = np.ones((len(runs), len(rows)), dtype=bool)
     if len(runs) == 1:
-        return answers
+        return np.ones((1, len(rows)), dtype=bool)
     # A model has learnt the labels of its own rows by heart, and says little more of them than those labels do. How
     # likely the others are, which is what a student learns from, shows where a model did not see the row: so a row of
     # one of the folds is asked of those that were not trained on it, and a new row of all.
-    for index, run in enumerate(runs):
-        answers[index] = ~were_trained_on(run, rows)
+    answers = ~trained_on(runs, rows)
     answers[:, ~answers.any(0)] = True  # as of seeds, all of which were trained on the same rows
     return answers
 
 
-def were_trained_on(run: Path, rows: Dataset) -> np.ndarray:
-    """Whether a run was trained on a row with this input, (rows,); nowhere where its folder does not say."""
+def trained_on(runs: Sequence[Path], rows: Dataset) -> np.ndarray:
+    """Whether each run was trained on each row, by its input, (runs, rows); nowhere where its folder does not say."""
+    return np.array([_were_trained_on(run, rows) for run in runs])
+
+
+def _were_trained_on(run: Path, rows: Dataset) -> np.ndarray:
     _, recipe = settings_of(run, False, True)
     known = contents.read_trained_on(run) or set()
     return np.array([key in known for key in input_keys(rows, recipe)], dtype=bool)

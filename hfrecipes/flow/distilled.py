@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..comparing.compare import Loaded
 from ..comparing.runs import Run
 from ..config.run_config import own_splits
@@ -25,6 +23,8 @@ from ..training.trainer import Job, wait_for_all
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import numpy as np
 
     from ..evaluation.evaluate import Predicted
     from ..evaluation.scoring import Scores
@@ -62,7 +62,7 @@ def _known_to_teacher(plan: Plan, runs: Sequence[Path]) -> list[str]:
     for split, rows in own_splits(plan.data.splits).items():
         if split == "train":
             continue
-        known = int(np.any([teacher.were_trained_on(run, rows) for run in runs], axis=0).sum())
+        known = int(teacher.trained_on(runs, rows).any(axis=0).sum())
         if known:
             sentences.append(
                 f"distill: the teacher was trained on {known} of {counted(len(rows), 'row')} of {split}, so the scores "

@@ -60,21 +60,24 @@ def rate_of_model(config: RunConfig) -> float:
     Raises:
         ModelError: Its config cannot be read.
     """
-    rates, _ = _rates(load_config(config.base))
-    return rates.adapter if config.adapter else rates.full
+    return _of_method(config, _rates(load_config(config.base))[0])
 
 
 def explained(config: RunConfig, of_task: float | None, model_config: PretrainedConfig) -> str:
     """A sentence on the learning rate if it is the default one, else an empty one."""
     rate = config.training.get("learning_rate")
-    if rate is None or rate != default_rate(config, of_task):
+    rates, kind = _rates(model_config)
+    if rate is None or rate != (_of_method(config, rates) if of_task is None else default_rate(config, of_task)):
         return ""
     if of_task is not None:
         factor = f"learning_rate: {rate:g}, {_ADAPTER_FACTOR} times that of the task, for an adapter"
         return factor if config.adapter else ""
-    _, kind = _rates(model_config)
     trained = "an adapter of " if config.adapter else ""
     return f"learning_rate: {rate:g}, the default for {trained}{kind}"
+
+
+def _of_method(config: RunConfig, rates: Rates) -> float:
+    return rates.adapter if config.adapter else rates.full
 
 
 def _rates(model_config: PretrainedConfig) -> tuple[Rates, str]:

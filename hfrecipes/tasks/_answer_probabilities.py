@@ -10,7 +10,6 @@ import numpy as np
 from .. import calibration
 from ..recipe import LOWER, Measure, Metric, Row, detail
 
-METRICS: dict[str, Metric] = {"log_loss": LOWER, "ece": detail(LOWER)}
 ANSWERABLE_METRICS: dict[str, Metric] = {"answerable_log_loss": detail(LOWER), "answerable_ece": detail(LOWER)}
 _TINY = 1e-12  # keeps logarithms finite
 

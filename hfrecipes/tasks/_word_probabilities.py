@@ -10,10 +10,8 @@ import numpy as np
 
 from .. import calibration
 from ..metrics._schemes import fit_length
-from ..recipe import LOWER, Measure, Metric, Row, detail
+from ..recipe import Measure, Row
 from ._words import with_word_scores
-
-METRICS: dict[str, Metric] = {"log_loss": LOWER, "ece": detail(LOWER)}
 
 
 def prediction(shares: np.ndarray, labels: list[str], *, every: bool) -> Row:

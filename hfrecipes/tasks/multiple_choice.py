@@ -22,7 +22,6 @@ from ..models.tokenizing import separate_pairs
 from ..recipe import (
     HIGHER,
     IGNORED,
-    LOWER,
     Batch,
     CardTexts,
     Column,
@@ -31,7 +30,6 @@ from ..recipe import (
     Metric,
     Recipe,
     Row,
-    detail,
     together,
 )
 from . import _abstention
@@ -42,7 +40,6 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 _LABELS = ("answer", "answerKey", "answer_key", "correct", "correct_answer", "correct_option", "cop", "target", "gold")
-PROBABILITY_METRICS: dict[str, Metric] = {"log_loss": LOWER, "ece": detail(LOWER)}
 _USAGE = """\
 import torch
 from transformers import AutoModelForMultipleChoice, AutoTokenizer
@@ -127,7 +124,7 @@ class MultipleChoice(Recipe):
     def metrics(self) -> Mapping[str, Metric]:
         """The share of right answers, also among those that are given where some are not; how far scores are right."""
         of_answers = {} if self.abstain is None else _abstention.METRICS
-        return {"accuracy": HIGHER} | of_answers | (PROBABILITY_METRICS if self.temperature_scaling else {})
+        return {"accuracy": HIGHER} | of_answers | (calibration.METRICS if self.temperature_scaling else {})
 
     # --- choices and labels --------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..calibration import METRICS as PROBABILITY_METRICS
 from ..data.batches import cells_of
 from ..data.shapes import answers as answer_shapes
 from ..errors import counted
@@ -142,7 +143,7 @@ class QuestionAnswering(Recipe):
             metrics |= {"HasAns_f1": PERCENT, "NoAns_f1": PERCENT}
             metrics |= {"HasAns_exact": detail(PERCENT), "NoAns_exact": detail(PERCENT)}
         if self.temperature_scaling:
-            metrics |= _answer_probabilities.METRICS
+            metrics |= PROBABILITY_METRICS
             metrics |= _answer_probabilities.ANSWERABLE_METRICS if self.version_2_with_negative else {}
         return metrics
 

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import losses
+from ..calibration import METRICS as PROBABILITY_METRICS
 from ..collate import padder
 from ..data.batches import cells_of
 from ..data.shapes.label_cells import names_for, names_of
@@ -127,7 +128,7 @@ print(tag("{text}"))
     def metrics(self) -> Mapping[str, Metric]:
         """F1 of whole entities, or accuracy of tags that stand alone; `_strict` where tags must follow the scheme."""
         metrics = TAG_METRICS if self.scheme == "none" else ENTITY_METRICS
-        return metrics | (_word_probabilities.METRICS if self.temperature_scaling else {})
+        return metrics | (PROBABILITY_METRICS if self.temperature_scaling else {})
 
     # --- rows ----------------------------------------------------------------------------------------------------
 

@@ -226,7 +226,7 @@ def test_absent_choices_get_no_probability_and_do_not_count_in_the_loss(seed):
         return loss
 
     optimizer.step(closure)
-    temperature = calibration.temperature(shares, np.array(right))
+    temperature = calibration.best_temperature(calibration.loss_of(shares, np.array(right)))
     assert temperature == pytest.approx(float(log.exp()), rel=1e-3)
     after = calibration.apply_temperature(shares, temperature)
     assert (after[np.isnan(shares)] == 0).all()
@@ -246,7 +246,9 @@ def test_words_of_all_rows_share_one_temperature_and_unknown_tags_do_not_count()
         references.append([labels[tag] for tag in tags])
         logits.append(row)
         ids.append(tags)
-    expected = calibration.temperature(calibration.softmax(np.concatenate(logits)), np.concatenate(ids))
+    expected = calibration.best_temperature(
+        calibration.loss_of(calibration.softmax(np.concatenate(logits)), np.concatenate(ids))
+    )
     numbers, (sentence,) = recipe.calibrate(rows, references)
     assert numbers["temperature"] == pytest.approx(expected, rel=1e-4)
     assert f"{len(np.concatenate(ids))} validation words" in sentence
