@@ -35,8 +35,9 @@ from .privacy import settings as privacy_settings
 from .recipe import Recipe
 from .search.trials import checked_base
 from .training.arguments import make_arguments, try_arguments
+from .training.configuration import configure, models_of, without_defaults
 from .training.memory_check import memory_lines
-from .training.plan import check_metrics, check_tuning, configure, models_of, without_defaults
+from .training.plan import check_metrics, check_tuning
 
 if TYPE_CHECKING:
     from datasets import Dataset

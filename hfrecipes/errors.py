@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 
 from .characters import LONGEST, shortened, visible_line, within
 from .masking import mask_text
@@ -37,6 +38,7 @@ __all__ = [
     "UntrustedError",
     "counted",
     "nearest",
+    "require_packages",
 ]
 
 SHOWN = 10  # problems of the settings that a message lists
@@ -130,6 +132,25 @@ class HubError(HFRecipesError, ConnectionError):
 
 class MissingPackageError(HFRecipesError, ImportError):
     """A required optional package is not installed."""
+
+
+def require_packages(purpose: str, *packages: str) -> None:
+    """Refuse to begin what optional packages are needed for; they are looked for and not imported.
+
+    Args:
+        purpose: What needs them: the subject of the sentence.
+        packages: Names under which they are imported.
+
+    Raises:
+        MissingPackageError: One is not installed.
+
+    Example:
+        >>> require_packages("a matrix", "numpy")
+    """
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        names = " ".join(package.replace("_", "-") for package in missing)
+        raise MissingPackageError(f"{purpose} needs {' and '.join(missing)}: pip install {names}")
 
 
 def counted(number: int, noun: str) -> str:

@@ -17,7 +17,9 @@ from .log import is_main
 from .results import Result, Results
 from .run_folder import claim, contents, lock
 from .run_folder.trouble import as_output_error
-from .training.plan import Plan, configure, folder_of, make_plan, models_of
+from .training.configuration import configure, models_of
+from .training.folder_names import folder_of
+from .training.plan import Plan, make_plan
 from .training.trackers import Trackers
 from .training.trainer import Job, make_job, wait_for_all
 

@@ -51,7 +51,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def plan_of(task: str, settings: dict):
     """The plan of a run, which neither encodes rows nor loads a model."""
-    from hfrecipes.training.plan import configure, make_plan
+    from hfrecipes.training.configuration import configure
+    from hfrecipes.training.plan import make_plan
 
     return make_plan(*configure(task, settings), Path(settings["output_dir"]))
 

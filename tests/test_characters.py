@@ -296,7 +296,8 @@ def test_a_reader_that_is_gone_ends_no_command():
 
 
 def test_a_folder_is_named_by_what_can_be_seen(tmp_path, monkeypatch):
-    from hfrecipes.training.plan import configure, default_folder
+    from hfrecipes.training.configuration import configure
+    from hfrecipes.training.folder_names import default_folder
 
     config, _ = configure("text-classification", {"dataset": f"{HIDDEN}.csv", "model": "me/model"})
     assert without_obeyed(str(default_folder("text-classification", config)))

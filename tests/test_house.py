@@ -20,7 +20,7 @@ from shipped import SHIPPED
 import hfrecipes
 from hfrecipes import registry
 from hfrecipes.config.recipe_files import read_recipe_file
-from hfrecipes.training.plan import configure
+from hfrecipes.training.configuration import configure
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hfrecipes"

@@ -23,7 +23,8 @@ from hfrecipes.data.prepare import load_data
 from hfrecipes.errors import ConfigError, DataError, ModelError, OutputError
 from hfrecipes.evaluation.scoring import Score
 from hfrecipes.recipe import HIGHER, LOWER
-from hfrecipes.training.plan import configure, default_folder
+from hfrecipes.training.configuration import configure
+from hfrecipes.training.folder_names import default_folder
 
 ROWS = {"train": opinions(60), "validation": opinions(40, 1), "test": opinions(40, 2)}
 

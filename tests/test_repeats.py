@@ -18,7 +18,7 @@ import hfrecipes
 from hfrecipes.config.recipe_files import read_recipe_file
 from hfrecipes.data.prepare import load_data
 from hfrecipes.errors import ConfigError, DataError, ModelError, OutputError
-from hfrecipes.training.plan import configure
+from hfrecipes.training.configuration import configure
 
 
 def folds_of(dataset, task: str = "text-classification", **folds) -> list[dict]:
@@ -100,7 +100,7 @@ def test_folds_are_the_same_in_every_process(tmp_path):
 import json
 import math
 from hfrecipes.data.prepare import load_data
-from hfrecipes.training.plan import configure
+from hfrecipes.training.configuration import configure
 for task, rows in json.load(open("rows.json")).items():
     config, recipe = configure(task, {"dataset": {"train": rows}, "folds": {"n_splits": 2, "fold": 1}})
     data, _ = load_data(config, recipe)

@@ -6,6 +6,7 @@ import threading
 
 import click
 
+from ..errors import require_packages
 from ..log import LIBRARIES, explained
 from ..output import say
 from .serve import HOST, is_local, port_option
@@ -20,9 +21,7 @@ from .words import TRUST
 @TRUST
 def demo(path: str, host: str, port: int, share: bool, trust: bool) -> None:
     """Try a model in a browser: type a row, see the prediction. Ctrl-C ends it."""
-    from ..serving.packages import need
-
-    need("gradio")
+    require_packages("a demo", "gradio")
     from ..predictor import load
     from ..serving.demo import launch, make_demo
     from ..serving.listening import address_of, listening_socket

@@ -124,7 +124,7 @@ def check(what: str, words: tuple[str, ...], trust: bool, strict: bool, as_json:
         _check_task(what)
         return
     from .. import checkup
-    from ..training.plan import models_of
+    from ..training.configuration import models_of
 
     with explained():
         if models_of(what, settings) is None:

@@ -50,7 +50,7 @@ def search(what: str, words: tuple[str, ...], trust: bool) -> None:
     search.learning_rate="loguniform(1e-5, 5e-4)" search.model="[a, b]" search.trials=20; run it again to go on.
     """
     settings = settings_in(words, what, trust=trust)
-    from ..training.plan import merged
+    from ..training.configuration import merged
 
     if not merged(what, settings).get("search"):
         fail("found nothing to try: add settings such as  search.learning_rate='loguniform(1e-5, 5e-4)'")

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from ..errors import require_packages
 from ..log import LIBRARIES, explained
 from ..output import say
 from .words import TRUST
@@ -38,9 +39,7 @@ def serve(path: str, host: str, port: int, trust: bool) -> None:
 
     Requests that come together are predicted together. Ctrl-C ends it once they are answered.
     """
-    from ..serving.packages import need
-
-    need("fastapi", "uvicorn")
+    require_packages("a server", "fastapi", "uvicorn")
     from ..predictor import load
     from ..serving.limits import Limits
     from ..serving.listening import address_of, listening_socket, run_app

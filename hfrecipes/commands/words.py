@@ -75,7 +75,7 @@ def _refusal(what: str | None, words: list[str], trust: bool) -> str:
 
     if what is None:
         return ""
-    from ..training.plan import configure
+    from ..training.configuration import configure
 
     try:
         configure(what, parse_overrides(words), trust=trust, index=0)

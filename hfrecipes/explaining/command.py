@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..characters import visible_line
+from ..errors import require_packages
 from ..output import json_line, say
 from ..saved.run import find_run, settings_of
 from .contract import explainable
 from .explanation import AGAINST, FOR, Attribution, Explanation, described, opacity
-from .gradients import check_captum
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -24,7 +24,7 @@ def check_task(path: str, trust: bool) -> None:
     """
     _, recipe = settings_of(*find_run(path), trust)
     explainable(recipe)
-    check_captum()
+    require_packages("explanations", "captum")
 
 
 def print_explanation(explanation: Explanation | None) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from ..errors import require_packages
 from ..evaluation.inference import Inference
 from ..recipe import Row
 from .contract import ScoreToExplain, explainable
 from .explanation import Attribution, Explanation, Word, explanation_of
-from .gradients import Attributor, check_captum
+from .gradients import Attributor
 
 
 class Explainer:
@@ -23,7 +24,7 @@ class Explainer:
 
     def __init__(self, inference: Inference) -> None:
         self.task = explainable(inference.recipe)
-        check_captum()
+        require_packages("explanations", "captum")
         self.attributor = Attributor(inference)
 
     @property

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import MissingPackageError, ModelError
+from ..errors import ModelError
 from ..evaluation.inference import Inference, collator
 from ..models.loading import input_embeddings
 from .contract import Score, ScoreToExplain
@@ -24,16 +23,6 @@ STEPS = (32, 64, 128, 256)  # points on the way from the baseline to the text; m
 TOLERANCE = 0.05  # share of the difference of the scores that may be missing from the sum of the attributions
 _ROUNDING = 1e-3  # difference of scores that float32 cannot resolve in a sum of many terms
 _TOKENS_AT_ONCE = 4096  # tokens of a batch of points, which bounds the memory
-
-
-def check_captum() -> None:
-    """Refuse to explain without Captum.
-
-    Raises:
-        MissingPackageError: It is not installed.
-    """
-    if find_spec("captum") is None:
-        raise MissingPackageError("explanations need captum: pip install captum")
 
 
 @dataclass(frozen=True)

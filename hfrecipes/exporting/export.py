@@ -12,7 +12,7 @@ from typing import Any
 from .._version import __version__
 from ..config.run_config import RunConfig
 from ..data.features import encode_to_predict
-from ..errors import ConfigError, ModelError, OutputError
+from ..errors import ConfigError, ModelError, OutputError, require_packages
 from ..evaluation.inference import collator
 from ..log import log
 from ..models import adapters
@@ -67,7 +67,7 @@ def export(
     """
     if to != "onnx":
         raise ConfigError(f"to: found {to!r}, expected onnx")
-    graph.check_packages()
+    require_packages("an export to ONNX", *graph.PACKAGES)
     folder, is_foreign = find_run(os.fspath(run))
     if output is None and is_foreign:
         raise ConfigError("output: a model on the Hub needs a folder to be exported to: add --output <folder>")

@@ -7,27 +7,15 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissingPackageError, ModelError
+from ..errors import ModelError
 from ..models.directory import ONNX, quiet
 
-_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _LARGEST = 3 << 29  # bytes of weights in one file: the format allows 2 GB, the graph included
 WEIGHTS = f"{ONNX}.data"  # beside the graph where they are larger than that
-
-
-def check_packages() -> None:
-    """Refuse to begin without a package that is needed at the end.
-
-    Raises:
-        MissingPackageError: One is not installed.
-    """
-    missing = [name for name in _PACKAGES if find_spec(name) is None]
-    if missing:
-        raise MissingPackageError(f"an export to ONNX needs {' and '.join(missing)}: pip install {' '.join(missing)}")
 
 
 def traced(model: Any, inputs: Mapping[str, Any]) -> Any:

@@ -17,7 +17,9 @@ from ..config.yaml12 import format_value
 from ..errors import ConfigError, counted
 from ..models.loading import load_tokenizer
 from ..run_folder import claim, contents
-from ..training.plan import Plan, model_name, without_default_rate
+from ..training.configuration import without_default_rate
+from ..training.folder_names import model_name
+from ..training.plan import Plan
 
 COMPARISON = "comparison.json"
 

@@ -26,7 +26,9 @@ from ..run_folder import claim, contents, lock
 from ..run_folder.contents import RunInfo
 from ..run_folder.trouble import as_output_error
 from ..run_folder.writing import write_json
-from ..training.plan import Plan, configure, folder_of, make_plan
+from ..training.configuration import configure
+from ..training.folder_names import folder_of
+from ..training.plan import Plan, make_plan
 from ..training.trainer import wait_for_all
 from . import candidates
 from .finishing import as_reported, not_costing_the_run

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MissingPackageError
+from ..errors import require_packages
 from .directory import ONNX, as_model_error
 
 if TYPE_CHECKING:
@@ -71,8 +70,7 @@ def load_onnx(folder: Path, config: PretrainedConfig, passed: Sequence[str]) -> 
 def _session(file: Path) -> Any:
     import torch
 
-    if find_spec("onnxruntime") is None:
-        raise MissingPackageError("a model in ONNX needs onnxruntime: pip install onnxruntime")
+    require_packages("a model in ONNX", "onnxruntime")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

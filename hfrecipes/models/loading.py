@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import _upstream
 from ..config.blocks import ModelSettings
 from ..config.run_config import RunConfig
 from ..config.yaml12 import format_value
-from ..errors import ConfigError, MissingPackageError, ModelError, counted, nearest
+from ..errors import ConfigError, ModelError, counted, nearest, require_packages
 from ..log import log
 from ..recipe import Recipe
 from . import integrity, lengths
@@ -274,8 +273,8 @@ def quantization_problems(config: RunConfig) -> list[str]:
             "model.quantization_config: found no GPU, which it needs: leave it out, and lora=true trains on a CPU too"
         )
     # Last, so that nobody installs a package that cannot be used here.
-    if not problems and find_spec("bitsandbytes") is None:
-        raise MissingPackageError("model.quantization_config needs bitsandbytes: pip install bitsandbytes")
+    if not problems:
+        require_packages("model.quantization_config", "bitsandbytes")
     return problems
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any
 
 from ..config.blocks import PrivacySettings
 from ..config.run_config import RunConfig
 from ..config.trainer_keywords import Range
 from ..config.value_types import type_problems
-from ..errors import ConfigError, MissingPackageError, nearest
+from ..errors import ConfigError, nearest, require_packages
 from ..recipe import Recipe
 from .accounting import LARGEST
 
@@ -52,8 +51,8 @@ def problems(config: RunConfig, kind: type[Recipe]) -> list[str]:
     if config.adapter is not None and config.adapter.is_prompt_learning:
         sentences.append("lora.peft_type: privacy trains no virtual tokens: use lora=true")
     sentences += _option_problems(config.options, kind) + _training_problems(config.training)
-    if not sentences and find_spec("opacus") is None:
-        raise MissingPackageError("privacy needs opacus: pip install opacus")
+    if not sentences:
+        require_packages("privacy", "opacus")
     return sentences
 
 

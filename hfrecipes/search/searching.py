@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..comparing.selection import compare_models
 from ..config.run_config import RunConfig
 from ..config.search_space import SearchSettings
-from ..errors import ConfigError, DataError, DivergedError, OutOfMemoryError, counted
+from ..errors import ConfigError, DataError, DivergedError, OutOfMemoryError, counted, require_packages
 from ..evaluation import scoring
 from ..flow.single import carry_out, reload, score_held_back
 from ..hub.client import is_temporary
@@ -23,10 +23,11 @@ from ..results import Result
 from ..run_folder import claim, contents
 from ..run_folder.lock import LOCK
 from ..run_folder.writing import write_json
-from ..training.plan import Plan, without_default_rate
+from ..training.configuration import without_default_rate
+from ..training.plan import Plan
 from .outcome import FILE, Search, best_of, sentences_of
 from .page import write_page
-from .study import DEFAULT, Study, Trial, check_package
+from .study import DEFAULT, Study, Trial
 from .trials import Base, carried_out, checked_base, described, pruning
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def run_search(what: Any, settings: Mapping[str, Any], config: RunConfig, path: 
         path: Folder of the search.
         trust: As for `run`.
     """
-    check_package()
+    require_packages("a search", "optuna")
     _check_processes()
     wanted = SearchSettings.of(config.search)
     with once():

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from .. import _upstream
 from ..config.search_space import Choices, Range, SearchSettings
 from ..config.yaml12 import format_value
-from ..errors import MissingPackageError, OutputError
+from ..errors import OutputError
 from ..run_folder.lock import LOCK, locked
 
 if TYPE_CHECKING:
@@ -27,18 +27,6 @@ JOURNAL = "journal.log"
 DEFAULT = "default"  # name of the run with the default settings
 LEAST = 8  # complete trials below which the importance of settings says nothing
 _WAIT = 0.5  # seconds between two looks at what other processes do
-
-
-def check_package() -> None:
-    """Look for Optuna before rows are read.
-
-    Raises:
-        MissingPackageError: It is not installed.
-    """
-    from importlib.util import find_spec
-
-    if find_spec("optuna") is None:
-        raise MissingPackageError("a search needs Optuna: pip install optuna")
 
 
 @dataclass(frozen=True)

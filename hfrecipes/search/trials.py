@@ -23,7 +23,8 @@ from ..recipe import Recipe
 from ..repeats import OUT_OF_FOLD
 from ..run_folder import contents
 from ..run_folder.contents import RunInfo
-from ..training.plan import Plan, configure, make_plan
+from ..training.configuration import configure
+from ..training.plan import Plan, make_plan
 from .study import Costs
 
 if TYPE_CHECKING:

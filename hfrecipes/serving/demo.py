@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..characters import visible_json
-from ..errors import HFRecipesError
+from ..errors import HFRecipesError, require_packages
 from ..recipe import Row, text_column
 from ..run_folder.writing import finite
 from .boxes import boxes_of, example_rows, row_of
 from .conversation import Conversation, first_messages
-from .packages import need
 from .views import STYLE, escape, problem, view
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def make_demo(predictor: Predictor) -> Any:
     Example:
         >>> make_demo(hfrecipes.load("runs/quickstart")).launch()  # doctest: +SKIP
     """
-    need("gradio")
+    require_packages("a demo", "gradio")
     os.environ.update(QUIET)
     return _chat_page(predictor) if "messages" in predictor.recipe.columns else _page(predictor)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..errors import require_packages
 from .limits import Limits
-from .packages import need
 from .schema import sample_rows
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def make_app(predictor: Predictor, limits: Limits | None = None) -> FastAPI:
     Example:
         >>> app = make_app(hfrecipes.load("runs/quickstart"))  # doctest: +SKIP
     """
-    need("fastapi")
+    require_packages("a server", "fastapi")
     from .routes import app_of
 
     # Before the first request: the model works, and its first call, which takes longest, is over.

@@ -13,7 +13,8 @@ import hfrecipes
 from hfrecipes.cli import main
 from hfrecipes.errors import ConfigError, ModelError, OutputError, UntrustedError
 from hfrecipes.flow import candidates, single
-from hfrecipes.training.plan import configure, default_folder
+from hfrecipes.training.configuration import configure
+from hfrecipes.training.folder_names import default_folder
 
 ROWS = {"train": opinions(40), "validation": opinions(20, 1), "test": opinions(30, 2)}
 SETTINGS = {"dataset": ROWS, "max_steps": 2, "save_strategy": "no", "bf16": False}

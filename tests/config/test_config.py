@@ -205,7 +205,7 @@ def test_an_unset_variable_of_the_shell_is_not_the_default():
 
 
 def test_null_takes_back_what_a_lower_layer_says_and_its_name_must_exist():
-    from hfrecipes.training.plan import configure
+    from hfrecipes.training.configuration import configure
 
     low = {"task": "text-classification", "hub": "me/m", "lora": {"r": 4}, "learning_rate": 1e-3, "max_length": 64}
     config, recipe = configure(low, {"hub": None, "lora": None, "learning_rate": None, "max_length": None})
@@ -235,7 +235,7 @@ def test_a_key_that_is_no_text_is_refused(block, key):
 
 
 def problems_of(settings: dict) -> str:
-    from hfrecipes.training.plan import configure
+    from hfrecipes.training.configuration import configure
 
     with pytest.raises(ConfigError) as caught:
         configure("text-classification", settings)
@@ -246,7 +246,7 @@ def test_settings_may_be_a_path_and_hold_paths_enumerations_tuples_and_numbers_o
     import numpy as np
     from transformers.trainer_utils import IntervalStrategy
 
-    from hfrecipes.training.plan import configure
+    from hfrecipes.training.configuration import configure
 
     (tmp_path / "mine.yaml").write_text("task: text-classification\n")
     settings = {
@@ -293,7 +293,7 @@ def test_hundreds_of_mistakes_are_counted_and_not_all_listed():
 
 
 def test_a_bare_key_of_a_higher_layer_wins_over_a_block_of_a_lower_one_and_back():
-    from hfrecipes.training.plan import configure
+    from hfrecipes.training.configuration import configure
 
     low, high = {"training": {"seed": 1}, "learning_rate": 1e-5}, {"seed": 2, "training": {"learning_rate": 2e-5}}
     config, _ = configure({"task": "text-classification", **low}, high)
@@ -344,7 +344,7 @@ def test_blocks_are_added_to_and_a_name_may_become_a_block():
     ],
 )
 def test_a_number_out_of_range_and_an_unknown_keyword_are_told_before_anything_is_read(settings, message):
-    from hfrecipes.training.plan import configure
+    from hfrecipes.training.configuration import configure
 
     with pytest.raises(ConfigError) as caught:
         configure("text-classification", settings)
@@ -437,7 +437,7 @@ def test_no_block_has_a_number_that_is_none(name, settings, number):
 def test_values_of_numpy_are_those_of_python():
     import numpy as np
 
-    from hfrecipes.training.plan import configure
+    from hfrecipes.training.configuration import configure
 
     settings = {
         "seed": np.int64(3),
@@ -484,7 +484,8 @@ def test_a_message_has_an_end_and_keeps_its_edit():
 
 
 def test_a_default_folder_has_a_name_that_a_file_system_takes():
-    from hfrecipes.training.plan import configure, default_folder
+    from hfrecipes.training.configuration import configure
+    from hfrecipes.training.folder_names import default_folder
 
     config, _ = configure("text-classification", {"dataset": "y" * 240 + ".jsonl", "model": "me/" + "x" * 240})
     assert len(default_folder("text-classification", config).name) < 250

@@ -13,7 +13,7 @@ from hfrecipes.config.overrides import parse_overrides
 from hfrecipes.config.run_config import FIELDS
 from hfrecipes.config.trainer_keywords import training_types
 from hfrecipes.errors import ConfigError, MissingPackageError
-from hfrecipes.training.plan import configure
+from hfrecipes.training.configuration import configure
 
 # A value of the kind that each of these names is given, where a text would not do.
 NUMBERS = "epochs batch_size samples rows size steps length len lr rank alpha dropout patience threshold ratio norm "

@@ -13,7 +13,7 @@ from hfrecipes.config.overrides import parse_overrides
 from hfrecipes.config.recipe_files import read_recipe_file
 from hfrecipes.config.yaml12 import dump, format_value, load, parse_value
 from hfrecipes.errors import ConfigError
-from hfrecipes.training.plan import configure
+from hfrecipes.training.configuration import configure
 
 TASK = "task: text-classification\n"
 

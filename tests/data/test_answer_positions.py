@@ -7,7 +7,7 @@ import pytest
 import hfrecipes
 from hfrecipes.data.prepare import load_data
 from hfrecipes.errors import DataError
-from hfrecipes.training.plan import configure
+from hfrecipes.training.configuration import configure
 
 TOKENS = ["<P>", "The", "oars", "are", "in", "the", "shed", "</P>"]
 

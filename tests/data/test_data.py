@@ -17,7 +17,7 @@ from hfrecipes.data.sources import read_source
 from hfrecipes.data.splits import choose_splits, hold_out
 from hfrecipes.errors import ConfigError, DataError, NotFoundError
 from hfrecipes.tasks.text_classification import TextClassification
-from hfrecipes.training.plan import configure
+from hfrecipes.training.configuration import configure
 
 ROWS = [{"text": f"text {place}", "label": "ab"[place % 2]} for place in range(40)]
 

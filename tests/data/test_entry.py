@@ -21,7 +21,7 @@ from hfrecipes.data.plain import plain_dataset
 from hfrecipes.data.prepare import load_data
 from hfrecipes.data.sources import read_source
 from hfrecipes.errors import ConfigError, DataError, NotFoundError
-from hfrecipes.training.plan import configure
+from hfrecipes.training.configuration import configure
 
 ROWS = [{"text": f"the pie was {word} on day {day}", "label": word} for day in range(10) for word in ("warm", "cold")]
 CSV = "text,label\n" + "".join(f"{row['text']},{row['label']}\n" for row in ROWS)

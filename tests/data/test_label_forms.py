@@ -18,7 +18,7 @@ from hfrecipes.data import checks
 from hfrecipes.data.prepare import load_data
 from hfrecipes.errors import ConfigError, DataError, NotFoundError
 from hfrecipes.tasks.text_classification import MULTI, SINGLE
-from hfrecipes.training.plan import configure
+from hfrecipes.training.configuration import configure
 
 SETS = [["food", "staff"], ["food"], ["room"], ["staff", "room"], []]
 

@@ -149,7 +149,7 @@ def test_a_loss_that_is_not_finite_names_the_texts_of_the_rows(llama, tmp_path):
 
 
 def test_a_packed_chat_learns_from_one_row_a_step_unless_it_is_told_otherwise():
-    from hfrecipes.training.plan import configure
+    from hfrecipes.training.configuration import configure
 
     names = ("per_device_train_batch_size", "gradient_accumulation_steps")
     for given, expected in (({}, (4, 2)), ({"packing": True}, (1, 1)), ({"packing": True, names[0]: 4}, (4, 1))):

@@ -15,7 +15,7 @@ from hfrecipes.data.shapes.cells import parse_list
 from hfrecipes.data.shapes.python_cells import printed_list, printed_value
 from hfrecipes.data.sources import read_source
 from hfrecipes.errors import DataError
-from hfrecipes.training.plan import configure
+from hfrecipes.training.configuration import configure
 
 
 def train_of(task: str, dataset: object, **settings) -> list[dict]:

@@ -24,7 +24,7 @@ from hfrecipes.recipe import Column, Finding, Recipe
 from hfrecipes.registry import find
 from hfrecipes.tasks.text_classification import MULTI, SINGLE, TextClassification
 from hfrecipes.tasks.token_classification import TokenClassification
-from hfrecipes.training.plan import configure
+from hfrecipes.training.configuration import configure
 
 CHOICES = ["by bus", "on foot", "by boat"]
 CONTEXT = "the old mill stands at the weir"

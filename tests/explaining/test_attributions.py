@@ -278,7 +278,7 @@ def test_the_command_says_what_it_takes(one_label, words, sentence):
 
 
 def test_without_captum_the_command_that_installs_it_is_named(one_label, monkeypatch):
-    monkeypatch.setattr("hfrecipes.explaining.gradients.find_spec", lambda name: None)
+    monkeypatch.setattr("hfrecipes.errors.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match="pip install captum"):
         hfrecipes.load(one_label).explain(TEXT)
     result = CliRunner().invoke(main, ["explain", str(one_label), TEXT])

@@ -161,7 +161,7 @@ def test_a_folder_that_is_taken_is_refused_before_the_model_is_loaded(exported, 
 
 
 def test_a_missing_package_is_named_before_anything_is_loaded(exported, monkeypatch):
-    monkeypatch.setattr(graph, "find_spec", lambda name: None if name == "onnxscript" else name)
+    monkeypatch.setattr("hfrecipes.errors.find_spec", lambda name: None if name == "onnxscript" else name)
     with pytest.raises(MissingPackageError, match="needs onnxscript: pip install onnxscript"):
         hfrecipes.export(exported.path.parent)
 

@@ -18,7 +18,7 @@ from hfrecipes.config.overrides import parse_overrides
 from hfrecipes.config.recipe_files import read_recipe_file
 from hfrecipes.data.sources import read_source
 from hfrecipes.data.standard_input import read_rows
-from hfrecipes.training.plan import configure
+from hfrecipes.training.configuration import configure
 
 FOLDER = Path(tempfile.mkdtemp(prefix="hfrecipes-fuzz-"))
 LONGEST = 2000  # characters of a sentence

@@ -17,7 +17,7 @@ from hfrecipes.errors import ConfigError, MissingPackageError, ModelError
 from hfrecipes.models import adapters
 from hfrecipes.models.adapters import settings as adapter_settings
 from hfrecipes.recipe import input_columns
-from hfrecipes.training.plan import configure
+from hfrecipes.training.configuration import configure
 
 pytestmark = pytest.mark.rehearsed
 
@@ -413,7 +413,7 @@ def test_a_quantized_model_needs_a_package_that_is_named(monkeypatch):
     from hfrecipes.models import loading
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(loading, "find_spec", lambda name: None)
+    monkeypatch.setattr("hfrecipes.errors.find_spec", lambda name: None)
     config = hfrecipes.RunConfig(task="chat", model={"path": "a", "quantization_config": FOUR_BITS}, lora=True)
     with pytest.raises(MissingPackageError, match=r"needs bitsandbytes: pip install bitsandbytes$"):
         loading.quantization_problems(config)

@@ -15,7 +15,8 @@ from hfrecipes.errors import ModelError, OutputError
 from hfrecipes.flow import candidates
 from hfrecipes.models.learning_rates import explained
 from hfrecipes.run_folder.claim import differences
-from hfrecipes.training.plan import configure, make_plan
+from hfrecipes.training.configuration import configure
+from hfrecipes.training.plan import make_plan
 from hfrecipes.training.trainer import make_job
 
 WIDTHS = {

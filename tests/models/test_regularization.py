@@ -231,7 +231,7 @@ def test_every_architecture_says_which_dropouts_it_has(name):
     ],
 )
 def test_values_that_make_no_sense_are_refused_before_anything_is_read(option, said):
-    from hfrecipes.training.plan import configure
+    from hfrecipes.training.configuration import configure
 
     with pytest.raises(ConfigError, match=said):
         configure("text-classification", option)

@@ -17,7 +17,7 @@ from hfrecipes.privacy import accounting, gradients, promise, sampling
 from hfrecipes.privacy.accounting import Mechanism
 from hfrecipes.registry import find
 from hfrecipes.runner import run_settings
-from hfrecipes.training.plan import configure
+from hfrecipes.training.configuration import configure
 
 ROWS = 24
 KINDS = {"full": {}, "lora": {"lora": True}, "head": {"options": {"freeze": "backbone"}}}
@@ -423,7 +423,7 @@ def test_an_interrupted_training_that_is_begun_again_is_counted(model_for, tmp_p
 
 
 def test_opacus_is_asked_for_where_it_is_missing(monkeypatch):
-    monkeypatch.setattr("hfrecipes.privacy.settings.find_spec", lambda name: None)
+    monkeypatch.setattr("hfrecipes.errors.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match="pip install opacus"):
         hfrecipes.run("text-classification", model="no/such", dataset="none.csv", privacy={"epsilon": 8})
 

@@ -11,7 +11,7 @@ import hfrecipes
 from hfrecipes.errors import OutputError
 from hfrecipes.run_folder import claim, lock
 from hfrecipes.run_folder.contents import RunInfo, write_start
-from hfrecipes.training.plan import configure
+from hfrecipes.training.configuration import configure
 
 TASK = "text-classification"
 

@@ -19,7 +19,7 @@ import hfrecipes
 from hfrecipes.cli import main
 from hfrecipes.comparing.comparison import Compared, Comparison
 from hfrecipes.config.search_space import Choices, Range, SearchSettings
-from hfrecipes.errors import ConfigError, DivergedError, MissingPackageError, OutputError
+from hfrecipes.errors import ConfigError, DivergedError, OutputError
 from hfrecipes.evaluation.scoring import Score
 from hfrecipes.recipe import HIGHER, LOWER
 from hfrecipes.search import searching, study, trials
@@ -405,10 +405,12 @@ def test_the_trainer_that_build_returns_can_be_searched_by_its_own_method(tiny_b
     assert hfrecipes.finish(trainer).path == tmp_path / "run"
 
 
-def test_without_optuna_the_error_says_what_to_install(tiny_bert, tmp_path, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingPackageError, match="pip install optuna"):
-        study.check_package()
+def test_without_optuna_the_error_says_what_to_install(tiny_bert, monkeypatch):
+    monkeypatch.setattr("hfrecipes.errors.find_spec", lambda name: None)
+    words = ["text-classification", f"model={tiny_bert}", "dataset=rows.csv", "search.weight_decay=[0.0, 0.1]"]
+    made = CliRunner().invoke(main, ["search", *words])
+    assert made.exit_code == 2
+    assert "a search needs optuna: pip install optuna" in made.stderr
 
 
 def test_the_command_needs_something_to_try(tiny_bert):

@@ -20,7 +20,7 @@ from hfrecipes import registry
 from hfrecipes.cli import main
 from hfrecipes.commands.serve import is_local
 from hfrecipes.errors import DataError, MissingPackageError
-from hfrecipes.serving import demo, packages
+from hfrecipes.serving import demo
 from hfrecipes.serving.boxes import Box, boxes_of, example_rows, row_of
 from hfrecipes.serving.conversation import Conversation, first_messages
 from hfrecipes.serving.schema import sample_rows
@@ -234,12 +234,12 @@ def test_a_failure_in_a_dialogue_is_a_sentence():
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
-    monkeypatch.setattr(packages, "find_spec", lambda name: None)
+    monkeypatch.setattr("hfrecipes.errors.find_spec", lambda name: None)
     outcome = CliRunner().invoke(main, ["demo", "runs/none"])
     assert outcome.exit_code == 2
-    assert "gradio is not installed: pip install gradio" in outcome.stderr
+    assert "a demo needs gradio: pip install gradio" in outcome.stderr
     with pytest.raises(MissingPackageError):
-        packages.need("gradio")
+        demo.make_demo(None)
 
 
 def test_only_loopback_is_called_local():

@@ -30,8 +30,8 @@ from shipped import SHIPPED
 
 from hfrecipes.cli import main
 from hfrecipes.data.shapes.dialogues import wrong_order
-from hfrecipes.errors import ConfigError, MissingPackageError
-from hfrecipes.serving import batches, listening, packages
+from hfrecipes.errors import ConfigError
+from hfrecipes.serving import batches, listening
 from hfrecipes.serving.batches import Job, Worker
 from hfrecipes.serving.limits import Limits, RefusedError
 from hfrecipes.serving.server import make_app
@@ -498,9 +498,10 @@ def test_the_page_for_people_loads_nothing_from_elsewhere(client):
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
-    monkeypatch.setattr(packages, "find_spec", lambda name: None)
-    with pytest.raises(MissingPackageError, match="fastapi is not installed: pip install fastapi uvicorn"):
-        packages.need("fastapi", "uvicorn")
+    monkeypatch.setattr("hfrecipes.errors.find_spec", lambda name: None)
+    outcome = CliRunner().invoke(main, ["serve", "runs/none"])
+    assert outcome.exit_code == 2
+    assert "a server needs fastapi and uvicorn: pip install fastapi uvicorn" in outcome.stderr
 
 
 def test_a_port_in_use_and_an_unknown_host_are_refused_before_the_model_is_loaded(monkeypatch):

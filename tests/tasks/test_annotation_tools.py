@@ -12,7 +12,7 @@ from hfrecipes.data import checks
 from hfrecipes.data.prepare import load_data
 from hfrecipes.data.rows import Data
 from hfrecipes.errors import DataError
-from hfrecipes.training.plan import configure
+from hfrecipes.training.configuration import configure
 
 TEXTS = ["Ana rows home", "we met Ana", "no one rows"]
 SPANS = [[(0, 3)], [(7, 10)], []]

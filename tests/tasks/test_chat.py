@@ -84,7 +84,7 @@ def test_every_published_shape_becomes_messages(shape, tmp_path: Path, caplog):
 
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps(SHAPES[shape]) + "\n" for _ in range(30)))
-    config, recipe = hfrecipes.training.plan.configure("chat", {"dataset": str(file)})
+    config, recipe = hfrecipes.training.configuration.configure("chat", {"dataset": str(file)})
     with caplog.at_level("INFO", "hfrecipes"):
         data, _ = load_data(config, recipe)
     assert data.splits["train"][0]["messages"] == MEANT.get(shape, MESSAGES)

@@ -481,7 +481,7 @@ def test_of_alternative_replies_the_first_is_learnt_and_all_are_references(befor
 
 def test_alternatives_in_one_split_alone_are_references_there():
     from hfrecipes.data.prepare import load_data
-    from hfrecipes.training.plan import configure
+    from hfrecipes.training.configuration import configure
 
     train = [{"prompt": f"Warm on day {number}?", "completion": "Mild."} for number in range(12)]
     test = [{"prompt": "Warm?", "completion": ["Mild.", "Cold."]}]

@@ -6,7 +6,7 @@ import pytest
 
 import hfrecipes
 from hfrecipes.data.prepare import load_data
-from hfrecipes.training.plan import configure
+from hfrecipes.training.configuration import configure
 
 SHAPES = [
     {"en": "hi {}", "zh0": "嗨 {}", "zh1": "喂 {}"},

@@ -12,7 +12,7 @@ from hfrecipes.data.opening import open_source
 from hfrecipes.data.prepare import load_data
 from hfrecipes.data.shapes.transcripts import turns_of
 from hfrecipes.errors import DataError
-from hfrecipes.training.plan import configure
+from hfrecipes.training.configuration import configure
 
 
 def dialogues(rows: object) -> list[list[tuple]]:

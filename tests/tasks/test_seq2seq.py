@@ -631,7 +631,7 @@ def test_texts_that_end_and_texts_that_are_cut_off_are_told_apart():
 
 
 def test_a_scorer_that_lacks_is_named_before_anything_is_read(monkeypatch):
-    monkeypatch.setattr("hfrecipes.training.plan.find_spec", lambda name: None)
+    monkeypatch.setattr("hfrecipes.errors.find_spec", lambda name: None)
     with pytest.raises(
         MissingPackageError, match=r"translation needs sacrebleu and langcodes: pip install sacrebleu langcodes"
     ):

@@ -52,7 +52,7 @@ def test_problem_type_overrides_what_the_labels_look_like():
 
 def test_names_that_the_dataset_gives_its_classes_keep_their_order():
     from hfrecipes.data.prepare import load_data
-    from hfrecipes.training.plan import configure
+    from hfrecipes.training.configuration import configure
 
     names = ["negative", "positive"]
     features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names[::-1])})
@@ -67,7 +67,7 @@ def test_names_that_the_dataset_gives_its_classes_keep_their_order():
 
 def test_lists_of_class_ids_become_lists_of_names():
     from hfrecipes.data.prepare import load_data
-    from hfrecipes.training.plan import configure
+    from hfrecipes.training.configuration import configure
 
     features = datasets.Features(
         {"text": datasets.Value("string"), "labels": datasets.List(datasets.ClassLabel(names=["joy", "fear"]))}

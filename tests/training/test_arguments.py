@@ -22,8 +22,8 @@ from hfrecipes.errors import ConfigError, HFRecipesError, MissingPackageError
 from hfrecipes.flow import single
 from hfrecipes.training import order
 from hfrecipes.training.arguments import make_arguments, try_arguments
+from hfrecipes.training.configuration import configure
 from hfrecipes.training.optimization import _schedule_keywords
-from hfrecipes.training.plan import configure
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 CLASSES = (transformers.TrainingArguments, transformers.Seq2SeqTrainingArguments)

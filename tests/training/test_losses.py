@@ -338,7 +338,7 @@ def test_weights_follow_the_labels_into_the_order_of_the_checkpoint(tiny_bert, t
 
 def test_weights_count_only_the_rows_that_are_trained_on(tmp_path):
     from hfrecipes.data.prepare import load_data
-    from hfrecipes.training.plan import configure
+    from hfrecipes.training.configuration import configure
 
     rows = [{"text": f"film {index}", "label": "bad" if index % 2 else "good"} for index in range(400)]
     about = {"dataset": {"train": rows}, "limit": {"train": 24}}
