@@ -251,16 +251,16 @@ def test_no_page_installs_from_an_index_that_does_not_have_the_package(page):
         assert not re.search(r"pip install.*hfrecipes(?!\S* @ git\+)", line), line
 
 
-def test_the_readme_installs_as_make_does():
+def test_pages_install_as_make_does():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     options = '--constraint constraints.txt --editable ".[quickstart]"'
-    assert f"pip install {options}" in README
+    assert f"pip install {options}" in read_guide("install")
     assert f"pip install --quiet {options}" in makefile
 
 
-def test_the_readme_explains_every_extra():
+def test_the_page_on_installing_explains_every_extra():
     # The order counts too: it is the order in which a reader needs them.
-    table = README.partition("| extra |")[2].partition("\n\n")[0]
+    table = read_guide("install").partition("| extra |")[2].partition("\n\n")[0]
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(setup()["options.extras_require"])
 
 
@@ -281,7 +281,7 @@ def test_the_make_targets_that_the_pages_name_exist():
 
 
 def test_every_file_in_the_tree_exists_and_every_module_is_in_it():
-    tree = blocks("text")[-1]
+    tree = blocks("text", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))[-1]
     # Names come before two or more spaces, several of them with commas between.
     entries = re.findall(r"^  (\S.*?)\s{2,}", tree, re.MULTILINE)
     shown = set(", ".join(entries).split(", "))
