@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [
     *ROOT.glob("*.md"),
-    *ROOT.glob("docs/*.md"),
+    *ROOT.glob("docs/**/*.md"),
     ROOT / "recipes" / "README.md",
     ROOT / "benchmarks" / "README.md",
     ROOT / "examples" / "data" / "README.md",
@@ -38,7 +38,8 @@ PAGES = [
 INDEX = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
 # Guides in reading order; a page that the index forgets is found by test_the_index_lists_every_guide.
 GUIDES = re.findall(r"^\d+\. \[.*?\]\((\S+)\.md\)", INDEX, re.MULTILINE)
-START = "quickstart.zh"
+# The start in Chinese, and the page that follows each of its pages.
+CHINESE = {"zh/quickstart": "install", "zh/install": "../text-classification"}
 # Guides that run in tests of their own: tests/hub, as it needs a Hub, and tests/test_write_a_task.py.
 ELSEWHERE = ("hub", "write-a-task")
 
@@ -194,7 +195,7 @@ def write_chinese_rows(folder: Path) -> None:
             rows.writerow([f"订单{number}想申请退款", "退款"])
 
 
-RUN_HERE = [START, *GUIDES]
+RUN_HERE = [*GUIDES]
 for elsewhere in ELSEWHERE:
     RUN_HERE.remove(elsewhere)
 
@@ -208,7 +209,7 @@ def unless_fast(value: object, task: str) -> object:
     return pytest.param(value, marks=() if task in FAST else pytest.mark.long)
 
 
-@pytest.mark.parametrize("page", [START, *[unless_fast(page, page) for page in RUN_HERE[1:]]])
+@pytest.mark.parametrize("page", [*CHINESE, *[unless_fast(page, page) for page in RUN_HERE]])
 def test_each_guide_runs_from_top_to_bottom(page, checkout, model_for, capsys):
     steps = re.findall(r"```(bash|python)\n(.*?)```", read_guide(page), re.DOTALL)
     # A page without blocks of one kind, for example after a change of its fences, would test nothing.
@@ -297,14 +298,16 @@ def test_every_file_in_the_tree_exists_and_every_module_is_in_it():
 
 
 def test_the_index_lists_every_guide():
-    assert sorted([*GUIDES, START, "README"]) == sorted(file.stem for file in (ROOT / "docs").glob("*.md"))
+    pages = [file.relative_to(ROOT / "docs").with_suffix("") for file in (ROOT / "docs").glob("**/*.md")]
+    assert sorted([*GUIDES, *CHINESE, "README"]) == sorted(page.as_posix() for page in pages)
     assert set(SHIPPED) < set(GUIDES)
-    assert f"]({START}.md)" in INDEX
+    for page in CHINESE:
+        assert f"]({page}.md)" in INDEX
 
 
 @pytest.mark.parametrize(
     ("page", "following"),
-    [(START, GUIDES[0]), *zip(GUIDES, [*GUIDES[1:], "../CONTRIBUTING"], strict=True)],
+    [*CHINESE.items(), *zip(GUIDES, [*GUIDES[1:], "../CONTRIBUTING"], strict=True)],
 )
 def test_each_guide_ends_with_the_next(page, following):
     last = read_guide(page).rstrip("\n").splitlines()[-1]
