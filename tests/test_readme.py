@@ -259,6 +259,13 @@ def test_pages_install_as_make_does():
     assert f"pip install --quiet {options}" in makefile
 
 
+def test_the_torch_that_is_installed_first_is_the_one_that_the_constraints_keep():
+    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    for page in ("install", "zh/install"):
+        (*_, version) = re.findall(r"pip install (torch==[\d.]+)", read_guide(page))
+        assert version in constraints
+
+
 def test_the_page_on_installing_explains_every_extra():
     # The order counts too: it is the order in which a reader needs them.
     table = read_guide("install").partition("| extra |")[2].partition("\n\n")[0]
