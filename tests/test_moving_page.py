@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from hfrecipes.config import hints
 from hfrecipes.config.overrides import parse_overrides
+from hfrecipes.errors import MissingPackageError
 from hfrecipes.training.plan import configure
 
 PAGE = (Path(__file__).parents[1] / "docs" / "moving.md").read_text(encoding="utf-8")
@@ -44,7 +46,9 @@ def test_the_tables_are_read():
 def test_each_new_word_is_accepted(task, old, new):
     lower = {"task": task, "model": "a/model", "dataset": "a/texts"}
     for span in new_settings(new):
-        configure(lower, parse_overrides(shlex.split(span.replace(", ", ","))))
+        # A tracker may not be installed where this runs; its name is accepted before that is found out.
+        with contextlib.suppress(MissingPackageError):
+            configure(lower, parse_overrides(shlex.split(span.replace(", ", ","))))
 
 
 @pytest.mark.parametrize(("task", "old", "new"), ROWS, ids=[old for _, old, _ in ROWS])
@@ -54,5 +58,5 @@ def test_the_hint_for_an_old_word_names_the_new_one(task, old, new):
             hint = hints.hint_for(name.replace("-", "_"), 3)
             keys = re.findall(r"([\w.]+)=", hint.edit) if hint else []
             # A hint without an edit explains, and so does the cell; a `model` or `dataset` has forms of its own.
-            if keys and "=" in new and not new.startswith(("`model", "`dataset", "`train_on", "`bf16", "`report_to")):
+            if keys and "=" in new and not new.startswith(("`model", "`dataset", "`train_on", "`bf16")):
                 assert keys[0] in re.findall(r"([\w.]+)=", new), (name, hint)
