@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 export HF_HUB_OFFLINE = 1
 
-.PHONY: quickstart quick test test-long browser kill hostile fuzz check lint bench bench-check clean
+.PHONY: quickstart quick test test-long browser kill hostile fuzz check lint bench bench-check docs clean
 .DELETE_ON_ERROR:
 
 quickstart: .venv/quickstart  ## Fine-tune a small real encoder on the data in examples/data
@@ -49,6 +49,9 @@ bench: .venv/dev  ## hfrecipes beside other ways to train and to predict; BENCH=
 bench-check: .venv/dev  ## Fails where hfrecipes has become slower beside a loop by hand and beside pipeline; 2 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.check
 
+docs: .venv/dev  ## The site of the documentation, in site/; look at it with: python -m http.server --directory site
+	$(BIN)/python docs/make_site.py
+
 # The first line is pip's own: old releases of it resolve slowly.
 .venv/quickstart: setup.cfg constraints.txt
 	$(PYTHON) -m venv .venv
@@ -57,8 +60,8 @@ bench-check: .venv/dev  ## Fails where hfrecipes has become slower beside a loop
 	touch $@
 
 .venv/dev: .venv/quickstart
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[quickstart,generation,excel,report,explain,demo,search,serve,onnx,private,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[quickstart,generation,excel,report,explain,demo,search,serve,onnx,private,docs,dev]"
 	touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv .cache build dist site *.egg-info

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [
     *ROOT.glob("*.md"),
-    *ROOT.glob("docs/*.md"),
+    *ROOT.glob("docs/**/*.md"),
     ROOT / "recipes" / "README.md",
     ROOT / "benchmarks" / "README.md",
     ROOT / "examples" / "data" / "README.md",
@@ -38,7 +38,8 @@ PAGES = [
 INDEX = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
 # Guides in reading order; a page that the index forgets is found by test_the_index_lists_every_guide.
 GUIDES = re.findall(r"^\d+\. \[.*?\]\((\S+)\.md\)", INDEX, re.MULTILINE)
-START = "quickstart.zh"
+# The start in Chinese, and the page that follows each of its pages.
+CHINESE = {"zh/quickstart": "install", "zh/install": "../text-classification"}
 # Guides that run in tests of their own: tests/hub, as it needs a Hub, and tests/test_write_a_task.py.
 ELSEWHERE = ("hub", "write-a-task")
 
@@ -194,7 +195,7 @@ def write_chinese_rows(folder: Path) -> None:
             rows.writerow([f"订单{number}想申请退款", "退款"])
 
 
-RUN_HERE = [START, *GUIDES]
+RUN_HERE = [*GUIDES]
 for elsewhere in ELSEWHERE:
     RUN_HERE.remove(elsewhere)
 
@@ -208,7 +209,7 @@ def unless_fast(value: object, task: str) -> object:
     return pytest.param(value, marks=() if task in FAST else pytest.mark.long)
 
 
-@pytest.mark.parametrize("page", [START, *[unless_fast(page, page) for page in RUN_HERE[1:]]])
+@pytest.mark.parametrize("page", [*CHINESE, *[unless_fast(page, page) for page in RUN_HERE]])
 def test_each_guide_runs_from_top_to_bottom(page, checkout, model_for, capsys):
     steps = re.findall(r"```(bash|python)\n(.*?)```", read_guide(page), re.DOTALL)
     # A page without blocks of one kind, for example after a change of its fences, would test nothing.
@@ -251,16 +252,23 @@ def test_no_page_installs_from_an_index_that_does_not_have_the_package(page):
         assert not re.search(r"pip install.*hfrecipes(?!\S* @ git\+)", line), line
 
 
-def test_the_readme_installs_as_make_does():
+def test_pages_install_as_make_does():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     options = '--constraint constraints.txt --editable ".[quickstart]"'
-    assert f"pip install {options}" in README
+    assert f"pip install {options}" in read_guide("install")
     assert f"pip install --quiet {options}" in makefile
 
 
-def test_the_readme_explains_every_extra():
+def test_the_torch_that_is_installed_first_is_the_one_that_the_constraints_keep():
+    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    for page in ("install", "zh/install"):
+        (*_, version) = re.findall(r"pip install (torch==[\d.]+)", read_guide(page))
+        assert version in constraints
+
+
+def test_the_page_on_installing_explains_every_extra():
     # The order counts too: it is the order in which a reader needs them.
-    table = README.partition("| extra |")[2].partition("\n\n")[0]
+    table = read_guide("install").partition("| extra |")[2].partition("\n\n")[0]
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(setup()["options.extras_require"])
 
 
@@ -281,7 +289,7 @@ def test_the_make_targets_that_the_pages_name_exist():
 
 
 def test_every_file_in_the_tree_exists_and_every_module_is_in_it():
-    tree = blocks("text")[-1]
+    tree = blocks("text", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))[-1]
     # Names come before two or more spaces, several of them with commas between.
     entries = re.findall(r"^  (\S.*?)\s{2,}", tree, re.MULTILINE)
     shown = set(", ".join(entries).split(", "))
@@ -297,14 +305,16 @@ def test_every_file_in_the_tree_exists_and_every_module_is_in_it():
 
 
 def test_the_index_lists_every_guide():
-    assert sorted([*GUIDES, START, "README"]) == sorted(file.stem for file in (ROOT / "docs").glob("*.md"))
+    pages = [file.relative_to(ROOT / "docs").with_suffix("") for file in (ROOT / "docs").glob("**/*.md")]
+    assert sorted([*GUIDES, *CHINESE, "README"]) == sorted(page.as_posix() for page in pages)
     assert set(SHIPPED) < set(GUIDES)
-    assert f"]({START}.md)" in INDEX
+    for page in CHINESE:
+        assert f"]({page}.md)" in INDEX
 
 
 @pytest.mark.parametrize(
     ("page", "following"),
-    [(START, GUIDES[0]), *zip(GUIDES, [*GUIDES[1:], "../CONTRIBUTING"], strict=True)],
+    [*CHINESE.items(), *zip(GUIDES, [*GUIDES[1:], "../CONTRIBUTING"], strict=True)],
 )
 def test_each_guide_ends_with_the_next(page, following):
     last = read_guide(page).rstrip("\n").splitlines()[-1]
