@@ -80,14 +80,13 @@ def test_no_threshold_is_chosen_on_the_rows_that_it_is_reported_on():
     again = attacks.decisions(rows, changed, attacks.best_threshold)
     threshold = attacks.best_threshold(signal[~is_first], rows.is_member[~is_first])
     assert (again[is_first] == (changed[is_first] >= threshold)).all(), "the first half uses that of the second"
-    assert (
-        called[~is_first] == (signal[~is_first] >= attacks.best_threshold(signal[is_first], rows.is_member[is_first]))
-    ).all()
+    threshold = attacks.best_threshold(signal[is_first], rows.is_member[is_first])
+    assert (called[~is_first] == (signal[~is_first] >= threshold)).all()
     assert is_first[rows.is_member].sum() == is_first[~rows.is_member].sum() == 20
 
 
 def test_signals_that_say_nothing_have_no_advantage_on_average():
-    """The largest difference of the rates on the same rows would be far above 0."""
+    """The largest difference of the rates, taken on the rows that chose it, would be far above 0."""
     rows, generator = alone(40), np.random.default_rng(0)
     values, above = [], 0
     for _ in range(40):
@@ -225,7 +224,7 @@ def test_an_overfitted_model_is_told_and_its_card_and_report_say_so(quick, tmp_p
     written_down = json.loads((path / "audit.json").read_text())
     assert written_down["attacks"]["loss"]["auc"]["value"] == result.attacks["loss"]["auc"].value
     assert written_down["rows"] == {"members": 40, "others": 40, "split": "test", "left_out": 0}
-    assert result.sentences[0][1:].replace("(", "").split(" ")[0] in section_of(path)
+    assert "of 100 cases whether it was trained on" in section_of(path)
     assert "| guessing | 0.500 | 0.000 |" in section_of(path)
     hfrecipes.audit(path, rows=30)
     card = (path / "README.md").read_text()
@@ -275,7 +274,7 @@ def test_without_test_rows_validation_serves_and_shadow_models_are_refused(quick
 def test_too_few_rows_and_folders_that_are_no_runs_are_refused(quick, tmp_path):
     splits = {**SPLITS, "test": opinions(10, seed=1)}
     path = run(quick, tmp_path, splits)
-    with pytest.raises(DataError, match="found 40 rows of train and 10 of test .*, expected 20 of each or more"):
+    with pytest.raises(DataError, match=r"found 40 rows of train and 10 of test .*, expected 20 of each or more"):
         hfrecipes.audit(path, dataset=splits)
     with pytest.raises(ConfigError, match="rows: found 5, expected 20 or more"):
         hfrecipes.audit(path, rows=5)
@@ -331,9 +330,7 @@ def test_the_bound_of_a_private_run_stands_beside_what_was_measured(tmp_path):
 
 def test_rows_that_are_told_apart_by_their_texts_alone_are_warned_of(tmp_path):
     rows = alone(40)
-    texts = [
-        f"{'a film' if is_member else 'the phone'} number {index}" for index, is_member in enumerate(rows.is_member)
-    ]
+    texts = [f"{'a film' if index < 40 else 'the phone'} number {index}" for index in range(80)]
     found = attacks.area(rows, signal_of_texts(rows, texts))
     assert found.low > 0.9
     figures = {"loss": {"auc": Score(0.6, 0.5, 0.7), "advantage": Score(0.2, 0.1, 0.3)}}
