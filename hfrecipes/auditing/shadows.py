@@ -13,6 +13,7 @@ import numpy as np
 
 from ..data.checks import fingerprint, with_references
 from ..data.prepare import load_data
+from ..data.progress import hide_progress_bars
 from ..errors import ConfigError, DataError
 from ..flow.single import carry_out
 from ..log import log, once
@@ -144,7 +145,8 @@ def joined(parts: Iterator[Dataset]) -> Dataset:
     shared = [name for name in filled[0].column_names if all(name in rows.column_names for rows in filled)]
     features = filled[0].select_columns(shared).features
     try:
-        return concatenate_datasets([rows.select_columns(shared).cast(features) for rows in filled])
+        with hide_progress_bars(sum(map(len, filled))):
+            return concatenate_datasets([rows.select_columns(shared).cast(features) for rows in filled])
     except (ValueError, TypeError) as error:
         raise DataError(
             f"shadows: the rows of train and test have other types ({error}), so no model can be trained on both: "

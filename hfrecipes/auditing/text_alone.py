@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..recipe import Recipe, input_columns
+from ..recipe import Recipe
 from .attacks import Audited
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ def signal_of_texts(rows: Audited, texts: list[str]) -> np.ndarray:
 
 
 def texts_of(rows: Dataset, recipe: Recipe) -> list[str]:
-    """What a prediction is made from, of each row as one text."""
-    names = [name for name in input_columns(recipe) if name in rows.column_names]
+    """All that an attacker has of each row, as one text: its references too, which the loss depends on."""
+    names = [name for name, column in recipe.columns.items() if name in rows.column_names and not column.passthrough]
     texts = []
     for row in rows.select_columns(names):
         cells = [cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False) for cell in row.values()]

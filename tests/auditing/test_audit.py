@@ -338,3 +338,11 @@ def test_rows_that_are_told_apart_by_their_texts_alone_are_warned_of(tmp_path):
     assert any("can be told apart by their texts alone" in sentence for sentence in result.sentences)
     same = attacks.area(rows, signal_of_texts(rows, [f"the film number {index % 40}" for index in range(80)]))
     assert same.low < 0.5
+
+
+def test_a_model_that_has_learnt_nothing_is_not_told_by_shadow_models_either(quick, tmp_path):
+    path = run(quick, tmp_path, SPLITS, learning_rate=1e-12, num_train_epochs=1)
+    result = hfrecipes.audit(path, dataset=SPLITS, shadows=2)
+    for name, figures in result.attacks.items():
+        assert figures["advantage"].low <= 0, name
+        assert figures["auc"].low <= 0.5, name
