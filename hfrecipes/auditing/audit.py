@@ -26,7 +26,7 @@ from .likelihood import confidences, ratios
 from .outcome import LOSS, Audit
 from .row_losses import losses_of
 from .rows import LEAST, Pool, pool_of, read_again
-from .shadows import Shadows, check_number, costs
+from .shadows import Shadows, check_number
 from .text_alone import signal_of_texts, texts_of
 
 ROWS = 1000  # of each kind, unless the user wants others
@@ -123,8 +123,7 @@ class _Work:
         words = signal_of_texts(rows, list(itertools.compress(texts, known)))
         attacks = {LOSS: attack(rows, -losses[known])}
         if shadows:
-            log(costs(shadows, self.info))
-            models = Shadows(self.folder, pool, self.seed, self.trust, dataset)
+            models = Shadows(self.folder, self.info, pool, self.seed, self.trust, dataset)
             of_shadows, is_in = models.losses(shadows)
             signal = ratios(confidences(losses[known]), confidences(of_shadows[:, known]), is_in[:, known])
             attacks[RATIO] = attack(rows, signal)

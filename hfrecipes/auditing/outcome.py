@@ -46,12 +46,12 @@ class Audit:
 
     @property
     def strongest(self) -> str:
-        """The attack that knows most: the likelihood ratio where there are shadow models."""
-        return list(self.attacks)[-1]
+        """The attack with the greatest advantage."""
+        return max(self.attacks, key=lambda name: self.attacks[name][ADVANTAGE].value)
 
     @property
     def advantage(self) -> Score:
-        """The advantage of that attack."""
+        """The advantage of that attack; of two attacks, chance makes it a little too large."""
         return self.attacks[self.strongest][ADVANTAGE]
 
     @property
@@ -71,9 +71,9 @@ class Audit:
 
     @property
     def sentences(self) -> list[str]:
-        """What the figures mean, the verdict first."""
+        """What the figures mean, a verdict on each attack first."""
         return [
-            verdict(self.advantage, self.shadows),
+            *_verdicts(self.attacks, self.shadows),
             *_bound(self.bound, self.advantage, self.spent),
             _rows(self),
             *_alarms(self.attacks),
@@ -135,6 +135,14 @@ def verdict(advantage: Score, shadows: int) -> str:
         f"an attacker who has {knows} tells in {right} of 100 cases whether it was trained on, {more} more than by "
         f"guessing ({around})"
     )
+
+
+def _verdicts(attacks: Mapping[str, Scores], shadows: int) -> list[str]:
+    sentences = []
+    for name, figures in attacks.items():
+        sentence = verdict(figures[ADVANTAGE], 0 if name == LOSS else shadows)
+        sentences.append(f"{name}: {sentence}" if len(attacks) > 1 else sentence)
+    return sentences
 
 
 def _bound(bound: float | None, advantage: Score, spent: Mapping[str, float] | None) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 from ..data.checks import fingerprint, with_references
 from ..data.prepare import load_data
 from ..data.progress import hide_progress_bars
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, counted
 from ..flow.single import carry_out
 from ..log import log, once
 from ..run_folder import contents
@@ -46,11 +46,15 @@ def check_number(shadows: int) -> None:
 
 
 def costs(shadows: int, info: RunInfo) -> str:
-    """A sentence on what so many shadow models cost."""
+    """A sentence on what so many further shadow models cost."""
+    if not shadows:
+        return "shadows: all are trained already"
     if not info.seconds:
-        return f"shadows: {shadows} trainings, each as long as that of the run"
+        return f"shadows: {counted(shadows, 'training')}, each as long as that of the run"
     minutes = shadows * info.seconds / 60
-    return f"shadows: {shadows} trainings of about {info.seconds:.0f} s, as the run took: {minutes:.0f} minutes"
+    return (
+        f"shadows: {counted(shadows, 'training')} of about {info.seconds:.0f} s, as the run took: {minutes:.0f} minutes"
+    )
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class Shadows:
 
     Attributes:
         run: Folder of the run.
+        info: What is known of it.
         pool: The audited rows.
         seed: Seed of the halves.
         trust: As for `load`.
@@ -66,6 +71,7 @@ class Shadows:
     """
 
     run: Path
+    info: RunInfo
     pool: Pool
     seed: int
     trust: bool
@@ -86,13 +92,14 @@ class Shadows:
             Two arrays, (models, rows).
         """
         is_in = memberships(len(self.pool.members) + len(self.pool.others), number, self.seed)
+        files = [self.folder / f"shadow-{index}.json" for index in range(1, number + 1)]
+        log(costs(sum(not file.exists() for file in files), self.info))
         losses = []
-        for index, trained_on in enumerate(is_in):
-            file = self.folder / f"shadow-{index + 1}.json"
+        for index, file in enumerate(files):
             kept = contents.read_json(file).get("losses")
             if kept is None:
                 log(f"shadow {index + 1} of {number}: {file.with_suffix('')}")
-                kept = self._trained(file.with_suffix(""), trained_on, index + 1).tolist()
+                kept = self._trained(file.with_suffix(""), is_in[index], index + 1).tolist()
                 write_json(file, {"losses": kept})
             # The model itself is of no use any more.
             shutil.rmtree(file.with_suffix(""), ignore_errors=True)
