@@ -20,6 +20,8 @@ from .log import in_notebook
 
 # Type checkers do not read the mapping below, so the public names are imported here too; a test compares the two.
 if TYPE_CHECKING:
+    from .auditing.audit import audit as audit
+    from .auditing.outcome import Audit as Audit
     from .checkup import check as check
     from .comparing.compare import compare as compare
     from .comparing.comparison import Comparison as Comparison
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 # Public name -> module that defines it.
 _HOMES = {
+    "Audit": "auditing.outcome",
     "Comparison": "comparing.comparison",
     "HFRecipesError": "errors",
     "LearningCurve": "curve.learning_curve",
@@ -50,6 +53,7 @@ _HOMES = {
     "RunConfig": "config.run_config",
     "Search": "search.outcome",
     "Selection": "comparing.selection",
+    "audit": "auditing.audit",
     "build": "runner",
     "check": "checkup",
     "compare": "comparing.compare",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ._version import __version__
-from .commands import compare, demo, explain, export, recipes, reports, robustness, runs, serve
+from .commands import audit, compare, demo, explain, export, recipes, reports, robustness, runs, serve
 from .commands.group import Group
 
 
@@ -32,6 +32,7 @@ for command in (
     reports.report,
     explain.explain,
     robustness.robustness,
+    audit.audit,
     demo.demo,
     serve.serve,
     export.export,

@@ -24,6 +24,8 @@ from ..recipe import example as example_of
 from ..run_folder.contents import CARD, RunInfo
 from ..run_folder.writing import write_text
 from ..trust import code_in
+from .audited import section
+from .markdown import plain_text
 from .names import model_path, shareable
 
 TEMPLATE = Path(__file__).with_name("card.md")
@@ -32,7 +34,6 @@ LISTED = 12  # labels that are listed by name; of the others only the number is 
 _NAMED = re.compile(r'(from_pretrained\(|hfrecipes\.load\(|pipeline\("[\w-]+", )"((?:[^"\\]|\\.)*)"')
 # The snippet for transformers, which the template puts before the sentence that begins with "With".
 _USAGE = re.compile(r"```python\n(?:(?!```).)*?```\n\n(?=With)", re.DOTALL)
-_MARKUP = re.compile(r"[\\`*<>|\[\]#~&$]")  # characters that Markdown reads as more than themselves
 _SIGNATURE = re.compile(r"\n<!-- hfrecipes ([0-9a-f]{16}) -->\n?$")
 
 
@@ -93,6 +94,7 @@ def write_card(
         dataset=plain_text(dataset),
         data=own_splits(_row_counts(info.data)),
         sets=_sets(scores, _row_counts(info.data)),
+        audited=section(path),
         limits=list(map(plain_text, info.limits)),
         info=info,
         versions=", ".join(f"{name} {version}" for name, version in info.versions.items()),
@@ -181,16 +183,6 @@ def _listed(names: list[str]) -> str:
     """The first names, and the number of the others."""
     more = f", and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return ", ".join(map(plain_text, names[:LISTED])) + more
-
-
-def plain_text(text: str) -> str:
-    """A text from data as Markdown that shows it: no link, no HTML, no cell of a table, on one line.
-
-    Example:
-        >>> plain_text("a|b <img src=x>"), plain_text("f1[person]"), plain_text("not_spam")
-        ('a\\\\|b \\\\<img src=x\\\\>', 'f1\\\\[person\\\\]', 'not_spam')
-    """
-    return _MARKUP.sub(r"\\\g<0>", visible(" ".join(text.split())))
 
 
 def _in_code(text: str) -> str:

@@ -55,7 +55,7 @@ class FeaturesByRow:
         rows: Number of the row that each feature comes from.
     """
 
-    def __init__(self, features: Any, rows: Sequence[int]) -> None:
+    def __init__(self, features: Any, rows: Sequence[int] | np.ndarray) -> None:
         self.features = features
         numbers = np.asarray(rows)
         order = np.argsort(numbers, kind="stable")

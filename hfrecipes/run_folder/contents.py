@@ -23,6 +23,7 @@ RECIPE, RUN, METRICS, PREDICTIONS = "recipe.yaml", "run.json", "metrics.json", "
 REPORT = "report.json"  # scores by label
 CARD = "README.md"
 REPORT_PAGE = "report.html"  # for people; it holds rows, so it is never pushed
+AUDIT = "audit.json"  # how much the model tells about its training rows
 PICTURES = "pictures"  # folder with those of the card
 # What the baseline knows of the training rows, and a hash of the input of each; neither is ever pushed.
 BASELINE, TRAINED_ON = "baseline.json", "trained_on.npy"

@@ -83,6 +83,21 @@ def make_plan(config: RunConfig, recipe: Recipe, path: Path) -> Plan:
         check_start(config.base)
     claim.check_writable(path)
     data, config = load_data(config, recipe)
+    return plan_of_rows(config, recipe, data, path)
+
+
+def plan_of_rows(config: RunConfig, recipe: Recipe, data: Data, path: Path) -> Plan:
+    """As `make_plan`, from rows that were read.
+
+    Args:
+        config: Every setting, with what `load_data` has guessed.
+        recipe: The task, with its labels.
+        data: The rows.
+        path: Folder of the run.
+
+    Raises:
+        HFRecipesError: The rows or the output folder cannot be used.
+    """
     if not config.model:
         raise ConfigError(f"no model: add model=<hub id or folder>; {_suggested_models(recipe, data)}")
     check_metrics(config, recipe, data.splits["train"])

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from ..page import Section
 from ..run_data import RunData
 from . import (
+    audit,
     classes,
     curves,
     data_profile,
@@ -29,6 +30,7 @@ from . import (
 SECTIONS: tuple[Callable[[RunData], Section | None], ...] = (
     scores.section,
     distillation.section,
+    audit.section,
     curves.section,
     classes.section,
     entities.section,

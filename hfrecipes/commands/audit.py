@@ -1,0 +1,35 @@
+"""The command that tells how much a model gives away about its training rows."""
+
+from __future__ import annotations
+
+import click
+
+from ..log import LIBRARIES, explained
+from ..output import print_table, say, say_json, text_table
+from .words import TRUST
+
+
+@click.command()
+@click.argument("path", metavar="RUN")
+@click.option("--shadows", type=int, default=0, help="Even number of trainings for the likelihood ratio attack.")
+@click.option("--rows", type=int, default=1000, show_default=True, help="Rows of train, and of test, at most.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")
+@TRUST
+def audit(path: str, shadows: int, rows: int, as_json: bool, trust: bool) -> None:
+    """Try to tell the training rows of a run from others: membership inference, with intervals.
+
+    With --shadows, the run is trained again on other halves of the rows: the stronger attack. Writes audit.json and a
+    section on the card. The same command again goes on where it was stopped.
+    """
+    with explained(f"{LIBRARIES}, then the model"):
+        from ..auditing.audit import audit as audit_run
+
+        result = audit_run(path, shadows=shadows, rows=rows, trust=trust)
+    if as_json:
+        say_json(result.as_json())
+        return
+    print_table(text_table(*result.cells()))
+    say("")
+    for sentence in result.sentences:
+        say(sentence)
+    say(f"\nall numbers: {result.path}")
