@@ -244,7 +244,8 @@ class _Beside:
             return outputs
         both = outputs["logits"]
         fields = {**outputs, "logits": both[..., : self.width], self.name: both[..., self.width :]}
-        return with_fields(outputs.__class__, (self.name,))(**fields)
+        # The exporter to ONNX traces a model that returns a plain dict.
+        return fields if type(outputs) is dict else with_fields(outputs.__class__, (self.name,))(**fields)
 
 
 class _Nearest:
@@ -255,10 +256,11 @@ class _Nearest:
     """
 
     def __init__(self, distances: Distances) -> None:
+        import torch
+
         means, whitening = distances.means.astype(np.float64), distances.whitening.astype(np.float64)
-        self.center = means.mean(0)
-        self.whitening, self.means = whitening, (means - self.center) @ whitening
-        self.tensors: tuple[torch.Tensor, ...] = ()
+        center = means.mean(0)
+        self.tensors = tuple(map(torch.from_numpy, (center, whitening, (means - center) @ whitening)))
 
     def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
         """Distances (…, 1) of inputs (…, hidden)."""
@@ -267,9 +269,8 @@ class _Nearest:
         # In float32, large distances of rows that are close to each other would lose digits to rounding, more of them
         # on a GPU that computes in TF32. Apple's GPUs have nothing else.
         precision = torch.float32 if inputs.device.type == "mps" else torch.float64
-        if not self.tensors or self.tensors[0].device != inputs.device:
-            parts = (self.center, self.whitening, self.means)
-            self.tensors = tuple(torch.as_tensor(part, dtype=precision, device=inputs.device) for part in parts)
+        if self.tensors[0].device != inputs.device:
+            self.tensors = tuple(tensor.to(inputs.device, precision) for tensor in self.tensors)
         center, whitening, means = self.tensors
         rows = (inputs.to(precision) - center) @ whitening
         squares = rows.square().sum(-1, keepdim=True) - 2 * rows @ means.T + means.square().sum(-1)
