@@ -18,14 +18,14 @@ from .evaluation.inference import Inference
 from .garbage import collect_as_usual
 from .hub.names import hub_id_or_none, model_path
 from .log import log
-from .models import adapters, cuda_graphs, hardware
+from .models import adapters, cuda_graphs, distances, hardware
 from .models.binding import bind_trained_tokenizer, trained_model
 from .models.directory import ADAPTER, is_adapter, is_exported, save
 from .models.exported import OnnxModel, load_onnx
 from .models.int8 import in_int8, is_int8
 from .models.integrity import check_unchanged
 from .models.precision import mixed_precision
-from .recipe import Recipe, Row, loss_features
+from .recipe import DISTANCE, Recipe, Row, loss_features
 from .run_folder import claim, contents, manifest, writing
 from .run_folder.contents import RunInfo
 from .run_folder.history import read_history
@@ -465,6 +465,9 @@ def merge(path: str | os.PathLike[str], destination: Path, *, trust: bool = Fals
     if adapters.is_adapted(predictor.model):
         raise ModelError(f"{path} was trained with {_method(predictor.config)}, which cannot be merged")
     files = save(predictor.model, predictor.recipe.tokenizer, destination)
+    if DISTANCE in predictor.recipe.learned:
+        distances.write(destination, distances.read(folder))
+        files.append(distances.FILE)
     for name in (contents.RECIPE, contents.METRICS, contents.CARD, contents.BASELINE):
         for source in (run / name, folder / name):
             if source.exists():
