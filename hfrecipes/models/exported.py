@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,33 +13,30 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 TYPES = "token_type_ids"
+ENCODER = "encoder.onnx"  # beside the graph of the decoder, in models that have both
 
 
-class OnnxModel:
-    """A graph that ONNX Runtime computes on the CPU, with the part of a model that prediction uses.
+class Graph:
+    """A graph that ONNX Runtime computes on the CPU.
 
     Args:
         file: The graph.
-        config: Config of the model that was exported.
-        passed: Features that go past the model to the loss, and are returned with the outputs.
 
     Raises:
         MissingPackageError: ONNX Runtime is not installed.
-        ModelError: It cannot read the file.
     """
 
-    training = False
-
-    def __init__(self, file: Path, config: PretrainedConfig, passed: Sequence[str] = ()) -> None:
-        import torch
-
+    def __init__(self, file: Path) -> None:
         self.session = _session(file)
-        self.config, self.passed = config, passed
-        self.device = torch.device("cpu")
-        self.inputs = [entry.name for entry in self.session.get_inputs()]
+        self.shapes = {entry.name: entry.shape for entry in self.session.get_inputs()}
         self.outputs = [entry.name for entry in self.session.get_outputs()]
 
-    def forward(self, **batch: Any) -> dict[str, Any]:
+    @property
+    def inputs(self) -> list[str]:
+        """Names of the inputs."""
+        return list(self.shapes)
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs by name, as tensors.
 
         Args:
@@ -47,24 +44,37 @@ class OnnxModel:
         """
         import torch
 
-        if TYPES in self.inputs and TYPES not in batch:  # as for rows without a second text
-            batch[TYPES] = torch.zeros_like(batch["input_ids"])
         # Without a copy, as both are in the memory of the CPU.
-        arrays = self.session.run(self.outputs, {name: batch[name].numpy() for name in self.inputs})
-        outputs = {name: torch.from_numpy(array) for name, array in zip(self.outputs, arrays, strict=True)}
-        return outputs | {name: batch[name] for name in self.passed if name in batch}
-
-    __call__ = forward
-
-    def modules(self) -> tuple[Any, ...]:
-        """Modules of PyTorch: none."""
-        return ()
+        arrays = self.session.run(self.outputs, {name: batch[name].numpy() for name in self.shapes})
+        return {name: torch.from_numpy(array) for name, array in zip(self.outputs, arrays, strict=True)}
 
 
-def load_onnx(folder: Path, config: PretrainedConfig, passed: Sequence[str]) -> OnnxModel:
-    """The model in a folder that `export` wrote; arguments as for `OnnxModel`."""
+def is_onnx(model: Any) -> bool:
+    """Whether a model is one that `load_onnx` gave."""
+    return isinstance(getattr(model, "graph", None), Graph)
+
+
+def load_onnx(folder: Path, config: PretrainedConfig, settings: Path) -> Any:
+    """The model that `export` wrote, which predicts or generates as the model of its run.
+
+    Args:
+        folder: With the graph, or the two graphs of an encoder and a decoder.
+        config: Config of the model that was exported.
+        settings: Folder with the settings of generation, where the model generates texts.
+
+    Raises:
+        MissingPackageError: ONNX Runtime is not installed.
+        ModelError: It cannot read a file.
+    """
+    from . import onnx_models
+
     with as_model_error(str(folder)):
-        return OnnxModel(folder / ONNX, config, passed)
+        graph = Graph(folder / ONNX)
+        if (folder / ENCODER).exists():
+            return onnx_models.OnnxSeq2SeqModel(graph, config, settings, Graph(folder / ENCODER))
+        if onnx_models.reads_cache(graph):
+            return onnx_models.OnnxCausalModel(graph, config, settings)
+        return onnx_models.OnnxModel(graph, config)
 
 
 def _session(file: Path) -> Any:
