@@ -358,7 +358,9 @@ class Predictor:
 
     def _predict_again(self, rows: list[Row]) -> list[Row | None]:
         """Predictions of rows under the column names of the task, as they are scored."""
-        inputs = [{name: row[name] for name in self.reads if row.get(name) is not None} for row in rows]
+        inputs = []
+        for row in rows:
+            inputs.append({name: row[name] for name in self.reads if row.get(name) is not None})
         return self.predicted(self.read(inputs), scored=True)
 
     def evaluator(self, by: str | None = None) -> Evaluator:
