@@ -21,9 +21,9 @@ from .log import log
 from .models import adapters, cuda_graphs, distances, hardware
 from .models.binding import bind_trained_tokenizer, pass_loss_features, trained_model
 from .models.directory import ADAPTER, is_adapter, is_exported, save
-from .models.exported import is_onnx, load_onnx
 from .models.int8 import in_int8, is_int8
 from .models.integrity import check_unchanged
+from .models.onnx_graph import is_onnx
 from .models.precision import mixed_precision
 from .recipe import DISTANCE, Recipe, Row
 from .run_folder import claim, contents, manifest, writing
@@ -532,6 +532,8 @@ def load_on_cpu(folder: Path, is_foreign: bool, trust: bool) -> Predictor:
     here = replace(config, model={"path": str(folder), "trust_remote_code": base.trust_remote_code})
     model_config = bind_trained_tokenizer(recipe, here)
     if is_exported(folder):
+        from .models.onnx_models import load_onnx
+
         model = pass_loss_features(recipe, load_onnx(folder, model_config, folder))
         return Predictor(recipe, model, in_float32(here), run)
     return Predictor(recipe, trained_model(recipe, here, base, folder), here, run)

@@ -21,7 +21,7 @@ from ..log import log
 from ..models import adapters
 from ..models.binding import model_inputs, pass_loss_features
 from ..models.directory import EXPORT, is_exported, quiet, save_tokenizer, weight_files
-from ..models.exported import TYPES, load_onnx
+from ..models.onnx_graph import TYPES
 from ..models.precision import mixed_precision
 from ..predictor import Predictor, in_float32, load_on_cpu
 from ..recipe import Recipe, table_metrics
@@ -177,6 +177,8 @@ def _write_beside(predictor: Predictor, run: Path, folder: Path) -> None:
 
 def _loaded(predictor: Predictor, folder: Path, settings: Path) -> Predictor:
     """What predicts by the graphs in a folder; arguments as for `load_onnx`."""
+    from ..models.onnx_models import load_onnx
+
     model = pass_loss_features(predictor.recipe, load_onnx(folder, predictor.model.config, settings))
     return Predictor(predictor.recipe, model, predictor.config)
 

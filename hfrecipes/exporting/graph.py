@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import ModelError
 from ..models.directory import ONNX, quiet
-from ..models.exported import ENCODER
+from ..models.onnx_graph import ENCODER
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _LARGEST = 3 << 29  # bytes of weights in one file: the format allows 2 GB, the graph included

@@ -1,4 +1,7 @@
-"""Graphs in the classes that prediction and generation expect; imports torch and transformers."""
+"""Models that were exported to ONNX: they take the place of those of transformers where rows are predicted.
+
+This module imports torch and transformers at its top, and so is itself imported inside functions.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ import torch
 from transformers import DynamicCache, EncoderDecoderCache, GenerationConfig, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, CausalLMOutputWithPast, ModelOutput, Seq2SeqLMOutput
 
-from .exported import TYPES, Graph
+from .directory import ONNX, as_model_error
+from .onnx_graph import ENCODER, TYPES, Graph
 from .output_fields import with_fields
 
 if TYPE_CHECKING:
@@ -19,6 +23,27 @@ if TYPE_CHECKING:
 # Inputs and outputs with the keys and values that a decoder computed for earlier tokens; those of cross attention are
 # outputs alone: they are computed again for each token, so that one graph does for the first token and the others.
 _CACHED = re.compile(r"(?<!cross_attention_cache\.)layers\.(\d+)\.(keys|values)$")
+
+
+def load_onnx(folder: Path, config: PretrainedConfig, settings: Path) -> Any:
+    """The model that `export` wrote, which predicts or generates as the model of its run.
+
+    Args:
+        folder: With the graph, or the two graphs of an encoder and a decoder.
+        config: Config of the model that was exported.
+        settings: Folder with the settings of generation, where the model generates texts.
+
+    Raises:
+        MissingPackageError: ONNX Runtime is not installed.
+        ModelError: It cannot read a file.
+    """
+    with as_model_error(str(folder)):
+        graph = Graph(folder / ONNX)
+        if (folder / ENCODER).exists():
+            return OnnxSeq2SeqModel(graph, config, settings, Graph(folder / ENCODER))
+        if reads_cache(graph):
+            return OnnxCausalModel(graph, config, settings)
+        return OnnxModel(graph, config)
 
 
 class OnnxModel(torch.nn.Module):

@@ -16,7 +16,7 @@ from conftest import close, opinions, rows_of
 import hfrecipes
 from hfrecipes.cli import main
 from hfrecipes.contract.tiny_models import tiny_model
-from hfrecipes.errors import ConfigError, MissingPackageError, ModelError
+from hfrecipes.errors import MissingPackageError, ModelError
 from hfrecipes.exporting import graph
 from hfrecipes.exporting.rows import difference_of
 from hfrecipes.predictor import write_report

@@ -1,16 +1,12 @@
-"""A model that was exported to ONNX: it takes the place of one of transformers where rows are predicted."""
+"""A graph in ONNX, as ONNX Runtime computes it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import require_packages
-from .directory import ONNX, as_model_error
-
-if TYPE_CHECKING:
-    from transformers import PretrainedConfig
 
 TYPES = "token_type_ids"
 ENCODER = "encoder.onnx"  # beside the graph of the decoder, in models that have both
@@ -52,29 +48,6 @@ class Graph:
 def is_onnx(model: Any) -> bool:
     """Whether a model is one that `load_onnx` gave."""
     return isinstance(getattr(model, "graph", None), Graph)
-
-
-def load_onnx(folder: Path, config: PretrainedConfig, settings: Path) -> Any:
-    """The model that `export` wrote, which predicts or generates as the model of its run.
-
-    Args:
-        folder: With the graph, or the two graphs of an encoder and a decoder.
-        config: Config of the model that was exported.
-        settings: Folder with the settings of generation, where the model generates texts.
-
-    Raises:
-        MissingPackageError: ONNX Runtime is not installed.
-        ModelError: It cannot read a file.
-    """
-    from . import onnx_models
-
-    with as_model_error(str(folder)):
-        graph = Graph(folder / ONNX)
-        if (folder / ENCODER).exists():
-            return onnx_models.OnnxSeq2SeqModel(graph, config, settings, Graph(folder / ENCODER))
-        if onnx_models.reads_cache(graph):
-            return onnx_models.OnnxCausalModel(graph, config, settings)
-        return onnx_models.OnnxModel(graph, config)
 
 
 def _session(file: Path) -> Any:
