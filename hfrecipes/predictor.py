@@ -18,14 +18,14 @@ from .evaluation.inference import Inference
 from .garbage import collect_as_usual
 from .hub.names import hub_id_or_none, model_path
 from .log import log
-from .models import adapters, cuda_graphs, hardware
-from .models.binding import bind_trained_tokenizer, trained_model
+from .models import adapters, cuda_graphs, distances, hardware
+from .models.binding import bind_trained_tokenizer, pass_loss_features, trained_model
 from .models.directory import ADAPTER, is_adapter, is_exported, save
-from .models.exported import OnnxModel, load_onnx
 from .models.int8 import in_int8, is_int8
 from .models.integrity import check_unchanged
+from .models.onnx_graph import is_onnx
 from .models.precision import mixed_precision
-from .recipe import Recipe, Row, loss_features
+from .recipe import DISTANCE, Recipe, Row
 from .run_folder import claim, contents, manifest, writing
 from .run_folder.contents import RunInfo
 from .run_folder.history import read_history
@@ -77,7 +77,7 @@ class Predictor:
         if self._trainer is None:
             from .evaluation.holder import trainer_for_prediction
 
-            if isinstance(self._model, OnnxModel):
+            if is_onnx(self._model):
                 raise ModelError(f"a model in ONNX cannot be trained, and has no Trainer: {_LOAD_THE_RUN}")
             self._trainer = trainer_for_prediction(self.config, self.recipe, self._model)
         return self._trainer
@@ -243,7 +243,7 @@ class Predictor:
         """
         from .explaining.explainer import Explainer
 
-        if isinstance(self.model, OnnxModel):
+        if is_onnx(self.model):
             raise ConfigError(f"a model in ONNX has no gradients, which explanations are made of: {_LOAD_THE_RUN}")
         if is_int8(self.model):
             raise ConfigError("layers in 8 bits have no gradients, which explanations are made of: load without int8")
@@ -358,7 +358,9 @@ class Predictor:
 
     def _predict_again(self, rows: list[Row]) -> list[Row | None]:
         """Predictions of rows under the column names of the task, as they are scored."""
-        inputs = [{name: row[name] for name in self.reads if row.get(name) is not None} for row in rows]
+        inputs = []
+        for row in rows:
+            inputs.append({name: row[name] for name in self.reads if row.get(name) is not None})
         return self.predicted(self.read(inputs), scored=True)
 
     def evaluator(self, by: str | None = None) -> Evaluator:
@@ -399,7 +401,7 @@ def _in_int8(predictor: Predictor) -> Predictor:
     """The same, with layers that compute in 8 bits; their score is printed."""
     from .saved.int8 import about_score
 
-    if isinstance(predictor.model, OnnxModel):
+    if is_onnx(predictor.model):
         raise ModelError("int8: a model in ONNX computes as it was exported: leave it out, or export with --int8")
     config = in_float32(predictor.config)  # layers in 8 bits take nothing else
     changed = Predictor(predictor.recipe, predictor.model.float(), config, predictor.folder)
@@ -465,6 +467,9 @@ def merge(path: str | os.PathLike[str], destination: Path, *, trust: bool = Fals
     if adapters.is_adapted(predictor.model):
         raise ModelError(f"{path} was trained with {_method(predictor.config)}, which cannot be merged")
     files = save(predictor.model, predictor.recipe.tokenizer, destination)
+    if DISTANCE in predictor.recipe.learned:
+        distances.write(destination, distances.read(folder))
+        files.append(distances.FILE)
     for name in (contents.RECIPE, contents.METRICS, contents.CARD, contents.BASELINE):
         for source in (run / name, folder / name):
             if source.exists():
@@ -496,7 +501,7 @@ def in_float32(config: RunConfig) -> RunConfig:
 def _load(folder: Path, is_foreign: bool, trust: bool) -> Predictor:
     predictor = load_on_cpu(folder, is_foreign, trust)
     model = predictor.model
-    if not isinstance(model, OnnxModel):
+    if not is_onnx(model):
         precision = mixed_precision(predictor.config.training)
         model = cuda_graphs.replay_rows(hardware.place(model), predictor.recipe, precision)
     collect_as_usual()
@@ -527,6 +532,8 @@ def load_on_cpu(folder: Path, is_foreign: bool, trust: bool) -> Predictor:
     here = replace(config, model={"path": str(folder), "trust_remote_code": base.trust_remote_code})
     model_config = bind_trained_tokenizer(recipe, here)
     if is_exported(folder):
-        model = load_onnx(folder, model_config, loss_features(recipe))
+        from .models.onnx_models import load_onnx
+
+        model = pass_loss_features(recipe, load_onnx(folder, model_config, folder))
         return Predictor(recipe, model, in_float32(here), run)
     return Predictor(recipe, trained_model(recipe, here, base, folder), here, run)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SHORTEST = 8  # minimum number of tokens of a text, including special tokens
 IGNORED = -100  # label that no loss and no count looks at, as in transformers
 TEACHER = "teacher"  # feature with what another run says of a row, for the loss alone
+DISTANCE = "distance"  # of a row from the training rows: in outputs of a model, in predictions, and in `learned`
 Row = dict[str, Any]
 Batch = dict[str, list[Any]]
 Reader = Literal["collator", "model", "loss"]
@@ -296,6 +297,11 @@ class Recipe:
         names = dict(enumerate(self.labels))
         ids = {name: number for number, name in names.items()}
         return {"num_labels": len(names), "id2label": names, "label2id": ids}
+
+    @property
+    def needs_distances(self) -> bool:
+        """Whether predictions get the distance of the row from the training rows, which is measured after training."""
+        return False
 
     @property
     def writer(self) -> Writer | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from ..evaluation import scoring
 from ..evaluation.scoring import Score, Scores
 from ..evaluation.tables import change, html_table
 from ..recipe import Metric
-from .cost import Cost, distinct, pareto_front
+from .cost import COST_COLUMNS, DASH, Cost, distinct, pareto_front
 from .plot import Point, draw
 from .significance import LEVEL
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-DASH = "–"
 SECONDS = "seconds for one row"  # what quality is weighed against, where it was measured
 
 
@@ -236,61 +235,9 @@ def cost_cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """Heads and rows of the table of costs; columns that are known of no run are left out."""
     front = comparison.pareto
     columns: dict[str, list[str]] = {"": [run.name for run in comparison.runs]}
-    for head, show in _COSTS.items():
+    for head, show in COST_COLUMNS.items():
         cells = [show(run.cost) for run in comparison.runs]
         if any(cell != DASH for cell in cells):
             columns[head] = cells
     columns["front"] = ["yes" if run.name in front else "no" for run in comparison.runs]
     return list(columns), [list(cells) for cells in zip(*columns.values(), strict=True)]
-
-
-def compact(value: float | None) -> str:
-    """`22.7M`, `1.2B`, or a dash.
-
-    Example:
-        >>> compact(22_713_216), compact(None)
-        ('22.7M', '–')
-    """
-    if value is None:
-        return DASH
-    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if value >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.0f}"
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.3g} s" if value >= 1 else f"{1000 * value:.3g} ms"
-
-
-def _rate(value: float | None) -> str:
-    if value is None:
-        return DASH
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _size(value: int | None) -> str:
-    """`90.9 MB`, or a dash.
-
-    Example:
-        >>> _size(90_877_192), _size(1_500)
-        ('90.9 MB', '1.5 kB')
-    """
-    if value is None:
-        return DASH
-    for unit, size in (("GB", 1e9), ("MB", 1e6)):
-        if value >= size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value / 1e3:.3g} kB"
-
-
-# Head of the column -> what it shows of a cost.
-_COSTS: dict[str, Callable[[Cost], str]] = {
-    "parameters": lambda cost: compact(cost.parameters),
-    "trained": lambda cost: compact(cost.trained),
-    "training": lambda cost: DASH if cost.training_seconds is None else f"{cost.training_seconds:.0f} s",
-    "kWh": lambda cost: DASH if cost.kwh is None else f"{cost.kwh:.3g}",
-    "one row": lambda cost: DASH if cost.latency is None else _seconds(cost.latency.median),
-    "rows/s": lambda cost: _rate(cost.rows_per_second),
-    "size": lambda cost: _size(cost.size),
-}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..predictor import Predictor
     from ..saved.rows import InputRows
 
+DASH = "–"
 ROUNDS, FEWEST_ROUNDS = 21, 5  # times that one row is predicted by each run
 BATCH, SMALLEST_BATCH = 256, 8  # rows of a measurement of rows per second
 BATCH_ROUNDS = 3
@@ -190,3 +191,58 @@ def distinct(latencies: Mapping[str, Latency]) -> dict[str, float]:
             fastest = latency
         seconds[name] = fastest.median
     return {name: seconds[name] for name in latencies}
+
+
+# --- shown -------------------------------------------------------------------------------------------------------
+
+
+def compact(value: float | None) -> str:
+    """`22.7M`, `1.2B`, or a dash.
+
+    Example:
+        >>> compact(22_713_216), compact(None)
+        ('22.7M', '–')
+    """
+    if value is None:
+        return DASH
+    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.0f}"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3g} s" if value >= 1 else f"{1000 * value:.3g} ms"
+
+
+def _rate(value: float | None) -> str:
+    if value is None:
+        return DASH
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _size(value: int | None) -> str:
+    """`90.9 MB`, or a dash.
+
+    Example:
+        >>> _size(90_877_192), _size(1_500)
+        ('90.9 MB', '1.5 kB')
+    """
+    if value is None:
+        return DASH
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value / 1e3:.3g} kB"
+
+
+# Head of the column -> what it shows of a cost.
+COST_COLUMNS: dict[str, Callable[[Cost], str]] = {
+    "parameters": lambda cost: compact(cost.parameters),
+    "trained": lambda cost: compact(cost.trained),
+    "training": lambda cost: DASH if cost.training_seconds is None else f"{cost.training_seconds:.0f} s",
+    "kWh": lambda cost: DASH if cost.kwh is None else f"{cost.kwh:.3g}",
+    "one row": lambda cost: DASH if cost.latency is None else _seconds(cost.latency.median),
+    "rows/s": lambda cost: _rate(cost.rows_per_second),
+    "size": lambda cost: _size(cost.size),
+}

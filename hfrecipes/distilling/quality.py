@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from .. import predictor
 from ..comparing.compare import Loaded, compared_with
-from ..comparing.comparison import DASH, Comparison, compact
-from ..comparing.cost import Cost, Latency
+from ..comparing.comparison import Comparison
+from ..comparing.cost import DASH, Cost, Latency, compact
 from ..comparing.runs import Run
 from ..errors import counted
 from ..evaluation import scoring

@@ -5,32 +5,34 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .._version import __version__
+from ..comparing.cost import Cost, measure
 from ..config.run_config import RunConfig
 from ..data.features import encode_to_predict
 from ..errors import ConfigError, ModelError, OutputError, require_packages
 from ..evaluation.inference import collator
+from ..evaluation.scoring import Scores
 from ..log import log
 from ..models import adapters
-from ..models.binding import model_inputs
+from ..models.binding import model_inputs, pass_loss_features
 from ..models.directory import EXPORT, is_exported, quiet, save_tokenizer, weight_files
-from ..models.exported import TYPES, load_onnx
+from ..models.onnx_graph import TYPES
 from ..models.precision import mixed_precision
 from ..predictor import Predictor, in_float32, load_on_cpu
-from ..recipe import Recipe, loss_features, table_metrics
+from ..recipe import Recipe, table_metrics
 from ..run_folder import claim, contents, manifest, writing
 from ..run_folder.trouble import as_output_error
 from ..saved.run import find_run, settings_of
 from . import graph
 from .outcome import Export, Variant
 from .rows import COMPARED, RunRows, check_equal, rows_of, scored
-from .speed import seconds
 
-_WRITERS = ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM")
+_INT8 = "int8"  # folder of the graph in 8 bits, until it takes the place of the other one
 _VERSIONS = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
 
 
@@ -56,7 +58,7 @@ def export(
         Size, speed and scores of the exported model and of the run; `load` takes the folder, as it takes a run.
 
     Raises:
-        ConfigError: Models of the task generate texts, or the model is quantized already.
+        ConfigError: The model is quantized or exported already.
         MissingPackageError: A package for ONNX is not installed.
         ModelError: The exporter cannot trace the model, or what it gave predicts something else.
         OutputError: The folder exists.
@@ -96,11 +98,6 @@ def _check_run(folder: Path, config: RunConfig, recipe: Recipe) -> None:
     """Refuse what cannot be exported, by its settings alone."""
     if is_exported(folder):
         raise ConfigError(f"{folder} is a model in ONNX already: export the run that it came from")
-    if recipe.auto_model in _WRITERS:
-        raise ConfigError(
-            f"a model for {recipe.task} generates texts token by token, which one graph in ONNX does not do: only "
-            "models that classify, tag, choose, find answers or fill gaps can be exported"
-        )
     if config.model and config.base.is_quantized:
         raise ConfigError(
             "a model that was trained on quantized weights cannot be exported: train without quantization_config"
@@ -122,23 +119,31 @@ def _in_float32(predictor: Predictor) -> Predictor:
 
 def _export(predictor: Predictor, run: Path, folder: Path, *, int8: bool) -> Export:
     """Write the model into a folder, and compare it with the run."""
-    recipe = predictor.recipe
-    rows = rows_of(recipe, run)
-    log(f"ONNX: {type(predictor.model).__name__} is traced, which takes up to a minute")
-    program = graph.traced(predictor.model, _sample(predictor, rows))
+    rows = rows_of(predictor.recipe, run)
+    graphs = _traced(predictor, rows)
     _write_beside(predictor, run, folder)
-    graph.write(program, folder)
-    exported = _loaded(predictor, folder)
-    compared = check_equal(predictor, exported, rows)
-    variants = [
-        _variant("run", predictor, rows, _size_of(run, predictor)),
-        _variant("onnx", exported, rows, graph.size_of(folder)),
-    ]
+    graph.write(graphs, folder)
+    models = {"run": predictor, "onnx": _loaded(predictor, folder, folder)}
+    sizes = [_size_of(run, predictor), graph.size_of(folder)]
+    compared = check_equal(predictor, models["onnx"], rows)
     if int8:
-        del exported  # it may read its weights from the file
-        graph.write(graph.quantized(program), folder)
-        variants.append(_variant("onnx int8", _loaded(predictor, folder), rows, graph.size_of(folder)))
-    return Export(folder, rows.split, len(rows.lines), compared, table_metrics(recipe)[0], variants)
+        (folder / _INT8).mkdir()
+        graph.write({name: graph.quantized(program) for name, program in graphs.items()}, folder / _INT8)
+        models["onnx int8"] = _loaded(predictor, folder / _INT8, folder)
+        sizes.append(graph.size_of(folder / _INT8))
+    variants = _variants(models, sizes, rows)
+    del models  # which may read weights from the files
+    if int8:
+        graph.move(folder / _INT8, folder)
+    return Export(folder, rows.split, len(rows.lines), compared, table_metrics(predictor.recipe)[0], variants)
+
+
+def _traced(predictor: Predictor, rows: RunRows) -> dict[str, Any]:
+    """The graphs of the model by the names of their files."""
+    log(f"ONNX: {type(predictor.model).__name__} is traced, which takes up to a minute")
+    if predictor.recipe.writer is not None:
+        return graph.traced_writer(predictor.model)
+    return graph.traced(predictor.model, _sample(predictor, rows))
 
 
 def _sample(predictor: Predictor, rows: RunRows) -> dict[str, Any]:
@@ -159,30 +164,43 @@ def _sample(predictor: Predictor, rows: RunRows) -> dict[str, Any]:
 
 def _write_beside(predictor: Predictor, run: Path, folder: Path) -> None:
     """Write what `load` reads beside the graph: config, tokenizer, settings."""
+    model = predictor.model
     with quiet():
-        predictor.model.config.save_pretrained(folder)
+        model.config.save_pretrained(folder)
+        if model.can_generate():
+            model.generation_config.save_pretrained(folder)
     save_tokenizer(predictor.recipe.tokenizer, folder)
     for name in (contents.RECIPE, contents.BASELINE):
         if (run / name).exists():
             shutil.copy(run / name, folder / name)
 
 
-def _loaded(predictor: Predictor, folder: Path) -> Predictor:
-    model = load_onnx(folder, predictor.model.config, loss_features(predictor.recipe))
+def _loaded(predictor: Predictor, folder: Path, settings: Path) -> Predictor:
+    """What predicts by the graphs in a folder; arguments as for `load_onnx`."""
+    from ..models.onnx_models import load_onnx
+
+    model = pass_loss_features(predictor.recipe, load_onnx(folder, predictor.model.config, settings))
     return Predictor(predictor.recipe, model, predictor.config)
 
 
-def _variant(name: str, predictor: Predictor, rows: RunRows, size: int) -> Variant:
-    """What is known of the run, or of a model that was exported from it."""
-    alone, together = seconds(predictor, rows)
+def _variants(models: Mapping[str, Predictor], sizes: Sequence[int], rows: RunRows) -> list[Variant]:
+    """What is known of the run, and of models that were exported from it."""
+    variants, measured = [], measure(list(models.values()), rows.lines)
+    for name, size, (latency, rows_per_second) in zip(models, sizes, measured, strict=True):
+        cost = Cost(size=size, latency=latency, rows_per_second=rows_per_second)
+        variants.append(Variant(name, cost, *_scored(name, models[name], rows)))
+    return variants
+
+
+def _scored(name: str, predictor: Predictor, rows: RunRows) -> tuple[Scores, Scores]:
+    """Scores of a model and their changes from the run; empty where the run has not predicted the rows."""
     if not rows.split:
-        return Variant(name, size, alone, together)
-    recipe, seed = predictor.recipe, predictor.config.training.get("seed", 42)
+        return {}, {}
     # What the run has predicted before is its score, also where it computed in half precision.
     is_run = name == "run"
     predictions = [line["prediction"] for line in rows.lines] if is_run else rows.predicted(predictor)
-    scores, changes = scored(recipe, rows, predictions, seed)
-    return Variant(name, size, alone, together, scores, {} if is_run else changes)
+    scores, changes = scored(predictor.recipe, rows, predictions, predictor.config.training.get("seed", 42))
+    return scores, {} if is_run else changes
 
 
 def _size_of(run: Path, predictor: Predictor) -> int:
@@ -195,13 +213,13 @@ def _size_of(run: Path, predictor: Predictor) -> int:
 
 def _about(predictor: Predictor, outcome: Export) -> dict[str, Any]:
     """What a program that reads the graph needs to know, and how the model compares with its run."""
-    recipe, model = predictor.recipe, _loaded(predictor, outcome.path).model
+    recipe, model = predictor.recipe, _loaded(predictor, outcome.path, outcome.path).model
     versions = {name: importlib.metadata.version(name) for name in _VERSIONS}
     return {
         "task": recipe.task,
         "format": "onnx",
-        "inputs": model.inputs,
-        "outputs": model.outputs,
+        "inputs": model.graph.inputs,
+        "outputs": model.graph.outputs,
         "max_length": recipe.max_length,
         "pad_token_id": recipe.tokenizer.pad_token_id,
         "labels": recipe.labels,

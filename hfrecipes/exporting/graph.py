@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,14 +14,17 @@ from typing import Any
 
 from ..errors import ModelError
 from ..models.directory import ONNX, quiet
+from ..models.onnx_graph import ENCODER
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _LARGEST = 3 << 29  # bytes of weights in one file: the format allows 2 GB, the graph included
-WEIGHTS = f"{ONNX}.data"  # beside the graph where they are larger than that
+_FILES = "*.onnx*"  # graphs, and weights beside them
+# The ids of prompts and their padding; which ones makes no difference to a graph.
+_PROMPTS = {"input_ids": [[1, 2, 3, 4], [5, 6, 7, 8]], "attention_mask": [[0, 1, 1, 1], [1, 1, 1, 1]]}
 
 
-def traced(model: Any, inputs: Mapping[str, Any]) -> Any:
-    """The graph of a model, for batches of any size and length.
+def traced(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The graph of a model, for batches of any size and length, by the name of its file.
 
     Args:
         model: A model of transformers in float32, on the CPU.
@@ -28,19 +33,58 @@ def traced(model: Any, inputs: Mapping[str, Any]) -> Any:
     Raises:
         ModelError: The exporter cannot trace it.
     """
+    with _as_model_error(model), _silent(), _without_cache(model.config):
+        return {ONNX: _program(model, inputs)}
+
+
+def traced_writer(model: Any) -> dict[str, Any]:
+    """The graph of a model that generates, with keys and values of earlier tokens as inputs and outputs.
+
+    A decoder alone reads a prompt and the tokens after it by the same graph. Where an encoder reads the prompt, it
+    has a graph of its own, and the decoder gets one token at a time.
+
+    Args:
+        model: A model of transformers in float32, on the CPU.
+
+    Raises:
+        ModelError: The exporter cannot trace it, or it remembers something else than keys and values of all tokens.
+    """
+    import torch
+
+    prompts = {name: torch.tensor(values) for name, values in _PROMPTS.items()}
+    with _as_model_error(model), _silent():
+        graphs = {ONNX: _program(model, _inputs_of_decoder(model, prompts))}
+        if model.config.is_encoder_decoder:
+            graphs[ENCODER] = _program(model.get_encoder(), prompts)
+    return graphs
+
+
+def _program(model: Any, inputs: Mapping[str, Any]) -> Any:
     from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
 
-    try:
-        with _silent(), _without_cache(model.config):
-            exported = OnnxExporter().export(model, dict(inputs), config=OnnxConfig(dynamic=True))
-    # The exporter, PyTorch and ONNX raise errors of all kinds.
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(
-            f"{type(model).__name__} cannot be exported: the exporter of transformers stops with "
-            f"{type(error).__name__} ({reason}): use the run itself, or a model of another type"
-        ) from error
-    return exported.program
+    return OnnxExporter().export(model, dict(inputs), config=OnnxConfig(dynamic=True)).program
+
+
+def _inputs_of_decoder(model: Any, prompts: Mapping[str, Any]) -> dict[str, Any]:
+    """What `generate` gives to a decoder after the first tokens."""
+    from transformers import DynamicCache, EncoderDecoderCache
+    from transformers.cache_utils import DynamicLayer
+    from transformers.exporters.utils import decompose_for_generation
+
+    settings = copy.deepcopy(model.generation_config)
+    settings.update(num_beams=1, do_sample=False, num_return_sequences=1, early_stopping=False)
+    stages = decompose_for_generation(model, dict(prompts), settings, multi_token_decode=True)
+    inputs = dict(stages["decode"][1])
+    cache = inputs["past_key_values"]
+    if isinstance(cache, EncoderDecoderCache):
+        cache = cache.self_attention_cache
+        # Without keys and values of the encoder's states the graph computes them itself, also for the first token.
+        inputs["past_key_values"] = EncoderDecoderCache(cache, DynamicCache(config=model.config))
+    # A window over the last tokens, for one, would be as long for ever as it was here.
+    others = {type(layer).__name__ for layer in cache.layers if type(layer) is not DynamicLayer}
+    if others:
+        raise ValueError(f"its layers remember tokens by {' and '.join(sorted(others))}")
+    return inputs
 
 
 def quantized(graph: Any) -> Any:
@@ -65,20 +109,41 @@ def quantized(graph: Any) -> Any:
         raise ModelError(f"int8: ONNX Runtime cannot quantize this model ({reason}): leave it out") from error
 
 
-def write(graph: Any, folder: Path) -> None:
-    """Write the graph into a folder, with its weights unless they are too large for one file."""
+def write(graphs: Mapping[str, Any], folder: Path) -> None:
+    """Write graphs by the names of their files, with their weights unless these are too large for one file."""
     import onnx_ir
 
-    for name in (ONNX, WEIGHTS):
-        (folder / name).unlink(missing_ok=True)
-    values = (value.const_value for value in graph.graph.initializers.values())
-    size = sum(value.nbytes for value in values if value is not None)
-    onnx_ir.save(graph, folder / ONNX, external_data=WEIGHTS if size > _LARGEST else None)
+    for name, graph in graphs.items():
+        values = (value.const_value for value in graph.graph.initializers.values())
+        size = sum(value.nbytes for value in values if value is not None)
+        onnx_ir.save(graph, folder / name, external_data=f"{name}.data" if size > _LARGEST else None)
+
+
+def move(source: Path, folder: Path) -> None:
+    """Put the graphs of one folder in the place of those in another one."""
+    for file in folder.glob(_FILES):
+        file.unlink()
+    for file in source.glob(_FILES):
+        os.replace(file, folder / file.name)
+    source.rmdir()
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of a graph with its weights."""
-    return sum((folder / name).stat().st_size for name in (ONNX, WEIGHTS) if (folder / name).exists())
+    """Bytes of the graphs in a folder, with their weights."""
+    return sum(file.stat().st_size for file in folder.glob(_FILES))
+
+
+@contextlib.contextmanager
+def _as_model_error(model: Any) -> Iterator[None]:
+    """Errors of the exporter, PyTorch and ONNX, which are of all kinds, as a sentence."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"{type(model).__name__} cannot be exported: the exporter of transformers stops with "
+            f"{type(error).__name__} ({reason}): use the run itself, or a model of another type"
+        ) from error
 
 
 @contextlib.contextmanager

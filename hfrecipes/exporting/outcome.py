@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..comparing.cost import COST_COLUMNS, Cost
 from ..errors import counted
 from ..evaluation import scoring
 from ..evaluation.scoring import Scores
 from ..evaluation.tables import change, html_table
+
+_COLUMNS = ("size", "one row", "rows/s")
 
 
 @dataclass(frozen=True)
@@ -18,12 +21,8 @@ class Variant:
     """The run, or a model that was exported from it."""
 
     name: str
-    bytes: int
-    """Of the weights, or of the graph with its weights."""
-    alone: float
-    """Median seconds of a row that is predicted alone, from its text to its prediction."""
-    together: float
-    """Seconds of 100 rows that are predicted together."""
+    cost: Cost
+    """Size of the weights, or of the graph with its weights; seconds for one row, and rows per second."""
     scores: Scores = field(default_factory=dict)
     changes: Scores = field(default_factory=dict)
     """Scores minus those of the run, with the 95 % intervals of the paired differences."""
@@ -31,7 +30,8 @@ class Variant:
     def as_json(self) -> dict[str, Any]:
         """The same as JSON can hold it."""
         scored = scoring.to_json({"scores": self.scores, "changes": self.changes})
-        return {"bytes": self.bytes, "seconds_1_row": self.alone, "seconds_100_rows": self.together, **scored}
+        cost = {name: value for name, value in self.cost.as_dict().items() if value is not None}
+        return {**cost, **scored}
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,13 @@ class Export:
 
     def cells(self) -> tuple[list[str], list[list[str]]]:
         """Heads and rows of a table."""
-        heads = ["", "size", "1 row", "100 rows", self.metric, "change"]
+        heads = ["", *_COLUMNS, self.metric, "change"]
         table = []
         for variant in self.variants:
             score, difference = variant.scores.get(self.metric), variant.changes.get(self.metric)
-            times = [f"{variant.alone * 1000:.1f} ms", f"{variant.together * 1000:.0f} ms"]
+            costs = [COST_COLUMNS[name](variant.cost) for name in _COLUMNS]
             cells = ["" if score is None else str(score), "" if difference is None else change(difference)]
-            table.append([variant.name, f"{variant.bytes / 1e6:.1f} MB", *times, *cells])
+            table.append([variant.name, *costs, *cells])
         return heads, table
 
     @property

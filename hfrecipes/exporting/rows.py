@@ -18,7 +18,7 @@ from ..recipe import Recipe, Row, input_columns
 from ..saved.rows import InputRows
 
 MOST = 2000  # rows that are predicted and scored, as a large test would take minutes
-COMPARED = 200  # of these, rows whose predictions must be the same
+COMPARED = 200  # of these, rows whose predictions must be the same; where texts are generated, there are no others
 _CHARACTERS = 8  # of a token at most, in a text that is to fill the model
 TOLERANCE = 1e-4  # between numbers of two predictions; a share of those above 1
 
@@ -54,7 +54,7 @@ def rows_of(recipe: Recipe, folder: Path) -> RunRows:
         return RunRows("", recipe.samples)
     if test.split != "test":
         log(f"no test: the rows of {test.split} are scored, which also chose the checkpoint")
-    step = -(-len(test.lines) // MOST)
+    step = -(-len(test.lines) // (MOST if recipe.writer is None else COMPARED))
     return RunRows(test.split, test.lines[::step])
 
 

@@ -43,6 +43,7 @@ from ..training.history import history_of
 from ..training.memory_use import peak_of
 from ..training.plan import Plan
 from ..training.trainer import Job, Scorer
+from .distances import add_distances
 from .distilled import compared_with_teacher
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def finish_run(job: Job, start: float, *, saves: bool = True, draws: bool = True
         trainer.model, info = _save(job, info, write=trainer.is_world_process_zero())
         trainer.model_wrapped = trainer.model
         _upstream.forget_prepared_models(trainer.accelerator)  # the merged model is another one
+        if plan.recipe.needs_distances:
+            info = add_distances(job, info)
     return score_run(job, info, start, saves=saves, draws=draws)
 
 

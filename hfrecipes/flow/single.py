@@ -156,6 +156,7 @@ def _score_again(plan: Plan) -> Result:
     job = make_job(plan)
     loaded = predictor.load(plan.path, trust=True)
     job.trainer.model = loaded.model
+    plan.recipe.learned = loaded.recipe.learned  # what the model returns depends on it
     written = RunInfo.read(plan.path) or plan.info
     return score_run(job, replace(written, limits=job.plan.info.limits), time.perf_counter())
 

@@ -19,7 +19,7 @@ from ..evaluation.scoring import CLEAN, GAP, Score, Scores, interval, number
 from ..evaluation.tables import change, split_of_changes
 from ..masking import mask_text
 from ..models.directory import ADAPTER
-from ..recipe import Recipe, Row, input_columns, metric_named, option_types
+from ..recipe import DISTANCE, Recipe, Row, input_columns, metric_named, option_types
 from ..recipe import example as example_of
 from ..run_folder.contents import CARD, RunInfo
 from ..run_folder.writing import write_text
@@ -83,6 +83,7 @@ def write_card(
         trusted=", trust=True" if code_in(vars(config)) else "",
         example=example,
         calibration=_listed([f"{name} {value:.3g}" for name, value in recipe.calibration.items()]),
+        measured=recipe.learned.get(DISTANCE),
         baseline=_sentence(texts.baseline),
         ranges=_sentence(texts.scores),
         rows=_score_rows(scores),

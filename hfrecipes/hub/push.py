@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _MODEL_FILE = re.compile(
     rf"(({ADAPTER}|{CONFIG}|{ADAPTER}/{CONFIG})/)?"
     r"(model([-.].*)?\.safetensors|model\.safetensors\.index\.json|(generation_)?config\.json|adapter_config\.json"
-    r"|adapter_model\.safetensors|tokenizer.*\.(json|model)|(special_tokens_map|added_tokens|vocab|metrics|baseline|manifest)\.json"
+    r"|(adapter_model|distance)\.safetensors|tokenizer.*\.(json|model)|(special_tokens_map|added_tokens|vocab|metrics|baseline|manifest)\.json"
     r"|vocab\.txt|merges\.txt|spiece\.model|sentencepiece\.bpe\.model|chat_template\.jinja|recipe\.yaml)"
     rf"|{contents.PICTURES}/(learning_curves|confusions|reliability|scores)\.svg"
 )

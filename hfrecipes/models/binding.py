@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import make_dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +11,11 @@ from ..config.blocks import ModelSettings
 from ..config.run_config import RunConfig
 from ..errors import ConfigError, ModelError
 from ..log import log
-from ..recipe import TEACHER, Recipe, loss_features
-from . import adapters, heads, integrity, learning_rates, lengths, loading, regularization
+from ..recipe import DISTANCE, TEACHER, Recipe, loss_features
+from . import adapters, distances, heads, integrity, learning_rates, lengths, loading, regularization
 from .directory import as_model_error, is_adapter, quiet
 from .hardware import count_parameters
+from .output_fields import with_fields
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -158,6 +157,8 @@ def trained_model(recipe: Recipe, config: RunConfig, base: ModelSettings, folder
     integrity.check_finite(model, str(folder))
     model.config.pad_token_id = recipe.tokenizer.pad_token_id
     heads.compute_in_float32(model)
+    if DISTANCE in recipe.learned:
+        distances.attach(model, distances.read(folder))
     return pass_loss_features(recipe, model)
 
 
@@ -249,12 +250,6 @@ class _PassedBy:
         """Forward hook: add it to the outputs."""
         if not self.held:
             return outputs
-        wider = _with_fields(outputs.__class__, tuple(self.held))(**outputs, **self.held)
+        wider = with_fields(outputs.__class__, tuple(self.held))(**outputs, **self.held)
         self.held = {}
         return wider
-
-
-@cache
-def _with_fields(kind: type, names: tuple[str, ...]) -> type:
-    """Outputs of a model with these fields too, which several processes take apart and build again by their names."""
-    return make_dataclass(kind.__name__, [(name, Any, None) for name in names], bases=(kind,))

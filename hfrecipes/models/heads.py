@@ -44,6 +44,19 @@ def heads(model: PreTrainedModel) -> dict[str, nn.Module]:
     return kept
 
 
+def last_layer(model: PreTrainedModel, outputs: int) -> tuple[str, Any]:
+    """Name of the head that returns the logits, and its linear layer; None where no layer has as many outputs."""
+    from torch import nn
+
+    known: tuple[str, Any] = ("", None)
+    for name, head in heads(model).items():
+        for module in head.modules():
+            # The last one wins: layers are in the order in which they compute.
+            if isinstance(module, nn.Linear) and module.out_features == outputs:
+                known = (name, module)
+    return known
+
+
 def modules_below_base(model: PreTrainedModel) -> dict[str, nn.Module]:
     """All modules by their names without that of the base model, as `encoder.layer.0` for `bert.encoder.layer.0`."""
     prefix = f"{model.base_model_prefix}."
@@ -176,7 +189,8 @@ def learn_numbers(model: PreTrainedModel, mean: float, unit: float, fresh: list[
     """
     import torch
 
-    layer, is_fresh = _last_layer(model, fresh)
+    head, layer = last_layer(model, outputs=1)
+    is_fresh = head in fresh
     if layer is None:
         log("labels: this model's head has no last layer with one output, so numbers are learnt without rescaling")
         return 0.0, 1.0
@@ -217,19 +231,6 @@ def scale_of(values: torch.Tensor, numbers: tuple[float, float] | None) -> float
     if numbers is not None:
         return numbers[1]
     return float(values.abs().max())
-
-
-def _last_layer(model: PreTrainedModel, fresh: list[str]) -> tuple[Any, bool]:
-    """The linear layer that returns the number, and whether it is new; None where the head has no such layer."""
-    from torch import nn
-
-    layer, is_fresh = None, False
-    for name, head in heads(model).items():
-        for module in head.modules():
-            # The last one wins: layers are in the order in which they compute.
-            if isinstance(module, nn.Linear) and module.out_features == 1:
-                layer, is_fresh = module, name in fresh
-    return layer, is_fresh
 
 
 def _multiplied(forward: Callable[..., torch.Tensor], unit: float, *inputs: Any) -> torch.Tensor:

@@ -89,6 +89,11 @@ def _option_problems(options: dict[str, Any], kind: type[Recipe]) -> list[str]:
     sentences = []
     if options.get("packing"):
         sentences.append("packing: leave it out with privacy, several rows would share one gradient")
+    if options.get("out_of_scope_by") == "distance":
+        sentences.append(
+            "out_of_scope_by: leave distance out with privacy, the means of the training rows would be saved without "
+            "noise"
+        )
     # True where it is not given.
     if options.get("across_documents", getattr(kind, "across_documents", False)):
         sentences.append("privacy: add across_documents=false, else a piece of text holds several rows")

@@ -289,7 +289,7 @@ class RunInfo:
     files: Sequence[str] = ()
     """Files of the model."""
     tokenizer: Sequence[str] = ()
-    """Files of the tokenizer next to an adapter."""
+    """Files next to an adapter: of the tokenizer, and with what distances need."""
     parameters: Mapping[str, float] = field(default_factory=dict)
     """Number of weights, `total` and `trained`, and the `share` of the latter."""
     seconds: float = 0.0

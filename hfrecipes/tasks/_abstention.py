@@ -1,4 +1,4 @@
-"""No answer where the model is not sure enough: the probability below which a prediction counts as none."""
+"""No answer where the model is not sure enough: the limit beyond which a prediction counts as none."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, counted
-from ..recipe import HIGHER, Measure, Metric, Row
+from ..recipe import DISTANCE, HIGHER, Measure, Metric, Row
 
 METRICS: dict[str, Metric] = {"answered": HIGHER, "accuracy_answered": HIGHER}
 Abstain = dict[str, float]
 Given = Abstain | float  # a bare number is refused by a sentence that names both forms
 CONFIDENCE = 0.95  # that the error rate of new rows is at most the one that was asked for
 STARTS = (0.0, 0.3)  # where a search for a risk begins, as a share of the rows beyond the fewest that can show it
-_NAME = "abstain_below"
-_NO_ANSWER = 2.0  # above all probabilities
+_BELOW, _BEYOND = "abstain_below", "abstain_beyond"  # a probability, a distance
+_PROBABILITIES = (2.0, 0.0)  # limits above all confidences, and below all of them
+_DISTANCES = (1.0, -1e30)  # the same where a distance with a minus is the confidence
 
 
 def check_abstain(abstain: Any) -> None:
@@ -43,8 +44,35 @@ def tune(confidence: np.ndarray, is_right: np.ndarray, abstain: Abstain) -> tupl
         is_right: Whether it is the right one, (rows,).
         abstain: `share` of the rows without an answer, or `risk`, the highest error rate among the answers.
     """
+    limit, answered, errors = _tuned(confidence, is_right, abstain, _PROBABILITIES)
+    return {_BELOW: limit}, _sentence(f"below a probability of {limit:.3g}", answered, errors, abstain)
+
+
+def tune_distance(distances: np.ndarray, is_right: np.ndarray, abstain: Abstain) -> tuple[dict[str, float], str]:
+    """The largest distance that an answer may have, and a sentence on it.
+
+    Args:
+        distances: Distance of each row from train, (rows,).
+        is_right: Whether the predicted label is the right one, (rows,).
+        abstain: As for `tune`.
+    """
+    limit, answered, errors = _tuned(-distances, is_right, abstain, _DISTANCES)
+    return {_BEYOND: -limit}, _sentence(f"beyond a distance of {-limit:.3g}", answered, errors, abstain)
+
+
+def _tuned(
+    confidence: np.ndarray, is_right: np.ndarray, abstain: Abstain, ends: tuple[float, float]
+) -> tuple[float, int, np.ndarray]:
+    """The least confidence of an answer, the number of rows that have it, and errors among the first rows.
+
+    Args:
+        confidence: Of each row, (rows,).
+        is_right: As for `tune`.
+        abstain: As for `tune`.
+        ends: Limits with which no row is answered, and all of them.
+    """
     order = np.argsort(-confidence, kind="stable")
-    ranked = np.concatenate([[_NO_ANSWER], confidence[order], [0.0]])
+    ranked = np.concatenate([ends[:1], confidence[order], ends[1:]])
     errors = np.concatenate([[0], np.cumsum(~is_right[order])])
     # How many rows may be answered: no limit separates two rows of the same probability.
     cuts = np.flatnonzero((ranked[:-1] > ranked[1:]) | (np.arange(len(errors)) == len(confidence)))
@@ -53,16 +81,15 @@ def tune(confidence: np.ndarray, is_right: np.ndarray, abstain: Abstain) -> tupl
         answered = int(cuts[np.abs(cuts - wanted).argmin()])
     else:
         answered = _most_answers(errors, cuts, abstain["risk"])
-    limit = _limit(ranked, answered)
-    return {_NAME: limit}, _sentence(limit, answered, errors, abstain)
+    return _limit(ranked, answered), answered, errors
 
 
 def _limit(ranked: np.ndarray, answered: int) -> float:
-    """A probability between the last row that is answered and the first one that is not."""
+    """A confidence between the last row that is answered and the first one that is not."""
     if answered == len(ranked) - 2:
-        return 0.0
-    # In the middle, since the probability of a row changes in its last digits with the batch that it is in.
-    return float((ranked[answered] + ranked[answered + 1]) / 2) if answered else _NO_ANSWER
+        return float(ranked[-1])
+    # In the middle, since the confidence of a row changes in its last digits with the batch that it is in.
+    return float((ranked[answered] + ranked[answered + 1]) / 2) if answered else float(ranked[0])
 
 
 def _most_answers(errors: np.ndarray, cuts: np.ndarray, risk: float) -> int:
@@ -100,7 +127,7 @@ def _fewest(risk: float, doubt: float) -> int:
     return int(np.ceil(np.log(doubt) / np.log(1 - risk)))
 
 
-def _sentence(limit: float, answered: int, errors: np.ndarray, abstain: Abstain) -> str:
+def _sentence(limit: str, answered: int, errors: np.ndarray, abstain: Abstain) -> str:
     rows = len(errors) - 1
     among = counted(rows, "validation row")
     if "risk" in abstain and not answered:
@@ -109,7 +136,9 @@ def _sentence(limit: float, answered: int, errors: np.ndarray, abstain: Abstain)
             f"abstain: {among} cannot show a risk of {abstain['risk']:g}, whichever are answered, so no row is "
             f"answered: allow a higher risk, or add rows (at least {fewest} that are all predicted right)"
         )
-    about = f"abstain: no answer below a probability of {limit:.3g}, which is {rows - answered} of {among}"
+    about = f"abstain: no answer {limit}, which is {rows - answered} of {among}"
+    if answered == rows:
+        about = f"abstain: an answer for each of {among}, and for any other row"
     if answered:
         about += (
             f"; {errors[answered] / answered:.3f} of the answers are wrong, and {errors[-1] / rows:.3f} of all rows"
@@ -120,10 +149,12 @@ def _sentence(limit: float, answered: int, errors: np.ndarray, abstain: Abstain)
 
 
 def with_abstention(predictions: list[Row], numbers: Mapping[str, float]) -> list[Row]:
-    """Predictions with `abstained`, whether their `score` is too low for an answer; all else stays beside it."""
-    if _NAME not in numbers:
-        return predictions
-    return [{**prediction, "abstained": prediction["score"] < numbers[_NAME]} for prediction in predictions]
+    """Predictions with `abstained`, whether they are no answer, as `score` is too low or `distance` too large."""
+    if _BEYOND in numbers and DISTANCE in predictions[0]:
+        return [{**prediction, "abstained": prediction[DISTANCE] > numbers[_BEYOND]} for prediction in predictions]
+    if _BELOW in numbers:
+        return [{**prediction, "abstained": prediction["score"] < numbers[_BELOW]} for prediction in predictions]
+    return predictions
 
 
 def measure(predictions: Sequence[Row], is_right: np.ndarray) -> Measure:

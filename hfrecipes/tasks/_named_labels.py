@@ -46,6 +46,10 @@ class LabelOptions(Protocol):
     temperature_scaling: bool
     """The option of that name."""
 
+    @property
+    def needs_distances(self) -> bool:
+        """As in the contract of a task."""
+
     def is_right_or_wrong(self, reference: Any) -> bool:
         """As in the contract of a task."""
 

@@ -50,6 +50,7 @@ class NumberLabels:
             "coverage",
             "abstain",
             "out_of_scope",
+            "out_of_scope_by",
             "temperature_scaling",
             "label_names",
         ]

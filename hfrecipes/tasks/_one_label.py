@@ -52,6 +52,8 @@ class OneLabel(NamedLabels):
         outside = {} if self.recipe.out_of_scope is None else _out_of_scope.METRICS
         if outside and of_answers:
             outside = outside | _out_of_scope.WITH_ABSTENTION
+        if outside and self.recipe.needs_distances:
+            outside = outside | _out_of_scope.WITH_DISTANCES
         return {**METRICS, **of_two, **of_sets, **of_answers, **outside}
 
     @property
@@ -159,7 +161,7 @@ class OneLabel(NamedLabels):
         parts = [
             self._tuned_threshold(shares[known], ids[known]),
             self._tuned_sets(shares[in_scope], ids[in_scope]),
-            self._tuned_abstention(shares, ids),
+            self._tuned_abstention(shares, ids, _out_of_scope.distances_of(predictions)),
         ]
         for tuned, about in parts:
             numbers, sentences = {**numbers, **tuned}, [*sentences, *about]
@@ -184,11 +186,17 @@ class OneLabel(NamedLabels):
             return {}, []
         return _label_sets.tune(shares, ids, self.labels, self.recipe.coverage)
 
-    def _tuned_abstention(self, shares: np.ndarray, ids: np.ndarray) -> tuple[dict[str, float], list[str]]:
-        """The probability below which there is no answer; an answer for a label that the model lacks is wrong."""
+    def _tuned_abstention(
+        self, shares: np.ndarray, ids: np.ndarray, distances: np.ndarray | None
+    ) -> tuple[dict[str, float], list[str]]:
+        """The limit beyond which there is no answer; an answer for a label that the model lacks is wrong."""
         if self.recipe.abstain is None:
             return {}, []
-        numbers, sentence = _abstention.tune(shares.max(1), shares.argmax(1) == ids, self.recipe.abstain)
+        is_right = shares.argmax(1) == ids
+        if distances is None:
+            numbers, sentence = _abstention.tune(shares.max(1), is_right, self.recipe.abstain)
+        else:
+            numbers, sentence = _abstention.tune_distance(distances, is_right, self.recipe.abstain)
         return numbers, [sentence]
 
     def calibrated(self, predictions: list[Row], numbers: Mapping[str, float]) -> list[Row]:
@@ -198,8 +206,11 @@ class OneLabel(NamedLabels):
         shares = self.shares(predictions, self.labels)
         if "temperature" in numbers:
             shares = calibration.apply_temperature(shares, numbers["temperature"])
-        with_sets = _label_sets.with_sets(self._predictions(shares, numbers), shares, self.labels, numbers)
-        return _abstention.with_abstention(with_sets, numbers)
+        calibrated = _label_sets.with_sets(self._predictions(shares, numbers), shares, self.labels, numbers)
+        distances = _out_of_scope.distances_of(predictions)
+        if distances is not None:
+            calibrated = _out_of_scope.with_distances(calibrated, distances.tolist())
+        return _abstention.with_abstention(calibrated, numbers)
 
     def measure(self, predictions: list[Row], references: list[Any]) -> Measure:
         """Scores of the rows that a label fits, of the answers, and of how well doubt finds the rows that none fits."""
@@ -213,8 +224,8 @@ class OneLabel(NamedLabels):
             parts.append(_abstention.measure(predictions, is_right))
         if is_outside.any():
             confidence = self.shares(predictions, self.labels).max(1)
-            abstains = self.recipe.abstain is not None
-            parts.append(_out_of_scope.measure(confidence, predictions, is_outside, abstains=abstains))
+            asked = {"abstains": self.recipe.abstain is not None, "by_distance": self.recipe.needs_distances}
+            parts.append(_out_of_scope.measure(confidence, predictions, is_outside, **asked))
         return together(parts)
 
     def _measure_in_scope(self, predictions: list[Row], references: list[Any], is_outside: np.ndarray) -> Measure:

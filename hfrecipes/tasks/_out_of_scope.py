@@ -1,18 +1,20 @@
-"""Rows that none of the labels fits: which label says so, and how well low probabilities tell them from the others."""
+"""Rows that none of the labels fits: which label says so, and how well doubt tells them from the others."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..data.shapes.labels import label_name
 from ..errors import ConfigError
-from ..recipe import HIGHER, Measure, Metric, Row
+from ..recipe import DISTANCE, HIGHER, Measure, Metric, Row, detail
 
 METRICS: dict[str, Metric] = {"out_of_scope_roc_auc": HIGHER}
 WITH_ABSTENTION: dict[str, Metric] = {"out_of_scope_abstained": HIGHER}
+# By distance, the other area is there to compare.
+WITH_DISTANCES: dict[str, Metric] = {"out_of_scope_roc_auc_by_probability": detail(HIGHER)}
 
 
 def label_of(given: Any, labels_in_train: Collection[str]) -> str:
@@ -43,24 +45,43 @@ def of_rows(measure: Measure, rows: np.ndarray) -> Measure:
     return measured
 
 
-def measure(confidence: np.ndarray, predictions: list[Row], is_outside: np.ndarray, *, abstains: bool) -> Measure:
-    """How well low probabilities find the rows out of scope; with abstention the share of them without an answer.
+def with_distances(predictions: Sequence[Row], distances: Sequence[float]) -> list[Row]:
+    """Predictions with the distance of each row from train."""
+    return [{**row, DISTANCE: distance} for row, distance in zip(predictions, distances, strict=True)]
 
-    Hendrycks and Gimpel 2017: the area under the ROC curve of 1 minus the probability of the predicted label.
+
+def distances_of(predictions: Sequence[Row]) -> np.ndarray | None:
+    """Their distances, (rows,); None where predictions have none, as those of the baseline, or during training."""
+    known = [row[DISTANCE] for row in predictions if DISTANCE in row]
+    return np.array(known) if known and len(known) == len(predictions) else None
+
+
+def measure(
+    confidence: np.ndarray, predictions: list[Row], is_outside: np.ndarray, *, abstains: bool, by_distance: bool
+) -> Measure:
+    """How well doubt finds the rows out of scope; with abstention the share of them without an answer.
+
+    The area under the ROC curve of the distance where predictions have one (Lee et al. 2018), else of 1 minus the
+    probability of the predicted label (Hendrycks and Gimpel 2017).
 
     Args:
         confidence: Probability of the likeliest label, (rows,).
         predictions: One per row.
         is_outside: Whether a row is out of scope, (rows,).
         abstains: Whether predictions may be no answer.
+        by_distance: Whether the area by probability is wanted too.
     """
     from ..metrics import _weighted
 
-    rank = _weighted.ranking(-confidence, is_outside)
+    distances = distances_of(predictions)
+    doubts = {"out_of_scope_roc_auc": -confidence if distances is None else distances}
+    if by_distance:
+        doubts["out_of_scope_roc_auc_by_probability"] = -confidence
+    ranks = {name: _weighted.ranking(doubt, is_outside) for name, doubt in doubts.items()}
     is_abstained = np.array([prediction.get("abstained", False) for prediction in predictions], dtype=np.float64)
 
     def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
-        values = {"out_of_scope_roc_auc": rank(weights)["roc_auc"]}
+        values = {name: rank(weights)["roc_auc"] for name, rank in ranks.items()}
         if abstains:
             outside = weights[:, is_outside]
             rows = outside.sum(1)

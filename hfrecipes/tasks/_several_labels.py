@@ -47,7 +47,7 @@ class SeveralLabels(NamedLabels):
         sentence = super().infer_labels(values)
         if sentence and all(isinstance(value, list) and len(value) == 1 for value in values):
             sentence += "; each text has exactly one"
-        names = ["logit_adjustment", "positive_label", "coverage", "abstain", "out_of_scope"]
+        names = ["logit_adjustment", "positive_label", "coverage", "abstain", "out_of_scope", "out_of_scope_by"]
         losses.refuse_options(self.recipe, "it is for texts that have one label", names)
         if isinstance(self.recipe.threshold, str | dict):
             raise ConfigError(

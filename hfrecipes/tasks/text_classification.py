@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -15,13 +15,15 @@ from .. import losses
 from ..data.shapes.label_cells import LabelReader
 from ..data.shapes.labels import MULTI, REGRESSION, SINGLE, ProblemType
 from ..explaining.contract import ScoreToExplain
+from ..models.distances import check_head
 from ..models.tokenizing import separate_pairs, tokenize
-from ..recipe import Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row
+from ..recipe import DISTANCE, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row
 from . import _abstention, _explained, _label_reading
 from ._column_names import LABEL_NAMES, LAYOUTS, TEXT_NAMES
 from ._label_sets import Coverage
 from ._number_labels import NumberLabels
 from ._one_label import OneLabel
+from ._out_of_scope import with_distances
 from ._several_labels import SeveralLabels
 from ._two_labels import Threshold
 
@@ -59,6 +61,8 @@ class TextClassification(Recipe):
     """Which rows get no answer: the least sure ones, {share: 0.1}, or all beyond an error rate, {risk: 0.05}."""
     out_of_scope: str | int | None = None
     """Label of validation and test rows that none of the labels fits: neither right nor wrong, to be told by doubt."""
+    out_of_scope_by: Literal["probability", "distance"] = "probability"
+    """What tells rows that no label fits, and what `abstain` limits: a low probability, or the distance from train."""
     temperature_scaling: bool = False
     """Whether probabilities are calibrated by temperature scaling, fitted on validation."""
 
@@ -118,6 +122,11 @@ print(classify("{text}", top_k=None))
         return [name for name, given in is_set.items() if given]
 
     @property
+    def needs_distances(self) -> bool:
+        """Whether rows that no label fits are told by their distance from train."""
+        return self.out_of_scope_by == "distance"
+
+    @property
     def reader(self) -> LabelReader:
         """How the cells of labels are read, as far as the training rows and the options tell."""
         return LabelReader(**self.learned.get("label_cells", {}))
@@ -145,7 +154,9 @@ print(classify("{text}", top_k=None))
         return _label_reading.check(self, rows)
 
     def adapt_to_model(self, config: PretrainedConfig, model: PreTrainedModel | None = None) -> list[str]:
-        """Put something between two texts where the tokenizer puts nothing."""
+        """Put something between two texts where the tokenizer puts nothing; refuse a head without distances."""
+        if model is not None and self.needs_distances:
+            check_head(model, len(self.labels))
         return separate_pairs(self) if self.learned.get("has_pairs") else []
 
     def model_settings(self) -> dict[str, Any]:
@@ -165,10 +176,17 @@ print(classify("{text}", top_k=None))
         """Cross entropy, of each label by itself where there may be several; squared error of numbers."""
         return self.label_kind.loss(label_smoothing)
 
+    def preprocess_logits(self, logits: Any, labels: Any) -> Any:
+        """Logits (batch, labels); with them the distance (batch, 1), of a model that returns it."""
+        # During training there are none yet.
+        return (logits[0], logits[-1]) if DISTANCE in self.learned else super().preprocess_logits(logits, labels)
+
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
-        """Logits (rows, labels) to `label`, and `scores`, the probability of each label."""
+        """Logits (rows, labels) to `label`, and `scores`, the probability of each label; `distance` if it is there."""
+        logits, distances = outputs if isinstance(outputs, tuple) else (outputs, None)
         # In float32, probabilities near 1 would be equal, and ranks by them too.
-        return self.label_kind.predictions_of(self.label_kind.shares_of(np.asarray(outputs, dtype=np.float64)))
+        predictions = self.label_kind.predictions_of(self.label_kind.shares_of(np.asarray(logits, dtype=np.float64)))
+        return predictions if distances is None else with_distances(predictions, distances[:, 0].tolist())
 
     def soft_labels(self, logits: Any, encoded: Dataset) -> list[np.ndarray]:
         """Probabilities of the labels of each row, or its number."""

@@ -16,17 +16,16 @@ from conftest import close, opinions, rows_of
 import hfrecipes
 from hfrecipes.cli import main
 from hfrecipes.contract.tiny_models import tiny_model
-from hfrecipes.errors import ConfigError, MissingPackageError, ModelError
+from hfrecipes.errors import MissingPackageError, ModelError
 from hfrecipes.exporting import graph
 from hfrecipes.exporting.rows import difference_of
 from hfrecipes.predictor import write_report
 from hfrecipes.recipe import input_columns
-from hfrecipes.registry import find
+from hfrecipes.registry import find, tasks
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
-ENCODERS = ["text-classification", "token-classification", "question-answering", "multiple-choice", "fill-mask"]
 FIRST = "text-classification"  # the others take the same way, and half a minute
 
 
@@ -67,7 +66,7 @@ def inputs_of(task: str) -> list[dict]:
 
 
 @pytest.mark.parametrize(
-    "task", [pytest.param(task, marks=() if task == FIRST else pytest.mark.long) for task in ENCODERS]
+    "task", [pytest.param(task, marks=() if task == FIRST else pytest.mark.long) for task in tasks()]
 )
 def test_an_exported_model_predicts_what_its_run_predicts(task, run_of):
     run = run_of(task)
@@ -107,8 +106,8 @@ def test_what_8_bits_cost_is_scored_with_intervals_beside_the_run(exported):
     assert float_model.changes["accuracy"].value == 0
     change = int8.changes["accuracy"]
     assert change.low <= int8.scores["accuracy"].value - run.scores["accuracy"].value <= change.high
-    assert int8.bytes < float_model.bytes
-    assert all(variant.alone > 0 and variant.together > 0 for variant in exported.variants)
+    assert int8.cost.size < float_model.cost.size
+    assert all(variant.cost.latency.median > 0 and variant.cost.rows_per_second > 0 for variant in exported.variants)
 
 
 def test_the_file_in_8_bits_is_what_is_loaded(exported):
@@ -181,7 +180,8 @@ def test_a_failure_leaves_nothing_behind(exported, tmp_path, monkeypatch, broken
     replacement = failing if "transformers" in broken else lambda *_: "label is 'bad' and not 'good'"
     monkeypatch.setattr(broken, replacement)
     if "transformers" not in broken:  # tracing is not what is tested
-        monkeypatch.setattr(graph, "traced", lambda *_: __import__("onnx_ir").load(exported.path / "model.onnx"))
+        program = __import__("onnx_ir").load(exported.path / "model.onnx")
+        monkeypatch.setattr(graph, "traced", lambda *_: {"model.onnx": program})
     with pytest.raises(ModelError, match=sentence):
         hfrecipes.export(exported.path.parent, output=tmp_path / "out")
     assert not [name for name in os.listdir(tmp_path) if "out" in name]
@@ -199,13 +199,29 @@ def test_what_a_kill_leaves_is_no_model_and_goes_with_the_next_export(exported, 
     assert not draft.exists()
 
 
-@pytest.mark.parametrize("task", ["summarization", "text-generation", "chat"])
-def test_a_model_that_generates_texts_is_refused_by_its_settings(task, exported, tmp_path, monkeypatch):
-    """No run of such a task is needed: nothing but its settings is read."""
-    monkeypatch.setattr("hfrecipes.exporting.export.settings_of", lambda *_: (None, find(task)()))
-    with pytest.raises(ConfigError, match="generates texts token by token"):
-        hfrecipes.export(exported.path.parent, output=tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+def test_a_decoder_that_forgets_early_tokens_is_refused():
+    """Traced on a few tokens, its window would be as long for ever as it was then."""
+    from transformers import MistralConfig, MistralForCausalLM
+
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = MistralConfig(vocab_size=32, num_key_value_heads=2, sliding_window=4, pad_token_id=0, **sizes)
+    with pytest.raises(ModelError, match="its layers remember tokens by DynamicSlidingWindowLayer"):
+        graph.traced_writer(MistralForCausalLM(config).eval())
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("task", ["summarization", "text-generation"])
+def test_beams_and_8_bits_generate_by_the_settings_of_the_run(task, run_of):
+    run = run_of(task)
+    result = hfrecipes.export(run, int8=True)
+    model, exported = hfrecipes.load(run).model, hfrecipes.load(result.path).model
+    assert exported.generation_config.max_length == model.generation_config.max_length
+    assert {file.name for file in result.path.iterdir()} >= {"model.onnx", "generation_config.json", "export.json"}
+    prompt = hfrecipes.load(run).recipe.tokenizer(["the cat looks up"] * 2, return_tensors="pt")
+    ids = exported.generate(
+        prompt["input_ids"], attention_mask=prompt["attention_mask"], num_beams=3, max_new_tokens=5, do_sample=False
+    )
+    assert ids[0].tolist() == ids[1].tolist()
 
 
 @pytest.mark.long

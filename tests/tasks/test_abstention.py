@@ -62,7 +62,7 @@ def test_more_rows_are_answered_the_more_is_known_and_the_more_risk_is_allowed()
 def test_all_rows_are_answered_where_that_keeps_the_risk():
     numbers, sentence = _abstention.tune(np.linspace(0.4, 0.9, 200), np.ones(200, dtype=bool), {"risk": 0.05})
     assert numbers == {"abstain_below": 0.0}
-    assert "which is 0 of 200 validation rows; 0.000 of the answers are wrong" in sentence
+    assert "an answer for each of 200 validation rows, and for any other row; 0.000 of the answers" in sentence
 
 
 def test_no_row_is_answered_where_too_few_rows_show_the_risk_and_that_is_printed():

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...evaluation.scoring import interval, number
 from ...metrics._uncertainty import share_interval
+from ...recipe import DISTANCE
 from ..page import Block, Lines, Section, Series, Table, score_cell
 from ..probabilities import probabilities_of
 from ..run_data import RunData
@@ -22,7 +23,7 @@ class RiskCurve:
     """Errors among the rows that the model is surest of, from one row to all of them.
 
     Args:
-        confidence: Probability of the likeliest name of each row, (rows,).
+        confidence: Probability of the likeliest name of each row, or its distance from train with a minus, (rows,).
         is_right: Whether it is right, (rows,).
     """
 
@@ -31,7 +32,7 @@ class RiskCurve:
 
     @property
     def ranked(self) -> np.ndarray:
-        """Probabilities, the highest first, (rows,)."""
+        """Confidences, the highest first, (rows,)."""
         return np.sort(self.confidence)[::-1]
 
     @property
@@ -45,8 +46,8 @@ class RiskCurve:
 
     @property
     def cuts(self) -> np.ndarray:
-        """Numbers of rows that a limit of the probability can answer, increasing."""
-        return np.flatnonzero(np.diff(self.ranked, append=-1.0)) + 1
+        """Numbers of rows that a limit of the confidence can answer, increasing."""
+        return np.flatnonzero(np.diff(self.ranked, append=-np.inf)) + 1
 
     @property
     def area(self) -> float:
@@ -62,21 +63,28 @@ class RiskCurve:
 
 def section(run: RunData) -> Section | None:
     """A curve for all splits, and a table for each of them."""
-    curves = {}
+    curves, by_distance = {}, run.recipe.needs_distances
     for split in reversed(run.rows):
         known = probabilities_of(run, split)
         if known is not None and not known.has_several and len(known.rows) >= FEWEST:
-            curves[split] = RiskCurve(*known.confidence())
+            confidence, is_right = known.confidence()
+            if by_distance:
+                confidence = -np.array([row.prediction[DISTANCE] for row in known.rows])
+            curves[split] = RiskCurve(confidence, is_right)
     if not curves:
         return None
-    how = "Error rate among the answers, where the rows with the lowest probabilities get none."
-    if "abstain_below" in run.recipe.calibration and not run.runs:
-        how += f" Here it is those below {number(run.recipe.calibration['abstain_below'])}, as validation decided."
+    last = "largest distances from train" if by_distance else "lowest probabilities"
+    how = f"Error rate among the answers, where the rows with the {last} get none."
+    tuned = {**run.recipe.calibration} if not run.runs else {}
+    if "abstain_below" in tuned:
+        how += f" Here it is those below {number(tuned['abstain_below'])}, as validation decided."
+    elif "abstain_beyond" in tuned:
+        how += f" Here it is those beyond {number(tuned['abstain_beyond'])}, as validation decided."
     elif getattr(run.recipe, "abstain", {}) is None:
         how += " abstain={share: 0.1} or {risk: 0.05} finds a limit on validation, below which a prediction is marked."
     blocks: list[Block] = [how, plot(curves)]
     for split, curve in curves.items():
-        blocks += [_sentence(split, curve), _table(split, curve)]
+        blocks += [_sentence(split, curve, by_distance), _table(split, curve, by_distance)]
     return Section("Risk and coverage", blocks)
 
 
@@ -91,24 +99,24 @@ def plot(curves: dict[str, RiskCurve]) -> Lines:
     return Lines("Error rate by share of answered rows", "share answered, the surest first", "error rate", series)
 
 
-def _sentence(split: str, curve: RiskCurve) -> str:
-    by_chance = 1 - float(curve.is_right.mean())
+def _sentence(split: str, curve: RiskCurve, by_distance: bool) -> str:
+    by_chance, told = 1 - float(curve.is_right.mean()), "distances" if by_distance else "probabilities"
     return (
         f"{split}: the area under the curve (AURC) is {number(curve.area)}; with as many errors it would be "
-        f"{number(curve.best_area)} at best, and {number(by_chance)} if probabilities told nothing."
+        f"{number(curve.best_area)} at best, and {number(by_chance)} if {told} told nothing."
     )
 
 
-def _table(split: str, curve: RiskCurve) -> Table:
+def _table(split: str, curve: RiskCurve, by_distance: bool) -> Table:
     total, errors = len(curve.errors), curve.errors
     rows = []
     for share in SHARES:
         answered = int(curve.cuts[np.abs(curve.cuts - share * total).argmin()])
         rate = float(errors[answered - 1]) / answered
         around = interval(*share_interval(rate, answered))
-        line = [score_cell(answered / total), score_cell(curve.ranked[answered - 1]), score_cell(rate), around]
+        limit = float(abs(curve.ranked[answered - 1]))
+        line = [score_cell(answered / total), score_cell(limit), score_cell(rate), around]
         if answered >= FEWEST and line not in rows:
             rows.append(line)
-    return Table(
-        ["share answered", "from a probability of", "error rate", "95 % interval"], rows, f"Answers of {split}"
-    )
+    limits = "up to a distance of" if by_distance else "from a probability of"
+    return Table(["share answered", limits, "error rate", "95 % interval"], rows, f"Answers of {split}")
