@@ -20,7 +20,8 @@ from ..log import log, once
 from ..run_folder import contents
 from ..run_folder.contents import RunInfo
 from ..run_folder.writing import write_json
-from ..training.plan import Plan, configure, plan_of_rows
+from ..training.configuration import configure
+from ..training.plan import Plan, plan_of_rows
 from .likelihood import memberships
 from .row_losses import losses_of
 from .rows import Pool
