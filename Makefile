@@ -57,7 +57,7 @@ bench-check: .venv/dev  ## Fails where hfrecipes has become slower beside a loop
 	touch $@
 
 .venv/dev: .venv/quickstart
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[quickstart,generation,excel,report,explain,demo,search,serve,onnx,private,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[quickstart,generation,excel,report,explain,demo,search,serve,onnx,private,redact,dev]"
 	touch $@
 
 clean:

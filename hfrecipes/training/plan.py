@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from .. import repeats
+from .. import predictor, repeats
 from .. import trust as trust_
 from .._version import __version__
 from ..characters import visible_line
@@ -48,6 +48,7 @@ from ..recipe import (
     training_defaults,
     undefined,
 )
+from ..redaction.names import name_finder
 from ..registry import find, find_recipe_file, is_task_file, recipe_files, tasks
 from ..run_folder import claim
 from ..run_folder.contents import RunInfo
@@ -147,6 +148,7 @@ def _identify(config: RunConfig, data: Data) -> RunInfo:
         versions={name: version(name) for name in _LIBRARIES},
         data=checks.fingerprints(data.splits),
         origin=hub_ids(config),
+        redacted=data.redacted or None,
         base=None if config.adapter is None else identity(config.base),
         shared={name: getattr(shown, name) for name in _SHARED},
     )
@@ -211,7 +213,9 @@ def configure(
     if config.output_dir:
         # Expanded once: the Trainer does it too, and everything else would go to a folder named `~`.
         config = replace(config, output_dir=os.path.expanduser(config.output_dir))
-    return config, kind(**config.options)
+    recipe = kind(**config.options)
+    recipe.find_names = name_finder(recipe.redact, predictor.load)
+    return config, recipe
 
 
 def merged(what: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
