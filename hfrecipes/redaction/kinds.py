@@ -112,8 +112,8 @@ def _find_phones(text: str, regions: Sequence[str]) -> Spans:
     for match in _CN_MOBILE.finditer(text):  # which stand between Chinese characters without a space
         yield match.span()
     for region in regions:
-        for found in PhoneNumberMatcher(text, region, leniency=Leniency.VALID):
-            yield found.start, found.end
+        for number in PhoneNumberMatcher(text, region, leniency=Leniency.VALID):
+            yield number.start, number.end
 
 
 _CN_MOBILE = re.compile(r"(?<![0-9.])1[3-9]\d[ -]?\d{4}[ -]?\d{4}(?![0-9])")

@@ -17,6 +17,7 @@ from hfrecipes.redaction.kinds import KINDS
 from hfrecipes.redaction.redactor import Redactor, moved, moved_back, replaced
 from hfrecipes.redaction.settings import RedactSettings
 from hfrecipes.registry import find, tasks
+from hfrecipes.serving import batches
 
 SECRET = "zoe.quill@post.example"
 TASKS = list(tasks())
@@ -280,15 +281,29 @@ PEOPLE = [("Amina", "B-PER"), ("Otis", "B-PER")]
 
 @pytest.fixture(scope="module")
 def ner(tiny_bert, tmp_path_factory):
-    """A run that has learnt two names."""
+    """A run that has learnt two names, and reads e-mail addresses as placeholders."""
     rows = []
     for number in range(40):
         name, tag = PEOPLE[number % 2]
         rows.append({"tokens": [name, "was", "the", "chair"], "tags": [tag, "O", "O", "O"]})
     path = tmp_path_factory.mktemp("ner") / "run"
     training = {"learning_rate": 1e-2, "num_train_epochs": 4, "bf16": False, "per_device_train_batch_size": 8}
-    hfrecipes.run("token-classification", model=tiny_bert, dataset=rows, output_dir=str(path), training=training)
+    hfrecipes.run(
+        "token-classification", model=tiny_bert, dataset=rows, output_dir=str(path), training=training, redact=["email"]
+    )
     return str(path)
+
+
+def test_predicted_entities_are_those_of_the_text_that_was_given_also_where_a_server_joins_requests(ner):
+    model = hfrecipes.load(ner)
+    text = "a@b.example was Otis was the chair"
+    given = model.read([text], needs_text=False)
+    # A text is split at punctuation: the address has five words, and stays five.
+    assert given.rows[0]["text"] == f"{'[EMAIL]' * 5} was Otis was the chair"
+    joined = batches._joined([given, batches._part(model.read([text, text]), 1, 2)])
+    for prediction in [model.predict(text), *model.predicted(joined)]:
+        names = [entity for entity in prediction["entities"] if entity["text"] == "Otis"]
+        assert [(entity["start"], entity["end"]) for entity in names] == [(16, 20)]
 
 
 def test_names_are_replaced_by_a_run_of_ones_own(ner, quick, tmp_path):
