@@ -60,7 +60,7 @@ docs: .venv/dev  ## The site of the documentation, in site/; look at it with: py
 	touch $@
 
 .venv/dev: .venv/quickstart
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[quickstart,generation,excel,report,explain,demo,search,serve,onnx,private,docs,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[quickstart,generation,excel,report,explain,demo,search,serve,onnx,private,redact,docs,dev]"
 	touch $@
 
 clean:

@@ -12,6 +12,7 @@ from .config.blocks import ModelSettings
 from .config.resolving import check_blocks
 from .config.run_config import RunConfig
 from .data.indicators import Columns
+from .data.redacting import restore
 from .errors import ConfigError, DataError, ModelError, NotFoundError, OutputError, counted
 from .evaluation import generation, inference
 from .evaluation.inference import Inference
@@ -26,6 +27,7 @@ from .models.integrity import check_unchanged
 from .models.onnx_graph import is_onnx
 from .models.precision import mixed_precision
 from .recipe import DISTANCE, Recipe, Row
+from .redaction.names import name_finder
 from .run_folder import claim, contents, manifest, writing
 from .run_folder.contents import RunInfo
 from .run_folder.history import read_history
@@ -194,8 +196,18 @@ class Predictor:
     ) -> list[Row | None]:
         """One prediction for each row from `start` to `stop`; None for a blank one.
 
-        With `scored`, texts are written only for as many rows as are scored.
+        With `scored`, texts are written only for as many rows as are scored. Spans are those of the rows as they were
+        given, where the model reads them redacted.
         """
+        predictions = self._of_read_rows(given, start, stop, scored=scored)
+        if given.unredacted is None:
+            return predictions
+        return restore(predictions, given.unredacted.select(range(start, start + len(predictions))), self.recipe)
+
+    def _of_read_rows(
+        self, given: InputRows, start: int, stop: int | None, *, scored: bool = False
+    ) -> list[Row | None]:
+        """As `predicted`, with the spans of the rows as the model reads them."""
         numbers = range(start, len(given.rows) if stop is None else min(stop, len(given.rows)))
         present = [number for number in numbers if number not in given.blank]
         rows = given.rows
@@ -262,7 +274,7 @@ class Predictor:
         rows = min(len(given.rows), len(given.rows) if limit is None else limit)
         for start in range(0, rows, EXPLAINED_AT_ONCE):
             stop = min(start + EXPLAINED_AT_ONCE, rows)
-            predictions = self.predicted(given, start, stop)
+            predictions = self._of_read_rows(given, start, stop)
             for row, prediction in zip(given.rows.select(range(start, stop)), predictions, strict=True):
                 yield None if prediction is None else explainer.explain(row, prediction)
 
@@ -523,6 +535,7 @@ def load_on_cpu(folder: Path, is_foreign: bool, trust: bool) -> Predictor:
     if not check_unchanged(folder):
         log(f"{folder} has no manifest of what was saved, so its files are not compared with it")
     config, recipe = settings_of(folder, is_foreign, trust)
+    recipe.find_names = name_finder(recipe.redact, load)
     name = model_path(config) or ""
     if is_foreign and is_adapter(folder) and not (hub_id_or_none(name) or name.startswith("pkg://")):
         raise ModelError(

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from .collate import padder
 from .errors import ConfigError
+from .redaction.redactor import Edits, FindNames
+from .redaction.rows import redacted_cells
+from .redaction.settings import RedactSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -171,6 +174,8 @@ class Recipe:
     """Maximum number of tokens of a text or pair, including special tokens; limited by the model."""
     drop_invalid: bool = False
     """Whether rows that cannot be used are dropped instead of being an error."""
+    redact: list[str] | dict[str, Any] | None = None
+    """Kinds of names and numbers in texts that a placeholder replaces, such as email and phone; see docs/privacy.md."""
     dropout: float | dict[str, float] | None = None
     """Probability of all dropouts of the model, or by their names in its config; null leaves them as they are."""
     freeze: Literal["embeddings", "backbone"] | int | None = None
@@ -217,6 +222,7 @@ class Recipe:
         self.label_counts: dict[str, int] = {}
         self.not_averaged: list[str] = []  # labels that macro scores leave out, since some scored split lacks them
         self.number_scale: tuple[float, float] | None = None  # mean and deviation of labels that are numbers
+        self.find_names: FindNames | None = None  # of the run that `redact` names
         self.pads_to_max_length = False
         self.checks_again = False  # whether `check` finds more once the tokenizer is known
         self.seed = self.epoch = 0
@@ -243,6 +249,15 @@ class Recipe:
             A function of a batch, which may return more rows, or fewer, than it gets.
         """
         return None
+
+    def redacted(self, row: Row, edits: Edits) -> Row:
+        """The row with placeholders in its texts, and labels as they are.
+
+        Args:
+            row: Under the column names of the task.
+            edits: What is replaced in a text.
+        """
+        return redacted_cells(row, text_columns(self), edits)
 
     def infer_labels(self, train: Dataset) -> list[str]:
         """Infer from all training rows what the options leave open, such as labels; one sentence for each guess.
@@ -376,6 +391,16 @@ class Recipe:
         """The predictions after what `calibrate` found is applied."""
         return predictions
 
+    def restored(self, row: Row, prediction: Row, edits: Edits) -> Row:
+        """The prediction of a redacted row, with spans that are those of the row as it was given.
+
+        Args:
+            row: As it was given.
+            prediction: Of the redacted row.
+            edits: What was replaced in a text.
+        """
+        return prediction
+
     def is_right_or_wrong(self, reference: Any) -> bool:
         """Whether a prediction for a row with this reference is one of both; where no label fits, it may be neither."""
         return reference is not None
@@ -407,6 +432,7 @@ def _check_options(recipe: Recipe) -> None:
     Raises:
         ConfigError: One is out of range.
     """
+    RedactSettings.of(recipe.redact)
     if recipe.max_length < SHORTEST:
         raise ConfigError(f"max_length: {recipe.max_length}, expected {SHORTEST} tokens or more")
     given = recipe.dropout.values() if isinstance(recipe.dropout, dict) else [recipe.dropout or 0]
@@ -438,6 +464,16 @@ def input_columns(recipe: type[Recipe] | Recipe) -> list[str]:
 def reference_columns(recipe: type[Recipe] | Recipe) -> list[str]:
     """Columns that predictions are scored against; empty where a text is its own reference."""
     return [name for name, column in recipe.columns.items() if column.reference]
+
+
+def text_columns(recipe: Recipe) -> list[str]:
+    """Columns with texts of people: inputs, what goes with them, and references that are texts to write."""
+    columns = []
+    for name, column in recipe.columns.items():
+        # Other references are labels, which are learnt as they are.
+        if not column.reference or recipe.writer is not None:
+            columns.append(name)
+    return columns
 
 
 def text_column(recipe: type[Recipe] | Recipe) -> str | None:

@@ -12,7 +12,7 @@ import pytest
 from hfrecipes.config import hints
 from hfrecipes.config.overrides import parse_overrides
 from hfrecipes.errors import MissingPackageError
-from hfrecipes.training.plan import configure
+from hfrecipes.training.configuration import configure
 
 PAGE = (Path(__file__).parents[1] / "docs" / "moving.md").read_text(encoding="utf-8")
 TASKS = {"From SFTTrainer": "chat"}

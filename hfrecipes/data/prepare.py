@@ -14,6 +14,7 @@ from ..config.run_config import TEST_SET, RunConfig
 from ..errors import ConfigError, DataError, NotFoundError, counted
 from ..log import log, once
 from ..recipe import Recipe, file_formats, options
+from . import redacting
 from .checks import Collected, check_rows, not_scored, scored_as_wrong, with_references
 from .columns import (
     as_spelled,
@@ -35,6 +36,7 @@ from .indicators import Columns, find_indicators
 from .label_files import name_ids
 from .parts import labels_without_rows, take_part
 from .raw_cells import check_parts, plain_cells
+from .redacting import redact_rows, redact_texts
 from .row_origin import Origin, described, origin_of
 from .rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows, with_groups
 from .sources import files_of, header_of, read_source
@@ -75,6 +77,7 @@ def load_data(config: RunConfig, recipe: Recipe, collected: Collected | None = N
     if "validation" not in data.splits and "validation" not in config.splits:
         data = draw_validation(data, recipe, config.training["seed"])
     data = with_references(drop_helper_columns(take_part(data, recipe, config)), recipe)
+    log_all(redactions(data))
     log_all(_count_labels(data, recipe))
     log_all(labels_without_rows(recipe, config))
     data = replace(data, notes=scored_as_wrong(data, recipe))
@@ -154,15 +157,19 @@ def read_splits(config: RunConfig, recipe: Recipe) -> Data:
     joined = {column: name for column, name in named.items() if isinstance(name, list)}
     sets = _read_named_sets(config, recipe, {**columns, **joined})
     splits = with_task_cells({**splits, **{name: entry.rows for name, entry in sets.items()}}, recipe)
+    splits = {split: redact_rows(rows, recipe, counts=True) for split, rows in splits.items()}
     folds = config.cross_validation
     if folds is not None and folds.groups:
         splits["train"] = with_groups(splits["train"], train, str(folds.groups))
     origins = {split: _origin(part, columns, kind) for split, part in parts.items()}
     origins |= {name: _origin(entry.part, entry.columns, kind) for name, entry in sets.items()}
+    if recipe.redact is not None:
+        # An id, or any column that differs in each row, may be the name or the number of somebody.
+        origins = {split: origin.without_ids() for split, origin in origins.items()}
     log_all(described(origins))
     numbers = {split: part.numbers for split, part in parts.items()}
     numbers |= {name: entry.part.numbers for name, entry in sets.items()}
-    cells = _slice_cells(config, parts, sets)
+    cells = redact_texts(_slice_cells(config, parts, sets), recipe)
     data = Data(splits, {**columns, **joined}, chosen, row_numbers=numbers, origins=origins, slice_cells=cells)
     return drop_empty_references(name_classes(data, kind), kind)
 
@@ -319,6 +326,11 @@ def no_test_split(data: Data) -> list[str]:
     if "validation" not in data.splits:
         return ["no validation and no test split: the only scores are those of the rows that are trained on"]
     return ["no test split: validation also chose the checkpoint, so its scores are optimistic"]
+
+
+def redactions(data: Data) -> list[str]:
+    """Sentences on what was replaced in the texts of each split; none where nothing was to be."""
+    return redacting.described(data.redacted, {split: len(rows) for split, rows in data.splits.items()})
 
 
 def rare_labels(recipe: Recipe) -> list[str]:

@@ -30,6 +30,10 @@ class Origin:
     files: Sequence[tuple[str, int]]
     """Name and number of rows of each file that they come from, where there are several."""
 
+    def without_ids(self) -> Origin:
+        """The files alone."""
+        return Origin(self.ids.select_columns([]), self.files)
+
     def of(self, number: int) -> Row:
         """The file and the ids of the row of this number."""
         origin: Row = {}
@@ -68,11 +72,16 @@ def _tells_apart(name: str, rows: Dataset) -> bool:
         return False
     cells = rows.with_format("arrow")[name]
     cells = getattr(cells, "combine_chunks", lambda: cells)()
-    if _IDS.fullmatch(name):
+    if names_an_id(name):
         return True
     if "string" in dtype and (pc.max(pc.utf8_length(cells)).as_py() or 0) > _LONGEST:
         return False
     return len(cells) > 1 and cells.null_count == 0 and pc.count_distinct(cells).as_py() == len(cells)
+
+
+def names_an_id(name: str) -> bool:
+    """Whether a column has a name that is usual for ids."""
+    return _IDS.fullmatch(name) is not None
 
 
 def line_of(origins: Mapping[str, Origin], split: str, number: int) -> Row:

@@ -16,6 +16,7 @@ from ..log import log
 from ..recipe import Recipe, reference_columns
 from .batches import cells_of
 from .progress import hide_progress_bars
+from .redacting import REDACTED, counts_in
 from .row_origin import Origin
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Data:
     """Split -> value of each row, as it was read, in the column `by`; of splits without that column there is none."""
     origins: Mapping[str, Origin] = field(default_factory=dict)
     """How to find the rows of each split in the dataset again, besides by their numbers."""
+    redacted: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
+    """Split -> kind -> number of `matches` that were replaced in texts, and of `rows` with one."""
     references: Mapping[str, list[Any]] = field(default_factory=dict)
     """What the prediction of each row is scored against, by split, or None; once all splits are final."""
 
@@ -60,7 +63,17 @@ class Data:
     def without_tests(self) -> Data:
         """The same data as if it had no test split, and no set under `tests`."""
         kept: dict[str, Any] = {}
-        for name in ("splits", "chosen", "row_numbers", "notes", "groups", "origins", "references", "slice_cells"):
+        for name in (
+            "splits",
+            "chosen",
+            "row_numbers",
+            "notes",
+            "groups",
+            "origins",
+            "references",
+            "slice_cells",
+            "redacted",
+        ):
             by_split = getattr(self, name)
             kept[name] = {split: value for split, value in by_split.items() if split in ("train", "validation")}
         return replace(self, **kept)
@@ -124,12 +137,16 @@ def drop_helper_columns(data: Data) -> Data:
     splits: dict[str, Dataset] = {}
     row_numbers: dict[str, list[int]] = {}
     groups: dict[str, Sequence[Any]] = {}
+    redacted = dict(data.redacted)
     for split, rows in data.splits.items():
         row_numbers[split] = rows.with_format(None)[ROW][:]
         if GROUP in rows.column_names:
             groups[split] = rows[GROUP][:]
-        splits[split] = rows.remove_columns([name for name in (GROUP, ROW) if name in rows.column_names])
-    return replace(data, splits=splits, row_numbers=row_numbers, groups=groups)
+        if REDACTED in rows.column_names:
+            redacted[split] = counts_in(rows)
+        helpers = [name for name in (GROUP, ROW, REDACTED) if name in rows.column_names]
+        splits[split] = rows.remove_columns(helpers)
+    return replace(data, splits=splits, row_numbers=row_numbers, groups=groups, redacted=redacted)
 
 
 # --- classes of the dataset itself -------------------------------------------------------------------------------

@@ -74,6 +74,9 @@ def shareable(config: RunConfig) -> RunConfig:
     # Only absolute paths are shortened in these two: a relative one cannot be told from a pattern of layer names.
     for name in ("training", "lora"):
         shared[name] = _change_texts(getattr(config, name), _shortened_if_absolute)
+    redact = config.options.get("redact")
+    if isinstance(redact, dict) and "model" in redact:
+        shared["options"] = {**config.options, "redact": {**redact, "model": last_name(redact["model"])}}
     return dataclasses.replace(config, **mask_settings(shared), output_dir=None, hub=None)
 
 

@@ -18,6 +18,7 @@ from ..masking import mask_text
 from ..models.binding import bind_trained_tokenizer
 from ..models.directory import ADAPTER, is_adapter, refuse_exported
 from ..recipe import Recipe
+from ..redaction.names import name_finder
 from ..registry import find
 from ..run_folder import contents
 from ..run_folder.contents import REPORT_PAGE, RunInfo
@@ -109,7 +110,7 @@ def read_run(folder: Path, load: Callable[[Path], Any], *, trust: bool = False) 
         breakdowns=own_splits(read_breakdowns(folder)),
         notes=contents.read_notes(folder),
         runs=parts,
-        read_data=lambda: _data_again(config),
+        read_data=lambda: _data_again(config, load),
         load_predictor=lambda: load(model),
     )
 
@@ -129,10 +130,11 @@ def read_breakdowns(folder: Path) -> dict[str, Breakdown]:
     return {split: Breakdown.of(report) for split, report in content.items()}
 
 
-def _data_again(config: RunConfig) -> ReadRows:
+def _data_again(config: RunConfig, load: Callable[[Path], Any]) -> ReadRows:
     """The rows by split, read and checked as for the run; empty where they cannot be read any more."""
     recipe: Recipe = find(config.task)(**config.options)
     try:
+        recipe.find_names = name_finder(recipe.redact, load)
         data, _ = load_data(replace(config, tests={}, by=None), recipe)
     except HFRecipesError as error:
         log(f"the data is not read again, so train is left out: {error}")

@@ -301,6 +301,8 @@ class RunInfo:
     """Scores and costs of the run and of its teacher; None where it has none."""
     privacy: Mapping[str, Any] | None = None
     """What a private training has spent: epsilon and delta, and what they follow from; None for another one."""
+    redacted: Mapping[str, Any] | None = None
+    """Split -> kind -> number of `matches` that were replaced in texts, and of `rows`; None without `redact`."""
 
     @classmethod
     def read(cls, path: Path) -> RunInfo | None:

@@ -20,6 +20,7 @@ from ..data.columns import (
 )
 from ..data.indicators import Columns
 from ..data.raw_cells import plain_cells, stays
+from ..data.redacting import redact_rows
 from ..data.task_cells import with_task_cells
 from ..errors import DataError, HFRecipesError, counted
 from ..log import log
@@ -41,6 +42,8 @@ class InputRows:
     """Indices of the rows that have nothing to predict."""
     files: Sequence[tuple[str, int]] = ()
     """Name and number of rows of each file that they come from, where there are several."""
+    unredacted: Dataset | None = None
+    """The rows under the column names of the task as they were given, where the model reads them with placeholders."""
     is_aligned: bool = True
     """Whether each row is one of those that were read."""
 
@@ -141,19 +144,26 @@ class RowReader:
         raw = sources.read_single_split(rows, header=header, formats=file_formats(self.recipe))
         files = sources.files_of(raw)
         plain = plain_cells(raw, named or self.trained)
-        prepared, is_aligned = self.in_columns(plain, named or self.known_columns(plain), needs_reference=False)
-        return InputRows(raw, prepared, frozenset(_blank(prepared, self.recipe, needs_text)), files, is_aligned)
+        given, is_aligned = self._in_columns(plain, named or self.known_columns(plain), needs_reference=False)
+        rows = redact_rows(given, self.recipe)
+        blank = frozenset(_blank(rows, self.recipe, needs_text))
+        return InputRows(raw, rows, blank, files, None if rows is given else given, is_aligned)
 
     def known_columns(self, rows: Dataset) -> dict[str, str | int | list[str | int]]:
         """Columns of training, as far as these rows have them; others are found by their usual names."""
         return known_columns(self.trained, rows.column_names)
 
     def in_columns(self, rows: Dataset, named: Columns, *, needs_reference: bool) -> tuple[Dataset, bool]:
-        """The rows under the column names of the task, and whether each of them is one of those that are given.
+        """The rows under the column names of the task, redacted where the model was trained on such rows, and whether
+        each of them is one of those that are given.
 
         Raises:
             DataError: They do not have the columns that the model was trained on.
         """
+        rows, is_aligned = self._in_columns(rows, named, needs_reference=needs_reference)
+        return redact_rows(rows, self.recipe), is_aligned
+
+    def _in_columns(self, rows: Dataset, named: Columns, *, needs_reference: bool) -> tuple[Dataset, bool]:
         kind, trained = type(self.recipe), set(self.trained)
         read = rows
         rows, given = normalize_columns(rows, self.recipe, named)

@@ -244,7 +244,9 @@ def _part(given: InputRows, start: int, stop: int) -> InputRows:
     if start == 0 and stop == len(given.rows):
         return given
     rows = given.rows.select(range(start, stop))
-    return InputRows(rows, rows, frozenset(index - start for index in given.blank if start <= index < stop))
+    blank = frozenset(index - start for index in given.blank if start <= index < stop)
+    unredacted = None if given.unredacted is None else given.unredacted.select(range(start, stop))
+    return InputRows(rows, rows, blank, unredacted=unredacted)
 
 
 def _joined(parts: Sequence[InputRows]) -> InputRows:
@@ -259,7 +261,10 @@ def _joined(parts: Sequence[InputRows]) -> InputRows:
         blank.update(start + index for index in part.blank)
         start += len(part.rows)
     rows = concatenate_datasets([part.rows for part in parts])
-    return InputRows(rows, rows, frozenset(blank))
+    # A model reads all of its rows with placeholders, or none.
+    originals = [part.unredacted for part in parts if part.unredacted is not None]
+    unredacted = concatenate_datasets(originals) if originals else None
+    return InputRows(rows, rows, frozenset(blank), unredacted=unredacted)
 
 
 def _share(jobs: Sequence[Job], numbers: Counter[Job], predictions: list[Row | None]) -> None:

@@ -14,7 +14,9 @@ from ..data.shapes import dialogues
 from ..data.shapes.turns import ROLES
 from ..errors import ConfigError
 from ..models.tokenizing import require_fast_tokenizer
-from ..recipe import PERCENT, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, Writer
+from ..recipe import PERCENT, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, Writer, text_columns
+from ..redaction.redactor import Edits
+from ..redaction.rows import redacted_cells
 from . import _causal, _chat_checks, _chat_labels, _chat_replies, _tokens
 from ._chat_template import PLAIN, Template, dialogues_of
 
@@ -138,6 +140,10 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
     def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """Published shapes of dialogues become messages."""
         return dialogues.column_normalizer(columns, self.roles, self.system)
+
+    def redacted(self, row: Row, edits: Edits) -> Row:
+        """All that is said, and the arguments of calls, which stay valid JSON; roles and names of tools stay."""
+        return redacted_cells(row, text_columns(self), edits, reads_json=True)
 
     def infer_labels(self, train: Dataset) -> list[str]:
         """Infer `characters` from the scripts of the replies.

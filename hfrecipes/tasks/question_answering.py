@@ -31,6 +31,8 @@ from ..recipe import (
     detail,
     together,
 )
+from ..redaction.redactor import Edits
+from ..redaction.rows import redacted_answer, restored_span
 from . import _answer_probabilities, _spans
 from ._answer_checks import check_answers, describe_unanswered
 from ._answer_probabilities import RankedAnswer
@@ -153,6 +155,19 @@ class QuestionAnswering(Recipe):
         """Articles as SQuAD publishes them become one row per question; answers of other shapes become lists."""
         return answer_shapes.column_normalizer(columns)
 
+    def redacted(self, row: Row, edits: Edits) -> Row:
+        """Answers stay spans of the context: one that is replaced, in part too, becomes the placeholder."""
+        changed = super().redacted(row, edits)
+        if row.get("answers") is None or not isinstance(row.get("context"), str):
+            return changed
+        answers: Row = {"text": [], "answer_start": []}
+        for text, start in answer_shapes.pairs(row["answers"]):
+            span = answer_shapes.find_answer(row["context"], text or "", start)
+            answer, new_start = redacted_answer(text or "", span, row["context"], edits)
+            answers["text"].append(answer if text is not None else None)
+            answers["answer_start"].append(start if new_start is None else new_start)
+        return {**changed, "answers": answers}
+
     def infer_labels(self, train: Dataset) -> list[str]:
         """Infer whether questions may have no answer, and whether F1 counts words or characters."""
         from ..metrics._squad import mostly_cjk
@@ -259,6 +274,13 @@ class QuestionAnswering(Recipe):
         # What is known of each window: its row, the characters of its tokens, and its best spans.
         windows = zip(encoded["row"], encoded["starts"], encoded["ends"], *outputs, strict=True)
         return [*_spans.best_answers(rows, windows, may_have_none=bool(self.version_2_with_negative))]
+
+    def restored(self, row: Row, prediction: Row, edits: Edits) -> Row:
+        """The answer as it stands in the context that was given, a placeholder in it as what it replaced."""
+        if prediction.get("start") is None:
+            return prediction
+        answer, start, end = restored_span(row["context"], edits, prediction["start"], prediction["end"])
+        return {**prediction, "answer": answer, "start": start, "end": end}
 
     @property
     def tuned_options(self) -> list[str]:

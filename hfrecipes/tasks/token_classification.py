@@ -21,8 +21,10 @@ from ..distilling.losses import soft_label_loss
 from ..explaining.contract import ScoreToExplain
 from ..metrics._schemes import OUTSIDE, Scheme, canonical_tags, fit_length, ordered_tags, scheme_of, split_tag
 from ..recipe import HIGHER, IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, detail, together
+from ..redaction.redactor import Edits
 from . import _word_probabilities
 from ._explained_entities import scores_of_entities
+from ._redacted_words import redacted_words
 from ._soft_tags import shares_of_words, targets_of_windows
 from ._tag_checks import MISSING, check_tags, describe_tags, tags_in
 from ._tag_columns import TAG_NAMES, TOKEN_NAMES, reader_of, unnamed_columns
@@ -136,6 +138,10 @@ print(tag("{text}"))
         """Texts become words, and spans of characters their tags; lists written as text become lists."""
         return reader_of(columns)
 
+    def redacted(self, row: Row, edits: Edits) -> Row:
+        """Each word stays one word, so that tags stay at theirs."""
+        return redacted_words(row, edits)
+
     def infer_labels(self, train: Dataset) -> list[str]:
         """Guess the scheme from the training tags, and collect these."""
         names = names_of(self.label_names)
@@ -248,6 +254,12 @@ print(tag("{text}"))
             if isinstance(row.get("text"), str):
                 prediction["entities"] = entities_of_text(row, prediction, self.scheme)
         return predictions
+
+    def restored(self, row: Row, prediction: Row, edits: Edits) -> Row:
+        """The entities in the text that was given: its words are as many as those that were read."""
+        if not isinstance(row.get("text"), str):
+            return prediction
+        return {**prediction, "entities": entities_of_text(row, prediction, self.scheme)}
 
     def soft_labels(self, logits: Any, encoded: Dataset) -> list[np.ndarray]:
         """Probabilities of the tags of each word, (words, tags)."""

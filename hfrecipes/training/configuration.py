@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .. import predictor
 from .. import trust as trust_
 from ..config.layers import merge, move_bare_keys_into_blocks
 from ..config.recipe_files import read_recipe_file
@@ -28,6 +29,7 @@ from ..recipe import (
     training_defaults,
     undefined,
 )
+from ..redaction.names import name_finder
 from ..registry import find, find_recipe_file, is_task_file, recipe_files, tasks
 from .intervals import with_strategies
 from .setting_checks import check_settings
@@ -78,7 +80,9 @@ def configure(
     check_settings(config, kind)
     teacher.check_run(config, kind, trust=trust)
     config = _with_defaults(config, kind)
-    return config, kind(**config.options)
+    recipe = kind(**config.options)
+    recipe.find_names = name_finder(recipe.redact, predictor.load)
+    return config, recipe
 
 
 def _task_of(layers: Sequence[Mapping[str, Any]]) -> type[Recipe]:

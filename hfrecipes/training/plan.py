@@ -125,6 +125,7 @@ def _identify(config: RunConfig, data: Data) -> RunInfo:
         versions={name: version(name) for name in _LIBRARIES},
         data=checks.fingerprints(data.splits),
         origin=hub_ids(config),
+        redacted=data.redacted or None,
         base=None if config.adapter is None else identity(config.base),
         shared={name: getattr(shown, name) for name in _SHARED},
     )

@@ -13,7 +13,7 @@ from .. import _upstream
 from ..config.run_config import RunConfig, named_sets, own_splits
 from ..data import packing
 from ..data.features import encode_splits, for_batches, log_lengths
-from ..data.prepare import check_again, log_all, no_test_split, rare_labels
+from ..data.prepare import check_again, log_all, no_test_split, rare_labels, redactions
 from ..distilling.contract import distillable
 from ..distilling.losses import with_teacher
 from ..doctor.rows import examine_rows
@@ -78,6 +78,7 @@ def make_job(plan: Plan) -> Job:
     log_all(privacy_limits)
     limits = [
         *privacy_limits,
+        *redactions(data),
         *warnings,
         *data.notes.values(),
         *no_test_split(data),

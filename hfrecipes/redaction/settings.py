@@ -1,0 +1,93 @@
+"""What `redact` asks for: kinds that patterns recognise, and names that another run recognises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+from ..errors import ConfigError, MissingPackageError, nearest
+from .kinds import KINDS, REGIONS
+
+_KEYS = ("kinds", "regions", "model", "labels")
+# Modules with the numbering plans and check digits that confirm what a pattern matches.
+_PACKAGES = {"phonenumbers": "phonenumbers", "stdnum": "python-stdnum"}
+
+
+@dataclass(frozen=True)
+class RedactSettings:
+    """What is replaced in texts."""
+
+    kinds: tuple[str, ...] = ()
+    """Names of `KINDS`."""
+    regions: tuple[str, ...] = REGIONS
+    """Countries, by ISO 3166, whose phone numbers are read without a country code."""
+    model: str | None = None
+    """Folder of a finished run of token classification, which recognises names."""
+    labels: tuple[str, ...] = ()
+    """Its types of entities that are replaced."""
+
+    @classmethod
+    def of(cls, redact: Sequence[str] | Mapping[str, Any] | None) -> RedactSettings | None:
+        """The settings as the user writes them; None for none.
+
+        Raises:
+            ConfigError: With everything that is wrong.
+            MissingPackageError: The packages of patterns are not installed.
+
+        Example:
+            >>> RedactSettings.of(["email"]).kinds
+            ('email',)
+        """
+        if redact is None:
+            return None
+        given: dict[str, Any] = dict(redact) if isinstance(redact, Mapping) else {"kinds": redact}
+        given = {key: value for key, value in given.items() if value is not None}
+        wrong = _problems(given)
+        if wrong:
+            raise ConfigError(wrong)
+        lists = {key: tuple(given[key]) for key in ("kinds", "regions", "labels") if key in given}
+        settings = cls(**lists, model=given.get("model"))
+        if settings.kinds:
+            _require_packages()
+        return settings
+
+
+def _problems(given: Mapping[str, Any]) -> list[str]:
+    """Sentences on unknown keys and values."""
+    sentences = []
+    for key in given:
+        if key not in _KEYS:
+            hint = nearest(key, _KEYS) or f"; it takes {', '.join(_KEYS)}"
+            sentences.append(f"unknown setting redact.{key}{hint}")
+    for key in ("kinds", "regions", "labels"):
+        value = given.get(key, [])
+        if not isinstance(value, list | tuple) or not all(isinstance(entry, str) for entry in value):
+            sentences.append(f"redact.{key}: found {value!r}, expected a list of texts")
+    if sentences:
+        return sentences
+    for kind in given.get("kinds", ()):
+        if kind not in KINDS:
+            sentences.append(f"redact: unknown kind {kind}{nearest(kind, KINDS)}; there are {', '.join(KINDS)}")
+    for region in given.get("regions", ()):
+        if len(region) != 2 or not region.isupper():
+            sentences.append(f"redact.regions: found {region}, expected two letters such as GB")
+    if ("model" in given) != bool(given.get("labels")):
+        sentences.append(
+            'redact: redact.model and redact.labels belong together: redact.model=runs/ner redact.labels="[PER]"'
+        )
+    if not given.get("kinds") and "model" not in given:
+        sentences.append('redact: found nothing to replace, expected kinds such as redact="[email, phone]"')
+    return sentences
+
+
+def _require_packages() -> None:
+    """Refuse patterns whose packages are not installed.
+
+    Raises:
+        MissingPackageError: They are not.
+    """
+    missing = [name for module, name in _PACKAGES.items() if find_spec(module) is None]
+    if missing:
+        raise MissingPackageError(f"redact needs {' and '.join(missing)}: pip install {' '.join(missing)}")
