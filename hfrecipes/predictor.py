@@ -464,7 +464,7 @@ def merge(path: str | os.PathLike[str], destination: Path, *, trust: bool = Fals
     predictor = _load(folder, is_foreign, trust)
     if adapters.is_adapted(predictor.model):
         raise ModelError(f"{path} was trained with {_method(predictor.config)}, which cannot be merged")
-    files = save(predictor.model, predictor.recipe.tokenizer, destination)
+    files = save(predictor.model, predictor.recipe, destination)
     for name in (contents.RECIPE, contents.METRICS, contents.CARD, contents.BASELINE):
         for source in (run / name, folder / name):
             if source.exists():

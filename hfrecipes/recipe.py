@@ -297,6 +297,10 @@ class Recipe:
         ids = {name: number for number, name in names.items()}
         return {"num_labels": len(names), "id2label": names, "label2id": ids}
 
+    def model_files(self) -> dict[str, str]:
+        """Further files that transformers reads beside the model, by name: their text, with what is calibrated."""
+        return {}
+
     @property
     def writer(self) -> Writer | None:
         """How the model generates texts; None for a task without generation."""

@@ -85,7 +85,7 @@ def score_run(job: Job, info: RunInfo, start: float, *, saves: bool = False, dra
     predicted = predict_splits(inference, plan.data, job.encoded, known)
     if saves and is_writer and recipe.calibration:
         remember(recipe, trainer.model)
-        directory.save_config(trainer.model, plan.path)
+        directory.save_config(trainer.model, recipe, plan.path)
     baseline = recipe.baseline(plan.data.splits["train"])
     has_lora = plan.config.adapter is not None
     scored = score_splits(
@@ -227,7 +227,7 @@ def _save(job: Job, info: RunInfo, *, write: bool) -> tuple[Any, RunInfo]:
     plan, trainer, recipe = job.plan, job.trainer, job.plan.recipe
     if not adapters.is_adapted(trainer.model):
         if write:
-            info = replace(info, files=directory.save(trainer.model, recipe.tokenizer, plan.path))
+            info = replace(info, files=directory.save(trainer.model, recipe, plan.path))
         return trainer.model, info
     first_rows = range(min(2, len(trainer.train_dataset)))
     batch = trainer.data_collator([trainer.train_dataset[row] for row in first_rows])
@@ -241,7 +241,7 @@ def _save(job: Job, info: RunInfo, *, write: bool) -> tuple[Any, RunInfo]:
     saved = pass_loss_features(recipe, saved)
     if write:
         if not adapters.is_adapted(saved):
-            info = replace(info, files=directory.save(saved, recipe.tokenizer, plan.path))
+            info = replace(info, files=directory.save(saved, recipe, plan.path))
         _check_saved(job, expected, batch)
     return saved, info
 
