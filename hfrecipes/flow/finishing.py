@@ -39,7 +39,7 @@ from ..results import Result
 from ..run_folder import contents, manifest
 from ..run_folder.contents import RunInfo
 from ..run_folder.writing import write_json
-from ..training.history import history_of
+from ..training.history import history_of, scores_at_start
 from ..training.memory_use import peak_of
 from ..training.plan import Plan
 from ..training.trainer import Job, Scorer
@@ -91,6 +91,8 @@ def score_run(job: Job, info: RunInfo, start: float, *, saves: bool = False, dra
     scored = score_splits(
         inference, predicted, baseline, metrics=plan.config.metrics, lora=has_lora, in_train=plan.in_train
     )
+    for sentence in _before_training(trainer, recipe, scored.scores):
+        log(sentence)
     scored = _with_changes(plan, predicted, scored, inference.settings.seed)
     slices, about_slices = _slices(plan, predicted, scored, baseline)
     loaded = Predictor(recipe, trainer.model, plan.config, plan.path, trainer)
@@ -128,6 +130,16 @@ def _with_changes(plan: Plan, predicted: Mapping[str, Predicted], scored: Scored
     for sentence in sentences:
         log(sentence)
     return Scored(scores, [*scored.sentences, *sentences])
+
+
+def _before_training(trainer: Trainer, recipe: Recipe, scores: Mapping[str, Scores]) -> list[str]:
+    """A sentence on what the model could do before the first step, where that was evaluated."""
+    before, after = scores_at_start(trainer), scores.get("validation", {})
+    parts = []
+    for name in table_metrics(recipe):
+        if name in before and name in after:
+            parts.append(f"{name} {before[name]:.3f}, and {after[name].value:.3f} after it")
+    return [f"validation before training: {'; '.join(parts)}"] if parts else []
 
 
 def _slices(

@@ -25,6 +25,9 @@ def collate(features: list[Row], pad: Callable[[list[Row]], Any]) -> Any:
     # Of all tokens in a batch, only the last one of each row is looked at. A model gives the logits of the same tokens
     # for all rows, so row i is found at index i among those of its own.
     batch["logits_to_keep"] = torch.tensor([len(row["input_ids"]) - 1 for row in features])
+    for name in ("is_ranked", "weights"):
+        if name in features[0]:
+            batch[name] = torch.tensor([row[name] for row in features])
     for name, filler in (("candidates", _NO_OPTION), ("targets", 0.0)):
         if name in features[0]:
             batch[name] = torch.tensor([row[name] + [filler] * (most - len(row[name])) for row in features])
@@ -48,19 +51,27 @@ def option_logits(logits: Any, candidates: Any) -> Any:
     return picked.masked_fill(candidates == _NO_OPTION, -torch.inf)
 
 
-def option_loss(outputs: Any, labels: Any, num_items_in_batch: Any = None, *, label_smoothing: float = 0.0) -> Any:
-    """Cross entropy over the options that a question has.
+def option_loss(
+    outputs: Any, labels: Any, num_items_in_batch: Any = None, *, label_smoothing: float = 0.0, is_ordinal: bool = False
+) -> Any:
+    """Cross entropy over the options that a question has, each row with its weight.
 
     Args:
-        outputs: With `logits`, `candidates` and `targets`, the share of each option, (rows, options).
+        outputs: With `logits`, `candidates` and `targets`, the share of each option, (rows, options); `weights` and
+            `is_ranked`, whether the options are levels, (rows,).
         labels: Index of the right option, last in each row, (rows, 2), -100 where it is not known.
         num_items_in_batch: Labels in the whole batch, of which this may be a part.
         label_smoothing: Share of the targets that is spread evenly over the options.
+        is_ordinal: Whether levels are learnt by the ranked probability score (Epstein 1969), the squared distance of
+            the cumulated probabilities, for which a level that is farther off is worse.
     """
     is_option = outputs["candidates"] != _NO_OPTION
     logits = option_logits(outputs["logits"], outputs["candidates"])
     even = is_option / is_option.sum(1, keepdim=True)
     targets = (1 - label_smoothing) * outputs["targets"] + label_smoothing * even
     losses = -(targets * logits.log_softmax(1).masked_fill(~is_option, 0.0)).sum(1)
+    if is_ordinal:
+        ranked = ((logits.softmax(1) - targets).cumsum(1) ** 2).sum(1)
+        losses = losses.where(outputs["is_ranked"] == 0, ranked)
     known = labels[:, -1] >= 0
-    return mean_over_batch((losses * known).sum(), known.sum().clamp(min=1), num_items_in_batch)
+    return mean_over_batch((losses * outputs["weights"] * known).sum(), known.sum().clamp(min=1), num_items_in_batch)

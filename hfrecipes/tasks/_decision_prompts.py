@@ -52,6 +52,7 @@ class Prompts:
         self.config, self.max_length = config, max_length
         # A copy, since `prepare_inputs` adds its marks, which the saved tokenizer must not have.
         self.tokenizer = copy.deepcopy(tokenizer)
+        self.tokenizer.model_max_length = int(1e30)  # no warning: what is too long is shortened here
 
     @property
     def most(self) -> dict[str, int]:

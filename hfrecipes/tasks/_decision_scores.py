@@ -24,6 +24,7 @@ METRICS: dict[str, Metric] = {
 }
 OF_LEVELS: dict[str, Metric] = {"rps": LOWER}
 OF_ORDER: dict[str, Metric] = {"order_bias": LOWER}
+PARTS = ("seen", "unseen")  # questions that train has, and those that are held out of it
 TEMPERATURE = "temperature_"
 OTHER_ORDER = "answer_in_other_order"
 
@@ -93,7 +94,12 @@ def measure(predictions: list[Row], references: list[Reference]) -> Measure:
     """All metrics over all rows, and over those of each type where there are several."""
     parts = [_measure(predictions, references)]
     by_type = _rows_by_type(predictions)
-    for kind, rows in by_type.items() if len(by_type) > 1 else ():
+    parts_of_rows = dict(by_type) if len(by_type) > 1 else {}
+    held = [row.get("unseen", False) for row in predictions]
+    for name, is_held in zip(PARTS, (False, True), strict=True):
+        if any(held):
+            parts_of_rows[name] = [index for index, value in enumerate(held) if value == is_held]
+    for kind, rows in parts_of_rows.items():
         of_type = _measure([predictions[row] for row in rows], [references[row] for row in rows])
         parts.append(partial(_named, of_rows(of_type, np.array(rows)), kind))
     return together(parts)

@@ -18,6 +18,7 @@ from .. import calibration
 from ..collate import padder
 from ..data.batches import rows_of
 from ..errors import ConfigError, ModelError
+from ..losses import ClassWeights
 from ..recipe import IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row
 from . import _causal, _decision_loss, _decision_prompts, _decision_rows, _decision_scores
 from ._decision_questions import (
@@ -35,6 +36,7 @@ from ._decision_questions import (
     reference_of,
     shares_of,
 )
+from ._decision_weights import Unseen, Weights, check_weights, names_of, refuse_unknown, unseen_of, weight_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -88,6 +90,14 @@ class Decision(Recipe):
     """Whether each training row shows the options of a choice in an order of its own."""
     order_bias: bool = False
     """Whether choices are also asked in reverse order, to measure how often the answer changes; twice the time."""
+    ordinal_loss: bool = False
+    """Whether levels are learnt by the ranked probability score, for which a level farther off is worse."""
+    class_weights: ClassWeights | None = None
+    """Weight of each answer in the loss; `balanced` is in inverse proportion to its frequency among equal questions."""
+    question_weights: Weights | None = None
+    """Weight of questions in the loss, by the name that a request gives them, their text or their type."""
+    unseen_questions: Unseen | None = None
+    """Questions that are held out of train and validation, by name or as a share; test scores them as unseen."""
     temperature_scaling: bool = True
     """Whether the probabilities of each type of question are calibrated by a temperature, fitted on validation."""
 
@@ -104,10 +114,15 @@ class Decision(Recipe):
         "answer": Column(("label", "target", "score", "rating", "category", "class"), reference=True),
         "name": Column(optional=True, passthrough=True, kind=None),
     }
-    defaults: ClassVar[dict[str, Any]] = _causal.DEFAULTS
+    # The untrained model answers too: how much it knows already is printed beside what is learnt.
+    defaults: ClassVar[dict[str, Any]] = {**_causal.DEFAULTS, "eval_on_start": True}
     prediction: ClassVar[str | None] = "answer"
     padding_side: ClassVar[str | None] = "right"
-    batch_features: ClassVar[dict[str, Any]] = {"logits_to_keep": "model", "candidates": "loss", "targets": "loss"}
+    batch_features: ClassVar[dict[str, Any]] = {
+        "logits_to_keep": "model",
+        "candidates": "loss",
+        **dict.fromkeys(("targets", "is_ranked", "weights"), "loss"),
+    }
     samples: ClassVar[list[Row]] = [
         {"state": "The lid was broken again, and nobody answers me!", **_TONE, "answer": "angry"},
         {"state": "Could you tell me when the shop opens?", **_TONE, "answer": "calm"},
@@ -129,6 +144,7 @@ class Decision(Recipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_question(self)
+        check_weights(self.class_weights, self.question_weights, self.unseen_questions)
         self.prompts: Any = None  # Prompts, from `adapt_to_model` on
 
     @property
@@ -136,7 +152,8 @@ class Decision(Recipe):
         """Those of all questions, of each type where there are several, of levels, and of the order of options."""
         kinds = self.learned.get("types", ())
         by_type: dict[str, Metric] = {}
-        for kind in kinds if len(kinds) > 1 else ():
+        parts = [*(kinds if len(kinds) > 1 else ()), *(_decision_scores.PARTS if "unseen" in self.learned else ())]
+        for kind in parts:
             by_type[f"accuracy[{kind}]"] = _decision_scores.METRICS["accuracy"]
         of_levels = _decision_scores.OF_LEVELS if "score" in kinds else {}
         of_order = _decision_scores.OF_ORDER if self.order_bias else {}
@@ -155,8 +172,31 @@ class Decision(Recipe):
         self.learned["question"], sentences = default_question(self, _rows(train), names)
         questions = [self.question(row) for row in _rows(train)]
         self.learned["types"] = sorted({question["type"] for question in questions})
+        sentences += self._infer_weights(train, questions)
         self.learned["example"] = questions[0] if questions else self.learned["question"]
         return sentences
+
+    def _infer_weights(self, train: Dataset, questions: list[Question]) -> list[str]:
+        """Check names against train, count the answers that are balanced, and choose the questions to hold out."""
+        options, names = set[str](), set[str]()
+        first = []
+        for row, question in zip(_rows(train), questions, strict=True):
+            options.update(options_of(question))
+            called = names_of(row, question)
+            names.update(called)
+            first.append(called[0])
+        refuse_unknown("question_weights", self.question_weights or {}, names)
+        if isinstance(self.class_weights, dict):
+            refuse_unknown("class_weights", self.class_weights, options)
+        elif self.class_weights:
+            self.learned["answer_counts"] = self.baseline(train)["answers"]
+        if self.unseen_questions is None:
+            return []
+        self.learned["unseen"] = held = unseen_of(self.unseen_questions, first)
+        return [f"held out of train and validation: {len(held)} of {len(set(first))} questions ({', '.join(held)})"]
+
+    def _is_unseen(self, row: Row) -> bool:
+        return names_of(row, self.question(row))[0] in self.learned.get("unseen", ())
 
     def question(self, row: Row) -> Question:
         """The question of a row."""
@@ -181,6 +221,11 @@ class Decision(Recipe):
                 level, problem = "unknown", "" if is_option else f"answer {str(right)[:40]!r} is none of the options"
             if problem:
                 wrong.setdefault((level, problem), []).append(index)
+        held = (
+            [index for index, row in enumerate(_rows(rows)) if self._is_unseen(row)] if "unseen" in self.learned else []
+        )
+        if held:
+            yield Finding("ignored", "the question is held out by unseen_questions", held)
         for (level, problem), indices in wrong.items():
             yield Finding(level, problem, indices)  # type: ignore[arg-type]
         if self.prompts is not None:
@@ -230,7 +275,7 @@ class Decision(Recipe):
 
     def _features(self, batch: Batch, orders: Callable[[Row, Question], list[Question]]) -> Batch:
         features: Batch = {name: [] for name in _FEATURES}
-        labels, targets = [], []
+        about_answers: Batch = {name: [] for name in ("labels", "targets", "is_ranked", "weights")}
         for index, row in enumerate(rows_of(batch)):
             question = self.question(row)
             for asked in orders(row, question):
@@ -243,9 +288,12 @@ class Decision(Recipe):
                 features["over_max_length"].append(prompt.is_shortened)
                 reference = reference_of(row.get("answer"), question)
                 right = likeliest(reference)
-                labels.append(prompt.options.index(str(right)) if right in prompt.options else IGNORED)
-                targets.append(shares_of(reference, prompt.options))
-        return {**features, "labels": labels, "targets": targets} if "answer" in batch else features
+                label = prompt.options.index(str(right)) if right in prompt.options else IGNORED
+                about_answers["labels"].append(label)
+                about_answers["targets"].append(shares_of(reference, prompt.options))
+                about_answers["is_ranked"].append(int(question["type"] == "score"))
+                about_answers["weights"].append(weight_of(self, row, question, reference))
+        return {**features, **about_answers} if "answer" in batch else features
 
     def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
         """Pads prompts and options on the right, and tells the model which logits are looked at."""
@@ -253,13 +301,14 @@ class Decision(Recipe):
 
     def loss(self, label_smoothing: float = 0.0) -> Callable[..., Any]:
         """Cross entropy over the options of a question."""
-        return partial(_decision_loss.option_loss, label_smoothing=label_smoothing)
+        return partial(_decision_loss.option_loss, label_smoothing=label_smoothing, is_ordinal=self.ordinal_loss)
 
     # --- predictions and scores ----------------------------------------------------------------------------------
 
     def preprocess_logits(self, logits: Any, labels: Any) -> Any:
         """Logits of the labels of the options, (rows, options)."""
-        candidates = logits[1 + list(_LOSS_FEATURES).index("candidates")]
+        # Rows to predict have the label tokens alone, and rows with answers the other features after them.
+        candidates = logits[-1 if labels is None else -len(_LOSS_FEATURES)]
         return _decision_loss.option_logits(logits[0], candidates)
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
@@ -272,7 +321,8 @@ class Decision(Recipe):
             by_option = dict(zip(options, shares, strict=True))
             scores = {name: by_option[name] for name in options_of(question)}
             first = predictions[index]
-            prediction = _decision_scores.prediction_of(question["type"], scores)
+            unseen = {"unseen": self._is_unseen(raw[index])} if "unseen" in self.learned else {}
+            prediction = _decision_scores.prediction_of(question["type"], scores, **unseen)
             if first is None:
                 predictions[index] = prediction
             else:
