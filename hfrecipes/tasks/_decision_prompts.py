@@ -192,6 +192,8 @@ def _refuse_shared_tokens(recipe: Any, kind: str, labels: Sequence[str]) -> None
     Raises:
         ConfigError: There are some.
     """
+    if len(set(labels)) < len(labels):
+        raise ConfigError(f"label_tokens.{kind}: found {', '.join(labels)}, expected different labels")
     ids = [recipe.tokenizer(label, add_special_tokens=False)["input_ids"] for label in labels]
     first: dict[int, str] = {}
     for label, tokens in zip(labels, ids, strict=True):

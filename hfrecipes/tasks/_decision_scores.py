@@ -52,8 +52,8 @@ def fit_temperatures(predictions: list[Row], references: list[Reference]) -> tup
     sentences = []
     for kind, rows in _rows_by_type(predictions).items():
         loss, known = _loss_of([predictions[row] for row in rows], [references[row] for row in rows])
-        found, sentence = calibration.fit(loss, known)
-        numbers |= {f"{TEMPERATURE}{kind}": value for value in found.values()}
+        fitted, sentence = calibration.fit(loss, known)
+        numbers |= {f"{TEMPERATURE}{kind}": value for value in fitted.values()}
         sentences.append(f"{kind}: {sentence}")
     return numbers, sentences
 
@@ -100,6 +100,8 @@ def measure(predictions: list[Row], references: list[Reference]) -> Measure:
         if any(held):
             parts_of_rows[name] = [index for index, value in enumerate(held) if value == is_held]
     for kind, rows in parts_of_rows.items():
+        if not rows:
+            continue
         of_type = _measure([predictions[row] for row in rows], [references[row] for row in rows])
         parts.append(partial(_named, of_rows(of_type, np.array(rows)), kind))
     return together(parts)

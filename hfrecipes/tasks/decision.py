@@ -107,10 +107,10 @@ class Decision(Recipe):
         # Several questions may be about the same state.
         "state": Column(_STATES, grouped=True),
         # What a row does not say is as in the options.
-        "question": Column(("instructions",), optional=True, kind=None),
-        "options": Column(("criteria",), optional=True, kind=["string"]),
-        "descriptions": Column(optional=True, kind=None),
-        "question_type": Column(optional=True, kind=None),
+        "question": Column(("instructions",), optional=True, has_default=True, kind=None),
+        "options": Column(("criteria",), optional=True, has_default=True, kind=["string"]),
+        "descriptions": Column(optional=True, has_default=True, kind=None),
+        "question_type": Column(optional=True, has_default=True, kind=None),
         "answer": Column(("label", "target", "score", "rating", "category", "class"), reference=True),
         "name": Column(optional=True, passthrough=True, kind=None),
     }
