@@ -114,6 +114,7 @@ class Decision(Recipe):
         "answer": Column(("label", "target", "score", "rating", "category", "class"), reference=True),
         "name": Column(optional=True, passthrough=True, kind=None),
     }
+    layouts: ClassVar[tuple[dict[str, str], ...]] = ({"state": "sent", "answer": "label"},)
     # The untrained model answers too: how much it knows already is printed beside what is learnt.
     defaults: ClassVar[dict[str, Any]] = {**_causal.DEFAULTS, "eval_on_start": True}
     prediction: ClassVar[str | None] = "answer"

@@ -249,4 +249,6 @@ def test_unseen_questions_are_left_out_of_training_and_scored_apart(tiny_llama, 
     assert {"accuracy[seen]", "accuracy[unseen]", "order_bias"} <= set(result.scores["test"])
     assert "held out of train and validation: 1 of 2 questions (Mood?)" in caplog.text
     assert "validation before training: accuracy" in caplog.text
+    asked = {"state": "Hello", "questions": {"tone": TONE, "refund": NOUL}}
+    assert [answer["type"] for answer in result.predict(asked)] == ["choice", "noul"]
     assert json.loads((tmp_path / "run" / "history.json").read_text())["log"][0]["step"] == 0
