@@ -41,6 +41,7 @@ __all__ = [
     "require_packages",
 ]
 
+_DISTRIBUTIONS = {"stdnum": "python-stdnum"}  # names on PyPI that differ from those that are imported
 SHOWN = 10  # problems of the settings that a message lists
 
 
@@ -149,7 +150,7 @@ def require_packages(purpose: str, *packages: str) -> None:
     """
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
-        names = " ".join(package.replace("_", "-") for package in missing)
+        names = " ".join(_DISTRIBUTIONS.get(package, package.replace("_", "-")) for package in missing)
         raise MissingPackageError(f"{purpose} needs {' and '.join(missing)}: pip install {names}")
 
 

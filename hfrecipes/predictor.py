@@ -98,7 +98,8 @@ class Predictor:
             columns: Columns of the rows, as `run` takes them, where they are not those of training.
 
         Returns:
-            One prediction for a single text, else a list with one per row, None for a blank one.
+            One prediction for a single text, else a list with one per row, None for a blank one. A row that holds
+            several, as a request with several questions, gives a list too.
 
         Raises:
             DataError: The rows do not have the input columns of the model.
@@ -109,7 +110,7 @@ class Predictor:
         """
         given, is_single = self._given(rows, file, columns)
         predictions = [] if given is None else self.predicted(given)
-        return predictions[0] if is_single else predictions
+        return predictions[0] if is_single and len(predictions) == 1 else predictions
 
     def _given(self, rows: Any, file: str | os.PathLike[str] | None, columns: Columns | None) -> tuple[Any, bool]:
         """The rows that a caller means, None for an empty list; and whether it is a single one."""
@@ -478,7 +479,7 @@ def merge(path: str | os.PathLike[str], destination: Path, *, trust: bool = Fals
     predictor = _load(folder, is_foreign, trust)
     if adapters.is_adapted(predictor.model):
         raise ModelError(f"{path} was trained with {_method(predictor.config)}, which cannot be merged")
-    files = save(predictor.model, predictor.recipe.tokenizer, destination)
+    files = save(predictor.model, predictor.recipe, destination)
     if DISTANCE in predictor.recipe.learned:
         distances.write(destination, distances.read(folder))
         files.append(distances.FILE)

@@ -52,6 +52,8 @@ class Column:
     """Whether a row can do without it."""
     reference: bool = False
     """Whether predictions are scored against it; rows to predict do not have it."""
+    has_default: bool = False
+    """Whether a row may leave it out even where training rows have it, since the options say what it is then."""
     passthrough: bool = False
     """Whether it is only carried along, as an id; never required, and not checked for duplicates or blanks."""
     kind: Any = "string"
@@ -312,6 +314,10 @@ class Recipe:
         names = dict(enumerate(self.labels))
         ids = {name: number for number, name in names.items()}
         return {"num_labels": len(names), "id2label": names, "label2id": ids}
+
+    def model_files(self) -> dict[str, str]:
+        """Further files that transformers reads beside the model, by name: their text, with what is calibrated."""
+        return {}
 
     @property
     def needs_distances(self) -> bool:

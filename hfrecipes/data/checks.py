@@ -275,9 +275,9 @@ def empty_texts(rows: Dataset, recipe: Recipe) -> dict[str, list[int]]:
     """
     problems: dict[str, list[int]] = {}
     for column in input_columns(recipe):
-        if column not in rows.column_names:
-            continue
         kind = recipe.columns[column].kind
+        if column not in rows.column_names or kind is None:  # what any type of cell holds, `Recipe.check` looks at
+            continue
         empty: list[int] = []
         with_gaps: list[int] = []
         start = 0
@@ -297,7 +297,8 @@ def empty_texts(rows: Dataset, recipe: Recipe) -> dict[str, list[int]]:
 def _blank_optional(rows: Dataset, recipe: Recipe) -> Iterator[Finding]:
     """Optional texts that some rows do without."""
     for column in input_columns(recipe):
-        if column in rows.column_names and recipe.columns[column].optional:
+        facts = recipe.columns[column]
+        if column in rows.column_names and facts.optional and facts.kind == "string":
             blank = [index for index, text in enumerate(rows[column][:]) if not (text or "").strip()]
             if blank:
                 yield Finding("note", f"{column} is empty, and read as an empty text,", blank)

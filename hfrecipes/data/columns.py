@@ -351,7 +351,7 @@ def refuse_other_inputs(columns: Mapping[str, str], trained: Collection[str], re
     Raises:
         DataError: They have more inputs, or fewer.
     """
-    inputs = set(input_columns(recipe))
+    inputs = {name for name in input_columns(recipe) if not recipe.columns[name].has_default}
     if inputs & set(columns) == inputs & set(trained):
         return
     wanted = " and ".join(name for name in recipe.columns if name in inputs & set(trained))

@@ -62,7 +62,7 @@ def _write(job: Job, measured: distances.Distances, info: RunInfo) -> RunInfo:
     """Write the file beside the model and beside its adapter, and what the recipe has learnt into their configs."""
     model, path = job.trainer.model, job.plan.path
     remember(job.plan.recipe, model)
-    directory.save_config(model, path)
+    directory.save_config(model, job.plan.recipe, path)
     if info.files:
         distances.write(path, measured)
         info = replace(info, files=sorted([*info.files, distances.FILE]))

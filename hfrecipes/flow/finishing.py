@@ -39,7 +39,7 @@ from ..results import Result
 from ..run_folder import contents, manifest
 from ..run_folder.contents import RunInfo
 from ..run_folder.writing import write_json
-from ..training.history import history_of
+from ..training.history import history_of, scores_at_start
 from ..training.memory_use import peak_of
 from ..training.plan import Plan
 from ..training.trainer import Job, Scorer
@@ -88,12 +88,14 @@ def score_run(job: Job, info: RunInfo, start: float, *, saves: bool = False, dra
     predicted = predict_splits(inference, plan.data, job.encoded, known)
     if saves and is_writer and recipe.calibration:
         remember(recipe, trainer.model)
-        directory.save_config(trainer.model, plan.path)
+        directory.save_config(trainer.model, recipe, plan.path)
     baseline = recipe.baseline(plan.data.splits["train"])
     has_lora = plan.config.adapter is not None
     scored = score_splits(
         inference, predicted, baseline, metrics=plan.config.metrics, lora=has_lora, in_train=plan.in_train
     )
+    for sentence in _before_training(trainer, recipe, scored.scores):
+        log(sentence)
     scored = _with_changes(plan, predicted, scored, inference.settings.seed)
     slices, about_slices = _slices(plan, predicted, scored, baseline)
     loaded = Predictor(recipe, trainer.model, plan.config, plan.path, trainer)
@@ -131,6 +133,16 @@ def _with_changes(plan: Plan, predicted: Mapping[str, Predicted], scored: Scored
     for sentence in sentences:
         log(sentence)
     return Scored(scores, [*scored.sentences, *sentences])
+
+
+def _before_training(trainer: Trainer, recipe: Recipe, scores: Mapping[str, Scores]) -> list[str]:
+    """A sentence on what the model could do before the first step, where that was evaluated."""
+    before, after = scores_at_start(trainer), scores.get("validation", {})
+    parts = []
+    for name in table_metrics(recipe):
+        if name in before and name in after:
+            parts.append(f"{name} {before[name]:.3f}, and {after[name].value:.3f} after it")
+    return [f"validation before training: {'; '.join(parts)}"] if parts else []
 
 
 def _slices(
@@ -230,7 +242,7 @@ def _save(job: Job, info: RunInfo, *, write: bool) -> tuple[Any, RunInfo]:
     plan, trainer, recipe = job.plan, job.trainer, job.plan.recipe
     if not adapters.is_adapted(trainer.model):
         if write:
-            info = replace(info, files=directory.save(trainer.model, recipe.tokenizer, plan.path))
+            info = replace(info, files=directory.save(trainer.model, recipe, plan.path))
         return trainer.model, info
     first_rows = range(min(2, len(trainer.train_dataset)))
     batch = trainer.data_collator([trainer.train_dataset[row] for row in first_rows])
@@ -244,7 +256,7 @@ def _save(job: Job, info: RunInfo, *, write: bool) -> tuple[Any, RunInfo]:
     saved = pass_loss_features(recipe, saved)
     if write:
         if not adapters.is_adapted(saved):
-            info = replace(info, files=directory.save(saved, recipe.tokenizer, plan.path))
+            info = replace(info, files=directory.save(saved, recipe, plan.path))
         _check_saved(job, expected, batch)
     return saved, info
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _upstream
 from ..config.blocks import ModelSettings, sha256_of
 from ..errors import HFRecipesError, ModelError
+from ..recipe import Recipe
 from ..run_folder.contents import check_readable
 from ..run_folder.writing import draft_folder
 from . import integrity
@@ -234,8 +235,8 @@ def quiet() -> Iterator[None]:
 # --- saving ------------------------------------------------------------------------------------------------------
 
 
-def save(model: Any, tokenizer: PreTrainedTokenizerBase, path: Path) -> list[str]:
-    """Save model and tokenizer as an ordinary model directory.
+def save(model: Any, recipe: Recipe, path: Path) -> list[str]:
+    """Save model and tokenizer, with the files that the task has beside them, as an ordinary model directory.
 
     Returns:
         Names of the files that belong to it.
@@ -243,7 +244,8 @@ def save(model: Any, tokenizer: PreTrainedTokenizerBase, path: Path) -> list[str
     with draft_folder(path) as folder:
         with quiet():
             model.save_pretrained(folder)
-        save_tokenizer(tokenizer, folder)
+        save_tokenizer(recipe.tokenizer, folder)
+        _write_files(recipe, folder)
         return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
 
 
@@ -257,10 +259,18 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, path: Path) -> list[str]:
     return [os.path.relpath(file, path) for file in tokenizer.save_pretrained(path)]
 
 
-def save_config(model: Any, path: Path) -> None:
+def save_config(model: Any, recipe: Recipe, path: Path) -> None:
     """Write the config of the model again, also next to its adapter, after what the recipe learned has changed."""
     with quiet():
         for folder in (path, path / ADAPTER / CONFIG):
             if (folder / "config.json").exists():
                 with draft_folder(folder) as drafts:
                     model.config.save_pretrained(drafts)
+                    if folder == path:
+                        _write_files(recipe, drafts)
+
+
+def _write_files(recipe: Recipe, folder: Path) -> None:
+    """Write the files that the task has beside the model."""
+    for name, text in recipe.model_files().items():
+        (folder / name).write_text(text, encoding="utf-8")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Sized
 from typing import Any
 
 from ..errors import ModelError
@@ -202,7 +202,7 @@ def separate_pairs(recipe: Recipe) -> list[str]:
 
 def show_labels(recipe: Recipe, features: Row) -> str:
     """An encoded text, with the tokens to train on between ⟦ and ⟧; empty if labels are not tokens."""
-    if recipe.auto_model != "AutoModelForCausalLM" or "labels" not in features:
+    if recipe.auto_model != "AutoModelForCausalLM" or not isinstance(features.get("labels"), Sized):
         return ""
     parts = []
     pairs = zip(features["labels"], features["input_ids"], strict=True)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
-from ..errors import ConfigError, MissingPackageError, nearest
+from ..errors import ConfigError, nearest, require_packages
 from .kinds import KINDS, REGIONS
 
 _KEYS = ("kinds", "regions", "model", "labels")
 # Modules with the numbering plans and check digits that confirm what a pattern matches.
-_PACKAGES = {"phonenumbers": "phonenumbers", "stdnum": "python-stdnum"}
+_PACKAGES = ("phonenumbers", "stdnum")
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class RedactSettings:
         lists = {key: tuple(given[key]) for key in ("kinds", "regions", "labels") if key in given}
         settings = cls(**lists, model=given.get("model"))
         if settings.kinds:
-            _require_packages()
+            require_packages("redact", *_PACKAGES)
         return settings
 
 
@@ -80,14 +79,3 @@ def _problems(given: Mapping[str, Any]) -> list[str]:
     if not given.get("kinds") and "model" not in given:
         sentences.append('redact: found nothing to replace, expected kinds such as redact="[email, phone]"')
     return sentences
-
-
-def _require_packages() -> None:
-    """Refuse patterns whose packages are not installed.
-
-    Raises:
-        MissingPackageError: They are not.
-    """
-    missing = [name for module, name in _PACKAGES.items() if find_spec(module) is None]
-    if missing:
-        raise MissingPackageError(f"redact needs {' and '.join(missing)}: pip install {' '.join(missing)}")

@@ -44,6 +44,9 @@ def probabilities_of(run: RunData, split: str) -> Probabilities | None:
         return None
     first, reference = rows[0].prediction["scores"], rows[0].reference
     if isinstance(first, dict) and isinstance(reference, str | list):
+        # Options differ from row to row, or several share a reference: there are no labels of all rows.
+        if any(list(row.prediction["scores"]) != list(first) or isinstance(row.reference, dict) for row in rows):
+            return None
         return _of_labels(list(first), rows, isinstance(reference, list), run.recipe.learned.get("positive"))
     # Tags have a probability for each word of a row, and no index among them that is right.
     return _of_choices(rows) if isinstance(reference, int) else None

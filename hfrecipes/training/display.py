@@ -142,7 +142,9 @@ class _Lines:
         if self.start is None:
             return
         score = (metrics or {}).get(f"eval_{self._metric(args)}")
-        is_best = score is not None and args.load_best_model_at_end and _is_better(score, args, state)
+        # Weights before the first step, which `eval_on_start` scores, are never kept.
+        picks = args.load_best_model_at_end and state.global_step > 0
+        is_best = score is not None and picks and _is_better(score, args, state)
         self._show(args, state, score, is_best=is_best)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -53,6 +53,14 @@ def by_step(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [dict(sorted(rows[step].items(), key=_rank)) for step in sorted(rows)]
 
 
+def scores_at_start(trainer: Trainer) -> dict[str, float]:
+    """Scores of validation before the first step, where `eval_on_start` asked for them; empty otherwise."""
+    for row in trainer.state.log_history:
+        if row["step"] == 0:
+            return {name.removeprefix("eval_"): value for name, value in row.items() if name.startswith("eval_")}
+    return {}
+
+
 def _rank(entry: tuple[str, Any]) -> tuple[int, str]:
     """Step, epoch, loss and rate first, then the scores by name."""
     name = entry[0]

@@ -83,7 +83,7 @@ def no_evaluation(chosen: Mapping[str, Any]) -> dict[str, Any]:
     save_strategy = chosen.get("save_strategy", "epoch")
     if save_strategy == "best":
         raise ConfigError("save_strategy: found best, but nothing is evaluated during training; write epoch or steps")
-    return {"eval_strategy": "no", "save_strategy": save_strategy}
+    return {"eval_strategy": "no", "eval_on_start": False, "save_strategy": save_strategy}
 
 
 def evaluation(chosen: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:

@@ -268,7 +268,7 @@ def test_wrong_settings_are_refused_with_the_edit(redact, message):
 
 
 def test_a_missing_package_is_named(monkeypatch):
-    monkeypatch.setattr("hfrecipes.redaction.settings.find_spec", lambda name: None)
+    monkeypatch.setattr("hfrecipes.errors.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match="pip install phonenumbers python-stdnum"):
         find("chat")(redact=["email"])
 

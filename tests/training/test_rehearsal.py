@@ -68,9 +68,9 @@ def test_what_fails_after_training_is_known_before_it(module, name, quick, tmp_p
 def test_a_model_that_predicts_otherwise_once_loaded_is_refused(quick, tmp_path, monkeypatch):
     save = directory.save
 
-    def forgetful(network, tokenizer, path):
+    def forgetful(network, recipe, path):
         network = type(network)(network.config)  # new weights
-        return save(network, tokenizer, path)
+        return save(network, recipe, path)
 
     monkeypatch.setattr(directory, "save", forgetful)
     with pytest.raises(ModelError, match="a model of type bert predicts differently after it is saved and loaded"):

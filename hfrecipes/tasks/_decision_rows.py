@@ -1,0 +1,124 @@
+"""Rows of decision sets, requests and other sets as one row for each question."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from ..data.batches import rows_of
+from ..data.shapes import choices as choice_shapes
+from ..data.shapes.cells import Change, as_text, first_column, parse_list
+from ..errors import DataError
+from ..recipe import Batch, Row
+
+# Texts that a question is about together.
+_PAIRS = (("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("text", "text_pair"))
+_ENDINGS = ("choices", "endings", "candidates", "alternatives")
+
+
+def column_normalizer(
+    columns: Mapping[str, Any], states: Sequence[str], options: Sequence[str], answers: Sequence[str]
+) -> Change | None:
+    """Function that makes a row of each question, with its options as a list of texts; None for no change.
+
+    Args:
+        columns: Columns with their types of `datasets`.
+        states: Names that a column of states may have.
+        options: Names that a column of options may have.
+        answers: Names that a column of answers may have.
+    """
+    by_name = {name.strip().lower(): name for name in columns}
+    if "questions" in by_name and first_column(by_name, states):
+        return partial(_from_requests, questions=by_name["questions"], answers=by_name.get("answers"))
+    of_options = first_column(by_name, options)
+    if of_options is not None:
+        item_type = getattr(getattr(columns[of_options], "feature", None), "dtype", None)
+        if item_type in ("string", "large_string"):
+            return None
+        return partial(_from_options, options=of_options)
+    to_choices = choice_shapes.column_normalizer(columns, (), _ENDINGS, answers)
+    pair = next((pair for pair in _PAIRS if set(pair) <= set(by_name)), None)
+    if to_choices is not None:
+        return partial(_with_options, change=to_choices)
+    if pair is not None and "state" not in by_name:
+        return partial(_from_pairs, columns=[by_name[name] for name in pair])
+    return None
+
+
+def _from_requests(batch: Batch, questions: str, answers: str | None) -> Batch:
+    """A row for each question of a request; `answers` has the answers by the names of the questions."""
+    rows = []
+    for row in rows_of(batch):
+        asked = _block(row.pop(questions), questions)
+        given = _block(row.pop(answers) or {}, answers) if answers is not None else {}
+        for name, question in asked.items():
+            if question is None:  # a table fills in the names that only other rows have
+                continue
+            entry = {**row, "name": name, **_flat(_block(question, f"questions.{name}"))}
+            rows.append(entry if answers is None else {**entry, "answer": given.get(name)})
+    names = [name for name in batch if name not in (questions, answers)]
+    names += ["name", "question", "question_type", "options", "descriptions"] + (["answer"] if answers else [])
+    return {name: [row[name] for row in rows] for name in names}
+
+
+def _flat(question: Row) -> Row:
+    """The columns of a question of a request."""
+    criteria = question.get("criteria")
+    options, descriptions = _split(criteria) if criteria else (None, None)
+    kind, instructions = question.get("type"), question.get("instructions")
+    return {"question": instructions, "question_type": kind, "options": options, "descriptions": descriptions}
+
+
+def _from_options(batch: Batch, options: str) -> Batch:
+    """Options as a list of texts, and what describes them as another one."""
+    rows = {name: list(cells) for name, cells in batch.items() if name != options}
+    split = [_split(_list_in(cell)) for cell in batch[options]]
+    rows["options"] = [names for names, _ in split]
+    if any(descriptions for _, descriptions in split) or "descriptions" not in rows:
+        rows["descriptions"] = [descriptions for _, descriptions in split]
+    return rows
+
+
+def _with_options(batch: Batch, change: Change) -> Batch:
+    """Choices, as those of multiple choice, as options."""
+    rows = dict(change(batch))
+    if "choices" in rows:
+        rows["options"] = rows.pop("choices")
+    return rows
+
+
+def _from_pairs(batch: Batch, columns: Sequence[str]) -> Batch:
+    """The two texts as one state."""
+    rows = {name: cells for name, cells in batch.items() if name not in columns}
+    return {"state": list(rows_of({name: batch[name] for name in columns})), **rows}
+
+
+def _split(criteria: Any) -> tuple[list[str] | None, list[str] | None]:
+    """Names of options, and their descriptions where one has some, empty for the others."""
+    if not criteria:
+        return None, None
+    if isinstance(criteria, dict):
+        descriptions = ["" if text is None else as_text(text) for text in criteria.values()]
+        return list(criteria), descriptions if any(descriptions) else None
+    return list(map(as_text, criteria)), None
+
+
+def _list_in(cell: Any) -> Any:
+    """The list or block in a cell, which a table holds as text."""
+    parsed = parse_list(cell) if isinstance(cell, str) else cell
+    if parsed is None and isinstance(cell, str) and cell.strip():
+        raise DataError(f"options holds {cell[:60]!r}, expected a list of options, or a block with their descriptions")
+    return parsed
+
+
+def _block(cell: Any, name: str) -> dict[str, Any]:
+    """The block in a cell.
+
+    Raises:
+        DataError: It holds something else.
+    """
+    parsed = parse_list(cell) if isinstance(cell, str) else cell
+    if not isinstance(parsed, dict):
+        raise DataError(f"{name} holds {str(cell)[:60]!r}, expected a block of questions by their names")
+    return parsed

@@ -1,0 +1,254 @@
+"""Questions are asked as transformers asks them, answered with the same probabilities, and scored by type."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import hfrecipes
+from hfrecipes.config.run_config import RunConfig
+from hfrecipes.data.prepare import read_splits
+from hfrecipes.errors import ConfigError, DataError
+from hfrecipes.tasks import _decision_loss, _decision_scores
+from hfrecipes.tasks._decision_questions import reference_of
+from hfrecipes.tasks.decision import Decision
+
+TONE = {"type": "choice", "instructions": "Tone?", "criteria": {"calm": None, "angry": "blames"}}
+LEVELS = {"type": "score", "instructions": "How?", "criteria": ["low", "middle", "high"]}
+NOUL = {"type": "noul", "instructions": "Refund?", "criteria": None}
+FEW = {"num_train_epochs": 1, "bf16": False, "learning_rate": 1e-3}
+ROWS = [
+    {"state": f"Message {number} of {word}", "question": "Tone?", "options": ["calm", "angry", "sad"], "answer": word}
+    for number in range(8)
+    for word in ("calm", "angry", "sad")
+]
+
+
+def read(rows: list[dict], tmp_path, **options) -> tuple[Decision, list[dict]]:
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = Decision(**options)
+    data = read_splits(RunConfig(task=recipe.task, dataset=str(tmp_path / "train.jsonl")), recipe)
+    recipe.labels = list(data.class_names)
+    recipe.infer_labels(data.splits["train"])
+    return recipe, list(data.splits["train"])
+
+
+# --- rows --------------------------------------------------------------------------------------------------------
+
+
+def test_each_question_of_a_request_is_a_row(tmp_path):
+    request = {
+        "state": {"from": "Ann", "text": "Hello"},
+        "questions": {"tone": TONE, "level": LEVELS, "refund": {"type": "noul", "instructions": "Refund?"}},
+        "answers": {"tone": "angry", "level": 1.5, "refund": True},
+    }
+    recipe, rows = read([request], tmp_path)
+    assert [recipe.question(row) for row in rows] == [TONE, LEVELS, NOUL]
+    assert [recipe.reference(row) for row in rows] == ["angry", {"1": 0.5, "2": 0.5}, "true"]
+    assert rows[0]["state"] == '{"from": "Ann", "text": "Hello"}'
+
+
+def test_a_classification_set_becomes_one_question(tmp_path):
+    rows = [{"text": "a", "label": "spam"}, {"text": "b", "label": "ham"}]
+    recipe, read_rows = read(rows, tmp_path, instructions="What is it?")
+    assert recipe.question(read_rows[0]) == {
+        "type": "choice",
+        "instructions": "What is it?",
+        "criteria": {"ham": None, "spam": None},
+    }
+    described, read_rows = read(rows, tmp_path, criteria={"spam": "unwanted", "ham": None})
+    assert described.question(read_rows[0])["criteria"] == {"spam": "unwanted", "ham": None}
+
+
+def test_pairs_with_ratings_and_choices_in_columns_are_read(tmp_path):
+    pair = {"sentence1": "a", "sentence2": "b", "score": 1.25}
+    recipe, rows = read([pair], tmp_path, criteria=["no", "some", "equal"])
+    assert json.loads(rows[0]["state"]) == {"sentence1": "a", "sentence2": "b"}
+    assert recipe.reference(rows[0]) == {"1": 0.75, "2": 0.25}
+    ending = {"sent": "He", "ending0": "runs", "ending1": "sleeps", "label": 1}
+    recipe, rows = read([ending], tmp_path)
+    assert recipe.reference(rows[0]) == "sleeps"
+
+
+@pytest.mark.parametrize(
+    ("answer", "question", "expected"),
+    [
+        ("CALM", TONE, "calm"),
+        (1, TONE, "angry"),
+        ("B", TONE, "angry"),
+        ("shy", TONE, "shy"),
+        (None, TONE, None),
+        ("-1", TONE, None),
+        ('["calm", "angry", "calm", "calm"]', TONE, {"calm": 0.75, "angry": 0.25}),
+        ("[0.5, 0.5]", TONE, {"calm": 0.5, "angry": 0.5}),
+        ('{"calm": 2, "shy": 1}', TONE, '{"calm": 2, "shy": 1}'),
+        ('{"type": "choice", "choice": "angry"}', TONE, "angry"),
+        ("middle", LEVELS, "1"),
+        ("2.0", LEVELS, "2"),
+        ("2.5", LEVELS, "2.5"),
+        ("yes", NOUL, "true"),
+        (0.25, NOUL, {"true": 0.25, "false": 0.75}),
+    ],
+)
+def test_an_answer_is_an_option_or_shares_of_options(answer, question, expected):
+    assert reference_of(answer, question) == expected
+
+
+# --- errors ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"answer": "shy"}, "answer 'shy' is none of the options"),
+        ({"options": ["calm", "angry", "calm"]}, "two options are equal"),
+        ({"options": ["calm"]}, "there are 1 options, expected two or more"),
+        ({"options": ["calm", *map(str, range(26))]}, "there are 27 options, and the model has labels for 26"),
+        ({"question_type": "essay"}, "question_type is 'essay', expected choice, score or noul"),
+    ],
+)
+def test_questions_that_cannot_be_asked_are_refused_before_training(change, sentence, tiny_llama, tmp_path):
+    rows = [{**ROWS[0], "answer": "calm", **change}, *ROWS]
+    with pytest.raises(DataError, match=sentence):
+        hfrecipes.run("decision", model=tiny_llama, dataset={"train": rows}, output_dir=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"criteria": ["low", "high"], "question_type": "choice"}, "a list has the levels of a score"),
+        ({"criteria": {"a": "", "b": ""}, "question_type": "score"}, "expected a list of levels"),
+        ({"criteria": {"a": ""}}, "expected two options or more"),
+        ({"unseen_questions": 2.0}, "expected a share between 0 and 1"),
+        ({"question_weights": {"tone": 0.0}}, "expected numbers above 0"),
+    ],
+)
+def test_options_that_describe_no_question_are_refused(options, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        Decision(**options)
+
+
+@pytest.mark.parametrize("option", ["class_weights", "question_weights"])
+def test_weights_of_what_train_does_not_have_are_refused(option, tmp_path):
+    with pytest.raises(ConfigError, match=f"{option}: no angri"):
+        read(ROWS, tmp_path, **{option: {"angri": 2.0}})
+
+
+def test_labels_that_begin_with_the_same_token_are_refused(tiny_llama, tmp_path):
+    with pytest.raises(ConfigError, match=r"label_tokens.choice: .* begin with the same token"):
+        hfrecipes.run(
+            "decision",
+            model=tiny_llama,
+            dataset={"train": ROWS},
+            output_dir=tmp_path / "run",
+            label_tokens={"choice": ["b", "aq", "az"]},
+        )
+
+
+# --- batches and loss ----------------------------------------------------------------------------------------------
+
+
+def outputs_of(logits: list[list[float]], targets: list[list[float]], candidates: list[list[int]], **others) -> dict:
+    rows = len(logits)
+    spread = torch.zeros(rows, rows, len(logits[0]))
+    for row, values in enumerate(logits):
+        spread[row, row] = torch.tensor(values)
+    known = {"is_ranked": torch.zeros(rows, dtype=int), "weights": torch.ones(rows), **others}
+    return {"logits": spread, "candidates": torch.tensor(candidates), "targets": torch.tensor(targets), **known}
+
+
+def test_the_loss_is_over_the_options_of_each_row_alone():
+    outputs = outputs_of(
+        [[1.0, 3.0, 9.0], [0.0, 1.0, 2.0]], [[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]], [[0, 1, -1], [0, 1, 2]]
+    )
+    loss = _decision_loss.option_loss(outputs, torch.tensor([[-100, 0], [-100, 1]]))
+    first = -torch.tensor([1.0, 3.0]).log_softmax(0)[0]
+    second = -torch.tensor([0.0, 1.0, 2.0]).log_softmax(0)[1:].mean()
+    assert loss.item() == pytest.approx(float(first + second) / 2)
+
+
+def test_weights_and_the_ordinal_loss_of_levels_count():
+    others = {"is_ranked": torch.tensor([1]), "weights": torch.tensor([3.0])}
+    outputs = outputs_of([[0.0, 0.0, 0.0]], [[1.0, 0.0, 0.0]], [[0, 1, 2]], **others)
+    loss = _decision_loss.option_loss(outputs, torch.tensor([[-100, 0]]), is_ordinal=True)
+    assert loss.item() == pytest.approx(3 * ((2 / 3) ** 2 + (1 / 3) ** 2))
+
+
+# --- scores ------------------------------------------------------------------------------------------------------
+
+
+def test_scores_are_those_of_their_definitions():
+    predictions = [
+        _decision_scores.prediction_of("choice", {"calm": 0.8, "angry": 0.2}, answer_in_other_order="angry"),
+        _decision_scores.prediction_of("score", {"0": 0.2, "1": 0.3, "2": 0.5}),
+    ]
+    scores = _decision_scores.measure(predictions, ["angry", {"1": 0.5, "2": 0.5}])(np.ones((1, 2)))
+    assert scores["accuracy"][0] == 0.5 or scores["accuracy"][0] == 0.0
+    assert scores["log_loss[choice]"][0] == pytest.approx(-np.log(0.2))
+    assert scores["log_loss[score]"][0] == pytest.approx(-(np.log(0.3) + np.log(0.5)) / 2)
+    assert scores["brier[choice]"][0] == pytest.approx(0.64)
+    assert scores["rps"][0] == pytest.approx((0.2**2 + 0.0**2) / 2)
+    assert scores["order_bias"][0] == 1.0
+
+
+def test_a_temperature_is_fitted_for_each_type():
+    sure = [_decision_scores.prediction_of("noul", {"true": 0.99, "false": 0.01}) for _ in range(200)]
+    numbers, sentences = _decision_scores.fit_temperatures(sure, ["true", "true", "true", "false"] * 50)
+    assert numbers["temperature_noul"] > 2
+    assert sentences[0].startswith("noul: temperature:")
+    (changed, *_) = _decision_scores.at_temperatures(sure, numbers)
+    assert changed["scores"]["true"] == pytest.approx(0.75, abs=0.01)
+
+
+# --- runs --------------------------------------------------------------------------------------------------------
+
+
+def pipeline_scores(path, model, rows: list[dict]) -> list[dict]:
+    from transformers import pipeline
+
+    decide = pipeline("decision", str(path))
+    answers = []
+    for row in rows:
+        question = model.recipe.question(row)
+        answer = decide({"state": row["state"], "questions": {"q": question}})["q"]
+        noul = {"true": answer.get("noul"), "false": 1 - answer.get("noul", 0)}
+        answers.append(answer.get("probabilities", noul))
+    return answers
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_the_pipeline_gives_the_same_probabilities(lora, tiny_llama, tmp_path):
+    rows = [dict(row) for row in Decision.samples * 6]
+    train = [{**row, "state": f"{row['state']} {number}"} for number, row in enumerate(rows)]
+    settings = {"dataset": {"train": train, "validation": train[:12]}, "lora": lora, **FEW, "model": tiny_llama}
+    hfrecipes.run("decision", output_dir=tmp_path / "run", **settings)
+    asked = [{**row, "state": "long " * (number % 7) + row["state"]} for number, row in enumerate(train)]
+    asked = [{name: cell for name, cell in row.items() if name != "answer"} for row in asked * 3][:100]
+    model = hfrecipes.load(tmp_path / "run")
+    # Row by row, as columns that some rows lack are read together.
+    predicted = [model.predict(row) for row in asked]
+    for row, expected in zip(predicted, pipeline_scores(tmp_path / "run", model, asked), strict=True):
+        assert row["scores"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_unseen_questions_are_left_out_of_training_and_scored_apart(tiny_llama, tmp_path, caplog):
+    others = [{**row, "question": "Mood?"} for row in ROWS]
+    splits = {"train": ROWS + others, "validation": ROWS[:6] + others[:6], "test": ROWS[:6] + others[:6]}
+    result = hfrecipes.run(
+        "decision",
+        model=tiny_llama,
+        dataset=splits,
+        output_dir=tmp_path / "run",
+        unseen_questions=["Mood?"],
+        order_bias=True,
+        **FEW,
+    )
+    assert {"accuracy[seen]", "accuracy[unseen]", "order_bias"} <= set(result.scores["test"])
+    assert "held out of train and validation: 1 of 2 questions (Mood?)" in caplog.text
+    assert "validation before training: accuracy" in caplog.text
+    asked = {"state": "Hello", "questions": {"tone": TONE, "refund": NOUL}}
+    assert [answer["type"] for answer in result.predict(asked)] == ["choice", "noul"]
+    assert json.loads((tmp_path / "run" / "history.json").read_text())["log"][0]["step"] == 0
