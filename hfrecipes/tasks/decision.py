@@ -19,7 +19,9 @@ from ..collate import padder
 from ..data.batches import rows_of
 from ..errors import ConfigError, ModelError
 from ..losses import ClassWeights
-from ..recipe import IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row
+from ..recipe import IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, text_columns
+from ..redaction.redactor import Edits
+from ..redaction.rows import redacted_cells
 from . import _causal, _decision_loss, _decision_prompts, _decision_rows, _decision_scores
 from ._decision_questions import (
     Criteria,
@@ -166,6 +168,11 @@ class Decision(Recipe):
         """A row for each question, with its options and their descriptions as lists of texts."""
         names = {name: (name, *column.names) for name, column in self.columns.items()}
         return _decision_rows.column_normalizer(columns, names["state"], names["options"], names["answer"])
+
+    def redacted(self, row: Row, edits: Edits) -> Row:
+        """Answers are replaced as options are, so that each stays one of them; types of questions stay."""
+        columns = [name for name in text_columns(self) if name != "question_type"]
+        return redacted_cells(row, [*columns, "answer"], edits)
 
     def infer_labels(self, train: Dataset) -> list[str]:
         """Infer the question of rows without one of their own: its options are the answers in train."""

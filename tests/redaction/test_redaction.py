@@ -93,11 +93,14 @@ def planted(cell):
 def planted_rows(recipe: Recipe, number: int = 24) -> list[dict]:
     rows = []
     for row in rows_of(type(recipe), number):
+        options = row.get("options")
         for name in text_columns(recipe):
-            if name in row:
+            if name in row and name != "question_type":
                 # Words stay as many as their tags.
                 secret = [f"{word}/{SECRET}" for word in row[name]] if name == "tokens" else planted(row[name])
                 row[name] = secret
+        if options and row["answer"] in options:
+            row["answer"] = planted(row["answer"])
         rows.append({**row, "mailbox": SECRET, "customer_id": SECRET})
     return rows
 
