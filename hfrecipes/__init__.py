@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .hub.push import push as push
     from .predictor import load as load
     from .recipe import Recipe as Recipe
-    from .registry import tasks as tasks
+    from .registry import list_tasks as list_tasks
     from .results import Result as Result
     from .results import Results as Results
     from .runner import build as build
@@ -59,10 +59,10 @@ _HOMES = {
     "compare": "comparing.compare",
     "export": "exporting.export",
     "finish": "runner",
+    "list_tasks": "registry",
     "load": "predictor",
     "push": "hub.push",
     "run": "runner",
-    "tasks": "registry",
 }
 
 __all__ = sorted([*_HOMES, "__version__", "errors"])

@@ -30,7 +30,7 @@ GROUP = "hfrecipes.tasks"
 _FILES: dict[str, Path] = {}
 
 
-def tasks() -> dict[str, str]:
+def list_tasks() -> dict[str, str]:
     """All tasks, by name, with the first line of their documentation; none is imported."""
     summaries = {name: summary(file) for name, file in _shipped().items()}
     for entry in _entry_points():
@@ -85,7 +85,7 @@ def find(task: str) -> type[Recipe]:
         if entry.name == name:
             recipe: type[Recipe] = entry.load()
             return recipe
-    known = tasks()
+    known = list_tasks()
     raise NotFoundError(f"unknown task {task}{nearest(name, known)}; there are {', '.join(known)}")
 
 
@@ -212,7 +212,7 @@ def find_recipe_file(name: str) -> Path | None:
     if is_data(name):
         raise ConfigError(
             f"{name} is data, expected a recipe file or a task: write  dataset={name}  after the name of the task, "
-            f"such as  hfrecipes check text-classification dataset={name}  (the tasks are {', '.join(tasks())})"
+            f"such as  hfrecipes check text-classification dataset={name}  (the tasks are {', '.join(list_tasks())})"
         )
     if is_file(Path(name)):
         return Path(name)

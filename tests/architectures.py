@@ -6,7 +6,7 @@ import json
 
 from conftest import make_letters, make_pieces, make_tokenizer
 
-from hfrecipes.registry import find, tasks
+from hfrecipes.registry import find, list_tasks
 
 SMALL = {
     "hidden_size": 32,
@@ -53,7 +53,7 @@ LOST = "transformers looks for the weights under other names, and would start fr
 
 def tasks_with(auto_model: str) -> list[str]:
     """Tasks whose models are of that class."""
-    return [task for task in tasks() if find(task).auto_model == auto_model]
+    return [task for task in list_tasks() if find(task).auto_model == auto_model]
 
 
 def holes() -> dict[tuple[str, str], str]:
@@ -78,7 +78,7 @@ def tokenizer_for(name: str):
         letters.add_special_tokens({"mask_token": "<mask>"})
         return letters
     if name in DECODERS:
-        return make_pieces([json.dumps(row) for task in tasks() for row in find(task).samples])
+        return make_pieces([json.dumps(row) for task in list_tasks() for row in find(task).samples])
     known = make_tokenizer()
     if name in WITH_TYPES:
         return known
@@ -114,7 +114,7 @@ def supported(name: str) -> list[str]:
     import transformers
 
     kind = type(config_for(name))
-    return [task for task in tasks() if kind in getattr(transformers, find(task).auto_model)._model_mapping]
+    return [task for task in list_tasks() if kind in getattr(transformers, find(task).auto_model)._model_mapping]
 
 
 NAMES = [name for models in GROUPS.values() for name in models]

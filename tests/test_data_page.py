@@ -10,7 +10,7 @@ import pytest
 
 import hfrecipes
 from hfrecipes.config.overrides import parse_overrides
-from hfrecipes.registry import tasks
+from hfrecipes.registry import list_tasks
 
 PAGE = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
 TASKS = {
@@ -51,7 +51,7 @@ SHOWN = shown()
 
 
 def test_every_task_has_a_file_on_the_page():
-    assert {file.task for file in SHOWN} == set(tasks())
+    assert {file.task for file in SHOWN} == set(list_tasks())
     assert len(SHOWN) == PAGE.count("```csv") + PAGE.count("```json") + PAGE.count("```text") + 2  # two for two tasks
 
 

@@ -163,6 +163,12 @@ def test_type_checkers_see_the_public_names_that_python_sees():
     assert homes == hfrecipes._HOMES
 
 
+def test_no_public_function_has_the_name_of_a_module():
+    """Once the module is imported, it would take the place of the function."""
+    modules = {info.name for info in pkgutil.iter_modules(hfrecipes.__path__)}
+    assert not modules & set(hfrecipes._HOMES)
+
+
 def test_public_functions_say_arguments_and_errors_and_show_an_example():
     for name in ("run", "build", "finish", "check", "load", "push"):
         text = inspect.getdoc(getattr(hfrecipes, name))
@@ -225,7 +231,7 @@ def test_examples_are_short_and_use_public_names_only(file):
 
 
 def test_every_task_that_ships_has_an_example_recipe_files_and_docs():
-    assert set(SHIPPED) <= set(registry.tasks())
+    assert set(SHIPPED) <= set(registry.list_tasks())
     for task in SHIPPED:
         assert (ROOT / "examples" / f"{task.replace('-', '_')}.py").exists()
         assert any(name.startswith(f"{task}/") for name in RECIPES)
@@ -235,7 +241,7 @@ def test_every_task_that_ships_has_an_example_recipe_files_and_docs():
 def test_a_task_that_has_one_of_these_is_in_the_table_of_the_readme():
     described = {file.stem.replace("_", "-") for file in (ROOT / "examples").glob("*.py")}
     described |= {name.partition("/")[0] for name in RECIPES}
-    described |= {file.stem for file in (ROOT / "docs").glob("*.md")} & set(registry.tasks())
+    described |= {file.stem for file in (ROOT / "docs").glob("*.md")} & set(registry.list_tasks())
     assert described == set(SHIPPED)
 
 

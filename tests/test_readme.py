@@ -24,7 +24,7 @@ from hfrecipes.config import blocks as settings
 from hfrecipes.config.blocks import local_path
 from hfrecipes.data import sources
 from hfrecipes.evaluation import scoring
-from hfrecipes.registry import find, tasks
+from hfrecipes.registry import find, list_tasks
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -215,7 +215,7 @@ def test_each_guide_runs_from_top_to_bottom(page, checkout, model_for, capsys):
     # A page without blocks of one kind, for example after a change of its fences, would test nothing.
     assert set(dict(steps)) == {"bash", "python"}
     write_chinese_rows(checkout)
-    instead = model_for(find(page if page in tasks() else "text-classification"))
+    instead = model_for(find(page if page in list_tasks() else "text-classification"))
     for language, block in steps:
         if language == "python":
             exec(block, {})

@@ -97,7 +97,7 @@ def test_a_package_publishes_it_under_the_entry_point_group(tmp_path, monkeypatc
     (info / "entry_points.txt").write_text(f"[{registry.GROUP}]\n{entry}\n")
     monkeypatch.delitem(sys.modules, "ordinal_rating", raising=False)
     monkeypatch.syspath_prepend(str(site))
-    assert registry.tasks()["published-rating"] == "from my-ratings"
+    assert registry.list_tasks()["published-rating"] == "from my-ratings"
     report = hfrecipes.check("published-rating", dataset=str(write_rows(tmp_path)))
     assert report["columns"] == {"text": "review", "rating": "stars"}
 

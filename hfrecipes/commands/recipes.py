@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def list_() -> None:
     """List the tasks and the shipped recipe files."""
     say("Tasks")
-    tasks = registry.tasks()
+    tasks = registry.list_tasks()
     width = max(map(len, tasks))
     for name, summary in tasks.items():
         say(f"  {name:<{width}}  {summary}")

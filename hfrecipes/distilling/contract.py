@@ -57,7 +57,7 @@ def check_task(kind: type[Recipe]) -> None:
     """
     if issubclass(kind, Distillable):
         return
-    known = [name for name in registry.tasks() if issubclass(registry.find(name), Distillable)]
+    known = [name for name in registry.list_tasks() if issubclass(registry.find(name), Distillable)]
     raise ConfigError(
         f"distill: found {kind.task}, expected a task with labels ({', '.join(known)}): leave distill out, predict "
         "texts with the large model (hfrecipes predict), and train on its predictions"

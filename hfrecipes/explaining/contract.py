@@ -65,5 +65,5 @@ def explainable(recipe: Any) -> Explainable:
     """
     if isinstance(recipe, Explainable):
         return recipe
-    known = [name for name in registry.tasks() if issubclass(registry.find(name), Explainable)]
+    known = [name for name in registry.list_tasks() if issubclass(registry.find(name), Explainable)]
     raise ConfigError(f"{recipe.task} cannot be explained word by word; these tasks can: {', '.join(known)}")

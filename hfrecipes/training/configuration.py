@@ -30,7 +30,7 @@ from ..recipe import (
     undefined,
 )
 from ..redaction.names import name_finder
-from ..registry import find, find_recipe_file, is_task_file, recipe_files, tasks
+from ..registry import find, find_recipe_file, is_task_file, list_tasks, recipe_files
 from .intervals import with_strategies
 from .setting_checks import check_settings
 
@@ -95,7 +95,7 @@ def _task_of(layers: Sequence[Mapping[str, Any]]) -> type[Recipe]:
     """
     names = [layer["task"] for layer in layers if isinstance(layer.get("task"), str)]
     if not names:
-        raise ConfigError(f"no task: name one of {', '.join(tasks())}")
+        raise ConfigError(f"no task: name one of {', '.join(list_tasks())}")
     kind = find(names[-1])
     missing = undefined(kind)
     if missing:

@@ -21,7 +21,7 @@ from hfrecipes.cli import main
 from hfrecipes.errors import ConfigError, DataError, ModelError
 from hfrecipes.evaluation.scoring import Score
 from hfrecipes.flow.single import carry_out
-from hfrecipes.registry import find, tasks
+from hfrecipes.registry import find, list_tasks
 from hfrecipes.reports.run_data import RunData
 from hfrecipes.reports.sections.audit import section as report_section
 
@@ -34,7 +34,7 @@ def alone(number: int) -> Audited:
 # --- losses ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("task", tasks())
+@pytest.mark.parametrize("task", list_tasks())
 def test_the_loss_of_a_row_does_not_depend_on_the_rows_beside_it(task, model_for, tmp_path):
     kind = find(task)
     rows = rows_of(kind, 12)

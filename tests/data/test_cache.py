@@ -16,7 +16,7 @@ from hfrecipes.data import cache
 from hfrecipes.data.features import encode
 from hfrecipes.data.sources import read_source
 from hfrecipes.errors import DataError
-from hfrecipes.registry import find, tasks
+from hfrecipes.registry import find, list_tasks
 
 TASK = """\
 from dataclasses import dataclass
@@ -170,7 +170,7 @@ def test_a_template_with_the_date_is_not_cached(rows, caplog):
     assert "the chat template of the tokenizer shows the date" in caplog.text
 
 
-@pytest.mark.parametrize("task", tasks())
+@pytest.mark.parametrize("task", list_tasks())
 def test_every_task_is_cached_and_its_use_changes_no_key(rows, task, model_for):
     from transformers import AutoConfig, AutoTokenizer
 
@@ -207,7 +207,7 @@ for task, model, file in json.loads(sys.argv[1]):
 @pytest.mark.long
 def test_another_process_reads_what_was_encoded_of_files_of_each_kind_and_for_every_task(tmp_path, model_for):
     wanted = []
-    for task in tasks():
+    for task in list_tasks():
         kind = find(task)
         samples = [dict(row) for row in kind.samples] * 6
         rows, cells = datasets.Dataset.from_list(samples), []

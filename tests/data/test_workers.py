@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import hfrecipes
-from hfrecipes.registry import find, tasks
+from hfrecipes.registry import find, list_tasks
 from hfrecipes.tasks import _seq2seq
 
 
@@ -30,7 +30,9 @@ class NoTensors(pickle.Pickler):
         assert not isinstance(value, torch.Tensor), "weights would be copied into each worker"
 
 
-@pytest.mark.parametrize(("task", "lora"), [*((task, False) for task in tasks()), ("summarization", True)], ids=str)
+@pytest.mark.parametrize(
+    ("task", "lora"), [*((task, False) for task in list_tasks()), ("summarization", True)], ids=str
+)
 def test_the_collator_of_every_task_can_be_sent_to_a_worker_and_holds_no_weights(task, lora, model_for, tmp_path):
     trainer = trainer_of(task, model_for(find(task)), tmp_path, lora=lora)
     features = [trainer.train_dataset[number] for number in range(min(3, len(trainer.train_dataset)))]

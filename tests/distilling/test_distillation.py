@@ -78,7 +78,7 @@ def a_batch(trainer):
 
 def test_each_task_of_the_package_with_labels_is_tried_here():
     tried = {task for task, _ in TASKS.values()}
-    assert tried == {name for name in registry.tasks() if issubclass(registry.find(name), Distillable)}
+    assert tried == {name for name in registry.list_tasks() if issubclass(registry.find(name), Distillable)}
 
 
 @pytest.mark.parametrize("name", TASKS)

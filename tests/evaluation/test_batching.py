@@ -17,7 +17,7 @@ from hfrecipes.evaluation import evaluate, inference
 from hfrecipes.evaluation.batching import Limits, batches_of
 from hfrecipes.evaluation.inference import Inference, outputs
 from hfrecipes.evaluation.kept import KeptOutputs, sums_of_weights
-from hfrecipes.registry import tasks
+from hfrecipes.registry import list_tasks
 
 ROWS = {"train": opinions(40), "validation": opinions(12, 1), "test": opinions(12, 2)}
 LENGTHS = np.random.default_rng(0).integers(1, 90, 500)
@@ -85,7 +85,7 @@ def varied(trial: Trial, number: int) -> list[dict]:
 
 
 @pytest.mark.parametrize("precision", [{"bf16": True}, {"bf16": False}], ids=["bf16", "float32"])
-@pytest.mark.parametrize("task", list(tasks()))
+@pytest.mark.parametrize("task", list(list_tasks()))
 def test_the_trainer_evaluates_as_the_model_is_evaluated_after_training(task, precision, trial_of, tmp_path):
     """Bit by bit, in half precision too, where other batches give other numbers."""
     trial = trial_of(task)

@@ -17,7 +17,7 @@ from hfrecipes.errors import ConfigError
 from hfrecipes.evaluation import scoring
 from hfrecipes.evaluation.scoring import Score
 from hfrecipes.metrics import _uncertainty
-from hfrecipes.registry import find, tasks
+from hfrecipes.registry import find, list_tasks
 
 # --- intervals -------------------------------------------------------------------------------------------------------
 
@@ -147,7 +147,7 @@ def test_words_of_one_sentence_are_resampled_together():
     assert (low, high) == pytest.approx(_uncertainty.share_interval(0.5, 40), abs=0.01)
 
 
-@pytest.mark.parametrize("task", tasks())
+@pytest.mark.parametrize("task", list_tasks())
 def test_every_interval_holds_its_score_and_stays_within_what_the_score_can_be(task):
     recipe = find(task)()
     rows = datasets.Dataset.from_list([recipe.samples[place % len(recipe.samples)] for place in range(12)])

@@ -21,7 +21,7 @@ from hfrecipes.exporting import graph
 from hfrecipes.exporting.rows import difference_of
 from hfrecipes.predictor import write_report
 from hfrecipes.recipe import input_columns
-from hfrecipes.registry import find, tasks
+from hfrecipes.registry import find, list_tasks
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -67,7 +67,7 @@ def inputs_of(task: str) -> list[dict]:
 
 
 @pytest.mark.parametrize(
-    "task", [pytest.param(task, marks=() if task == FIRST else pytest.mark.long) for task in tasks()]
+    "task", [pytest.param(task, marks=() if task == FIRST else pytest.mark.long) for task in list_tasks()]
 )
 def test_an_exported_model_predicts_what_its_run_predicts(task, run_of):
     run = run_of(task)

@@ -328,10 +328,10 @@ def inputs_of(kind, row: dict) -> dict:
 @pytest.mark.long
 def test_every_task_is_loaded_by_id_in_a_fresh_process_and_its_card_is_valid(hub, model_for, tmp_path):
     import hfrecipes
-    from hfrecipes.registry import find, tasks
+    from hfrecipes.registry import find, list_tasks
 
     asked = []
-    for task in tasks():
+    for task in list_tasks():
         kind = find(task)
         rows = [dict(kind.samples[index % len(kind.samples)]) for index in range(24)]
         for lora in (False, True):

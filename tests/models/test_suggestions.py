@@ -11,14 +11,14 @@ from rows import opinions
 import hfrecipes
 from hfrecipes.errors import ConfigError
 from hfrecipes.models import suggestions
-from hfrecipes.registry import find, tasks
+from hfrecipes.registry import find, list_tasks
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 CHINESE = [{"text": "这部电影很好看", "label": "好"}, {"text": "菜太咸了", "label": "坏"}] * 20
 
 
 @pytest.mark.parametrize("language", ["en", "zh", "many"])
-@pytest.mark.parametrize("task", tasks())
+@pytest.mark.parametrize("task", list_tasks())
 def test_every_task_has_three_models_for_every_language(task, language):
     models = suggestions.suggestions(task, find(task).auto_model, language)
     assert len(models) == 3

@@ -16,11 +16,11 @@ from hfrecipes.recipe import Recipe, text_columns
 from hfrecipes.redaction.kinds import KINDS
 from hfrecipes.redaction.redactor import Redactor, moved, moved_back, replaced
 from hfrecipes.redaction.settings import RedactSettings
-from hfrecipes.registry import find, tasks
+from hfrecipes.registry import find, list_tasks
 from hfrecipes.serving import batches
 
 SECRET = "zoe.quill@post.example"
-TASKS = list(tasks())
+TASKS = list(list_tasks())
 
 
 def redact(text: str, *kinds: str) -> str:

@@ -14,7 +14,7 @@ from conftest import opinions
 import hfrecipes
 from hfrecipes.cli import main
 from hfrecipes.errors import ConfigError, NotFoundError
-from hfrecipes.registry import find, tasks
+from hfrecipes.registry import find, list_tasks
 from hfrecipes.robustness import perturbations, substitutes, suite
 from hfrecipes.robustness.perturbations import SUITE, Perturbation
 
@@ -93,7 +93,7 @@ def test_a_text_that_would_be_empty_stays():
     assert suite.changed_row({"text": None}, ["text"], erase, 0) is None
 
 
-@pytest.mark.parametrize("task", tasks())
+@pytest.mark.parametrize("task", list_tasks())
 def test_columns_that_a_reference_points_into_are_not_changed(task):
     recipe = find(task)()
     if task in ("chat", "text-generation", "fill-mask"):

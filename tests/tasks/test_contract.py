@@ -15,11 +15,11 @@ from hfrecipes.contract import checks
 from hfrecipes.contract.checks import CHECKS
 from hfrecipes.contract.trial import Trial
 from hfrecipes.recipe import Recipe, trainer_name
-from hfrecipes.registry import find, tasks
+from hfrecipes.registry import find, list_tasks
 
 pytestmark = pytest.mark.rehearsed
 
-TASKS = list(tasks())
+TASKS = list(list_tasks())
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from hfrecipes.errors import ConfigError
 from hfrecipes.evaluation.scoring import score
 from hfrecipes.metrics import _weighted
 from hfrecipes.recipe import option_types
-from hfrecipes.registry import find, tasks
+from hfrecipes.registry import find, list_tasks
 from hfrecipes.tasks import _answer_probabilities, _word_probabilities
 from hfrecipes.tasks._answer_probabilities import RankedAnswer
 
@@ -75,7 +75,7 @@ INPUTS = ("text", "question", "choices", "tokens", "context")
 
 
 def test_all_tasks_with_the_option_are_tested_here():
-    assert set(ROWS) == {name for name in tasks() if "temperature_scaling" in option_types(find(name))}
+    assert set(ROWS) == {name for name in list_tasks() if "temperature_scaling" in option_types(find(name))}
 
 
 @pytest.fixture(scope="module", params=list(ROWS))

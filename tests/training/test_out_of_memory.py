@@ -14,7 +14,7 @@ from hfrecipes.contract.trial import Trial
 from hfrecipes.errors import OutOfMemoryError
 from hfrecipes.memory.parts import Limit, halves_of, in_parts
 from hfrecipes.memory.shortage import is_out_of_memory
-from hfrecipes.registry import tasks
+from hfrecipes.registry import list_tasks
 
 ROWS = {"train": opinions(48), "validation": opinions(8, 1)}
 SLOW = ("summarization", "text2text-generation", "chat")  # the other tasks that generate are tried each time
@@ -46,7 +46,7 @@ def settings_without_chance(model, **more) -> dict:
     return {**options, "dropout": 0.0, "disable_tqdm": True, "save_strategy": "no", **more}
 
 
-@pytest.mark.parametrize("task", list(tasks()))
+@pytest.mark.parametrize("task", list(list_tasks()))
 def test_parts_teach_every_task_the_same_as_accumulation(task, tmp_path):
     trial = Trial(task, tmp_path)
     start, expected = trial.weights(4)
@@ -200,7 +200,7 @@ def test_evaluation_in_parts_gives_the_same_scores(quick, tmp_path):
         assert parts[name] == pytest.approx(whole[name], abs=1e-5)
 
 
-PREDICTING = [pytest.param(task, marks=[pytest.mark.long] * (task in SLOW)) for task in tasks()]
+PREDICTING = [pytest.param(task, marks=[pytest.mark.long] * (task in SLOW)) for task in list_tasks()]
 
 
 @pytest.mark.parametrize("task", PREDICTING)

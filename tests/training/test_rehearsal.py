@@ -16,7 +16,7 @@ from hfrecipes.errors import ModelError
 from hfrecipes.evaluation import inference, scoring
 from hfrecipes.flow import finishing, single
 from hfrecipes.models import adapters, directory
-from hfrecipes.registry import find, tasks
+from hfrecipes.registry import find, list_tasks
 from hfrecipes.run_folder import contents, progress
 from hfrecipes.training import rehearsal
 
@@ -92,7 +92,7 @@ def test_adapters_that_reload_otherwise_after_training_are_kept_with_a_warning(q
     assert result.predict("the film was great")["label"] in ("good", "bad")
 
 
-@pytest.mark.parametrize("task", tasks())
+@pytest.mark.parametrize("task", list_tasks())
 def test_it_writes_nothing_that_stays_and_prints_nothing(task, quick, model_for, tmp_path, monkeypatch, capsys, caplog):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()

@@ -11,9 +11,9 @@ from processes import TWO_PROCESSES, run_python
 
 import hfrecipes
 from hfrecipes.recipe import input_columns, option_types, reference_columns
-from hfrecipes.registry import find, tasks
+from hfrecipes.registry import find, list_tasks
 
-TASKS = list(tasks())
+TASKS = list(list_tasks())
 TIMES = (1, 6, 1, 3, 8, 1, 2, 5) * 6  # how often the words of each row are repeated
 SETTINGS = {
     "splits": {"validation": None},
