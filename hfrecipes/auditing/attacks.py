@@ -85,8 +85,9 @@ def _score(rows: Audited, name: str, figure: Callable[[np.ndarray], np.ndarray])
     draws = np.concatenate([figure(weights) for weights in resamples(rows)])
     bounds = (-1.0, 1.0) if name == ADVANTAGE else (0.0, 1.0)
     # The units of one kind: where all rows are told apart, it is their number that limits what is known.
-    kind = ~rows.is_member if name == FPR else rows.is_member
-    low, high = interval(value, draws, _numbered(rows.units[kind]), bounds)
+    kinds = {TPR: [rows.is_member], FPR: [~rows.is_member]}.get(name, [rows.is_member, ~rows.is_member])
+    units = min((_numbered(rows.units[kind]) for kind in kinds), key=lambda numbers: int(numbers.max()))
+    low, high = interval(value, draws, units, bounds)
     return Score(value, low, high, baseline=GUESSING.get(name))
 
 

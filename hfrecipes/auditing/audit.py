@@ -25,7 +25,7 @@ from .attacks import Audited, area, attack
 from .likelihood import confidences, ratios
 from .outcome import LOSS, Audit
 from .row_losses import losses_of
-from .rows import LEAST, Pool, pool_of, read_again
+from .rows import LEAST, LEAST_UNITS, Pool, pool_of, read_again
 from .shadows import Shadows, check_number
 from .text_alone import signal_of_texts, texts_of
 
@@ -118,12 +118,13 @@ class _Work:
         pool = self._pool(most, shadows)
         losses = np.concatenate([losses_of(self.predictor.inference, rows) for rows in (pool.members, pool.others)])
         known = np.isfinite(losses)
-        rows = _audited(pool, known, pool.groups(recipe), self.seed)
+        units = pool.groups(recipe)
+        rows = _audited(pool, known, units, self.seed)
         texts = texts_of(pool.members, recipe) + texts_of(pool.others, recipe)
         words = signal_of_texts(rows, list(itertools.compress(texts, known)))
         attacks = {LOSS: attack(rows, -losses[known])}
         if shadows:
-            models = Shadows(self.folder, self.info, pool, self.seed, self.trust, dataset)
+            models = Shadows(self.folder, self.info, pool, units, self.seed, self.trust, dataset)
             of_shadows, is_in = models.losses(shadows)
             signal = ratios(confidences(losses[known]), confidences(of_shadows[:, known]), is_in[:, known])
             attacks[RATIO] = attack(rows, signal)
@@ -168,10 +169,17 @@ def _audited(pool: Pool, known: np.ndarray, units: np.ndarray, seed: int) -> Aud
         DataError: They are too few.
     """
     is_member = np.arange(len(units)) < len(pool.members)
-    few = min(known[is_member].sum(), known[~is_member].sum())
+    kinds = [known & is_member, known & ~is_member]
+    few = min(int(kind.sum()) for kind in kinds)
     if few < LEAST:
         raise DataError(
-            f"found a loss for {counted(int(few), 'row')} of one kind, expected {LEAST} or more: of the others, "
+            f"found a loss for {counted(few, 'row')} of one kind, expected {LEAST} or more: of the others, "
             "nothing can be learnt"
+        )
+    separate = min(len(np.unique(units[kind])) for kind in kinds)
+    if separate < LEAST_UNITS:
+        raise DataError(
+            f"found rows of {counted(separate, 'text')} of one kind, expected {LEAST_UNITS} texts or more: rows that "
+            "share a text count as one, and with fewer no interval says anything"
         )
     return Audited(is_member[known], units[known], seed)

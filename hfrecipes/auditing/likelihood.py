@@ -20,19 +20,24 @@ def confidences(losses: np.ndarray) -> np.ndarray:
     return np.asarray(-losses - np.log(-np.expm1(-losses)))
 
 
-def memberships(rows: int, shadows: int, seed: int) -> np.ndarray:
-    """Whether each shadow model is trained on each row, (shadows, rows): half of the rows, drawn with the seed.
+def memberships(units: np.ndarray, shadows: int, seed: int) -> np.ndarray:
+    """Whether each shadow model is trained on each row, (shadows, rows): half of the units, drawn with the seed.
 
     Every second model is trained on the rows that the one before leaves out, so that each row has as many models with
     it as without it. More models begin with the same halves.
 
+    Args:
+        units: Number of what rows share, from 0 on, (rows,); such rows stay together.
+        shadows: Number of the models, which is even.
+        seed: Of the draw.
+
     Example:
-        >>> memberships(4, 2, seed=0).sum(axis=0).tolist()
+        >>> memberships(np.array([0, 1, 2, 2]), 2, seed=0).sum(axis=0).tolist()
         [1, 1, 1, 1]
     """
-    halves = []
+    number, halves = int(units.max()) + 1, []
     for pair in range(shadows // 2):
-        drawn = np.random.default_rng([seed, pair]).permutation(rows) < rows // 2
+        drawn = (np.random.default_rng([seed, pair]).permutation(number) < number // 2)[units]
         halves += [drawn, ~drawn]
     return np.array(halves)
 

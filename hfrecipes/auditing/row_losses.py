@@ -9,6 +9,7 @@ import numpy as np
 from ..data.features import encode, for_batches
 from ..errors import ConfigError
 from ..evaluation.inference import Inference, collator
+from ..memory.shortage import as_memory_error
 from ..privacy.gradients import row_losses
 from ..privacy.sampling import ROW, FeaturesByRow, collate_rows
 from ..recipe import IGNORED
@@ -26,6 +27,7 @@ def losses_of(inference: Inference, rows: Dataset) -> np.ndarray:
 
     Raises:
         ConfigError: Rows of the task have no loss of their own.
+        OutOfMemoryError: A batch does not fit into memory.
     """
     recipe = inference.recipe
     encoded = encode(recipe, rows)
@@ -40,9 +42,12 @@ def losses_of(inference: Inference, rows: Dataset) -> np.ndarray:
     collate, size = collate_rows(collator(recipe, inference.model)), inference.settings.batch_size
     inference.model.eval()
     by_length = np.argsort(-lengths[numbers], kind="stable")
-    for start in range(0, len(by_length), size):
-        chosen = by_length[start : start + size]
-        losses[numbers[chosen]] = _of_batch(inference, collate([features[index] for index in chosen]))
+    with as_memory_error(
+        "computing the losses of rows", "lower per_device_eval_batch_size in the recipe.yaml of the run"
+    ):
+        for start in range(0, len(by_length), size):
+            chosen = by_length[start : start + size]
+            losses[numbers[chosen]] = _of_batch(inference, collate([features[index] for index in chosen]))
     return losses
 
 

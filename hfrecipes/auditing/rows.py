@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 LEAST = 20  # rows of each kind; with fewer, no interval says anything
+LEAST_UNITS = 10  # texts of each kind that they are about
 _SPLITS = ("train", "validation", "test")
 
 
@@ -34,21 +34,20 @@ class Pool:
         split: Split of the latter, `test` or `validation`.
         members: Rows of train.
         others: Rows of that split.
-        indices: Index of each member in train.
         seen: Number of rows of that split that are left out, as train has their input too.
     """
 
     split: str
     members: Dataset
     others: Dataset
-    indices: Sequence[int]
     seen: int
 
     def groups(self, recipe: Recipe) -> np.ndarray:
         """Number of what each row shares with others of its kind, (rows,), members first."""
         numbers: list[Any] = []
         for kind, rows in enumerate((self.members, self.others)):
-            groups = task_groups(rows, recipe) or range(len(rows))
+            # Equal rows share their fate: one of them in a half, a model or a resample, all of them there.
+            groups = task_groups(rows, recipe) or input_keys(rows, recipe)
             numbers += [(kind, group) for group in groups]
         return np.array(group_indices(numbers))
 
@@ -67,6 +66,7 @@ def read_again(config: RunConfig, recipe: Recipe, info: RunInfo, what: str) -> D
     """
     # Reading infers the labels anew, which must not change the loaded task.
     fresh = type(recipe)(**options(recipe))
+    fresh.find_names = recipe.find_names
     try:
         with once():
             data, _ = load_data(replace(config, tests={}, by=None), fresh)
@@ -105,7 +105,7 @@ def pool_of(data: Data, recipe: Recipe, most: int, seed: int) -> Pool:
     generator = np.random.default_rng(seed)
     drawn = [np.sort(generator.permutation(rows)[:number]).tolist() for rows in (members, others)]
     rows = data.splits
-    return Pool(split, rows["train"].select(drawn[0]), rows[split].select(drawn[1]), drawn[0], seen)
+    return Pool(split, rows["train"].select(drawn[0]), rows[split].select(drawn[1]), seen)
 
 
 def _others(data: Data, recipe: Recipe) -> tuple[str, list[int], int]:

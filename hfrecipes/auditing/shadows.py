@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import gc
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.checks import fingerprint, with_references
+from ..data.checks import fingerprint, input_keys, with_references
 from ..data.prepare import load_data
 from ..data.progress import hide_progress_bars
 from ..errors import ConfigError, DataError, counted
 from ..flow.single import carry_out
 from ..log import log, once
+from ..recipe import Recipe
 from ..run_folder import contents
 from ..run_folder.contents import RunInfo
 from ..run_folder.writing import write_json
@@ -66,6 +67,7 @@ class Shadows:
         run: Folder of the run.
         info: What is known of it.
         pool: The audited rows.
+        units: Number of what they share, (rows,), members first.
         seed: Seed of the halves.
         trust: As for `load`.
         dataset: What replaces the dataset that the settings name, such as rows from Python; None for nothing.
@@ -74,6 +76,7 @@ class Shadows:
     run: Path
     info: RunInfo
     pool: Pool
+    units: np.ndarray
     seed: int
     trust: bool
     dataset: object = None
@@ -92,7 +95,7 @@ class Shadows:
         Returns:
             Two arrays, (models, rows).
         """
-        is_in = memberships(len(self.pool.members) + len(self.pool.others), number, self.seed)
+        is_in = memberships(self.units, number, self.seed)
         files = [self.folder / f"shadow-{index}.json" for index in range(1, number + 1)]
         log(costs(sum(not file.exists() for file in files), self.info))
         losses = []
@@ -120,12 +123,13 @@ class Shadows:
 
     def _plan(self, folder: Path, is_in: np.ndarray, number: int) -> Plan:
         """The run again, with another seed, on the rows of train that are not audited and on some of those that are."""
-        settings = {"output_dir": str(folder), "tests": None, "by": None, "hub": None}
+        # Its losses are for nobody else: neither the Hub nor a tracker gets them.
+        settings = {"output_dir": str(folder), "tests": None, "by": None, "hub": None, "report_to": "none"}
         if self.dataset is not None:
             settings["dataset"] = self.dataset  # type: ignore[assignment]
         config, recipe = configure(str(self.run / contents.RECIPE), settings, trust=self.trust)
         data, config = load_data(config, recipe)
-        train = joined(self._parts(data.splits["train"], is_in))
+        train = joined(self._parts(data.splits["train"], recipe, is_in), recipe.columns)
         groups = {split: group for split, group in data.groups.items() if split != "train"}
         data = replace(data.with_split("train", train), groups=groups).without_tests()
         data = replace(data, row_numbers={**data.row_numbers, "train": range(len(train))})
@@ -133,24 +137,36 @@ class Shadows:
         config = replace(config, training={**config.training, "seed": seed})
         return plan_of_rows(config, recipe, with_references(data, recipe), folder)
 
-    def _parts(self, train: Dataset, is_in: np.ndarray) -> Iterator[Dataset]:
-        """As many rows as the run was trained on, in parts."""
-        yield train.select(np.setdiff1d(np.arange(len(train)), self.pool.indices))
+    def _parts(self, train: Dataset, recipe: Recipe, is_in: np.ndarray) -> Iterator[Dataset]:
+        """About as many rows as the run was trained on, in parts."""
+        # A copy of an audited row would tell a model what it is trained without.
+        audited = set(input_keys(self.pool.members, recipe))
+        yield train.select([row for row, key in enumerate(input_keys(train, recipe)) if key not in audited])
         members = len(self.pool.members)
         yield self.pool.members.select(np.flatnonzero(is_in[:members]))
         yield self.pool.others.select(np.flatnonzero(is_in[members:]))
 
 
-def joined(parts: Iterator[Dataset]) -> Dataset:
+def joined(parts: Iterator[Dataset], needed: Collection[str]) -> Dataset:
     """Rows of several splits as one, with the columns that all of them have.
 
+    Args:
+        parts: Rows of each.
+        needed: Columns that the task reads.
+
     Raises:
-        DataError: A column has another type in one of them.
+        DataError: A column of the task is missing in one of them, or has another type.
     """
     from datasets import concatenate_datasets
 
     filled = [rows for rows in parts if len(rows)]
     shared = [name for name in filled[0].column_names if all(name in rows.column_names for rows in filled)]
+    missing = [name for name in filled[0].column_names if name in needed and name not in shared]
+    if missing:
+        raise DataError(
+            f"shadows: found {' and '.join(missing)} in train alone, expected the same columns in test, which half of "
+            "each shadow model is trained on: leave shadows out"
+        )
     features = filled[0].select_columns(shared).features
     try:
         with hide_progress_bars(sum(map(len, filled))):

@@ -95,7 +95,7 @@ def measure(predictors: Sequence[Predictor], lines: Sequence[Row]) -> list[tuple
         predictors: The models.
         lines: Rows as predictions.jsonl has them.
     """
-    rows = [_inputs(predictor, lines[:BATCH]) for predictor in predictors]
+    rows = [inputs_of(predictor, lines[:BATCH]) for predictor in predictors]
     slowest = max(_warm_up(predictor, given) for predictor, given in zip(predictors, rows, strict=True))
     rounds = int(min(ROUNDS, max(FEWEST_ROUNDS, SECONDS / 2 / slowest)))
     size = int(min(len(lines), BATCH, max(SMALLEST_BATCH, SECONDS / 2 / BATCH_ROUNDS / slowest)))
@@ -108,15 +108,13 @@ def measure(predictors: Sequence[Predictor], lines: Sequence[Row]) -> list[tuple
     return measured
 
 
-def _inputs(predictor: Predictor, lines: Sequence[Row]) -> InputRows:
-    """The rows as the model reads them; reading them is not measured."""
-    missing: set[str] = set()
-    for line in lines:
-        missing.update(name for name in input_columns(predictor.recipe) if line.get(name) is None)
-    names = [name for name in input_columns(predictor.recipe) if name not in missing]
+def inputs_of(predictor: Predictor, lines: Sequence[Row]) -> InputRows:
+    """The columns that predictions are made from, of rows as predictions.jsonl has them, as the model reads them."""
+    filled = set().union(*lines)
+    names = [name for name in input_columns(predictor.recipe) if name in filled]
     rows = []
     for line in lines:
-        rows.append({name: line[name] for name in names})
+        rows.append({name: line.get(name) for name in names})
     return predictor.read(rows, {name: name for name in names})
 
 

@@ -170,9 +170,9 @@ def _write_beside(predictor: Predictor, run: Path, folder: Path) -> None:
         if model.can_generate():
             model.generation_config.save_pretrained(folder)
     save_tokenizer(predictor.recipe.tokenizer, folder)
-    for name in (contents.RECIPE, contents.BASELINE):
-        if (run / name).exists():
-            shutil.copy(run / name, folder / name)
+    # Not the baseline, which has words of the training rows: an export is made to be given away.
+    if (run / contents.RECIPE).exists():
+        shutil.copy(run / contents.RECIPE, folder / contents.RECIPE)
 
 
 def _loaded(predictor: Predictor, folder: Path, settings: Path) -> Predictor:

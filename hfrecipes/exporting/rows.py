@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..comparing.cost import inputs_of
 from ..data.checks import written_reference
 from ..errors import ModelError
 from ..evaluation import scoring
@@ -33,13 +34,7 @@ class RunRows:
 
     def read(self, predictor: Predictor, number: int | None = None) -> InputRows:
         """The columns that predictions are made from, of the first rows or of all."""
-        lines = self.lines[:number]
-        filled = set().union(*lines)
-        names = [name for name in input_columns(predictor.recipe) if name in filled]
-        rows = []
-        for line in lines:
-            rows.append({name: line.get(name) for name in names})
-        return predictor.read(rows, {name: name for name in names})
+        return inputs_of(predictor, self.lines[:number])
 
     def predicted(self, predictor: Predictor) -> list[Row | None]:
         """One prediction for each row, None for a blank one."""
@@ -91,7 +86,8 @@ def check_equal(model: Predictor, exported: Predictor, rows: RunRows) -> int:
     given = _with_longest(rows, model).read(model)
     pairs = [
         *zip(model.predicted(given, scored=True), exported.predicted(given, scored=True), strict=True),
-        *zip(model.predicted(given, 0, 1), exported.predicted(given, 0, 1), strict=True),
+        # Scored, so that a model which draws its tokens draws the same ones.
+        *zip(model.predicted(given, 0, 1, scored=True), exported.predicted(given, 0, 1, scored=True), strict=True),
     ]
     for number, (expected, prediction) in enumerate(pairs):
         difference = difference_of(expected, prediction)

@@ -125,14 +125,30 @@ def test_a_perfect_attack_still_has_an_interval():
     assert figures["advantage"].low < 0.9
 
 
+def test_the_kind_of_rows_with_fewer_texts_decides_how_sure_a_perfect_attack_is():
+    is_member = np.arange(400) < 200
+    units = np.where(is_member, np.arange(400), 200 + np.arange(400) % 12)
+    figures = attacks.attack(Audited(is_member, units, seed=0), is_member.astype(float))
+    assert figures["auc"].low < 0.9
+    assert figures["advantage"].low < 0.8
+
+
 # --- likelihood ratios -------------------------------------------------------------------------------------------
 
 
 def test_each_row_has_as_many_shadow_models_with_it_as_without_it():
-    is_in = likelihood.memberships(31, 6, seed=5)
+    is_in = likelihood.memberships(np.arange(31), 6, seed=5)
     assert (is_in.sum(axis=0) == 3).all()
-    assert (likelihood.memberships(31, 4, seed=5) == is_in[:4]).all(), "more models begin with the same halves"
+    assert (likelihood.memberships(np.arange(31), 4, seed=5) == is_in[:4]).all(), (
+        "more models begin with the same halves"
+    )
     assert not (is_in[0] == is_in[2]).all()
+
+
+def test_equal_rows_are_in_the_same_shadow_models():
+    units = np.repeat(np.arange(20), 3)
+    is_in = likelihood.memberships(units, 4, seed=1).reshape(4, 20, 3)
+    assert (is_in == is_in[:, :, :1]).all()
 
 
 @pytest.mark.parametrize("models", [2, 4, 16])
@@ -140,7 +156,7 @@ def test_ratios_find_members_that_are_hidden_by_how_hard_rows_are(models):
     rows, generator = alone(100), np.random.default_rng(0)
     hardness = generator.normal(size=200, scale=5)
     target = hardness + rows.is_member + generator.normal(size=200, scale=0.3)
-    is_in = likelihood.memberships(200, models, seed=0)
+    is_in = likelihood.memberships(np.arange(200), models, seed=0)
     of_shadows = hardness + is_in + generator.normal(size=(models, 200), scale=0.3)
     plain = attacks.area(rows, target)
     ratio = attacks.area(rows, likelihood.ratios(target, of_shadows, is_in))

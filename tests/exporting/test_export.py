@@ -210,19 +210,36 @@ def test_a_decoder_that_forgets_early_tokens_is_refused():
         graph.traced_writer(MistralForCausalLM(config).eval())
 
 
+def prompt_of(run: Path) -> dict:
+    """Two prompts of different length, padded on the left."""
+    tokenizer = hfrecipes.load(run).recipe.tokenizer
+    texts = ["the cat looks up", "the kettle hums, and the cat"]
+    batch = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left")
+    return {name: batch[name] for name in ("input_ids", "attention_mask")}
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("task", ["summarization", "text-generation"])
-def test_beams_and_8_bits_generate_by_the_settings_of_the_run(task, run_of):
+def test_8_bits_generate_by_the_settings_of_the_run(task, run_of):
     run = run_of(task)
     result = hfrecipes.export(run, int8=True)
     model, exported = hfrecipes.load(run).model, hfrecipes.load(result.path).model
     assert exported.generation_config.max_length == model.generation_config.max_length
     assert {file.name for file in result.path.iterdir()} >= {"model.onnx", "generation_config.json", "export.json"}
-    prompt = hfrecipes.load(run).recipe.tokenizer(["the cat looks up"] * 2, return_tensors="pt")
-    ids = exported.generate(
-        prompt["input_ids"], attention_mask=prompt["attention_mask"], num_beams=3, max_new_tokens=5, do_sample=False
+    assert (
+        exported.generate(**prompt_of(run), max_new_tokens=2).shape
+        == model.generate(**prompt_of(run), max_new_tokens=2).shape
     )
-    assert ids[0].tolist() == ids[1].tolist()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("task", ["summarization", "text-generation"])
+def test_beams_take_the_same_ways_through_the_graph(task, run_of):
+    run = run_of(task)
+    folder = hfrecipes.export(run, output=run / "beams").path
+    settings = {"num_beams": 3, "max_new_tokens": 6, "do_sample": False, "early_stopping": False}
+    expected, ids = (hfrecipes.load(path).model.generate(**prompt_of(run), **settings) for path in (run, folder))
+    assert ids.tolist() == expected.tolist()
 
 
 @pytest.mark.long
