@@ -23,6 +23,7 @@ TASKS = {
     "Translation": ["translation"],
     "Text to text": ["text2text-generation"],
     "Chat": ["chat"],
+    "Decision": ["decision"],
 }
 
 

@@ -39,7 +39,9 @@ def losses_of(inference: Inference, rows: Dataset) -> np.ndarray:
     numbers, lengths = np.unique(owners), np.zeros(len(rows))
     np.maximum.at(lengths, owners, np.asarray(encoded["length"][:]))
     losses = np.full(len(rows), np.nan)
-    collate, size = collate_rows(collator(recipe, inference.model)), inference.settings.batch_size
+    collate = collate_rows(collator(recipe, inference.model))
+    # Where a batch names the tokens whose logits it needs, each row has those of the rows beside it too.
+    size = 1 if "logits_to_keep" in recipe.batch_features else inference.settings.batch_size
     inference.model.eval()
     by_length = np.argsort(-lengths[numbers], kind="stable")
     with as_memory_error(

@@ -75,7 +75,9 @@ INPUTS = ("text", "question", "choices", "tokens", "context")
 
 
 def test_all_tasks_with_the_option_are_tested_here():
-    assert set(ROWS) == {name for name in list_tasks() if "temperature_scaling" in option_types(find(name))}
+    known = {name for name in list_tasks() if "temperature_scaling" in option_types(find(name))}
+    # Decisions have a temperature for each type of question: tests/tasks/test_decision.py.
+    assert set(ROWS) == known - {"decision"}
 
 
 @pytest.fixture(scope="module", params=list(ROWS))
