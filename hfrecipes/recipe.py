@@ -501,6 +501,13 @@ def options(recipe: Recipe) -> dict[str, Any]:
     return {field.name: getattr(recipe, field.name) for field in fields(recipe)}
 
 
+def fresh_copy(recipe: Recipe) -> Recipe:
+    """A recipe of the same options that has learnt nothing, to read rows with: that infers labels anew."""
+    fresh = type(recipe)(**options(recipe))
+    fresh.find_names = recipe.find_names
+    return fresh
+
+
 def batch_names(recipe: Recipe) -> set[str]:
     """Names of all features that batches may have."""
     return {*recipe.tokenizer.model_input_names, "labels", *recipe.batch_features}

@@ -15,7 +15,7 @@ from ..data.splits import task_groups
 from ..errors import DataError, HFRecipesError, counted
 from ..log import once
 from ..metrics._uncertainty import group_indices
-from ..recipe import Recipe, options
+from ..recipe import Recipe, fresh_copy
 from ..run_folder.contents import RunInfo
 
 if TYPE_CHECKING:
@@ -65,8 +65,7 @@ def read_again(config: RunConfig, recipe: Recipe, info: RunInfo, what: str) -> D
         DataError: They cannot be read any more, or have changed.
     """
     # Reading infers the labels anew, which must not change the loaded task.
-    fresh = type(recipe)(**options(recipe))
-    fresh.find_names = recipe.find_names
+    fresh = fresh_copy(recipe)
     try:
         with once():
             data, _ = load_data(replace(config, tests={}, by=None), fresh)

@@ -16,7 +16,7 @@ from ..data.prepare import load_data
 from ..errors import HFRecipesError, NotFoundError, counted
 from ..evaluation.inference import Inference
 from ..log import log
-from ..recipe import Recipe, Row, input_columns, options
+from ..recipe import Recipe, Row, fresh_copy, input_columns
 from ..run_folder import contents
 from .explainer import Explainer
 from .explanation import Explanation
@@ -257,7 +257,7 @@ def _inputs(recipe: Recipe, lines: Sequence[Row]) -> Dataset:
 def _training_rows(predictor: SavedModel) -> Dataset | str:
     """The rows that the run was trained on, read again; a sentence where they are not at hand."""
     # Reading infers the labels anew, which must not change the loaded task.
-    recipe = type(predictor.recipe)(**options(predictor.recipe))
+    recipe = fresh_copy(predictor.recipe)
     try:
         data, _ = load_data(predictor.config, recipe)
     except HFRecipesError as error:

@@ -35,7 +35,7 @@ _AGREEMENT = 1e-3  # largest difference between logits and what the last layer m
 
 @dataclass(frozen=True)
 class Distances:
-    """What the distance of a row is computed from; no row can be read from it."""
+    """What the distance of a row is computed from; the mean of a label with a single row is that row."""
 
     means: np.ndarray
     """Mean input of the last layer of each label that the rows have, (labels, hidden)."""

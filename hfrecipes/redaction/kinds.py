@@ -126,16 +126,19 @@ _DATE = (
     rf"|\b\d{{1,2}}(?:st|nd|rd|th)?(?: of)? {_MONTH},? \d{{4}}\b|\b{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? \d{{4}}\b"
     r"|(?<!\d)\d{4} ?年 ?\d{1,2} ?月(?: ?\d{1,2} ?[日号])?"
 )
-_PART = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"  # of the name of a host
 # Neither `\w` nor `\b` where a text may be Chinese: there the character before an address counts as a letter.
 _URL = r"(?:https?://|ftp://|(?<![a-z0-9@.])www\.)[^\s<>\"'，。；、）】》一-鿿]+(?<![.,;:!?)\]])"
-_EMAIL = rf"(?<![a-z0-9._%+-])[a-z0-9][a-z0-9._%+'-]*@(?:{_PART}\.)+[a-z]{{2,24}}(?![a-z0-9])"
+_LETTERS = "a-z\u00c0-\u024f"  # of European languages; a Chinese character before an address is none of it
+_HOST = rf"[{_LETTERS}0-9](?:[{_LETTERS}0-9-]{{0,61}}[{_LETTERS}0-9])?"
+_EMAIL = (
+    rf"(?<![{_LETTERS}0-9])[{_LETTERS}0-9][{_LETTERS}0-9._%+'-]*@(?:{_HOST}\.)+[{_LETTERS}]{{2,24}}(?![{_LETTERS}0-9])"
+)
 _IP = (
-    r"(?<![\d.a-f:])(?:\d{1,3}(?:\.\d{1,3}){3}(?!\d|\.\d)"
-    r"|(?:[0-9a-f]{1,4}:){2,7}(?::?[0-9a-f]{1,4}|:)(?![0-9a-f:]))"
+    r"(?:(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\d|\.\d)"
+    r"|(?<![\d.a-f:])(?:[0-9a-f]{1,4}:){2,7}(?::?[0-9a-f]{1,4}|:)(?![0-9a-f:]))"
 )
 # Digits without a gap, or three groups with hyphens, as of a social security number; no decimals.
-_NUMBER = r"(?<!\d)(?<!\d[.,])(?:\d{6,}|\d{2,}(?:-\d{2,}){2,})(?!\d)"
+_NUMBER = r"(?<!\d)(?<!\d\.)(?:(?<!\d,)|(?<=,\d,)|(?<=,\d\d,))(?:\d{6,}|\d{2,}(?:-\d{2,}){2,})(?!\d)"
 _IBAN = re.compile(r"(?<![A-Z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{1,4}){2,8}", re.IGNORECASE)
 
 # The order decides where several kinds match the same characters: the more exact one first.

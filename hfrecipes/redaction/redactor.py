@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -21,7 +22,12 @@ class Edit(NamedTuple):
     @property
     def placeholder(self) -> str:
         """What is written instead: brackets, which all usual tokenizers know, around a plain word."""
-        return f"[{self.kind.upper()}]"
+        return placeholder_of(self.kind)
+
+
+def placeholder_of(kind: str) -> str:
+    """What is written for a kind, or for a label of the run that recognises names."""
+    return f"[{kind.upper()}]"
 
 
 Edits = Callable[[str], Sequence[Edit]]
@@ -53,7 +59,20 @@ class Redactor:
             if text not in self._names:
                 self.read([text])
             edits += self._names[text]
-        return _joined(edits)
+        return _joined(self._outside_placeholders(text, edits))
+
+    def _outside_placeholders(self, text: str, edits: Sequence[Edit]) -> list[Edit]:
+        """The edits that are not inside a placeholder, so that rows which were redacted before stay as they are."""
+        kinds = [*self.settings.kinds, *self.settings.labels]
+        if "[" not in text:
+            return list(edits)
+        written = "|".join(re.escape(placeholder_of(kind)) for kind in kinds)
+        spans = [match.span() for match in re.finditer(written, text)]
+        kept = []
+        for edit in edits:
+            if not any(start <= edit.start and edit.end <= end for start, end in spans):
+                kept.append(edit)
+        return kept
 
 
 def _joined(edits: Sequence[Edit]) -> list[Edit]:

@@ -8,27 +8,32 @@ from typing import Any
 
 from .redactor import Edit, Edits, moved, moved_back, replaced
 
-# Keys of JSON objects, such as the turns of a dialogue, whose values are no texts of people.
-_NAMES = {"role", "from", "type", "id", "tool_call_id", "enum", "required", "name"}
+# Keys of turns and of descriptions of tools, whose values are no texts of people.
+_NAMES = frozenset({"role", "from", "type", "id", "tool_call_id", "enum", "required"})
+# Inside the arguments of a call: whatever keys they have, their values are those of people.
+_NONE: frozenset[str] = frozenset()
 
 
-def redacted(cell: Any, edits: Edits, *, reads_json: bool = False) -> Any:
+def redacted(cell: Any, edits: Edits, *, reads_json: bool = False, names: frozenset[str] = _NAMES) -> Any:
     """A cell with placeholders in all texts in it, however deep; numbers that are to be replaced become texts.
 
     Args:
         cell: A text, or lists and objects with texts.
         edits: What is replaced in a text.
         reads_json: Whether texts that are objects in JSON, such as the arguments of a call, stay valid ones.
+        names: Keys whose values stay; where there are none, keys are texts too.
     """
     if isinstance(cell, str):
         changed = _redacted_json(cell, edits) if reads_json else ""
         return changed or replaced(cell, edits(cell))
     if isinstance(cell, list):
-        return [redacted(item, edits, reads_json=reads_json) for item in cell]
+        return [redacted(item, edits, reads_json=reads_json, names=names) for item in cell]
     if isinstance(cell, Mapping):
         changed_items = {}
         for key, item in cell.items():
-            changed_items[key] = item if key in _NAMES else redacted(item, edits, reads_json=reads_json)
+            inside = {"arguments": _NONE, "function": names | {"name"}}.get(key, names) if names else _NONE
+            value = item if key in names else redacted(item, edits, reads_json=reads_json, names=inside)
+            changed_items[key if names else replaced(key, edits(key))] = value
         return changed_items
     if isinstance(cell, int | float) and not isinstance(cell, bool):
         number = edits(str(cell))
@@ -37,15 +42,15 @@ def redacted(cell: Any, edits: Edits, *, reads_json: bool = False) -> Any:
 
 
 def _redacted_json(text: str, edits: Edits) -> str:
-    """An object or a list in JSON with placeholders in it; empty for any other text."""
+    """An object or a list in JSON with placeholders in it; empty for any other text, and where nothing is replaced."""
     if not text.lstrip().startswith(("{", "[")):
         return ""
     try:
         value = json.loads(text)
     except ValueError:
         return ""
-    changed = redacted(value, edits, reads_json=True)
-    return text if changed == value else json.dumps(changed, ensure_ascii=False)
+    changed = redacted(value, edits, reads_json=True, names=_NONE)
+    return "" if changed == value else json.dumps(changed, ensure_ascii=False)
 
 
 def redacted_cells(
@@ -93,6 +98,21 @@ def edits_of_words(edits: Sequence[Edit], spans: Sequence[tuple[int, int]]) -> l
                 inside.append(Edit(first - start, last - start, edit.kind))
         by_word.append(inside)
     return by_word
+
+
+def gaps_between(spans: Sequence[tuple[int, int]], length: int) -> list[tuple[int, int]]:
+    """What lies before, between and after words: first characters and ends.
+
+    Args:
+        spans: First character and end of each word.
+        length: Number of characters of the text.
+
+    Example:
+        >>> gaps_between([(1, 3), (3, 5)], 9)
+        [(0, 1), (5, 9)]
+    """
+    borders = [0, *[position for span in spans for position in span], length]
+    return [(start, end) for start, end in zip(borders[::2], borders[1::2], strict=True) if start < end]
 
 
 # --- answers -----------------------------------------------------------------------------------------------------

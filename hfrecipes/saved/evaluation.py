@@ -14,6 +14,7 @@ from ..data import checks, sources
 from ..data.columns import column_cells, without_rejected
 from ..data.indicators import Columns
 from ..data.raw_cells import plain_cells
+from ..data.redacting import redact_texts
 from ..data.rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows
 from ..data.splits import split_to_test, task_groups
 from ..errors import DataError, counted
@@ -76,6 +77,8 @@ class Evaluator:
         rows, is_aligned = self.reader.in_columns(accepted, named, needs_reference=True)
         cells = None if self.by is None else column_cells(str(self.by), raw if is_aligned else rows)
         recipe = self.reader.recipe
+        if cells is not None:
+            cells = redact_texts({name: cells}, recipe)[name]
         kind = type(recipe)
         data = name_classes(Data({"test": rows}, {}, {"test": name}, row_numbers={"test": numbers}), kind)
         data = drop_empty_references(data, kind, recipe.labels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..data.shapes.tags import find_words
 from ..recipe import Row
 from ..redaction.redactor import Edit, Edits, moved, replaced
-from ..redaction.rows import edits_of_words, joined_words, redacted_cells
+from ..redaction.rows import edits_of_words, gaps_between, joined_words, redacted_cells
 
 
 def redacted_words(row: Row, edits: Edits) -> Row:
@@ -27,8 +27,11 @@ def redacted_words(row: Row, edits: Edits) -> Row:
         return changed
     if row["text"] != text:  # its tokens are not of it
         return redacted_cells(changed, ("text",), edits)
+    # A text may have more than its words.
+    gaps = [(start, end) for start, end in gaps_between(spans, len(text)) if text[start:end].strip()]
+    parts = sorted([*spans, *gaps])
     of_text: list[Edit] = []
-    for (start, _), inside in zip(spans, by_word, strict=True):
+    for (start, _), inside in zip(parts, edits_of_words(edits(text), parts), strict=True):
         of_text += [Edit(start + edit.start, start + edit.end, edit.kind) for edit in inside]
     changed["text"] = replaced(text, of_text)
     if row.get("entities"):

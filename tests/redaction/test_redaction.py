@@ -14,18 +14,23 @@ from hfrecipes.errors import ConfigError, MissingPackageError, NotFoundError
 from hfrecipes.models.binding import bind_tokenizer
 from hfrecipes.recipe import Recipe, text_columns
 from hfrecipes.redaction.kinds import KINDS
-from hfrecipes.redaction.redactor import Redactor, moved, moved_back, replaced
+from hfrecipes.redaction.redactor import Edit, Redactor, moved, moved_back, replaced
+from hfrecipes.redaction.rows import redacted
 from hfrecipes.redaction.settings import RedactSettings
 from hfrecipes.registry import find, list_tasks
 from hfrecipes.serving import batches
+from hfrecipes.tasks._redacted_words import redacted_words
 
 SECRET = "zoe.quill@post.example"
 TASKS = list(list_tasks())
 
 
+def redactor(*kinds: str) -> Redactor:
+    return Redactor(RedactSettings.of(kinds or list(KINDS)))
+
+
 def redact(text: str, *kinds: str) -> str:
-    redactor = Redactor(RedactSettings.of(kinds or list(KINDS)))
-    return replaced(text, redactor.edits(text))
+    return replaced(text, redactor(*kinds).edits(text))
 
 
 # --- what is recognised --------------------------------------------------------------------------------------------
@@ -74,6 +79,52 @@ def test_spans_move_with_the_text_and_back():
         assert moved_back(edits, *there) == (start, end)
     inside = text.index("4821")
     assert changed[slice(*moved(edits, inside, inside + 4))] == "[NUMBER]"
+
+
+@pytest.mark.parametrize(
+    ("text", "changed"),
+    [
+        ("IP:192.168.0.1", "IP:[IP]"),
+        ("_alice@example.com_", "_[EMAIL]_"),
+        ("write to:-alice@example.com", "write to:-[EMAIL]"),
+        ("josé.garcía@correo.es", "[EMAIL]"),
+        ("alice@münchen.de", "[EMAIL]"),
+        ("Order,5,123456", "Order,5,[NUMBER]"),
+        ("pi is 3.141592, or 3,141592", "pi is 3.141592, or 3,141592"),
+    ],
+)
+def test_what_stands_before_an_address_does_not_hide_it(text, changed):
+    assert redact(text, "ip", "email", "number") == changed
+
+
+def test_rows_that_were_redacted_before_stay_as_they_are():
+    settings = RedactSettings.of({"kinds": ["number"], "model": "runs/ner", "labels": ["PER"]})
+
+    def find_names(texts):
+        return [[Edit(text.index("PER"), text.index("PER") + 3, "PER")] for text in texts]
+
+    words = Redactor(settings, find_names)
+    assert words.edits("[PER] called [NUMBER]") == []
+    assert words.edits("PER called") == [Edit(0, 3, "PER")]
+
+
+def test_arguments_and_objects_in_texts_are_redacted_whatever_their_keys():
+    edits = redactor("email", "number").edits
+    given = {"role": "user", "name": "alice@example.com", "content": '{"name": "alice@example.com", "id": "48213377"}'}
+    changed = redacted(given, edits, reads_json=True)
+    assert changed["role"] == "user"
+    assert changed["name"] == "[EMAIL]"
+    assert json.loads(changed["content"]) == {"name": "[EMAIL]", "id": "[NUMBER]"}
+    call = {"id": "call_48213377", "function": {"name": "send", "arguments": {"id": 48213377, "a@example.com": "x"}}}
+    assert redacted(call, edits, reads_json=True) == {
+        "id": "call_48213377",
+        "function": {"name": "send", "arguments": {"id": "[NUMBER]", "[EMAIL]": "x"}},
+    }
+
+
+def test_what_a_text_has_beside_its_words_is_redacted_too():
+    row = {"tokens": ["Call", "me"], "text": "Call me at alice@example.com"}
+    assert redacted_words(row, redactor("email").edits)["text"] == "Call me at [EMAIL]"
 
 
 # --- every task ----------------------------------------------------------------------------------------------------

@@ -199,7 +199,7 @@ def _names_and_texts(cell: Any) -> tuple[list[str], list[str | None] | None]:
     elif isinstance(cell, list):
         choices = list(map(_name_and_text, cell))
     else:
-        raise DataError(f"choices holds {cell!r}, expected a list of choices")
+        raise DataError(f"choices holds a {type(cell).__name__}, expected a list of choices")
     names, texts = [], []
     for name, text in choices:
         names.append(name)
