@@ -98,7 +98,11 @@ def restore(recipe: Recipe, model_config: PretrainedConfig) -> None:
 def _check_calibration(calibration: Mapping[str, Any]) -> None:
     for name, value in calibration.items():
         # Logits are divided by the temperature.
-        is_number = isinstance(value, int | float) and math.isfinite(value) and (name != "temperature" or value > 0)
+        is_number = (
+            isinstance(value, int | float)
+            and math.isfinite(value)
+            and (value > 0 or not name.startswith("temperature"))
+        )
         if not is_number:
             raise ValueError(f"{name} of its calibration is {value!r}")
 
