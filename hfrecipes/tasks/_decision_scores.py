@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import calibration
 from ..recipe import HIGHER, LOWER, Measure, Metric, Row, detail, together
-from ._decision_questions import Reference, likeliest, shares_of
+from ._decision_answers import Reference, likeliest, shares_of
 from ._out_of_scope import of_rows
 
 METRICS: dict[str, Metric] = {

@@ -10,7 +10,8 @@ from typing import Any
 from ..errors import ConfigError, nearest
 from ..losses import ClassWeights
 from ..recipe import Row
-from ._decision_questions import Question, Reference, likeliest, options_of
+from ._decision_answers import Reference, likeliest
+from ._decision_questions import Question, options_of
 from ._decision_scores import options_key
 
 Unseen = float | list[str]

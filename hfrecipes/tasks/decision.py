@@ -6,6 +6,7 @@ Tickets by urgency, replies by tone, claims that are true or false; `pipeline("d
 from __future__ import annotations
 
 import inspect
+import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,20 +24,19 @@ from ..recipe import IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric
 from ..redaction.redactor import Edits
 from ..redaction.rows import redacted_cells
 from . import _causal, _decision_loss, _decision_prompts, _decision_rows, _decision_scores
+from ._decision_answers import Reference, likeliest, reference_of, shares_of
 from ._decision_questions import (
     Criteria,
     Question,
     QuestionType,
-    Reference,
     check_question,
     default_question,
+    from_saved,
     in_order,
-    likeliest,
     options_of,
     problem_of,
     question_of,
-    reference_of,
-    shares_of,
+    saved,
 )
 from ._decision_weights import Unseen, Weights, check_weights, names_of, refuse_unknown, unseen_of, weight_of
 
@@ -58,10 +58,11 @@ _STATES = (
     "input",
 )
 _USAGE = """\
+import json
 from transformers import pipeline
 
 decide = pipeline("decision", "{path}")
-question = decide.model.config.hfrecipes["learned"]["example"]  # type, instructions and criteria
+question = json.loads(decide.model.config.hfrecipes["learned"]["example"])  # type, instructions and criteria
 print(decide({"state": "{text}", "questions": {"question": question}}))
 """
 _FEATURES = ("input_ids", "candidates", "options", "row", "length", "over_max_length")
@@ -70,6 +71,11 @@ _URGENCY: Row = {
     "question": "How urgent is it?",
     "options": ["can wait", "this week", "today"],
     "question_type": "score",
+}
+_EXAMPLE: Question = {
+    "type": "choice",
+    "instructions": "What is the tone?",
+    "criteria": {"calm": None, "angry": "blames somebody"},
 }
 _REFUND: Row = {"question": "Is a refund requested?", "question_type": "noul"}
 
@@ -110,7 +116,12 @@ class Decision(Recipe):
         "state": Column(_STATES, grouped=True),
         # What a row does not say is as in the options.
         "question": Column(("instructions",), optional=True, has_default=True, kind=None),
-        "options": Column(("criteria",), optional=True, has_default=True, kind=["string"]),
+        "options": Column(
+            ("criteria", "choices", "endings", "candidates", "alternatives"),
+            optional=True,
+            has_default=True,
+            kind=["string"],
+        ),
         "descriptions": Column(optional=True, has_default=True, kind=None),
         "question_type": Column(optional=True, has_default=True, kind=None),
         "answer": Column(("label", "target", "score", "rating", "category", "class"), reference=True),
@@ -177,11 +188,14 @@ class Decision(Recipe):
     def infer_labels(self, train: Dataset) -> list[str]:
         """Infer the question of rows without one of their own: its options are the answers in train."""
         names, self.labels = self.labels, []  # those of a dataset that names its classes
-        self.learned["question"], sentences = default_question(self, _rows(train), names)
+        default, sentences = default_question(self, _rows(train), names)
+        self.learned["question"] = saved(default)
         questions = [self.question(row) for row in _rows(train)]
         self.learned["types"] = sorted({question["type"] for question in questions})
         sentences += self._infer_weights(train, questions)
-        self.learned["example"] = questions[0] if questions else self.learned["question"]
+        # For the card: no row is shown, and the order of its options is kept.
+        is_set = self.criteria is not None or (self.instructions is not None and default["criteria"] is not None)
+        self.learned["example"] = json.dumps(default if is_set else _EXAMPLE, ensure_ascii=False)
         return sentences
 
     def _infer_weights(self, train: Dataset, questions: list[Question]) -> list[str]:
@@ -209,7 +223,7 @@ class Decision(Recipe):
     def question(self, row: Row) -> Question:
         """The question of a row."""
         default = {"type": self.question_type or "choice", "instructions": self.instructions, "criteria": self.criteria}
-        return question_of(row, self.learned.get("question", default))
+        return question_of(row, from_saved(self.learned.get("question", default)))
 
     def reference(self, row: Row) -> Reference:
         """The right option, or the share of each; the answer itself where it is no option, None where there is none."""

@@ -13,7 +13,7 @@ from hfrecipes.config.run_config import RunConfig
 from hfrecipes.data.prepare import read_splits
 from hfrecipes.errors import ConfigError, DataError
 from hfrecipes.tasks import _decision_loss, _decision_scores
-from hfrecipes.tasks._decision_questions import reference_of
+from hfrecipes.tasks._decision_answers import reference_of
 from hfrecipes.tasks.decision import Decision
 
 TONE = {"type": "choice", "instructions": "Tone?", "criteria": {"calm": None, "angry": "blames"}}
@@ -70,6 +70,16 @@ def test_pairs_with_ratings_and_choices_in_columns_are_read(tmp_path):
     assert recipe.reference(rows[0]) == {"1": 0.75, "2": 0.25}
     ending = {"sent": "He", "ending0": "runs", "ending1": "sleeps", "label": 1}
     recipe, rows = read([ending], tmp_path)
+    assert recipe.reference(rows[0]) == "sleeps"
+
+
+@pytest.mark.parametrize(
+    "choices", [["runs", "sleeps"], '["runs", "sleeps"]', {"text": ["runs", "sleeps"], "label": ["A", "B"]}]
+)
+@pytest.mark.parametrize("name", ["choices", "endings"])
+def test_a_column_of_choices_has_the_options(choices, name, tmp_path):
+    recipe, rows = read([{"sent": "He", name: choices, "label": "B"}], tmp_path)
+    assert list(recipe.question(rows[0])["criteria"]) == ["runs", "sleeps"]
     assert recipe.reference(rows[0]) == "sleeps"
 
 
@@ -252,3 +262,30 @@ def test_unseen_questions_are_left_out_of_training_and_scored_apart(tiny_llama, 
     asked = {"state": "Hello", "questions": {"tone": TONE, "refund": NOUL}}
     assert [answer["type"] for answer in result.predict(asked)] == ["choice", "noul"]
     assert json.loads((tmp_path / "run" / "history.json").read_text())["log"][0]["step"] == 0
+
+
+@pytest.mark.parametrize("criteria", [{"spam": "unwanted", "ham": None}, None])
+def test_a_loaded_run_asks_the_question_that_was_trained_with_its_options_in_order(criteria, tiny_llama, tmp_path):
+    rows = [{"text": f"Win {number}" if number % 2 else f"Hello {number}", "label": number % 2} for number in range(12)]
+    if criteria is None:
+        dataset = {split: with_names(rows, ["spam", "ham"]) for split in ("train", "validation", "test")}
+    else:
+        dataset = dict.fromkeys(("train", "validation", "test"), rows)
+    path = tmp_path / "run"
+    settings = {"instructions": "What is it?", "criteria": criteria, "shuffle_options": False}
+    result = hfrecipes.run("decision", model=tiny_llama, dataset=dataset, output_dir=path, **settings, **FEW)
+    model, asked = hfrecipes.load(path), {"state": "Win 3"}
+    assert list(model.recipe.question(asked)["criteria"]) == ["spam", "ham"]
+    assert list(model.predict(asked)["scores"]) == ["spam", "ham"]
+    assert model.predict(asked)["scores"] == pytest.approx(result.predict(asked)["scores"], abs=1e-6)
+    assert model.predict(asked)["scores"] == pytest.approx(pipeline_scores(path, model, [asked])[0], abs=1e-5)
+    evaluated = model.evaluate(dataset["test"]).scores
+    assert evaluated["log_loss"] == pytest.approx(result.scores["test"]["log_loss"], abs=1e-5)
+    example = json.loads(model.model.config.hfrecipes["learned"]["example"])
+    assert list(example["criteria"]) == ["spam", "ham"]
+
+
+def with_names(rows: list[dict], names: list[str]):
+    from datasets import ClassLabel, Dataset
+
+    return Dataset.from_list(rows).cast_column("label", ClassLabel(names=names))
