@@ -6,7 +6,9 @@ lowest to the highest, or `noul`, which is either true or false.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Literal
 
 from ..data.shapes.labels import is_missing, label_name, ordered
@@ -61,7 +63,8 @@ def question_of(row: Row, default: Question) -> Question:
     options, descriptions = row.get("options"), row.get("descriptions")
     given = row.get("question_type")
     kind = given or (default["type"] if default["type"] != "noul" or not options else "choice")
-    texts = [text or None for text in descriptions or [None] * len(options or ())]
+    # Where there are too few descriptions, `problem_of` says so.
+    texts = [text or None for text in [*(descriptions or ()), *[None] * len(options or ())]]
     criteria: Any = default["criteria"] if kind == default["type"] else None
     if options and kind == "score":
         criteria = [f"{level}: {text}" if text else level for level, text in zip(options, texts, strict=False)]
@@ -85,7 +88,7 @@ def default_question(recipe: Any, rows: Iterable[Row], names: list[str]) -> tupl
     if kind is None and criteria is not None:
         kind = "score" if isinstance(criteria, list) else "choice"
     without = [row for row in rows if not row.get("options") and row.get("question_type") in (None, "", kind)]
-    answers = {label_name(row.get("answer")) for row in without if not is_missing(row.get("answer"))}
+    answers = set(chain.from_iterable(_names_in(row.get("answer")) for row in without))
     if kind is None:
         is_noul = bool(answers) and {answer.lower() for answer in answers} <= {*TRUE[:2], *FALSE[:2]}
         kind = "noul" if is_noul else "choice"
@@ -101,6 +104,33 @@ def default_question(recipe: Any, rows: Iterable[Row], names: list[str]) -> tupl
     if not without:
         return question, []
     return question, [_about(question, any(row.get("question") for row in without))]
+
+
+def as_text(answer: Any) -> str:
+    """The text of an answer, in JSON if it is none."""
+    return answer.strip() if isinstance(answer, str) else json.dumps(answer)
+
+
+def parsed_cell(text: str) -> Any:
+    """The list or block in a text; None for any other text."""
+    if text[:1] not in "[{":
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _names_in(answer: Any) -> list[str]:
+    """Names of options in an answer: itself, or those of votes or shares."""
+    if is_missing(answer):
+        return []
+    parsed = parsed_cell(as_text(answer))
+    if isinstance(parsed, dict) and all(not isinstance(share, str) for share in parsed.values()):
+        return [name for name, share in parsed.items() if share is not None]
+    if isinstance(parsed, list):
+        return [vote for vote in parsed if isinstance(vote, str)]
+    return [label_name(answer)]
 
 
 def _about(question: Question, has_instructions: bool) -> str:
@@ -145,14 +175,19 @@ def problem_of(row: Row, question: Question, most: Mapping[str, int]) -> str:
     kind = question["type"]
     if kind not in TYPES:
         return f"question_type is {kind!r}, expected choice, score or noul"
+    given, described = row.get("options") or [], row.get("descriptions") or []
+    criteria = question["criteria"] or []
+    if kind == "noul" and not set(criteria) <= {"true", "false"}:
+        return f"a noul question has the options {', '.join(map(str, criteria))}, expected true and false"
+    if len(set(given)) < len(given) or len(set(map(str, criteria))) < len(criteria):
+        return "two options are equal"
+    if given and described and len(described) != len(given):
+        return f"there are {len(described)} descriptions for {len(given)} options"
     options = options_of(question)
     if len(options) < 2:
         return f"there are {len(options)} options, expected two or more"
     if len(options) > most[kind]:
         return f"there are {len(options)} options, and the model has labels for {most[kind]} in a {kind} question"
-    given = row.get("options") or []
-    if len(set(given)) < len(given):
-        return "two options are equal"
-    if not all(str(name).strip() for name in question["criteria"] or ["none"]):
+    if not all(str(name or "").strip() for name in criteria):
         return "an option is empty"
     return ""

@@ -18,13 +18,14 @@ import numpy as np
 from .. import calibration
 from ..collate import padder
 from ..data.batches import rows_of
-from ..errors import ConfigError, ModelError
+from ..data.shapes.choices import FORMS
+from ..errors import ConfigError, DataError, ModelError
 from ..losses import ClassWeights
 from ..recipe import IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, text_columns
 from ..redaction.redactor import Edits
 from ..redaction.rows import redacted_cells
 from . import _causal, _decision_loss, _decision_prompts, _decision_rows, _decision_scores
-from ._decision_answers import Reference, likeliest, reference_of, shares_of
+from ._decision_answers import Reference, infer_form, likeliest, reference_of, shares_of
 from ._decision_questions import (
     Criteria,
     Question,
@@ -192,6 +193,11 @@ class Decision(Recipe):
         self.learned["question"] = saved(default)
         questions = [self.question(row) for row in _rows(train)]
         self.learned["types"] = sorted({question["type"] for question in questions})
+        pairs = zip(_rows(train), questions, strict=True)
+        form = infer_form((row.get("answer"), question, bool(row.get("options"))) for row, question in pairs)
+        if form != "text":
+            self.learned["answer_form"] = form
+            sentences.append(f"answers: a number or letter is {FORMS[form]}")
         sentences += self._infer_weights(train, questions)
         # For the card: no row is shown, and the order of its options is kept.
         is_set = self.criteria is not None or (self.instructions is not None and default["criteria"] is not None)
@@ -227,7 +233,7 @@ class Decision(Recipe):
 
     def reference(self, row: Row) -> Reference:
         """The right option, or the share of each; the answer itself where it is no option, None where there is none."""
-        return reference_of(row.get("answer"), self.question(row))
+        return reference_of(row.get("answer"), self.question(row), self.learned.get("answer_form", "text"))
 
     def check(self, rows: Dataset) -> Iterator[Finding]:
         """Questions that cannot be asked, answers that are no option, control tokens in states."""
@@ -300,6 +306,9 @@ class Decision(Recipe):
         about_answers: Batch = {name: [] for name in ("labels", "targets", "is_ranked", "weights")}
         for index, row in enumerate(rows_of(batch)):
             question = self.question(row)
+            problem = problem_of(row, question, self.prompts.most)
+            if problem:
+                raise DataError(f"{problem}: the question about {str(row['state'])[:60]!r}")
             for asked in orders(row, question):
                 prompt = self.prompts.read(row["state"], asked)
                 features["input_ids"].append(prompt.ids)
@@ -308,7 +317,7 @@ class Decision(Recipe):
                 features["row"].append(index)
                 features["length"].append(len(prompt.ids))
                 features["over_max_length"].append(prompt.is_shortened)
-                reference = reference_of(row.get("answer"), question)
+                reference = self.reference(row)
                 right = likeliest(reference)
                 label = prompt.options.index(str(right)) if right in prompt.options else IGNORED
                 about_answers["labels"].append(label)

@@ -36,6 +36,12 @@ def read(rows: list[dict], tmp_path, **options) -> tuple[Decision, list[dict]]:
     return recipe, list(data.splits["train"])
 
 
+@pytest.fixture(scope="module")
+def trained(tiny_llama, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("decision") / "run"
+    return hfrecipes.run("decision", model=tiny_llama, dataset={"train": ROWS}, output_dir=folder, **FEW)
+
+
 # --- rows --------------------------------------------------------------------------------------------------------
 
 
@@ -107,6 +113,38 @@ def test_an_answer_is_an_option_or_shares_of_options(answer, question, expected)
     assert reference_of(answer, question) == expected
 
 
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [([0, 1, 2], ["1", "2", "3"]), (["1", "2", "3"], ["1", "2", "3"]), (["A", "C", "B"], ["1", "3", "2"])],
+)
+@pytest.mark.parametrize("kind", ["choice", "score"])
+def test_answers_of_a_column_have_one_form(answers, expected, kind, tmp_path):
+    asked = {"state": "a", "question": "How many?", "options": ["1", "2", "3"], "question_type": kind}
+    recipe, rows = read([{**asked, "answer": answer} for answer in answers], tmp_path)
+    names = [str(int(name) - 1) for name in expected] if kind == "score" else expected
+    assert [recipe.reference(row) for row in rows] == names
+
+
+def test_answers_that_two_forms_read_differently_are_refused(tmp_path):
+    rows = [{"state": "a", "question": "Number?", "options": ["1", "2", "3"], "answer": index} for index in (1, 2)]
+    with pytest.raises(DataError, match="answers such as '1' are names of options, and may also be the number"):
+        read(rows, tmp_path)
+
+
+def test_letters_go_up_to_z():
+    question = {"type": "choice", "criteria": dict.fromkeys(f"option {number}" for number in range(26))}
+    assert reference_of("Z", question) == "option 25"
+
+
+@pytest.mark.parametrize(
+    "labels", [['["calm", "angry", "calm"]', "sad"], [["calm", "angry"], ["sad"]], ['{"calm": 2, "angry": 1}', "sad"]]
+)
+def test_the_options_of_votes_and_shares_are_the_names_in_them(labels, tmp_path):
+    recipe, rows = read([{"text": str(index), "label": label} for index, label in enumerate(labels)], tmp_path)
+    assert list(recipe.question(rows[0])["criteria"]) == ["angry", "calm", "sad"]
+    assert set(recipe.reference(rows[0])) == {"calm", "angry"}
+
+
 # --- errors ------------------------------------------------------------------------------------------------------
 
 
@@ -118,12 +156,29 @@ def test_an_answer_is_an_option_or_shares_of_options(answer, question, expected)
         ({"options": ["calm"]}, "there are 1 options, expected two or more"),
         ({"options": ["calm", *map(str, range(26))]}, "there are 27 options, and the model has labels for 26"),
         ({"question_type": "essay"}, "question_type is 'essay', expected choice, score or noul"),
+        ({"question_type": "noul"}, "a noul question has the options calm, angry, sad, expected true and false"),
+        ({"question_type": "score", "options": None}, "there are 0 options, expected two or more"),
+        ({"descriptions": ["quiet"]}, "there are 1 descriptions for 3 options"),
     ],
 )
 def test_questions_that_cannot_be_asked_are_refused_before_training(change, sentence, tiny_llama, tmp_path):
     rows = [{**ROWS[0], "answer": "calm", **change}, *ROWS]
     with pytest.raises(DataError, match=sentence):
         hfrecipes.run("decision", model=tiny_llama, dataset={"train": rows}, output_dir=tmp_path / "run")
+
+
+def test_questions_that_cannot_be_asked_are_refused_in_prediction(trained):
+    asked = [
+        ({"options": ["u", "u", "v"]}, "two options are equal"),
+        ({"options": ["u"]}, "there are 1 options"),
+        ({"options": list(map(str, range(30)))}, "there are 30 options, and the model has labels for 26"),
+        ({"question_type": "essay"}, "question_type is 'essay'"),
+        ({"question_type": "score"}, "there are 0 options"),
+        ({"question_type": "noul", "options": ["yes", "no"]}, "expected true and false"),
+    ]
+    for cells, sentence in asked:
+        with pytest.raises(DataError, match=sentence + ".*about 'Hello'"):
+            trained.predict({"state": "Hello", "question": "Which?", **cells})
 
 
 @pytest.mark.parametrize(
