@@ -148,7 +148,7 @@ class Decision(Recipe):
     ]
     card: ClassVar[CardTexts] = CardTexts(
         purpose="Answers questions about a text with a probability for each option.",
-        baseline="The most frequent answer to questions with the same options, with the frequency of each.",
+        baseline="The most frequent answer to the same question, or else to those with the same options, with the frequency of each.",
         scores="Accuracy, macro F1, Brier score, calibration error and ranked probability score (rps) from 0 to 1, log "
         "loss in nats; of all questions, and by type where there are several.",
         usage=_USAGE,
@@ -381,18 +381,11 @@ class Decision(Recipe):
 
     def baseline(self, train: Dataset) -> dict[str, Any]:
         """How often each option is the answer."""
-        asked = ((row, self.question(row)) for row in _rows(train))
-        return _decision_scores.count_answers(
-            (question["type"], options_of(question), self.reference(row)) for row, question in asked
-        )
+        return _decision_scores.count_answers((self.question(row), self.reference(row)) for row in _rows(train))
 
     def baseline_predictions(self, rows: Dataset, baseline: Mapping[str, Any]) -> list[Row]:
         """The most frequent option of each question."""
-        predictions = []
-        for row in _rows(rows):
-            question = self.question(row)
-            predictions.append(_decision_scores.most_frequent(question["type"], options_of(question), baseline))
-        return predictions
+        return [_decision_scores.most_frequent(self.question(row), baseline) for row in _rows(rows)]
 
 
 _LOSS_FEATURES = [name for name, reader in Decision.batch_features.items() if reader == "loss"]
