@@ -77,7 +77,8 @@ def unseen_of(unseen: Unseen, questions: Iterable[str]) -> list[str]:
 def weight_of(recipe: Any, row: Row, question: Question, reference: Reference) -> float:
     """How much a row counts in the loss.
 
-    Balanced weights are rows / (options * rows with that answer), among the rows of the same question, or else with the same options.
+    Balanced weights are rows / (options * rows with that answer), among the rows of the same question, or else
+    with the same options.
     """
     weight = 1.0
     for name in names_of(row, question):

@@ -133,6 +133,7 @@ class Decision(Recipe):
     defaults: ClassVar[dict[str, Any]] = {**_causal.DEFAULTS, "eval_on_start": True}
     prediction: ClassVar[str | None] = "answer"
     padding_side: ClassVar[str | None] = "right"
+    reads_files: ClassVar[tuple[str, ...]] = _decision_prompts.FILES
     batch_features: ClassVar[dict[str, Any]] = {
         "logits_to_keep": "model",
         "candidates": "loss",
@@ -148,7 +149,8 @@ class Decision(Recipe):
     ]
     card: ClassVar[CardTexts] = CardTexts(
         purpose="Answers questions about a text with a probability for each option.",
-        baseline="The most frequent answer to the same question, or else to those with the same options, with the frequency of each.",
+        baseline="The most frequent answer to the same question, or else to those with the same options, with the "
+        "frequency of each.",
         scores="Accuracy, macro F1, Brier score, calibration error and ranked probability score (rps) from 0 to 1, log "
         "loss in nats; of all questions, and by type where there are several.",
         usage=_USAGE,
@@ -275,9 +277,9 @@ class Decision(Recipe):
         if "decision" in self.learned:
             settings = _decision_prompts.saved_config(self.learned["decision"])
         else:
-            settings, sentences = _decision_prompts.config_of(self, config.name_or_path)
+            settings, sentences = _decision_prompts.config_of(self)
             self.learned["decision"] = asdict(settings)
-        self.prompts = _decision_prompts.Prompts(settings, self.tokenizer, self.max_length)
+        self.prompts = _decision_prompts.Prompts(settings, self)
         self.checks_again = True  # the labels of the model limit the number of options
         return sentences
 

@@ -11,7 +11,7 @@ import torch
 import hfrecipes
 from hfrecipes.config.run_config import RunConfig
 from hfrecipes.data.prepare import read_splits
-from hfrecipes.errors import ConfigError, DataError
+from hfrecipes.errors import ConfigError, DataError, ModelError
 from hfrecipes.tasks import _decision_loss, _decision_scores
 from hfrecipes.tasks._decision_answers import reference_of
 from hfrecipes.tasks.decision import Decision
@@ -211,6 +211,57 @@ def test_labels_that_begin_with_the_same_token_are_refused(tiny_llama, tmp_path)
             output_dir=tmp_path / "run",
             label_tokens={"choice": ["b", "aq", "az"]},
         )
+
+
+# --- prompts -----------------------------------------------------------------------------------------------------
+
+
+def test_a_long_state_keeps_as_much_of_its_start_as_fits_and_is_rendered_few_times(trained, monkeypatch):
+    prompts = trained.predictor.recipe.prompts if hasattr(trained, "predictor") else trained.recipe.prompts
+    times: list[str] = []
+    prepared = prompts._prepared
+    monkeypatch.setattr(prompts, "_prepared", lambda state, asked: times.append(state) or prepared(state, asked))
+    monkeypatch.setattr(prompts.tokenizer, "get_vocab", prompts.tokenizer.get_vocab)
+    prompt = prompts.read("word <s> " * 2000, TONE)
+    assert prompt.is_shortened
+    assert prompts.max_length - 12 <= len(prompt.ids) <= prompts.max_length
+    assert prompt.ids[-5:] == prepared("word", TONE).ids[-5:]
+    assert len(times) <= 4
+    assert prompts.tokenizer.get_vocab() is prompts.tokenizer.get_vocab()
+    assert "<|mark|>" not in prompts.recipe.tokenizer.get_vocab()
+
+
+@pytest.fixture
+def decision_model(tiny_llama, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(tiny_llama, tmp_path / "model")
+    (folder / "decision.json").write_text(json.dumps({"labels": {"choice": ["a", "b", "c"]}}))
+    return folder
+
+
+def test_the_decision_config_of_the_model_is_read_as_the_model_is(decision_model, tmp_path, monkeypatch):
+    given = []
+    from transformers import utils
+
+    cached_file = utils.cached_file
+    monkeypatch.setattr(
+        utils, "cached_file", lambda *args, **kw: given.append((args[1], kw)) or cached_file(*args, **kw)
+    )
+    settings = {"path": str(decision_model), "revision": "main"}
+    run = hfrecipes.run("decision", model=settings, dataset={"train": ROWS}, output_dir=tmp_path / "run", **FEW)
+    assert [(name, keywords["revision"]) for name, keywords in given if name.startswith("decision")][:2] == [
+        ("decision.json", "main"),
+        ("decision_template.jinja", "main"),
+    ]
+    assert json.loads((tmp_path / "run" / "decision.json").read_text())["labels"]["choice"] == ["a", "b", "c"]
+    assert run.path == tmp_path / "run"
+
+
+def test_a_damaged_decision_config_is_named(decision_model, tmp_path):
+    (decision_model / "decision.json").write_text("{")
+    with pytest.raises(ModelError, match=r"decision\.json of the model is damaged"):
+        hfrecipes.run("decision", model=decision_model, dataset={"train": ROWS}, output_dir=tmp_path / "run", **FEW)
 
 
 # --- batches and loss ----------------------------------------------------------------------------------------------
