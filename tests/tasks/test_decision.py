@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import hfrecipes
 from hfrecipes.config.run_config import RunConfig
 from hfrecipes.data.prepare import read_splits
 from hfrecipes.errors import ConfigError, DataError, ModelError
+from hfrecipes.privacy import promise
 from hfrecipes.tasks import _decision_loss, _decision_scores
 from hfrecipes.tasks._decision_answers import reference_of
 from hfrecipes.tasks.decision import Decision
@@ -217,11 +219,10 @@ def test_labels_that_begin_with_the_same_token_are_refused(tiny_llama, tmp_path)
 
 
 def test_a_long_state_keeps_as_much_of_its_start_as_fits_and_is_rendered_few_times(trained, monkeypatch):
-    prompts = trained.predictor.recipe.prompts if hasattr(trained, "predictor") else trained.recipe.prompts
+    prompts = hfrecipes.load(trained.path).recipe.prompts
     times: list[str] = []
     prepared = prompts._prepared
     monkeypatch.setattr(prompts, "_prepared", lambda state, asked: times.append(state) or prepared(state, asked))
-    monkeypatch.setattr(prompts.tokenizer, "get_vocab", prompts.tokenizer.get_vocab)
     prompt = prompts.read("word <s> " * 2000, TONE)
     assert prompt.is_shortened
     assert prompts.max_length - 12 <= len(prompt.ids) <= prompts.max_length
@@ -249,13 +250,12 @@ def test_the_decision_config_of_the_model_is_read_as_the_model_is(decision_model
         utils, "cached_file", lambda *args, **kw: given.append((args[1], kw)) or cached_file(*args, **kw)
     )
     settings = {"path": str(decision_model), "revision": "main"}
-    run = hfrecipes.run("decision", model=settings, dataset={"train": ROWS}, output_dir=tmp_path / "run", **FEW)
+    hfrecipes.run("decision", model=settings, dataset={"train": ROWS}, output_dir=tmp_path / "run", **FEW)
     assert [(name, keywords["revision"]) for name, keywords in given if name.startswith("decision")][:2] == [
         ("decision.json", "main"),
         ("decision_template.jinja", "main"),
     ]
     assert json.loads((tmp_path / "run" / "decision.json").read_text())["labels"]["choice"] == ["a", "b", "c"]
-    assert run.path == tmp_path / "run"
 
 
 def test_a_damaged_decision_config_is_named(decision_model, tmp_path):
@@ -325,6 +325,32 @@ def test_a_temperature_is_fitted_for_each_type():
     assert sentences[0].startswith("noul: temperature:")
     (changed, *_) = _decision_scores.at_temperatures(sure, numbers)
     assert changed["scores"]["true"] == pytest.approx(0.75, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["temperature", "temperature_noul"])
+def test_a_saved_temperature_is_above_zero(name, trained, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(trained.path, tmp_path / "run")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "manifest.json").unlink()
+    config["hfrecipes"]["calibration"] = {name: 0.0}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=f"{name} of its calibration is 0.0"):
+        hfrecipes.load(folder)
+
+
+def test_no_question_of_a_row_is_published_as_an_example(tmp_path):
+    recipe, _ = read([{**row, "question": "Is Ann angry?"} for row in ROWS], tmp_path)
+    assert "Ann" not in recipe.learned["example"]
+
+
+def test_a_private_training_says_that_validation_tunes_the_temperatures(tmp_path):
+    recipe, rows = read(ROWS, tmp_path)
+    data = SimpleNamespace(splits={"validation": rows, "train": rows})
+    config = RunConfig(task=recipe.task, dataset="rows", training={"load_best_model_at_end": False})
+    (sentence,) = promise._validation(config, recipe, data)
+    assert "they tune temperature_scaling" in sentence
 
 
 # --- runs --------------------------------------------------------------------------------------------------------
