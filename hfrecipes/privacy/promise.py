@@ -68,7 +68,8 @@ def limits(config: RunConfig, recipe: Recipe, data: Data) -> list[str]:
         _unit(input_keys(data.splits["train"], recipe)),
         *_validation(config, recipe, data),
         "privacy: the weights alone are protected; names and counts of labels (class weights too, and "
-        "questions and options in config.json), losses and scores on train, baseline.json, trained_on.npy, the fingerprints in run.json, predictions.jsonl and report.html come "
+        "questions and options in config.json), losses and scores on train, baseline.json, "
+        "trained_on.npy, the fingerprints in run.json, predictions.jsonl and report.html come "
         "from the rows without noise",
         "privacy: rows and noise are drawn from fresh entropy that is not kept: the same command trains another model",
     ]

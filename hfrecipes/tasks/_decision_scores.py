@@ -47,8 +47,8 @@ def options_key(kind: str, options: Iterable[str], instructions: str | None = No
 def counts_of(question: Question, answers: Mapping[str, Any]) -> dict[str, int]:
     """How often each option is the answer to this question, or else to others with the same options; or empty."""
     kind, options = question["type"], options_of(question)
-    own = answers.get(options_key(kind, options, question["instructions"]))
-    return dict(own or answers.get(options_key(kind, options)) or {})
+    equal = answers.get(options_key(kind, options, question["instructions"]))
+    return dict(equal or answers.get(options_key(kind, options)) or {})
 
 
 # --- temperature -----------------------------------------------------------------------------------------------------
