@@ -208,6 +208,8 @@ class Recipe:
     for the loss go past the model, to `loss` and `preprocess_logits` by name."""
     padding_side: ClassVar[str | None] = None
     """Side of the padding where outputs are looked up by the index of a token; None for the model's usual side."""
+    reads_files: ClassVar[tuple[str, ...]] = ()
+    """Names of further files of the model whose texts `adapt_to_model` finds in `texts_of_model`, where it has them."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Modules beyond the core that the task needs."""
     samples: ClassVar[list[Row]]
@@ -220,6 +222,7 @@ class Recipe:
         self.tokenizer: PreTrainedTokenizerBase = None
         self.labels: list[str] = []
         self.learned: dict[str, Any] = {}
+        self.texts_of_model: dict[str, str] = {}
         self.calibration: dict[str, float] = {}
         self.label_counts: dict[str, int] = {}
         self.not_averaged: list[str] = []  # labels that macro scores leave out, since some scored split lacks them

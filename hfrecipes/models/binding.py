@@ -29,6 +29,7 @@ LEARNED = "hfrecipes"  # key in config.json of what the recipe learned, so that 
 def bind_tokenizer(recipe: Recipe, config: RunConfig) -> None:
     """Give the recipe the tokenizer of the model to train, and let it adapt to that model."""
     recipe.tokenizer, model_config = loading.load_tokenizer(config, recipe)
+    recipe.texts_of_model = loading.load_texts(config.base, recipe.reads_files)
     if recipe.labels:
         recipe.labels = loading.in_checkpoint_order(recipe.labels, model_config)
     limits = lengths.limit_max_length(recipe, model_config, _virtual_tokens(config))
@@ -98,7 +99,11 @@ def restore(recipe: Recipe, model_config: PretrainedConfig) -> None:
 def _check_calibration(calibration: Mapping[str, Any]) -> None:
     for name, value in calibration.items():
         # Logits are divided by the temperature.
-        is_number = isinstance(value, int | float) and math.isfinite(value) and (name != "temperature" or value > 0)
+        is_number = (
+            isinstance(value, int | float)
+            and math.isfinite(value)
+            and (value > 0 or not name.startswith("temperature"))
+        )
         if not is_number:
             raise ValueError(f"{name} of its calibration is {value!r}")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import _upstream
@@ -29,6 +30,8 @@ _LABEL_KEYWORDS = {
     "num_labels": "they are counted in the training rows",
     "problem_type": "options.problem_type says what kind they are",
 }
+# Keywords that say where the files of a model are, and who may read them.
+_WHERE = ("revision", "subfolder", "cache_dir", "local_files_only", "token")
 _DTYPES = ("auto", "bfloat16", "float16", "float32")
 # Generation settings of the base model that say how a text begins; they belong to its weights.
 _BEGINNINGS = ("bos_token_id", "decoder_start_token_id", "forced_bos_token_id")
@@ -98,6 +101,34 @@ def load_config(settings: ModelSettings) -> PretrainedConfig:
     with as_model_error(path):
         # Keywords of the user may change the config, as `attention_type` does.
         return AutoConfig.from_pretrained(config_path, **settings.loading_keywords)
+
+
+def load_texts(settings: ModelSettings, names: Sequence[str]) -> dict[str, str]:
+    """Texts of further files of the model by name, without those that it does not have, or the cache if offline.
+
+    Args:
+        settings: The model.
+        names: Of the files.
+
+    Raises:
+        ModelError: The model is not there, or may not be read.
+    """
+    from transformers.utils import cached_file
+
+    keywords = {name: value for name, value in settings.keywords.items() if name in _WHERE}
+    texts = {}
+    for name in names:
+        with as_model_error(settings.path, name):
+            file = cached_file(
+                settings.path,
+                name,
+                **keywords,
+                _raise_exceptions_for_missing_entries=False,
+                _raise_exceptions_for_connection_errors=False,
+            )
+            if file is not None:
+                texts[name] = Path(file).read_text(encoding="utf-8")
+    return texts
 
 
 def in_checkpoint_order(labels: list[str], model_config: PretrainedConfig) -> list[str]:

@@ -67,8 +67,9 @@ def limits(config: RunConfig, recipe: Recipe, data: Data) -> list[str]:
     return [
         _unit(input_keys(data.splits["train"], recipe)),
         *_validation(config, recipe, data),
-        "privacy: the weights alone are protected; names and counts of labels (class weights too), losses and scores "
-        "on train, baseline.json, trained_on.npy, the fingerprints in run.json, predictions.jsonl and report.html come "
+        "privacy: the weights alone are protected; names and counts of labels (class weights too, and "
+        "questions and options in config.json), losses and scores on train, baseline.json, "
+        "trained_on.npy, the fingerprints in run.json, predictions.jsonl and report.html come "
         "from the rows without noise",
         "privacy: rows and noise are drawn from fresh entropy that is not kept: the same command trains another model",
     ]
@@ -98,7 +99,11 @@ def _validation(config: RunConfig, recipe: Recipe, data: Data) -> list[str]:
         decides.append("choose the checkpoint")
         if config.early_stopping:
             decides.append("stop the training early")
-    if recipe.tuned_options:
-        decides.append(f"tune {', '.join(recipe.tuned_options)}")
+    tuned = list(recipe.tuned_options)
+    # A task may fit it without being asked, and do without it where there is no validation.
+    if getattr(recipe, "temperature_scaling", False) and "temperature_scaling" not in tuned:
+        tuned.append("temperature_scaling")
+    if tuned:
+        decides.append(f"tune {', '.join(tuned)}")
     what = f": they {' and '.join(decides)}" if decides else ""
     return [f"privacy: rows of validation and test are not protected{what}; use public rows, or rows of others"]

@@ -6,20 +6,22 @@ import copy
 import json
 import string
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ConfigError, ModelError
 from ..models.tokenizing import require_fast_tokenizer
-from ..recipe import Finding
+from ..recipe import Finding, Recipe
 from . import _tokens
 from ._chat_template import PLAIN
 from ._decision_questions import TYPES, Question
+from ._shorten import shorten
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
     from transformers.decision import DecisionConfig
 
+FILES = ("decision.json", "decision_template.jinja")
 # Labels that are tried, in this order, where the usual ones are no single tokens of a model.
 _CHARACTERS = (*string.ascii_uppercase, *string.ascii_lowercase, *string.digits)
 _USUAL = {"choice": list(string.ascii_uppercase), "score": list(string.ascii_uppercase), "noul": ["Yes", "No"]}
@@ -44,15 +46,21 @@ class Prompts:
 
     Args:
         config: Decision config of the model.
-        tokenizer: Tokenizer with a chat template.
-        max_length: Maximum number of tokens of a prompt.
+        recipe: The task, with a tokenizer that has a chat template, and the maximum number of tokens of a prompt.
     """
 
-    def __init__(self, config: DecisionConfig, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
-        self.config, self.max_length = config, max_length
+    def __init__(self, config: DecisionConfig, recipe: Recipe) -> None:
+        self.config, self.recipe, self.max_length = config, recipe, recipe.max_length
         # A copy, since `prepare_inputs` adds its marks, which the saved tokenizer must not have.
-        self.tokenizer = copy.deepcopy(tokenizer)
+        self.tokenizer = copy.deepcopy(recipe.tokenizer)
         self.tokenizer.model_max_length = int(1e30)  # no warning: what is too long is shortened here
+        self._keep_vocabulary()
+
+    def _keep_vocabulary(self) -> None:
+        """Add the marks once, and keep the vocabulary, which `prepare_inputs` would make anew for each prompt."""
+        question = {"type": "noul", "instructions": None, "criteria": None}
+        self.config.prepare_inputs({"state": "", "questions": {"question": question}}, self.tokenizer)
+        self.tokenizer.get_vocab = partial(_kept, self.tokenizer.get_vocab())
 
     @property
     def most(self) -> dict[str, int]:
@@ -64,15 +72,16 @@ class Prompts:
         prompt = self._prepared(state, question)
         if len(prompt.ids) <= self.max_length:
             return prompt
-        shortest, longest = 0, len(state)  # number of characters: the first fits, or nothing does; the last does not
         kept = self._prepared("", question).ids
-        while longest - shortest > 1:
-            middle = (shortest + longest) // 2
-            ids = self._prepared(state[:middle], question).ids
+        room, text = self.max_length - len(kept), state
+        # Pieces of the state may be other tokens in the prompt: what is still too long is shortened again.
+        while room > 0 and text:
+            text = shorten(self.recipe, text, room, keep="start")
+            ids = self._prepared(text, question).ids
             if len(ids) <= self.max_length:
-                shortest, kept = middle, ids
-            else:
-                longest = middle
+                kept = ids
+                break
+            room -= len(ids) - self.max_length
         # What follows the state is read last, and is kept where not even that fits.
         return prompt._replace(ids=kept[-self.max_length :], is_shortened=True)
 
@@ -99,6 +108,10 @@ class Prompts:
             yield Finding("note", f"control tokens in the state ({marks}) are read as text, not as tokens", rows)
 
 
+def _kept(vocabulary: dict[str, int]) -> dict[str, int]:
+    return vocabulary
+
+
 def _as_given(state: str) -> Any:
     """The object that a state in JSON stands for, as templates may show its parts; any other text as it is."""
     if state[:1] not in "{[":
@@ -114,25 +127,22 @@ def _as_given(state: str) -> Any:
 # --- decision config -------------------------------------------------------------------------------------------------
 
 
-def config_of(recipe: Any, path: str) -> tuple[DecisionConfig, list[str]]:
+def config_of(recipe: Any) -> tuple[DecisionConfig, list[str]]:
     """The decision config to train with, and a sentence for each decision; the tokenizer gets a chat template.
 
     Args:
-        recipe: The task, with its tokenizer.
-        path: Folder or Hub id of the model, which may have a decision config.
+        recipe: The task, with its tokenizer and the files of a decision config, if the model has one.
 
     Raises:
         ConfigError: Labels that the options name are no distinct single tokens.
-        ModelError: The tokenizer cannot be used, or has no two labels.
+        ModelError: The tokenizer cannot be used, or has no two labels, or the decision config is damaged.
     """
-    from transformers.decision import DecisionConfig
-
     require_fast_tokenizer(recipe)
     sentences = _set_chat_template(recipe)
     # The temperature is that of other weights, and is fitted again after training.
-    config = replace(DecisionConfig.from_pretrained(path), temperature={})
+    config = replace(_config_in(recipe.texts_of_model), temperature={})
     if config.adapter:
-        raise ModelError(f"the decision config of {path} names an adapter: merge it first, or use its base model")
+        raise ModelError(f"{FILES[0]} of the model names an adapter: merge it first, or use its base model")
     if recipe.label_tokens:
         config = replace(config, labels={**config.labels, **recipe.label_tokens})
         for kind, labels in recipe.label_tokens.items():
@@ -144,6 +154,19 @@ def config_of(recipe: Any, path: str) -> tuple[DecisionConfig, list[str]]:
             shown = ", ".join(labels[kind][:6]) + (", …" if len(labels[kind]) > 6 else "")
             sentences.append(f"labels of {kind}: {shown}, as the usual ones are no single tokens of this model")
     return replace(config, labels=labels), sentences
+
+
+def _config_in(texts: Mapping[str, str]) -> DecisionConfig:
+    """The decision config in the files of a model; the usual one where there is none."""
+    from transformers.decision import DecisionConfig
+
+    known = {field.name for field in fields(DecisionConfig)}
+    try:
+        settings = json.loads(texts.get(FILES[0], "{}"))
+        config = DecisionConfig(**{name: value for name, value in settings.items() if name in known})
+    except Exception as error:  # of `strict` data classes, and of JSON
+        raise ModelError(f"{FILES[0]} of the model is damaged ({error}): copy it again") from error
+    return replace(config, chat_template=texts.get(FILES[1], config.chat_template))
 
 
 def saved_config(settings: Mapping[str, Any]) -> DecisionConfig:
@@ -209,9 +232,7 @@ def _refuse_shared_tokens(recipe: Any, kind: str, labels: Sequence[str]) -> None
 
 def files_of(config: DecisionConfig, temperature: Mapping[str, float]) -> dict[str, str]:
     """The files of a decision config, by name, with the temperature of each type of question."""
-    from transformers.decision.configuration_utils import DECISION_CONFIG_NAME, DECISION_TEMPLATE_NAME
-
     settings = asdict(replace(config, temperature=dict(temperature)))
     template = settings.pop("chat_template")
-    files = {DECISION_CONFIG_NAME: json.dumps(settings, indent=2) + "\n"}
-    return files if template is None else {**files, DECISION_TEMPLATE_NAME: template}
+    files = {FILES[0]: json.dumps(settings, indent=2) + "\n"}
+    return files if template is None else {**files, FILES[1]: template}

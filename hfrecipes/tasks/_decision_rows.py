@@ -14,7 +14,8 @@ from ..recipe import Batch, Row
 
 # Texts that a question is about together.
 _PAIRS = (("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("text", "text_pair"))
-_ENDINGS = ("choices", "endings", "candidates", "alternatives")
+# Columns of options that may be blocks with a description of each; the others are as in multiple choice.
+_DESCRIBED = ("options", "criteria")
 
 
 def column_normalizer(
@@ -31,16 +32,16 @@ def column_normalizer(
     by_name = {name.strip().lower(): name for name in columns}
     if "questions" in by_name and first_column(by_name, states):
         return partial(_from_requests, questions=by_name["questions"], answers=by_name.get("answers"))
-    of_options = first_column(by_name, options)
+    of_options = first_column(by_name, _DESCRIBED)
     if of_options is not None:
         item_type = getattr(getattr(columns[of_options], "feature", None), "dtype", None)
         if item_type in ("string", "large_string"):
             return None
         return partial(_from_options, options=of_options)
-    to_choices = choice_shapes.column_normalizer(columns, (), _ENDINGS, answers)
+    to_choices = choice_shapes.column_normalizer(columns, (), options, answers)
     pair = next((pair for pair in _PAIRS if set(pair) <= set(by_name)), None)
     if to_choices is not None:
-        return partial(_with_options, change=to_choices)
+        return to_choices
     if pair is not None and "state" not in by_name:
         return partial(_from_pairs, columns=[by_name[name] for name in pair])
     return None
@@ -77,14 +78,6 @@ def _from_options(batch: Batch, options: str) -> Batch:
     rows["options"] = [names for names, _ in split]
     if any(descriptions for _, descriptions in split) or "descriptions" not in rows:
         rows["descriptions"] = [descriptions for _, descriptions in split]
-    return rows
-
-
-def _with_options(batch: Batch, change: Change) -> Batch:
-    """Choices, as those of multiple choice, as options."""
-    rows = dict(change(batch))
-    if "choices" in rows:
-        rows["options"] = rows.pop("choices")
     return rows
 
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from .. import calibration
 from ..recipe import HIGHER, LOWER, Measure, Metric, Row, detail, together
-from ._decision_questions import Reference, likeliest, shares_of
+from ._decision_answers import Reference, likeliest, shares_of
+from ._decision_questions import Question, options_of
 from ._out_of_scope import of_rows
 
 METRICS: dict[str, Metric] = {
@@ -38,9 +39,16 @@ def prediction_of(kind: str, scores: Mapping[str, float], **others: Any) -> Row:
     return {**prediction, **others}
 
 
-def options_key(kind: str, options: Iterable[str]) -> str:
-    """A text that questions with the same options share."""
-    return json.dumps([kind, *sorted(options)], ensure_ascii=False)
+def options_key(kind: str, options: Iterable[str], instructions: str | None = None) -> str:
+    """A text that questions with the same options share, and with the same instructions where these are given."""
+    return json.dumps([kind, instructions or "", *sorted(options)], ensure_ascii=False)
+
+
+def counts_of(question: Question, answers: Mapping[str, Any]) -> dict[str, int]:
+    """How often each option is the answer to this question, or else to others with the same options; or empty."""
+    kind, options = question["type"], options_of(question)
+    equal = answers.get(options_key(kind, options, question["instructions"]))
+    return dict(equal or answers.get(options_key(kind, options)) or {})
 
 
 # --- temperature -----------------------------------------------------------------------------------------------------
@@ -198,30 +206,38 @@ def _rows_by_type(predictions: Sequence[Row]) -> dict[str, list[int]]:
 # --- baseline --------------------------------------------------------------------------------------------------------
 
 
-def count_answers(options: Iterable[tuple[str, list[str], Reference]]) -> dict[str, Any]:
-    """How often each option is the answer, for questions with the same options and by position.
+def count_answers(asked: Iterable[tuple[Question, Reference]]) -> dict[str, Any]:
+    """How often each option is the answer, for equal questions, for those with the same options, and by position.
 
     Args:
-        options: Type, options and reference of each row.
+        asked: Question and reference of each row.
     """
     by_options: dict[str, Counter[str]] = defaultdict(Counter)
     positions: Counter[int] = Counter()
     times = Counter[str]()
-    for kind, names, reference in options:
-        key, right = options_key(kind, names), likeliest(reference)
-        times[key] += 1
-        if right in names:
+    for question, reference in asked:
+        kind, names, right = question["type"], options_of(question), likeliest(reference)
+        # Of a question without instructions, both are the same.
+        keys = {options_key(kind, names), options_key(kind, names, question["instructions"])}
+        times.update(keys)
+        if right not in names:
+            continue
+        positions[names.index(str(right))] += 1
+        for key in keys:
             by_options[key][str(right)] += 1
-            positions[names.index(str(right))] += 1
     kept = {key: dict(counts) for key, counts in by_options.items() if times[key] > 1}
     return {"answers": kept, "position": max(sorted(positions), key=positions.__getitem__, default=0)}
 
 
-def most_frequent(kind: str, options: list[str], baseline: Mapping[str, Any]) -> Row:
-    """The most frequent option with the frequency of each; for options that train does not have, that position."""
-    counts = baseline["answers"].get(options_key(kind, options))
+def most_frequent(question: Question, baseline: Mapping[str, Any]) -> Row:
+    """The most frequent option with the frequency of each; for options that train does not have, that position.
+
+    One is added to each count, so that an answer that train lacks is not impossible (rule of Laplace).
+    """
+    kind, options = question["type"], options_of(question)
+    counts = counts_of(question, baseline["answers"])
     if counts:
-        total = sum(counts.values())
-        return prediction_of(kind, {name: counts.get(name, 0) / total for name in options})
+        total = sum(counts.values()) + len(options)
+        return prediction_of(kind, {name: (counts.get(name, 0) + 1) / total for name in options})
     even = prediction_of(kind, dict.fromkeys(options, 1 / len(options)))
     return {**even, "answer": options[min(baseline["position"], len(options) - 1)]}

@@ -10,8 +10,9 @@ from typing import Any
 from ..errors import ConfigError, nearest
 from ..losses import ClassWeights
 from ..recipe import Row
-from ._decision_questions import Question, Reference, likeliest, options_of
-from ._decision_scores import options_key
+from ._decision_answers import Reference, likeliest
+from ._decision_questions import Question, options_of
+from ._decision_scores import counts_of
 
 Unseen = float | list[str]
 Weights = dict[str, float]
@@ -76,7 +77,8 @@ def unseen_of(unseen: Unseen, questions: Iterable[str]) -> list[str]:
 def weight_of(recipe: Any, row: Row, question: Question, reference: Reference) -> float:
     """How much a row counts in the loss.
 
-    Balanced weights are rows / (options * rows with that answer), among the rows of questions with the same options.
+    Balanced weights are rows / (options * rows with that answer), among the rows of the same question, or else
+    with the same options.
     """
     weight = 1.0
     for name in names_of(row, question):
@@ -86,6 +88,6 @@ def weight_of(recipe: Any, row: Row, question: Question, reference: Reference) -
     right = str(likeliest(reference))
     if isinstance(recipe.class_weights, dict):
         return weight * float(recipe.class_weights.get(right, 1.0))
-    options = options_of(question)
-    counts = recipe.learned.get("answer_counts", {}).get(options_key(question["type"], options), {})
-    return weight * sum(counts.values()) / (len(options) * counts[right]) if right in counts else weight
+    counts = counts_of(question, recipe.learned.get("answer_counts", {}))
+    number = len(options_of(question))
+    return weight * sum(counts.values()) / (number * counts[right]) if right in counts else weight

@@ -6,6 +6,7 @@ Tickets by urgency, replies by tone, claims that are true or false; `pipeline("d
 from __future__ import annotations
 
 import inspect
+import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,26 +18,26 @@ import numpy as np
 from .. import calibration
 from ..collate import padder
 from ..data.batches import rows_of
-from ..errors import ConfigError, ModelError
+from ..data.shapes.choices import FORMS
+from ..errors import ConfigError, DataError, ModelError
 from ..losses import ClassWeights
 from ..recipe import IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, text_columns
 from ..redaction.redactor import Edits
 from ..redaction.rows import redacted_cells
 from . import _causal, _decision_loss, _decision_prompts, _decision_rows, _decision_scores
+from ._decision_answers import Reference, infer_form, likeliest, reference_of, shares_of
 from ._decision_questions import (
     Criteria,
     Question,
     QuestionType,
-    Reference,
     check_question,
     default_question,
+    from_saved,
     in_order,
-    likeliest,
     options_of,
     problem_of,
     question_of,
-    reference_of,
-    shares_of,
+    saved,
 )
 from ._decision_weights import Unseen, Weights, check_weights, names_of, refuse_unknown, unseen_of, weight_of
 
@@ -58,10 +59,11 @@ _STATES = (
     "input",
 )
 _USAGE = """\
+import json
 from transformers import pipeline
 
 decide = pipeline("decision", "{path}")
-question = decide.model.config.hfrecipes["learned"]["example"]  # type, instructions and criteria
+question = json.loads(decide.model.config.hfrecipes["learned"]["example"])  # type, instructions and criteria
 print(decide({"state": "{text}", "questions": {"question": question}}))
 """
 _FEATURES = ("input_ids", "candidates", "options", "row", "length", "over_max_length")
@@ -70,6 +72,11 @@ _URGENCY: Row = {
     "question": "How urgent is it?",
     "options": ["can wait", "this week", "today"],
     "question_type": "score",
+}
+_EXAMPLE: Question = {
+    "type": "choice",
+    "instructions": "What is the tone?",
+    "criteria": {"calm": None, "angry": "blames somebody"},
 }
 _REFUND: Row = {"question": "Is a refund requested?", "question_type": "noul"}
 
@@ -110,7 +117,12 @@ class Decision(Recipe):
         "state": Column(_STATES, grouped=True),
         # What a row does not say is as in the options.
         "question": Column(("instructions",), optional=True, has_default=True, kind=None),
-        "options": Column(("criteria",), optional=True, has_default=True, kind=["string"]),
+        "options": Column(
+            ("criteria", "choices", "endings", "candidates", "alternatives"),
+            optional=True,
+            has_default=True,
+            kind=["string"],
+        ),
         "descriptions": Column(optional=True, has_default=True, kind=None),
         "question_type": Column(optional=True, has_default=True, kind=None),
         "answer": Column(("label", "target", "score", "rating", "category", "class"), reference=True),
@@ -121,6 +133,7 @@ class Decision(Recipe):
     defaults: ClassVar[dict[str, Any]] = {**_causal.DEFAULTS, "eval_on_start": True}
     prediction: ClassVar[str | None] = "answer"
     padding_side: ClassVar[str | None] = "right"
+    reads_files: ClassVar[tuple[str, ...]] = _decision_prompts.FILES
     batch_features: ClassVar[dict[str, Any]] = {
         "logits_to_keep": "model",
         "candidates": "loss",
@@ -136,7 +149,8 @@ class Decision(Recipe):
     ]
     card: ClassVar[CardTexts] = CardTexts(
         purpose="Answers questions about a text with a probability for each option.",
-        baseline="The most frequent answer to questions with the same options, with the frequency of each.",
+        baseline="The most frequent answer to the same question, or else to those with the same options, with the "
+        "frequency of each.",
         scores="Accuracy, macro F1, Brier score, calibration error and ranked probability score (rps) from 0 to 1, log "
         "loss in nats; of all questions, and by type where there are several.",
         usage=_USAGE,
@@ -177,11 +191,19 @@ class Decision(Recipe):
     def infer_labels(self, train: Dataset) -> list[str]:
         """Infer the question of rows without one of their own: its options are the answers in train."""
         names, self.labels = self.labels, []  # those of a dataset that names its classes
-        self.learned["question"], sentences = default_question(self, _rows(train), names)
+        default, sentences = default_question(self, _rows(train), names)
+        self.learned["question"] = saved(default)
         questions = [self.question(row) for row in _rows(train)]
         self.learned["types"] = sorted({question["type"] for question in questions})
+        pairs = zip(_rows(train), questions, strict=True)
+        form = infer_form((row.get("answer"), question, bool(row.get("options"))) for row, question in pairs)
+        if form != "text":
+            self.learned["answer_form"] = form
+            sentences.append(f"answers: a number or letter is {FORMS[form]}")
         sentences += self._infer_weights(train, questions)
-        self.learned["example"] = questions[0] if questions else self.learned["question"]
+        # For the card: no row is shown, and the order of its options is kept.
+        is_set = self.criteria is not None or (self.instructions is not None and default["criteria"] is not None)
+        self.learned["example"] = json.dumps(default if is_set else _EXAMPLE, ensure_ascii=False)
         return sentences
 
     def _infer_weights(self, train: Dataset, questions: list[Question]) -> list[str]:
@@ -209,11 +231,11 @@ class Decision(Recipe):
     def question(self, row: Row) -> Question:
         """The question of a row."""
         default = {"type": self.question_type or "choice", "instructions": self.instructions, "criteria": self.criteria}
-        return question_of(row, self.learned.get("question", default))
+        return question_of(row, from_saved(self.learned.get("question", default)))
 
     def reference(self, row: Row) -> Reference:
         """The right option, or the share of each; the answer itself where it is no option, None where there is none."""
-        return reference_of(row.get("answer"), self.question(row))
+        return reference_of(row.get("answer"), self.question(row), self.learned.get("answer_form", "text"))
 
     def check(self, rows: Dataset) -> Iterator[Finding]:
         """Questions that cannot be asked, answers that are no option, control tokens in states."""
@@ -255,9 +277,9 @@ class Decision(Recipe):
         if "decision" in self.learned:
             settings = _decision_prompts.saved_config(self.learned["decision"])
         else:
-            settings, sentences = _decision_prompts.config_of(self, config.name_or_path)
+            settings, sentences = _decision_prompts.config_of(self)
             self.learned["decision"] = asdict(settings)
-        self.prompts = _decision_prompts.Prompts(settings, self.tokenizer, self.max_length)
+        self.prompts = _decision_prompts.Prompts(settings, self)
         self.checks_again = True  # the labels of the model limit the number of options
         return sentences
 
@@ -286,6 +308,9 @@ class Decision(Recipe):
         about_answers: Batch = {name: [] for name in ("labels", "targets", "is_ranked", "weights")}
         for index, row in enumerate(rows_of(batch)):
             question = self.question(row)
+            problem = problem_of(row, question, self.prompts.most)
+            if problem:
+                raise DataError(f"{problem}: the question about {str(row['state'])[:60]!r}")
             for asked in orders(row, question):
                 prompt = self.prompts.read(row["state"], asked)
                 features["input_ids"].append(prompt.ids)
@@ -294,7 +319,7 @@ class Decision(Recipe):
                 features["row"].append(index)
                 features["length"].append(len(prompt.ids))
                 features["over_max_length"].append(prompt.is_shortened)
-                reference = reference_of(row.get("answer"), question)
+                reference = self.reference(row)
                 right = likeliest(reference)
                 label = prompt.options.index(str(right)) if right in prompt.options else IGNORED
                 about_answers["labels"].append(label)
@@ -358,18 +383,11 @@ class Decision(Recipe):
 
     def baseline(self, train: Dataset) -> dict[str, Any]:
         """How often each option is the answer."""
-        asked = ((row, self.question(row)) for row in _rows(train))
-        return _decision_scores.count_answers(
-            (question["type"], options_of(question), self.reference(row)) for row, question in asked
-        )
+        return _decision_scores.count_answers((self.question(row), self.reference(row)) for row in _rows(train))
 
     def baseline_predictions(self, rows: Dataset, baseline: Mapping[str, Any]) -> list[Row]:
         """The most frequent option of each question."""
-        predictions = []
-        for row in _rows(rows):
-            question = self.question(row)
-            predictions.append(_decision_scores.most_frequent(question["type"], options_of(question), baseline))
-        return predictions
+        return [_decision_scores.most_frequent(self.question(row), baseline) for row in _rows(rows)]
 
 
 _LOSS_FEATURES = [name for name, reader in Decision.batch_features.items() if reader == "loss"]

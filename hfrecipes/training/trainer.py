@@ -246,6 +246,10 @@ def _epoch_teller(recipe: Recipe) -> TrainerCallback:
     import transformers
 
     class TellEpoch(transformers.TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            # What a resume starts from was evaluated already: again, it would count as no improvement.
+            args.eval_on_start &= state.global_step == 0
+
         def on_epoch_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
             # The Trainer adds up fractions of epochs, whose sum may be a little too small.
             recipe.epoch = int((state.epoch or 0) + 1e-6)

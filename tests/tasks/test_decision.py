@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ import torch
 import hfrecipes
 from hfrecipes.config.run_config import RunConfig
 from hfrecipes.data.prepare import read_splits
-from hfrecipes.errors import ConfigError, DataError
+from hfrecipes.errors import ConfigError, DataError, ModelError
+from hfrecipes.privacy import promise
 from hfrecipes.tasks import _decision_loss, _decision_scores
-from hfrecipes.tasks._decision_questions import reference_of
+from hfrecipes.tasks._decision_answers import reference_of
 from hfrecipes.tasks.decision import Decision
 
 TONE = {"type": "choice", "instructions": "Tone?", "criteria": {"calm": None, "angry": "blames"}}
@@ -34,6 +36,12 @@ def read(rows: list[dict], tmp_path, **options) -> tuple[Decision, list[dict]]:
     recipe.labels = list(data.class_names)
     recipe.infer_labels(data.splits["train"])
     return recipe, list(data.splits["train"])
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_llama, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("decision") / "run"
+    return hfrecipes.run("decision", model=tiny_llama, dataset={"train": ROWS}, output_dir=folder, **FEW)
 
 
 # --- rows --------------------------------------------------------------------------------------------------------
@@ -74,6 +82,16 @@ def test_pairs_with_ratings_and_choices_in_columns_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "choices", [["runs", "sleeps"], '["runs", "sleeps"]', {"text": ["runs", "sleeps"], "label": ["A", "B"]}]
+)
+@pytest.mark.parametrize("name", ["choices", "endings"])
+def test_a_column_of_choices_has_the_options(choices, name, tmp_path):
+    recipe, rows = read([{"sent": "He", name: choices, "label": "B"}], tmp_path)
+    assert list(recipe.question(rows[0])["criteria"]) == ["runs", "sleeps"]
+    assert recipe.reference(rows[0]) == "sleeps"
+
+
+@pytest.mark.parametrize(
     ("answer", "question", "expected"),
     [
         ("CALM", TONE, "calm"),
@@ -97,6 +115,38 @@ def test_an_answer_is_an_option_or_shares_of_options(answer, question, expected)
     assert reference_of(answer, question) == expected
 
 
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [([0, 1, 2], ["1", "2", "3"]), (["1", "2", "3"], ["1", "2", "3"]), (["A", "C", "B"], ["1", "3", "2"])],
+)
+@pytest.mark.parametrize("kind", ["choice", "score"])
+def test_answers_of_a_column_have_one_form(answers, expected, kind, tmp_path):
+    asked = {"state": "a", "question": "How many?", "options": ["1", "2", "3"], "question_type": kind}
+    recipe, rows = read([{**asked, "answer": answer} for answer in answers], tmp_path)
+    names = [str(int(name) - 1) for name in expected] if kind == "score" else expected
+    assert [recipe.reference(row) for row in rows] == names
+
+
+def test_answers_that_two_forms_read_differently_are_refused(tmp_path):
+    rows = [{"state": "a", "question": "Number?", "options": ["1", "2", "3"], "answer": index} for index in (1, 2)]
+    with pytest.raises(DataError, match="answers such as '1' are names of options, and may also be the number"):
+        read(rows, tmp_path)
+
+
+def test_letters_go_up_to_z():
+    question = {"type": "choice", "criteria": dict.fromkeys(f"option {number}" for number in range(26))}
+    assert reference_of("Z", question) == "option 25"
+
+
+@pytest.mark.parametrize(
+    "labels", [['["calm", "angry", "calm"]', "sad"], [["calm", "angry"], ["sad"]], ['{"calm": 2, "angry": 1}', "sad"]]
+)
+def test_the_options_of_votes_and_shares_are_the_names_in_them(labels, tmp_path):
+    recipe, rows = read([{"text": str(index), "label": label} for index, label in enumerate(labels)], tmp_path)
+    assert list(recipe.question(rows[0])["criteria"]) == ["angry", "calm", "sad"]
+    assert set(recipe.reference(rows[0])) == {"calm", "angry"}
+
+
 # --- errors ------------------------------------------------------------------------------------------------------
 
 
@@ -108,12 +158,29 @@ def test_an_answer_is_an_option_or_shares_of_options(answer, question, expected)
         ({"options": ["calm"]}, "there are 1 options, expected two or more"),
         ({"options": ["calm", *map(str, range(26))]}, "there are 27 options, and the model has labels for 26"),
         ({"question_type": "essay"}, "question_type is 'essay', expected choice, score or noul"),
+        ({"question_type": "noul"}, "a noul question has the options calm, angry, sad, expected true and false"),
+        ({"question_type": "score", "options": None}, "there are 0 options, expected two or more"),
+        ({"descriptions": ["quiet"]}, "there are 1 descriptions for 3 options"),
     ],
 )
 def test_questions_that_cannot_be_asked_are_refused_before_training(change, sentence, tiny_llama, tmp_path):
     rows = [{**ROWS[0], "answer": "calm", **change}, *ROWS]
     with pytest.raises(DataError, match=sentence):
         hfrecipes.run("decision", model=tiny_llama, dataset={"train": rows}, output_dir=tmp_path / "run")
+
+
+def test_questions_that_cannot_be_asked_are_refused_in_prediction(trained):
+    asked = [
+        ({"options": ["u", "u", "v"]}, "two options are equal"),
+        ({"options": ["u"]}, "there are 1 options"),
+        ({"options": list(map(str, range(30)))}, "there are 30 options, and the model has labels for 26"),
+        ({"question_type": "essay"}, "question_type is 'essay'"),
+        ({"question_type": "score"}, "there are 0 options"),
+        ({"question_type": "noul", "options": ["yes", "no"]}, "expected true and false"),
+    ]
+    for cells, sentence in asked:
+        with pytest.raises(DataError, match=sentence + ".*about 'Hello'"):
+            trained.predict({"state": "Hello", "question": "Which?", **cells})
 
 
 @pytest.mark.parametrize(
@@ -146,6 +213,55 @@ def test_labels_that_begin_with_the_same_token_are_refused(tiny_llama, tmp_path)
             output_dir=tmp_path / "run",
             label_tokens={"choice": ["b", "aq", "az"]},
         )
+
+
+# --- prompts -----------------------------------------------------------------------------------------------------
+
+
+def test_a_long_state_keeps_as_much_of_its_start_as_fits_and_is_rendered_few_times(trained, monkeypatch):
+    prompts = hfrecipes.load(trained.path).recipe.prompts
+    times: list[str] = []
+    prepared = prompts._prepared
+    monkeypatch.setattr(prompts, "_prepared", lambda state, asked: times.append(state) or prepared(state, asked))
+    prompt = prompts.read("word <s> " * 2000, TONE)
+    assert prompt.is_shortened
+    assert prompts.max_length - 12 <= len(prompt.ids) <= prompts.max_length
+    assert prompt.ids[-5:] == prepared("word", TONE).ids[-5:]
+    assert len(times) <= 4
+    assert prompts.tokenizer.get_vocab() is prompts.tokenizer.get_vocab()
+    assert "<|mark|>" not in prompts.recipe.tokenizer.get_vocab()
+
+
+@pytest.fixture
+def decision_model(tiny_llama, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(tiny_llama, tmp_path / "model")
+    (folder / "decision.json").write_text(json.dumps({"labels": {"choice": ["a", "b", "c"]}}))
+    return folder
+
+
+def test_the_decision_config_of_the_model_is_read_as_the_model_is(decision_model, tmp_path, monkeypatch):
+    given = []
+    from transformers import utils
+
+    cached_file = utils.cached_file
+    monkeypatch.setattr(
+        utils, "cached_file", lambda *args, **kw: given.append((args[1], kw)) or cached_file(*args, **kw)
+    )
+    settings = {"path": str(decision_model), "revision": "main"}
+    hfrecipes.run("decision", model=settings, dataset={"train": ROWS}, output_dir=tmp_path / "run", **FEW)
+    assert [(name, keywords["revision"]) for name, keywords in given if name.startswith("decision")][:2] == [
+        ("decision.json", "main"),
+        ("decision_template.jinja", "main"),
+    ]
+    assert json.loads((tmp_path / "run" / "decision.json").read_text())["labels"]["choice"] == ["a", "b", "c"]
+
+
+def test_a_damaged_decision_config_is_named(decision_model, tmp_path):
+    (decision_model / "decision.json").write_text("{")
+    with pytest.raises(ModelError, match=r"decision\.json of the model is damaged"):
+        hfrecipes.run("decision", model=decision_model, dataset={"train": ROWS}, output_dir=tmp_path / "run", **FEW)
 
 
 # --- batches and loss ----------------------------------------------------------------------------------------------
@@ -186,12 +302,20 @@ def test_scores_are_those_of_their_definitions():
         _decision_scores.prediction_of("score", {"0": 0.2, "1": 0.3, "2": 0.5}),
     ]
     scores = _decision_scores.measure(predictions, ["angry", {"1": 0.5, "2": 0.5}])(np.ones((1, 2)))
-    assert scores["accuracy"][0] == 0.5 or scores["accuracy"][0] == 0.0
+    assert scores["accuracy"][0] == 0.0  # of two equal shares, the first level is the reference
     assert scores["log_loss[choice]"][0] == pytest.approx(-np.log(0.2))
     assert scores["log_loss[score]"][0] == pytest.approx(-(np.log(0.3) + np.log(0.5)) / 2)
     assert scores["brier[choice]"][0] == pytest.approx(0.64)
     assert scores["rps"][0] == pytest.approx((0.2**2 + 0.0**2) / 2)
     assert scores["order_bias"][0] == 1.0
+
+
+def test_each_question_has_counts_of_its_own():
+    refund, broken, other = ({**NOUL, "instructions": text} for text in ("Refund?", "Broken?", "Other?"))
+    asked = [(refund, "true"), (refund, "true"), (broken, "false"), (broken, "false"), (broken, "false")]
+    baseline = _decision_scores.count_answers(asked)
+    predictions = [_decision_scores.most_frequent(question, baseline) for question in (refund, broken, other)]
+    assert [row["scores"]["true"] for row in predictions] == pytest.approx([3 / 4, 1 / 5, 3 / 7])
 
 
 def test_a_temperature_is_fitted_for_each_type():
@@ -201,6 +325,32 @@ def test_a_temperature_is_fitted_for_each_type():
     assert sentences[0].startswith("noul: temperature:")
     (changed, *_) = _decision_scores.at_temperatures(sure, numbers)
     assert changed["scores"]["true"] == pytest.approx(0.75, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["temperature", "temperature_noul"])
+def test_a_saved_temperature_is_above_zero(name, trained, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(trained.path, tmp_path / "run")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "manifest.json").unlink()
+    config["hfrecipes"]["calibration"] = {name: 0.0}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=f"{name} of its calibration is 0.0"):
+        hfrecipes.load(folder)
+
+
+def test_no_question_of_a_row_is_published_as_an_example(tmp_path):
+    recipe, _ = read([{**row, "question": "Is Ann angry?"} for row in ROWS], tmp_path)
+    assert "Ann" not in recipe.learned["example"]
+
+
+def test_a_private_training_says_that_validation_tunes_the_temperatures(tmp_path):
+    recipe, rows = read(ROWS, tmp_path)
+    data = SimpleNamespace(splits={"validation": rows, "train": rows})
+    config = RunConfig(task=recipe.task, dataset="rows", training={"load_best_model_at_end": False})
+    (sentence,) = promise._validation(config, recipe, data)
+    assert "they tune temperature_scaling" in sentence
 
 
 # --- runs --------------------------------------------------------------------------------------------------------
@@ -252,3 +402,30 @@ def test_unseen_questions_are_left_out_of_training_and_scored_apart(tiny_llama, 
     asked = {"state": "Hello", "questions": {"tone": TONE, "refund": NOUL}}
     assert [answer["type"] for answer in result.predict(asked)] == ["choice", "noul"]
     assert json.loads((tmp_path / "run" / "history.json").read_text())["log"][0]["step"] == 0
+
+
+@pytest.mark.parametrize("criteria", [{"spam": "unwanted", "ham": None}, None])
+def test_a_loaded_run_asks_the_question_that_was_trained_with_its_options_in_order(criteria, tiny_llama, tmp_path):
+    rows = [{"text": f"Win {number}" if number % 2 else f"Hello {number}", "label": number % 2} for number in range(12)]
+    if criteria is None:
+        dataset = {split: with_names(rows, ["spam", "ham"]) for split in ("train", "validation", "test")}
+    else:
+        dataset = dict.fromkeys(("train", "validation", "test"), rows)
+    path = tmp_path / "run"
+    settings = {"instructions": "What is it?", "criteria": criteria, "shuffle_options": False}
+    result = hfrecipes.run("decision", model=tiny_llama, dataset=dataset, output_dir=path, **settings, **FEW)
+    model, asked = hfrecipes.load(path), {"state": "Win 3"}
+    assert list(model.recipe.question(asked)["criteria"]) == ["spam", "ham"]
+    assert list(model.predict(asked)["scores"]) == ["spam", "ham"]
+    assert model.predict(asked)["scores"] == pytest.approx(result.predict(asked)["scores"], abs=1e-6)
+    assert model.predict(asked)["scores"] == pytest.approx(pipeline_scores(path, model, [asked])[0], abs=1e-5)
+    evaluated = model.evaluate(dataset["test"]).scores
+    assert evaluated["log_loss"] == pytest.approx(result.scores["test"]["log_loss"], abs=1e-5)
+    example = json.loads(model.model.config.hfrecipes["learned"]["example"])
+    assert list(example["criteria"]) == ["spam", "ham"]
+
+
+def with_names(rows: list[dict], names: list[str]):
+    from datasets import ClassLabel, Dataset
+
+    return Dataset.from_list(rows).cast_column("label", ClassLabel(names=names))

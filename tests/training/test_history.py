@@ -78,6 +78,23 @@ def test_a_resume_loses_nothing_of_the_history_and_writes_nothing_twice(settings
     assert (tmp_path / "stopped" / HISTORY).read_bytes() == (tmp_path / "whole" / HISTORY).read_bytes()
 
 
+def test_a_resume_does_not_count_what_it_starts_from_as_an_evaluation(settings, tmp_path, monkeypatch):
+    # The rate lets no evaluation be better, so that each counts for the patience.
+    settings |= {"num_train_epochs": 3, "learning_rate": 1e-12, "eval_on_start": True}
+    settings |= {"eval_strategy": "steps", "eval_steps": 2, "early_stopping": {"early_stopping_patience": 4}}
+    hfrecipes.run(TASK, **settings, output_dir=tmp_path / "whole")
+    from hfrecipes.training import trainer as training
+
+    early_stopping = training._early_stopping
+    monkeypatch.setattr(Stop, "step", 5)
+    monkeypatch.setattr(training, "_early_stopping", lambda *given: [*early_stopping(*given), Stop()])
+    with pytest.raises(InterruptedError):
+        hfrecipes.run(TASK, **settings, output_dir=tmp_path / "stopped")
+    monkeypatch.setattr(training, "_early_stopping", early_stopping)
+    hfrecipes.run(TASK, **settings, output_dir=tmp_path / "stopped")
+    assert (tmp_path / "stopped" / HISTORY).read_bytes() == (tmp_path / "whole" / HISTORY).read_bytes()
+
+
 @pytest.mark.parametrize("stops_early", [False, True])
 def test_a_training_that_was_over_has_the_same_history(settings, tmp_path, stops_early):
     settings |= {"num_train_epochs": 2, "eval_strategy": "steps", "eval_steps": 2, "logging_strategy": "epoch"}

@@ -16,7 +16,8 @@ from . import questions as question_shapes
 from . import texts as text_shapes
 from .cells import Change, first_column, first_value, in_order, parse_list, whole_number
 
-LETTERS = "ABCDEFGHIJKLMNOPQRST"
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_COLUMNS = LETTERS[:20].lower()  # X and Y are columns of numbers
 Form = Literal["from_0", "from_1", "letter", "text"]
 # If labels fit several forms equally well, the first of them is taken.
 FORMS: dict[Form, str] = {
@@ -159,7 +160,7 @@ def _numbered_columns(by_name: Mapping[str, str]) -> list[str]:
     most = max(stems.values(), key=len, default=[])
     numbered = [column for _, column in sorted(most)]
     if len(numbered) < 2:
-        numbered = [by_name[letter] for letter in LETTERS.lower() if letter in by_name]
+        numbered = [by_name[letter] for letter in _COLUMNS if letter in by_name]
     return numbered
 
 
