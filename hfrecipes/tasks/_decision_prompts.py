@@ -6,9 +6,9 @@ import copy
 import json
 import string
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, ModelError
 from ..models.tokenizing import require_fast_tokenizer
@@ -28,7 +28,8 @@ _USUAL = {"choice": list(string.ascii_uppercase), "score": list(string.ascii_upp
 MOST = {kind: len(labels) for kind, labels in _USUAL.items()}
 
 
-class Prompt(NamedTuple):
+@dataclass(frozen=True)
+class Prompt:
     """What the model reads of a question."""
 
     ids: list[int]
@@ -83,7 +84,7 @@ class Prompts:
                 break
             room -= len(ids) - self.max_length
         # What follows the state is read last, and is kept where not even that fits.
-        return prompt._replace(ids=kept[-self.max_length :], is_shortened=True)
+        return replace(prompt, ids=kept[-self.max_length :], is_shortened=True)
 
     def _prepared(self, state: str, question: Question) -> Prompt:
         from transformers.decision import label_token_ids
