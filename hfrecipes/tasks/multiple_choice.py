@@ -58,7 +58,7 @@ print(choices[int(logits.argmax())])
 
 @dataclass(kw_only=True)
 class MultipleChoice(Recipe):
-    """Question and choices in, the index of the right choice out; rows may have 2 to 20 choices."""
+    """Question and choices in, the index of the right choice out; rows may have 2 to 26 choices."""
 
     label_form: choice_shapes.Form | None = None
     """Whether labels count the choices from 0 or 1, are letters, or the choice itself; inferred from train if null."""

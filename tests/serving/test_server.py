@@ -271,7 +271,7 @@ def test_a_row_that_would_become_several_is_refused(predictor_of):
 
 
 WRONG = [
-    ("multiple-choice", {"question": "Which?", "choices": 1.5}, "choices holds 1.5, expected a list of choices"),
+    ("multiple-choice", {"question": "Which?", "choices": 1.5}, "choices holds a float, expected a list of choices"),
     ("multiple-choice", {"question": "Which?", "choices": True}, "expected a list of choices"),
     ("question-answering", {"question": ["Which?"], "context": 5}, "expected text"),
     ("token-classification", {"tokens": 5}, "tokens"),

@@ -220,8 +220,8 @@ def test_a_missing_label_is_no_answer(label):
     [
         ({"choices": CHOICES, "label": 3}, "label '3' is none of the choices"),
         ({"choices": CHOICES, "label": "by ship"}, "label 'by ship' is none of the choices"),
-        ({"choices": CHOICES[:1], "label": 0}, "there are 1 choices, expected 2 to 20"),
-        ({"choices": [str(place) for place in range(21)], "label": 0}, "there are 21 choices, expected 2 to 20"),
+        ({"choices": CHOICES[:1], "label": 0}, "there are 1 choices, expected 2 to 26"),
+        ({"choices": [str(place) for place in range(27)], "label": 0}, "there are 27 choices, expected 2 to 26"),
         ({"choices": ["by bus", " "], "label": 0}, "choices has an empty entry"),
     ],
 )
