@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..config.run_config import RunConfig
 from ..data.checks import fingerprints, input_keys
-from ..data.prepare import check_again, load_data
+from ..data.prepare import check_again, load_again
 from ..data.rows import Data
 from ..data.splits import task_groups
 from ..errors import DataError, HFRecipesError, counted
@@ -64,11 +64,9 @@ def read_again(config: RunConfig, recipe: Recipe, info: RunInfo, what: str) -> D
     Raises:
         DataError: They cannot be read any more, or have changed.
     """
-    # Reading infers the labels anew, which must not change the loaded task.
-    fresh = fresh_copy(recipe)
     try:
         with once():
-            data, _ = load_data(replace(config, tests={}, by=None), fresh)
+            data = load_again(config, fresh_copy(recipe))
     except HFRecipesError as error:
         raise DataError(f"the rows that {what} was trained on cannot be read again: {error}") from error
     now = fingerprints(data.splits)

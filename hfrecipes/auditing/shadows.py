@@ -160,7 +160,8 @@ def joined(parts: Iterator[Dataset], needed: Collection[str]) -> Dataset:
     from datasets import concatenate_datasets
 
     filled = [rows for rows in parts if len(rows)]
-    shared = [name for name in filled[0].column_names if all(name in rows.column_names for rows in filled)]
+    common = set.intersection(*(set(rows.column_names) for rows in filled))
+    shared = [name for name in filled[0].column_names if name in common]
     missing = [name for name in filled[0].column_names if name in needed and name not in shared]
     if missing:
         raise DataError(

@@ -328,6 +328,17 @@ def no_test_split(data: Data) -> list[str]:
     return ["no test split: validation also chose the checkpoint, so its scores are optimistic"]
 
 
+def load_again(config: RunConfig, recipe: Recipe) -> Data:
+    """The rows of a finished run, without its further test sets.
+
+    Args:
+        config: Settings of the run.
+        recipe: The task as `fresh_copy` gives it: reading infers the labels anew.
+    """
+    data, _ = load_data(replace(config, tests={}, by=None), recipe)
+    return data
+
+
 def redactions(data: Data) -> list[str]:
     """Sentences on what was replaced in the texts of each split; none where nothing was to be."""
     return redacting.described(data.redacted, {split: len(rows) for split, rows in data.splits.items()})

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..config.run_config import RunConfig
 from ..data.checks import written_reference
-from ..data.prepare import load_data
+from ..data.prepare import load_again
 from ..errors import HFRecipesError, NotFoundError, counted
 from ..evaluation.inference import Inference
 from ..log import log
@@ -256,10 +256,8 @@ def _inputs(recipe: Recipe, lines: Sequence[Row]) -> Dataset:
 
 def _training_rows(predictor: SavedModel) -> Dataset | str:
     """The rows that the run was trained on, read again; a sentence where they are not at hand."""
-    # Reading infers the labels anew, which must not change the loaded task.
-    recipe = fresh_copy(predictor.recipe)
     try:
-        data, _ = load_data(predictor.config, recipe)
+        data = load_again(predictor.config, fresh_copy(predictor.recipe))
     except HFRecipesError as error:
         return f"nearest training rows: not shown, as the data cannot be read again ({error})"
     log("the training rows are read again, to find those nearest to wrong predictions")

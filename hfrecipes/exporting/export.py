@@ -132,10 +132,21 @@ def _export(predictor: Predictor, run: Path, folder: Path, *, int8: bool) -> Exp
         models["onnx int8"] = _loaded(predictor, folder / _INT8, folder)
         sizes.append(graph.size_of(folder / _INT8))
     variants = _variants(models, sizes, rows)
-    del models  # which may read weights from the files
+    final = list(models.values())[-1].model.graph
+    about = Export(
+        folder,
+        rows.split,
+        len(rows.lines),
+        compared,
+        table_metrics(predictor.recipe)[0],
+        variants,
+        inputs=final.inputs,
+        outputs=final.outputs,
+    )
+    del models, final  # which may read weights from the files
     if int8:
         graph.move(folder / _INT8, folder)
-    return Export(folder, rows.split, len(rows.lines), compared, table_metrics(predictor.recipe)[0], variants)
+    return about
 
 
 def _traced(predictor: Predictor, rows: RunRows) -> dict[str, Any]:
@@ -213,13 +224,13 @@ def _size_of(run: Path, predictor: Predictor) -> int:
 
 def _about(predictor: Predictor, outcome: Export) -> dict[str, Any]:
     """What a program that reads the graph needs to know, and how the model compares with its run."""
-    recipe, model = predictor.recipe, _loaded(predictor, outcome.path, outcome.path).model
+    recipe = predictor.recipe
     versions = {name: importlib.metadata.version(name) for name in _VERSIONS}
     return {
         "task": recipe.task,
         "format": "onnx",
-        "inputs": model.graph.inputs,
-        "outputs": model.graph.outputs,
+        "inputs": outcome.inputs,
+        "outputs": outcome.outputs,
         "max_length": recipe.max_length,
         "pad_token_id": recipe.tokenizer.pad_token_id,
         "labels": recipe.labels,

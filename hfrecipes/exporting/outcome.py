@@ -45,6 +45,8 @@ class Export:
         compared: Number of rows whose predictions are the same, from the model of the run and from the float graph.
         metric: Metric of the table.
         variants: The run, its model in ONNX, and with `int8` the one in 8 bits.
+        inputs: Names of the inputs of the graph.
+        outputs: Names of its outputs.
     """
 
     path: Path
@@ -53,6 +55,8 @@ class Export:
     compared: int
     metric: str
     variants: Sequence[Variant]
+    inputs: Sequence[str]
+    outputs: Sequence[str]
 
     def cells(self) -> tuple[list[str], list[list[str]]]:
         """Heads and rows of a table."""

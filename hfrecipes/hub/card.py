@@ -86,15 +86,9 @@ def write_card(
         measured=recipe.learned.get(DISTANCE),
         baseline=_sentence(texts.baseline),
         ranges=_sentence(texts.scores),
-        rows=_score_rows(scores),
-        lower_is_better=_lower_is_better(recipe, scores),
-        has_gap=bool(scores.get(GAP)),
-        distilled=_distilled(info),
-        classes=_classes(reports or {}),
+        **_tables(recipe, scores, info, reports or {}),
         pictures=pictures or {},
         dataset=plain_text(dataset),
-        data=own_splits(_row_counts(info.data)),
-        sets=_sets(scores, _row_counts(info.data)),
         audited=section(path),
         limits=list(map(plain_text, info.limits)),
         info=info,
@@ -103,6 +97,22 @@ def write_card(
         fence=_fence_for(recipe_text),
     )
     write_text(path / CARD, mask_text(str(card)))
+
+
+def _tables(
+    recipe: Recipe, scores: Mapping[str, Scores], info: RunInfo, reports: Mapping[str, Breakdown]
+) -> dict[str, Any]:
+    """What the template shows of scores and numbers of rows; arguments as for `write_card`."""
+    row_counts = _row_counts(info.data)
+    return {
+        "rows": _score_rows(scores),
+        "lower_is_better": _lower_is_better(recipe, scores),
+        "has_gap": bool(scores.get(GAP)),
+        "distilled": _distilled(info),
+        "classes": _classes(reports),
+        "data": own_splits(row_counts),
+        "sets": _sets(scores, row_counts),
+    }
 
 
 def front_matter(
@@ -260,7 +270,7 @@ def _distilled(info: RunInfo) -> dict[str, Any]:
     known = info.distillation
     if known is None:
         return {}
-    rows = [[plain_text(cell) for cell in row] for row in known["table"]]
+    rows = [list(map(plain_text, row)) for row in known["table"]]
     return {"rows": rows, "sentences": list(map(plain_text, known["sentences"]))}
 
 

@@ -35,13 +35,13 @@ def _confirmed(
     pattern: str, check: Callable[[str], bool] = bool, needs: str = r"\d"
 ) -> Callable[[str, Sequence[str]], Spans]:
     """What a pattern matches, where the check confirms it; texts without what it `needs` are not searched."""
-    compiled, needed = re.compile(pattern, re.IGNORECASE), re.compile(needs, re.IGNORECASE)
 
     def find(text: str, regions: Sequence[str]) -> Spans:
+        # Compiled when first used, and kept by `re`: every command imports this module, and few of them redact.
         # Most texts have none, which is seen in a tenth of the time.
-        if needed.search(text) is None:
+        if re.search(needs, text, re.IGNORECASE) is None:
             return
-        for match in compiled.finditer(text):
+        for match in re.finditer(pattern, text, re.IGNORECASE):
             if check(match.group()):
                 yield match.span()
 

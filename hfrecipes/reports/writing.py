@@ -9,7 +9,7 @@ from typing import Any
 
 from ..config.blocks import ModelSettings
 from ..config.run_config import RunConfig, own_splits
-from ..data.prepare import load_data
+from ..data.prepare import load_again
 from ..errors import HFRecipesError, ModelError, NotFoundError
 from ..evaluation import scoring
 from ..evaluation.breakdown import Breakdown
@@ -135,7 +135,7 @@ def _data_again(config: RunConfig, load: Callable[[Path], Any]) -> ReadRows:
     recipe: Recipe = find(config.task)(**config.options)
     try:
         recipe.find_names = name_finder(recipe.redact, load)
-        data, _ = load_data(replace(config, tests={}, by=None), recipe)
+        data = load_again(config, recipe)
     except HFRecipesError as error:
         log(f"the data is not read again, so train is left out: {error}")
         return ReadRows({}, {})

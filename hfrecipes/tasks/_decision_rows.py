@@ -60,7 +60,10 @@ def _from_requests(batch: Batch, questions: str, answers: str | None) -> Batch:
             rows.append(entry if answers is None else {**entry, "answer": given.get(name)})
     names = [name for name in batch if name not in (questions, answers)]
     names += ["name", "question", "question_type", "options", "descriptions"] + (["answer"] if answers else [])
-    return {name: [row[name] for row in rows] for name in names}
+    columns: Batch = {}
+    for name in names:
+        columns[name] = [row[name] for row in rows]
+    return columns
 
 
 def _flat(question: Row) -> Row:
@@ -97,9 +100,14 @@ def _split(criteria: Any) -> tuple[list[str] | None, list[str] | None]:
     return list(map(as_text, criteria)), None
 
 
+def _parsed(cell: Any) -> Any:
+    """What a cell holds, which a table has as text."""
+    return parse_list(cell) if isinstance(cell, str) else cell
+
+
 def _list_in(cell: Any) -> Any:
-    """The list or block in a cell, which a table holds as text."""
-    parsed = parse_list(cell) if isinstance(cell, str) else cell
+    """The list or block in a cell."""
+    parsed = _parsed(cell)
     if parsed is None and isinstance(cell, str) and cell.strip():
         raise DataError(f"options holds {cell[:60]!r}, expected a list of options, or a block with their descriptions")
     return parsed
@@ -111,7 +119,7 @@ def _block(cell: Any, name: str) -> dict[str, Any]:
     Raises:
         DataError: It holds something else.
     """
-    parsed = parse_list(cell) if isinstance(cell, str) else cell
+    parsed = _parsed(cell)
     if not isinstance(parsed, dict):
         raise DataError(f"{name} holds {str(cell)[:60]!r}, expected a block of questions by their names")
     return parsed

@@ -21,7 +21,8 @@ def redacted_words(row: Row, edits: Edits) -> Row:
     text, spans = joined_words(words)
     if isinstance(row.get("text"), str) and find_words(row["text"], words):
         text, spans = row["text"], find_words(row["text"], words)
-    by_word = edits_of_words(edits(text), spans)
+    matches = edits(text)
+    by_word = edits_of_words(matches, spans)
     changed: Row = {**row, "tokens": list(map(replaced, words, by_word))}
     if not isinstance(row.get("text"), str):
         return changed
@@ -31,7 +32,7 @@ def redacted_words(row: Row, edits: Edits) -> Row:
     gaps = [(start, end) for start, end in gaps_between(spans, len(text)) if text[start:end].strip()]
     parts = sorted([*spans, *gaps])
     of_text: list[Edit] = []
-    for (start, _), inside in zip(parts, edits_of_words(edits(text), parts), strict=True):
+    for (start, _), inside in zip(parts, edits_of_words(matches, parts), strict=True):
         of_text += [Edit(start + edit.start, start + edit.end, edit.kind) for edit in inside]
     changed["text"] = replaced(text, of_text)
     if row.get("entities"):

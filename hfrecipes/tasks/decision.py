@@ -21,7 +21,19 @@ from ..data.batches import rows_of
 from ..data.shapes.choices import FORMS
 from ..errors import ConfigError, DataError, ModelError
 from ..losses import ClassWeights
-from ..recipe import IGNORED, Batch, CardTexts, Column, Finding, Measure, Metric, Recipe, Row, text_columns
+from ..recipe import (
+    IGNORED,
+    Batch,
+    CardTexts,
+    Column,
+    Finding,
+    Measure,
+    Metric,
+    Recipe,
+    Row,
+    loss_features,
+    text_columns,
+)
 from ..redaction.redactor import Edits
 from ..redaction.rows import redacted_cells
 from . import _causal, _decision_loss, _decision_prompts, _decision_rows, _decision_scores
@@ -73,12 +85,8 @@ _URGENCY: Row = {
     "options": ["can wait", "this week", "today"],
     "question_type": "score",
 }
-_EXAMPLE: Question = {
-    "type": "choice",
-    "instructions": "What is the tone?",
-    "criteria": {"calm": None, "angry": "blames somebody"},
-}
 _REFUND: Row = {"question": "Is a refund requested?", "question_type": "noul"}
+_EXAMPLE = question_of(_TONE, {"type": "choice", "instructions": None, "criteria": None})
 
 
 @dataclass(kw_only=True)
@@ -225,8 +233,8 @@ class Decision(Recipe):
         self.learned["unseen"] = held = unseen_of(self.unseen_questions, first)
         return [f"held out of train and validation: {len(held)} of {len(set(first))} questions ({', '.join(held)})"]
 
-    def _is_unseen(self, row: Row) -> bool:
-        return names_of(row, self.question(row))[0] in self.learned.get("unseen", ())
+    def _is_unseen(self, row: Row, question: Question) -> bool:
+        return names_of(row, question)[0] in self.learned.get("unseen", ())
 
     def question(self, row: Row) -> Question:
         """The question of a row."""
@@ -241,8 +249,11 @@ class Decision(Recipe):
         """Questions that cannot be asked, answers that are no option, control tokens in states."""
         most = _decision_prompts.MOST if self.prompts is None else self.prompts.most
         wrong: dict[tuple[str, str], list[int]] = {}
+        held = []
         for index, row in enumerate(_rows(rows)):
             question = self.question(row)
+            if self._is_unseen(row, question):
+                held.append(index)
             problem = problem_of(row, question, most)
             level = "error"
             if not problem:
@@ -251,9 +262,6 @@ class Decision(Recipe):
                 level, problem = "unknown", "" if is_option else f"answer {str(right)[:40]!r} is none of the options"
             if problem:
                 wrong.setdefault((level, problem), []).append(index)
-        held = (
-            [index for index, row in enumerate(_rows(rows)) if self._is_unseen(row)] if "unseen" in self.learned else []
-        )
         if held:
             yield Finding("ignored", "the question is held out by unseen_questions", held)
         for (level, problem), indices in wrong.items():
@@ -283,10 +291,6 @@ class Decision(Recipe):
         self.checks_again = True  # the labels of the model limit the number of options
         return sentences
 
-    def model_settings(self) -> dict[str, Any]:
-        """None: the head is the vocabulary."""
-        return {}
-
     def model_files(self) -> dict[str, str]:
         """The decision config that `pipeline("decision")` and the served route read."""
         prefix = _decision_scores.TEMPERATURE
@@ -311,6 +315,8 @@ class Decision(Recipe):
             problem = problem_of(row, question, self.prompts.most)
             if problem:
                 raise DataError(f"{problem}: the question about {str(row['state'])[:60]!r}")
+            reference = self.reference(row)
+            right, weight = likeliest(reference), weight_of(self, row, question, reference)
             for asked in orders(row, question):
                 prompt = self.prompts.read(row["state"], asked)
                 features["input_ids"].append(prompt.ids)
@@ -319,13 +325,11 @@ class Decision(Recipe):
                 features["row"].append(index)
                 features["length"].append(len(prompt.ids))
                 features["over_max_length"].append(prompt.is_shortened)
-                reference = self.reference(row)
-                right = likeliest(reference)
                 label = prompt.options.index(str(right)) if right in prompt.options else IGNORED
                 about_answers["labels"].append(label)
                 about_answers["targets"].append(shares_of(reference, prompt.options))
                 about_answers["is_ranked"].append(int(question["type"] == "score"))
-                about_answers["weights"].append(weight_of(self, row, question, reference))
+                about_answers["weights"].append(weight)
         return {**features, **about_answers} if "answer" in batch else features
 
     def collator(self, model: PreTrainedModel) -> Callable[[list[Row]], Any]:
@@ -341,7 +345,7 @@ class Decision(Recipe):
     def preprocess_logits(self, logits: Any, labels: Any) -> Any:
         """Logits of the labels of the options, (rows, options)."""
         # Rows to predict have the label tokens alone, and rows with answers the other features after them.
-        candidates = logits[-1 if labels is None else -len(_LOSS_FEATURES)]
+        candidates = logits[-1 if labels is None else -len(loss_features(self))]
         return _decision_loss.option_logits(logits[0], candidates)
 
     def decode(self, outputs: Any, rows: Sequence[Row] | Dataset, encoded: Dataset) -> list[Row]:
@@ -354,18 +358,13 @@ class Decision(Recipe):
             by_option = dict(zip(options, shares, strict=True))
             scores = {name: by_option[name] for name in options_of(question)}
             first = predictions[index]
-            unseen = {"unseen": self._is_unseen(raw[index])} if "unseen" in self.learned else {}
+            unseen = {"unseen": self._is_unseen(raw[index], question)} if "unseen" in self.learned else {}
             prediction = _decision_scores.prediction_of(question["type"], scores, **unseen)
             if first is None:
                 predictions[index] = prediction
             else:
                 first[_decision_scores.OTHER_ORDER] = prediction["answer"]
         return [prediction or {} for prediction in predictions]
-
-    @property
-    def tuned_options(self) -> list[str]:
-        """The temperatures, where they are asked for explicitly or not: without validation they stay at 1."""
-        return []
 
     def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
         """The temperature of each type of question."""
@@ -388,9 +387,6 @@ class Decision(Recipe):
     def baseline_predictions(self, rows: Dataset, baseline: Mapping[str, Any]) -> list[Row]:
         """The most frequent option of each question."""
         return [_decision_scores.most_frequent(self.question(row), baseline) for row in _rows(rows)]
-
-
-_LOSS_FEATURES = [name for name, reader in Decision.batch_features.items() if reader == "loss"]
 
 
 def _rows(rows: Dataset) -> Iterable[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import transformers
@@ -61,20 +62,25 @@ class Stop(transformers.TrainerCallback):
             raise InterruptedError
 
 
+def run_in_two_parts(settings: dict, folder: Path, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run until a step, as if killed there, and once more to the end."""
+    from hfrecipes.training import trainer as training
+
+    early_stopping = training._early_stopping
+    monkeypatch.setattr(Stop, "step", step)
+    monkeypatch.setattr(training, "_early_stopping", lambda *given: [*early_stopping(*given), Stop()])
+    with pytest.raises(InterruptedError):
+        hfrecipes.run(TASK, **settings, output_dir=folder)
+    monkeypatch.setattr(training, "_early_stopping", early_stopping)
+    hfrecipes.run(TASK, **settings, output_dir=folder)
+
+
 @pytest.mark.parametrize("step", [3, 7, 9, 15])
 def test_a_resume_loses_nothing_of_the_history_and_writes_nothing_twice(settings, tmp_path, monkeypatch, step):
     """Checkpoints lie inside an epoch, whose mean loss is logged at its end, or are saved just before that."""
     settings |= {"num_train_epochs": 2, "eval_strategy": "steps", "eval_steps": 2, "early_stopping": False}
     hfrecipes.run(TASK, **settings, output_dir=tmp_path / "whole")
-    monkeypatch.setattr(Stop, "step", step)
-    from hfrecipes.training import trainer as training
-
-    early_stopping = training._early_stopping
-    monkeypatch.setattr(training, "_early_stopping", lambda *given: [*early_stopping(*given), Stop()])
-    with pytest.raises(InterruptedError):
-        hfrecipes.run(TASK, **settings, output_dir=tmp_path / "stopped")
-    monkeypatch.setattr(training, "_early_stopping", early_stopping)
-    hfrecipes.run(TASK, **settings, output_dir=tmp_path / "stopped")
+    run_in_two_parts(settings, tmp_path / "stopped", step, monkeypatch)
     assert (tmp_path / "stopped" / HISTORY).read_bytes() == (tmp_path / "whole" / HISTORY).read_bytes()
 
 
@@ -83,15 +89,7 @@ def test_a_resume_does_not_count_what_it_starts_from_as_an_evaluation(settings, 
     settings |= {"num_train_epochs": 3, "learning_rate": 1e-12, "eval_on_start": True}
     settings |= {"eval_strategy": "steps", "eval_steps": 2, "early_stopping": {"early_stopping_patience": 4}}
     hfrecipes.run(TASK, **settings, output_dir=tmp_path / "whole")
-    from hfrecipes.training import trainer as training
-
-    early_stopping = training._early_stopping
-    monkeypatch.setattr(Stop, "step", 5)
-    monkeypatch.setattr(training, "_early_stopping", lambda *given: [*early_stopping(*given), Stop()])
-    with pytest.raises(InterruptedError):
-        hfrecipes.run(TASK, **settings, output_dir=tmp_path / "stopped")
-    monkeypatch.setattr(training, "_early_stopping", early_stopping)
-    hfrecipes.run(TASK, **settings, output_dir=tmp_path / "stopped")
+    run_in_two_parts(settings, tmp_path / "stopped", 5, monkeypatch)
     assert (tmp_path / "stopped" / HISTORY).read_bytes() == (tmp_path / "whole" / HISTORY).read_bytes()
 
 

@@ -75,7 +75,7 @@ def section(run: RunData) -> Section | None:
         return None
     last = "largest distances from train" if by_distance else "lowest probabilities"
     how = f"Error rate among the answers, where the rows with the {last} get none."
-    tuned = {**run.recipe.calibration} if not run.runs else {}
+    tuned = {} if run.runs else run.recipe.calibration
     if "abstain_below" in tuned:
         how += f" Here it is those below {number(tuned['abstain_below'])}, as validation decided."
     elif "abstain_beyond" in tuned:
