@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _upstream
 from ..config.run_config import named_sets, own_splits
 from ..data.checks import input_keys, written_label
+from ..data.prepare import log_all
 from ..data.row_origin import line_of
 from ..data.rows import values_to_slice_by
 from ..errors import ModelError
@@ -94,8 +95,7 @@ def score_run(job: Job, info: RunInfo, start: float, *, saves: bool = False, dra
     scored = score_splits(
         inference, predicted, baseline, metrics=plan.config.metrics, lora=has_lora, in_train=plan.in_train
     )
-    for sentence in _before_training(trainer, recipe, scored.scores):
-        log(sentence)
+    log_all(_before_training(trainer, recipe, scored.scores))
     scored = _with_changes(plan, predicted, scored, inference.settings.seed)
     slices, about_slices = _slices(plan, predicted, scored, baseline)
     loaded = Predictor(recipe, trainer.model, plan.config, plan.path, trainer)
