@@ -39,7 +39,7 @@ class Box:
         return self.column + extra
 
     def read(self, text: str) -> Any:
-        """What was typed, as a cell.
+        """What was typed, as a cell; None for an empty box that expects JSON.
 
         Raises:
             DataError: It is not JSON where that is expected.
@@ -48,6 +48,8 @@ class Box:
             return [line.strip() for line in text.split("\n") if line.strip()]
         if self.form == "text":
             return text
+        if not text.strip():
+            return None
         try:
             return json.loads(text)
         except (ValueError, RecursionError) as error:

@@ -32,12 +32,11 @@ def column_normalizer(
     by_name = {name.strip().lower(): name for name in columns}
     if "questions" in by_name and first_column(by_name, states):
         return partial(_from_requests, questions=by_name["questions"], answers=by_name.get("answers"))
-    of_options = first_column(by_name, _DESCRIBED)
+    of_options, described = first_column(by_name, _DESCRIBED), first_column(by_name, ("descriptions",))
     if of_options is not None:
-        item_type = getattr(getattr(columns[of_options], "feature", None), "dtype", None)
-        if item_type in ("string", "large_string"):
+        if _is_list(columns[of_options]) and (described is None or _is_list(columns[described])):
             return None
-        return partial(_from_options, options=of_options)
+        return partial(_from_options, options=of_options, described=described)
     to_choices = choice_shapes.column_normalizer(columns, (), options, answers)
     pair = next((pair for pair in _PAIRS if set(pair) <= set(by_name)), None)
     if to_choices is not None:
@@ -74,14 +73,27 @@ def _flat(question: Row) -> Row:
     return {"question": instructions, "question_type": kind, "options": options, "descriptions": descriptions}
 
 
-def _from_options(batch: Batch, options: str) -> Batch:
+def _is_list(feature: Any) -> bool:
+    """Whether cells of this type of `datasets` are lists of texts."""
+    return getattr(getattr(feature, "feature", None), "dtype", None) in ("string", "large_string")
+
+
+def _from_options(batch: Batch, options: str, described: str | None) -> Batch:
     """Options as a list of texts, and what describes them as another one."""
-    rows = {name: list(cells) for name, cells in batch.items() if name != options}
-    split = [_split(_list_in(cell)) for cell in batch[options]]
+    rows = {name: list(cells) for name, cells in batch.items() if name not in (options, described)}
+    split = [_split(_list_in(cell, "options")) for cell in batch[options]]
     rows["options"] = [names for names, _ in split]
-    if any(descriptions for _, descriptions in split) or "descriptions" not in rows:
-        rows["descriptions"] = [descriptions for _, descriptions in split]
+    rows["descriptions"] = [descriptions for _, descriptions in split]
+    if described is not None and not any(rows["descriptions"]):
+        rows["descriptions"] = [_texts(_list_in(cell, "descriptions")) for cell in batch[described]]
     return rows
+
+
+def _texts(described: Any) -> list[str] | None:
+    """Descriptions in the order of the options, empty where there is none."""
+    if not described:
+        return None
+    return ["" if text is None else as_text(text) for text in described]
 
 
 def _from_pairs(batch: Batch, columns: Sequence[str]) -> Batch:
@@ -95,7 +107,7 @@ def _split(criteria: Any) -> tuple[list[str] | None, list[str] | None]:
     if not criteria:
         return None, None
     if isinstance(criteria, dict):
-        descriptions = ["" if text is None else as_text(text) for text in criteria.values()]
+        descriptions = _texts(criteria.values()) or []
         return list(criteria), descriptions if any(descriptions) else None
     return list(map(as_text, criteria)), None
 
@@ -105,11 +117,16 @@ def _parsed(cell: Any) -> Any:
     return parse_list(cell) if isinstance(cell, str) else cell
 
 
-def _list_in(cell: Any) -> Any:
-    """The list or block in a cell."""
+def _list_in(cell: Any, name: str) -> Any:
+    """The list or block in a cell.
+
+    Raises:
+        DataError: It holds something else.
+    """
     parsed = _parsed(cell)
     if parsed is None and isinstance(cell, str) and cell.strip():
-        raise DataError(f"options holds {cell[:60]!r}, expected a list of options, or a block with their descriptions")
+        expected = {"options": "a list of options, or a block with their descriptions"}
+        raise DataError(f"{name} holds {cell[:60]!r}, expected {expected.get(name, 'a list with one for each option')}")
     return parsed
 
 

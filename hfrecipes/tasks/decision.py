@@ -123,8 +123,8 @@ class Decision(Recipe):
     columns: ClassVar[dict[str, Column]] = {
         # Several questions may be about the same state.
         "state": Column(_STATES, grouped=True),
-        # What a row does not say is as in the options.
-        "question": Column(("instructions",), optional=True, has_default=True, kind=None),
+        # What a row does not say is as in the options; some descriptions may be empty.
+        "question": Column(("instructions",), optional=True, has_default=True),
         "options": Column(
             ("criteria", "choices", "endings", "candidates", "alternatives"),
             optional=True,
