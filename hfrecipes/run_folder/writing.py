@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import math
 import os
+import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 DRAFT = ".draft-"  # prefix of files and folders that are not whole yet
+_OLD = 3600  # seconds
 
 
 @contextlib.contextmanager
@@ -22,7 +26,9 @@ def draft(path: Path) -> Iterator[Path]:
     Args:
         path: Final name.
     """
-    temporary = path.with_name(DRAFT + path.name)
+    _delete_left(path)
+    # A name of its own: several processes may write the same file, as those of one search do.
+    temporary = path.with_name(f"{DRAFT}{secrets.token_hex(4)}-{path.name}")
     try:
         yield temporary
         _sync(temporary)
@@ -31,6 +37,14 @@ def draft(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _delete_left(path: Path) -> None:
+    """Delete drafts of a file that killed processes have left; a young one may be written by another process now."""
+    for left in path.parent.glob(f"{DRAFT}*-{glob.escape(path.name)}"):
+        with contextlib.suppress(OSError):  # another process deletes it
+            if time.time() - left.stat().st_mtime > _OLD:
+                left.unlink()
 
 
 @contextlib.contextmanager

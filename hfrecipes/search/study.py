@@ -110,7 +110,8 @@ class Study:
         """A trial of a process that has ended, or a new one; its lock is held until the stack is closed."""
         with self._alone():
             for frozen in self._running():
-                if self._is_free(frozen.number, stack):
+                # It may have ended, and its lock been given back, since the journal was read.
+                if self._is_free(frozen.number, stack) and frozen.number in self._running_numbers():
                     self._seed_for(frozen.number)
                     return self._with_values(_upstream.trial_again(self._study, frozen))
             number = len(self._study.get_trials(deepcopy=False))
@@ -142,6 +143,9 @@ class Study:
         from optuna.trial import TrialState
 
         return self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+
+    def _running_numbers(self) -> set[int]:
+        return {frozen.number for frozen in self._running()}
 
     def _with_values(self, trial: optuna.Trial) -> optuna.Trial:
         """The trial with a value for each setting; those that it has stay."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 
 import pytest
 
@@ -38,6 +39,26 @@ def test_what_a_killed_process_was_writing_is_deleted(tmp_path):
     (tmp_path / "run.json").touch()
     writing.clear_drafts(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_several_processes_may_write_the_same_file(tmp_path):
+    file = tmp_path / "a.json"
+    with writing.draft(file) as first, writing.draft(file) as second:
+        first.write_text("1")
+        second.write_text("2")
+    assert file.read_text() == "1", "the last to end"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_an_old_draft_of_the_file_is_deleted_and_a_young_one_is_not(tmp_path):
+    old, young, other = (tmp_path / f".draft-{name}" for name in ("1-[a].json", "2-[a].json", "1-b.json"))
+    for file in (old, young, other):
+        file.touch()
+    for file in (old, other):
+        os.utime(file, (0, 0))
+    writing.write_text(tmp_path / "[a].json", "{}")
+    assert not old.exists()
+    assert young.exists() and other.exists()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import contextlib
 import json
 import math
 import re
@@ -231,6 +232,24 @@ def test_a_trial_that_was_killed_before_it_had_values_draws_those_that_it_would_
             assert isinstance(trial, optuna.Trial)
             values.append(opened.values_of(trial)["learning_rate"])
     assert values[0] == values[1]
+
+
+def test_a_trial_that_ends_while_another_process_looks_for_one_is_not_taken_up(tmp_path, monkeypatch):
+    settings = SearchSettings.of({"learning_rate": "loguniform(1e-5, 1e-3)", "trials": 2})
+    here, there = (study.Study(tmp_path, settings, 1, greater_is_better=True) for _ in range(2))
+    is_free = here._is_free
+    with contextlib.ExitStack() as stack:
+        running = stack.enter_context(there.next_trial())
+
+        def ends_first(number, locks):
+            if number == running.number:
+                there.complete(running, 0.5, study.Costs())
+                stack.close()
+            return is_free(number, locks)
+
+        monkeypatch.setattr(here, "_is_free", ends_first)
+        with here.next_trial() as trial:
+            assert trial.number == running.number + 1
 
 
 def test_another_space_in_a_folder_without_work_begins_anew(tmp_path):

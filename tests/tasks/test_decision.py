@@ -147,6 +147,16 @@ def test_the_options_of_votes_and_shares_are_the_names_in_them(labels, tmp_path)
     assert set(recipe.reference(rows[0])) == {"calm", "angry"}
 
 
+def test_options_and_descriptions_may_be_lists_in_the_cells_of_a_table(tmp_path):
+    cells = {"state": "a", "question": "Tone?", "answer": "calm"}
+    for options, described in (('["calm", "angry"]', '["", "blames"]'), ("['calm', 'angry']", "['', 'blames']")):
+        rows = [{**cells, "options": options, "descriptions": described}] * 2
+        recipe, read_rows = read(rows, tmp_path)
+        assert recipe.question(read_rows[0])["criteria"] == {"calm": None, "angry": "blames"}
+    with pytest.raises(DataError, match="descriptions holds 'blames', expected a list with one for each option"):
+        read([{**cells, "options": '["calm", "angry"]', "descriptions": "blames"}], tmp_path)
+
+
 # --- errors ------------------------------------------------------------------------------------------------------
 
 
