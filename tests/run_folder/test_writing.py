@@ -58,7 +58,8 @@ def test_an_old_draft_of_the_file_is_deleted_and_a_young_one_is_not(tmp_path):
         os.utime(file, (0, 0))
     writing.write_text(tmp_path / "[a].json", "{}")
     assert not old.exists()
-    assert young.exists() and other.exists()
+    assert young.exists()
+    assert other.exists()
 
 
 @pytest.mark.parametrize(
