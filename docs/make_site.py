@@ -22,10 +22,11 @@ import yaml
 import hfrecipes
 
 ROOT = Path(__file__).resolve().parents[1]
-# Pages that are not in docs/, and the index of the guides, which would be the start page by its name.
+# Pages that are not in docs/, and the indexes of the guides: the English one would be the start page by its name.
 RENAMED = {
     "README.md": "index.md",
     "docs/README.md": "guides.md",
+    "docs/zh/README.md": "zh/index.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     "recipes/README.md": "recipes.md",

@@ -1,4 +1,4 @@
-"""The rows that docs/data.md shows are read as they are, and as what the page says."""
+"""The rows that docs/data.md and docs/zh/data.md show are read as they are, and as what the pages say."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import hfrecipes
 from hfrecipes.config.overrides import parse_overrides
 from hfrecipes.registry import list_tasks
 
-PAGE_FILE = Path(__file__).parents[1] / "docs" / "data.md"
-PAGE = PAGE_FILE.read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+PAGES = [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("data.md", "zh/data.md")]
 TASKS = {
     "Text classification": ["text-classification"],
     "Token classification": ["token-classification"],
@@ -29,7 +29,7 @@ TASKS = {
 
 
 class Shown(NamedTuple):
-    """A file that the page shows."""
+    """A file that a page shows."""
 
     task: str
     name: str
@@ -37,25 +37,30 @@ class Shown(NamedTuple):
     text: str
 
 
-def shown() -> list[Shown]:
-    """All files of the page, for each task of their section."""
+def shown(page: str) -> list[Shown]:
+    """All files of a page, for each task of their section."""
     files = []
-    for section in PAGE.split("\n## ")[1:]:
+    for section in page.split("\n## ")[1:]:
         heading, _, body = section.partition("\n")
-        pattern = r"\b[Ii]n `([^`\n]+\.\w+)`([^\n]*):\n\n```\w+\n(.*?)```"
+        # A section in Chinese names the English one in a comment.
+        named = re.search(r"<!-- en: (.*?) -->", body)
+        pattern = r"(?:\b[Ii]n|文件) `([^`\n]+\.\w+)`([^\n]*)[:：]\n\n```\w+\n(.*?)```"
         for name, rest, text in re.findall(pattern, body, re.DOTALL):
             settings = " ".join(re.findall(r"`(columns\.[^`]+)`", rest))
-            files += [Shown(task, name, settings, text) for task in TASKS.get(heading, [])]
+            files += [Shown(task, name, settings, text) for task in TASKS.get(named[1] if named else heading, [])]
     return files
 
 
-SHOWN = shown()
+SHOWN = [*shown(PAGES[0]), *shown(PAGES[1])]
 
 
-def test_every_task_has_a_file_on_the_page():
-    with_example = {file.stem.replace("_", "-") for file in (PAGE_FILE.parents[1] / "examples").glob("*.py")}
-    assert {file.task for file in SHOWN} == with_example <= set(list_tasks())
-    assert len(SHOWN) == PAGE.count("```csv") + PAGE.count("```json") + PAGE.count("```text") + 2  # two for two tasks
+@pytest.mark.parametrize("page", PAGES, ids=["English", "Chinese"])
+def test_every_task_has_a_file_on_the_page(page):
+    with_example = {file.stem.replace("_", "-") for file in (ROOT / "examples").glob("*.py")}
+    files = shown(page)
+    assert {file.task for file in files} == with_example <= set(list_tasks())
+    # Two more, as a section of two tasks shows two files.
+    assert len(files) == page.count("```csv") + page.count("```json") + page.count("```text") + 2
 
 
 @pytest.mark.parametrize("file", SHOWN, ids=lambda file: f"{file.task}-{file.name}")
@@ -77,16 +82,19 @@ def test_three_rows_are_read(file, encoding, tmp_path):
     ("name", "labels"),
     [
         ("reviews.csv", ["bad", "good"]),
-        ("评论.csv", ["好评", "差评"]),
         ("topics.jsonl", ["education", "politics", "sport"]),
         ("toxic.csv", ["toxic", "insult"]),
         ("prices.csv", []),
-        ("fasttext.txt", ["bad", "good"]),
+        ("工单.csv", ["发票", "售后", "物流"]),
+        ("句对.jsonl", ["不同", "相同"]),
+        ("审核.csv", ["广告", "辱骂"]),
+        ("房价.csv", []),
     ],
 )
 def test_labels_are_those_of_the_section(name, labels, tmp_path):
-    (text,) = (file.text for file in SHOWN if file.name == name)
-    (tmp_path / name).write_text(text, encoding="utf-8")
+    (file,) = (file for file in SHOWN if file.name == name)
+    (tmp_path / name).write_text(file.text, encoding="utf-8")
     path = str(tmp_path / name)
-    report = hfrecipes.check("text-classification", dataset={"train": path, "validation": path})
+    settings = parse_overrides(file.settings.split())
+    report = hfrecipes.check("text-classification", dataset={"train": path, "validation": path}, **settings)
     assert sorted(report["labels"]) == sorted(labels)
