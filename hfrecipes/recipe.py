@@ -161,6 +161,15 @@ class Writer:
         """What the generated ids add to the prediction of a row: `prompt`, `generated_text` and what is known of it."""
         raise NotImplementedError
 
+    def canary(self, prefix: str, secret: str) -> Row:
+        """A row of train in which the model writes a secret after a beginning, for `privacy.canaries`.
+
+        Args:
+            prefix: What it is given, such as the text to read or the turn of the user.
+            secret: What it writes; empty for a row to predict.
+        """
+        raise NotImplementedError
+
 
 @dataclass(kw_only=True)
 class Recipe:

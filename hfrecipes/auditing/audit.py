@@ -16,12 +16,14 @@ from ..hub.audited import put_on_card
 from ..log import log
 from ..models.directory import refuse_exported
 from ..predictor import Predictor, load
+from ..privacy import canaries
 from ..run_folder import contents
 from ..run_folder.contents import RunInfo
 from ..run_folder.trouble import as_output_error
 from ..run_folder.writing import write_json
 from ..saved.run import find_run, settings_of
 from .attacks import Audited, area, attack
+from .canaries import Remembered, remembered
 from .likelihood import confidences, ratios
 from .outcome import LOSS, Audit
 from .row_losses import losses_of
@@ -42,6 +44,8 @@ def audit(
     trust: bool = False,
 ) -> Audit:
     """Measure how well an attacker can tell whether a row was in train: membership inference, with intervals.
+
+    Where `privacy.canaries` planted secrets in train, what the model remembers of them is measured too.
 
     Writes `audit.json` into the folder of the run, and a section on its card.
 
@@ -139,7 +143,13 @@ class _Work:
             area(rows, words),
             shadows,
             _spent(self.info),
+            self._canaries(pool),
         )
+
+    def _canaries(self, pool: Pool) -> list[Remembered]:
+        """What is remembered of the secrets that were planted; nothing where none were."""
+        planted = canaries.read(self.info.canaries)
+        return remembered(self.predictor.inference, pool.members, planted, self.seed) if planted else []
 
     def _pool(self, most: int, shadows: int) -> Pool:
         """The rows to try attacks on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ from ..errors import counted
 from ..evaluation import scoring
 from ..evaluation.scoring import Score, Scores, number
 from ..evaluation.tables import html_table
+from . import canaries
 from .attacks import ADVANTAGE, AUC, FPR, GUESSING, TPR
+from .canaries import Remembered
 
 LOSS = "loss"
 _HEADS = {AUC: "AUC", ADVANTAGE: "advantage", TPR: "found at 1 % false alarms"}
@@ -32,6 +34,7 @@ class Audit:
         text_alone: Area under the ROC curve of telling both kinds of rows by their texts, without the model.
         shadows: Number of shadow models.
         spent: Epsilon and delta of a private training; None for another one.
+        canaries: What is remembered of planted secrets, and of secrets that never were; empty where none were planted.
     """
 
     path: Path
@@ -43,6 +46,7 @@ class Audit:
     text_alone: Score
     shadows: int = 0
     spent: Mapping[str, float] | None = field(default=None)
+    canaries: Sequence[Remembered] = ()
 
     @property
     def strongest(self) -> str:
@@ -78,10 +82,11 @@ class Audit:
             _rows(self),
             *_alarms(self.attacks),
             *_unlike(self.text_alone, self.split),
+            *canaries.sentences(self.canaries, is_private=self.spent is not None),
         ]
 
     def as_json(self) -> dict[str, Any]:
-        """Everything as JSON values; `table` and `sentences` are shown on the card and in the report."""
+        """Everything as JSON values; `table`, that of `canaries`, and `sentences` are on the card and in the report."""
         heads, rows = self.cells()
         figures = scoring.to_json({**self.attacks, "text_alone": {AUC: self.text_alone}})
         text_alone = figures.pop("text_alone")
@@ -92,13 +97,15 @@ class Audit:
             "attacks": figures,
             "text_alone": text_alone,
             "privacy": privacy,
+            "canaries": canaries.as_json(self.canaries),
             "table": [heads, *rows],
             "sentences": self.sentences,
         }
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        return html_table(*self.cells())
+        tables = [self.cells(), canaries.cells(self.canaries)] if self.canaries else [self.cells()]
+        return "".join(html_table(*table) for table in tables)
 
 
 def advantage_bound(epsilon: float, delta: float) -> float:

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
-def losses_of(inference: Inference, rows: Dataset) -> np.ndarray:
+def losses_of(inference: Inference, rows: Dataset, *, summed: bool = False) -> np.ndarray:
     """Mean loss of each row over its own tokens, or windows, (rows,); NaN for a row of which nothing can be learnt.
 
     Args:
         inference: The model.
         rows: Rows with references, under the column names of the task.
+        summed: Whether the loss is the sum over the tokens, by which texts of different lengths can be compared.
 
     Raises:
         ConfigError: Rows of the task have no loss of their own.
@@ -50,6 +51,9 @@ def losses_of(inference: Inference, rows: Dataset) -> np.ndarray:
         for start in range(0, len(by_length), size):
             chosen = by_length[start : start + size]
             losses[numbers[chosen]] = _of_batch(inference, collate([features[index] for index in chosen]))
+    if summed:
+        learnt = [np.count_nonzero(np.asarray(labels) != IGNORED) for labels in encoded["labels"][:]]
+        losses *= np.bincount(owners, learnt, minlength=len(rows))
     return losses
 
 

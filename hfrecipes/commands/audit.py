@@ -6,6 +6,7 @@ import click
 
 from ..log import LIBRARIES, explained
 from ..output import print_table, say, say_json, text_table
+from ..run_folder.contents import audit_tables
 from .words import TRUST
 
 
@@ -18,8 +19,9 @@ from .words import TRUST
 def audit(path: str, shadows: int, rows: int, as_json: bool, trust: bool) -> None:
     """Try to tell the training rows of a run from others: membership inference, with intervals.
 
-    With --shadows, the run is trained again on other halves of the rows: the stronger attack. Writes audit.json and a
-    section on the card. The same command again goes on where it was stopped.
+    With --shadows, the run is trained again on other halves of the rows: the stronger attack. What the model remembers
+    of secrets that privacy.canaries planted in train is measured too. Writes audit.json and a section on the card. The
+    same command again goes on where it was stopped.
     """
     with explained(f"{LIBRARIES}, then the model"):
         from ..auditing.audit import audit as audit_run
@@ -28,8 +30,9 @@ def audit(path: str, shadows: int, rows: int, as_json: bool, trust: bool) -> Non
     if as_json:
         say_json(result.as_json())
         return
-    print_table(text_table(*result.cells()))
-    say("")
+    for heads, *rows_of_table in audit_tables(result.as_json()):
+        print_table(text_table(heads, rows_of_table))
+        say("")
     for sentence in result.sentences:
         say(sentence)
     say(f"\nall numbers: {result.path}")

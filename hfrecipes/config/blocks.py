@@ -387,8 +387,20 @@ class PrivacySettings:
     """Probability that the promise does not hold; None for a tenth of one by the number of rows."""
     max_grad_norm: float = 1.0
     """Length of the gradient of a row at most."""
+    canaries: int = 0
+    """Number of random secrets that are planted in train, whether the training is private or not."""
 
     @classmethod
     def of(cls, privacy: Mapping[str, Any] | None) -> PrivacySettings | None:
         """The settings as the user writes them; None for none."""
         return cls(**privacy) if privacy else None
+
+    @classmethod
+    def of_training(cls, privacy: Mapping[str, Any] | None) -> PrivacySettings | None:
+        """The same; None where the training is not to be private, as with canaries alone."""
+        return cls.of(privacy) if cls.ask_for_noise(privacy) else None
+
+    @staticmethod
+    def ask_for_noise(privacy: Mapping[str, Any] | None) -> bool:
+        """Whether the block, which may hold keys that do not exist, is about more than canaries."""
+        return privacy is not None and set(privacy) != {"canaries"}

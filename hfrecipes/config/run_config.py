@@ -87,7 +87,13 @@ class RunConfig:
     @cached_property
     def private(self) -> PrivacySettings | None:
         """What a private training promises; None for one that is not private."""
-        return PrivacySettings.of(self.privacy)
+        return PrivacySettings.of_training(self.privacy)
+
+    @cached_property
+    def canaries(self) -> int:
+        """Number of secrets that are planted in train."""
+        settings = PrivacySettings.of(self.privacy)
+        return 0 if settings is None else settings.canaries
 
     @cached_property
     def push(self) -> PushSettings | None:

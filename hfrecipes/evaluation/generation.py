@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -14,6 +15,7 @@ import numpy as np
 from ..errors import ModelError
 from ..log import log
 from ..memory.parts import in_parts, limit_of
+from ..models import adapters
 from ..models.hardware import rounding_tolerance
 from ..models.precision import for_checks
 from ..recipe import Prompt, Row, Writer
@@ -101,6 +103,26 @@ def generate(
             for index, row in zip(indices, ids, strict=True):
                 generated[index] = row
     return generated
+
+
+@contextlib.contextmanager
+def generating_with(model: Any, change: Callable[[Any], None]) -> Iterator[None]:
+    """Generate texts with other settings inside the block.
+
+    Args:
+        model: The model, which may have adapters around it.
+        change: Changes a copy of the generation settings.
+    """
+    parts = [model, model.get_base_model()] if adapters.is_adapted(model) else [model]
+    before = [(part, part.generation_config) for part in parts if getattr(part, "generation_config", None) is not None]
+    for part, settings in before:
+        part.generation_config = copy.deepcopy(settings)
+        change(part.generation_config)
+    try:
+        yield
+    finally:
+        for part, settings in before:
+            part.generation_config = settings
 
 
 def _continued(model: Any, settings: Mapping[str, Any], batch: Mapping[str, Any]) -> list[list[int]]:

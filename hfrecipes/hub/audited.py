@@ -25,11 +25,13 @@ def section(path: Path) -> str:
     known = contents.read_json(path / contents.AUDIT)
     if not known:
         return ""
-    lines = [TITLE, ""]
-    for index, row in enumerate(known["table"]):
-        lines.append(f"| {' | '.join(map(plain_text, row))} |")
-        if index == 0:
-            lines.append(f"|{'---|' * len(row)}")
+    lines = [TITLE]
+    for table in contents.audit_tables(known):
+        lines.append("")
+        for index, row in enumerate(table):
+            lines.append(f"| {' | '.join(map(plain_text, row))} |")
+            if index == 0:
+                lines.append(f"|{'---|' * len(row)}")
     for sentence in map(plain_text, known["sentences"]):
         lines += ["", f"{sentence[:1].upper()}{sentence[1:]}."]
     return "\n".join(lines) + "\n\n"

@@ -62,7 +62,7 @@ def limits(config: RunConfig, recipe: Recipe, data: Data) -> list[str]:
         recipe: The task.
         data: The rows.
     """
-    if not config.privacy:
+    if config.private is None:
         return []
     return [
         _unit(input_keys(data.splits["train"], recipe)),

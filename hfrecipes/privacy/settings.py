@@ -10,6 +10,7 @@ from ..config.trainer_keywords import Range
 from ..config.value_types import type_problems
 from ..errors import ConfigError, nearest, require_packages
 from ..recipe import Recipe
+from . import canaries
 from .accounting import LARGEST
 
 TASKS = ("text-classification", "token-classification", "question-answering", "text-generation", "chat")
@@ -27,7 +28,7 @@ _IN_BACKWARD = ("lomo", "layerwise")
 
 
 def problems(config: RunConfig, kind: type[Recipe]) -> list[str]:
-    """Sentences on settings with which a training cannot be private; none where it is not to be.
+    """Sentences on settings with which a training cannot be private, or no secrets can be planted in train.
 
     Args:
         config: The settings as the user gave them.
@@ -38,7 +39,10 @@ def problems(config: RunConfig, kind: type[Recipe]) -> list[str]:
     """
     if config.privacy is None:
         return []
-    sentences = _key_problems(config.privacy)
+    sentences = _key_problems(config.privacy) + _canary_problems(config.privacy.get("canaries"), kind)
+    if not PrivacySettings.ask_for_noise(config.privacy):
+        return sentences
+    sentences += _noise_problems(config.privacy)
     if kind.task not in TASKS:
         sentences.append(f"privacy: leave it out, {kind.task} has no private training; {', '.join(TASKS)} have one")
     for name in ("search", "seeds", "folds", "curve"):
@@ -62,7 +66,7 @@ def check_rows(config: RunConfig, recipe: Recipe) -> None:
     Raises:
         ConfigError: They are.
     """
-    if config.privacy and recipe.number_scale is not None:
+    if config.private is not None and recipe.number_scale is not None:
         raise ConfigError(
             "privacy: leave it out for labels that are numbers: their mean and deviation in train, which training "
             "starts from, would be in the weights without noise"
@@ -74,13 +78,37 @@ def _key_problems(given: dict[str, Any]) -> list[str]:
     sentences = []
     for key, value in given.items():
         if key not in PrivacySettings.__dataclass_fields__:
-            hint = nearest(key, _RANGES) or f"; it takes {', '.join(_RANGES)}"
+            known = list(PrivacySettings.__dataclass_fields__)
+            hint = nearest(key, known) or f"; it takes {', '.join(known)}"
             sentences.append(f"unknown setting privacy.{key}{hint}")
-        else:
+        elif key in _RANGES:
             wrong = type_problems(f"privacy.{key}", value, float)
             sentences += wrong or _RANGES[key].problems(f"privacy.{key}", value)
+    return sentences
+
+
+def _noise_problems(given: dict[str, Any]) -> list[str]:
+    """Problems in what the noise follows from."""
     if ("epsilon" in given) == ("noise_multiplier" in given):
-        sentences.append("privacy: give one of privacy.epsilon=8 and privacy.noise_multiplier=1.0")
+        return ["privacy: give one of privacy.epsilon=8 and privacy.noise_multiplier=1.0"]
+    return []
+
+
+def _canary_problems(number: Any, kind: type[Recipe]) -> list[str]:
+    """Problems in the number of secrets to plant; None for no secrets."""
+    if number is None:
+        return []
+    sentences = type_problems("privacy.canaries", number, int)
+    if not sentences and not canaries.LEAST <= number <= canaries.MOST:
+        sentences.append(
+            f"privacy.canaries: found {number}, expected {canaries.LEAST} to {canaries.MOST}: they are shared out to "
+            "three numbers of rows, and with fewer than three for each no interval says anything"
+        )
+    if kind.writer is Recipe.writer:
+        sentences.append(
+            f"privacy.canaries: leave it out, {kind.task} writes no text that could tell a secret; "
+            f"{', '.join(canaries.TASKS)} do"
+        )
     return sentences
 
 

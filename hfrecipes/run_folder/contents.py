@@ -255,6 +255,12 @@ def _is_score(entry: Mapping[str, Any]) -> bool:
     return all(value is None or isinstance(value, int | float) for value in values)
 
 
+def audit_tables(known: Mapping[str, Any]) -> list[list[list[str]]]:
+    """Tables of an audit, heads first: of attacks, and of planted secrets where there are some."""
+    canaries = known.get("canaries")  # audits of older releases have none
+    return [known["table"], canaries["table"]] if canaries else [known["table"]]
+
+
 def read_slices(path: Path) -> dict[str, Any]:
     """What metrics.json has of the rows of each value of a column; empty where the run has no `by`."""
     slices = read_json(path / METRICS).get(SLICES, {})
@@ -303,6 +309,8 @@ class RunInfo:
     """What a private training has spent: epsilon and delta, and what they follow from; None for another one."""
     redacted: Mapping[str, Any] | None = None
     """Split -> kind -> number of `matches` that were replaced in texts, and of `rows`; None without `redact`."""
+    canaries: Sequence[Mapping[str, Any]] = ()
+    """Secrets that were planted in train: `prefix`, `code`, and the number of `rows` with both."""
 
     @classmethod
     def read(cls, path: Path) -> RunInfo | None:

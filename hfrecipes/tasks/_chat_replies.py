@@ -38,6 +38,11 @@ class ChatWriter(CausalWriter):
             prompts.append(prompt)
         return prompts
 
+    def canary(self, prefix: str, secret: str) -> Row:
+        """A turn of the user, answered by the secret."""
+        turns = [{"role": "user", "content": prefix}, {"role": "assistant", "content": secret}]
+        return {"messages": turns if secret else turns[:1]}
+
     def decode(self, prompt: Prompt, ids: list[int]) -> Row:
         """`generated_text` answers `prompt`, the last turn before it."""
         kept, facts = self.until_end(ids)

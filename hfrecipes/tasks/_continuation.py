@@ -31,6 +31,10 @@ class ContinuationWriter(_causal.CausalWriter):
             prompts.append(Prompt(text, [*start, *tokens[:-1][-space:]]))
         return prompts
 
+    def canary(self, prefix: str, secret: str) -> Row:
+        """A text that ends with the secret."""
+        return {"text": f"{prefix} {secret}".rstrip()}
+
     def decode(self, prompt: Prompt, ids: list[int]) -> Row:
         """`generated_text` starts where `prompt` ends."""
         kept, facts = self.until_end(ids)

@@ -12,7 +12,7 @@ from ..collate import pad_rows, padder
 from ..errors import ConfigError
 from ..losses import cross_entropy, token_loss
 from ..models.tokenizing import read, tokenize
-from ..recipe import IGNORED, Batch, Recipe, Row, Writer
+from ..recipe import IGNORED, Batch, Recipe, Row, Writer, input_columns, reference_columns
 from ._references import references_of
 from ._tokens import NEUTRAL_GENERATION, end_of, text_of
 
@@ -164,6 +164,11 @@ class Seq2SeqWriter(Writer):
 
     def __init__(self, recipe: Any) -> None:
         self.recipe = recipe
+
+    def canary(self, prefix: str, secret: str) -> Row:
+        """A text to read, and the secret to write."""
+        source, target = input_columns(self.recipe)[0], reference_columns(self.recipe)[0]
+        return {source: prefix, target: secret}
 
     def generation(self) -> dict[str, Any]:
         """Length and number of beams."""

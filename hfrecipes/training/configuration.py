@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import predictor
 from .. import trust as trust_
+from ..config.blocks import PrivacySettings
 from ..config.layers import merge, move_bare_keys_into_blocks
 from ..config.recipe_files import read_recipe_file
 from ..config.resolving import resolve
@@ -75,7 +76,7 @@ def configure(
     trust_.require(merged, source=file or "", trust=trust, said=layers[1] if file else merged)
     kind = _task_of(layers)
     config = _resolved(layers, kind)
-    if index is not None and config.privacy:
+    if index is not None and PrivacySettings.ask_for_noise(config.privacy):
         raise ConfigError("a list of models: give one with privacy, since each training spends from the same budget")
     check_settings(config, kind)
     teacher.check_run(config, kind, trust=trust)
@@ -121,7 +122,8 @@ def _resolved(layers: Sequence[dict[str, Any]], kind: type[Recipe]) -> RunConfig
     config = resolve(merge(*placed), option_types=known_options, training=training, columns=columns)
     if config.privacy is not None:
         # A key with null takes back what a recipe file says.
-        config = replace(config, privacy={key: value for key, value in config.privacy.items() if value is not None})
+        given = {key: value for key, value in config.privacy.items() if value is not None}
+        config = replace(config, privacy=None if config.privacy == {"canaries": None} else given)
     if isinstance(config.distill, str):
         config = replace(config, distill={"run": config.distill})
     if config.output_dir:
@@ -164,7 +166,7 @@ def _with_one_model(below: dict[str, Any], above: dict[str, Any], index: int) ->
 def _training_defaults(config: RunConfig, kind: type[Recipe]) -> dict[str, Any]:
     """The training arguments of a run of this task that sets none."""
     defaults = {**RUN_DEFAULTS, **training_defaults(kind, config.options)}
-    if config.privacy:
+    if config.private is not None:
         defaults |= privacy_settings.TRAINING
     rate = default_rate(config, defaults.pop("learning_rate", None))
     return defaults if rate is None else {**defaults, "learning_rate": rate}

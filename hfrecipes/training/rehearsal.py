@@ -18,6 +18,7 @@ import numpy as np
 from .. import _upstream, predictor
 from ..config.run_config import RunConfig
 from ..errors import HFRecipesError, ModelError
+from ..evaluation.generation import generating_with
 from ..log import is_main, log, logger
 from ..models import adapters
 from ..models.directory import quiet
@@ -57,7 +58,7 @@ def rehearse(job: Job, finish: Callable[..., Any]) -> None:
         with _as_before(job), tempfile.TemporaryDirectory() as path:
             model = trainer.model if is_large else _copy_of(trainer.model)
             small = _small(job, model, Path(path))
-            with _writing_little(model):
+            with generating_with(model, _write_little):
                 if small.trainer.eval_dataset is not None:
                     small.trainer.evaluate()
                 finish(small, saves=not is_large)
@@ -167,22 +168,12 @@ def _copy_of(model: Any) -> Any:
     return copied
 
 
-@contextlib.contextmanager
-def _writing_little(model: Any) -> Iterator[None]:
-    """Limit the model to a few generated tokens."""
-    parts = [model, model.get_base_model()] if adapters.is_adapted(model) else [model]
-    before = [(part, part.generation_config) for part in parts if getattr(part, "generation_config", None) is not None]
-    for part, settings in before:
-        part.generation_config = copy.deepcopy(settings)
-        if settings.max_new_tokens:
-            part.generation_config.max_new_tokens = min(settings.max_new_tokens, TOKENS)
-        elif settings.max_length:
-            part.generation_config.max_length = min(settings.max_length, TOKENS + 1)
-    try:
-        yield
-    finally:
-        for part, settings in before:
-            part.generation_config = settings
+def _write_little(settings: Any) -> None:
+    """Limit generation settings to a few tokens."""
+    if settings.max_new_tokens:
+        settings.max_new_tokens = min(settings.max_new_tokens, TOKENS)
+    elif settings.max_length:
+        settings.max_length = min(settings.max_length, TOKENS + 1)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _upstream
 from ..config.run_config import RunConfig, named_sets, own_splits
 from ..data import packing
-from ..data.features import encode_splits, for_batches, log_lengths
+from ..data.features import encode, encode_splits, for_batches, log_lengths
 from ..data.prepare import check_again, log_all, no_test_split, rare_labels, redactions
 from ..distilling.contract import distillable
 from ..distilling.losses import with_teacher
@@ -29,7 +29,8 @@ from ..models import heads, padding, regularization
 from ..models.binding import bind_tokenizer, model_to_train, remember
 from ..models.hardware import describe_machine
 from ..models.precision import for_checks
-from ..privacy import promise
+from ..privacy import canaries, promise
+from ..privacy.canaries import Canary
 from ..privacy.training import make_private
 from ..recipe import Recipe, table_metrics, trainer_name, writes_in_evaluation
 from ..run_folder.progress import CHECKPOINT, write_manifest
@@ -52,7 +53,7 @@ class Job:
 
     plan: Plan
     encoded: Mapping[str, Dataset]
-    """Features by split."""
+    """Features by split, of the rows of the data alone; the Trainer may have secrets among those of train."""
     trainer: Trainer
 
 
@@ -67,14 +68,17 @@ def make_job(plan: Plan) -> Job:
     examined = examine_rows(data, recipe)
     warnings = [diagnosis.line for diagnosis in examined.diagnoses if diagnosis.grade == "warning"]
     log_all(warnings)
+    planted = _canaries(plan)
     with arguments.main_process_first():
         encoded = encode_splits(recipe, data)
+        trained_on = _with_canaries(plan, encoded, planted)
     lengths = log_lengths(encoded, data, recipe)
     averages = leave_out(recipe, own_splits(data.references))
     for split, references in named_sets(data.references).items():
         averages += [f"{split}: {sentence}" for sentence in left_out_here(recipe, references)]
     log_all(averages)
     privacy_limits = promise.limits(plan.config, recipe, data)
+    privacy_limits += canaries.sentences(planted, len(data.splits["train"]))
     log_all(privacy_limits)
     limits = [
         *privacy_limits,
@@ -86,9 +90,26 @@ def make_job(plan: Plan) -> Job:
         *rare_labels(recipe),
         *averages,
     ]
-    info = replace(plan.info, machine=describe_machine(), limits=limits)
+    info = replace(plan.info, machine=describe_machine(), limits=limits, canaries=canaries.as_json(planted))
     plan = replace(plan, info=info, in_train=examined.in_train)
-    return Job(plan, encoded, make_trainer(plan, arguments, encoded))
+    return Job(plan, encoded, make_trainer(plan, arguments, trained_on))
+
+
+def _canaries(plan: Plan) -> list[Canary]:
+    """The secrets to plant, the same after a resume; none where the settings ask for none."""
+    return canaries.drawn(plan.config.canaries, plan.config.training["seed"]) if plan.config.canaries else []
+
+
+def _with_canaries(plan: Plan, encoded: Mapping[str, Dataset], planted: Sequence[Canary]) -> Mapping[str, Dataset]:
+    """The features with secrets among those of train, which are for the Trainer alone.
+
+    They are planted as late as this, in whole rows: no part of the data is drawn, redacted, checked or scored with
+    them, and where features hold several rows, a secret stands among texts of the data as any text does.
+    """
+    if not planted:
+        return encoded
+    rows = canaries.planted(plan.data.splits["train"], plan.recipe, planted, plan.config.training["seed"])
+    return {**encoded, "train": encode(plan.recipe, rows, training=True)}
 
 
 def _checked_again(plan: Plan) -> Plan:
@@ -116,7 +137,7 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
     if packed is not None:
         in_step = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
         log(packed.describe(recipe.max_length, in_step))
-    # Which rows a private step has drawn is not kept.
+    # Which rows a private step has drawn is not kept, and secrets are no rows of the data.
     divergence.watch(trainer, [] if plan.config.privacy else _rows_of_features(plan, encoded["train"]))
     _upstream.count_weights_once(trainer)
     private = plan.config.private
@@ -160,7 +181,7 @@ def assemble(plan: Plan, model: Any, arguments: TrainingArguments, encoded: Mapp
     recipe = plan.recipe
     _upstream.silence_false_alarms()
     shown = {split: for_batches(recipe, rows) for split, rows in encoded.items()}
-    if packing.are_packed(shown["train"]) and not plan.config.privacy:
+    if packing.are_packed(shown["train"]) and plan.config.private is None:
         shown["train"] = packing.pack(shown["train"], recipe.max_length, order.seed_of(arguments))
     with _as_missing_package():
         trainer: Trainer = getattr(transformers, trainer_name(recipe))(

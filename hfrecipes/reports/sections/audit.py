@@ -8,9 +8,9 @@ from ..run_data import RunData
 
 
 def section(run: RunData) -> Section | None:
-    """The table and the sentences of `hfrecipes audit`; None where the run was not audited."""
+    """The tables and the sentences of `hfrecipes audit`; None where the run was not audited."""
     known = contents.read_json(run.path / contents.AUDIT)
     if not known:
         return None
-    heads, *rows = known["table"]
-    return Section("What the model tells about its training rows", [Table(heads, rows), *known["sentences"]])
+    tables = [Table(heads, rows) for heads, *rows in contents.audit_tables(known)]
+    return Section("What the model tells about its training rows", [*tables, *known["sentences"]])
