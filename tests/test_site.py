@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 _spec = importlib.util.spec_from_file_location("make_site", ROOT / "docs" / "make_site.py")
@@ -58,6 +59,12 @@ def test_the_list_for_programs_has_every_page_and_what_guides_are_about():
     assert text.startswith("# hfrecipes\n\n> ")
     assert re.findall(r"^- \[.*?\]\((\S+)\)", text, re.MULTILINE) == pages_in_navigation()
     assert re.search(r"\(check\.md\): \S", text)
+
+
+def test_the_search_finds_words_and_chinese_characters():
+    search, *_ = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["plugins"]
+    separator = search["search"]["separator"]
+    assert re.split(separator, "lora.r=8 对抗训练，lr 0.1") == ["lora", "r", "8", "对", "抗", "训", "练", "lr", "0.1"]
 
 
 @pytest.fixture
