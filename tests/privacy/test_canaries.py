@@ -159,7 +159,7 @@ def test_a_model_that_cannot_hold_a_secret_is_refused_before_training(tiny_llama
         ),
         ("text-generation", {"canaries": 4}, "found 4, expected 9 to 300"),
         ("text-generation", {"canaries": 9.5}, "privacy.canaries: found 9.5"),
-        ("text-generation", {"canary": 9}, "unknown setting privacy.canary; (did you mean canaries?)"),
+        ("text-generation", {"canary": 9}, "unknown setting privacy.canary (did you mean canaries?)"),
         ("text-generation", {"canaries": 9, "delta": 1e-5}, "give one of privacy.epsilon=8"),
     ],
 )
