@@ -197,10 +197,9 @@ def _verdict(group: Remembered, controls: Remembered) -> str:
     what = f"canaries: of {group.secrets} secrets {_name(group)}"
     written = round(group.extracted.value * group.secrets)
     exposed = f"exposure {group.exposure}, of secrets that were never planted {controls.exposure}"
-    least = max(guessing(CANDIDATES), controls.exposure.value)
-    if not written and not (group.exposure.low is not None and group.exposure.low > least):
+    if not written and not (group.exposure.low is not None and group.exposure.low > guessing(CANDIDATES)):
         return f"{what} the model cannot be seen to remember any ({exposed})"
-    return f"{what} the model writes {written} by itself ({exposed})"
+    return f"{what} the model remembers some, and writes {written} by itself ({exposed})"
 
 
 def as_json(groups: Sequence[Remembered]) -> dict[str, Any] | None:

@@ -402,5 +402,6 @@ class PrivacySettings:
 
     @staticmethod
     def ask_for_noise(privacy: Mapping[str, Any] | None) -> bool:
-        """Whether the block, which may hold keys that do not exist, is about more than canaries."""
-        return privacy is not None and set(privacy) != {"canaries"}
+        """Whether the block, which may hold keys that do not exist, is about more than canaries; an empty one is."""
+        about_noise = {"epsilon", "noise_multiplier", "delta", "max_grad_norm"}
+        return privacy is not None and (not privacy or bool(about_noise & set(privacy)))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ModelError, counted
+import pyarrow as pa
+
+from ..errors import DataError, ModelError, counted
 from ..recipe import Batch, Recipe, Row, text_columns
 from ..redaction.kinds import KINDS, several
 from ..redaction.redactor import Edit, Edits, Redactor, replaced
-from ..redaction.settings import RedactSettings
+from ..redaction.settings import RedactSettings, pattern_versions
 from .batches import rows_of
 from .cache import cache_fingerprint
 from .progress import hide_progress_bars
@@ -45,14 +48,22 @@ def redact_rows(rows: Dataset, recipe: Recipe, *, counts: bool = False) -> Datas
         rows: Under the column names of the task.
         recipe: The task; without `redact` the rows are returned as they are.
         counts: Whether a column tells what was replaced in each row.
+
+    Raises:
+        DataError: A number that is to be replaced is inside a list or an object of numbers.
     """
     redactor = redactor_of(recipe)
     if redactor is None:
         return rows
     rows = rows.remove_columns(_id_columns(rows, recipe))
-    about = ("redact", counts, getattr(recipe.find_names, "identity", None))
+    # Another release of the library of numbering plans recognises other numbers.
+    about = ("redact", counts, getattr(recipe.find_names, "identity", None), pattern_versions())
     arguments = {"recipe": recipe, "redactor": redactor, "counts": counts}
-    with hide_progress_bars(10 * len(rows)), cache_fingerprint(rows, recipe, *about) as key:
+    with (
+        hide_progress_bars(10 * len(rows)),
+        cache_fingerprint(rows, recipe, *about) as key,
+        _as_data_error(rows, recipe),
+    ):
         return rows.map(
             _redact_batch,
             batched=True,
@@ -61,6 +72,21 @@ def redact_rows(rows: Dataset, recipe: Recipe, *, counts: bool = False) -> Datas
             new_fingerprint=key,
             desc="Redacting",
         )
+
+
+@contextlib.contextmanager
+def _as_data_error(rows: Dataset, recipe: Recipe) -> Iterator[None]:
+    """Raise an error that names the columns where a placeholder has no place among numbers."""
+    try:
+        yield
+    except pa.ArrowException as error:
+        # Lists and objects, unlike texts and numbers, have no type of their own.
+        names = [name for name in text_columns(recipe) if getattr(rows.features.get(name), "dtype", None) is None]
+        nested = " or ".join(name for name in names if name in rows.column_names)
+        raise DataError(
+            f"redact: a number in a list or an object cannot be replaced by a text ({nested}): write these numbers as "
+            "texts"
+        ) from error
 
 
 def redact_texts(texts: Mapping[str, list[str]], recipe: Recipe) -> Mapping[str, list[str]]:

@@ -180,6 +180,6 @@ def sentences(canaries: Sequence[Canary], rows: int) -> list[str]:
         shares.append(f"{sum(canary.rows == times for canary in canaries)} in {counted(times, 'row')} each")
     return [
         f"canaries: {len(canaries)} random secrets are planted in train, {', '.join(shares)}: {number} rows beside the "
-        f"{rows} of the data ({number / (rows + number):.0%} of what is trained on); no score and no report has them, "
-        "and the model may write them"
+        f"{rows} of the data ({100 * number / (rows + number):.0f} % of what is trained on); no score and no report "
+        "has them, and the model may write them"
     ]

@@ -57,12 +57,14 @@ def name_finder(redact: Any, load: Load) -> FindNames | None:
             f"redact.model: there is no folder {folder}, expected that of a finished run of {TASK} on this machine, "
             "which predictions need too"
         )
-    return _loaded(folder.absolute(), settings.labels, load)
+    manifest = folder / "manifest.json"
+    written = manifest.stat().st_mtime_ns if manifest.exists() else 0
+    return _loaded(folder.absolute(), settings.labels, written, load)
 
 
 @functools.lru_cache(maxsize=2)
-def _loaded(folder: Path, labels: tuple[str, ...], load: Load) -> NameFinder:
-    """The finder of a run, loaded once for all parts of a run."""
+def _loaded(folder: Path, labels: tuple[str, ...], written: int, load: Load) -> NameFinder:
+    """The finder of a run, loaded once for all parts of a run, and again where its model was written since."""
     try:
         predictor = load(folder)
     except HFRecipesError as error:
@@ -76,5 +78,4 @@ def _loaded(folder: Path, labels: tuple[str, ...], load: Load) -> NameFinder:
             raise ConfigError(
                 f"redact.labels: {folder} has no {label}{nearest(label, known)}; it has {', '.join(known)}"
             )
-    manifest = folder / "manifest.json"
-    return NameFinder(predictor, labels, str((folder, labels, manifest.stat().st_mtime_ns if manifest.exists() else 0)))
+    return NameFinder(predictor, labels, str((folder, labels, written)))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ..errors import ConfigError, nearest, require_packages
@@ -51,6 +53,15 @@ class RedactSettings:
         if settings.kinds:
             require_packages("redact", *_PACKAGES)
         return settings
+
+
+def pattern_versions() -> list[str]:
+    """Versions of the packages that confirm what patterns match, as far as they are installed."""
+    versions = []
+    for name in ("phonenumbers", "python-stdnum"):
+        with contextlib.suppress(PackageNotFoundError):
+            versions.append(version(name))
+    return versions
 
 
 def _problems(given: Mapping[str, Any]) -> list[str]:

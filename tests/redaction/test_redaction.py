@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from conftest import opinions, plan_of, rows_of
 
 import hfrecipes
 from hfrecipes.data.features import encode
-from hfrecipes.errors import ConfigError, MissingPackageError, NotFoundError
+from hfrecipes.errors import ConfigError, DataError, MissingPackageError, NotFoundError
 from hfrecipes.models.binding import bind_tokenizer
 from hfrecipes.recipe import Recipe, text_columns
 from hfrecipes.redaction.kinds import KINDS
@@ -381,3 +382,47 @@ def test_what_is_no_run_of_names_is_refused_before_rows_are_read(ner, quick, tmp
         hfrecipes.run("text-classification", redact={"model": ner, "labels": ["PERS"]}, **settings)
     with pytest.raises(ConfigError, match="expected the folder of a run"):
         hfrecipes.run("text-classification", redact={"model": str(tmp_path), "labels": ["PER"]}, **settings)
+
+
+def test_a_run_of_names_that_was_trained_again_is_loaded_again(tmp_path):
+    from types import SimpleNamespace
+
+    from hfrecipes.redaction.names import name_finder
+
+    folder, loaded = tmp_path / "ner", []
+    folder.mkdir()
+    (folder / "manifest.json").write_text("{}")
+
+    def load(path):
+        loaded.append(path)
+        return SimpleNamespace(recipe=SimpleNamespace(task="token-classification", entity_types=["PER"]))
+
+    redact = {"model": str(folder), "labels": ["PER"]}
+    first = name_finder(redact, load)
+    assert name_finder(redact, load) is first
+    stat = (folder / "manifest.json").stat()
+    os.utime(folder / "manifest.json", ns=(stat.st_atime_ns, stat.st_mtime_ns + 1_000_000_000))
+    again = name_finder(redact, load)
+    assert again is not first
+    assert again.identity != first.identity
+    assert len(loaded) == 2
+
+
+def test_a_number_among_numbers_is_one_sentence():
+    rows = [{"document": f"a text {index}", "summary": "short", "references": [48213377, 1]} for index in range(20)]
+    with pytest.raises(DataError, match=r"redact: a number in a list .* \(references\): write these numbers as texts"):
+        hfrecipes.check("summarization", dataset={"train": rows}, redact=["number"])
+
+
+def test_rows_are_redacted_again_with_another_release_of_the_patterns(tmp_path, monkeypatch):
+    from hfrecipes.data import redacting
+
+    file = tmp_path / "rows.csv"
+    file.write_text("text,label\n" + "".join(f"call 48213377 {index},{index % 2}\n" for index in range(20)))
+    rows = plan_of("text-classification", {"model": "none", "dataset": str(file), "output_dir": str(tmp_path / "run")})
+    recipe = find("text-classification")(redact=["number"])
+    train = rows.data.splits["train"]
+    first = redacting.redact_rows(train, recipe)._fingerprint
+    assert redacting.redact_rows(train, recipe)._fingerprint == first
+    monkeypatch.setattr(redacting, "pattern_versions", lambda: ["another"])
+    assert redacting.redact_rows(train, recipe)._fingerprint != first
