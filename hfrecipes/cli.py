@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ._version import __version__
-from .commands import audit, compare, demo, explain, export, recipes, reports, robustness, runs, serve
+from .commands import audit, compare, demo, explain, export, recipes, reports, robustness, runs, schema, serve
 from .commands.group import Group
 
 
@@ -39,5 +39,6 @@ for command in (
     runs.push,
     runs.merge,
     runs.verify,
+    schema.schema,
 ):
     main.add_command(command)

@@ -15,6 +15,7 @@ from .. import registry
 from ..log import explained
 from ..output import json_line, say, say_json
 from ..run_folder.writing import write_text
+from ..schema.files import with_schema
 from .group import fail
 from .words import TRUST, WORDS, check_new, settings_in
 
@@ -103,7 +104,7 @@ def copy(file: str, dest: Path) -> None:
     target = dest / source.name if os.path.isdir(dest) else dest
     # A file that was edited is worth more than a copy that can be made again.
     check_new(target)
-    write_text(target, source.read_text(encoding="utf-8"))
+    write_text(target, with_schema(source.read_text(encoding="utf-8")))
     say(f"{target}: run it with  hfrecipes run {target}")
 
 
