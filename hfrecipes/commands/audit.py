@@ -6,11 +6,11 @@ import click
 
 from ..log import LIBRARIES, explained
 from ..output import print_table, say, say_json, text_table
-from .words import TRUST
+from .words import RUN, TRUST
 
 
 @click.command()
-@click.argument("path", metavar="RUN")
+@RUN
 @click.option("--shadows", type=int, default=0, help="Even number of trainings for the likelihood ratio attack.")
 @click.option("--rows", type=int, default=1000, show_default=True, help="Rows of train, and of test, at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")

@@ -9,13 +9,13 @@ import click
 from ..log import LIBRARIES, explained, once
 from ..output import say, say_json
 from .group import fail
-from .words import INPUT, TRUST, WORDS, check_quoted, settings_in
+from .words import INPUT, RUN, TRUST, WORDS, check_quoted, settings_argument, settings_in
 
 
 @click.command(context_settings=WORDS)
-@click.argument("path", metavar="RUN")
+@RUN
 @INPUT
-@click.argument("words", nargs=-1, metavar="[limit=20] [columns.text=...]")
+@settings_argument("[limit=20] [columns.text=...]")
 @click.option("--json", "as_json", is_flag=True, help="Print each explanation as a line of JSON.")
 @TRUST
 def explain(path: str, source: str, words: tuple[str, ...], as_json: bool, trust: bool) -> None:

@@ -8,11 +8,11 @@ import click
 
 from ..log import LIBRARIES, explained
 from ..output import print_table, say, text_table
-from .words import TRUST
+from .words import RUN, TRUST
 
 
 @click.command()
-@click.argument("path", metavar="RUN")
+@RUN
 @click.option("--to", type=click.Choice(["onnx"]), default="onnx", help="Format of the model: onnx.")
 @click.option("--int8", is_flag=True, help="Weights in 8 bits: smaller and less exact, by how much is scored.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="New folder; RUN/onnx by default.")

@@ -16,8 +16,9 @@ from ..log import explained
 from ..output import json_line, say, say_json
 from ..run_folder.writing import write_text
 from ..schema.files import with_schema
+from .completion import complete_recipe
 from .group import fail
-from .words import TRUST, WORDS, check_new, settings_in
+from .words import RECIPE, TRUST, WORDS, check_new, settings_argument, settings_in
 
 if TYPE_CHECKING:
     from ..checkup import Report
@@ -43,7 +44,7 @@ def _first_comment(file: Path) -> str:
 
 
 @click.command()
-@click.argument("what", metavar="TASK|FILE")
+@RECIPE
 def show(what: str) -> None:
     """Show the columns and options of a task, or a recipe file."""
     file = registry.find_recipe_file(what)
@@ -94,7 +95,7 @@ def _use_of(column: Column) -> str:
 
 
 @click.command()
-@click.argument("file")
+@click.argument("file", shell_complete=complete_recipe)
 @click.argument("dest", type=click.Path(path_type=Path))
 def copy(file: str, dest: Path) -> None:
     """Copy a shipped recipe file, to edit it."""
@@ -109,8 +110,8 @@ def copy(file: str, dest: Path) -> None:
 
 
 @click.command(context_settings=WORDS)
-@click.argument("what", metavar="FILE|TASK")
-@click.argument("words", nargs=-1, metavar="key=value...")
+@RECIPE
+@settings_argument("key=value...")
 @click.option("--strict", is_flag=True, help="Exit with code 1 for warnings, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")
 @click.option("--rehearse", is_flag=True, help="Also train two steps, evaluate, save and load, in a temporary folder.")

@@ -6,11 +6,11 @@ import click
 
 from ..log import LIBRARIES, explained
 from ..output import say
-from .words import TRUST
+from .words import RUN, TRUST
 
 
 @click.command()
-@click.argument("path", metavar="RUN")
+@RUN
 @TRUST
 def report(path: str, trust: bool) -> None:
     """Write report.html into a run: scores, curves, confusions, worst rows, likely label errors."""

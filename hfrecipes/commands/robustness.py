@@ -9,12 +9,13 @@ import click
 from ..errors import SHOWN
 from ..log import LIBRARIES, explained
 from ..output import print_table, say, text_table
-from .words import TRUST, check_new, check_suffix
+from .completion import complete_file
+from .words import RUN, TRUST, check_new, check_suffix
 
 
 @click.command()
-@click.argument("path", metavar="RUN")
-@click.argument("dataset", metavar="[FILE]", required=False)
+@RUN
+@click.argument("dataset", metavar="[FILE]", required=False, shell_complete=complete_file)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="JSON file to write all numbers and examples to.")
 @TRUST
 def robustness(path: str, dataset: str | None, output: Path | None, trust: bool) -> None:

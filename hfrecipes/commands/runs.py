@@ -22,8 +22,21 @@ from ..output import (
     text_table,
 )
 from .compare import show as show_comparison
+from .completion import complete_run
 from .group import fail
-from .words import INPUT, INT8, TRUST, WORDS, check_new, check_quoted, check_suffix, settings_in
+from .words import (
+    INPUT,
+    INT8,
+    RECIPE,
+    RUN,
+    TRUST,
+    WORDS,
+    check_new,
+    check_quoted,
+    check_suffix,
+    settings_argument,
+    settings_in,
+)
 
 if TYPE_CHECKING:
     from ..curve.learning_curve import LearningCurve
@@ -32,8 +45,8 @@ if TYPE_CHECKING:
 
 
 @click.command(context_settings=WORDS)
-@click.argument("what", metavar="FILE|TASK")
-@click.argument("words", nargs=-1, metavar="key=value...")
+@RECIPE
+@settings_argument("key=value...")
 @TRUST
 def run(what: str, words: tuple[str, ...], trust: bool) -> None:
     """Fine-tune, evaluate and save; run the same command again to resume."""
@@ -41,8 +54,8 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
 
 
 @click.command(context_settings=WORDS)
-@click.argument("what", metavar="FILE|TASK")
-@click.argument("words", nargs=-1, metavar="search.<setting>=<values>... key=value...")
+@RECIPE
+@settings_argument("search.<setting>=<values>... key=value...")
 @TRUST
 def search(what: str, words: tuple[str, ...], trust: bool) -> None:
     """Try settings, choose by validation, and look at test once.
@@ -157,8 +170,8 @@ def _print_classes(result: Result | Results) -> None:
 
 
 @click.command(context_settings=WORDS)
-@click.argument("path", metavar="RUN")
-@click.argument("words", nargs=-1, metavar="FILE|dataset=...|tests.<name>=... [by=column] [splits.test=...]")
+@RUN
+@settings_argument("FILE|dataset=...|tests.<name>=... [by=column] [splits.test=...]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="JSON file to write the scores to.")
 @INT8
 @TRUST
@@ -195,9 +208,9 @@ def _is_bare(word: str) -> bool:
 
 
 @click.command(context_settings=WORDS)
-@click.argument("path", metavar="RUN")
+@RUN
 @INPUT
-@click.argument("words", nargs=-1, metavar="[keep=[id,...]] [columns.text=...]")
+@settings_argument("[keep=[id,...]] [columns.text=...]")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File to write all rows to: .jsonl, .csv, .tsv or .xlsx."
 )
@@ -240,7 +253,7 @@ def _check_output(output: Path) -> None:
 
 
 @click.command(context_settings=WORDS)
-@click.argument("path", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("path", metavar="RUN", type=click.Path(path_type=Path), shell_complete=complete_run)
 @click.argument("repo", metavar="me/model")
 @click.argument("words", nargs=-1, metavar="key=value...")
 @TRUST
@@ -253,7 +266,7 @@ def push(path: Path, repo: str, words: tuple[str, ...], trust: bool) -> None:
 
 
 @click.command()
-@click.argument("path", metavar="RUN|ADAPTER")
+@click.argument("path", metavar="RUN|ADAPTER", shell_complete=complete_run)
 @click.argument("dest", type=click.Path(path_type=Path))
 @TRUST
 def merge(path: str, dest: Path, trust: bool) -> None:
@@ -265,7 +278,7 @@ def merge(path: str, dest: Path, trust: bool) -> None:
 
 
 @click.command()
-@click.argument("path", metavar="RUN")
+@RUN
 def verify(path: str) -> None:
     """Compare every byte of a saved run with what was saved; exit with code 2 if a file differs."""
     from ..saved.run import verify as verify_run
@@ -279,7 +292,7 @@ def verify(path: str) -> None:
 
 
 @click.command()
-@click.argument("path", metavar="RUN")
+@RUN
 @click.option("--system", help="System message, for a model that was trained with such messages.")
 @TRUST
 def chat(path: str, system: str | None, trust: bool) -> None:
