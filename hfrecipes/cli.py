@@ -6,6 +6,7 @@ import click
 
 from ._version import __version__
 from .commands import audit, compare, demo, explain, export, recipes, reports, robustness, runs, schema, serve
+from .commands.answers import with_json
 from .commands.group import Group
 
 
@@ -26,19 +27,19 @@ for command in (
     runs.run,
     runs.search,
     runs.predict,
-    runs.chat,
     runs.evaluate,
     compare.compare,
     reports.report,
     explain.explain,
     robustness.robustness,
     audit.audit,
-    demo.demo,
-    serve.serve,
     export.export,
     runs.push,
     runs.merge,
     runs.verify,
-    schema.schema,
 ):
+    main.add_command(with_json(command))
+
+# These print no results: they go on until they are ended, or print a file as it is.
+for command in (runs.chat, demo.demo, serve.serve, schema.schema):
     main.add_command(command)

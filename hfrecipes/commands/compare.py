@@ -9,6 +9,7 @@ import click
 
 from ..log import LIBRARIES, explained
 from ..output import print_table, say, text_table
+from .answers import answer
 from .completion import complete_run
 from .words import TRUST, check_new, check_suffix
 
@@ -37,7 +38,7 @@ def compare(runs: tuple[str, ...], output: Path | None, no_timing: bool, trust: 
         from ..comparing.compare import compare as compare_runs
 
         comparison = compare_runs(*runs, timing=not no_timing, trust=trust)
-    show(comparison)
+    answer(lambda: show(comparison), comparison.as_json)
     if output is not None:
         write(output, comparison)
         say(f"comparison: {output}", err=True)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..log import LIBRARIES, explained
 from ..output import print_table, say, text_table
+from .answers import answer
 from .words import RUN, TRUST
+
+if TYPE_CHECKING:
+    from ..exporting.outcome import Export
 
 
 @click.command()
@@ -26,6 +31,10 @@ def export(path: str, to: str, int8: bool, output: Path | None, trust: bool) -> 
         from ..exporting.export import export as export_run
 
         result = export_run(path, to, int8=int8, output=output, trust=trust)
+    answer(lambda: _show(result), lambda: {"path": str(result.path), **result.as_json()})
+
+
+def _show(result: Export) -> None:
     print_table(text_table(*result.cells()))
     say("")
     for sentence in result.sentences:

@@ -6,6 +6,7 @@ import click
 
 from ..log import LIBRARIES, explained
 from ..output import say
+from .answers import answer
 from .words import RUN, TRUST
 
 
@@ -18,4 +19,4 @@ def report(path: str, trust: bool) -> None:
 
     with explained(f"{LIBRARIES}, then the report"):
         file = write_report(path, trust=trust)
-    say(f"report: {file}")
+    answer(lambda: say(f"report: {file}"), lambda: {"path": str(file)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from ..output import (
     show_evaluations,
     text_table,
 )
+from .answers import answer
 from .compare import show as show_comparison
 from .completion import complete_run
 from .group import fail
@@ -39,6 +41,7 @@ from .words import (
 )
 
 if TYPE_CHECKING:
+    from ..comparing.selection import Selection
     from ..curve.learning_curve import LearningCurve
     from ..results import Result, Results
     from ..search.outcome import Search
@@ -75,7 +78,7 @@ def _run(what: str, settings: dict[str, Any], *, trust: bool) -> None:
     from .. import results, runner
     from ..comparing.selection import Selection
     from ..curve.learning_curve import LearningCurve
-    from ..flow.candidates import COMPARISON
+    from ..run_folder.contents import METRICS, read_json
     from ..search.outcome import Search
 
     with explained():
@@ -84,16 +87,43 @@ def _run(what: str, settings: dict[str, Any], *, trust: bool) -> None:
     if not is_main():
         return
     if isinstance(result, Selection):
-        show_comparison(result.comparison)
-        print_sets(result.best.scores, result.best.headline, result.best.slices)
-        say(f"\nall numbers: {result.path / COMPARISON}\n{_model_of(result.best)}")
-        return
-    if isinstance(result, Search):
-        _show_search(result)
-        return
-    if isinstance(result, LearningCurve):
-        _show_curve(result)
-        return
+        answer(lambda: _show_selection(result), lambda: _of_best(result, comparison=result.comparison.as_json()))
+    elif isinstance(result, Search):
+        answer(lambda: _show_search(result), lambda: _of_best(result, search=result.as_json()))
+    elif isinstance(result, LearningCurve):
+        answer(lambda: _show_curve(result), lambda: _of_runs(result.path, result.runs, curve=result.as_json()))
+    else:
+        runs = result.runs if isinstance(result, results.Results) else [result.path]
+        answer(
+            lambda: _show_result(result), lambda: _of_runs(result.path, runs, metrics=read_json(result.path / METRICS))
+        )
+
+
+def _of_best(result: Selection | Search, **content: Any) -> dict[str, Any]:
+    """Several runs as JSON values: the folder of all, that of the chosen one, its scores, and how it was chosen."""
+    from ..run_folder.contents import METRICS, read_json
+
+    best = result.best.path
+    return {**_of_runs(result.path, [best]), "metrics": read_json(best / METRICS), **content}
+
+
+def _of_runs(path: Path, runs: Sequence[Path], **content: Any) -> dict[str, Any]:
+    return {"path": str(path), "models": [str(run) for run in runs], **content}
+
+
+def _show_selection(result: Selection) -> None:
+    """Print how several models compare, and which one was chosen."""
+    from ..flow.candidates import COMPARISON
+
+    show_comparison(result.comparison)
+    print_sets(result.best.scores, result.best.headline, result.best.slices)
+    say(f"\nall numbers: {result.path / COMPARISON}\n{_model_of(result.best)}")
+
+
+def _show_result(result: Result | Results) -> None:
+    """Print scores, by label too, and where everything is."""
+    from .. import results
+
     print_table(score_table(result.scores, result.headline))
     print_sets(result.scores, result.headline, result.slices)
     _print_classes(result)
@@ -190,13 +220,16 @@ def evaluate(path: str, words: tuple[str, ...], output: Path | None, int8: bool,
         )
     if output is not None:
         check_suffix(output, [".json"])
-    from ..predictions.sets import evaluate_sets, files_of, write_evaluations
+    from ..predictions.sets import evaluate_sets, evaluations_as_json, files_of, write_evaluations
 
     for file in [] if output is None else files_of(output):
         check_new(file)
     with explained(f"{LIBRARIES}, then the model"):
         headline, run_scores, evaluations = evaluate_sets(path, settings, trust=trust, int8=int8)
-    show_evaluations(headline, run_scores, evaluations, settings.get("by"))
+    answer(
+        lambda: show_evaluations(headline, run_scores, evaluations, settings.get("by")),
+        lambda: evaluations_as_json(path, evaluations),
+    )
     if output is not None:
         write_evaluations(output, path, evaluations)
         say(f"scores: {output}, predictions: {files_of(output)[1]}", err=True)
@@ -230,17 +263,21 @@ def predict(path: str, source: str, words: tuple[str, ...], output: Path | None,
     # All of this is checked first: loading a model and predicting may take long.
     if output is not None:
         _check_output(output)
-    from ..predictions.command import input_of, predict_to, print_predictions
+    from ..predictions.command import input_of, listed_predictions, predict_to, print_predictions
     from ..predictor import load
 
     rows = input_of(source, settings.get("dataset"), sys.stdin.buffer)
     with explained(f"{LIBRARIES}, then the model"):
         predictor = load(path, trust=trust, int8=int8)
     if output is None:
-        print_predictions(predictor, rows, settings, say_json)
+        answer(
+            lambda: print_predictions(predictor, rows, settings, say_json),
+            lambda: listed_predictions(predictor, rows, settings),
+        )
         return
     number = predict_to(output, predictor, rows, settings)
     say(f"{number} predictions: {output}", err=True)
+    answer(lambda: None, lambda: {"path": str(output), "predictions": number})
 
 
 def _check_output(output: Path) -> None:
@@ -262,7 +299,8 @@ def push(path: Path, repo: str, words: tuple[str, ...], trust: bool) -> None:
     settings = settings_in(words)
     from ..hub.push import push as push_to_hub
 
-    say(f"pushed to {push_to_hub(path, {'repo_id': repo, **settings}, trust=trust)}")
+    address = push_to_hub(path, {"repo_id": repo, **settings}, trust=trust)
+    answer(lambda: say(f"pushed to {address}"), lambda: {"address": str(address)})
 
 
 @click.command()
@@ -274,7 +312,7 @@ def merge(path: str, dest: Path, trust: bool) -> None:
     from ..predictor import merge as merge_adapter
 
     merge_adapter(path, dest, trust=trust)
-    say(f"model: {dest}")
+    answer(lambda: say(f"model: {dest}"), lambda: {"path": str(dest)})
 
 
 @click.command()
@@ -284,11 +322,15 @@ def verify(path: str) -> None:
     from ..saved.run import verify as verify_run
 
     number, differing = verify_run(path)
+    sentence = f"{number} files are as they were saved"
+    answer(
+        lambda: None if differing else say(sentence),
+        lambda: {"ok": not differing, "files": number, "differing": differing},
+    )
     if len(differing) > SHOWN:
         differing[SHOWN:] = [f"… and {len(differing) - SHOWN} more"]
     if differing:
         fail("\n".join(differing))
-    say(f"{number} files are as they were saved")
 
 
 @click.command()
