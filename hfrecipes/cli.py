@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ._version import __version__
-from .commands import audit, compare, demo, explain, export, recipes, reports, robustness, runs, schema, serve
+from .commands import audit, compare, demo, explain, export, recipes, reports, robustness, runs, schema, serve, skill
 from .commands.answers import with_json
 from .commands.group import Group
 
@@ -41,5 +41,5 @@ for command in (
     main.add_command(with_json(command))
 
 # These print no results: they go on until they are ended, or print a file as it is.
-for command in (runs.chat, demo.demo, serve.serve, schema.schema):
+for command in (runs.chat, demo.demo, serve.serve, schema.schema, skill.skill):
     main.add_command(command)

@@ -17,7 +17,7 @@ from conftest import opinions
 from hfrecipes.cli import main
 
 # Commands that go on until they are ended, or print a file as it is.
-WITHOUT = {"chat", "demo", "serve", "schema"}
+WITHOUT = {"chat", "demo", "serve", "schema", "skill"}
 RUN = ["dataset={rows}", "model={model}", "bf16=false", "max_steps=2", "output_dir={new}"]
 # Words of each command, with a key of what it prints.
 WORDS: dict[str, tuple[list[str], str]] = {
