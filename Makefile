@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 export HF_HUB_OFFLINE = 1
 
-.PHONY: quickstart quick test test-long browser kill hostile fuzz check lint bench bench-check docs clean
+.PHONY: quickstart quick test test-long browser kill hostile fuzz check lint bench bench-check settings docs clean
 .DELETE_ON_ERROR:
 
 quickstart: .venv/quickstart  ## Fine-tune a small real encoder on the data in examples/data
@@ -48,6 +48,9 @@ bench: .venv/dev  ## hfrecipes beside other ways to train and to predict; BENCH=
 
 bench-check: .venv/dev  ## Fails where hfrecipes has become slower beside a loop by hand and beside pipeline; 2 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.check
+
+settings: .venv/dev  ## The page of all settings and the JSON schema of recipe files, from the code
+	$(BIN)/python docs/make_settings.py
 
 docs: .venv/dev  ## The site of the documentation, in site/; look at it with: python -m http.server --directory site
 	$(BIN)/python docs/make_site.py

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from ._version import __version__
-from .commands import audit, compare, demo, explain, export, recipes, reports, robustness, runs, serve
+from .commands import audit, compare, demo, explain, export, recipes, reports, robustness, runs, schema, serve, skill
+from .commands.answers import with_json
 from .commands.group import Group
 
 
@@ -26,18 +27,19 @@ for command in (
     runs.run,
     runs.search,
     runs.predict,
-    runs.chat,
     runs.evaluate,
     compare.compare,
     reports.report,
     explain.explain,
     robustness.robustness,
     audit.audit,
-    demo.demo,
-    serve.serve,
     export.export,
     runs.push,
     runs.merge,
     runs.verify,
 ):
+    main.add_command(with_json(command))
+
+# These print no results: they go on until they are ended, or print a file as it is.
+for command in (runs.chat, demo.demo, serve.serve, schema.schema, skill.skill):
     main.add_command(command)

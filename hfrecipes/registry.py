@@ -44,6 +44,11 @@ def is_task(name: str) -> bool:
     return name in _shipped() or any(entry.name == name for entry in _entry_points())
 
 
+def shipped_tasks() -> list[str]:
+    """Names of the tasks of this package."""
+    return [*_shipped()]
+
+
 def _entry_points() -> Iterable[EntryPoint]:
     # Imported late, since it takes about 40 ms and finding a task of this package does not need it.
     from importlib.metadata import entry_points
@@ -165,28 +170,28 @@ def options(recipe: type[Recipe]) -> list[tuple[str, Any, Any, str]]:
     """Name, type, default and explanation of each option; the explanation is the string under the field."""
     from .recipe import option_types
 
-    explanations: dict[str, str] = {}
+    texts: dict[str, str] = {}
     # From the base class down, so that a task may explain an option in other words.
     for cls in reversed(recipe.__mro__[:-1]):
-        explanations |= _explanations_in(cls)
+        texts |= explanations(cls)
     types = option_types(recipe)
     listed = []
     for field in dataclasses.fields(recipe):
-        listed.append((field.name, types[field.name], field.default, explanations.get(field.name, "")))
+        listed.append((field.name, types[field.name], field.default, texts.get(field.name, "")))
     return listed
 
 
-def _explanations_in(cls: type) -> dict[str, str]:
+def explanations(cls: type) -> dict[str, str]:
     """The strings under the fields of a class, by field; Python drops them, so they are read from the source."""
     definition = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-    explanations: dict[str, str] = {}
+    texts: dict[str, str] = {}
     if not isinstance(definition, ast.ClassDef):
-        return explanations
+        return texts
     for field, text in itertools.pairwise(definition.body):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
             words = str(getattr(text.value, "value", "")).split()
-            explanations[field.target.id] = " ".join(words)
-    return explanations
+            texts[field.target.id] = " ".join(words)
+    return texts
 
 
 def recipe_files() -> dict[str, Path]:

@@ -21,13 +21,14 @@ import pytest
 from click.testing import CliRunner
 from shipped import SHIPPED
 
-from hfrecipes import recipe
+from hfrecipes import errors, recipe
 from hfrecipes.cli import main
 from hfrecipes.config import blocks as settings
 from hfrecipes.config.blocks import local_path
 from hfrecipes.data import sources
 from hfrecipes.evaluation import scoring
 from hfrecipes.registry import find, list_tasks
+from hfrecipes.schema.files import shipped_schema
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -214,6 +215,39 @@ def test_each_guide_runs_from_top_to_bottom(page, checkout, model_for, capsys):
         else:
             for line in commands(block):
                 give(line, instead)
+
+
+SKILL = ROOT / "hfrecipes" / "skill" / "SKILL.md"
+
+
+def test_the_commands_of_the_skill_file_run(checkout, model_for, monkeypatch):
+    monkeypatch.chdir(checkout)
+    shutil.copy(checkout / "examples" / "data" / "support" / "train.csv", checkout / "rows.csv")
+    instead = model_for(find("text-classification"))
+    for block in blocks("bash", SKILL.read_text(encoding="utf-8")):
+        for line in commands(block):
+            printed = give(line, instead)
+            assert "--json" not in line or printed
+
+
+def test_the_skill_file_is_short_names_every_task_and_is_printed():
+    text = SKILL.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+    assert text.startswith("---\nname: hfrecipes\ndescription: ")
+    for name in SHIPPED:
+        assert f"`{name}`" in text
+    assert CliRunner().invoke(main, ["skill"]).stdout == text
+
+
+def test_the_skill_file_names_what_there_is():
+    text = SKILL.read_text(encoding="utf-8")
+    for name in re.findall(r"`(\w+Error)`", text):
+        assert hasattr(errors, name), name
+    for verb in re.findall(r"hfrecipes ([a-z]+)", "\n".join(re.findall(r"`+[^`]+`+", text))):
+        assert verb in main.commands, verb
+    known = shipped_schema()["properties"] | shipped_schema()["definitions"]["text-classification"]["properties"]
+    for key in re.findall(r"`([a-z_]+)[.=](?!value)", text):
+        assert key in known, key
 
 
 EXAMPLES = {file.name: file.stem.replace("_", "-") for file in sorted((ROOT / "examples").glob("*.py"))}

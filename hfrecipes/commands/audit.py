@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from ..log import LIBRARIES, explained
-from ..output import print_table, say, say_json, text_table
+from ..output import print_table, say, text_table
 from ..run_folder.contents import audit_tables
-from .words import TRUST
+from .answers import answer
+from .words import RUN, TRUST
+
+if TYPE_CHECKING:
+    from ..auditing.outcome import Audit
 
 
 @click.command()
-@click.argument("path", metavar="RUN")
+@RUN
 @click.option("--shadows", type=int, default=0, help="Even number of trainings for the likelihood ratio attack.")
 @click.option("--rows", type=int, default=1000, show_default=True, help="Rows of train, and of test, at most.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")
 @TRUST
-def audit(path: str, shadows: int, rows: int, as_json: bool, trust: bool) -> None:
+def audit(path: str, shadows: int, rows: int, trust: bool) -> None:
     """Try to tell the training rows of a run from others: membership inference, with intervals.
 
     With --shadows, the run is trained again on other halves of the rows: the stronger attack. What the model remembers
@@ -27,9 +32,10 @@ def audit(path: str, shadows: int, rows: int, as_json: bool, trust: bool) -> Non
         from ..auditing.audit import audit as audit_run
 
         result = audit_run(path, shadows=shadows, rows=rows, trust=trust)
-    if as_json:
-        say_json(result.as_json())
-        return
+    answer(lambda: _show(result), result.as_json)
+
+
+def _show(result: Audit) -> None:
     for heads, *rows_of_table in audit_tables(result.as_json()):
         print_table(text_table(heads, rows_of_table))
         say("")

@@ -9,6 +9,8 @@ import click
 
 from ..log import LIBRARIES, explained
 from ..output import print_table, say, text_table
+from .answers import answer
+from .completion import complete_run
 from .words import TRUST, check_new, check_suffix
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("runs", metavar="RUN RUN...", nargs=-1)
+@click.argument("runs", metavar="RUN RUN...", nargs=-1, shell_complete=complete_run)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write to: .html, .csv or .json.")
 @click.option("--no-timing", is_flag=True, help="Do not measure the time of predictions, and load one model at a time.")
 @TRUST
@@ -36,7 +38,7 @@ def compare(runs: tuple[str, ...], output: Path | None, no_timing: bool, trust: 
         from ..comparing.compare import compare as compare_runs
 
         comparison = compare_runs(*runs, timing=not no_timing, trust=trust)
-    show(comparison)
+    answer(lambda: show(comparison), comparison.as_json)
     if output is not None:
         write(output, comparison)
         say(f"comparison: {output}", err=True)

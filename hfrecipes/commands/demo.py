@@ -10,11 +10,11 @@ from ..errors import require_packages
 from ..log import LIBRARIES, explained
 from ..output import say
 from .serve import HOST, is_local, port_option
-from .words import TRUST
+from .words import RUN, TRUST
 
 
 @click.command()
-@click.argument("path", metavar="RUN")
+@RUN
 @HOST
 @port_option(7860)
 @click.option("--share", is_flag=True, help="Let Gradio make a public link, through servers of its makers.")

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
 from ..log import LIBRARIES, explained, once
-from ..output import say, say_json
+from ..output import say
+from .answers import answer
 from .group import fail
-from .words import INPUT, TRUST, WORDS, check_quoted, settings_in
+from .words import INPUT, RUN, TRUST, WORDS, check_quoted, settings_argument, settings_in
 
 
 @click.command(context_settings=WORDS)
-@click.argument("path", metavar="RUN")
+@RUN
 @INPUT
-@click.argument("words", nargs=-1, metavar="[limit=20] [columns.text=...]")
-@click.option("--json", "as_json", is_flag=True, help="Print each explanation as a line of JSON.")
+@settings_argument("[limit=20] [columns.text=...]")
 @TRUST
-def explain(path: str, source: str, words: tuple[str, ...], as_json: bool, trust: bool) -> None:
+def explain(path: str, source: str, words: tuple[str, ...], trust: bool) -> None:
     """Show which words speak for the prediction of INPUT: a text, a row as JSON, a file of rows, or `-` for stdin.
 
     On a terminal, words for it are blue and words against it orange; elsewhere each word is a line with its value.
@@ -44,9 +45,14 @@ def explain(path: str, source: str, words: tuple[str, ...], as_json: bool, trust
         predictor = load(path, trust=trust)
     given = predictor.read([rows] if isinstance(rows, str) else rows, settings.get("columns"))
     explainer = predictor.explainer()
-    for explanation in predictor.explained(given, explainer, limit):
-        if as_json:
-            say_json(None if explanation is None else explanation.as_json())
-        else:
+    explanations = predictor.explained(given, explainer, limit)
+
+    def show() -> None:
+        for explanation in explanations:
             print_explanation(explanation)
+
+    def value() -> list[Any]:
+        return [None if explanation is None else explanation.as_json() for explanation in explanations]
+
+    answer(show, value)
     say(explainer.method, err=True)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..log import LIBRARIES, explained
 from ..output import print_table, say, text_table
-from .words import TRUST
+from .answers import answer
+from .words import RUN, TRUST
+
+if TYPE_CHECKING:
+    from ..exporting.outcome import Export
 
 
 @click.command()
-@click.argument("path", metavar="RUN")
+@RUN
 @click.option("--to", type=click.Choice(["onnx"]), default="onnx", help="Format of the model: onnx.")
 @click.option("--int8", is_flag=True, help="Weights in 8 bits: smaller and less exact, by how much is scored.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="New folder; RUN/onnx by default.")
@@ -26,6 +31,10 @@ def export(path: str, to: str, int8: bool, output: Path | None, trust: bool) -> 
         from ..exporting.export import export as export_run
 
         result = export_run(path, to, int8=int8, output=output, trust=trust)
+    answer(lambda: _show(result), lambda: {"path": str(result.path), **result.as_json()})
+
+
+def _show(result: Export) -> None:
     print_table(text_table(*result.cells()))
     say("")
     for sentence in result.sentences:

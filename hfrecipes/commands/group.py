@@ -20,13 +20,22 @@ from ..errors import HFRecipesError, NotFoundError
 from ..garbage import collect_rarely
 from ..masking import mask_text
 from ..output import prepare_streams, say
+from .answers import answer_error, document_alone, read_flag
 
 DEBUG = "HFRECIPES_DEBUG"
 
 
-def fail(message: object) -> NoReturn:
-    """Print what is wrong and exit with code 2."""
-    say(shortened(mask_text(f"hfrecipes: {message}")), err=True)
+def fail(message: object, *, kind: str = "UsageError") -> NoReturn:
+    """Print what is wrong and exit with code 2.
+
+    Args:
+        message: A sentence, or an error.
+        kind: Class of the error that a sentence is about.
+    """
+    text = shortened(mask_text(str(message)))
+    say(f"hfrecipes: {text}", err=True)
+    error = message if isinstance(message, Exception) else None
+    answer_error(kind if error is None else type(error).__name__, text, error)
     sys.exit(2)
 
 
@@ -37,6 +46,7 @@ def _short_errors() -> Iterator[None]:
         yield
     except click.ClickException as error:
         error.message = shortened(mask_text(error.message))  # type: ignore[misc]
+        answer_error("UsageError", error.format_message())
         raise
 
 
@@ -110,11 +120,16 @@ class Group(click.Group):
         with _short_errors():
             return super().make_context(*arguments, **keywords)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words, and first whether the result is to be JSON."""
+        read_flag(ctx, args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         prepare_streams()
         try:
-            with _short_errors(), _raising_sigterm():
+            with document_alone(), _short_errors(), _raising_sigterm():
                 _check_working_folder()
                 return super().invoke(ctx)
         except HFRecipesError as error:
@@ -124,9 +139,11 @@ class Group(click.Group):
             fail(error)
         except KeyboardInterrupt:
             say("hfrecipes: interrupted", err=True)
+            answer_error("KeyboardInterrupt", "interrupted")
             sys.exit(130)
         except _Terminated:
             say("hfrecipes: ended by SIGTERM", err=True)
+            answer_error("Terminated", "ended by SIGTERM")
             raise
         # click has its own messages and exit codes for unknown commands and for --help.
         except (click.exceptions.Exit, click.ClickException, click.Abort):
@@ -138,7 +155,10 @@ class Group(click.Group):
             message = " ".join(str(error).split())[:500]
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 fail("no space is left on the device that is written to: free some, or write elsewhere")
-            fail(f"unexpected {type(error).__name__}: {message} ({DEBUG}=1 shows the traceback; please report it)")
+            fail(
+                f"unexpected {type(error).__name__}: {message} ({DEBUG}=1 shows the traceback; please report it)",
+                kind=type(error).__name__,
+            )
 
 
 def _show_masked(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

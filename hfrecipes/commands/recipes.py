@@ -7,33 +7,42 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .. import registry
 from ..log import explained
-from ..output import json_line, say, say_json
+from ..output import json_line, say
 from ..run_folder.writing import write_text
+from ..schema.files import with_schema
+from .answers import answer
+from .completion import complete_recipe
 from .group import fail
-from .words import TRUST, WORDS, check_new, settings_in
+from .words import RECIPE, TRUST, WORDS, check_new, settings_argument, settings_in
 
 if TYPE_CHECKING:
     from ..checkup import Report
     from ..recipe import Column, Recipe
 
 
+SHOWN_ROWS = 2  # of the samples of a task: they show the form, and its tests need more of them
+
+
 @click.command("list")
 def list_() -> None:
     """List the tasks and the shipped recipe files."""
-    say("Tasks")
     tasks = registry.list_tasks()
+    recipes = {name: _first_comment(file) for name, file in registry.recipe_files().items()}
+    answer(lambda: _show_list(tasks, recipes), lambda: {"tasks": tasks, "recipe_files": recipes})
+
+
+def _show_list(tasks: Mapping[str, str], recipes: Mapping[str, str]) -> None:
     width = max(map(len, tasks))
-    for name, summary in tasks.items():
-        say(f"  {name:<{width}}  {summary}")
-    say("\nRecipe files")
-    for name, file in registry.recipe_files().items():
-        say(f"  {name:<{width}}  {_first_comment(file)}")
+    for title, described in (("Tasks", tasks), ("\nRecipe files", recipes)):
+        say(title)
+        for name, text in described.items():
+            say(f"  {name:<{width}}  {text}")
 
 
 def _first_comment(file: Path) -> str:
@@ -42,16 +51,42 @@ def _first_comment(file: Path) -> str:
 
 
 @click.command()
-@click.argument("what", metavar="TASK|FILE")
+@RECIPE
 def show(what: str) -> None:
     """Show the columns and options of a task, or a recipe file."""
     file = registry.find_recipe_file(what)
     if file is not None:
-        from ..config.recipe_files import recipe_file_text
+        from ..config.recipe_files import read_recipe_file, recipe_file_text
 
-        say(recipe_file_text(file).rstrip())
+        answer(lambda: say(recipe_file_text(file).rstrip()), lambda: read_recipe_file(file))
         return
-    _show_task(registry.find(what))
+    recipe = registry.find(what)
+    answer(lambda: _show_task(recipe), lambda: _task_as_json(recipe))
+
+
+def _task_as_json(recipe: type[Recipe]) -> dict[str, Any]:
+    """What is shown of a task, as JSON values."""
+    from ..config.value_types import describe_type
+    from ..recipe import DEFAULTS
+
+    columns, options = {}, {}
+    for name, column in recipe.columns.items():
+        columns[name] = {"use": _use_of(column), "also_found_as": list(column.names)}
+    for name, kind, default, explanation in registry.options(recipe):
+        options[name] = {"type": describe_type(kind), "default": default, "description": explanation}
+    return {
+        "task": recipe.task,
+        "summary": _summary(recipe),
+        "columns": columns,
+        "options": options,
+        "training_defaults": {**DEFAULTS, **recipe.defaults},
+        "training_defaults_with": recipe.defaults_with,
+        "rows": recipe.samples[:SHOWN_ROWS],
+    }
+
+
+def _summary(recipe: type[Recipe]) -> str:
+    return (sys.modules[recipe.__module__].__doc__ or "").partition("\n")[0]
 
 
 def _show_task(recipe: type[Recipe]) -> None:
@@ -59,8 +94,7 @@ def _show_task(recipe: type[Recipe]) -> None:
     from ..config.value_types import describe_type
     from ..config.yaml12 import format_value
 
-    first_line, *_ = (sys.modules[recipe.__module__].__doc__ or "").split("\n")
-    say(f"{recipe.task}: {first_line}\n\nColumns")
+    say(f"{recipe.task}: {_summary(recipe)}\n\nColumns")
     for name, column in recipe.columns.items():
         names = f"; also found as {', '.join(column.names)}" if column.names else ""
         say(f"  {name:<12} {_use_of(column)}{names}")
@@ -77,8 +111,7 @@ def _show_task(recipe: type[Recipe]) -> None:
     for option, changed in recipe.defaults_with.items():
         say(f"  with {option}: " + " ".join(f"{key}={format_value(value)}" for key, value in changed.items()))
     say("\nRows")
-    # Two rows show the form; the tests of a task need more of them.
-    for row in recipe.samples[:2]:
+    for row in recipe.samples[:SHOWN_ROWS]:
         say("  " + json_line(row))
 
 
@@ -93,7 +126,7 @@ def _use_of(column: Column) -> str:
 
 
 @click.command()
-@click.argument("file")
+@click.argument("file", shell_complete=complete_recipe)
 @click.argument("dest", type=click.Path(path_type=Path))
 def copy(file: str, dest: Path) -> None:
     """Copy a shipped recipe file, to edit it."""
@@ -103,18 +136,17 @@ def copy(file: str, dest: Path) -> None:
     target = dest / source.name if os.path.isdir(dest) else dest
     # A file that was edited is worth more than a copy that can be made again.
     check_new(target)
-    write_text(target, source.read_text(encoding="utf-8"))
-    say(f"{target}: run it with  hfrecipes run {target}")
+    write_text(target, with_schema(source.read_text(encoding="utf-8")))
+    answer(lambda: say(f"{target}: run it with  hfrecipes run {target}"), lambda: {"path": str(target)})
 
 
 @click.command(context_settings=WORDS)
-@click.argument("what", metavar="FILE|TASK")
-@click.argument("words", nargs=-1, metavar="key=value...")
+@RECIPE
+@settings_argument("key=value...")
 @click.option("--strict", is_flag=True, help="Exit with code 1 for warnings, too.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")
 @click.option("--rehearse", is_flag=True, help="Also train two steps, evaluate, save and load, in a temporary folder.")
 @TRUST
-def check(what: str, words: tuple[str, ...], trust: bool, strict: bool, as_json: bool, rehearse: bool) -> None:
+def check(what: str, words: tuple[str, ...], trust: bool, strict: bool, rehearse: bool) -> None:
     """Check the settings and every row, without training; given only a task file, check the task itself.
 
     Exits with code 1 if rows cannot be used, with code 2 if settings are wrong or files cannot be read.
@@ -134,10 +166,7 @@ def check(what: str, words: tuple[str, ...], trust: bool, strict: bool, as_json:
     if rehearse:
         for report in reports.values():
             checkup.rehearse(report, trust=trust)
-    if as_json:
-        say_json(checkup.all_as_json(reports))
-    else:
-        _print_reports(reports)
+    answer(lambda: _print_reports(reports), lambda: checkup.all_as_json(reports))
     for report in reports.values():
         if report.stopped is not None:
             raise report.stopped
@@ -161,14 +190,25 @@ def _check_task(file: str) -> None:
     """Print one line for each rule as soon as it is checked; exit with code 2 if a rule is broken."""
     from ..contract.report import check_task
 
-    checked = broken = 0
-    for outcome in check_task(file):
-        checked += 1
-        if outcome.problems:
-            broken += 1
-            say(f"wrong  {outcome.rule}: {'; '.join(outcome.problems)}")
-        else:
-            say(f"ok     {outcome.rule}")
+    outcomes = []
+
+    def show() -> None:
+        for outcome in check_task(file):
+            outcomes.append(outcome)
+            say(
+                f"wrong  {outcome.rule}: {'; '.join(outcome.problems)}"
+                if outcome.problems
+                else f"ok     {outcome.rule}"
+            )
+        if not any(outcome.problems for outcome in outcomes):
+            say(f"no problem found; to check your data too:  hfrecipes check {file} dataset=<hub id, file or folder>")
+
+    def value() -> dict[str, Any]:
+        outcomes.extend(check_task(file))
+        rules = [outcome._asdict() for outcome in outcomes]
+        return {"ok": not any(outcome.problems for outcome in outcomes), "rules": rules}
+
+    answer(show, value)
+    broken = sum(bool(outcome.problems) for outcome in outcomes)
     if broken:
-        fail(f"{file}: {broken} of {checked} rules are broken: make the edits above, and check it again")
-    say(f"no problem found; to check your data too:  hfrecipes check {file} dataset=<hub id, file or folder>")
+        fail(f"{file}: {broken} of {len(outcomes)} rules are broken: make the edits above, and check it again")

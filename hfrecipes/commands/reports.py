@@ -6,11 +6,12 @@ import click
 
 from ..log import LIBRARIES, explained
 from ..output import say
-from .words import TRUST
+from .answers import answer
+from .words import RUN, TRUST
 
 
 @click.command()
-@click.argument("path", metavar="RUN")
+@RUN
 @TRUST
 def report(path: str, trust: bool) -> None:
     """Write report.html into a run: scores, curves, confusions, worst rows, likely label errors."""
@@ -18,4 +19,4 @@ def report(path: str, trust: bool) -> None:
 
     with explained(f"{LIBRARIES}, then the report"):
         file = write_report(path, trust=trust)
-    say(f"report: {file}")
+    answer(lambda: say(f"report: {file}"), lambda: {"path": str(file)})

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import SHOWN
 from ..log import LIBRARIES, explained
 from ..output import print_table, say, text_table
-from .words import TRUST, check_new, check_suffix
+from .answers import answer
+from .completion import complete_file
+from .words import RUN, TRUST, check_new, check_suffix
+
+if TYPE_CHECKING:
+    from ..robustness.suite import Robustness
 
 
 @click.command()
-@click.argument("path", metavar="RUN")
-@click.argument("dataset", metavar="[FILE]", required=False)
+@RUN
+@click.argument("dataset", metavar="[FILE]", required=False, shell_complete=complete_file)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="JSON file to write all numbers and examples to.")
 @TRUST
 def robustness(path: str, dataset: str | None, output: Path | None, trust: bool) -> None:
@@ -27,10 +33,18 @@ def robustness(path: str, dataset: str | None, output: Path | None, trust: bool)
         check_new(output)
     with explained(f"{LIBRARIES}, then the model"):
         from ..predictor import load
-        from ..robustness.suite import sentences
         from ..run_folder.writing import write_json
 
         result = load(path, trust=trust).robustness(dataset)
+    answer(lambda: _show(result), result.as_json)
+    if output is not None:
+        write_json(output, result.as_json())
+        say(f"all numbers: {output}", err=True)
+
+
+def _show(result: Robustness) -> None:
+    from ..robustness.suite import sentences
+
     print_table(text_table(*result.cells()))
     say("")
     for entry in result.perturbed[:SHOWN]:
@@ -39,6 +53,3 @@ def robustness(path: str, dataset: str | None, output: Path | None, trust: bool)
             say(f"{' ' * len(entry.name)}  {example.after[:100]!r} is {example.predicted_after}")
     for sentence in sentences(result):
         say(sentence)
-    if output is not None:
-        write_json(output, result.as_json())
-        say(f"all numbers: {output}", err=True)

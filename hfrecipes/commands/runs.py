@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,19 +22,34 @@ from ..output import (
     show_evaluations,
     text_table,
 )
+from .answers import answer
 from .compare import show as show_comparison
+from .completion import complete_run
 from .group import fail
-from .words import INPUT, INT8, TRUST, WORDS, check_new, check_quoted, check_suffix, settings_in
+from .words import (
+    INPUT,
+    INT8,
+    RECIPE,
+    RUN,
+    TRUST,
+    WORDS,
+    check_new,
+    check_quoted,
+    check_suffix,
+    settings_argument,
+    settings_in,
+)
 
 if TYPE_CHECKING:
+    from ..comparing.selection import Selection
     from ..curve.learning_curve import LearningCurve
     from ..results import Result, Results
     from ..search.outcome import Search
 
 
 @click.command(context_settings=WORDS)
-@click.argument("what", metavar="FILE|TASK")
-@click.argument("words", nargs=-1, metavar="key=value...")
+@RECIPE
+@settings_argument("key=value...")
 @TRUST
 def run(what: str, words: tuple[str, ...], trust: bool) -> None:
     """Fine-tune, evaluate and save; run the same command again to resume."""
@@ -41,8 +57,8 @@ def run(what: str, words: tuple[str, ...], trust: bool) -> None:
 
 
 @click.command(context_settings=WORDS)
-@click.argument("what", metavar="FILE|TASK")
-@click.argument("words", nargs=-1, metavar="search.<setting>=<values>... key=value...")
+@RECIPE
+@settings_argument("search.<setting>=<values>... key=value...")
 @TRUST
 def search(what: str, words: tuple[str, ...], trust: bool) -> None:
     """Try settings, choose by validation, and look at test once.
@@ -62,7 +78,7 @@ def _run(what: str, settings: dict[str, Any], *, trust: bool) -> None:
     from .. import results, runner
     from ..comparing.selection import Selection
     from ..curve.learning_curve import LearningCurve
-    from ..flow.candidates import COMPARISON
+    from ..run_folder.contents import METRICS, read_json
     from ..search.outcome import Search
 
     with explained():
@@ -71,16 +87,43 @@ def _run(what: str, settings: dict[str, Any], *, trust: bool) -> None:
     if not is_main():
         return
     if isinstance(result, Selection):
-        show_comparison(result.comparison)
-        print_sets(result.best.scores, result.best.headline, result.best.slices)
-        say(f"\nall numbers: {result.path / COMPARISON}\n{_model_of(result.best)}")
-        return
-    if isinstance(result, Search):
-        _show_search(result)
-        return
-    if isinstance(result, LearningCurve):
-        _show_curve(result)
-        return
+        answer(lambda: _show_selection(result), lambda: _of_best(result, comparison=result.comparison.as_json()))
+    elif isinstance(result, Search):
+        answer(lambda: _show_search(result), lambda: _of_best(result, search=result.as_json()))
+    elif isinstance(result, LearningCurve):
+        answer(lambda: _show_curve(result), lambda: _of_runs(result.path, result.runs, curve=result.as_json()))
+    else:
+        runs = result.runs if isinstance(result, results.Results) else [result.path]
+        answer(
+            lambda: _show_result(result), lambda: _of_runs(result.path, runs, metrics=read_json(result.path / METRICS))
+        )
+
+
+def _of_best(result: Selection | Search, **content: Any) -> dict[str, Any]:
+    """Several runs as JSON values: the folder of all, that of the chosen one, its scores, and how it was chosen."""
+    from ..run_folder.contents import METRICS, read_json
+
+    best = result.best.path
+    return {**_of_runs(result.path, [best]), "metrics": read_json(best / METRICS), **content}
+
+
+def _of_runs(path: Path, runs: Sequence[Path], **content: Any) -> dict[str, Any]:
+    return {"path": str(path), "models": [str(run) for run in runs], **content}
+
+
+def _show_selection(result: Selection) -> None:
+    """Print how several models compare, and which one was chosen."""
+    from ..flow.candidates import COMPARISON
+
+    show_comparison(result.comparison)
+    print_sets(result.best.scores, result.best.headline, result.best.slices)
+    say(f"\nall numbers: {result.path / COMPARISON}\n{_model_of(result.best)}")
+
+
+def _show_result(result: Result | Results) -> None:
+    """Print scores, by label too, and where everything is."""
+    from .. import results
+
     print_table(score_table(result.scores, result.headline))
     print_sets(result.scores, result.headline, result.slices)
     _print_classes(result)
@@ -157,8 +200,8 @@ def _print_classes(result: Result | Results) -> None:
 
 
 @click.command(context_settings=WORDS)
-@click.argument("path", metavar="RUN")
-@click.argument("words", nargs=-1, metavar="FILE|dataset=...|tests.<name>=... [by=column] [splits.test=...]")
+@RUN
+@settings_argument("FILE|dataset=...|tests.<name>=... [by=column] [splits.test=...]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="JSON file to write the scores to.")
 @INT8
 @TRUST
@@ -177,13 +220,16 @@ def evaluate(path: str, words: tuple[str, ...], output: Path | None, int8: bool,
         )
     if output is not None:
         check_suffix(output, [".json"])
-    from ..predictions.sets import evaluate_sets, files_of, write_evaluations
+    from ..predictions.sets import evaluate_sets, evaluations_as_json, files_of, write_evaluations
 
     for file in [] if output is None else files_of(output):
         check_new(file)
     with explained(f"{LIBRARIES}, then the model"):
         headline, run_scores, evaluations = evaluate_sets(path, settings, trust=trust, int8=int8)
-    show_evaluations(headline, run_scores, evaluations, settings.get("by"))
+    answer(
+        lambda: show_evaluations(headline, run_scores, evaluations, settings.get("by")),
+        lambda: evaluations_as_json(path, evaluations),
+    )
     if output is not None:
         write_evaluations(output, path, evaluations)
         say(f"scores: {output}, predictions: {files_of(output)[1]}", err=True)
@@ -195,9 +241,9 @@ def _is_bare(word: str) -> bool:
 
 
 @click.command(context_settings=WORDS)
-@click.argument("path", metavar="RUN")
+@RUN
 @INPUT
-@click.argument("words", nargs=-1, metavar="[keep=[id,...]] [columns.text=...]")
+@settings_argument("[keep=[id,...]] [columns.text=...]")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File to write all rows to: .jsonl, .csv, .tsv or .xlsx."
 )
@@ -217,17 +263,21 @@ def predict(path: str, source: str, words: tuple[str, ...], output: Path | None,
     # All of this is checked first: loading a model and predicting may take long.
     if output is not None:
         _check_output(output)
-    from ..predictions.command import input_of, predict_to, print_predictions
+    from ..predictions.command import input_of, listed_predictions, predict_to, print_predictions
     from ..predictor import load
 
     rows = input_of(source, settings.get("dataset"), sys.stdin.buffer)
     with explained(f"{LIBRARIES}, then the model"):
         predictor = load(path, trust=trust, int8=int8)
     if output is None:
-        print_predictions(predictor, rows, settings, say_json)
+        answer(
+            lambda: print_predictions(predictor, rows, settings, say_json),
+            lambda: listed_predictions(predictor, rows, settings),
+        )
         return
     number = predict_to(output, predictor, rows, settings)
     say(f"{number} predictions: {output}", err=True)
+    answer(lambda: None, lambda: {"path": str(output), "predictions": number})
 
 
 def _check_output(output: Path) -> None:
@@ -240,7 +290,7 @@ def _check_output(output: Path) -> None:
 
 
 @click.command(context_settings=WORDS)
-@click.argument("path", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("path", metavar="RUN", type=click.Path(path_type=Path), shell_complete=complete_run)
 @click.argument("repo", metavar="me/model")
 @click.argument("words", nargs=-1, metavar="key=value...")
 @TRUST
@@ -249,11 +299,12 @@ def push(path: Path, repo: str, words: tuple[str, ...], trust: bool) -> None:
     settings = settings_in(words)
     from ..hub.push import push as push_to_hub
 
-    say(f"pushed to {push_to_hub(path, {'repo_id': repo, **settings}, trust=trust)}")
+    address = push_to_hub(path, {"repo_id": repo, **settings}, trust=trust)
+    answer(lambda: say(f"pushed to {address}"), lambda: {"address": str(address)})
 
 
 @click.command()
-@click.argument("path", metavar="RUN|ADAPTER")
+@click.argument("path", metavar="RUN|ADAPTER", shell_complete=complete_run)
 @click.argument("dest", type=click.Path(path_type=Path))
 @TRUST
 def merge(path: str, dest: Path, trust: bool) -> None:
@@ -261,25 +312,29 @@ def merge(path: str, dest: Path, trust: bool) -> None:
     from ..predictor import merge as merge_adapter
 
     merge_adapter(path, dest, trust=trust)
-    say(f"model: {dest}")
+    answer(lambda: say(f"model: {dest}"), lambda: {"path": str(dest)})
 
 
 @click.command()
-@click.argument("path", metavar="RUN")
+@RUN
 def verify(path: str) -> None:
     """Compare every byte of a saved run with what was saved; exit with code 2 if a file differs."""
     from ..saved.run import verify as verify_run
 
     number, differing = verify_run(path)
+    sentence = f"{number} files are as they were saved"
+    answer(
+        lambda: None if differing else say(sentence),
+        lambda: {"ok": not differing, "files": number, "differing": differing},
+    )
     if len(differing) > SHOWN:
         differing[SHOWN:] = [f"… and {len(differing) - SHOWN} more"]
     if differing:
         fail("\n".join(differing))
-    say(f"{number} files are as they were saved")
 
 
 @click.command()
-@click.argument("path", metavar="RUN")
+@RUN
 @click.option("--system", help="System message, for a model that was trained with such messages.")
 @TRUST
 def chat(path: str, system: str | None, trust: bool) -> None:

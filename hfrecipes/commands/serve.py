@@ -10,7 +10,7 @@ import click
 from ..errors import require_packages
 from ..log import LIBRARIES, explained
 from ..output import say
-from .words import TRUST
+from .words import RUN, TRUST
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 HOST = click.option(
@@ -30,7 +30,7 @@ def port_option(default: int) -> Callable[[_Function], _Function]:
 
 
 @click.command()
-@click.argument("path", metavar="RUN")
+@RUN
 @HOST
 @port_option(8000)
 @TRUST

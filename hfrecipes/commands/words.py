@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from .. import registry
 from ..errors import HFRecipesError
+from .completion import complete_file, complete_recipe, complete_run, complete_settings
 from .group import fail
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 # `--key value` then arrives as plain words, so the error can show the key=value form.
 WORDS = {"ignore_unknown_options": True}
 TRUST = click.option(
@@ -26,8 +28,8 @@ INT8 = click.option(
 )
 
 
-def _needed(context: click.Context, _: click.Parameter, source: str | None) -> str:
-    if source is None:
+def _needed(context: click.Context, _: click.Parameter, source: str | None) -> str | None:
+    if source is None and not context.resilient_parsing:  # as for the completion of words
         given = shlex.quote(str(context.params.get("path", "")))
         fail(
             f"{context.info_name} needs a run and something to predict, found {given} alone:  "
@@ -36,7 +38,16 @@ def _needed(context: click.Context, _: click.Parameter, source: str | None) -> s
     return source
 
 
-INPUT = click.argument("source", metavar="INPUT", required=False, callback=_needed)
+RUN = click.argument("path", metavar="RUN", shell_complete=complete_run)
+RECIPE = click.argument("what", metavar="FILE|TASK", shell_complete=complete_recipe)
+
+
+def settings_argument(metavar: str) -> Callable[[_Function], _Function]:
+    """The argument for words that are settings."""
+    return click.argument("words", nargs=-1, metavar=metavar, shell_complete=complete_settings)
+
+
+INPUT = click.argument("source", metavar="INPUT", required=False, callback=_needed, shell_complete=complete_file)
 
 
 def check_quoted(command: str, path: str, source: str, words: Sequence[str]) -> None:

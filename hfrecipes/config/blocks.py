@@ -188,6 +188,7 @@ class FoldSettings:
     """What `folds` asks for."""
 
     n_splits: int
+    """Number of folds; 5 if only other keys are given."""
     groups: str | None = None
     """Column of which rows with equal cells stay in the same fold."""
     fold: int | None = None

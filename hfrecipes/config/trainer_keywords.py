@@ -1,7 +1,7 @@
 """What hfrecipes does with each keyword of TrainingArguments: used as in transformers, checked, or refused.
 
-Each keyword is in exactly one of `WORKS`, `FIXED` and `NOT_HERE`, or among the names of hints; a test fails where a
-release of transformers adds one. docs/settings.md shows them.
+Each keyword is in exactly one of `WORKS` (trainer_descriptions.py), `FIXED` and `NOT_HERE`, or among the names of
+hints; a test fails where a release of transformers adds one. docs/all-settings.md shows them.
 """
 
 from __future__ import annotations
@@ -16,36 +16,6 @@ from typing import Any
 from ..errors import nearest
 from .value_types import with_choices
 from .yaml12 import format_value
-
-# Used as in plain transformers; values out of range, and those without effect, are refused or printed.
-_WORKS = """
-    num_train_epochs max_steps learning_rate lr_scheduler_type lr_scheduler_kwargs warmup_steps
-
-    optim optim_args optim_target_modules weight_decay adam_beta1 adam_beta2 adam_epsilon max_grad_norm
-    label_smoothing_factor neftune_noise_alpha
-
-    per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps auto_find_batch_size
-    train_sampling_strategy dataloader_num_workers dataloader_pin_memory dataloader_prefetch_factor
-    dataloader_multiprocessing_context
-
-    bf16 fp16 bf16_full_eval fp16_full_eval tf32 activation_checkpointing activation_checkpointing_kwargs
-    gradient_checkpointing gradient_checkpointing_kwargs torch_compile torch_compile_backend torch_compile_mode
-    use_cache torch_empty_cache_steps eval_accumulation_steps eval_use_gather_object use_cpu
-
-    eval_strategy eval_steps eval_delay eval_on_start save_strategy save_steps save_total_limit save_only_model
-    save_on_each_node enable_jit_checkpoint load_best_model_at_end metric_for_best_model greater_is_better
-    ignore_data_skip restore_callback_states_from_checkpoint
-
-    logging_strategy logging_steps logging_first_step log_on_each_node include_num_input_tokens_seen log_level
-    log_level_replica disable_tqdm report_to run_name project trackio_space_id trackio_bucket_id
-    trackio_static_space_id skip_memory_metrics
-
-    seed data_seed full_determinism
-
-    accelerator_config ddp_find_unused_parameters ddp_bucket_cap_mb ddp_broadcast_buffers ddp_static_graph
-    ddp_backend ddp_timeout
-"""
-WORKS = frozenset(_WORKS.split())
 
 _ALL_ROWS = "scores are over all predictions of a split"
 _ROW_ORDER = "the order of evaluated rows would be lost"
@@ -184,7 +154,8 @@ RANGES = {
     "data_seed": SEEDS,
 }
 _HINTS = {"save_total_limit": "; null keeps every checkpoint"}
-_CHOICES = {
+# Keywords that are texts, with their values.
+CHOICES = {
     "train_sampling_strategy": ("random", "sequential", "group_by_length", "batch_rebalance"),
     "include_num_input_tokens_seen": ("all", "non_padding", "no"),
     "dataloader_multiprocessing_context": ("fork", "spawn", "forkserver"),
@@ -206,8 +177,8 @@ def value_problems(key: str, value: Any) -> list[str]:
         return []
     if isinstance(value, int | float):
         return _number_problems(key, value)
-    if key in _CHOICES and isinstance(value, str) and value not in _CHOICES[key]:
-        return [f"{key}: found {value}{nearest(value, _CHOICES[key])}, expected {' or '.join(_CHOICES[key])}"]
+    if key in CHOICES and isinstance(value, str) and value not in CHOICES[key]:
+        return [f"{key}: found {value}{nearest(value, CHOICES[key])}, expected {' or '.join(CHOICES[key])}"]
     if key == "accelerator_config":
         return _accelerator_problems(value)
     return []

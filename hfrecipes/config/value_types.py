@@ -7,12 +7,21 @@ import numbers
 import os
 import types
 import typing
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
 from .yaml12 import format_value
 
 SHOWN = 200  # characters of a wrong value that an error repeats
+_WORDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "whole number",
+    float: "number",
+    str: "text",
+    type(None): "null",
+    Any: "anything",
+}
 _MANY: dict[Any, str] = {int: "whole numbers", float: "numbers", str: "texts"}
 
 
@@ -133,14 +142,13 @@ def describe_type(kind: Any) -> str:
         >>> describe_type(float | None)
         'number or null'
     """
-    words = {bool: "true or false", int: "whole number", float: "number", str: "text", type(None): "null"}
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(map(describe_type, typing.get_args(kind)))
     if origin is typing.Literal:
-        return " or ".join(map(str, typing.get_args(kind)))
-    if origin is list:
+        return " or ".join(str(value).lower() if value is False else str(value) for value in typing.get_args(kind))
+    if origin in (list, tuple):
         return f"list of {_MANY[typing.get_args(kind)[0]]}" if typing.get_args(kind)[0] in _MANY else "list"
-    if origin is dict or kind is dict:
+    if origin in (dict, Mapping) or kind is dict:
         return "block of keys"
-    return words.get(kind, getattr(kind, "__name__", str(kind)))
+    return _WORDS.get(kind, getattr(kind, "__name__", str(kind)))

@@ -73,6 +73,13 @@ def print_predictions(
             show({**next(lines), records.names["prediction"]: records.spelled(prediction)})
 
 
+def listed_predictions(predictor: Predictor, rows: Any, settings: Mapping[str, Any]) -> list[Any]:
+    """What `print_predictions` shows, as a list."""
+    shown: list[Any] = []
+    print_predictions(predictor, rows, settings, shown.append)
+    return shown
+
+
 def predict_to(output: Path, predictor: Predictor, rows: Any, settings: Mapping[str, Any]) -> int:
     """Write rows with their predictions to a file.
 

@@ -63,5 +63,10 @@ def write_evaluations(output: Path, run: str, evaluations: Mapping[str, Evaluati
         for name, evaluation in evaluations.items():
             for row in evaluation.predictions:
                 file.write(json_line({"set": name, **row}) + "\n")
+    write_json(scores, evaluations_as_json(run, evaluations))
+
+
+def evaluations_as_json(run: str, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
+    """The scores of all sets as JSON values."""
     sets = {name: evaluation.as_json() for name, evaluation in evaluations.items()}
-    write_json(scores, {"run": run, "sets": sets})
+    return {"run": run, "sets": sets}

@@ -21,7 +21,7 @@ class RedactSettings:
     """What is replaced in texts."""
 
     kinds: tuple[str, ...] = ()
-    """Names of `KINDS`."""
+    """Kinds that patterns recognise, such as email and phone."""
     regions: tuple[str, ...] = REGIONS
     """Countries, by ISO 3166, whose phone numbers are read without a country code."""
     model: str | None = None

@@ -259,8 +259,8 @@ def test_the_command_explains_the_first_rows_of_a_file_as_json(one_label, tmp_pa
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps({"text": row["text"]}) + "\n" for row in opinions(5)), encoding="utf-8")
     result = CliRunner().invoke(main, ["explain", str(one_label), str(file), "limit=2", "--json"])
-    lines = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [line["texts"]["text"] for line in lines] == [row["text"] for row in opinions(2)]
+    explanations = json.loads(result.stdout)
+    assert [explanation["texts"]["text"] for explanation in explanations] == [row["text"] for row in opinions(2)]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from transformers.training_args import OptimizerNames
 
 import hfrecipes
 from hfrecipes.config import hints
-from hfrecipes.config.trainer_keywords import FIXED, LARGEST, NOT_HERE, RANGES, WORKS, table, training_types
+from hfrecipes.config.trainer_descriptions import WORKS
+from hfrecipes.config.trainer_keywords import FIXED, LARGEST, NOT_HERE, RANGES, table, training_types
 from hfrecipes.errors import ConfigError, HFRecipesError, MissingPackageError
 from hfrecipes.flow import single
 from hfrecipes.training import order
@@ -25,7 +26,7 @@ from hfrecipes.training.arguments import make_arguments, try_arguments
 from hfrecipes.training.configuration import configure
 from hfrecipes.training.optimization import _schedule_keywords
 
-PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
+PAGE = Path(__file__).parents[2] / "docs" / "all-settings.md"
 CLASSES = (transformers.TrainingArguments, transformers.Seq2SeqTrainingArguments)
 TYPES = training_types()
 ALL = sorted({field.name for kind in CLASSES for field in fields(kind) if field.init})

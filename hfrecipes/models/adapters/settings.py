@@ -148,6 +148,12 @@ def _inner(value: Any) -> Iterator[Any]:
         yield value
 
 
+def keyword_types(method: str) -> dict[str, Any]:
+    """Keywords that can be given for a method of PEFT, with their types."""
+    types = typing.get_type_hints(_config_classes()[method])
+    return {name: kind for name, kind in types.items() if name not in _RESERVED}
+
+
 def _config_classes() -> dict[str, type]:
     """Config class of each method that can be trained, saved and loaded here, by the name of the method."""
     from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
