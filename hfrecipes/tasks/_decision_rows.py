@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..data.batches import rows_of
 from ..data.shapes import choices as choice_shapes
 from ..data.shapes.cells import Change, as_text, first_column, parse_list
 from ..errors import DataError
 from ..recipe import Batch, Row
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 # Texts that a question is about together.
 _PAIRS = (("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("text", "text_pair"))
@@ -140,3 +143,10 @@ def _block(cell: Any, name: str) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise DataError(f"{name} holds {str(cell)[:60]!r}, expected a block of questions by their names")
     return parsed
+
+
+def without_states(rows: Dataset) -> Iterator[Row]:
+    """All cells but the states, which take most of the memory."""
+    names = [name for name in rows.column_names if name != "state"]
+    for batch in rows.select_columns(names).iter(1000):
+        yield from rows_of(batch)
