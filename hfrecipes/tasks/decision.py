@@ -134,7 +134,7 @@ class Decision(Recipe):
     def normalize_columns(self, columns: Mapping[str, Any]) -> Callable[[Batch], Batch] | None:
         """A row for each question, with its options and their descriptions as lists of texts."""
         names = {name: (name, *column.names) for name, column in self.columns.items()}
-        return _decision_rows.column_normalizer(columns, names["state"], names["options"], names["answer"])
+        return _decision_rows.column_normalizer(columns, names)
 
     def redacted(self, row: Row, edits: Edits) -> Row:
         """Answers are replaced as options are, so that each stays one of them; types of questions stay."""

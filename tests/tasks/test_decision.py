@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import string
+import time
+import urllib.request
 from types import SimpleNamespace
 
 import numpy as np
@@ -37,8 +40,12 @@ ROWS = [
 
 def read(rows: list[dict], tmp_path, **options) -> tuple[Decision, list[dict]]:
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return read_dataset(str(tmp_path / "train.jsonl"), **options)
+
+
+def read_dataset(dataset, **options) -> tuple[Decision, list[dict]]:
     recipe = Decision(**options)
-    data = read_splits(RunConfig(task=recipe.task, dataset=str(tmp_path / "train.jsonl")), recipe)
+    data = read_splits(RunConfig(task=recipe.task, dataset=dataset), recipe)
     recipe.labels = list(data.class_names)
     recipe.infer_labels(data.splits["train"])
     return recipe, list(data.splits["train"])
@@ -85,6 +92,22 @@ def test_pairs_with_ratings_and_choices_in_columns_are_read(tmp_path):
     ending = {"sent": "He", "ending0": "runs", "ending1": "sleeps", "label": 1}
     recipe, rows = read([ending], tmp_path)
     assert recipe.reference(rows[0]) == "sleeps"
+
+
+def test_sets_of_different_shapes_are_read_together(tmp_path):
+    labelled, endings, requests = (tmp_path / name for name in ("mail.csv", "endings.csv", "asked.jsonl"))
+    labelled.write_text("text,instructions,label\nWin now,What is it?,spam\nHello,What is it?,ham\n")
+    endings.write_text("sent,ending0,ending1,label\nHe,runs,sleeps,1\nShe,sings,eats,0\n")
+    request = {"state": {"n": 1}, "questions": {"tone": TONE.as_request()}, "answers": {"tone": ["calm", "angry"]}}
+    requests.write_text(json.dumps(request) + "\n")
+    recipe, rows = read_dataset({"train": [str(labelled), str(endings), str(requests)]})
+    spam = Question("choice", "What is it?", {"ham": None, "spam": None})
+    questions = [recipe.question(row) for row in rows]
+    assert questions[:2] == [spam, spam]
+    assert [question.options for question in questions[2:4]] == [["runs", "sleeps"], ["sings", "eats"]]
+    assert questions[4] == TONE
+    assert [recipe.reference(row) for row in rows] == ["spam", "ham", "sleeps", "sings", {"calm": 0.5, "angry": 0.5}]
+    assert [row["state"] for row in rows] == ["Win now", "Hello", "He", "She", '{"n": 1}']
 
 
 @pytest.mark.parametrize(
@@ -476,3 +499,31 @@ def with_names(rows: list[dict], names: list[str]):
     from datasets import ClassLabel, Dataset
 
     return Dataset.from_list(rows).cast_column("label", ClassLabel(names=names))
+
+
+@pytest.fixture
+def served(trained):
+    """Address of the route of `transformers serve` that answers with the trained model."""
+    pytest.importorskip("openai", reason='pip install "transformers[serving]"')
+    from transformers.cli.serve import Serve
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = Serve(str(trained.path), host="127.0.0.1", port=port, device="cpu", non_blocking=True)
+    while not server.server.started:
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{port}/v1/systemone"
+    server.kill_server()
+
+
+@pytest.mark.long
+def test_the_served_route_gives_the_same_probabilities(served, trained):
+    asked = {"state": "long <s> Message", "questions": {"tone": TONE.as_request(), "refund": NOUL.as_request()}}
+    body = json.dumps({"model": str(trained.path), **asked}).encode()
+    request = urllib.request.Request(served, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as response:
+        answers = json.load(response)["answers"]
+    tone, refund = hfrecipes.load(trained.path).predict(asked)
+    assert tone["scores"] == pytest.approx(answers["tone"]["probabilities"], abs=1e-5)
+    assert refund["scores"]["true"] == pytest.approx(answers["refund"]["noul"], abs=1e-5)
