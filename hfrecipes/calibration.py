@@ -46,16 +46,16 @@ def fit(loss: Loss, number: int, unit: str = "validation row") -> tuple[dict[str
     return {"temperature": divisor}, f"temperature: {divisor:.3g}, with the lowest log loss on {among}"
 
 
-def loss_of(shares: np.ndarray, reference: np.ndarray) -> Loss:
+def loss_of(shares: np.ndarray, reference: np.ndarray, *, several: bool = False) -> Loss:
     """The mean log loss of the references at each temperature.
 
     Args:
         shares: Probabilities, (rows, labels); NaN for what a row does not have, such as a fourth choice.
-        reference: Label ids (rows,) of one label per row, or 0 and 1 (rows, labels) of several.
+        reference: Label ids (rows,), or the share of each label in the reference of a row, (rows, labels).
+        several: Whether a row may have several labels, each with a probability independent of the others.
     """
-    is_multi_label = reference.ndim > 1
-    loss = _multi_label_log_loss if is_multi_label else _single_label_log_loss
-    logits = _logits(np.clip(shares, _TINY, 1 - _TINY), several=is_multi_label)
+    loss = _multi_label_log_loss if several else _single_label_log_loss
+    logits = _logits(np.clip(shares, _TINY, 1 - _TINY), several=several)
     return lambda temperature: loss(logits / temperature, reference)
 
 
@@ -113,7 +113,12 @@ def side_by_side(rows: Sequence[Sequence[float] | np.ndarray]) -> np.ndarray:
 def _single_label_log_loss(logits: np.ndarray, reference: np.ndarray) -> float:
     from scipy.special import logsumexp
 
-    return float(np.mean(logsumexp(logits, axis=1) - logits[np.arange(len(reference)), reference]))
+    if reference.ndim == 1:
+        of_reference = logits[np.arange(len(reference)), reference]
+    else:
+        # Labels that a row does not have would be 0 times infinity.
+        of_reference = (reference * np.where(reference > 0, logits, 0.0)).sum(axis=1)
+    return float(np.mean(logsumexp(logits, axis=1) - of_reference))
 
 
 def _multi_label_log_loss(logits: np.ndarray, reference: np.ndarray) -> float:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, Literal
 
@@ -42,12 +42,45 @@ def check_options(recipe: Any) -> None:
         value = getattr(recipe, name)
         if not 0 <= value < math.inf:
             raise ConfigError(f"{name}: {value}, expected 0 or more")
-    if isinstance(recipe.class_weights, dict):
-        wrong = [f"{name} {value}" for name, value in recipe.class_weights.items() if not 0 < value < math.inf]
-        if wrong:
-            raise ConfigError(f"class_weights: found {', '.join(wrong)}, expected numbers above 0")
+    check_weights("class_weights", recipe.class_weights)
     if recipe.class_weights and recipe.logit_adjustment:
         raise ConfigError("class_weights and logit_adjustment correct the same imbalance: use only one of them")
+
+
+def check_weights(option: str, given: ClassWeights | None) -> None:
+    """Refuse weights that are not above 0.
+
+    Args:
+        option: Name of the option.
+        given: Its value.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    weights_by_name = given if isinstance(given, dict) else {}
+    wrong = [f"{name} {value}" for name, value in weights_by_name.items() if not 0 < value < math.inf]
+    if wrong:
+        raise ConfigError(f"{option}: found {', '.join(wrong)}, expected numbers above 0")
+
+
+def refuse_unknown(option: str, given: Iterable[str], known: Sequence[str], kind: str = "label") -> None:
+    """Refuse names that the training rows do not have.
+
+    Args:
+        option: Name of the option that has them.
+        given: The names.
+        known: Names that there are.
+        kind: What they name.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    unknown = []
+    for name in given:
+        if name not in known:
+            unknown.append(f"no {kind} {name}{nearest(name, known)}")
+    if unknown:
+        raise ConfigError(f"{option}: {'; '.join(unknown)}; the {kind}s are {', '.join(known[:20])}")
 
 
 def refuse_options(recipe: Any, why: str, names: Sequence[str] = OPTIONS) -> None:
@@ -84,12 +117,7 @@ def check_class_weights(recipe: Any, counts: Mapping[str, int]) -> list[str]:
     if isinstance(recipe.class_weights, dict):
         # YAML reads the label in `1: 5.0` as a number.
         recipe.class_weights = {composed(str(name)): value for name, value in recipe.class_weights.items()}
-        unknown = []
-        for name in recipe.class_weights:
-            if name not in recipe.labels:
-                unknown.append(f"no label {name}{nearest(name, recipe.labels)}")
-        if unknown:
-            raise ConfigError(f"class_weights: {'; '.join(unknown)}; the labels are {', '.join(recipe.labels[:20])}")
+        refuse_unknown("class_weights", recipe.class_weights, recipe.labels)
     if not recipe.class_weights:
         return []
     label_weights = dict(zip(recipe.labels, weights(recipe) or [], strict=True))

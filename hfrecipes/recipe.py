@@ -48,12 +48,11 @@ class Column:
 
     names: tuple[str, ...] = ()
     """Names that datasets use for it."""
-    optional: bool = False
-    """Whether a row can do without it."""
+    optional: bool | Literal["each row"] = False
+    """Whether a dataset can do without it; `each row` if a row also can where training rows have it, since the options
+    say what it is then."""
     reference: bool = False
     """Whether predictions are scored against it; rows to predict do not have it."""
-    has_default: bool = False
-    """Whether a row may leave it out even where training rows have it, since the options say what it is then."""
     passthrough: bool = False
     """Whether it is only carried along, as an id; never required, and not checked for duplicates or blanks."""
     kind: Any = "string"

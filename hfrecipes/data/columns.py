@@ -351,7 +351,7 @@ def refuse_other_inputs(columns: Mapping[str, str], trained: Collection[str], re
     Raises:
         DataError: They have more inputs, or fewer.
     """
-    inputs = {name for name in input_columns(recipe) if not recipe.columns[name].has_default}
+    inputs = {name for name in input_columns(recipe) if recipe.columns[name].optional != "each row"}
     if inputs & set(columns) == inputs & set(trained):
         return
     wanted = " and ".join(name for name in recipe.columns if name in inputs & set(trained))

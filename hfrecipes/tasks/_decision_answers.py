@@ -11,7 +11,7 @@ from typing import Any
 from ..data.shapes.choices import FORMS, Form, index_of, whole_number_of
 from ..data.shapes.labels import as_number, is_missing
 from ..errors import DataError
-from ._decision_questions import FALSE, TRUE, Question, as_text, options_of, parsed_cell
+from ._decision_questions import FALSE, TRUE, Question, as_text, parsed_cell
 
 Reference = str | dict[str, float] | None
 # The first of several forms that fit equally well is taken.
@@ -29,16 +29,16 @@ def reference_of(answer: Any, question: Question, form: Form = "text") -> Refere
         form: What numbers and letters among the answers are, as `infer_form` finds it.
 
     Example:
-        >>> tone = {"type": "choice", "criteria": {"calm": None, "angry": None}}
+        >>> tone = Question("choice", criteria={"calm": None, "angry": None})
         >>> reference_of("Angry", tone), reference_of(0, tone), reference_of('{"calm": 3, "angry": 1}', tone)
         ('angry', 'calm', {'calm': 0.75, 'angry': 0.25})
-        >>> reference_of(0.5, {"type": "score", "criteria": ["low", "middle", "high"]})
+        >>> reference_of(0.5, Question("score", criteria=["low", "middle", "high"]))
         {'0': 0.5, '1': 0.5}
     """
     if is_missing(answer):
         return None
     text = as_text(answer)
-    if text in ("-1", "-1.0") and text not in options_of(question):  # as benchmarks hide the labels of their test rows
+    if text in ("-1", "-1.0") and text not in question.options:  # as benchmarks hide the labels of their test rows
         return None
     parsed = parsed_cell(text)
     if isinstance(parsed, dict | list):
@@ -59,11 +59,6 @@ def likeliest(reference: Reference) -> str | None:
     return max(reference, key=reference.__getitem__) if isinstance(reference, dict) else reference
 
 
-def names_of(question: Question) -> list[str]:
-    """What an answer may call the options; that of levels is their text."""
-    return list(map(str, question["criteria"] or ())) if question["type"] == "score" else options_of(question)
-
-
 def infer_form(asked: Iterable[tuple[Any, Question, bool]]) -> Form:
     """The form of the answers that are numbers or letters; names of options where several forms mean the same.
 
@@ -78,9 +73,9 @@ def infer_form(asked: Iterable[tuple[Any, Question, bool]]) -> Form:
     example = ""
     for answer, question, has_options in asked:
         text = as_text(answer)
-        if question["type"] == "noul" or (whole_number_of(text) is None and len(text) != 1):
+        if question.type == "noul" or (whole_number_of(text) is None and len(text) != 1):
             continue
-        names = names_of(question)
+        names = question.names
         indices = {form: _index(text, names, form) for form in _FORMS}
         for form, index in indices.items():
             counts[form] += index is not None
@@ -105,8 +100,8 @@ def _index(text: str, names: list[str], form: Form) -> int | None:
 
 def _option(text: str, question: Question, form: Form) -> str | None:
     """The option of that name, description of a level, number or letter."""
-    options, names = options_of(question), names_of(question)
-    if question["type"] == "noul":
+    options, names = question.options, question.names
+    if question.type == "noul":
         is_true, is_false = text.lower() in TRUE, text.lower() in FALSE
         return "true" if is_true else "false" if is_false else None
     forms: list[Form] = [form]
@@ -125,11 +120,11 @@ def _option(text: str, question: Question, form: Form) -> str | None:
 def _shared(text: str, question: Question, form: Form) -> dict[str, float] | None:
     """A number between two levels, or a probability of true, as shares of both options next to it."""
     number = as_number(text)
-    if number is None or question["type"] == "choice":
+    if number is None or question.type == "choice":
         return None
-    if question["type"] == "noul":
+    if question.type == "noul":
         return {"true": number, "false": 1 - number} if 0 < number < 1 else None
-    names = names_of(question)
+    names = question.names
     numbers = [as_number(name) for name in names] if form == "text" else []
     levels = [level for level in numbers if level is not None]
     if not levels or len(levels) < len(names):
@@ -144,7 +139,7 @@ def _shared(text: str, question: Question, form: Form) -> dict[str, float] | Non
 
 def _shares(parsed: Any, question: Question, form: Form) -> dict[str, float] | None:
     """Shares from votes, probabilities or an answer of a decision model; None where they fit no options."""
-    options = options_of(question)
+    options = question.options
     if isinstance(parsed, dict) and not set(parsed) & set(options):
         key = next((key for key in _ANSWER_KEYS if key in parsed), None)
         reference = None if key is None else reference_of(_as_cell(parsed[key]), question, form)

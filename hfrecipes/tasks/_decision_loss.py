@@ -22,9 +22,9 @@ def collate(features: list[Row], pad: Callable[[list[Row]], Any]) -> Any:
 
     batch = pad([{"input_ids": row["input_ids"]} for row in features])
     most = max(len(row["candidates"]) for row in features)
-    # Of all tokens in a batch, only the last one of each row is looked at. A model gives the logits of the same tokens
+    # Of all tokens in a batch, only one of each row is looked at. A model gives the logits of the same tokens
     # for all rows, so row i is found at index i among those of its own.
-    batch["logits_to_keep"] = torch.tensor([len(row["input_ids"]) - 1 for row in features])
+    batch["logits_to_keep"] = torch.tensor([row["mark"] for row in features])
     for name in ("is_ranked", "weights"):
         if name in features[0]:
             batch[name] = torch.tensor([row[name] for row in features])

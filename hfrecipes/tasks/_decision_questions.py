@@ -1,76 +1,103 @@
-"""Questions with their options, as transformers' decision pipeline takes them.
-
-A question is a dict of `type`, `instructions` and `criteria`: a choice among named options, a score on levels from the
-lowest to the highest, or `noul`, which is either true or false.
-"""
+"""Questions with their options, as transformers' decision pipeline takes them."""
 
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Literal
 
+import numpy as np
+
 from ..data.shapes.labels import is_missing, label_name, ordered
-from ..errors import ConfigError, DataError
+from ..errors import DataError
 from ..recipe import Row
 
 QuestionType = Literal["choice", "score", "noul"]
 TYPES: tuple[QuestionType, ...] = ("choice", "score", "noul")
-Question = dict[str, Any]
 Criteria = dict[str, str | None] | list[str]
 MOST_OPTIONS = 26  # labels A to Z
 TRUE, FALSE = ("true", "yes", "1", "1.0"), ("false", "no", "0", "0.0")
 
 
-# --- questions -------------------------------------------------------------------------------------------------------
-
-
-def check_question(recipe: Any) -> None:
-    """Refuse options that describe no question.
-
-    Raises:
-        ConfigError: The criteria do not fit the type, or there are fewer than two.
-    """
-    criteria, kind = recipe.criteria, recipe.question_type
-    if criteria is None:
-        return
-    if isinstance(criteria, list) and kind not in (None, "score"):
-        raise ConfigError(f"criteria: a list has the levels of a score, and question_type is {kind}: write a block")
-    if isinstance(criteria, dict) and kind == "score":
-        raise ConfigError("criteria: found a block, expected a list of levels from the lowest to the highest")
-    if kind == "noul" and not set(criteria) <= {"true", "false"}:
-        raise ConfigError(f"criteria: found {', '.join(map(str, criteria))}, expected descriptions of true and false")
-    if kind != "noul" and len(criteria) < 2:
-        raise ConfigError(f"criteria: found {len(criteria)}, expected two options or more")
-
-
-def options_of(question: Question) -> list[str]:
-    """Names of the options, in order; those of levels are their numbers from 0.
+@dataclass(frozen=True)
+class Question:
+    """A choice among named options, a score on levels, or `noul`, which is either true or false.
 
     Example:
-        >>> options_of({"type": "score", "criteria": ["low", "high"]}), options_of({"type": "noul"})
+        >>> Question("score", "How urgent is it?", ["can wait", "today"]).options, Question("noul").options
         (['0', '1'], ['true', 'false'])
     """
-    if question["type"] == "noul":
-        return ["true", "false"]
-    criteria = question["criteria"] or []
-    return list(map(str, range(len(criteria)))) if question["type"] == "score" else list(criteria)
 
+    type: str
+    instructions: str | None = None
+    criteria: Criteria | None = None
+    """Options with a description or None; levels from the lowest to the highest; of `noul` what both mean, or None."""
 
-def question_of(row: Row, default: Question) -> Question:
-    """The question of a row; what the row does not say is as in the default."""
-    options, descriptions = row.get("options"), row.get("descriptions")
-    given = row.get("question_type")
-    kind = given or (default["type"] if default["type"] != "noul" or not options else "choice")
-    # Where there are too few descriptions, `problem_of` says so.
-    texts = [text or None for text in [*(descriptions or ()), *[None] * len(options or ())]]
-    criteria: Any = default["criteria"] if kind == default["type"] else None
-    if options and kind == "score":
-        criteria = [f"{level}: {text}" if text else level for level, text in zip(options, texts, strict=False)]
-    elif options:
-        criteria = dict(zip(options, texts, strict=False))
-    return {"type": kind, "instructions": row.get("question") or default["instructions"], "criteria": criteria}
+    @classmethod
+    def of(cls, row: Row, default: Question) -> Question:
+        """The question of a row; what the row does not say is as in the default."""
+        options, given = row.get("options"), row.get("question_type")
+        kind = given or (default.type if default.type != "noul" or not options else "choice")
+        # Where there are too few descriptions, `problem_of` says so.
+        texts = [text or None for text in [*(row.get("descriptions") or ()), *[None] * len(options or ())]]
+        criteria = default.criteria if kind == default.type else None
+        if options and kind == "score":
+            criteria = [f"{level}: {text}" if text else level for level, text in zip(options, texts, strict=False)]
+        elif options:
+            criteria = dict(zip(options, texts, strict=False))
+        return cls(kind, row.get("question") or default.instructions, criteria)
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> Question:
+        """From what `as_json` gave."""
+        criteria = saved["criteria"]
+        has_pairs = isinstance(criteria, list) and any(isinstance(entry, list) for entry in criteria)
+        return cls(saved["type"], saved["instructions"], dict(criteria) if has_pairs else criteria)
+
+    def as_json(self) -> dict[str, Any]:
+        """The question with its options as pairs of name and description, since names in config.json are sorted."""
+        pairs = list(map(list, self.criteria.items())) if isinstance(self.criteria, dict) else self.criteria
+        return {**self.as_request(), "criteria": pairs}
+
+    def as_request(self) -> dict[str, Any]:
+        """As the pipeline takes it."""
+        return dict(vars(self))
+
+    @property
+    def options(self) -> list[str]:
+        """Names of the options, in order; those of levels are their numbers from 0."""
+        if self.type == "noul":
+            return ["true", "false"]
+        criteria = self.criteria or []
+        return list(map(str, range(len(criteria)))) if self.type == "score" else list(criteria)
+
+    @property
+    def names(self) -> list[str]:
+        """What an answer may call the options; that of levels is their text."""
+        return list(map(str, self.criteria or ())) if self.type == "score" else self.options
+
+    def called(self, row: Row) -> list[str]:
+        """What the question of a row may be called: its name in a request, its text, its type."""
+        return [str(name) for name in (row.get("name"), self.instructions, self.type) if name]
+
+    def in_order(self, order: Sequence[int]) -> Question:
+        """A choice with its options in another order, given by their indices; other questions have but one order."""
+        if self.type != "choice" or not isinstance(self.criteria, dict):
+            return self
+        criteria = list(self.criteria.items())
+        return replace(self, criteria=dict(criteria[index] for index in order))
+
+    def in_both_orders(self) -> list[Question]:
+        """A choice as it is and with its options reversed; other questions as they are."""
+        return [self] if self.type != "choice" else [self, self.in_order(range(len(self.options))[::-1])]
+
+    def shuffled(self, state: str) -> Question:
+        """A choice in an order that depends on the row alone, the same in each run and on each machine."""
+        generator = np.random.default_rng(zlib.crc32(f"{state}\n{self}".encode()))
+        return self.in_order(generator.permutation(len(self.options)).tolist())
 
 
 def default_question(recipe: Any, rows: Iterable[Row], names: list[str]) -> tuple[Question, list[str]]:
@@ -100,7 +127,7 @@ def default_question(recipe: Any, rows: Iterable[Row], names: list[str]) -> tupl
                 "a column of options, or name them in options.criteria"
             )
         criteria = dict.fromkeys(options)
-    question = {"type": kind, "instructions": recipe.instructions, "criteria": criteria}
+    question = Question(kind, recipe.instructions, criteria)
     if not without:
         return question, []
     return question, [_about(question, any(row.get("question") for row in without))]
@@ -135,59 +162,16 @@ def _names_in(answer: Any) -> list[str]:
 
 def _about(question: Question, has_instructions: bool) -> str:
     """A sentence on the question that rows without options get."""
-    shown = ", ".join(options_of(question)[:8]) + (", …" if len(options_of(question)) > 8 else "")
-    hint = "" if question["instructions"] or has_instructions else "; options.instructions puts it into words"
-    return f"question: {question['type']} among {shown}{hint}"
+    shown = ", ".join(question.options[:8]) + (", …" if len(question.options) > 8 else "")
+    hint = "" if question.instructions or has_instructions else "; options.instructions puts it into words"
+    return f"question: {question.type} among {shown}{hint}"
 
 
-def saved(question: Question) -> Question:
-    """The question with its options as pairs of name and description, since names in config.json are sorted."""
-    criteria = question["criteria"]
-    return {**question, "criteria": list(criteria.items()) if isinstance(criteria, dict) else criteria}
+def is_unseen(recipe: Any, row: Row, question: Question) -> bool:
+    """Whether the question of a row is held out of training."""
+    return question.called(row)[0] in recipe.learned.get("unseen", ())
 
 
-def from_saved(question: Question) -> Question:
-    """The question that `saved` changed; any other one as it is."""
-    criteria = question["criteria"]
-    has_pairs = isinstance(criteria, list) and any(isinstance(entry, list | tuple) for entry in criteria)
-    return {**question, "criteria": dict(criteria) if has_pairs else criteria}
-
-
-def in_order(question: Question, order: Sequence[int]) -> Question:
-    """A choice with its options in another order.
-
-    Args:
-        question: The question.
-        order: Indices of the options.
-    """
-    criteria = list(question["criteria"].items())
-    return {**question, "criteria": dict(criteria[index] for index in order)}
-
-
-def problem_of(row: Row, question: Question, most: Mapping[str, int]) -> str:
-    """What is wrong with the question of a row; empty if nothing is.
-
-    Args:
-        row: The row.
-        question: Its question.
-        most: Number of labels that the model has for each type.
-    """
-    kind = question["type"]
-    if kind not in TYPES:
-        return f"question_type is {kind!r}, expected choice, score or noul"
-    given, described = row.get("options") or [], row.get("descriptions") or []
-    criteria = question["criteria"] or []
-    if kind == "noul" and not set(criteria) <= {"true", "false"}:
-        return f"a noul question has the options {', '.join(map(str, criteria))}, expected true and false"
-    if len(set(given)) < len(given) or len(set(map(str, criteria))) < len(criteria):
-        return "two options are equal"
-    if given and described and len(described) != len(given):
-        return f"there are {len(described)} descriptions for {len(given)} options"
-    options = options_of(question)
-    if len(options) < 2:
-        return f"there are {len(options)} options, expected two or more"
-    if len(options) > most[kind]:
-        return f"there are {len(options)} options, and the model has labels for {most[kind]} in a {kind} question"
-    if not all(str(name or "").strip() for name in criteria):
-        return "an option is empty"
-    return ""
+def options_key(kind: str, options: Iterable[str], instructions: str | None = None) -> str:
+    """A text that questions with the same options share, and with the same instructions where these are given."""
+    return json.dumps([kind, instructions or "", *sorted(options)], ensure_ascii=False)

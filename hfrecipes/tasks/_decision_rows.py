@@ -2,48 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 from ..data.batches import rows_of
+from ..data.kinds import Columns
 from ..data.shapes import choices as choice_shapes
 from ..data.shapes.cells import Change, as_text, first_column, parse_list
 from ..errors import DataError
 from ..recipe import Batch, Row
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Names = Mapping[str, Sequence[str]]
 # Texts that a question is about together.
 _PAIRS = (("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("text", "text_pair"))
 # Columns of options that may be blocks with a description of each; the others are as in multiple choice.
 _DESCRIBED = ("options", "criteria")
 
 
-def column_normalizer(
-    columns: Mapping[str, Any], states: Sequence[str], options: Sequence[str], answers: Sequence[str]
-) -> Change | None:
+def column_normalizer(columns: Columns, names: Names) -> Change | None:
     """Function that makes a row of each question, with its options as a list of texts; None for no change.
 
     Args:
-        columns: Columns with their types of `datasets`.
-        states: Names that a column of states may have.
-        options: Names that a column of options may have.
-        answers: Names that a column of answers may have.
+        columns: Columns with their types of `datasets`, and their first cells.
+        names: Names that each column of the task may have.
     """
+    if _are_several_sets(columns, names):
+        return partial(_from_several_sets, columns=columns, names=names)
+    return _of_one_set(columns, names)
+
+
+def _of_one_set(columns: Columns, names: Names) -> Change | None:
     by_name = {name.strip().lower(): name for name in columns}
-    if "questions" in by_name and first_column(by_name, states):
+    if "questions" in by_name and first_column(by_name, names["state"]):
         return partial(_from_requests, questions=by_name["questions"], answers=by_name.get("answers"))
     of_options, described = first_column(by_name, _DESCRIBED), first_column(by_name, ("descriptions",))
     if of_options is not None:
         if _is_list(columns[of_options]) and (described is None or _is_list(columns[described])):
             return None
         return partial(_from_options, options=of_options, described=described)
-    to_choices = choice_shapes.column_normalizer(columns, (), options, answers)
+    to_choices = choice_shapes.column_normalizer(columns, (), names["options"], names["answer"])
     pair = next((pair for pair in _PAIRS if set(pair) <= set(by_name)), None)
     if to_choices is not None:
         return to_choices
     if pair is not None and "state" not in by_name:
         return partial(_from_pairs, columns=[by_name[name] for name in pair])
     return None
+
+
+# --- several sets ----------------------------------------------------------------------------------------------------
+
+
+def _are_several_sets(columns: Columns, names: Names) -> bool:
+    """Whether rows come from sets with other columns: a column of the task has several names, never two in one row."""
+    by_name = {name.strip().lower(): name for name in columns}
+    for known in names.values():
+        present = [by_name[name] for name in known if name in by_name]
+        filled = zip(*([cell is not None for cell in columns.cells[name]] for name in present), strict=True)
+        if len(present) > 1 and all(sum(cells) <= 1 for cells in filled):
+            return True
+    return False
+
+
+def _from_several_sets(batch: Batch, columns: Columns, names: Names) -> Batch:
+    """Rows of each set as those of that set alone; which set that is, the cells tell that a row has."""
+    known = list(names)
+    others = [name for name in batch if all(name.strip().lower() not in possible for possible in names.values())]
+    converted: Batch = {name: [] for name in [*known, *others]}
+    for present, rows in groupby(rows_of(batch), key=_cells_in):
+        kept = list(rows)
+        part: Batch = {name: [row[name] for row in kept] for name in present}
+        change = _of_one_set(Columns({name: columns[name] for name in present}, part), names)
+        part = part if change is None else change(part)
+        by_name = {name.strip().lower(): name for name in part}
+        length = len(next(iter(part.values())))
+        for name, cells in converted.items():
+            source = first_column(by_name, names.get(name, (name,)))
+            cells += part[source] if source is not None else [None] * length
+    return converted
+
+
+def _cells_in(row: Row) -> tuple[str, ...]:
+    """Columns of which a row has a cell."""
+    return tuple(name for name, cell in row.items() if cell is not None)
+
+
+# --- requests, options, pairs ----------------------------------------------------------------------------------------
 
 
 def _from_requests(batch: Batch, questions: str, answers: str | None) -> Batch:
@@ -140,3 +188,10 @@ def _block(cell: Any, name: str) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise DataError(f"{name} holds {str(cell)[:60]!r}, expected a block of questions by their names")
     return parsed
+
+
+def without_states(rows: Dataset) -> Iterator[Row]:
+    """All cells but the states, which take most of the memory."""
+    names = [name for name in rows.column_names if name != "state"]
+    for batch in rows.select_columns(names).iter(1000):
+        yield from rows_of(batch)

@@ -1,19 +1,17 @@
-"""Answers to questions of several types: predictions, their temperature, and their scores by type."""
+"""Scores of answers to questions: of all, by type, and of those that are held out of training."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from .. import calibration
 from ..recipe import HIGHER, LOWER, Measure, Metric, Row, detail, together
 from ._decision_answers import Reference, likeliest, shares_of
-from ._decision_questions import Question, options_of
+from ._decision_predictions import OTHER_ORDER, rows_by_type
+from ._decision_questions import options_key
 from ._out_of_scope import of_rows
 
 METRICS: dict[str, Metric] = {
@@ -26,82 +24,19 @@ METRICS: dict[str, Metric] = {
 OF_LEVELS: dict[str, Metric] = {"rps": LOWER}
 OF_ORDER: dict[str, Metric] = {"order_bias": LOWER}
 PARTS = ("seen", "unseen")  # questions that train has, and those that are held out of it
-TEMPERATURE = "temperature_"
-OTHER_ORDER = "answer_in_other_order"
 
 
-def prediction_of(kind: str, scores: Mapping[str, float], **others: Any) -> Row:
-    """The likeliest option with its `score`, the `scores` of all options, and of a score the mean `level`."""
-    best = max(scores, key=scores.__getitem__)
-    prediction = {"answer": best, "score": scores[best], "scores": dict(scores), "type": kind}
-    if kind == "score":
-        prediction["level"] = sum(int(level) * share for level, share in scores.items())
-    return {**prediction, **others}
-
-
-def options_key(kind: str, options: Iterable[str], instructions: str | None = None) -> str:
-    """A text that questions with the same options share, and with the same instructions where these are given."""
-    return json.dumps([kind, instructions or "", *sorted(options)], ensure_ascii=False)
-
-
-def counts_of(question: Question, answers: Mapping[str, Any]) -> dict[str, int]:
-    """How often each option is the answer to this question, or else to others with the same options; or empty."""
-    kind, options = question["type"], options_of(question)
-    equal = answers.get(options_key(kind, options, question["instructions"]))
-    return dict(equal or answers.get(options_key(kind, options)) or {})
-
-
-# --- temperature -----------------------------------------------------------------------------------------------------
-
-
-def fit_temperatures(predictions: list[Row], references: list[Reference]) -> tuple[dict[str, float], list[str]]:
-    """The temperature of each type of question, and a sentence for each."""
-    numbers: dict[str, float] = {}
-    sentences = []
-    for kind, rows in _rows_by_type(predictions).items():
-        loss, known = _loss_of([predictions[row] for row in rows], [references[row] for row in rows])
-        fitted, sentence = calibration.fit(loss, known)
-        numbers |= {f"{TEMPERATURE}{kind}": value for value in fitted.values()}
-        sentences.append(f"{kind}: {sentence}")
-    return numbers, sentences
-
-
-def _loss_of(predictions: list[Row], references: list[Reference]) -> tuple[calibration.Loss, int]:
-    """The mean log loss at each temperature, of references that may be shares, and the number of known ones."""
-    from scipy.special import logsumexp
-
-    pairs = list(zip(predictions, references, strict=True))
-    known = [(row["scores"], shares_of(reference, list(row["scores"]))) for row, reference in pairs]
-    known = [(scores, shares) for scores, shares in known if sum(shares)]
-    probabilities = calibration.side_by_side([list(scores.values()) for scores, _ in known])
-    targets = np.nan_to_num(calibration.side_by_side([shares for _, shares in known]))
-    logits = np.log(np.maximum(probabilities, 1e-12))
-
-    def loss(temperature: float) -> float:
-        scaled = logits / temperature
-        total = logsumexp(np.where(np.isnan(scaled), -np.inf, scaled), axis=1)
-        return float(np.mean(total - (targets * np.nan_to_num(scaled)).sum(1)))
-
-    return loss, len(known)
-
-
-def at_temperatures(predictions: list[Row], numbers: Mapping[str, float]) -> list[Row]:
-    """The predictions with the probabilities that the temperatures of their types give."""
-    changed = []
-    for row in predictions:
-        temperature = numbers.get(f"{TEMPERATURE}{row['type']}", 1.0)
-        scaled = calibration.apply_temperature(np.array([list(row["scores"].values())]), temperature)[0].tolist()
-        changed.append({**row, **prediction_of(row["type"], dict(zip(row["scores"], scaled, strict=True)))})
-    return changed
-
-
-# --- scores ----------------------------------------------------------------------------------------------------------
+def metrics_of(kinds: Sequence[str], *, has_unseen: bool, has_orders: bool) -> dict[str, Metric]:
+    """Metrics of all questions, the accuracy of each part where there are several, those of levels and of orders."""
+    parts = [*(kinds if len(kinds) > 1 else ()), *(PARTS if has_unseen else ())]
+    by_part = {f"accuracy[{part}]": METRICS["accuracy"] for part in parts}
+    return {**METRICS, **by_part, **(OF_LEVELS if "score" in kinds else {}), **(OF_ORDER if has_orders else {})}
 
 
 def measure(predictions: list[Row], references: list[Reference]) -> Measure:
     """All metrics over all rows, and over those of each type where there are several."""
     parts = [_measure(predictions, references)]
-    by_type = _rows_by_type(predictions)
+    by_type = rows_by_type(predictions)
     parts_of_rows = dict(by_type) if len(by_type) > 1 else {}
     held = [row.get("unseen", False) for row in predictions]
     for name, is_held in zip(PARTS, (False, True), strict=True):
@@ -193,51 +128,3 @@ def _class_ids(predictions: list[Row], references: list[Reference]) -> tuple[np.
         for name, numbers in ((names[row["answer"]], predicted), (wanted, actual)):
             numbers.append(ids.setdefault(name, len(ids)))
     return np.array(predicted, dtype=int), np.array(actual, dtype=int)
-
-
-def _rows_by_type(predictions: Sequence[Row]) -> dict[str, list[int]]:
-    """Indices of the predictions of each type of question."""
-    rows = defaultdict(list)
-    for index, prediction in enumerate(predictions):
-        rows[prediction["type"]].append(index)
-    return {kind: rows[kind] for kind in sorted(rows)}
-
-
-# --- baseline --------------------------------------------------------------------------------------------------------
-
-
-def count_answers(asked: Iterable[tuple[Question, Reference]]) -> dict[str, Any]:
-    """How often each option is the answer, for equal questions, for those with the same options, and by position.
-
-    Args:
-        asked: Question and reference of each row.
-    """
-    by_options: dict[str, Counter[str]] = defaultdict(Counter)
-    positions: Counter[int] = Counter()
-    times = Counter[str]()
-    for question, reference in asked:
-        kind, names, right = question["type"], options_of(question), likeliest(reference)
-        # Of a question without instructions, both are the same.
-        keys = {options_key(kind, names), options_key(kind, names, question["instructions"])}
-        times.update(keys)
-        if right not in names:
-            continue
-        positions[names.index(str(right))] += 1
-        for key in keys:
-            by_options[key][str(right)] += 1
-    kept = {key: dict(counts) for key, counts in by_options.items() if times[key] > 1}
-    return {"answers": kept, "position": max(sorted(positions), key=positions.__getitem__, default=0)}
-
-
-def most_frequent(question: Question, baseline: Mapping[str, Any]) -> Row:
-    """The most frequent option with the frequency of each; for options that train does not have, that position.
-
-    One is added to each count, so that an answer that train lacks is not impossible (rule of Laplace).
-    """
-    kind, options = question["type"], options_of(question)
-    counts = counts_of(question, baseline["answers"])
-    if counts:
-        total = sum(counts.values()) + len(options)
-        return prediction_of(kind, {name: (counts.get(name, 0) + 1) / total for name in options})
-    even = prediction_of(kind, dict.fromkeys(options, 1 / len(options)))
-    return {**even, "answer": options[min(baseline["position"], len(options) - 1)]}

@@ -143,7 +143,7 @@ class SeveralLabels(NamedLabels):
         shares = self.shares(predictions, self.labels)
         actual = self._table(references, self.labels)
         if self.recipe.temperature_scaling:
-            numbers, sentence = calibration.fit(calibration.loss_of(shares, actual), len(actual))
+            numbers, sentence = calibration.fit(calibration.loss_of(shares, actual, several=True), len(actual))
             sentences.append(sentence)
             # Thresholds are compared with the probabilities after the temperature.
             shares = calibration.apply_temperature(shares, numbers.get("temperature", 1.0), several=True)

@@ -90,7 +90,8 @@ def test_the_temperature_that_made_the_logits_is_found(true, is_multi_label):
         shares = 1 / (1 + np.exp(-stretched))
     else:
         shares = np.exp(stretched) / np.exp(stretched).sum(1, keepdims=True)
-    assert calibration.best_temperature(calibration.loss_of(shares, reference)) == pytest.approx(true, rel=0.05)
+    loss = calibration.loss_of(shares, reference, several=is_multi_label)
+    assert calibration.best_temperature(loss) == pytest.approx(true, rel=0.05)
 
 
 def test_a_threshold_is_the_one_with_the_best_f1():

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import json
+import shutil
+import socket
+import string
+import time
+import urllib.request
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from conftest import make_tokenizer
 
 import hfrecipes
 from hfrecipes.config.run_config import RunConfig
+from hfrecipes.contract.tiny_models import save_encoder
 from hfrecipes.data.prepare import read_splits
 from hfrecipes.errors import ConfigError, DataError, ModelError
 from hfrecipes.privacy import promise
-from hfrecipes.tasks import _decision_loss, _decision_scores
+from hfrecipes.tasks import _decision_baseline, _decision_loss, _decision_predictions, _decision_scores
 from hfrecipes.tasks._decision_answers import reference_of
+from hfrecipes.tasks._decision_predictions import prediction_of
+from hfrecipes.tasks._decision_questions import Question
 from hfrecipes.tasks.decision import Decision
 
-TONE = {"type": "choice", "instructions": "Tone?", "criteria": {"calm": None, "angry": "blames"}}
-LEVELS = {"type": "score", "instructions": "How?", "criteria": ["low", "middle", "high"]}
-NOUL = {"type": "noul", "instructions": "Refund?", "criteria": None}
+TONE = Question("choice", "Tone?", {"calm": None, "angry": "blames"})
+LEVELS = Question("score", "How?", ["low", "middle", "high"])
+NOUL = Question("noul", "Refund?")
 FEW = {"num_train_epochs": 1, "bf16": False, "learning_rate": 1e-3}
 ROWS = [
     {"state": f"Message {number} of {word}", "question": "Tone?", "options": ["calm", "angry", "sad"], "answer": word}
@@ -31,8 +40,12 @@ ROWS = [
 
 def read(rows: list[dict], tmp_path, **options) -> tuple[Decision, list[dict]]:
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return read_dataset(str(tmp_path / "train.jsonl"), **options)
+
+
+def read_dataset(dataset, **options) -> tuple[Decision, list[dict]]:
     recipe = Decision(**options)
-    data = read_splits(RunConfig(task=recipe.task, dataset=str(tmp_path / "train.jsonl")), recipe)
+    data = read_splits(RunConfig(task=recipe.task, dataset=dataset), recipe)
     recipe.labels = list(data.class_names)
     recipe.infer_labels(data.splits["train"])
     return recipe, list(data.splits["train"])
@@ -50,7 +63,11 @@ def trained(tiny_llama, tmp_path_factory):
 def test_each_question_of_a_request_is_a_row(tmp_path):
     request = {
         "state": {"from": "Ann", "text": "Hello"},
-        "questions": {"tone": TONE, "level": LEVELS, "refund": {"type": "noul", "instructions": "Refund?"}},
+        "questions": {
+            "tone": TONE.as_request(),
+            "level": LEVELS.as_request(),
+            "refund": {"type": "noul", "instructions": "Refund?"},
+        },
         "answers": {"tone": "angry", "level": 1.5, "refund": True},
     }
     recipe, rows = read([request], tmp_path)
@@ -62,13 +79,9 @@ def test_each_question_of_a_request_is_a_row(tmp_path):
 def test_a_classification_set_becomes_one_question(tmp_path):
     rows = [{"text": "a", "label": "spam"}, {"text": "b", "label": "ham"}]
     recipe, read_rows = read(rows, tmp_path, instructions="What is it?")
-    assert recipe.question(read_rows[0]) == {
-        "type": "choice",
-        "instructions": "What is it?",
-        "criteria": {"ham": None, "spam": None},
-    }
+    assert recipe.question(read_rows[0]) == Question("choice", "What is it?", {"ham": None, "spam": None})
     described, read_rows = read(rows, tmp_path, criteria={"spam": "unwanted", "ham": None})
-    assert described.question(read_rows[0])["criteria"] == {"spam": "unwanted", "ham": None}
+    assert described.question(read_rows[0]).criteria == {"spam": "unwanted", "ham": None}
 
 
 def test_pairs_with_ratings_and_choices_in_columns_are_read(tmp_path):
@@ -81,13 +94,29 @@ def test_pairs_with_ratings_and_choices_in_columns_are_read(tmp_path):
     assert recipe.reference(rows[0]) == "sleeps"
 
 
+def test_sets_of_different_shapes_are_read_together(tmp_path):
+    labelled, endings, requests = (tmp_path / name for name in ("mail.csv", "endings.csv", "asked.jsonl"))
+    labelled.write_text("text,instructions,label\nWin now,What is it?,spam\nHello,What is it?,ham\n")
+    endings.write_text("sent,ending0,ending1,label\nHe,runs,sleeps,1\nShe,sings,eats,0\n")
+    request = {"state": {"n": 1}, "questions": {"tone": TONE.as_request()}, "answers": {"tone": ["calm", "angry"]}}
+    requests.write_text(json.dumps(request) + "\n")
+    recipe, rows = read_dataset({"train": [str(labelled), str(endings), str(requests)]})
+    spam = Question("choice", "What is it?", {"ham": None, "spam": None})
+    questions = [recipe.question(row) for row in rows]
+    assert questions[:2] == [spam, spam]
+    assert [question.options for question in questions[2:4]] == [["runs", "sleeps"], ["sings", "eats"]]
+    assert questions[4] == TONE
+    assert [recipe.reference(row) for row in rows] == ["spam", "ham", "sleeps", "sings", {"calm": 0.5, "angry": 0.5}]
+    assert [row["state"] for row in rows] == ["Win now", "Hello", "He", "She", '{"n": 1}']
+
+
 @pytest.mark.parametrize(
     "choices", [["runs", "sleeps"], '["runs", "sleeps"]', {"text": ["runs", "sleeps"], "label": ["A", "B"]}]
 )
 @pytest.mark.parametrize("name", ["choices", "endings"])
 def test_a_column_of_choices_has_the_options(choices, name, tmp_path):
     recipe, rows = read([{"sent": "He", name: choices, "label": "B"}], tmp_path)
-    assert list(recipe.question(rows[0])["criteria"]) == ["runs", "sleeps"]
+    assert list(recipe.question(rows[0]).criteria) == ["runs", "sleeps"]
     assert recipe.reference(rows[0]) == "sleeps"
 
 
@@ -134,7 +163,7 @@ def test_answers_that_two_forms_read_differently_are_refused(tmp_path):
 
 
 def test_letters_go_up_to_z():
-    question = {"type": "choice", "criteria": dict.fromkeys(f"option {number}" for number in range(26))}
+    question = Question("choice", criteria=dict.fromkeys(f"option {number}" for number in range(26)))
     assert reference_of("Z", question) == "option 25"
 
 
@@ -143,7 +172,7 @@ def test_letters_go_up_to_z():
 )
 def test_the_options_of_votes_and_shares_are_the_names_in_them(labels, tmp_path):
     recipe, rows = read([{"text": str(index), "label": label} for index, label in enumerate(labels)], tmp_path)
-    assert list(recipe.question(rows[0])["criteria"]) == ["angry", "calm", "sad"]
+    assert list(recipe.question(rows[0]).criteria) == ["angry", "calm", "sad"]
     assert set(recipe.reference(rows[0])) == {"calm", "angry"}
 
 
@@ -208,9 +237,9 @@ def test_options_that_describe_no_question_are_refused(options, sentence):
         Decision(**options)
 
 
-@pytest.mark.parametrize("option", ["class_weights", "question_weights"])
-def test_weights_of_what_train_does_not_have_are_refused(option, tmp_path):
-    with pytest.raises(ConfigError, match=f"{option}: no angri"):
+@pytest.mark.parametrize(("option", "kind"), [("class_weights", "option"), ("question_weights", "question")])
+def test_weights_of_what_train_does_not_have_are_refused(option, kind, tmp_path):
+    with pytest.raises(ConfigError, match=rf"{option}: no {kind} angri"):
         read(ROWS, tmp_path, **{option: {"angri": 2.0}})
 
 
@@ -244,8 +273,6 @@ def test_a_long_state_keeps_as_much_of_its_start_as_fits_and_is_rendered_few_tim
 
 @pytest.fixture
 def decision_model(tiny_llama, tmp_path):
-    import shutil
-
     folder = shutil.copytree(tiny_llama, tmp_path / "model")
     (folder / "decision.json").write_text(json.dumps({"labels": {"choice": ["a", "b", "c"]}}))
     return folder
@@ -308,8 +335,8 @@ def test_weights_and_the_ordinal_loss_of_levels_count():
 
 def test_scores_are_those_of_their_definitions():
     predictions = [
-        _decision_scores.prediction_of("choice", {"calm": 0.8, "angry": 0.2}, answer_in_other_order="angry"),
-        _decision_scores.prediction_of("score", {"0": 0.2, "1": 0.3, "2": 0.5}),
+        {**prediction_of("choice", {"calm": 0.8, "angry": 0.2}), "answer_in_other_order": "angry"},
+        prediction_of("score", {"0": 0.2, "1": 0.3, "2": 0.5}),
     ]
     scores = _decision_scores.measure(predictions, ["angry", {"1": 0.5, "2": 0.5}])(np.ones((1, 2)))
     assert scores["accuracy"][0] == 0.0  # of two equal shares, the first level is the reference
@@ -321,26 +348,24 @@ def test_scores_are_those_of_their_definitions():
 
 
 def test_each_question_has_counts_of_its_own():
-    refund, broken, other = ({**NOUL, "instructions": text} for text in ("Refund?", "Broken?", "Other?"))
+    refund, broken, other = (Question("noul", text) for text in ("Refund?", "Broken?", "Other?"))
     asked = [(refund, "true"), (refund, "true"), (broken, "false"), (broken, "false"), (broken, "false")]
-    baseline = _decision_scores.count_answers(asked)
-    predictions = [_decision_scores.most_frequent(question, baseline) for question in (refund, broken, other)]
+    baseline = _decision_baseline.count_answers(asked)
+    predictions = [_decision_baseline.most_frequent(question, baseline) for question in (refund, broken, other)]
     assert [row["scores"]["true"] for row in predictions] == pytest.approx([3 / 4, 1 / 5, 3 / 7])
 
 
 def test_a_temperature_is_fitted_for_each_type():
-    sure = [_decision_scores.prediction_of("noul", {"true": 0.99, "false": 0.01}) for _ in range(200)]
-    numbers, sentences = _decision_scores.fit_temperatures(sure, ["true", "true", "true", "false"] * 50)
+    sure = [prediction_of("noul", {"true": 0.99, "false": 0.01}) for _ in range(200)]
+    numbers, sentences = _decision_predictions.fit_temperatures(sure, ["true", "true", "true", "false"] * 50)
     assert numbers["temperature_noul"] > 2
     assert sentences[0].startswith("noul: temperature:")
-    (changed, *_) = _decision_scores.at_temperatures(sure, numbers)
+    (changed, *_) = _decision_predictions.at_temperatures(sure, numbers)
     assert changed["scores"]["true"] == pytest.approx(0.75, abs=0.01)
 
 
 @pytest.mark.parametrize("name", ["temperature", "temperature_noul"])
 def test_a_saved_temperature_is_above_zero(name, trained, tmp_path):
-    import shutil
-
     folder = shutil.copytree(trained.path, tmp_path / "run")
     config = json.loads((folder / "config.json").read_text())
     (folder / "manifest.json").unlink()
@@ -373,25 +398,70 @@ def pipeline_scores(path, model, rows: list[dict]) -> list[dict]:
     answers = []
     for row in rows:
         question = model.recipe.question(row)
-        answer = decide({"state": row["state"], "questions": {"q": question}})["q"]
+        answer = decide({"state": row["state"], "questions": {"q": question.as_request()}})["q"]
         noul = {"true": answer.get("noul"), "false": 1 - answer.get("noul", 0)}
         answers.append(answer.get("probabilities", noul))
     return answers
 
 
-@pytest.mark.parametrize("lora", [False, True])
-def test_the_pipeline_gives_the_same_probabilities(lora, tiny_llama, tmp_path):
+@pytest.fixture(scope="module")
+def tiny_encoder(tmp_path_factory):
+    """A folder with a BERT that has room for a whole prompt in single characters."""
+    folder = tmp_path_factory.mktemp("encoder")
+    return save_encoder(make_tokenizer(string.ascii_uppercase), folder / "bert", max_position_embeddings=512)
+
+
+@pytest.mark.parametrize(("model", "lora"), [("tiny_llama", False), ("tiny_llama", True), ("tiny_encoder", False)])
+def test_the_pipeline_gives_the_same_probabilities(model, lora, request, tmp_path):
     rows = [dict(row) for row in Decision.samples * 6]
     train = [{**row, "state": f"{row['state']} {number}"} for number, row in enumerate(rows)]
-    settings = {"dataset": {"train": train, "validation": train[:12]}, "lora": lora, **FEW, "model": tiny_llama}
-    hfrecipes.run("decision", output_dir=tmp_path / "run", **settings)
+    settings = {"dataset": {"train": train, "validation": train[:12]}, "lora": lora, **FEW}
+    hfrecipes.run("decision", model=request.getfixturevalue(model), output_dir=tmp_path / "run", **settings)
     asked = [{**row, "state": "long " * (number % 7) + row["state"]} for number, row in enumerate(train)]
     asked = [{name: cell for name, cell in row.items() if name != "answer"} for row in asked * 3][:100]
-    model = hfrecipes.load(tmp_path / "run")
+    loaded = hfrecipes.load(tmp_path / "run")
     # Row by row, as columns that some rows lack are read together.
-    predicted = [model.predict(row) for row in asked]
-    for row, expected in zip(predicted, pipeline_scores(tmp_path / "run", model, asked), strict=True):
+    predicted = [loaded.predict(row) for row in asked]
+    for row, expected in zip(predicted, pipeline_scores(tmp_path / "run", loaded, asked), strict=True):
         assert row["scores"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_label_of_an_encoder_is_looked_up_at_its_mask_token(tiny_encoder, tmp_path):
+    path = tmp_path / "run"
+    hfrecipes.run("decision", model=tiny_encoder, dataset={"train": ROWS}, output_dir=path, **FEW)
+    recipe = hfrecipes.load(path).recipe
+    prompts, tokenizer = recipe.prompts, recipe.tokenizer
+    prompt, long = prompts.read("Hello", TONE), prompts.read("word " * 500, TONE)
+    for read_prompt in (prompt, long):
+        assert read_prompt.ids[read_prompt.mark] == tokenizer.mask_token_id
+        assert read_prompt.ids[0] == tokenizer.cls_token_id
+        assert read_prompt.ids[-1] == tokenizer.sep_token_id
+    assert long.is_shortened
+    assert prompts.max_length - 8 <= len(long.ids) <= prompts.max_length
+    assert (path / "decision_template.jinja").read_text().endswith("[MASK]<|mark|>[SEP]")
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"model_type": "distilbert"}, "does not look up the mask token of a model of type distilbert"),
+        ({"model_type": "jev", "text_config": {"model_type": "qwen2"}}, "the model has a decision head"),
+    ],
+)
+def test_models_that_the_pipeline_cannot_ask_or_that_are_not_trained_are_refused(
+    settings, sentence, tiny_encoder, tmp_path
+):
+    folder = shutil.copytree(tiny_encoder, tmp_path / "model")
+    (folder / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(ModelError, match=sentence):
+        hfrecipes.run("decision", model=folder, dataset={"train": ROWS}, output_dir=tmp_path / "run", **FEW)
+
+
+def test_options_that_yaml_reads_as_numbers_are_texts(tmp_path):
+    rows = [{"text": "good", "label": 1}, {"text": "bad", "label": 0}]
+    recipe, read_rows = read(rows, tmp_path, criteria={0: "negative", 1: "positive"}, class_weights={1: 2.0})
+    assert recipe.question(read_rows[0]).criteria == {"0": "negative", "1": "positive"}
+    assert recipe.reference(read_rows[0]) == "1"
 
 
 def test_unseen_questions_are_left_out_of_training_and_scored_apart(tiny_llama, tmp_path, caplog):
@@ -409,7 +479,7 @@ def test_unseen_questions_are_left_out_of_training_and_scored_apart(tiny_llama, 
     assert {"accuracy[seen]", "accuracy[unseen]", "order_bias"} <= set(result.scores["test"])
     assert "held out of train and validation: 1 of 2 questions (Mood?)" in caplog.text
     assert "validation before training: accuracy" in caplog.text
-    asked = {"state": "Hello", "questions": {"tone": TONE, "refund": NOUL}}
+    asked = {"state": "Hello", "questions": {"tone": TONE.as_request(), "refund": NOUL.as_request()}}
     assert [answer["type"] for answer in result.predict(asked)] == ["choice", "noul"]
     assert json.loads((tmp_path / "run" / "history.json").read_text())["log"][0]["step"] == 0
 
@@ -425,7 +495,7 @@ def test_a_loaded_run_asks_the_question_that_was_trained_with_its_options_in_ord
     settings = {"instructions": "What is it?", "criteria": criteria, "shuffle_options": False}
     result = hfrecipes.run("decision", model=tiny_llama, dataset=dataset, output_dir=path, **settings, **FEW)
     model, asked = hfrecipes.load(path), {"state": "Win 3"}
-    assert list(model.recipe.question(asked)["criteria"]) == ["spam", "ham"]
+    assert list(model.recipe.question(asked).criteria) == ["spam", "ham"]
     assert list(model.predict(asked)["scores"]) == ["spam", "ham"]
     assert model.predict(asked)["scores"] == pytest.approx(result.predict(asked)["scores"], abs=1e-6)
     assert model.predict(asked)["scores"] == pytest.approx(pipeline_scores(path, model, [asked])[0], abs=1e-5)
@@ -439,3 +509,31 @@ def with_names(rows: list[dict], names: list[str]):
     from datasets import ClassLabel, Dataset
 
     return Dataset.from_list(rows).cast_column("label", ClassLabel(names=names))
+
+
+@pytest.fixture
+def served(trained):
+    """Address of the route of `transformers serve` that answers with the trained model."""
+    pytest.importorskip("openai", reason='pip install "transformers[serving]"')
+    from transformers.cli.serve import Serve
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = Serve(str(trained.path), host="127.0.0.1", port=port, device="cpu", non_blocking=True)
+    while not server.server.started:
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{port}/v1/systemone"
+    server.kill_server()
+
+
+@pytest.mark.long
+def test_the_served_route_gives_the_same_probabilities(served, trained):
+    asked = {"state": "long <s> Message", "questions": {"tone": TONE.as_request(), "refund": NOUL.as_request()}}
+    body = json.dumps({"model": str(trained.path), **asked}).encode()
+    request = urllib.request.Request(served, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as response:
+        answers = json.load(response)["answers"]
+    tone, refund = hfrecipes.load(trained.path).predict(asked)
+    assert tone["scores"] == pytest.approx(answers["tone"]["probabilities"], abs=1e-5)
+    assert refund["scores"]["true"] == pytest.approx(answers["refund"]["noul"], abs=1e-5)

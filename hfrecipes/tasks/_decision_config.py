@@ -1,0 +1,201 @@
+"""Decision config of a model: labels of the options and template of the prompts; models that cannot be asked."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError, ModelError
+from ..models.tokenizing import require_fast_tokenizer
+from . import _causal, _tokens
+from ._chat_template import PLAIN
+from ._decision_questions import TYPES
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers.decision import DecisionConfig
+
+FILES = ("decision.json", "decision_template.jinja")
+# Labels that are tried, in this order, where the usual ones are no single tokens of a model.
+_CHARACTERS = (*string.ascii_uppercase, *string.ascii_lowercase, *string.digits)
+_USUAL = {"choice": list(string.ascii_uppercase), "score": list(string.ascii_uppercase), "noul": ["Yes", "No"]}
+MOST = {kind: len(labels) for kind, labels in _USUAL.items()}
+
+
+def check_model(model: PreTrainedModel) -> None:
+    """Refuse models that the pipeline could not ask.
+
+    Raises:
+        ConfigError: Its adapter cannot be merged.
+        ModelError: It does not read from left to right though it is no encoder, or has no `logits_to_keep`.
+    """
+    adapter = getattr(model, "active_peft_config", None)
+    if adapter is not None and adapter.is_prompt_learning:
+        raise ConfigError(
+            'lora: virtual tokens cannot be merged, and pipeline("decision") does not read them: use lora'
+        )
+    whole = model if adapter is None else model.get_base_model()
+    if "logits_to_keep" not in inspect.signature(whole.forward).parameters:
+        raise ModelError(f"a model of type {model.config.model_type} has no logits_to_keep: use another, such as Qwen")
+    if not is_encoder(model.config):
+        _causal.check_model(model, packs=False)
+
+
+def is_encoder(model_config: PretrainedConfig) -> bool:
+    """Whether a model reads in both directions and fills masks, as BERT does where it is used as it was trained."""
+    from transformers import MODEL_FOR_MASKED_LM_MAPPING
+
+    settings = model_config.to_dict()
+    is_decoder = settings.get("is_decoder") or settings.get("is_encoder_decoder")
+    return type(model_config) in MODEL_FOR_MASKED_LM_MAPPING and not is_decoder
+
+
+def _refuse_type(model_config: PretrainedConfig) -> None:
+    """Refuse types of models that the pipeline does not load, or whose logits it looks up at the wrong token.
+
+    Raises:
+        ModelError: It is one.
+    """
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    kind = model_config.model_type
+    if kind == "jev":
+        raise ModelError(
+            "the model has a decision head, which transformers reads but which this task does not train: use a "
+            "language model, such as Qwen/Qwen2.5-0.5B-Instruct"
+        )
+    if is_encoder(model_config) and type(model_config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise ModelError(
+            f'pipeline("decision") does not look up the mask token of a model of type {kind}: use an encoder such as '
+            "BERT, RoBERTa or ELECTRA, or a language model such as Qwen"
+        )
+
+
+def config_of(recipe: Any, model_config: PretrainedConfig) -> tuple[DecisionConfig, list[str]]:
+    """The decision config to train with, and a sentence for each decision; the tokenizer gets a chat template.
+
+    Args:
+        recipe: The task, with its tokenizer and the files of a decision config, if the model has one.
+        model_config: Config of the model.
+
+    Raises:
+        ConfigError: Labels that the options name are no distinct single tokens.
+        ModelError: The model or its tokenizer cannot be used, has no two labels, or its decision config is damaged.
+    """
+    _refuse_type(model_config)
+    require_fast_tokenizer(recipe)
+    # The temperature is that of other weights, and is fitted again after training.
+    config = replace(_config_in(recipe.texts_of_model), temperature={})
+    sentences: list[str] = []
+    if is_encoder(model_config):
+        config = replace(config, chat_template=config.chat_template or _with_mask(recipe))
+    else:
+        sentences = _set_chat_template(recipe)
+    if config.adapter:
+        raise ModelError(f"{FILES[0]} of the model names an adapter: merge it first, or use its base model")
+    if recipe.label_tokens:
+        config = replace(config, labels={**config.labels, **recipe.label_tokens})
+        for kind, labels in recipe.label_tokens.items():
+            _refuse_shared_tokens(recipe, kind, labels)
+    labels = dict(config.labels)
+    for kind in TYPES:
+        if not _are_tokens(recipe, labels.get(kind) or _USUAL[kind]):
+            labels[kind] = _other_labels(recipe, kind)
+            shown = ", ".join(labels[kind][:6]) + (", …" if len(labels[kind]) > 6 else "")
+            sentences.append(f"labels of {kind}: {shown}, as the usual ones are no single tokens of this model")
+    return replace(config, labels=labels), sentences
+
+
+def _config_in(texts: Mapping[str, str]) -> DecisionConfig:
+    """The decision config in the files of a model; the usual one where there is none."""
+    from transformers.decision import DecisionConfig
+
+    known = {field.name for field in fields(DecisionConfig)}
+    try:
+        settings = json.loads(texts.get(FILES[0], "{}"))
+        config = DecisionConfig(**{name: value for name, value in settings.items() if name in known})
+    except Exception as error:  # of `strict` data classes, and of JSON
+        raise ModelError(f"{FILES[0]} of the model is damaged ({error}): copy it again") from error
+    return replace(config, chat_template=texts.get(FILES[1], config.chat_template))
+
+
+def saved_config(settings: Mapping[str, Any]) -> DecisionConfig:
+    """The decision config that a run was trained with."""
+    from transformers.decision import DecisionConfig
+
+    return DecisionConfig(**settings)
+
+
+def _with_mask(recipe: Any) -> str:
+    """The usual prompt of transformers with a mask token where the label is looked up, between special tokens."""
+    from transformers.decision import DECISION_PROMPT
+
+    tokenizer = recipe.tokenizer
+    before, after = (tokenizer.decode(ids) for ids in _tokens.special_tokens_around(recipe))
+    return f"{before}{DECISION_PROMPT.rstrip()} {tokenizer.mask_token}<|mark|>{after}"
+
+
+def _set_chat_template(recipe: Any) -> list[str]:
+    """Give the tokenizer a plain chat template where it has none."""
+    tokenizer = recipe.tokenizer
+    if tokenizer.chat_template:
+        return []
+    end = tokenizer.convert_ids_to_tokens(_tokens.end_of(recipe))
+    prefix, _ = _tokens.special_tokens_around(recipe)
+    start = "".join(tokenizer.convert_ids_to_tokens(prefix))
+    tokenizer.chat_template = start + PLAIN.replace("{{ END }}", end)
+    return ["chat template: the tokenizer has none; a plain one is set, and saved with the model"]
+
+
+def _are_tokens(recipe: Any, labels: Sequence[str]) -> bool:
+    from transformers.decision import label_token_ids
+
+    try:
+        label_token_ids(recipe.tokenizer, tuple(labels))
+    except ValueError:
+        return False
+    return True
+
+
+def _other_labels(recipe: Any, kind: str) -> list[str]:
+    """Letters and digits that are single tokens: two for true and false, 26 at most for other questions."""
+    kept: list[str] = []
+    for character in _CHARACTERS:
+        if len(kept) < MOST[kind] and _are_tokens(recipe, [*kept, character]):
+            kept.append(character)
+    if len(kept) < 2:
+        raise ModelError("fewer than two letters are single tokens of this model: use another model")
+    return kept
+
+
+def _refuse_shared_tokens(recipe: Any, kind: str, labels: Sequence[str]) -> None:
+    """Refuse labels that the first token does not tell apart, or that have several tokens.
+
+    Raises:
+        ConfigError: There are some.
+    """
+    if len(set(labels)) < len(labels):
+        raise ConfigError(f"label_tokens.{kind}: found {', '.join(labels)}, expected different labels")
+    ids = [recipe.tokenizer(label, add_special_tokens=False)["input_ids"] for label in labels]
+    first: dict[int, str] = {}
+    for label, tokens in zip(labels, ids, strict=True):
+        other = first.setdefault(tokens[0] if tokens else -1, label)
+        if other != label:
+            raise ConfigError(f"label_tokens.{kind}: {other} and {label} begin with the same token: use others")
+    for label, tokens in zip(labels, ids, strict=True):
+        if len(tokens) != 1:
+            raise ConfigError(f"label_tokens.{kind}: {label} has {len(tokens)} tokens, expected one: use others")
+    if not _are_tokens(recipe, labels):
+        raise ConfigError(f"label_tokens.{kind}: one of {', '.join(labels)} is unknown to the model: use others")
+
+
+def files_of(config: DecisionConfig, temperature: Mapping[str, float]) -> dict[str, str]:
+    """The files of a decision config, by name, with the temperature of each type of question."""
+    settings = asdict(replace(config, temperature=dict(temperature)))
+    template = settings.pop("chat_template")
+    files = {FILES[0]: json.dumps(settings, indent=2) + "\n"}
+    return files if template is None else {**files, FILES[1]: template}

@@ -1,0 +1,124 @@
+"""What is learnt from the training rows: the question of rows without one, those held out, and weights of rows."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from ..data.shapes.choices import FORMS
+from ..errors import ConfigError
+from ..losses import check_weights, refuse_unknown
+from ..recipe import Row
+from ._decision_answers import Reference, infer_form, likeliest
+from ._decision_baseline import counts_of
+from ._decision_questions import Question, default_question
+from ._decision_rows import without_states
+from ._decision_samples import EXAMPLE
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Unseen = float | list[str]
+Weights = dict[str, float]
+
+
+def check_options(recipe: Any) -> None:
+    """Refuse weights that are not above 0, and a share of questions that is none.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    check_weights("class_weights", recipe.class_weights)
+    check_weights("question_weights", recipe.question_weights)
+    unseen = recipe.unseen_questions
+    if isinstance(unseen, float | int) and not 0 < unseen < 1:
+        raise ConfigError(f"unseen_questions: {unseen}, expected a share between 0 and 1, or names of questions")
+
+
+def learn(recipe: Any, train: Dataset, names: list[str]) -> list[str]:
+    """Infer what the options leave open, and check them against train; a sentence for each decision.
+
+    Args:
+        recipe: The task, whose `learned` gets it.
+        train: Training rows.
+        names: Names of classes, where the dataset has some.
+
+    Raises:
+        ConfigError: An option names what train does not have.
+        DataError: The answers are too many to be options, or may mean different ones.
+    """
+    rows = list(without_states(train))
+    default, sentences = default_question(recipe, rows, names)
+    recipe.learned["question"] = default.as_json()
+    questions = [recipe.question(row) for row in rows]
+    recipe.learned["types"] = sorted({question.type for question in questions})
+    pairs = zip(rows, questions, strict=True)
+    form = infer_form((row.get("answer"), question, bool(row.get("options"))) for row, question in pairs)
+    if form != "text":
+        recipe.learned["answer_form"] = form
+        sentences.append(f"answers: a number or letter is {FORMS[form]}")
+    # For the card: no row is shown, and the order of its options is kept.
+    is_set = recipe.criteria is not None or (recipe.instructions is not None and default.criteria is not None)
+    recipe.learned["example"] = json.dumps((default if is_set else EXAMPLE).as_request(), ensure_ascii=False)
+    called = [question.called(row) for row, question in zip(rows, questions, strict=True)]
+    _learn_weights(recipe, train, questions, called)
+    return sentences + _learn_unseen(recipe, [first for first, *_ in called])
+
+
+def _learn_weights(recipe: Any, train: Dataset, questions: list[Question], called: list[list[str]]) -> None:
+    """Check the names that have weights, and count the answers that are balanced."""
+    names = sorted(set(chain.from_iterable(called)))
+    refuse_unknown("question_weights", recipe.question_weights or {}, names, "question")
+    if isinstance(recipe.class_weights, dict):
+        options = sorted(set(chain.from_iterable(question.options for question in questions)))
+        refuse_unknown("class_weights", recipe.class_weights, options, "option")
+    elif recipe.class_weights:
+        recipe.learned["answer_counts"] = recipe.baseline(train)["answers"]
+
+
+def _learn_unseen(recipe: Any, first: list[str]) -> list[str]:
+    """Choose the questions to hold out; those of all rows are given by their first names."""
+    if recipe.unseen_questions is None:
+        return []
+    recipe.learned["unseen"] = held = _unseen_of(recipe.unseen_questions, first)
+    return [f"held out of train and validation: {len(held)} of {len(set(first))} questions ({', '.join(held)})"]
+
+
+def _unseen_of(unseen: Unseen, questions: Iterable[str]) -> list[str]:
+    """The questions that are held out: those that are named, or a share that depends on their texts alone.
+
+    Args:
+        unseen: Names, or the share.
+        questions: First name of the question of each row.
+
+    Raises:
+        ConfigError: All would be held out, or none, or one is unknown.
+    """
+    known = sorted(set(questions))
+    if isinstance(unseen, list):
+        refuse_unknown("unseen_questions", unseen, known, "question")
+        held = sorted(unseen)
+    else:
+        drawn = sorted(known, key=lambda name: zlib.crc32(name.encode()))
+        held = sorted(drawn[: round(unseen * len(known))])
+    if not 0 < len(held) < len(known):
+        raise ConfigError(f"unseen_questions: {unseen} holds out {len(held)} of {len(known)} questions in train")
+    return held
+
+
+def weight_of(recipe: Any, row: Row, question: Question, reference: Reference) -> float:
+    """How much a row counts in the loss.
+
+    Balanced weights are rows / (options * rows with that answer), among the rows of the same question, or else
+    with the same options.
+    """
+    weights = recipe.question_weights or {}
+    weight = next((float(weights[name]) for name in question.called(row) if name in weights), 1.0)
+    right = str(likeliest(reference))
+    if isinstance(recipe.class_weights, dict):
+        return weight * float(recipe.class_weights.get(right, 1.0))
+    counts = counts_of(question, recipe.learned.get("answer_counts", {}))
+    return weight * sum(counts.values()) / (len(question.options) * counts[right]) if right in counts else weight
