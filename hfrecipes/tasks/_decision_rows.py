@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
 from ..data.batches import rows_of
@@ -24,19 +25,19 @@ _PAIRS = (("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "
 _DESCRIBED = ("options", "criteria")
 
 
-def column_normalizer(columns: Columns, names: Names) -> Change | None:
+def column_normalizer(columns: Mapping[str, Any], names: Names) -> Change | None:
     """Function that makes a row of each question, with its options as a list of texts; None for no change.
 
     Args:
-        columns: Columns with their types of `datasets`, and their first cells.
+        columns: Columns with their types of `datasets`, with their first cells where these are known.
         names: Names that each column of the task may have.
     """
-    if _are_several_sets(columns, names):
+    if isinstance(columns, Columns) and _are_several_sets(columns, names):
         return partial(_from_several_sets, columns=columns, names=names)
     return _of_one_set(columns, names)
 
 
-def _of_one_set(columns: Columns, names: Names) -> Change | None:
+def _of_one_set(columns: Mapping[str, Any], names: Names) -> Change | None:
     by_name = {name.strip().lower(): name for name in columns}
     if "questions" in by_name and first_column(by_name, names["state"]):
         return partial(_from_requests, questions=by_name["questions"], answers=by_name.get("answers"))
@@ -62,20 +63,21 @@ def _are_several_sets(columns: Columns, names: Names) -> bool:
     by_name = {name.strip().lower(): name for name in columns}
     for known in names.values():
         present = [by_name[name] for name in known if name in by_name]
-        filled = zip(*([cell is not None for cell in columns.cells[name]] for name in present), strict=True)
-        if len(present) > 1 and all(sum(cells) <= 1 for cells in filled):
+        filled: Counter[int] = Counter()  # row -> cells that it has in these columns
+        for name in present:
+            filled.update(row for row, cell in enumerate(columns.cells[name]) if cell is not None)
+        if len(present) > 1 and max(filled.values(), default=0) <= 1:
             return True
     return False
 
 
 def _from_several_sets(batch: Batch, columns: Columns, names: Names) -> Batch:
     """Rows of each set as those of that set alone; which set that is, the cells tell that a row has."""
-    known = list(names)
-    others = [name for name in batch if all(name.strip().lower() not in possible for possible in names.values())]
-    converted: Batch = {name: [] for name in [*known, *others]}
+    taken = set(chain.from_iterable(names.values()))
+    others = [name for name in batch if name.strip().lower() not in taken]
+    converted: Batch = {name: [] for name in [*names, *others]}
     for present, rows in groupby(rows_of(batch), key=_cells_in):
-        kept = list(rows)
-        part: Batch = {name: [row[name] for row in kept] for name in present}
+        part = _columns_of(present, list(rows))
         change = _of_one_set(Columns({name: columns[name] for name in present}, part), names)
         part = part if change is None else change(part)
         by_name = {name.strip().lower(): name for name in part}
@@ -84,6 +86,14 @@ def _from_several_sets(batch: Batch, columns: Columns, names: Names) -> Batch:
             source = first_column(by_name, names.get(name, (name,)))
             cells += part[source] if source is not None else [None] * length
     return converted
+
+
+def _columns_of(names: Iterable[str], rows: Sequence[Row]) -> Batch:
+    """Rows as columns of these names."""
+    columns: Batch = {}
+    for name in names:
+        columns[name] = [row[name] for row in rows]
+    return columns
 
 
 def _cells_in(row: Row) -> tuple[str, ...]:
@@ -107,10 +117,7 @@ def _from_requests(batch: Batch, questions: str, answers: str | None) -> Batch:
             rows.append(entry if answers is None else {**entry, "answer": given.get(name)})
     names = [name for name in batch if name not in (questions, answers)]
     names += ["name", "question", "question_type", "options", "descriptions"] + (["answer"] if answers else [])
-    columns: Batch = {}
-    for name in names:
-        columns[name] = [row[name] for row in rows]
-    return columns
+    return _columns_of(names, rows)
 
 
 def _flat(question: Row) -> Row:

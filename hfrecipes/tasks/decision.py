@@ -148,10 +148,8 @@ class Decision(Recipe):
 
     def question(self, row: Row) -> Question:
         """The question of a row."""
-        learned = self.learned.get("question")
-        if learned is None:
-            return Question.of(row, Question(self.question_type or "choice", self.instructions, self.criteria))
-        return Question.of(row, Question.from_json(learned))
+        asked = Question(self.question_type or "choice", self.instructions, self.criteria)
+        return Question.of(row, Question.from_json(self.learned.get("question", asked.as_json())))
 
     def reference(self, row: Row) -> Reference:
         """The right option, or the share of each; the answer itself where it is no option, None where there is none."""
@@ -228,9 +226,8 @@ class Decision(Recipe):
 
     def calibrate(self, predictions: list[Row], references: list[Any]) -> tuple[dict[str, float], list[str]]:
         """The temperature of each type of question."""
-        if not self.temperature_scaling:
-            return {}, []
-        return _decision_predictions.fit_temperatures(predictions, references)
+        fit = _decision_predictions.fit_temperatures
+        return fit(predictions, references) if self.temperature_scaling else ({}, [])
 
     def calibrated(self, predictions: list[Row], calibration: Mapping[str, float]) -> list[Row]:
         """The predictions with the probabilities after the temperatures."""
