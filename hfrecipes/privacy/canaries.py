@@ -134,7 +134,9 @@ def rows_like(rows: Dataset, made: Sequence[Row]) -> Dataset:
     """Rows that were made here, with the columns and types of others; what they do not have is None."""
     from datasets import Dataset
 
-    cells = {name: [row.get(name) for row in made] for name in rows.column_names}
+    cells: dict[str, list[Any]] = {}
+    for name in rows.column_names:
+        cells[name] = [row.get(name) for row in made]
     # Named by its content, as `datasets` does: features of the same canaries are found in the cache again.
     return Dataset.from_dict(cells, features=rows.features)
 
