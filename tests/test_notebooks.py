@@ -46,7 +46,7 @@ def test_a_notebook_keeps_what_it_printed_and_nothing_of_the_machine(name):
     assert outputs
     assert not [output for output in outputs if output["output_type"] == "error"]
     text = json.dumps(outputs)
-    for part in ("site-packages/torch", "/home/", "/root/", "/tmp/", ".venv"):
+    for part in ("site-packages", "/home/", "/tmp/", ".venv"):
         assert part not in text, part
 
 
