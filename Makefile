@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 export HF_HUB_OFFLINE = 1
 
-.PHONY: quickstart quick test test-long browser kill hostile fuzz check lint bench bench-check settings docs clean
+.PHONY: quickstart quick test test-long browser kill hostile fuzz check lint bench bench-check settings docs pictures notebooks clean
 .DELETE_ON_ERROR:
 
 quickstart: .venv/quickstart  ## Fine-tune a small real encoder on the data in examples/data
@@ -54,6 +54,12 @@ settings: .venv/dev  ## The page of all settings and the JSON schema of recipe f
 
 docs: .venv/dev  ## The site of the documentation, in site/; look at it with: python -m http.server --directory site
 	$(BIN)/python docs/make_site.py
+
+pictures: .venv/dev browser  ## The pictures of the pages, in docs/pictures, from runs in build/pictures
+	$(BIN)/python docs/pictures.py
+
+notebooks: .venv/dev  ## The notebooks in examples/notebooks, run, with what they print
+	$(BIN)/python examples/notebooks/make.py
 
 # The first line is pip's own: old releases of it resolve slowly.
 .venv/quickstart: setup.cfg constraints.txt

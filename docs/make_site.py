@@ -34,6 +34,8 @@ RENAMED = {
     "benchmarks/README.md": "benchmarks.md",
 }
 API = "api.md"
+PICTURES = "docs/pictures"
+PICTURE = re.compile(r'((?:src|srcset)=")([\w/.]*pictures/)')
 LINK = re.compile(r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 
 
@@ -78,7 +80,7 @@ def on_site(text: str, page: str, address: str) -> str:
     # Every second part is a block of code, where `names[0](text)` is no link.
     parts = re.split(r"(^```.*?^```$)", text, flags=re.MULTILINE | re.DOTALL)
     parts[::2] = [LINK.sub(moved, part) for part in parts[::2]]
-    joined = "".join(parts)
+    joined = PICTURE.sub(rf"\g<1>{os.path.relpath('pictures', os.path.dirname(paths[page]))}/", "".join(parts))
     return joined.replace("git+<repository>", f"git+{address}") if address else joined
 
 
@@ -104,6 +106,7 @@ def write_pages(folder: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         text = (ROOT / source).read_text(encoding="utf-8")
         target.write_text(on_site(text, source, address), encoding="utf-8")
+    shutil.copytree(ROOT / PICTURES, folder / "pictures")
     (folder / API).write_text(api_page(), encoding="utf-8")
 
 

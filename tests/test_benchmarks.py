@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))
 
 from benchmarks import __main__ as harness  # noqa: E402
-from benchmarks import check, gpu, jobs, models, predicting, processes, rows, scoring, suite, tables, ways  # noqa: E402
+from benchmarks import check, gpu, jobs, models, predicting, processes, rows, scoring, sizes, suite, tables, ways  # noqa: E402
 
 TINY = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
 WORDS = rows.made_up_words(900)
@@ -347,3 +347,21 @@ def test_a_part_that_fails_costs_no_other(tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "ZeroDivisionError" in out
     assert "| limit | float32 | 2 TFLOP/s |" in out
+
+
+# --- sizes -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_size_is_measured_in_cpu_seconds_and_memory(tmp_path, monkeypatch):
+    monkeypatch.setitem(sizes.SIZES, "tiny", (1, 24, 32, 900))
+    figures = sizes.measure("tiny", tmp_path, 96)
+    assert figures["name"] == "tiny"
+    assert figures["cpu_seconds_per_1000_rows"] > 0
+    assert figures["peak_mib"] > 100
+
+
+def test_the_page_on_models_has_a_line_for_each_size():
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    table = page.partition("| size of |")[2].partition("\n\n")[0]
+    names = re.findall(r"^\| ([\w-]+) \| \d", table, re.MULTILINE)
+    assert len(names) == len(sizes.SIZES)
