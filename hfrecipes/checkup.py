@@ -32,6 +32,7 @@ from .models.binding import bind_tokenizer
 from .models.directory import check_start, check_weights
 from .models.tokenizing import show_labels
 from .privacy import settings as privacy_settings
+from .privacy.canaries import with_canaries
 from .recipe import Recipe
 from .search.trials import checked_base
 from .training.arguments import make_arguments, try_arguments
@@ -317,8 +318,9 @@ def _examine_with_model(report: Report, data: Data, collected: Collected) -> Non
     encoded = encode_splits(recipe, data)
     report.lengths, report.length_unit = encoded["train"]["length"][:], "tokens"
     report.diagnoses += _of_features(data, recipe, encoded)
-    report.features = count_rows(encoded["train"], recipe.max_length)
-    report.costs = [*cost.projected(config, report.features), *_memory(report, encoded["train"])]
+    trained_on = with_canaries(config, recipe, data.splits["train"], encoded)["train"]
+    report.features = count_rows(trained_on, recipe.max_length)
+    report.costs = [*cost.projected(config, report.features), *_memory(report, trained_on)]
     report.seen_by_model = {
         "truncated": {split: truncated_share(features, len(data.splits[split])) for split, features in encoded.items()},
         "example": show_labels(recipe, encoded["train"][0]),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 CANDIDATES = 256  # secrets whose losses are ranked, the true one among them
 MOST = math.log2(CANDIDATES)  # bits of exposure
 _STREAM = 23  # that no other draw with the seed of a run has
+_CONTROLS = 30  # secrets that were never planted, at most: they serve as one mean
 _LONGEST = 64  # tokens that are written after a beginning: a secret has seven characters
 
 
@@ -52,7 +53,7 @@ class Remembered:
 
 
 def remembered(inference: Inference, rows: Dataset, canaries: Sequence[Canary], seed: int) -> list[Remembered]:
-    """What the model remembers of planted secrets, and of as many others, which come last.
+    """What the model remembers of planted secrets, and of others, which come last.
 
     Args:
         inference: The model.
@@ -65,11 +66,15 @@ def remembered(inference: Inference, rows: Dataset, canaries: Sequence[Canary], 
         OutOfMemoryError: A batch does not fit into memory.
     """
     generator = np.random.default_rng([seed, _STREAM])
-    prefixes = new_prefixes(len(canaries), generator, {canary.prefix for canary in canaries})
-    secrets = new_secrets(len(canaries), generator)
+    controls = min(len(canaries), _CONTROLS)
+    prefixes = new_prefixes(controls, generator, {canary.prefix for canary in canaries})
+    secrets = new_secrets(controls, generator)
     others = [Canary(*parts, rows=0) for parts in zip(prefixes, secrets, strict=True)]
     tried = [*canaries, *others]
-    log(f"audit: the losses of {len(tried)} secrets are compared with those of {CANDIDATES - 1} others each")
+    log(
+        f"audit: the losses of {len(tried)} secrets are compared with those of {CANDIDATES - 1} others each, "
+        f"{len(tried) * CANDIDATES} rows"
+    )
     exposures = exposures_of(_losses(inference, rows, tried, generator))
     is_written = np.array(_are_written(inference, rows, tried), dtype=np.float64)
     groups = []
@@ -186,8 +191,8 @@ def sentences(groups: Sequence[Remembered], *, is_private: bool) -> list[str]:
     )
     if is_private:
         lines.append(
-            "privacy: epsilon is about one row; for a secret in k rows it is k times as large, so that a secret in one "
-            "row shows what a row of the data may expect"
+            "privacy: epsilon is about one row; for a secret in k rows it is k times as large, and delta grows much "
+            "faster: a secret in one row shows what a row of the data may expect"
         )
     return lines
 

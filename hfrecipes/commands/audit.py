@@ -26,7 +26,7 @@ def audit(path: str, shadows: int, rows: int, trust: bool) -> None:
 
     With --shadows, the run is trained again on other halves of the rows: the stronger attack. What the model remembers
     of secrets that privacy.canaries planted in train is measured too. Writes audit.json and a section on the card. The
-    same command again goes on where it was stopped.
+    same command again goes on with the shadows where it was stopped.
     """
     with explained(f"{LIBRARIES}, then the model"):
         from ..auditing.audit import audit as audit_run

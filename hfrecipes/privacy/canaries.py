@@ -19,6 +19,8 @@ from ..recipe import Recipe, Row, Writer
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from ..config.run_config import RunConfig
+
 TASKS = ("text-generation", "chat", "summarization", "translation", "text2text-generation")
 TIMES = (1, 4, 16)  # rows that a secret stands in
 LEAST, MOST = 9, 300  # canaries
@@ -85,6 +87,35 @@ def read(entries: Sequence[Mapping[str, Any]]) -> list[Canary]:
 
 
 # --- rows --------------------------------------------------------------------------------------------------------
+
+
+def of_run(config: RunConfig) -> list[Canary]:
+    """The secrets to plant, the same after a resume; none where the settings ask for none."""
+    return drawn(config.canaries, config.training["seed"]) if config.canaries else []
+
+
+def with_canaries(
+    config: RunConfig, recipe: Recipe, train: Dataset, encoded: Mapping[str, Dataset]
+) -> Mapping[str, Dataset]:
+    """The features with secrets among those of train, which are for the Trainer alone.
+
+    They are planted as late as this, in whole rows: no part of the data is drawn, redacted, checked or scored with
+    them, and where features hold several rows, a secret stands among texts of the data as any text does.
+
+    Args:
+        config: All settings, resolved.
+        recipe: The task, with its tokenizer.
+        train: Rows of train.
+        encoded: Features of each split.
+
+    Raises:
+        ConfigError: A secret does not fit into the rows of this task and model.
+    """
+    canaries = of_run(config)
+    if not canaries:
+        return encoded
+    rows = planted(train, recipe, canaries, config.training["seed"])
+    return {**encoded, "train": encode(recipe, rows, training=True)}
 
 
 def planted(train: Dataset, recipe: Recipe, canaries: Sequence[Canary], seed: int) -> Dataset:

@@ -39,7 +39,7 @@ def problems(config: RunConfig, kind: type[Recipe]) -> list[str]:
     """
     if config.privacy is None:
         return []
-    sentences = _key_problems(config.privacy) + _canary_problems(config.privacy.get("canaries"), kind)
+    sentences = _key_problems(config.privacy) + _canary_problems(config, kind)
     if not PrivacySettings.ask_for_noise(config.privacy):
         return sentences
     sentences += _noise_problems(config.privacy)
@@ -94,8 +94,9 @@ def _noise_problems(given: dict[str, Any]) -> list[str]:
     return []
 
 
-def _canary_problems(number: Any, kind: type[Recipe]) -> list[str]:
-    """Problems in the number of secrets to plant; None for no secrets."""
+def _canary_problems(config: RunConfig, kind: type[Recipe]) -> list[str]:
+    """Problems in the number of secrets to plant, and with what they cannot be planted."""
+    number = (config.privacy or {}).get("canaries")
     if number is None:
         return []
     sentences = type_problems("privacy.canaries", number, int)
@@ -109,6 +110,8 @@ def _canary_problems(number: Any, kind: type[Recipe]) -> list[str]:
             f"privacy.canaries: leave it out, {kind.task} writes no text that could tell a secret; "
             f"{', '.join(canaries.TASKS)} do"
         )
+    if config.curve:
+        sentences.append("curve: leave it out with privacy.canaries, each part of train would have as many secrets")
     return sentences
 
 

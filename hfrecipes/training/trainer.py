@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _upstream
 from ..config.run_config import RunConfig, named_sets, own_splits
 from ..data import packing
-from ..data.features import encode, encode_splits, for_batches, log_lengths
+from ..data.features import encode_splits, for_batches, log_lengths
 from ..data.prepare import check_again, log_all, no_test_split, rare_labels, redactions
 from ..distilling.contract import distillable
 from ..distilling.losses import with_teacher
@@ -30,7 +30,6 @@ from ..models.binding import bind_tokenizer, model_to_train, remember
 from ..models.hardware import describe_machine
 from ..models.precision import for_checks
 from ..privacy import canaries, promise
-from ..privacy.canaries import Canary
 from ..privacy.training import make_private
 from ..recipe import Recipe, table_metrics, trainer_name, writes_in_evaluation
 from ..run_folder.progress import CHECKPOINT, write_manifest
@@ -68,10 +67,10 @@ def make_job(plan: Plan) -> Job:
     examined = examine_rows(data, recipe)
     warnings = [diagnosis.line for diagnosis in examined.diagnoses if diagnosis.grade == "warning"]
     log_all(warnings)
-    planted = _canaries(plan)
+    planted = canaries.of_run(plan.config)
     with arguments.main_process_first():
         encoded = encode_splits(recipe, data)
-        trained_on = _with_canaries(plan, encoded, planted)
+        trained_on = canaries.with_canaries(plan.config, recipe, data.splits["train"], encoded)
     lengths = log_lengths(encoded, data, recipe)
     averages = leave_out(recipe, own_splits(data.references))
     for split, references in named_sets(data.references).items():
@@ -93,23 +92,6 @@ def make_job(plan: Plan) -> Job:
     info = replace(plan.info, machine=describe_machine(), limits=limits, canaries=canaries.as_json(planted))
     plan = replace(plan, info=info, in_train=examined.in_train)
     return Job(plan, encoded, make_trainer(plan, arguments, trained_on))
-
-
-def _canaries(plan: Plan) -> list[Canary]:
-    """The secrets to plant, the same after a resume; none where the settings ask for none."""
-    return canaries.drawn(plan.config.canaries, plan.config.training["seed"]) if plan.config.canaries else []
-
-
-def _with_canaries(plan: Plan, encoded: Mapping[str, Dataset], planted: Sequence[Canary]) -> Mapping[str, Dataset]:
-    """The features with secrets among those of train, which are for the Trainer alone.
-
-    They are planted as late as this, in whole rows: no part of the data is drawn, redacted, checked or scored with
-    them, and where features hold several rows, a secret stands among texts of the data as any text does.
-    """
-    if not planted:
-        return encoded
-    rows = canaries.planted(plan.data.splits["train"], plan.recipe, planted, plan.config.training["seed"])
-    return {**encoded, "train": encode(plan.recipe, rows, training=True)}
 
 
 def _checked_again(plan: Plan) -> Plan:

@@ -168,6 +168,21 @@ def test_settings_without_a_meaning_are_refused_before_a_row_is_read(task, priva
         hfrecipes.run(task, model="no/such-model", dataset="no-such-file.csv", privacy=privacy)
 
 
+def test_parts_of_train_that_would_all_have_as_many_secrets_are_refused():
+    with pytest.raises(ConfigError, match="curve: leave it out with"):
+        hfrecipes.run("text-generation", model="no/such-model", dataset="no.csv", privacy={"canaries": 9}, curve=5)
+
+
+def test_a_check_counts_the_secrets_that_a_run_would_train_on(tiny_llama, tmp_path, caplog):
+    given = settings_of(tiny_llama, tmp_path, num_train_epochs=1)
+    hfrecipes.check("text-generation", **{**given, "privacy": None})
+    hfrecipes.check("text-generation", **given)
+    few, many = map(int, re.findall(r"epochs? of (\d+) examples", caplog.text))
+    assert many > 2 * few, "blocks of 63 rows beside those of 24"
+    with pytest.raises(ConfigError, match=r"privacy.canaries: found max_length=24"):
+        hfrecipes.check("text-generation", **{**given, "max_length": 24})
+
+
 def test_secrets_alone_make_no_training_private_and_null_takes_them_back():
     config, _ = configure("text-generation", {"privacy": {"canaries": 9}})
     assert config.private is None
