@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..errors import ConfigError, HFRecipesError
 from ..evaluation.scoring import Scores
 from ..log import log
 
@@ -71,7 +72,7 @@ class Trackers:
         """The beginning of a tracker, at which it writes down the config of the model, with the settings in it."""
 
         def with_settings(*args: Any, **keywords: Any) -> None:
-            with _in_config(keywords.get("model"), self.settings):
+            with _in_config(keywords.get("model"), self.settings), _as_config_error():
                 begin(*args, **keywords)
 
         return with_settings
@@ -132,6 +133,20 @@ def _by_dotted_name(settings: Mapping[str, Any]) -> dict[str, Any]:
             if entry is not None:
                 named[f"{name}.{inner}".strip(".")] = entry
     return named
+
+
+@contextlib.contextmanager
+def _as_config_error() -> Iterator[None]:
+    """Turn what a tracker cannot start with, such as a key that is missing, into a sentence."""
+    try:
+        yield
+    except HFRecipesError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(
+            f"report_to: a tracker could not start ({reason}): log in to it, or train without it, report_to=none"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from interruptions import run_until_trained
 from rows import opinions
 
 import hfrecipes
+from hfrecipes.errors import ConfigError
 from hfrecipes.training import trainer as training
 
 TASK = "text-classification"
@@ -107,6 +108,17 @@ def test_a_tracker_that_fails_costs_no_run(settings, fake, monkeypatch, caplog):
     result = hfrecipes.run(TASK, **settings)
     assert result.metrics["test"]
     assert "the final scores did not reach the trackers (the server is away); metrics.json has them" in caplog.text
+
+
+def test_a_tracker_that_cannot_start_is_a_sentence_before_the_first_step(settings, fake, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("no API key configured.\n Use `login`.")
+
+    monkeypatch.setattr(fake, "on_train_begin", fail)
+    sentence = r"report_to: a tracker could not start \(no API key configured. Use `login`.\): log in to it, or train"
+    with pytest.raises(ConfigError, match=sentence):
+        hfrecipes.run(TASK, **settings)
+    assert "log" not in [name for name, _ in fake.heard]
 
 
 def test_tensorboard_gets_the_final_scores(settings, monkeypatch, tmp_path):
