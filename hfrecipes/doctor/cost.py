@@ -36,9 +36,8 @@ def projected(config: RunConfig, features: int) -> list[str]:
     """
     epochs, size = config.training["num_train_epochs"], config.training["per_device_train_batch_size"]
     number = steps_of(config, features)
-    return [
-        f"training: {counted(number, 'step')}, {epochs:g} {'epoch' if epochs == 1 else 'epochs'} of {features} examples in batches of {size}"
-    ]
+    of = "epoch of" if epochs == 1 else "epochs of"
+    return [f"training: {counted(number, 'step')}, {epochs:g} {of} {features} examples in batches of {size}"]
 
 
 def of_weights(config: RunConfig, weights: int) -> str:

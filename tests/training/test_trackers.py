@@ -114,7 +114,7 @@ def test_a_tracker_that_cannot_start_is_a_sentence_before_the_first_step(setting
     def fail(*_, **__):
         raise RuntimeError("no API key configured.\n Use `login`.")
 
-    monkeypatch.setattr(fake, "on_train_begin", fail)
+    monkeypatch.setattr(Fake, "on_train_begin", fail)
     sentence = r"report_to: a tracker could not start \(no API key configured. Use `login`.\): log in to it, or train"
     with pytest.raises(ConfigError, match=sentence):
         hfrecipes.run(TASK, **settings)
