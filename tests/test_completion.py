@@ -119,6 +119,16 @@ def test_bash_gives_the_parts_around_the_sign_alone():
     assert [item.value for item in complete(["run", "chat", "seed", "=", "3", "freeze", "="], "b")] == ["backbone"]
 
 
+def test_values_with_a_dot_are_no_names_of_settings():
+    complete = Bash(main, {}, "hfrecipes", "_HFRECIPES_COMPLETE").get_completions
+    before = ["run", "chat", "dataset", "=", "rows.csv"]
+    assert [item.value for item in complete(before, "learning_r")] == ["learning_rate="]
+    assert "dataset=" not in [item.value for item in complete(before, "")]
+    (by,) = complete(["evaluate", "runs/first", "dataset", "=", "limit.train"], "by")
+    assert by.value == "by=", "a value that looks like a setting"
+    assert completed("evaluate", "runs/first", "data.csv", "by") == ["by="]
+
+
 # --- in the shells themselves ------------------------------------------------------------------------------------
 
 
