@@ -139,8 +139,8 @@ def complete_settings(context: click.Context, parameter: click.Parameter, incomp
     key, equals, start = incomplete.partition("=")
     if equals:
         return [*_values(settings, key, start, f"{key}=")]
-    if key := _key_before(words, settings):
-        return [*_values(settings, key, incomplete, "")]
+    if setting := _key_before(words, settings):
+        return [*_values(settings, setting, incomplete, "")]
     given = _given(words)
     items = [item for item in _names(settings, incomplete) if item.value.rstrip("=") not in given]
     return items or complete_file(context, parameter, incomplete)
@@ -182,8 +182,12 @@ def _task_of(words: Mapping[str, Any]) -> str | None:
         file = Path(str(words["path"]), "recipe.yaml")
     if file.suffix not in (".yaml", ".yml") or not registry.is_file(file):
         return None
-    named = re.search(r"^task: *([\w-]+)", file.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
-    return named[1] if named else None
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    named = re.search(r"""^task: *["']?([\w-]+)""", text, re.MULTILINE)
+    return named[1].replace("_", "-") if named else None
 
 
 def _names(settings: Settings, incomplete: str) -> Iterator[CompletionItem[str]]:

@@ -244,6 +244,12 @@ def test_the_command_prints_the_schema():
     printed = CliRunner().invoke(main, ["schema"]).stdout
     assert json.loads(printed) == shipped_schema()
     assert set(FIELDS) <= set(json.loads(printed)["properties"])
+    assert printed.isascii(), "Windows would write it in the encoding of the console"
+
+
+def test_the_command_writes_the_schema(tmp_path):
+    assert CliRunner().invoke(main, ["schema", "-o", str(tmp_path / "recipe.schema.json")]).exit_code == 0
+    assert json.loads((tmp_path / "recipe.schema.json").read_text(encoding="utf-8")) == shipped_schema()
 
 
 def test_a_task_of_another_package_is_in_the_schema_that_is_printed(monkeypatch):
