@@ -14,7 +14,7 @@ import numpy as np
 
 from .config.blocks import CurveSettings, FoldSettings
 from .config.run_config import RunConfig
-from .config.trainer_keywords import SEEDS
+from .config.trainer_keywords import SEEDS, Range
 from .data.checks import written_reference
 from .data.rows import Data
 from .errors import nearest
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 OUT_OF_FOLD = "out_of_fold"  # beside the splits: all rows together, each scored once
-MOST_FOLDS = 10_000  # each is a training
+FOLDS = Range(2, 10_000)  # each is a training
 LEAST_STEPS, MOST_STEPS = 3, 20  # parts of train; a curve through fewer points tells nothing
+STEPS = Range(LEAST_STEPS, MOST_STEPS)
 _KEYS = ("n_splits", "groups", "fold")
 _CURVE_KEYS = ("steps", "step")
 
@@ -75,10 +76,10 @@ def _fold_problems(folds: int | Mapping[str, Any]) -> list[str]:
     settings = FoldSettings.of(folds)
     number: Any = settings.n_splits if settings is not None else None
     fold: Any = settings.fold if settings is not None else None
-    if not isinstance(number, int) or number < 2:
-        sentences.append(f"folds: found {number}, expected 2 or more")
-    elif number > MOST_FOLDS:
-        sentences.append(f"folds: found {number}, expected {MOST_FOLDS} or less, since each fold is a training")
+    if not isinstance(number, int) or number < FOLDS.low:
+        sentences.append(f"folds: found {number}, expected {FOLDS.low} or more")
+    elif number > FOLDS.high:
+        sentences.append(f"folds: found {number}, expected {FOLDS.high} or less, since each fold is a training")
     elif fold is not None and not (isinstance(fold, int) and 1 <= fold <= number):
         sentences.append(f"folds.fold: found {fold}, expected a number from 1 to {number}")
     return sentences
@@ -90,7 +91,7 @@ def _curve_problems(config: RunConfig) -> list[str]:
     settings = CurveSettings.of(config.curve)
     steps: Any = settings.steps if settings is not None else None
     step: Any = settings.step if settings is not None else None
-    if not isinstance(steps, int) or not LEAST_STEPS <= steps <= MOST_STEPS:
+    if not isinstance(steps, int) or not STEPS.holds(steps):
         sentences.append(f"curve: found {steps}, expected the number of parts of train, {LEAST_STEPS} to {MOST_STEPS}")
     elif step is not None and not (isinstance(step, int) and 1 <= step <= steps):
         sentences.append(f"curve.step: found {step}, expected a number from 1 to {steps}")

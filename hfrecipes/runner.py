@@ -86,7 +86,8 @@ def run(
         training: Keywords of `TrainingArguments`.
         early_stopping: Keywords of `EarlyStoppingCallback`; False for none.
         lora: Keywords of `LoraConfig`, or of the config of the PEFT method named under `peft_type`; True for defaults.
-        privacy: `epsilon`, or `noise_multiplier`, of a private training; see docs/privacy.md.
+        privacy: `epsilon`, or `noise_multiplier`, of a private training, and `canaries`, the number of secrets to
+            plant in train; see docs/privacy.md.
         folds: Number of folds for cross-validation, or `n_splits`, and `groups`, a column whose equal
             values stay together.
         seeds: Seeds of several runs.

@@ -111,12 +111,29 @@ def test_a_run_tells_which_columns_there_are():
     assert "learning_rate=" not in completed("evaluate", "runs/second", "")
 
 
+@pytest.mark.parametrize("name", ['"chat"', "'chat'", "text_classification"])
+def test_the_task_of_a_recipe_file_is_read_however_it_is_written(name):
+    Path("mine.yaml").write_text(f"task: {name}\n")
+    option = "train_on" if "chat" in name else "class_weights"
+    assert completed("run", "mine.yaml", option[:-1]) == [f"{option}="]
+
+
 def test_bash_gives_the_parts_around_the_sign_alone():
     complete = Bash(main, {}, "hfrecipes", "_HFRECIPES_COMPLETE").get_completions
     for before, last in ((["freeze"], "="), (["freeze"], ""), (["freeze", "="], "")):
         assert [item.value for item in complete(["run", "chat", *before], last)] == ["embeddings", "backbone"]
     assert [item.value for item in complete(["run", "chat", "freeze", "="], "b")] == ["backbone"]
     assert [item.value for item in complete(["run", "chat", "seed", "=", "3", "freeze", "="], "b")] == ["backbone"]
+
+
+def test_values_with_a_dot_are_no_names_of_settings():
+    complete = Bash(main, {}, "hfrecipes", "_HFRECIPES_COMPLETE").get_completions
+    before = ["run", "chat", "dataset", "=", "rows.csv"]
+    assert [item.value for item in complete(before, "learning_r")] == ["learning_rate="]
+    assert "dataset=" not in [item.value for item in complete(before, "")]
+    (by,) = complete(["evaluate", "runs/first", "dataset", "=", "limit.train"], "by")
+    assert by.value == "by=", "a value that looks like a setting"
+    assert completed("evaluate", "runs/first", "data.csv", "by") == ["by="]
 
 
 # --- in the shells themselves ------------------------------------------------------------------------------------

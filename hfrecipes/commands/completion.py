@@ -5,6 +5,7 @@ click gives the scripts of the shells; what is completed comes from the schema o
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -138,13 +139,33 @@ def complete_settings(context: click.Context, parameter: click.Parameter, incomp
     key, equals, start = incomplete.partition("=")
     if equals:
         return [*_values(settings, key, start, f"{key}=")]
-    # bash gives the words before and after the = alone, and the = too where a value has begun.
-    before = [word for word in words if word != "="][-1:]
-    if before and (words[-1] == "=" or before[0] in settings.names or ("." in before[0] and "=" not in before[0])):
-        return [*_values(settings, before[0], incomplete, "")]
-    given = {word.partition("=")[0] for word in words}
+    if setting := _key_before(words, settings):
+        return [*_values(settings, setting, incomplete, "")]
+    given = _given(words)
     items = [item for item in _names(settings, incomplete) if item.value.rstrip("=") not in given]
     return items or complete_file(context, parameter, incomplete)
+
+
+def _key_before(words: Sequence[str], settings: Settings) -> str | None:
+    """The setting whose value is completed, where it is a word of its own; None where a name is completed.
+
+    Args:
+        words: Those before the one that is completed. bash gives the words before and after the `=` alone, and the `=`
+            too where a value has begun.
+        settings: Those of the task.
+    """
+    if words[-1:] == ["="]:
+        return "".join(words[-2:-1]) or None
+    last = "".join(words[-1:])
+    is_value = words[-2:-1] == ["="]
+    is_name = last in settings.names or ("." in last and last.partition(".")[0] in settings.names)
+    return last if is_name and not is_value and "=" not in last else None
+
+
+def _given(words: Sequence[str]) -> set[str]:
+    """Names of the settings that have a value already."""
+    given = {word.partition("=")[0] for word in words if "=" in word}
+    return given | {word for word, sign in itertools.pairwise(words) if sign == "="}
 
 
 def _task_of(words: Mapping[str, Any]) -> str | None:
@@ -161,8 +182,12 @@ def _task_of(words: Mapping[str, Any]) -> str | None:
         file = Path(str(words["path"]), "recipe.yaml")
     if file.suffix not in (".yaml", ".yml") or not registry.is_file(file):
         return None
-    named = re.search(r"^task: *([\w-]+)", file.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
-    return named[1] if named else None
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    named = re.search(r"""^task: *["']?([\w-]+)""", text, re.MULTILINE)
+    return named[1].replace("_", "-") if named else None
 
 
 def _names(settings: Settings, incomplete: str) -> Iterator[CompletionItem[str]]:

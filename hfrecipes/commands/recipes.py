@@ -15,7 +15,7 @@ from .. import registry
 from ..log import explained
 from ..output import json_line, say
 from ..run_folder.writing import write_text
-from ..schema.files import with_schema
+from ..schema.files import without_schema
 from .answers import answer
 from .completion import complete_recipe
 from .group import fail
@@ -136,8 +136,14 @@ def copy(file: str, dest: Path) -> None:
     target = dest / source.name if os.path.isdir(dest) else dest
     # A file that was edited is worth more than a copy that can be made again.
     check_new(target)
-    write_text(target, with_schema(source.read_text(encoding="utf-8")))
-    answer(lambda: say(f"{target}: run it with  hfrecipes run {target}"), lambda: {"path": str(target)})
+    write_text(target, without_schema(source.read_text(encoding="utf-8")))
+    answer(lambda: _print_copied(target), lambda: {"path": str(target)})
+
+
+def _print_copied(target: Path) -> None:
+    say(f"{target}: run it with  hfrecipes run {target}")
+    say("for an editor that checks it: hfrecipes schema -o recipe.schema.json, and this line at the top of the file:")
+    say("# yaml-language-server: $schema=recipe.schema.json")
 
 
 @click.command(context_settings=WORDS)

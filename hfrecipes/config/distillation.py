@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from ..errors import nearest
+from .trainer_keywords import Range
+
+RANGES = {"temperature": Range(0, above=True), "weight": Range(0, 1)}
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,9 @@ def problems(distill: str | Mapping[str, Any] | None) -> list[str]:
     if not isinstance(distill.get("run"), str) or not distill["run"]:
         sentences.append("distill: found no run to learn from; add distill.run=<folder of a finished run>")
     temperature, weight = distill.get("temperature", 1.0), distill.get("weight", 0.5)
-    if not _is_number(temperature) or not 0 < temperature < math.inf:
+    if not _is_number(temperature) or not RANGES["temperature"].holds(temperature):
         sentences.append(f"distill.temperature: found {temperature}, expected a number above 0; 1 to 5 is usual")
-    if not _is_number(weight) or not 0 <= weight <= 1:
+    if not _is_number(weight) or not RANGES["weight"].holds(weight):
         sentences.append(f"distill.weight: found {weight}, expected the share of the teacher, from 0 to 1")
     return sentences
 

@@ -52,7 +52,7 @@ class RunConfig:
     """Keywords of `LoraConfig`, or of the config of the PEFT method named under `peft_type`; true for defaults."""
     privacy: dict[str, Any] | None = None
     """Private training (DP-SGD): `epsilon`, what all steps may spend, or `noise_multiplier`; and `delta`,
-    `max_grad_norm` (length of the gradient of a row)."""
+    `max_grad_norm` (length of the gradient of a row). `canaries`: number of secrets to plant in train."""
     folds: int | dict[str, Any] | None = None
     """Number of folds for cross-validation, or `n_splits`, `groups` (a column: rows with equal cells stay in one fold),
     and `fold` to run only one of them."""

@@ -164,7 +164,7 @@ CHOICES = {
     "torch_compile_mode": ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"),
     "ddp_backend": ("nccl", "gloo", "mpi", "xccl", "hccl", "cncl", "mccl"),
 }
-_ACCELERATOR = ("non_blocking", "gradient_accumulation_kwargs", "use_configured_state")
+ACCELERATOR_KEYS = ("non_blocking", "gradient_accumulation_kwargs", "use_configured_state")
 
 
 def value_problems(key: str, value: Any) -> list[str]:
@@ -210,10 +210,12 @@ def _accelerator_problems(value: Any) -> list[str]:
     if value is None:
         return []
     if not isinstance(value, Mapping):
-        return [f"accelerator_config: found {format_value(value)}, expected its keys, such as {_ACCELERATOR[0]}=true"]
+        return [
+            f"accelerator_config: found {format_value(value)}, expected its keys, such as {ACCELERATOR_KEYS[0]}=true"
+        ]
     problems = []
     for key in value:
-        if key not in _ACCELERATOR:
+        if key not in ACCELERATOR_KEYS:
             problems.append(f"accelerator_config.{key}: leave it out, the order of rows is part of a run")
     if "num_steps" in (value.get("gradient_accumulation_kwargs") or {}):
         problems.append("accelerator_config: leave num_steps out; gradient_accumulation_steps says it")

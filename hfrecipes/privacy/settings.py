@@ -16,11 +16,12 @@ from .accounting import LARGEST
 TASKS = ("text-classification", "token-classification", "question-answering", "text-generation", "chat")
 # Training arguments of a private run, unless the user gives the same ones.
 TRAINING: dict[str, Any] = {"train_sampling_strategy": "random", "max_grad_norm": 0.0}
-_RANGES = {
+RANGES = {
     "epsilon": Range(0, LARGEST, above=True),
     "noise_multiplier": Range(0, above=True),
     "delta": Range(0, 1, above=True, below=True),
     "max_grad_norm": Range(0, above=True),
+    "canaries": Range(canaries.LEAST, canaries.MOST),
 }
 _OWN_BUDGET = "each of its trainings reads the same rows and spends from the same budget, which is counted for one run"
 # Optimizers that change the weights while gradients are computed, before they are clipped.
@@ -81,9 +82,9 @@ def _key_problems(given: dict[str, Any]) -> list[str]:
             known = list(PrivacySettings.__dataclass_fields__)
             hint = nearest(key, known) or f"; it takes {', '.join(known)}"
             sentences.append(f"unknown setting privacy.{key}{hint}")
-        elif key in _RANGES:
+        elif key != "canaries":
             wrong = type_problems(f"privacy.{key}", value, float)
-            sentences += wrong or _RANGES[key].problems(f"privacy.{key}", value)
+            sentences += wrong or RANGES[key].problems(f"privacy.{key}", value)
     return sentences
 
 
@@ -100,7 +101,7 @@ def _canary_problems(config: RunConfig, kind: type[Recipe]) -> list[str]:
     if number is None:
         return []
     sentences = type_problems("privacy.canaries", number, int)
-    if not sentences and not canaries.LEAST <= number <= canaries.MOST:
+    if not sentences and not RANGES["canaries"].holds(number):
         sentences.append(
             f"privacy.canaries: found {number}, expected {canaries.LEAST} to {canaries.MOST}: they are shared out to "
             "three numbers of rows, and with fewer than three for each no interval says anything"

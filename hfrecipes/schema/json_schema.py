@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 from ..config.run_config import FIELDS, WRITTEN_WITH_BLOCK
 from ..config.trainer_descriptions import WORKS
-from ..config.trainer_keywords import FIXED, training_types
+from ..config.trainer_keywords import ACCELERATOR_KEYS, FIXED, SEEDS, Range, training_types
 from ..config.yaml12 import format_value
 from ..recipe import Recipe, arguments_name
 from ..registry import find
@@ -33,6 +34,8 @@ _ARGUMENTS = ("TrainingArguments", "Seq2SeqTrainingArguments")
 _OPEN = ("model", "dataset", "search")
 # A list of models has one run each; a dataset may be a list of files, or of rows.
 _LISTS = ("model", "dataset")
+# Keys without which a block says nothing.
+_REQUIRED = {"model": "path", "hub": "repo_id", "distill": "run"}
 
 
 def json_schema(tasks: Iterable[str]) -> dict[str, Any]:
@@ -45,6 +48,10 @@ def json_schema(tasks: Iterable[str]) -> dict[str, Any]:
     properties = _properties(run_settings())
     of_file = {"type": "string", "pattern": r"\.py$"}
     properties["task"] = {"description": properties["task"]["description"], "anyOf": [{"enum": [*recipes]}, of_file]}
+    underscored = [name.replace("-", "_") for name in recipes if "-" in name]
+    # Found too, and not what editors should suggest.
+    properties["task"]["anyOf"].append({"enum": underscored, "doNotSuggest": True})
+    properties["seeds"] |= _of_seeds()
     definitions = {kind: _training(kind) for kind in _ARGUMENTS}
     for name in _bare_arguments(_ARGUMENTS[0]):
         properties[name] = {"$ref": f"#/definitions/{_ARGUMENTS[0]}/properties/{name}"}
@@ -61,7 +68,7 @@ def json_schema(tasks: Iterable[str]) -> dict[str, Any]:
 
 
 def _if_task(name: str) -> dict[str, Any]:
-    condition = {"required": ["task"], "properties": {"task": {"const": name}}}
+    condition = {"required": ["task"], "properties": {"task": {"enum": sorted({name, name.replace("-", "_")})}}}
     return {"if": condition, "then": {"$ref": f"#/definitions/{name}"}}
 
 
@@ -73,7 +80,7 @@ def _properties(settings: Iterable[Setting]) -> dict[str, Any]:
     blocks = block_settings()
     properties = {}
     for setting in settings:
-        schema = property_of(setting)
+        schema = property_of(_or_null(setting))
         if setting.name in blocks:
             schema = {**_described(setting), **_with_block(setting, blocks[setting.name])}
         properties[setting.name] = schema
@@ -83,6 +90,8 @@ def _properties(settings: Iterable[Setting]) -> dict[str, Any]:
 def _with_block(setting: Setting, keys: Sequence[Setting]) -> dict[str, Any]:
     """The schema of a setting that is a block, or a value."""
     block = _lora(keys) if setting.name == "lora" else _block(keys, is_open=setting.name in _OPEN)
+    if setting.name in _REQUIRED:
+        block["required"] = [_REQUIRED[setting.name]]
     if setting.name in _LISTS:
         return {"anyOf": [block, {"type": ["string", "array", "null"]}]}
     forms = [block]
@@ -100,8 +109,13 @@ def _block(keys: Sequence[Setting], *, is_open: bool) -> dict[str, Any]:
 
 def _lora(keys: Sequence[Setting]) -> dict[str, Any]:
     """The block of adapters: other methods of PEFT than LoRA have other keywords."""
-    is_lora = {"not": {"required": ["peft_type"]}}
-    return {**_block(keys, is_open=True), "if": is_lora, "then": _block(keys, is_open=False)}
+    is_lora = {"properties": {"peft_type": {"enum": ["LORA", "lora"]}}}
+    only_these = {"properties": {key.name: {} for key in keys}, "additionalProperties": False}
+    block = {**_block(keys, is_open=True), "if": is_lora, "then": only_these}
+    names = block["properties"]["peft_type"].pop("enum")
+    small = {"enum": [name.lower() for name in names], "doNotSuggest": True}
+    block["properties"]["peft_type"]["anyOf"] = [{"enum": names}, small]
+    return block
 
 
 def _training(arguments: str) -> dict[str, Any]:
@@ -112,7 +126,10 @@ def _training(arguments: str) -> dict[str, Any]:
     """
     properties: dict[str, Any] = {}
     for group in training_settings(arguments).values():
-        properties |= {setting.name: property_of(setting) for setting in group}
+        properties |= {setting.name: property_of(_or_null(setting)) for setting in group}
+    keys = dict.fromkeys(ACCELERATOR_KEYS, schema_of(Any))
+    accelerator = {"type": ["object", "null"], "properties": keys, "additionalProperties": False}
+    properties["accelerator_config"] = {"description": properties["accelerator_config"]["description"], **accelerator}
     for name in _fixed(arguments):
         value, why = FIXED[name]
         values = [value] if value is None else [value, None]
@@ -158,22 +175,38 @@ def _of_task(name: str, recipe: type[Recipe]) -> dict[str, Any]:
 
 
 def property_of(setting: Setting) -> dict[str, Any]:
-    """The schema of a setting; null, which stands for its default, is always one of its values.
+    """The schema of a setting.
 
     Example:
         >>> property_of(Setting("top_k", int, 5, "Number of labels."))
-        {'description': 'Number of labels.', 'default': 5, 'type': ['integer', 'null']}
+        {'description': 'Number of labels.', 'default': 5, 'type': 'integer'}
     """
-    return {**_described(setting), **schema_of(setting.kind | None), **_limits(setting)}
+    return {**_described(setting), **schema_of(setting.kind), **_limits(setting)}
+
+
+def _or_null(setting: Setting) -> Setting:
+    """The setting where null stands for its default."""
+    return dataclasses.replace(setting, kind=setting.kind | None)
+
+
+def _of_seeds() -> dict[str, Any]:
+    """What distinguishes seeds of several runs from any list: two or more that differ."""
+    return {
+        "items": {"type": "integer", **_limits_of(SEEDS)},
+        "uniqueItems": True,
+        "not": {"type": "array", "minItems": 1, "maxItems": 1},
+    }
 
 
 def _limits(setting: Setting) -> dict[str, Any]:
     """The range of numbers; values of other types are in no range."""
-    if setting.range is None:
-        return {}
-    lowest = "exclusiveMinimum" if setting.range.above else "minimum"
-    highest = "exclusiveMaximum" if setting.range.below else "maximum"
-    return {lowest: setting.range.low, highest: setting.range.high}
+    return {} if setting.range is None else _limits_of(setting.range)
+
+
+def _limits_of(numbers: Range) -> dict[str, Any]:
+    lowest = "exclusiveMinimum" if numbers.above else "minimum"
+    highest = "exclusiveMaximum" if numbers.below else "maximum"
+    return {lowest: numbers.low, highest: numbers.high}
 
 
 def _described(setting: Setting) -> dict[str, Any]:
@@ -191,7 +224,10 @@ def schema_of(kind: Any) -> dict[str, Any]:
         ({'type': ['integer', 'null']}, {'anyOf': [{'type': 'array', 'items': {'type': 'string'}}, {'type': 'null'}]})
     """
     kinds = members(kind)
-    forms = [_form_of(member) for member in kinds]
+    forms = []
+    for member in kinds:
+        form = _form_of(member)
+        forms += [form] if form not in forms else []
     if {} in forms:
         return {}
     if len(forms) == 1:
@@ -213,4 +249,6 @@ def _form_of(kind: Any) -> dict[str, Any]:
     if origin in (dict, Mapping):
         values = schema_of(inner[-1])
         return {"type": "object", "additionalProperties": values} if values else {"type": "object"}
+    if dataclasses.is_dataclass(kind):
+        return {"type": "object"}
     return {"type": _WORDS[kind]} if kind in _WORDS else {}

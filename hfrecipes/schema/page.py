@@ -36,7 +36,8 @@ print(schema["properties"]["early_stopping"]["description"])
 
 A dot reaches into a block: `lora.r=8` on the command line is `lora: {r: 8}` in a file and `lora={"r": 8}` in Python.
 Options and arguments of the Trainer are written with their block or without it: `options.max_length=128` or
-`max_length=128`. `null` stands for the default of each setting.
+`max_length=128`. `null` stands for the default of a setting, an
+option or an argument; keys of blocks take it where their values say so.
 """
 _NEXT = "Next: [token classification](token-classification.md), the first of the pages for other tasks\n"
 _HEADS = ("| setting | values | default | what it does |", "|---|---|---|---|")

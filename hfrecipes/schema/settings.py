@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .. import registry
+from .. import registry, repeats
+from ..config import distillation
 from ..config.blocks import CurveSettings, FoldSettings, PrivacySettings, PushSettings
 from ..config.distillation import DistillSettings
 from ..config.run_config import FIELDS, SPLITS, RunConfig
@@ -19,11 +20,13 @@ from ..config.trainer_descriptions import WORKS_BY_GROUP
 from ..config.trainer_keywords import CHOICES, RANGES, Range, training_types
 from ..config.value_types import as_setting, with_choices
 from ..hub.settings import MODELS
-from ..models.adapters.settings import keyword_types
+from ..models.adapters.settings import keyword_types, methods, range_of
+from ..privacy.settings import RANGES as PRIVACY
 from ..recipe import DEFAULTS, SHORTEST, Recipe
 from ..redaction.kinds import KINDS
 from ..redaction.settings import RedactSettings
 from ..training.configuration import RUN_DEFAULTS
+from ..training.setting_checks import STOPPING_RANGES
 from ..training.trainer import PATIENCE
 
 NO_DEFAULT = dataclasses.MISSING
@@ -36,7 +39,7 @@ class Setting:
     name: str
     """Name inside its block."""
     kind: Any
-    """Type of its values; null is its default beside these."""
+    """Type of its values. Beside them, null is the default of all but the keys of blocks."""
     default: Any
     """`NO_DEFAULT` for a setting that must be given, or whose default follows from others."""
     description: str
@@ -51,12 +54,21 @@ _LIST_OF_KINDS: Any = list[Literal[tuple(KINDS)]]  # type: ignore[misc]
 # Keys of blocks whose types are texts or lists, and that accept certain values.
 _VALUES: Mapping[str, Mapping[str, Any]] = {
     "hub": {"model": Literal[MODELS], "every": Literal["save"], "visibility": Literal["public", "private"]},
-    "search": {"pruner": Literal[PRUNERS], "cost": Literal[COSTS]},
+    "search": {"pruner": Literal[PRUNERS] | None, "cost": Literal[COSTS] | None},
     "redact": {"kinds": _LIST_OF_KINDS},
 }
 # Options of all tasks that accept less than their types.
 _OPTION_TYPES = {"redact": _LIST_OF_KINDS | dict[str, Any] | None}
-_RANGES = {"max_length": Range(SHORTEST), "limit": Range(1)}
+_RANGES = {"max_length": Range(SHORTEST), "limit": Range(1), "folds": repeats.FOLDS, "curve": repeats.STEPS}
+_RANGES_OF_KEYS: Mapping[str, Mapping[str, Range]] = {
+    "privacy": PRIVACY,
+    "folds": {"n_splits": repeats.FOLDS, "fold": Range(1)},
+    "curve": {"steps": repeats.STEPS, "step": Range(1)},
+    "distill": distillation.RANGES,
+    "search": {"trials": Range(1)},
+}
+# Blocks of which any key takes null, and one where null is only how Python says that a key is left out.
+_WITH_NULL, _WITHOUT_NULL = ("privacy", "search", "redact"), ("hub",)
 _DATACLASSES: Mapping[str, type] = {
     "privacy": PrivacySettings,
     "folds": FoldSettings,
@@ -70,7 +82,7 @@ _MODEL = (
     Setting("path", str, NO_DEFAULT, "Hub id, folder, or `pkg://` name."),
     Setting("revision", str | None, None, "Branch, tag or commit on the Hub."),
     Setting("subfolder", str | None, None, "Folder inside the repository."),
-    Setting("trust_remote_code", bool, False, "Whether code from the repository of the model may be run."),
+    Setting("trust_remote_code", bool | None, False, "Whether code from the repository of the model may be run."),
     Setting("attn_implementation", str | None, None, "How attention is computed, such as sdpa or eager."),
     Setting("dtype", str | None, None, "Type of the weights, such as bfloat16."),
     Setting("quantization_config", dict | None, None, "Weights in 8 or 4 bits, such as {load_in_4bit: true}."),
@@ -92,9 +104,15 @@ _EARLY_STOPPING = (
         int,
         1,
         f"Evaluations without improvement before training ends; {PATIENCE} without a block.",
-        Range(1),
+        STOPPING_RANGES["early_stopping_patience"],
     ),
-    Setting("early_stopping_threshold", float, 0.0, "What counts as an improvement at least.", Range(0)),
+    Setting(
+        "early_stopping_threshold",
+        float,
+        0.0,
+        "What counts as an improvement at least.",
+        STOPPING_RANGES["early_stopping_threshold"],
+    ),
 )
 _LORA = {
     "peft_type": "Method of PEFT, such as LORA, DORA by `use_dora`, VERA or IA3.",
@@ -156,7 +174,7 @@ def block_settings() -> dict[str, Sequence[Setting]]:
     splits, limits = [], []
     for split in SPLITS:
         splits.append(Setting(split, str | None, None, f"Split of the dataset to use as {split}; null for none."))
-        limits.append(Setting(split, int | None, None, f"Number of rows of {split} to keep.", Range(1)))
+        limits.append(Setting(split, int, NO_DEFAULT, f"Number of rows of {split} to keep.", Range(1)))
     blocks: dict[str, Sequence[Setting]] = {
         "model": _MODEL,
         "dataset": _DATASET,
@@ -176,11 +194,20 @@ def _fields(block: str, cls: type) -> list[Setting]:
     texts, kinds = registry.explanations(cls), typing.get_type_hints(cls)
     settings = []
     for field in dataclasses.fields(cls):
-        kind = _VALUES.get(block, {}).get(field.name, kinds[field.name])
+        kind = _VALUES.get(block, {}).get(field.name, _in_block(block, kinds[field.name]))
         # Python's None is null in recipe files.
         text = re.sub(r"\bNone\b", "null", texts[field.name])
-        settings.append(Setting(field.name, kind, _default_of(field), text))
+        limits = _RANGES_OF_KEYS.get(block, {}).get(field.name)
+        settings.append(Setting(field.name, kind, _default_of(field), text, limits))
     return settings
+
+
+def _in_block(block: str, kind: Any) -> Any:
+    """The type of a key, with null where a run accepts it."""
+    if block in _WITH_NULL:
+        return kind | None
+    kept = [member for member in members(kind) if block not in _WITHOUT_NULL or member is not types.NoneType]
+    return typing.Union[(*kept,)]
 
 
 def _default_of(field: dataclasses.Field[Any]) -> Any:
@@ -192,10 +219,12 @@ def _lora_settings() -> list[Setting]:
     """Keywords of `LoraConfig`; those without a text here have one in the documentation of PEFT."""
     kinds = keyword_types("LORA")
     del kinds["peft_type"]
-    settings = [Setting("peft_type", str, "LORA", _LORA["peft_type"])]
+    settings = [Setting("peft_type", Literal[tuple(methods())], "LORA", _LORA["peft_type"])]
     for name in [*_LORA, *sorted(set(kinds) - set(_LORA))]:
         if name in kinds:
-            settings.append(Setting(name, with_choices(kinds[name]), NO_DEFAULT, _LORA.get(name, "")))
+            kind = with_choices(kinds[name])
+            limits = range_of(name) if {int, float} & set(members(kind)) else None
+            settings.append(Setting(name, kind, NO_DEFAULT, _LORA.get(name, ""), limits))
     return settings
 
 

@@ -8,6 +8,7 @@ from .. import repeats
 from ..config import distillation
 from ..config.run_config import RunConfig
 from ..config.search_space import problems as search_problems
+from ..config.trainer_keywords import Range
 from ..config.value_types import type_problems
 from ..data.prepare import named_sources
 from ..errors import ConfigError, nearest
@@ -22,7 +23,7 @@ from ..recipe import (
 )
 
 _EARLY_STOPPING = {"early_stopping_patience": int, "early_stopping_threshold": float}
-_LEAST = {"early_stopping_patience": 1, "early_stopping_threshold": 0}
+STOPPING_RANGES = {"early_stopping_patience": Range(1), "early_stopping_threshold": Range(0)}
 
 
 def check_settings(config: RunConfig, kind: type[Recipe]) -> None:
@@ -87,9 +88,7 @@ def _early_stopping_problems(given: bool | dict[str, Any]) -> list[str]:
         if key in _EARLY_STOPPING:
             wrong = type_problems(f"early_stopping.{key}", value, _EARLY_STOPPING[key])
             # A patience of 0 or less would stop at the first evaluation.
-            if not wrong and value < _LEAST[key]:
-                wrong = [f"early_stopping.{key}: found {value}, expected {_LEAST[key]} or more"]
-            problems += wrong
+            problems += wrong or STOPPING_RANGES[key].problems(f"early_stopping.{key}", value)
         else:
             hint = nearest(key, _EARLY_STOPPING) or f"; it takes {' and '.join(_EARLY_STOPPING)}"
             problems.append(f"unknown setting early_stopping.{key}{hint}")

@@ -102,6 +102,26 @@ WRONG = {
     TASK + "privacy: {eps: 8}": "eps",
     TASK + "redact: [emails]": "is not valid under any",
     TASK + "epochs: 3": "epochs",
+    "task: chat\nprivacy: {epsilon: 0}": "is not valid under any",
+    "task: chat\nprivacy: {canaries: 8}": "is not valid under any",
+    "task: chat\nprivacy: {canaries: 301}": "is not valid under any",
+    TASK + "folds: 1": "is not valid under any",
+    TASK + "folds: -3": "is not valid under any",
+    TASK + "folds: {n_splits: 10001}": "is not valid under any",
+    TASK + "folds: {fold: 0}": "is not valid under any",
+    TASK + "curve: 1": "is not valid under any",
+    TASK + "curve: {steps: 21}": "is not valid under any",
+    TASK + "distill: {run: runs/a, weight: 2}": "is not valid under any",
+    TASK + "distill: {weight: 0.5}": "is not valid under any",
+    TASK + "search: {learning_rate: [1e-5, 1e-4], trials: 0}": "is not valid under any",
+    TASK + "seeds: [1, 1]": "non-unique",
+    TASK + "seeds: [1]": "should not be valid under",
+    TASK + "seeds: [1, -1]": "-1",
+    TASK + "lora: {peft_type: LORA, rr: 8}": "rr",
+    TASK + "lora: {peft_type: BOGUS}": "BOGUS",
+    TASK + "lora: {lora_dropout: 1.5}": "is not valid under any",
+    TASK + "accelerator_config: {split_batches: true}": "split_batches",
+    TASK + "model: {pth: x}": "pth",
     "task: chat\npredict_with_generate: true": "predict_with_generate",
     "model: me/model": "'task' is a required property",
 }
@@ -129,6 +149,11 @@ RIGHT = [
     TASK + "early_stopping: false",
     TASK + "early_stopping: {early_stopping_patience: 3}",
     TASK + "lora: true",
+    TASK + "lora: {peft_type: lora, r: 8}",
+    TASK + "accelerator_config: {non_blocking: true}",
+    "task: text_classification\nmax_length: 64",
+    "task: chat\nprivacy: {canaries: 9}",
+    TASK + "curve: 3",
     TASK + "lora: {peft_type: VERA, r: 64, d_initial: 0.1}",
     TASK + "lora: {r: 8, target_modules: [query, value]}",
     TASK + "folds: 5",
@@ -148,6 +173,49 @@ RIGHT = [
 def test_the_schema_accepts_what_a_run_accepts(text):
     assert problems(text) == []
     configure({"model": "m", "dataset": "d", **load(text, named=2)}, {})
+
+
+# What stands beside a key that is null; one of another block would be missing.
+BESIDE = {
+    "dataset": {"data_dir": "d"},
+    "distill": {"run": "runs/a"},
+    "hub": {"repo_id": "me/model"},
+    "model": {"path": "m"},
+    "privacy": {"canaries": 30},
+    "redact": {"kinds": ["email"]},
+    "search": {"learning_rate": [1e-5, 1e-4]},
+}
+KEYS = [(block, key.name) for block, keys in block_settings().items() for key in keys]
+# Left to the libraries, which refuse null later.
+LATER = [("dataset", "path"), ("lora", "bias"), ("lora", "init_lora_weights")]
+
+
+def is_accepted(settings: dict) -> bool:
+    """Whether a run accepts these settings."""
+    try:
+        configure(settings, {})
+    except HFRecipesError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("block", "key"), [pair for pair in KEYS if pair not in LATER], ids=".".join)
+def test_keys_of_blocks_are_null_where_a_run_accepts_it(block, key, monkeypatch):
+    monkeypatch.setattr("hfrecipes.training.configuration.teacher.check_run", lambda *_, **__: None)
+    task = "chat" if block == "privacy" else "text-classification"
+    settings = {"task": task, "model": "m", "dataset": "d", block: {**BESIDE.get(block, {}), key: None}}
+    assert VALIDATOR.is_valid(settings) == is_accepted(settings)
+
+
+def test_null_is_the_default_of_settings_options_and_arguments():
+    settings = dict.fromkeys([*FIELDS], None) | {"task": "text-classification", "model": "m", "dataset": "d"}
+    options = [option.name for option in option_settings(registry.find("text-classification"))]
+    arguments = []
+    for group in training_settings().values():
+        arguments += [argument.name for argument in group]
+    settings |= {"options": dict.fromkeys(options), "training": dict.fromkeys(arguments)}
+    assert is_accepted(settings)
+    assert list(VALIDATOR.iter_errors(settings)) == []
 
 
 def test_columns_that_the_task_does_not_have_are_refused():
@@ -176,6 +244,12 @@ def test_the_command_prints_the_schema():
     printed = CliRunner().invoke(main, ["schema"]).stdout
     assert json.loads(printed) == shipped_schema()
     assert set(FIELDS) <= set(json.loads(printed)["properties"])
+    assert printed.isascii(), "Windows would write it in the encoding of the console"
+
+
+def test_the_command_writes_the_schema(tmp_path):
+    assert CliRunner().invoke(main, ["schema", "-o", str(tmp_path / "recipe.schema.json")]).exit_code == 0
+    assert json.loads((tmp_path / "recipe.schema.json").read_text(encoding="utf-8")) == shipped_schema()
 
 
 def test_a_task_of_another_package_is_in_the_schema_that_is_printed(monkeypatch):

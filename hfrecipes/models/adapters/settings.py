@@ -115,12 +115,16 @@ def problems(settings: AdapterSettings | None, recipe: type[Recipe]) -> list[str
 
 def _number_problems(key: str, value: Any) -> list[str]:
     """Numbers out of range, alone or in a list or block; NaN and infinite numbers were refused before."""
-    expected = _DROPOUT if key.endswith("dropout") else _RANGES.get(key, _NOT_NEGATIVE)
-    sentences = []
+    expected, sentences = range_of(key), []
     for number in _inner(value):
         if isinstance(number, int | float):
             sentences += expected.problems(f"lora.{key}", number)
     return sentences
+
+
+def range_of(key: str) -> Range:
+    """Numbers that a keyword of PEFT accepts."""
+    return _DROPOUT if key.endswith("dropout") else _RANGES.get(key, _NOT_NEGATIVE)
 
 
 def _expression_problems(key: str, value: Any) -> list[str]:
@@ -152,6 +156,11 @@ def keyword_types(method: str) -> dict[str, Any]:
     """Keywords that can be given for a method of PEFT, with their types."""
     types = typing.get_type_hints(_config_classes()[method])
     return {name: kind for name, kind in types.items() if name not in _RESERVED}
+
+
+def methods() -> list[str]:
+    """Names of the methods of PEFT that can be trained, saved and loaded here."""
+    return list(_config_classes())
 
 
 def _config_classes() -> dict[str, type]:
