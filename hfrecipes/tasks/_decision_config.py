@@ -84,7 +84,7 @@ def config_of(recipe: Any, model_config: PretrainedConfig) -> tuple[DecisionConf
 
     Raises:
         ConfigError: Labels that the options name are no distinct single tokens.
-        ModelError: The model or its tokenizer cannot be used, has no two labels, or its decision config is damaged.
+        ModelError: The model or its tokenizer cannot be used, has no two labels or no mask token, or its decision config is damaged.
     """
     _refuse_type(model_config)
     require_fast_tokenizer(recipe)
@@ -92,6 +92,7 @@ def config_of(recipe: Any, model_config: PretrainedConfig) -> tuple[DecisionConf
     config = replace(_config_in(recipe.texts_of_model), temperature={})
     sentences: list[str] = []
     if is_encoder(model_config):
+        _tokens.require_mask_token(recipe)
         config = replace(config, chat_template=config.chat_template or _with_mask(recipe))
     else:
         sentences = _set_chat_template(recipe)

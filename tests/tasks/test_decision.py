@@ -441,6 +441,14 @@ def test_the_label_of_an_encoder_is_looked_up_at_its_mask_token(tiny_encoder, tm
     assert (path / "decision_template.jinja").read_text().endswith("[MASK]<|mark|>[SEP]")
 
 
+def test_an_encoder_without_a_mask_token_is_refused(tmp_path):
+    tokenizer = make_tokenizer(string.ascii_uppercase)
+    tokenizer.mask_token = None
+    folder = save_encoder(tokenizer, tmp_path / "bert", max_position_embeddings=512)
+    with pytest.raises(ModelError, match="the model's tokenizer has no mask token"):
+        hfrecipes.run("decision", model=folder, dataset={"train": ROWS}, output_dir=tmp_path / "run", **FEW)
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
