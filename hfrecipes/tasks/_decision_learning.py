@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +64,8 @@ def learn(recipe: Any, train: Dataset, names: list[str]) -> list[str]:
     recipe.learned["example"] = json.dumps((default if is_set else EXAMPLE).as_request(), ensure_ascii=False)
     called = [question.called(row) for row, question in zip(rows, questions, strict=True)]
     _learn_weights(recipe, train, questions, called)
-    return sentences + _learn_unseen(recipe, [first for first, *_ in called])
+    identified = [question.identified(row) for row, question in zip(rows, questions, strict=True)]
+    return sentences + _learn_unseen(recipe, identified)
 
 
 def _learn_weights(recipe: Any, train: Dataset, questions: list[Question], called: list[list[str]]) -> None:
@@ -79,34 +79,37 @@ def _learn_weights(recipe: Any, train: Dataset, questions: list[Question], calle
         recipe.learned["answer_counts"] = recipe.baseline(train)["answers"]
 
 
-def _learn_unseen(recipe: Any, first: list[str]) -> list[str]:
-    """Choose the questions to hold out; those of all rows are given by their first names."""
-    if recipe.unseen_questions is None:
-        return []
-    recipe.learned["unseen"] = held = _unseen_of(recipe.unseen_questions, first)
-    return [f"held out of train and validation: {len(held)} of {len(set(first))} questions ({', '.join(held)})"]
-
-
-def _unseen_of(unseen: Unseen, questions: Iterable[str]) -> list[str]:
-    """The questions that are held out: those that are named, or a share that depends on their texts alone.
-
-    Args:
-        unseen: Names, or the share.
-        questions: First name of the question of each row.
+def _learn_unseen(recipe: Any, identified: list[list[str]]) -> list[str]:
+    """Choose the questions to hold out, given the name and the text of that of each row.
 
     Raises:
         ConfigError: All would be held out, or none, or one is unknown.
     """
-    known = sorted(set(questions))
+    unseen = recipe.unseen_questions
+    if unseen is None:
+        return []
+    chosen = _chosen(unseen, identified)
+    # A question that is held out by its name is so by its text too, which other rows may have without the name.
+    names = set(chain.from_iterable(row for row in identified if not chosen.isdisjoint(row)))
+    held = [not names.isdisjoint(row) for row in identified]
+    kept = [row for row, is_held in zip(identified, held, strict=True) if not is_held]
+    recipe.learned["unseen"] = sorted(names)
+    recipe.learned["seen"] = sorted(set(chain.from_iterable(kept)))
+    first = {row[0] for row in identified}
+    shown = sorted({row[0] for row, is_held in zip(identified, held, strict=True) if is_held})
+    if not shown or all(held):
+        raise ConfigError(f"unseen_questions: {unseen} holds out {len(shown)} of {len(first)} questions in train")
+    return [f"held out of train and validation: {len(shown)} of {len(first)} questions ({', '.join(shown)})"]
+
+
+def _chosen(unseen: Unseen, identified: list[list[str]]) -> set[str]:
+    """The questions that are named, or a share that depends on their first names alone."""
     if isinstance(unseen, list):
+        known = sorted(set(chain.from_iterable(identified)))
         refuse_unknown("unseen_questions", unseen, known, "question")
-        held = sorted(unseen)
-    else:
-        drawn = sorted(known, key=lambda name: zlib.crc32(name.encode()))
-        held = sorted(drawn[: round(unseen * len(known))])
-    if not 0 < len(held) < len(known):
-        raise ConfigError(f"unseen_questions: {unseen} holds out {len(held)} of {len(known)} questions in train")
-    return held
+        return set(unseen)
+    first = sorted({row[0] for row in identified}, key=lambda name: zlib.crc32(name.encode()))
+    return set(first[: round(unseen * len(first))])
 
 
 def weight_of(recipe: Any, row: Row, question: Question, reference: Reference) -> float:

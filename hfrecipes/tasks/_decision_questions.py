@@ -83,6 +83,10 @@ class Question:
         """What the question of a row may be called: its name in a request, its text, its type."""
         return [str(name) for name in (row.get("name"), self.instructions, self.type) if name]
 
+    def identified(self, row: Row) -> list[str]:
+        """What tells the question of a row from others: its name and its text; its type where it has neither."""
+        return self.called(row)[:-1] or [self.type]
+
     def in_order(self, order: Sequence[int]) -> Question:
         """A choice with its options in another order, given by their indices; other questions have but one order."""
         if self.type != "choice" or not isinstance(self.criteria, dict):
@@ -167,9 +171,27 @@ def _about(question: Question, has_instructions: bool) -> str:
     return f"question: {question.type} among {shown}{hint}"
 
 
-def is_unseen(recipe: Any, row: Row, question: Question) -> bool:
-    """Whether the question of a row is held out of training."""
-    return question.called(row)[0] in recipe.learned.get("unseen", ())
+@dataclass(frozen=True)
+class HeldOut:
+    """Names and texts of the questions that are held out of training, and of those that it has."""
+
+    unseen: frozenset[str]
+    seen: frozenset[str]
+
+    @classmethod
+    def of(cls, learned: Mapping[str, Any]) -> HeldOut | None:
+        """As the training rows gave them; None where no question is held out."""
+        if "unseen" not in learned:
+            return None
+        return cls(frozenset(learned["unseen"]), frozenset(learned["seen"]))
+
+    def has(self, row: Row, question: Question) -> bool:
+        """Whether the question of a row is held out by any of its names."""
+        return not self.unseen.isdisjoint(question.identified(row))
+
+    def is_unseen(self, row: Row, question: Question) -> bool:
+        """Whether training had no row with the question: it was held out, or is in test alone."""
+        return self.has(row, question) or self.seen.isdisjoint(question.identified(row))
 
 
 def options_key(kind: str, options: Iterable[str], instructions: str | None = None) -> str:

@@ -24,7 +24,7 @@ from hfrecipes.privacy import promise
 from hfrecipes.tasks import _decision_baseline, _decision_loss, _decision_predictions, _decision_scores
 from hfrecipes.tasks._decision_answers import reference_of
 from hfrecipes.tasks._decision_predictions import prediction_of
-from hfrecipes.tasks._decision_questions import Question
+from hfrecipes.tasks._decision_questions import HeldOut, Question
 from hfrecipes.tasks.decision import Decision
 
 TONE = Question("choice", "Tone?", {"calm": None, "angry": "blames"})
@@ -490,6 +490,19 @@ def test_unseen_questions_are_left_out_of_training_and_scored_apart(tiny_llama, 
     asked = {"state": "Hello", "questions": {"tone": TONE.as_request(), "refund": NOUL.as_request()}}
     assert [answer["type"] for answer in result.predict(asked)] == ["choice", "noul"]
     assert json.loads((tmp_path / "run" / "history.json").read_text())["log"][0]["step"] == 0
+
+
+def test_a_question_is_held_out_by_its_name_and_by_its_text(tmp_path):
+    asked = [{"name": "tone"}, {"name": "again"}, {}, {"name": "mood", "question": "Mood?"}]
+    recipe, rows = read([{**ROWS[0], **cells} for cells in asked], tmp_path, unseen_questions=["tone"])
+    held_out = HeldOut.of(recipe.learned)
+    assert [held_out.has(row, recipe.question(row)) for row in rows] == [True, True, True, False]
+    in_test = [({}, True), ({"question": "Mood?"}, False), ({"name": "new", "question": "New?"}, True)]
+    for cells, expected in [*in_test, ({"name": "mood", "question": "How is she?"}, False)]:
+        row = {**ROWS[0], **cells}
+        assert held_out.is_unseen(row, recipe.question(row)) == expected
+    with pytest.raises(ConfigError, match="holds out 2 of 2 questions"):
+        read([{**ROWS[0], "name": name} for name in ("tone", "again")], tmp_path, unseen_questions=["tone"])
 
 
 @pytest.mark.parametrize("criteria", [{"spam": "unwanted", "ham": None}, None])
