@@ -13,7 +13,7 @@ from ..losses import check_weights, refuse_unknown
 from ..recipe import Row
 from ._decision_answers import Reference, infer_form, likeliest
 from ._decision_baseline import counts_of
-from ._decision_questions import Question, default_question
+from ._decision_questions import TYPES, Question, default_question
 from ._decision_rows import without_states
 from ._decision_samples import EXAMPLE
 
@@ -25,13 +25,18 @@ Weights = dict[str, float]
 
 
 def check_options(recipe: Any) -> None:
-    """Refuse weights that are not above 0, and a share of questions that is none.
+    """Refuse weights that are not above 0, labels of no type of question, and a share of questions that is none.
 
     Raises:
         ConfigError: There is one.
     """
     check_weights("class_weights", recipe.class_weights)
     check_weights("question_weights", recipe.question_weights)
+    labels = recipe.label_tokens or {}
+    refuse_unknown("label_tokens", labels, TYPES, "type")
+    for kind, tokens in labels.items():
+        if len(tokens) < 2:
+            raise ConfigError(f"label_tokens.{kind}: found {len(tokens)}, expected two labels or more")
     unseen = recipe.unseen_questions
     if isinstance(unseen, float | int) and not 0 < unseen < 1:
         raise ConfigError(f"unseen_questions: {unseen}, expected a share between 0 and 1, or names of questions")
@@ -120,7 +125,9 @@ def weight_of(recipe: Any, row: Row, question: Question, reference: Reference) -
     """
     weights = recipe.question_weights or {}
     weight = next((float(weights[name]) for name in question.called(row) if name in weights), 1.0)
-    right = str(likeliest(reference))
+    right = likeliest(reference)
+    if right is None:
+        return weight
     if isinstance(recipe.class_weights, dict):
         return weight * float(recipe.class_weights.get(right, 1.0))
     counts = counts_of(question, recipe.learned.get("answer_counts", {}))

@@ -142,7 +142,7 @@ def features_of(recipe: Any, batch: Batch, orders: Callable[[str, Question], Seq
         if problem:
             raise DataError(f"{problem}: the question about {str(row['state'])[:60]!r}")
         reference = recipe.reference(row)
-        right, weight = str(likeliest(reference)), weight_of(recipe, row, question, reference)
+        right, weight = likeliest(reference), weight_of(recipe, row, question, reference)
         for asked in orders(row["state"], question):
             prompt = recipe.prompts.read(row["state"], asked)
             cells = {

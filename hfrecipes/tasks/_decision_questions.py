@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Literal
 
@@ -35,6 +35,8 @@ class Question:
     instructions: str | None = None
     criteria: Criteria | None = None
     """Options with a description or None; levels from the lowest to the highest; of `noul` what both mean, or None."""
+    level_names: list[str] | None = field(default=None, repr=False, compare=False)
+    """What answers call the levels where `criteria` describes them too; no part of a request."""
 
     @classmethod
     def of(cls, row: Row, default: Question) -> Question:
@@ -44,11 +46,12 @@ class Question:
         # Where there are too few descriptions, `problem_of` says so.
         texts = [text or None for text in [*(row.get("descriptions") or ()), *[None] * len(options or ())]]
         criteria = default.criteria if kind == default.type else None
+        level_names = list(options) if options and kind == "score" and any(texts) else None
         if options and kind == "score":
             criteria = [f"{level}: {text}" if text else level for level, text in zip(options, texts, strict=False)]
         elif options:
             criteria = dict(zip(options, texts, strict=False))
-        return cls(kind, row.get("question") or default.instructions, criteria)
+        return cls(kind, row.get("question") or default.instructions, criteria, level_names)
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> Question:
@@ -64,7 +67,7 @@ class Question:
 
     def as_request(self) -> dict[str, Any]:
         """As the pipeline takes it."""
-        return dict(vars(self))
+        return {"type": self.type, "instructions": self.instructions, "criteria": self.criteria}
 
     @property
     def options(self) -> list[str]:
@@ -76,8 +79,8 @@ class Question:
 
     @property
     def names(self) -> list[str]:
-        """What an answer may call the options; that of levels is their text."""
-        return list(map(str, self.criteria or ())) if self.type == "score" else self.options
+        """What an answer may call the options; that of levels is their text without a description."""
+        return self.level_names or list(map(str, self.criteria or ())) if self.type == "score" else self.options
 
     def called(self, row: Row) -> list[str]:
         """What the question of a row may be called: its name in a request, its text, its type."""
@@ -140,6 +143,11 @@ def default_question(recipe: Any, rows: Iterable[Row], names: list[str]) -> tupl
 def as_text(answer: Any) -> str:
     """The text of an answer, in JSON if it is none."""
     return answer.strip() if isinstance(answer, str) else json.dumps(answer)
+
+
+def as_written(key: Any) -> str:
+    """A key of a block as it is written in YAML, where it may stand for a number or a boolean."""
+    return str(key).lower() if isinstance(key, bool) else str(key)
 
 
 def parsed_cell(text: str) -> Any:

@@ -124,7 +124,7 @@ def _class_ids(predictions: list[Row], references: list[Reference]) -> tuple[np.
     for row, reference, key in zip(predictions, references, keys, strict=True):
         names = {name: ("position", index) if has_own else (key, name) for index, name in enumerate(row["scores"])}
         right = likeliest(reference)
-        wanted = names.get(str(right), ("unknown", right))
+        wanted = names[right] if right in names else ("unknown", right)
         for name, numbers in ((names[row["answer"]], predicted), (wanted, actual)):
             numbers.append(ids.setdefault(name, len(ids)))
     return np.array(predicted, dtype=int), np.array(actual, dtype=int)

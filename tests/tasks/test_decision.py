@@ -23,6 +23,7 @@ from hfrecipes.errors import ConfigError, DataError, ModelError
 from hfrecipes.privacy import promise
 from hfrecipes.tasks import _decision_baseline, _decision_loss, _decision_predictions, _decision_scores
 from hfrecipes.tasks._decision_answers import reference_of
+from hfrecipes.tasks._decision_learning import weight_of
 from hfrecipes.tasks._decision_predictions import prediction_of
 from hfrecipes.tasks._decision_questions import HeldOut, Question
 from hfrecipes.tasks.decision import Decision
@@ -74,6 +75,15 @@ def test_each_question_of_a_request_is_a_row(tmp_path):
     assert [recipe.question(row) for row in rows] == [TONE, LEVELS, NOUL]
     assert [recipe.reference(row) for row in rows] == ["angry", {"1": 0.5, "2": 0.5}, "true"]
     assert rows[0]["state"] == '{"from": "Ann", "text": "Hello"}'
+
+
+def test_descriptions_may_be_in_train_alone(tmp_path):
+    described = [{**ROWS[0], "descriptions": ["x", "y", "z"]}]
+    recipe = Decision()
+    data = read_splits(RunConfig(task=recipe.task, dataset={"train": described, "validation": ROWS[:3]}), recipe)
+    recipe.infer_labels(data.splits["train"])
+    asked = recipe.question(data.splits["validation"][0])
+    assert asked.criteria == dict.fromkeys(["calm", "angry", "sad"])
 
 
 def test_a_classification_set_becomes_one_question(tmp_path):
@@ -156,6 +166,20 @@ def test_answers_of_a_column_have_one_form(answers, expected, kind, tmp_path):
     assert [recipe.reference(row) for row in rows] == names
 
 
+@pytest.mark.parametrize(
+    ("options", "answer", "expected"),
+    [(["low", "high"], "low", "0"), (["1", "2", "3"], "2", "1"), (["1", "2", "3"], 2.5, {"1": 0.5, "2": 0.5})],
+)
+def test_levels_with_descriptions_are_answered_by_their_names(options, answer, expected, tmp_path):
+    asked = {"state": "a", "question_type": "score", "options": options, "descriptions": ["x", "y", "z"]}
+    asked["descriptions"] = asked["descriptions"][: len(options)]
+    recipe, rows = read([{**asked, "answer": str(name)} for name in (answer, options[-1])], tmp_path)
+    assert recipe.reference(rows[0]) == expected
+    question = recipe.question(rows[0])
+    assert question.as_request()["criteria"][0] == f"{options[0]}: x"
+    assert set(question.as_request()) == {"type", "instructions", "criteria"}
+
+
 def test_answers_that_two_forms_read_differently_are_refused(tmp_path):
     rows = [{"state": "a", "question": "Number?", "options": ["1", "2", "3"], "answer": index} for index in (1, 2)]
     with pytest.raises(DataError, match="answers such as '1' are names of options, and may also be the number"):
@@ -181,7 +205,7 @@ def test_options_and_descriptions_may_be_lists_in_the_cells_of_a_table(tmp_path)
     for options, described in (('["calm", "angry"]', '["", "blames"]'), ("['calm', 'angry']", "['', 'blames']")):
         rows = [{**cells, "options": options, "descriptions": described}] * 2
         recipe, read_rows = read(rows, tmp_path)
-        assert recipe.question(read_rows[0])["criteria"] == {"calm": None, "angry": "blames"}
+        assert recipe.question(read_rows[0]).criteria == {"calm": None, "angry": "blames"}
     with pytest.raises(DataError, match="descriptions holds 'blames', expected a list with one for each option"):
         read([{**cells, "options": '["calm", "angry"]', "descriptions": "blames"}], tmp_path)
 
@@ -229,6 +253,8 @@ def test_questions_that_cannot_be_asked_are_refused_in_prediction(trained):
         ({"criteria": {"a": "", "b": ""}, "question_type": "score"}, "expected a list of levels"),
         ({"criteria": {"a": ""}}, "expected two options or more"),
         ({"unseen_questions": 2.0}, "expected a share between 0 and 1"),
+        ({"label_tokens": {"choise": ["A", "B"]}}, "label_tokens: no type choise"),
+        ({"label_tokens": {"choice": ["A"]}}, "label_tokens.choice: found 1, expected two labels or more"),
         ({"question_weights": {"tone": 0.0}}, "expected numbers above 0"),
     ],
 )
@@ -345,6 +371,16 @@ def test_scores_are_those_of_their_definitions():
     assert scores["brier[choice]"][0] == pytest.approx(0.64)
     assert scores["rps"][0] == pytest.approx((0.2**2 + 0.0**2) / 2)
     assert scores["order_bias"][0] == 1.0
+
+
+def test_a_row_without_an_answer_is_not_one_whose_answer_is_an_option_called_none(trained):
+    recipe = hfrecipes.load(trained.path).recipe
+    asked = {"state": ["Hello"], "question": ["Which?"], "options": [["None", "Some"]], "answer": [None]}
+    assert recipe.encode(asked)["labels"] == [-100]
+    scores = _decision_scores.measure([prediction_of("choice", {"None": 0.9, "Some": 0.1})], [None])(np.ones((1, 1)))
+    assert scores["accuracy"][0] == 0.0
+    recipe.class_weights = {"None": 3.0}
+    assert weight_of(recipe, {}, Question("choice", criteria={"None": None, "Some": None}), None) == 1.0
 
 
 def test_each_question_has_counts_of_its_own():
@@ -470,6 +506,18 @@ def test_options_that_yaml_reads_as_numbers_are_texts(tmp_path):
     recipe, read_rows = read(rows, tmp_path, criteria={0: "negative", 1: "positive"}, class_weights={1: 2.0})
     assert recipe.question(read_rows[0]).criteria == {"0": "negative", "1": "positive"}
     assert recipe.reference(read_rows[0]) == "1"
+
+
+def test_options_that_yaml_reads_as_booleans_are_written_as_in_yaml(tmp_path):
+    noul = Decision(question_type="noul", criteria={True: "is real", False: None})
+    assert noul.criteria == {"true": "is real", "false": None}
+    rows = [{"text": "good", "name": "1", "label": True}, {"text": "bad", "name": "1", "label": False}]
+    options = {"criteria": {True: "real", False: "fake"}, "class_weights": {True: 2.0}, "question_weights": {1: 2.0}}
+    recipe, read_rows = read(rows, tmp_path, question_type="choice", **options)
+    assert recipe.question(read_rows[0]).criteria == {"true": "real", "false": "fake"}
+    assert recipe.reference(read_rows[0]) == "true"
+    question = recipe.question(read_rows[0])
+    assert weight_of(recipe, read_rows[0], question, "true") == 4.0
 
 
 def test_unseen_questions_are_left_out_of_training_and_scored_apart(tiny_llama, tmp_path, caplog):
