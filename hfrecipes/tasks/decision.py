@@ -180,7 +180,7 @@ class Decision(Recipe):
         else:
             settings, sentences = _decision_config.config_of(self, config)
             self.learned["decision"] = asdict(settings)
-        self.prompts = _decision_prompts.Prompts(settings, self)
+        self.prompts = _decision_prompts.Prompts(settings, self, _decision_config.is_encoder(config))
         self.checks_again = True  # the labels of the model limit the number of options
         return sentences
 

@@ -485,6 +485,32 @@ def test_an_encoder_without_a_mask_token_is_refused(tmp_path):
         hfrecipes.run("decision", model=folder, dataset={"train": ROWS}, output_dir=tmp_path / "run", **FEW)
 
 
+@pytest.mark.parametrize("model", ["tiny_llama", "tiny_encoder"])
+def test_a_prompt_whose_question_does_not_fit_keeps_its_mark(model, request, tmp_path):
+    folder = shutil.copytree(request.getfixturevalue(model), tmp_path / "model")
+    mask = "[CLS] [MASK]" if model == "tiny_encoder" else "answer"
+    (folder / "decision_template.jinja").write_text(mask + "<|mark|> {{ state }} {{ question.instructions }}")
+    path, asked = tmp_path / "run", Question("noul", "why " * 600)
+    hfrecipes.run("decision", model=folder, dataset={"train": ROWS}, output_dir=path, **FEW)
+    recipe = hfrecipes.load(path).recipe
+    short, prompt = recipe.prompts.read("Hello", TONE), recipe.prompts.read("Hello", asked)
+    assert prompt.mark == short.mark
+    assert prompt.ids[: prompt.mark + 1] == short.ids[: short.mark + 1]
+    assert len(prompt.ids) <= recipe.prompts.max_length
+    if model == "tiny_encoder":
+        assert prompt.ids[prompt.mark] == recipe.tokenizer.mask_token_id
+        assert prompt.ids[0] == recipe.tokenizer.cls_token_id
+
+
+def test_an_encoder_keeps_its_first_token_and_its_mask_where_the_question_does_not_fit(tiny_encoder, tmp_path):
+    hfrecipes.run("decision", model=tiny_encoder, dataset={"train": ROWS}, output_dir=tmp_path / "run", **FEW)
+    recipe = hfrecipes.load(tmp_path / "run").recipe
+    prompt = recipe.prompts.read("Hello", Question("noul", "why " * 600))
+    assert len(prompt.ids) == recipe.prompts.max_length
+    assert prompt.ids[0] == recipe.tokenizer.cls_token_id
+    assert prompt.ids[prompt.mark] == recipe.tokenizer.mask_token_id
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
