@@ -447,7 +447,9 @@ def tiny_encoder(tmp_path_factory):
     return save_encoder(make_tokenizer(string.ascii_uppercase), folder / "bert", max_position_embeddings=512)
 
 
-@pytest.mark.parametrize(("model", "lora"), [("tiny_llama", False), ("tiny_llama", True), ("tiny_encoder", False)])
+@pytest.mark.parametrize(
+    ("model", "lora"), [("tiny_llama", False), ("tiny_llama", True), ("tiny_encoder", False), ("tiny_encoder", True)]
+)
 def test_the_pipeline_gives_the_same_probabilities(model, lora, request, tmp_path):
     rows = [dict(row) for row in Decision.samples * 6]
     train = [{**row, "state": f"{row['state']} {number}"} for number, row in enumerate(rows)]
@@ -525,6 +527,18 @@ def test_models_that_the_pipeline_cannot_ask_or_that_are_not_trained_are_refused
     (folder / "config.json").write_text(json.dumps(settings))
     with pytest.raises(ModelError, match=sentence):
         hfrecipes.run("decision", model=folder, dataset={"train": ROWS}, output_dir=tmp_path / "run", **FEW)
+
+
+def test_an_encoder_that_pads_all_rows_is_refused_with_the_maximum_at_which_it_does_not(tiny_encoder, tmp_path):
+    from transformers import BigBirdConfig
+
+    folder = shutil.copytree(tiny_encoder, tmp_path / "model")
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    config = BigBirdConfig(vocab_size=256, block_size=16, num_random_blocks=1, max_position_embeddings=512, **sizes)
+    config.save_pretrained(folder)
+    settings = {"model": folder, "dataset": {"train": ROWS}, "output_dir": tmp_path / "run", **FEW}
+    with pytest.raises(ModelError, match=r"does not pad: set max_length=112, at which its attention is full"):
+        hfrecipes.run("decision", max_length=256, **settings)
 
 
 def test_options_that_yaml_reads_as_numbers_are_texts(tmp_path):
