@@ -102,7 +102,7 @@ def config_of(recipe: Any, model_config: PretrainedConfig) -> tuple[DecisionConf
 
     Raises:
         ConfigError: Labels that the options name are no distinct single tokens.
-        ModelError: The model or its tokenizer cannot be used, has no two labels or no mask token, or its decision config is damaged.
+        ModelError: The model or its tokenizer cannot be used, has no two labels, or its decision config is damaged.
     """
     _refuse_type(model_config)
     _refuse_padding(recipe, model_config)
