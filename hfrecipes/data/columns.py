@@ -437,7 +437,9 @@ def rename(rows: Dataset, columns: Mapping[str, str], recipe: type[Recipe], spli
             continue
         if facts.reference and not facts.optional:
             log(f"{split}: there is no column {name!r}, so its rows have no {column}")
-        if not facts.passthrough and (split == "train" or not facts.reference):
+        # Whether a column that each row may leave empty is there says nothing of other splits.
+        is_needed = split == "train" or not (facts.reference or facts.optional == "each row")
+        if is_needed and not facts.passthrough:
             missing.append(name)
     if missing:
         raise DataError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ConfigError
 from ..recipe import Finding, Row
 from ._decision_answers import likeliest
-from ._decision_questions import TYPES, Question, is_unseen
+from ._decision_questions import TYPES, HeldOut, Question
 from ._decision_rows import without_states
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ def findings(recipe: Any, rows: Dataset, most: Mapping[str, int]) -> Iterator[Fi
         most: Number of labels that the model has for each type.
     """
     wrong: dict[tuple[Any, str], list[int]] = {}
-    held = []
+    held, held_out = [], HeldOut.of(recipe.learned)
     for index, row in enumerate(without_states(rows)):
         question = recipe.question(row)
-        if is_unseen(recipe, row, question):
+        if held_out is not None and held_out.has(row, question):
             held.append(index)
         level, problem = "error", problem_of(row, question, most)
         if not problem:

@@ -10,6 +10,7 @@ from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, ModelError
+from ..models.lengths import has_sparse_attention, sparse_minimum
 from ..models.tokenizing import require_fast_tokenizer
 from . import _causal, _tokens
 from ._chat_template import PLAIN
@@ -75,6 +76,23 @@ def _refuse_type(model_config: PretrainedConfig) -> None:
         )
 
 
+def _refuse_padding(recipe: Any, model_config: PretrainedConfig) -> None:
+    """Refuse models that read rows of one length alone, since the pipeline does not pad.
+
+    Raises:
+        ModelError: It is one, with the `max_length` at which it reads any.
+    """
+    if not recipe.pads_to_max_length:
+        return
+    edit = "use a model of another type"
+    if has_sparse_attention(model_config):
+        edit = f"set max_length={sparse_minimum(model_config)}, at which its attention is full, or {edit}"
+    raise ModelError(
+        f"a model of type {model_config.model_type} needs rows padded to max_length={recipe.max_length}, and "
+        f'pipeline("decision") does not pad: {edit}'
+    )
+
+
 def config_of(recipe: Any, model_config: PretrainedConfig) -> tuple[DecisionConfig, list[str]]:
     """The decision config to train with, and a sentence for each decision; the tokenizer gets a chat template.
 
@@ -87,11 +105,13 @@ def config_of(recipe: Any, model_config: PretrainedConfig) -> tuple[DecisionConf
         ModelError: The model or its tokenizer cannot be used, has no two labels, or its decision config is damaged.
     """
     _refuse_type(model_config)
+    _refuse_padding(recipe, model_config)
     require_fast_tokenizer(recipe)
     # The temperature is that of other weights, and is fitted again after training.
     config = replace(_config_in(recipe.texts_of_model), temperature={})
     sentences: list[str] = []
     if is_encoder(model_config):
+        _tokens.require_mask_token(recipe)
         config = replace(config, chat_template=config.chat_template or _with_mask(recipe))
     else:
         sentences = _set_chat_template(recipe)

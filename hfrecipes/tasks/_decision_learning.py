@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from ..losses import check_weights, refuse_unknown
 from ..recipe import Row
 from ._decision_answers import Reference, infer_form, likeliest
 from ._decision_baseline import counts_of
-from ._decision_questions import Question, default_question
+from ._decision_questions import TYPES, Question, default_question
 from ._decision_rows import without_states
 from ._decision_samples import EXAMPLE
 
@@ -26,13 +25,18 @@ Weights = dict[str, float]
 
 
 def check_options(recipe: Any) -> None:
-    """Refuse weights that are not above 0, and a share of questions that is none.
+    """Refuse weights that are not above 0, labels of no type of question, and a share of questions that is none.
 
     Raises:
         ConfigError: There is one.
     """
     check_weights("class_weights", recipe.class_weights)
     check_weights("question_weights", recipe.question_weights)
+    labels = recipe.label_tokens or {}
+    refuse_unknown("label_tokens", labels, TYPES, "type")
+    for kind, tokens in labels.items():
+        if len(tokens) < 2:
+            raise ConfigError(f"label_tokens.{kind}: found {len(tokens)}, expected two labels or more")
     unseen = recipe.unseen_questions
     if isinstance(unseen, float | int) and not 0 < unseen < 1:
         raise ConfigError(f"unseen_questions: {unseen}, expected a share between 0 and 1, or names of questions")
@@ -65,7 +69,8 @@ def learn(recipe: Any, train: Dataset, names: list[str]) -> list[str]:
     recipe.learned["example"] = json.dumps((default if is_set else EXAMPLE).as_request(), ensure_ascii=False)
     called = [question.called(row) for row, question in zip(rows, questions, strict=True)]
     _learn_weights(recipe, train, questions, called)
-    return sentences + _learn_unseen(recipe, [first for first, *_ in called])
+    identified = [question.identified(row) for row, question in zip(rows, questions, strict=True)]
+    return sentences + _learn_unseen(recipe, identified)
 
 
 def _learn_weights(recipe: Any, train: Dataset, questions: list[Question], called: list[list[str]]) -> None:
@@ -79,34 +84,37 @@ def _learn_weights(recipe: Any, train: Dataset, questions: list[Question], calle
         recipe.learned["answer_counts"] = recipe.baseline(train)["answers"]
 
 
-def _learn_unseen(recipe: Any, first: list[str]) -> list[str]:
-    """Choose the questions to hold out; those of all rows are given by their first names."""
-    if recipe.unseen_questions is None:
-        return []
-    recipe.learned["unseen"] = held = _unseen_of(recipe.unseen_questions, first)
-    return [f"held out of train and validation: {len(held)} of {len(set(first))} questions ({', '.join(held)})"]
-
-
-def _unseen_of(unseen: Unseen, questions: Iterable[str]) -> list[str]:
-    """The questions that are held out: those that are named, or a share that depends on their texts alone.
-
-    Args:
-        unseen: Names, or the share.
-        questions: First name of the question of each row.
+def _learn_unseen(recipe: Any, identified: list[list[str]]) -> list[str]:
+    """Choose the questions to hold out, given the name and the text of that of each row.
 
     Raises:
         ConfigError: All would be held out, or none, or one is unknown.
     """
-    known = sorted(set(questions))
+    unseen = recipe.unseen_questions
+    if unseen is None:
+        return []
+    chosen = _chosen(unseen, identified)
+    # A question that is held out by its name is so by its text too, which other rows may have without the name.
+    names = set(chain.from_iterable(row for row in identified if not chosen.isdisjoint(row)))
+    held = [not names.isdisjoint(row) for row in identified]
+    kept = [row for row, is_held in zip(identified, held, strict=True) if not is_held]
+    recipe.learned["unseen"] = sorted(names)
+    recipe.learned["seen"] = sorted(set(chain.from_iterable(kept)))
+    first = {row[0] for row in identified}
+    shown = sorted({row[0] for row, is_held in zip(identified, held, strict=True) if is_held})
+    if not shown or all(held):
+        raise ConfigError(f"unseen_questions: {unseen} holds out {len(shown)} of {len(first)} questions in train")
+    return [f"held out of train and validation: {len(shown)} of {len(first)} questions ({', '.join(shown)})"]
+
+
+def _chosen(unseen: Unseen, identified: list[list[str]]) -> set[str]:
+    """The questions that are named, or a share that depends on their first names alone."""
     if isinstance(unseen, list):
+        known = sorted(set(chain.from_iterable(identified)))
         refuse_unknown("unseen_questions", unseen, known, "question")
-        held = sorted(unseen)
-    else:
-        drawn = sorted(known, key=lambda name: zlib.crc32(name.encode()))
-        held = sorted(drawn[: round(unseen * len(known))])
-    if not 0 < len(held) < len(known):
-        raise ConfigError(f"unseen_questions: {unseen} holds out {len(held)} of {len(known)} questions in train")
-    return held
+        return set(unseen)
+    first = sorted({row[0] for row in identified}, key=lambda name: zlib.crc32(name.encode()))
+    return set(first[: round(unseen * len(first))])
 
 
 def weight_of(recipe: Any, row: Row, question: Question, reference: Reference) -> float:
@@ -117,7 +125,9 @@ def weight_of(recipe: Any, row: Row, question: Question, reference: Reference) -
     """
     weights = recipe.question_weights or {}
     weight = next((float(weights[name]) for name in question.called(row) if name in weights), 1.0)
-    right = str(likeliest(reference))
+    right = likeliest(reference)
+    if right is None:
+        return weight
     if isinstance(recipe.class_weights, dict):
         return weight * float(recipe.class_weights.get(right, 1.0))
     counts = counts_of(question, recipe.learned.get("answer_counts", {}))

@@ -11,7 +11,7 @@ import numpy as np
 from .. import calibration
 from ..recipe import Row
 from ._decision_answers import Reference, shares_of
-from ._decision_questions import is_unseen
+from ._decision_questions import HeldOut
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -39,6 +39,7 @@ def predictions_of(recipe: Any, outputs: Any, rows: Sequence[Row], encoded: Data
         encoded: Prompts; a choice that is asked again in the other order has two.
     """
     predictions: list[Row] = [{} for _ in rows]
+    held_out = HeldOut.of(recipe.learned)
     for logits, options, index in zip(outputs, encoded["options"][:], encoded["row"][:], strict=True):
         row = rows[index]
         question = recipe.question(row)
@@ -48,8 +49,8 @@ def predictions_of(recipe: Any, outputs: Any, rows: Sequence[Row], encoded: Data
         if predictions[index]:
             predictions[index][OTHER_ORDER] = prediction["answer"]
             continue
-        if "unseen" in recipe.learned:
-            prediction["unseen"] = is_unseen(recipe, row, question)
+        if held_out is not None:
+            prediction["unseen"] = held_out.is_unseen(row, question)
         predictions[index] = prediction
     return predictions
 

@@ -48,9 +48,11 @@ class Prompts:
     Args:
         config: Decision config of the model.
         recipe: The task, with a tokenizer that has a chat template, and the maximum number of tokens of a prompt.
+        is_encoder: Whether the model also reads what follows the mark.
     """
 
-    def __init__(self, config: DecisionConfig, recipe: Recipe) -> None:
+    def __init__(self, config: DecisionConfig, recipe: Recipe, is_encoder: bool) -> None:
+        self.is_encoder = is_encoder
         self.config, self.recipe, self.max_length = config, recipe, recipe.max_length
         # A copy, since `prepare_inputs` adds its marks, which the saved tokenizer must not have.
         self.tokenizer = copy.deepcopy(recipe.tokenizer)
@@ -82,9 +84,15 @@ class Prompts:
                 kept = shortened
                 break
             room -= len(shortened.ids) - self.max_length
-        # What follows the state is read last, and is kept where not even that fits.
-        dropped = max(0, len(kept.ids) - self.max_length)
-        return replace(kept, ids=kept.ids[dropped:], mark=kept.mark - dropped, is_shortened=True)
+        return self._cut(kept)
+
+    def _cut(self, prompt: Prompt) -> Prompt:
+        """What fits of a prompt, with its mark; what follows the state is read last, and is kept where not all fits."""
+        # Encoders read the whole prompt at its first token, which is kept too.
+        start = int(self.is_encoder and prompt.mark > 0)
+        dropped = min(max(0, len(prompt.ids) - self.max_length), max(0, prompt.mark - start))
+        ids = [*prompt.ids[:start], *prompt.ids[start + dropped :]][: self.max_length]
+        return replace(prompt, ids=ids, mark=prompt.mark - dropped, is_shortened=True)
 
     def _prepared(self, state: str, question: Question) -> Prompt:
         from transformers.decision import label_token_ids
@@ -92,6 +100,8 @@ class Prompts:
         request = {"state": _as_given(state), "questions": {"question": question.as_request()}}
         ((inputs, (asked,)),) = self.config.prepare_inputs(request, self.tokenizer)
         ids, mark = inputs["input_ids"][0].tolist(), int(inputs["marks"][0]) - 1
+        if not self.is_encoder:
+            ids = ids[: mark + 1]  # the rest does not change the logits there
         return Prompt(ids, mark, list(asked.options), label_token_ids(self.tokenizer, tuple(asked.labels)), False)
 
     def written_control_tokens(self, states: Sequence[str]) -> Iterator[Finding]:
@@ -142,7 +152,7 @@ def features_of(recipe: Any, batch: Batch, orders: Callable[[str, Question], Seq
         if problem:
             raise DataError(f"{problem}: the question about {str(row['state'])[:60]!r}")
         reference = recipe.reference(row)
-        right, weight = str(likeliest(reference)), weight_of(recipe, row, question, reference)
+        right, weight = likeliest(reference), weight_of(recipe, row, question, reference)
         for asked in orders(row["state"], question):
             prompt = recipe.prompts.read(row["state"], asked)
             cells = {

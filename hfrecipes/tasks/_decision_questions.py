@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Literal
 
@@ -35,6 +35,8 @@ class Question:
     instructions: str | None = None
     criteria: Criteria | None = None
     """Options with a description or None; levels from the lowest to the highest; of `noul` what both mean, or None."""
+    level_names: list[str] | None = field(default=None, repr=False, compare=False)
+    """What answers call the levels where `criteria` describes them too; no part of a request."""
 
     @classmethod
     def of(cls, row: Row, default: Question) -> Question:
@@ -44,11 +46,12 @@ class Question:
         # Where there are too few descriptions, `problem_of` says so.
         texts = [text or None for text in [*(row.get("descriptions") or ()), *[None] * len(options or ())]]
         criteria = default.criteria if kind == default.type else None
+        level_names = list(options) if options and kind == "score" and any(texts) else None
         if options and kind == "score":
             criteria = [f"{level}: {text}" if text else level for level, text in zip(options, texts, strict=False)]
         elif options:
             criteria = dict(zip(options, texts, strict=False))
-        return cls(kind, row.get("question") or default.instructions, criteria)
+        return cls(kind, row.get("question") or default.instructions, criteria, level_names)
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> Question:
@@ -64,7 +67,7 @@ class Question:
 
     def as_request(self) -> dict[str, Any]:
         """As the pipeline takes it."""
-        return dict(vars(self))
+        return {"type": self.type, "instructions": self.instructions, "criteria": self.criteria}
 
     @property
     def options(self) -> list[str]:
@@ -76,12 +79,16 @@ class Question:
 
     @property
     def names(self) -> list[str]:
-        """What an answer may call the options; that of levels is their text."""
-        return list(map(str, self.criteria or ())) if self.type == "score" else self.options
+        """What an answer may call the options; that of levels is their text without a description."""
+        return self.level_names or list(map(str, self.criteria or ())) if self.type == "score" else self.options
 
     def called(self, row: Row) -> list[str]:
         """What the question of a row may be called: its name in a request, its text, its type."""
         return [str(name) for name in (row.get("name"), self.instructions, self.type) if name]
+
+    def identified(self, row: Row) -> list[str]:
+        """What tells the question of a row from others: its name and its text; its type where it has neither."""
+        return self.called(row)[:-1] or [self.type]
 
     def in_order(self, order: Sequence[int]) -> Question:
         """A choice with its options in another order, given by their indices; other questions have but one order."""
@@ -138,6 +145,11 @@ def as_text(answer: Any) -> str:
     return answer.strip() if isinstance(answer, str) else json.dumps(answer)
 
 
+def as_written(key: Any) -> str:
+    """A key of a block as it is written in YAML, where it may stand for a number or a boolean."""
+    return str(key).lower() if isinstance(key, bool) else str(key)
+
+
 def parsed_cell(text: str) -> Any:
     """The list or block in a text; None for any other text."""
     if text[:1] not in "[{":
@@ -167,9 +179,27 @@ def _about(question: Question, has_instructions: bool) -> str:
     return f"question: {question.type} among {shown}{hint}"
 
 
-def is_unseen(recipe: Any, row: Row, question: Question) -> bool:
-    """Whether the question of a row is held out of training."""
-    return question.called(row)[0] in recipe.learned.get("unseen", ())
+@dataclass(frozen=True)
+class HeldOut:
+    """Names and texts of the questions that are held out of training, and of those that it has."""
+
+    unseen: frozenset[str]
+    seen: frozenset[str]
+
+    @classmethod
+    def of(cls, learned: Mapping[str, Any]) -> HeldOut | None:
+        """As the training rows gave them; None where no question is held out."""
+        if "unseen" not in learned:
+            return None
+        return cls(frozenset(learned["unseen"]), frozenset(learned["seen"]))
+
+    def has(self, row: Row, question: Question) -> bool:
+        """Whether the question of a row is held out by any of its names."""
+        return not self.unseen.isdisjoint(question.identified(row))
+
+    def is_unseen(self, row: Row, question: Question) -> bool:
+        """Whether training had no row with the question: it was held out, or is in test alone."""
+        return self.has(row, question) or self.seen.isdisjoint(question.identified(row))
 
 
 def options_key(kind: str, options: Iterable[str], instructions: str | None = None) -> str:

@@ -122,9 +122,11 @@ def _class_ids(predictions: list[Row], references: list[Reference]) -> tuple[np.
     predicted: list[int] = []
     actual: list[int] = []
     for row, reference, key in zip(predictions, references, keys, strict=True):
-        names = {name: ("position", index) if has_own else (key, name) for index, name in enumerate(row["scores"])}
+        names: dict[Any, Any] = {
+            name: ("position", index) if has_own else (key, name) for index, name in enumerate(row["scores"])
+        }
         right = likeliest(reference)
-        wanted = names.get(str(right), ("unknown", right))
+        wanted = names.get(right, ("unknown", right))
         for name, numbers in ((names[row["answer"]], predicted), (wanted, actual)):
             numbers.append(ids.setdefault(name, len(ids)))
     return np.array(predicted, dtype=int), np.array(actual, dtype=int)

@@ -88,6 +88,16 @@ def end_of(recipe: Recipe) -> int:
     return end
 
 
+def require_mask_token(recipe: Recipe) -> None:
+    """Refuse a tokenizer without a mask token, as those of decoders are.
+
+    Raises:
+        ModelError: It is one.
+    """
+    if recipe.tokenizer.mask_token_id is None:
+        raise ModelError("the model's tokenizer has no mask token: use an encoder such as BERT")
+
+
 def sample_rows(train: Dataset) -> Dataset:
     """At most SAMPLE_SIZE of the training rows, spread evenly."""
     step = max(1, -(-len(train) // SAMPLE_SIZE))

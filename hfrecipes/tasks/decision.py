@@ -30,7 +30,7 @@ from . import (
 )
 from ._decision_answers import Reference, reference_of
 from ._decision_learning import Unseen, Weights
-from ._decision_questions import Criteria, Question, QuestionType
+from ._decision_questions import Criteria, Question, QuestionType, as_written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,10 +115,10 @@ class Decision(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # YAML reads the option in `1: positive` as a number.
-        for name in ("criteria", "class_weights"):
+        # YAML reads the option in `1: positive` as a number, and that in `true: real` as a boolean.
+        for name in ("criteria", "class_weights", "question_weights"):
             if isinstance(getattr(self, name), dict):
-                setattr(self, name, {str(option): value for option, value in getattr(self, name).items()})
+                setattr(self, name, {as_written(option): value for option, value in getattr(self, name).items()})
         _decision_checks.check_question(self)
         _decision_learning.check_options(self)
         self.prompts: Any = None  # Prompts, from `adapt_to_model` on
@@ -180,7 +180,7 @@ class Decision(Recipe):
         else:
             settings, sentences = _decision_config.config_of(self, config)
             self.learned["decision"] = asdict(settings)
-        self.prompts = _decision_prompts.Prompts(settings, self)
+        self.prompts = _decision_prompts.Prompts(settings, self, _decision_config.is_encoder(config))
         self.checks_again = True  # the labels of the model limit the number of options
         return sentences
 

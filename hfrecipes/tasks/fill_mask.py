@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from ..collate import padder
-from ..errors import ConfigError, ModelError
+from ..errors import ConfigError
 from ..losses import ItemLoss, cross_entropy, token_loss
 from ..models.tokenizing import require_fast_tokenizer, windows
 from ..recipe import HIGHER, IGNORED, LOWER, Batch, CardTexts, Column, Measure, Metric, Recipe, Row, detail
@@ -91,8 +91,7 @@ class FillMask(Recipe):
     def adapt_to_model(self, config: PretrainedConfig, model: PreTrainedModel | None = None) -> list[str]:
         """Refuse a tokenizer without a mask token, as those of decoders are."""
         require_fast_tokenizer(self)
-        if self.tokenizer.mask_token_id is None:
-            raise ModelError("the model's tokenizer has no mask token: use an encoder such as BERT")
+        _tokens.require_mask_token(self)
         return []
 
     # --- rows to features ----------------------------------------------------------------------------------------

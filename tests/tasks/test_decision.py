@@ -23,8 +23,9 @@ from hfrecipes.errors import ConfigError, DataError, ModelError
 from hfrecipes.privacy import promise
 from hfrecipes.tasks import _decision_baseline, _decision_loss, _decision_predictions, _decision_scores
 from hfrecipes.tasks._decision_answers import reference_of
+from hfrecipes.tasks._decision_learning import weight_of
 from hfrecipes.tasks._decision_predictions import prediction_of
-from hfrecipes.tasks._decision_questions import Question
+from hfrecipes.tasks._decision_questions import HeldOut, Question
 from hfrecipes.tasks.decision import Decision
 
 TONE = Question("choice", "Tone?", {"calm": None, "angry": "blames"})
@@ -74,6 +75,15 @@ def test_each_question_of_a_request_is_a_row(tmp_path):
     assert [recipe.question(row) for row in rows] == [TONE, LEVELS, NOUL]
     assert [recipe.reference(row) for row in rows] == ["angry", {"1": 0.5, "2": 0.5}, "true"]
     assert rows[0]["state"] == '{"from": "Ann", "text": "Hello"}'
+
+
+def test_descriptions_may_be_in_train_alone(tmp_path):
+    described = [{**ROWS[0], "descriptions": ["x", "y", "z"]}]
+    recipe = Decision()
+    data = read_splits(RunConfig(task=recipe.task, dataset={"train": described, "validation": ROWS[:3]}), recipe)
+    recipe.infer_labels(data.splits["train"])
+    asked = recipe.question(data.splits["validation"][0])
+    assert asked.criteria == dict.fromkeys(["calm", "angry", "sad"])
 
 
 def test_a_classification_set_becomes_one_question(tmp_path):
@@ -156,6 +166,20 @@ def test_answers_of_a_column_have_one_form(answers, expected, kind, tmp_path):
     assert [recipe.reference(row) for row in rows] == names
 
 
+@pytest.mark.parametrize(
+    ("options", "answer", "expected"),
+    [(["low", "high"], "low", "0"), (["1", "2", "3"], "2", "1"), (["1", "2", "3"], 2.5, {"1": 0.5, "2": 0.5})],
+)
+def test_levels_with_descriptions_are_answered_by_their_names(options, answer, expected, tmp_path):
+    asked = {"state": "a", "question_type": "score", "options": options, "descriptions": ["x", "y", "z"]}
+    asked["descriptions"] = asked["descriptions"][: len(options)]
+    recipe, rows = read([{**asked, "answer": str(name)} for name in (answer, options[-1])], tmp_path)
+    assert recipe.reference(rows[0]) == expected
+    question = recipe.question(rows[0])
+    assert question.as_request()["criteria"][0] == f"{options[0]}: x"
+    assert set(question.as_request()) == {"type", "instructions", "criteria"}
+
+
 def test_answers_that_two_forms_read_differently_are_refused(tmp_path):
     rows = [{"state": "a", "question": "Number?", "options": ["1", "2", "3"], "answer": index} for index in (1, 2)]
     with pytest.raises(DataError, match="answers such as '1' are names of options, and may also be the number"):
@@ -181,7 +205,7 @@ def test_options_and_descriptions_may_be_lists_in_the_cells_of_a_table(tmp_path)
     for options, described in (('["calm", "angry"]', '["", "blames"]'), ("['calm', 'angry']", "['', 'blames']")):
         rows = [{**cells, "options": options, "descriptions": described}] * 2
         recipe, read_rows = read(rows, tmp_path)
-        assert recipe.question(read_rows[0])["criteria"] == {"calm": None, "angry": "blames"}
+        assert recipe.question(read_rows[0]).criteria == {"calm": None, "angry": "blames"}
     with pytest.raises(DataError, match="descriptions holds 'blames', expected a list with one for each option"):
         read([{**cells, "options": '["calm", "angry"]', "descriptions": "blames"}], tmp_path)
 
@@ -229,6 +253,8 @@ def test_questions_that_cannot_be_asked_are_refused_in_prediction(trained):
         ({"criteria": {"a": "", "b": ""}, "question_type": "score"}, "expected a list of levels"),
         ({"criteria": {"a": ""}}, "expected two options or more"),
         ({"unseen_questions": 2.0}, "expected a share between 0 and 1"),
+        ({"label_tokens": {"choise": ["A", "B"]}}, "label_tokens: no type choise"),
+        ({"label_tokens": {"choice": ["A"]}}, "label_tokens.choice: found 1, expected two labels or more"),
         ({"question_weights": {"tone": 0.0}}, "expected numbers above 0"),
     ],
 )
@@ -347,6 +373,16 @@ def test_scores_are_those_of_their_definitions():
     assert scores["order_bias"][0] == 1.0
 
 
+def test_a_row_without_an_answer_is_not_one_whose_answer_is_an_option_called_none(trained):
+    recipe = hfrecipes.load(trained.path).recipe
+    asked = {"state": ["Hello"], "question": ["Which?"], "options": [["None", "Some"]], "answer": [None]}
+    assert recipe.encode(asked)["labels"] == [-100]
+    scores = _decision_scores.measure([prediction_of("choice", {"None": 0.9, "Some": 0.1})], [None])(np.ones((1, 1)))
+    assert scores["accuracy"][0] == 0.0
+    recipe.class_weights = {"None": 3.0}
+    assert weight_of(recipe, {}, Question("choice", criteria={"None": None, "Some": None}), None) == 1.0
+
+
 def test_each_question_has_counts_of_its_own():
     refund, broken, other = (Question("noul", text) for text in ("Refund?", "Broken?", "Other?"))
     asked = [(refund, "true"), (refund, "true"), (broken, "false"), (broken, "false"), (broken, "false")]
@@ -411,7 +447,9 @@ def tiny_encoder(tmp_path_factory):
     return save_encoder(make_tokenizer(string.ascii_uppercase), folder / "bert", max_position_embeddings=512)
 
 
-@pytest.mark.parametrize(("model", "lora"), [("tiny_llama", False), ("tiny_llama", True), ("tiny_encoder", False)])
+@pytest.mark.parametrize(
+    ("model", "lora"), [("tiny_llama", False), ("tiny_llama", True), ("tiny_encoder", False), ("tiny_encoder", True)]
+)
 def test_the_pipeline_gives_the_same_probabilities(model, lora, request, tmp_path):
     rows = [dict(row) for row in Decision.samples * 6]
     train = [{**row, "state": f"{row['state']} {number}"} for number, row in enumerate(rows)]
@@ -441,6 +479,40 @@ def test_the_label_of_an_encoder_is_looked_up_at_its_mask_token(tiny_encoder, tm
     assert (path / "decision_template.jinja").read_text().endswith("[MASK]<|mark|>[SEP]")
 
 
+def test_an_encoder_without_a_mask_token_is_refused(tmp_path):
+    tokenizer = make_tokenizer(string.ascii_uppercase)
+    tokenizer.mask_token = None
+    folder = save_encoder(tokenizer, tmp_path / "bert", max_position_embeddings=512)
+    with pytest.raises(ModelError, match="the model's tokenizer has no mask token"):
+        hfrecipes.run("decision", model=folder, dataset={"train": ROWS}, output_dir=tmp_path / "run", **FEW)
+
+
+@pytest.mark.parametrize("model", ["tiny_llama", "tiny_encoder"])
+def test_a_prompt_whose_question_does_not_fit_keeps_its_mark(model, request, tmp_path):
+    folder = shutil.copytree(request.getfixturevalue(model), tmp_path / "model")
+    mask = "[CLS] [MASK]" if model == "tiny_encoder" else "answer"
+    (folder / "decision_template.jinja").write_text(mask + "<|mark|> {{ state }} {{ question.instructions }}")
+    path, asked = tmp_path / "run", Question("noul", "why " * 600)
+    hfrecipes.run("decision", model=folder, dataset={"train": ROWS}, output_dir=path, **FEW)
+    recipe = hfrecipes.load(path).recipe
+    short, prompt = recipe.prompts.read("Hello", TONE), recipe.prompts.read("Hello", asked)
+    assert prompt.mark == short.mark
+    assert prompt.ids[: prompt.mark + 1] == short.ids[: short.mark + 1]
+    assert len(prompt.ids) <= recipe.prompts.max_length
+    if model == "tiny_encoder":
+        assert prompt.ids[prompt.mark] == recipe.tokenizer.mask_token_id
+        assert prompt.ids[0] == recipe.tokenizer.cls_token_id
+
+
+def test_an_encoder_keeps_its_first_token_and_its_mask_where_the_question_does_not_fit(tiny_encoder, tmp_path):
+    hfrecipes.run("decision", model=tiny_encoder, dataset={"train": ROWS}, output_dir=tmp_path / "run", **FEW)
+    recipe = hfrecipes.load(tmp_path / "run").recipe
+    prompt = recipe.prompts.read("Hello", Question("noul", "why " * 600))
+    assert len(prompt.ids) == recipe.prompts.max_length
+    assert prompt.ids[0] == recipe.tokenizer.cls_token_id
+    assert prompt.ids[prompt.mark] == recipe.tokenizer.mask_token_id
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
@@ -457,11 +529,35 @@ def test_models_that_the_pipeline_cannot_ask_or_that_are_not_trained_are_refused
         hfrecipes.run("decision", model=folder, dataset={"train": ROWS}, output_dir=tmp_path / "run", **FEW)
 
 
+def test_an_encoder_that_pads_all_rows_is_refused_with_the_maximum_at_which_it_does_not(tiny_encoder, tmp_path):
+    from transformers import BigBirdConfig
+
+    folder = shutil.copytree(tiny_encoder, tmp_path / "model")
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    config = BigBirdConfig(vocab_size=256, block_size=16, num_random_blocks=1, max_position_embeddings=512, **sizes)
+    config.save_pretrained(folder)
+    settings = {"model": folder, "dataset": {"train": ROWS}, "output_dir": tmp_path / "run", **FEW}
+    with pytest.raises(ModelError, match=r"does not pad: set max_length=112, at which its attention is full"):
+        hfrecipes.run("decision", max_length=256, **settings)
+
+
 def test_options_that_yaml_reads_as_numbers_are_texts(tmp_path):
     rows = [{"text": "good", "label": 1}, {"text": "bad", "label": 0}]
     recipe, read_rows = read(rows, tmp_path, criteria={0: "negative", 1: "positive"}, class_weights={1: 2.0})
     assert recipe.question(read_rows[0]).criteria == {"0": "negative", "1": "positive"}
     assert recipe.reference(read_rows[0]) == "1"
+
+
+def test_options_that_yaml_reads_as_booleans_are_written_as_in_yaml(tmp_path):
+    noul = Decision(question_type="noul", criteria={True: "is real", False: None})
+    assert noul.criteria == {"true": "is real", "false": None}
+    rows = [{"text": "good", "name": "1", "label": True}, {"text": "bad", "name": "1", "label": False}]
+    options = {"criteria": {True: "real", False: "fake"}, "class_weights": {True: 2.0}, "question_weights": {1: 2.0}}
+    recipe, read_rows = read(rows, tmp_path, question_type="choice", **options)
+    assert recipe.question(read_rows[0]).criteria == {"true": "real", "false": "fake"}
+    assert recipe.reference(read_rows[0]) == "true"
+    question = recipe.question(read_rows[0])
+    assert weight_of(recipe, read_rows[0], question, "true") == 4.0
 
 
 def test_unseen_questions_are_left_out_of_training_and_scored_apart(tiny_llama, tmp_path, caplog):
@@ -482,6 +578,19 @@ def test_unseen_questions_are_left_out_of_training_and_scored_apart(tiny_llama, 
     asked = {"state": "Hello", "questions": {"tone": TONE.as_request(), "refund": NOUL.as_request()}}
     assert [answer["type"] for answer in result.predict(asked)] == ["choice", "noul"]
     assert json.loads((tmp_path / "run" / "history.json").read_text())["log"][0]["step"] == 0
+
+
+def test_a_question_is_held_out_by_its_name_and_by_its_text(tmp_path):
+    asked = [{"name": "tone"}, {"name": "again"}, {}, {"name": "mood", "question": "Mood?"}]
+    recipe, rows = read([{**ROWS[0], **cells} for cells in asked], tmp_path, unseen_questions=["tone"])
+    held_out = HeldOut.of(recipe.learned)
+    assert [held_out.has(row, recipe.question(row)) for row in rows] == [True, True, True, False]
+    in_test = [({}, True), ({"question": "Mood?"}, False), ({"name": "new", "question": "New?"}, True)]
+    for cells, expected in [*in_test, ({"name": "mood", "question": "How is she?"}, False)]:
+        row = {**ROWS[0], **cells}
+        assert held_out.is_unseen(row, recipe.question(row)) == expected
+    with pytest.raises(ConfigError, match="holds out 2 of 2 questions"):
+        read([{**ROWS[0], "name": name} for name in ("tone", "again")], tmp_path, unseen_questions=["tone"])
 
 
 @pytest.mark.parametrize("criteria", [{"spam": "unwanted", "ham": None}, None])
