@@ -8,7 +8,6 @@ import click
 
 from ..log import LIBRARIES, explained
 from ..output import print_table, say, text_table
-from ..run_folder.contents import audit_tables
 from .answers import answer
 from .words import RUN, TRUST
 
@@ -36,6 +35,8 @@ def audit(path: str, shadows: int, rows: int, trust: bool) -> None:
 
 
 def _show(result: Audit) -> None:
+    from ..run_folder.contents import audit_tables
+
     for heads, *rows_of_table in audit_tables(result.as_json()):
         print_table(text_table(heads, rows_of_table))
         say("")
