@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 VALIDATOR = jsonschema.Draft7Validator(shipped_schema())
 RECIPES = registry.recipe_files()
 # A task that is new may be one file; with its example comes the rest, as in tests/test_data_page.py.
-DOCUMENTED = sorted(file.stem.replace("_", "-") for file in (ROOT / "examples").glob("*.py"))
+DOCUMENTED = [file.stem.replace("_", "-") for file in sorted((ROOT / "examples").glob("*.py"))]
 
 
 def problems(text: str) -> list[str]:
