@@ -352,6 +352,7 @@ def test_a_part_that_fails_costs_no_other(tmp_path, monkeypatch, capsys):
 # --- sizes -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_size_is_measured_in_cpu_seconds_and_memory(tmp_path, monkeypatch):
     monkeypatch.setitem(sizes.SIZES, "tiny", (1, 24, 32, 900))
     figures = sizes.measure("tiny", tmp_path, 96)

@@ -238,6 +238,7 @@ def test_one_part_can_be_run_alone(curve, settings, tmp_path, caplog):
     assert whole.parts == curve.parts, "all that a curve is made of is there"
 
 
+@pytest.mark.long
 def test_seeds_give_the_mean_of_several_runs_of_each_part(tiny_bert, tmp_path):
     settings = {"model": tiny_bert, "dataset": ROWS, "max_steps": 2, "save_strategy": "no", "bf16": False}
     made = hfrecipes.run("text-classification", output_dir=tmp_path / "run", curve=3, seeds=[1, 2], **settings)

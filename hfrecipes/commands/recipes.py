@@ -211,7 +211,7 @@ def _check_task(file: str) -> None:
 
     def value() -> dict[str, Any]:
         outcomes.extend(check_task(file))
-        rules = [outcome._asdict() for outcome in outcomes]
+        rules = [{"rule": outcome.rule, "problems": outcome.problems} for outcome in outcomes]
         return {"ok": not any(outcome.problems for outcome in outcomes), "rules": rules}
 
     answer(show, value)

@@ -10,6 +10,7 @@ from processes import run_python
 SCRIPT = Path(__file__).parent / "bad_inputs.py"
 
 
+@pytest.mark.long
 def test_some_bad_inputs_of_each_group_are_refused():
     run_python(SCRIPT, "--every", 60, status=0)
 

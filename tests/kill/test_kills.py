@@ -16,6 +16,7 @@ def kill(*cases: str, kills: int) -> None:
         assert f"{case}: same {kills}, lost 0, stuck 0, otherwise 0" in outcome.stdout, outcome.stdout
 
 
+@pytest.mark.long
 def test_a_run_is_killed_at_a_few_moments():
     kill("text", kills=2)
 

@@ -109,6 +109,7 @@ def test_the_same_command_trains_nothing_again_and_more_trials_go_on(searched, t
         run(tiny_bert, copy, {"learning_rate": "loguniform(1e-5, 1e-2)", "trials": 5})
 
 
+@pytest.mark.long
 def test_a_search_that_was_killed_ends_as_if_it_had_not_been(searched, tiny_bert, tmp_path, monkeypatch):
     finish = hfrecipes.flow.single.finish_run
     killed = []
@@ -313,6 +314,7 @@ def test_check_finds_what_a_search_refuses(tiny_bert):
     assert found["config"].model == tiny_bert
 
 
+@pytest.mark.long
 def test_a_search_over_folds_trains_the_chosen_settings_on_all_rows(tiny_bert, tmp_path):
     result = run(tiny_bert, tmp_path / "run", {"learning_rate": [1e-3, 1e-2], "trials": 1}, folds=2)
     folds = json.loads((result.path / "trial-1" / "metrics.json").read_text())["out_of_fold"]
