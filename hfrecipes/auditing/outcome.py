@@ -85,6 +85,10 @@ class Audit:
             *canaries.sentences(self.canaries, is_private=self.spent is not None),
         ]
 
+    def tables(self) -> list[tuple[list[str], list[list[str]]]]:
+        """Heads and rows of the table of attacks, and of that of planted secrets where there are some."""
+        return [self.cells(), canaries.cells(self.canaries)] if self.canaries else [self.cells()]
+
     def as_json(self) -> dict[str, Any]:
         """Everything as JSON values; `table`, that of `canaries`, and `sentences` are on the card and in the report."""
         heads, rows = self.cells()
@@ -104,8 +108,7 @@ class Audit:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        tables = [self.cells(), canaries.cells(self.canaries)] if self.canaries else [self.cells()]
-        return "".join(html_table(*table) for table in tables)
+        return "".join(html_table(*table) for table in self.tables())
 
 
 def advantage_bound(epsilon: float, delta: float) -> float:

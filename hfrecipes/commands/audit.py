@@ -25,7 +25,7 @@ def audit(path: str, shadows: int, rows: int, trust: bool) -> None:
 
     With --shadows, the run is trained again on other halves of the rows: the stronger attack. What the model remembers
     of secrets that privacy.canaries planted in train is measured too. Writes audit.json and a section on the card. The
-    same command again goes on with the shadows where it was stopped.
+    same command again trains only the shadow models that are missing.
     """
     with explained(f"{LIBRARIES}, then the model"):
         from ..auditing.audit import audit as audit_run
@@ -35,10 +35,8 @@ def audit(path: str, shadows: int, rows: int, trust: bool) -> None:
 
 
 def _show(result: Audit) -> None:
-    from ..run_folder.contents import audit_tables
-
-    for heads, *rows_of_table in audit_tables(result.as_json()):
-        print_table(text_table(heads, rows_of_table))
+    for table in result.tables():
+        print_table(text_table(*table))
         say("")
     for sentence in result.sentences:
         say(sentence)

@@ -142,7 +142,7 @@ print(chat([{"role": "user", "content": "When do you open?"}])[0]["generated_tex
         return dialogues.column_normalizer(columns, self.roles, self.system)
 
     def redacted(self, row: Row, edits: Edits) -> Row:
-        """Redacts what is said and the arguments of calls, which remain valid JSON; roles and tool names are kept."""
+        """Redacts messages and the arguments of calls, which remain valid JSON; roles and names of tools are kept."""
         return redacted_cells(row, text_columns(self), edits, reads_json=True)
 
     def infer_labels(self, train: Dataset) -> list[str]:
