@@ -64,11 +64,9 @@ def _check_reference(column: str, feature: Any) -> None:
 def _as_texts(rows: Dataset, column: str, facts: Column, *, is_shown: bool) -> Dataset:
     """The rows with a column of texts in place of one with objects, lists, or both numbers and texts."""
     feature = rows.features[column]
-    inner = getattr(feature, "feature", None)
-    if inner is not None and getattr(inner, "dtype", None) in ("string", "large_string") and not kinds.is_json(inner):
-        if facts.reference and is_shown:
-            log(f"{column} holds lists: their texts are taken as several references, of which the first is learnt")
+    if _is_list_of_texts(feature):
         return rows
+    inner = getattr(feature, "feature", None)
     dtype = str(getattr(feature, "dtype", ""))
     is_bool = dtype == "bool"  # which Python would spell True
     if not isinstance(feature, dict) and inner is None and not kinds.is_json(feature) and not is_bool:
@@ -86,6 +84,11 @@ def _as_texts(rows: Dataset, column: str, facts: Column, *, is_shown: bool) -> D
             example = next((cell for cell in cells if cell is not None and not isinstance(cell, str)), None)
         log(f"{column} holds {what}: read as texts, in the spelling of JSON, such as {as_text(example)[:60]}")
     return _with_column(rows, column, _texts)
+
+
+def _is_list_of_texts(feature: Any) -> bool:
+    inner = getattr(feature, "feature", None)
+    return getattr(inner, "dtype", None) in ("string", "large_string") and not kinds.is_json(inner)
 
 
 def _list_of(feature: Any) -> Any:
