@@ -624,7 +624,7 @@ def with_names(rows: list[dict], names: list[str]):
 @pytest.fixture
 def served(trained):
     """Address of the route of `transformers serve` that answers with the trained model."""
-    pytest.importorskip("openai", reason='pip install "transformers[serving]"')
+    pytest.importorskip("openai")  # which transformers imports to serve
     from transformers.cli.serve import Serve
 
     with socket.socket() as probe:
