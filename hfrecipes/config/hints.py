@@ -31,9 +31,7 @@ _PADDING = Hint("", "a batch is padded to its longest row, which is faster")
 _CACHED = Hint("", "encoded rows are cached, and encoded again when something changes")
 _SEPARATOR = Hint("", "the separator is found from the content of the file")
 _MODEL_TOKENIZER = Hint("model={value}", "the tokenizer comes with the model")
-_SPLIT = Hint(
-    "", "a tenth of train is drawn where there is no validation split; dataset.test=<file> names rows to test on"
-)
+_SHARE = Hint("", "splits.test=0.2 and splits.validation=0.1 draw shares of train; the rest is trained on")
 
 # Edits that keep the value, and the names that stand for them.
 _RENAMED = {
@@ -75,8 +73,9 @@ _RENAMED = {
     "early_stopping.early_stopping_patience={value}": "early_stopping_patience patience",
     "early_stopping.early_stopping_threshold={value}": "early_stopping_threshold",
     "splits.train={value}": "train_split train_split_name dataset_train_split",
-    "splits.validation={value}": "eval_split valid_split validation_split_name",
-    "splits.test={value}": "test_split test_split_name dataset_test_split",
+    "splits.validation={value}": "eval_split valid_split validation_split_name validation_split"
+    " validation_size val_size eval_size dev_size",
+    "splits.test={value}": "test_split test_split_name dataset_test_split test_size",
     "model.trust_remote_code={value}": "trust_remote_code",
     "model.revision={value}": "model_revision revision",
     "model.attn_implementation={value}": "attn_implementation",
@@ -133,11 +132,8 @@ _OTHERS = {
     "device_map": Hint("", "the Trainer puts the model on the GPU"),
     "sep": _SEPARATOR,
     "delimiter": _SEPARATOR,
-    "test_size": _SPLIT,
-    "val_size": _SPLIT,
-    "train_size": _SPLIT,
-    "validation_split": _SPLIT,
-    "validation_split_percentage": _SPLIT,
+    "train_size": _SHARE,
+    "validation_split_percentage": _SHARE,
     "stratify": Hint("", "labels keep their proportions in every split that is drawn"),
     "shuffle": Hint("", "rows are shuffled; train_sampling_strategy=sequential keeps their order"),
     "load_in_8bit": Hint("model.quantization_config='{load_in_8bit: true}' lora=true"),

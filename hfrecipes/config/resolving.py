@@ -220,9 +220,27 @@ def _check_splits(blocks: Mapping[str, Any]) -> list[str]:
                 problems.append(
                     f"{block}: unknown split {split}{nearest(str(split), SPLITS)}; a run has train, validation and test"
                 )
+    if isinstance(blocks.get("splits"), dict):
+        problems += _check_shares(blocks["splits"], has_folds=blocks.get("folds") is not None)
     limit = blocks.get("limit")
     limits = list(limit.values()) if isinstance(limit, dict) else [limit]
     for number in limits:
         if isinstance(number, int) and number < 1:
             problems.append(f"limit: found {number}, expected 1 row or more")
+    return problems
+
+
+def _check_shares(splits: Mapping[str, Any], *, has_folds: bool) -> list[str]:
+    """Problems of the splits that are a share of train."""
+    shares = {split: share for split, share in splits.items() if isinstance(share, int | float)}
+    problems = []
+    for split, share in shares.items():
+        if split == "train":
+            problems.append(f"splits.train: found {share}, expected the name of a split; limit.train takes fewer rows")
+        elif isinstance(share, bool) or not 0 < share < 1:
+            problems.append(f"splits.{split}: found {share}, expected a share of train, such as 0.2, or a split's name")
+    if not problems and sum(shares.values()) >= 1:
+        problems.append(f"splits: found shares of {sum(shares.values()):g} together, expected less than 1")
+    if has_folds and "test" in shares:
+        problems.append("splits.test: with folds each row of train is scored once: leave out one of the two")
     return problems

@@ -28,8 +28,9 @@ class RunConfig:
     """Hub id, file, folder, glob, URL, split -> file, rows from Python, or keywords of `load_dataset`."""
     output_dir: str | None = None
     """Folder that the run writes; `runs/<task>-<dataset>-<model>` if not given."""
-    splits: dict[str, str | None] = field(default_factory=dict)
-    """Split of the dataset to use as train, validation and test; null for none."""
+    splits: dict[str, str | float | None] = field(default_factory=dict)
+    """Split of the dataset to use as train, validation and test, or a share of train to draw, such as 0.2;
+    null for none."""
     columns: dict[str, str | int | list[str | int]] = field(default_factory=dict)
     """Column of the dataset for each column of the task; a position (from 0) in a file without header; for labels also
     a list of columns of 0 and 1."""

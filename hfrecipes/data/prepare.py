@@ -40,7 +40,7 @@ from .redacting import redact_rows, redact_texts
 from .row_origin import Origin, described, origin_of
 from .rows import Data, drop_empty_references, drop_helper_columns, name_classes, number_rows, with_groups
 from .sources import files_of, header_of, read_source
-from .splits import choose_splits, draw_validation, limit, log_splits, split_to_test, take_fold
+from .splits import choose_splits, draw_splits, limit, log_splits, split_to_test, take_fold
 from .task_cells import with_task_cells
 
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ def load_data(config: RunConfig, recipe: Recipe, collected: Collected | None = N
     log_all(recipe.infer_labels(data.splits["train"]))
     data = check_rows(data, recipe, collected=collected)
     data = take_fold(limit(data, config), recipe, config)
-    if "validation" not in data.splits and "validation" not in config.splits:
-        data = draw_validation(data, recipe, config.training["seed"])
+    data = draw_splits(data, recipe, config)
     data = with_references(drop_helper_columns(take_part(data, recipe, config)), recipe)
     log_all(redactions(data))
     log_all(_count_labels(data, recipe))
@@ -182,7 +181,8 @@ def _slice_cells(config: RunConfig, parts: Mapping[str, _Part], sets: Mapping[st
     """
     if config.by is None:
         return {}
-    tested = ["train"] if config.folds is not None else ["test", "validation", "train"]
+    of_train = config.folds is not None or isinstance(config.splits.get("test"), float)
+    tested = ["train"] if of_train else ["test", "validation", "train"]
     reported = next(split for split in tested if split in parts)
     cells = {}
     for split, part in {**parts, **{name: entry.part for name, entry in sets.items()}}.items():
@@ -325,7 +325,10 @@ def no_test_split(data: Data) -> list[str]:
         return []
     if "validation" not in data.splits:
         return ["no validation and no test split: the only scores are those of the rows that are trained on"]
-    return ["no test split: validation also chose the checkpoint, so its scores are optimistic"]
+    return [
+        "no test split: validation also chose the checkpoint, so its scores are optimistic; splits.test=0.2 draws one "
+        "from train, and folds=5 scores each row by a model that did not see it"
+    ]
 
 
 def load_again(config: RunConfig, recipe: Recipe) -> Data:

@@ -7,6 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,19 +24,20 @@ from .rows import GROUP, ROW, Data
 if TYPE_CHECKING:
     from datasets import Dataset
 
-HELD_OUT = 10  # a validation split is drawn as one of this many parts
+HELD_OUT = Fraction(1, 10)  # share of train that is drawn as validation
+MOST_PARTS = 20  # that rows are divided into, some of which are held out
 SHOWN = 8  # labels that are listed
 
 
 # --- by name -----------------------------------------------------------------------------------------------------
 
 
-def choose_splits(known: list[str], wanted: Mapping[str, str | None]) -> dict[str, str]:
+def choose_splits(known: list[str], wanted: Mapping[str, str | float | None]) -> dict[str, str]:
     """Which split of the dataset serves as train, validation and test.
 
     Args:
         known: Splits of the dataset.
-        wanted: What the user decided; None for no split.
+        wanted: What the user decided; a number for a split that is drawn from train, None for no split.
 
     Raises:
         ConfigError: The dataset has no split of that name.
@@ -44,11 +46,12 @@ def choose_splits(known: list[str], wanted: Mapping[str, str | None]) -> dict[st
         >>> choose_splits(["train", "dev"], {})
         {'train': 'train', 'validation': 'dev'}
     """
-    missing = [name for name in wanted.values() if name is not None and name not in known]
+    named = {split: name for split, name in wanted.items() if isinstance(name, str)}
+    missing = [name for name in named.values() if name not in known]
     if missing:
         there_are = f"the dataset has {', '.join(known)}"
         raise ConfigError([f"splits: no split {name}{nearest(name, known)}; {there_are}" for name in missing])
-    chosen = {split: name for split, name in wanted.items() if name is not None}
+    chosen = dict(named)
     for split, usual in SPLIT_NAMES.items():
         if split in wanted:
             continue
@@ -61,7 +64,7 @@ def choose_splits(known: list[str], wanted: Mapping[str, str | None]) -> dict[st
     return {split: chosen[split] for split in SPLITS if split in chosen}
 
 
-def split_to_test(known: list[str], wanted: Mapping[str, str | None] = types.MappingProxyType({})) -> str:
+def split_to_test(known: list[str], wanted: Mapping[str, str | float | None] = types.MappingProxyType({})) -> str:
     """Which split of a dataset a model is tested on: test, else validation, else the first one.
 
     Args:
@@ -93,23 +96,37 @@ def limit(data: Data, config: RunConfig) -> Data:
     return data
 
 
-# --- a validation split, and folds -------------------------------------------------------------------------------
+# --- splits that are drawn, and folds ----------------------------------------------------------------------------
 
 
-def draw_validation(data: Data, recipe: Recipe, seed: int) -> Data:
-    """Draw a tenth of train as validation; labels keep their proportions, and rows of a group stay together.
+def draw_splits(data: Data, recipe: Recipe, config: RunConfig) -> Data:
+    """Draw a share of train as test, where the settings say so, and as validation, by default a tenth.
+
+    Labels keep their proportions, and rows of a group stay together.
 
     Raises:
         DataError: There are too few rows, or groups.
     """
+    shares = {split: Fraction(share) for split, share in config.splits.items() if isinstance(share, int | float)}
+    if "validation" not in data.splits and "validation" not in config.splits:
+        shares["validation"] = HELD_OUT
+    left = Fraction(1)
+    for split in ("test", "validation"):
+        if split in shares:
+            data = _drawn(data, recipe, split, shares[split] / left, config.training["seed"])
+            left -= shares[split]
+    return data
+
+
+def _drawn(data: Data, recipe: Recipe, split: str, share: Fraction, seed: int) -> Data:
+    """The data with a share of train as one of its splits."""
     train = data.splits["train"]
-    kept, held_out = hold_out(
-        train, strata_of(train, recipe), groups_of(train, recipe), seed, duplicate_rows(train, recipe)
-    )
-    splits = {**data.splits, "train": kept, "validation": held_out}
-    log(f"validation: {counted(len(held_out), 'row')} drawn from train with seed {seed}, {len(kept)} left to train on")
-    ordered = {split: splits[split] for split in SPLITS if split in splits}
-    return replace(data, splits={**ordered, **named_sets(splits)}, slice_cells=_cells_of_train(data, "validation"))
+    strata, groups = strata_of(train, recipe), groups_of(train, recipe)
+    kept, held_out = hold_out(train, strata, groups, seed, duplicate_rows(train, recipe), split, share)
+    splits = {**data.splits, "train": kept, split: held_out}
+    log(f"{split}: {counted(len(held_out), 'row')} drawn from train with seed {seed}, {len(kept)} left to train on")
+    ordered = {name: splits[name] for name in SPLITS if name in splits}
+    return replace(data, splits={**ordered, **named_sets(splits)}, slice_cells=_cells_of_train(data, split))
 
 
 def _cells_of_train(data: Data, split: str) -> dict[str, Sequence[str]]:
@@ -124,8 +141,10 @@ def hold_out(
     groups: Sequence[Any] | None,
     seed: int,
     duplicates: set[int] | frozenset[int] = frozenset(),
+    split: str = "validation",
+    share: Fraction = HELD_OUT,
 ) -> tuple[Dataset, Dataset]:
-    """Split off about a tenth of the rows.
+    """Split off some of the rows.
 
     Args:
         rows: Rows to split.
@@ -134,9 +153,11 @@ def hold_out(
         seed: Seed of the draw.
         duplicates: Indices of rows whose input another row has too; they stay in the larger part unless that leaves too
             few for the smaller one.
+        split: What the rows are held out for, for the error.
+        share: About how many of the rows, from 0 to 1.
 
     Returns:
-        The larger and the smaller part.
+        The rows that stay, and those that are held out.
 
     Raises:
         DataError: There are too few rows, or groups.
@@ -145,8 +166,7 @@ def hold_out(
     held_out: list[int] = []
     # From five rows none can be spared; a handful of groups can still be told apart.
     if units > (5 if groups is None else 1):
-        parts = _parts(len(rows), strata, groups, min(HELD_OUT, units), seed)
-        held_out = _part_of_right_size(parts, len(rows)).tolist()
+        held_out = _drawn_indices(len(rows), strata, groups, share, min(MOST_PARTS, units), seed)
     if groups is None:
         held_out = _without_last_of_stratum(held_out, strata)
         once = [row for row in held_out if row not in duplicates]
@@ -154,16 +174,24 @@ def hold_out(
     if not held_out:
         problem = "too few" if groups is None else "of too few groups, or with too few shared texts,"
         raise DataError(
-            f"{counted(len(rows), 'training row')}, {problem} to draw a validation split from: add a validation split, "
-            "or more rows, or train without one, splits.validation=null"
+            f"{counted(len(rows), 'training row')}, {problem} to draw a {split} split from: add a {split} split, "
+            f"or more rows, or train without one, splits.{split}=null"
         )
     return rows.select(np.setdiff1d(np.arange(len(rows)), held_out)), rows.select(held_out)
 
 
-def _part_of_right_size(parts: list[np.ndarray], rows: int) -> np.ndarray:
-    """The part that is nearest to a tenth; nothing where each is more than half, as one large group makes it."""
-    small = [part for part in parts if len(part) <= rows / 2]
-    return min(small, key=lambda part: abs(len(part) - rows / HELD_OUT)) if small else np.array([], dtype=int)
+def _drawn_indices(
+    rows: int, strata: Sequence[Any] | None, groups: Sequence[Any] | None, share: Fraction, most_parts: int, seed: int
+) -> list[int]:
+    """Indices of about this share of the rows; none where one large group makes it more than half of them."""
+    number = share.limit_denominator(most_parts).denominator
+    number = number if number > 1 else most_parts
+    count = min(max(round(number * share), 1), number - 1)
+    parts = _parts(rows, strata, groups, number, seed)
+    # Groups make parts of different sizes: those that are nearest to the share come first.
+    parts.sort(key=lambda part: abs(len(part) - rows * share / count))
+    indices = np.sort(np.concatenate(parts[:count]))
+    return [] if share < Fraction(1, 2) < Fraction(len(indices), rows) else indices.tolist()
 
 
 def _without_last_of_stratum(held_out: list[int], strata: Sequence[Any] | None) -> list[int]:

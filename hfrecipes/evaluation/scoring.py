@@ -446,7 +446,10 @@ def no_better_than_baseline(recipe: Recipe, scored: Scores) -> list[str]:
             continue
         if (low > baseline) if known.greater_is_better else (high < baseline):
             return []
-        return [f"not significantly better than the baseline: {name} {entry} against {number(baseline)}"]
+        found = f"{name} {entry} against {number(baseline)}"
+        return [
+            f"not significantly better than the baseline: {found}; try more epochs, a higher learning_rate, more rows"
+        ]
     return []
 
 

@@ -235,7 +235,7 @@ def _results(
             task_type=recipe.card.pipeline_tag or recipe.task,
             dataset_type=dataset_type,
             dataset_name=dataset_name,
-            dataset_split=config.splits.get(split) or split,
+            dataset_split=name if isinstance(name := config.splits.get(split), str) else split,
             metric_type=metric,
             metric_name=f"{metric} (95 % interval {interval(entry.low, entry.high)})",
             metric_value=round(entry.value, 4),

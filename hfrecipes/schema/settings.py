@@ -173,7 +173,9 @@ def block_settings() -> dict[str, Sequence[Setting]]:
     """Block -> its keys, where these are the same for every task."""
     splits, limits = [], []
     for split in SPLITS:
-        splits.append(Setting(split, str | None, None, f"Split of the dataset to use as {split}; null for none."))
+        kind: Any = str | None if split == "train" else str | float | None
+        drawn = "" if split == "train" else ", or the share of train to draw, such as 0.2"
+        splits.append(Setting(split, kind, None, f"Split of the dataset to use as {split}{drawn}; null for none."))
         limits.append(Setting(split, int, NO_DEFAULT, f"Number of rows of {split} to keep.", Range(1)))
     blocks: dict[str, Sequence[Setting]] = {
         "model": _MODEL,

@@ -2,7 +2,7 @@
 
 TEXT_NAMES = (
     "sentence review content comment tweet message utterance question document body headline review_text text_a"
-    " comment_text reviewtext claim description abst originaltext 文本 内容 评论 句子"
+    " comment_text reviewtext claim description abst originaltext 文本 内容 评论 评论内容 评价 留言 正文 句子 微博"
     # German, French and Spanish; not subjects such as Betreff, which stand beside the text of a message.
     " nachricht kommentar satz frage rezension inhalt beschreibung texte commentaire avis phrase contenu"
     " texto mensaje comentario frase reseña opinión contenido"
@@ -10,9 +10,10 @@ TEXT_NAMES = (
 # Of the text that holds the answer to a question.
 CONTEXT_NAMES = "passage passage_text paragraph document article text 文章 kontext contexte contexto"
 LABEL_NAMES = (
-    "labels category class target intent sentiment emotion topic score stars rating gold_label 标签 类别"
+    "labels category class target intent sentiment emotion topic score stars rating gold_label"
     " categories classes targets intents sentiments emotions topics genres tags cats is_duplicate overall quality"
     " entailment_label entailment_judgment label_4class label_36class"
+    " 标签 类别 分类 类型 情感 情感倾向 情绪 主题 意图 评分 星级"
     # German, French and Spanish
     " kategorie klasse thema absicht stimmung étiquette etiquette catégorie categorie classe intention sentimiento"
     " etiqueta categoría categoria clase tema intención"

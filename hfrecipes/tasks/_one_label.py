@@ -82,9 +82,8 @@ class OneLabel(NamedLabels):
         given = self.recipe.positive_label
         name = None if given is None else self.known(label_name(given))
         self.recipe.learned["positive"] = _two_labels.positive_label(self.labels, name)
-        if self.recipe.threshold is not None:
-            sentence += f"; positive label: {self.positive} (options.positive_label changes that)"
-        return sentence
+        # The average precision is over it, and so is a threshold.
+        return f"{sentence}; positive label: {self.positive} (options.positive_label changes that)"
 
     def reference(self, value: Any) -> str | None:
         """Name of the label; None for -1 too, which many datasets write for a hidden label."""

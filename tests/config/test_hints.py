@@ -33,6 +33,8 @@ SWITCHES = (
 
 def value_for(name: str) -> object:
     """A usual value of a name."""
+    if name in ("test_size", "validation_size", "val_size", "eval_size", "dev_size", "validation_split"):
+        return 0.2
     if name.startswith(SWITCHES):
         return True
     if name.rpartition("_")[2] in NUMBERS.split() or name in NUMBERS.split():
@@ -99,7 +101,8 @@ def test_every_edit_that_a_hint_names_is_accepted(name):
         ("warmup_ratio", 0.1, "warmup_steps=0.1"),
         ("warmup_ratio", 1.0, "warmup_steps=0.9999"),
         ("sep", ";", "found from the content of the file"),
-        ("test_size", 0.2, "dataset.test=<file>"),
+        ("test_size", 0.2, "splits.test=0.2"),
+        ("train_size", 0.8, "splits.test=0.2"),
         ("num_labels", 3, "come from the data"),
         ("device", "cpu", "use_cpu=true"),
         ("device", "cuda:1", "CUDA_VISIBLE_DEVICES"),

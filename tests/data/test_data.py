@@ -146,6 +146,59 @@ def test_a_validation_split_is_a_stratified_seeded_tenth():
     assert hold_out(rows, rows["label"][:], None, 1)[1].to_list() == held.to_list()
 
 
+def test_a_share_of_train_is_drawn_as_test_and_as_validation(caplog):
+    caplog.set_level("INFO", logger="hfrecipes")
+    rows = [{"text": f"text {number}", "label": "aab"[number % 3]} for number in range(300)]
+    data, config, _ = loaded(dataset=rows, splits={"test": 0.2, "validation": 0.15})
+    sizes = {split: len(part) for split, part in data.splits.items()}
+    assert sizes == {"train": 195, "validation": 45, "test": 60}
+    assert Counter(data.splits["test"]["label"]) == {"a": 40, "b": 20}
+    texts = [text for part in data.splits.values() for text in part["text"]]
+    assert len(set(texts)) == 300
+    assert [rows[number]["text"] for number in data.row_numbers["test"]] == data.splits["test"]["text"][:]
+    assert "test: 60 rows drawn from train with seed 42, 240 left to train on" in caplog.text
+    assert "no test split" not in caplog.text
+    assert config.splits == {"train": "train", "test": 0.2, "validation": 0.15}
+    assert loaded(dataset=rows, splits=config.splits)[0].splits["test"].to_list() == data.splits["test"].to_list()
+
+
+def test_a_share_takes_the_place_of_a_split_of_the_dataset(caplog):
+    caplog.set_level("INFO", logger="hfrecipes")
+    data, _, _ = loaded(dataset={"train": ROWS, "test": ROWS[:4]}, splits={"test": 0.25})
+    assert len(data.splits["test"]) == 10
+    assert len(data.splits["validation"]) == 4
+    assert "not used: test" in caplog.text
+
+
+def test_rows_of_a_group_are_on_one_side_of_a_drawn_test_split():
+    rows = [
+        {"context": f"Ann has {number // 4} eggs.", "question": f"How many, in {number}?", "answer": str(number // 4)}
+        for number in range(80)
+    ]
+    config, recipe = configure("question-answering", {"dataset": rows, "splits": {"test": 0.3}})
+    splits = load_data(config, recipe)[0].splits
+    assert len(splits["test"]) == 24
+    assert not set(splits["test"]["context"]) & set(splits["train"]["context"])
+
+
+@pytest.mark.parametrize(
+    ("splits", "problem"),
+    [
+        ({"test": 20}, r"splits.test: found 20, expected a share of train, such as 0.2"),
+        ({"test": 0.6, "validation": 0.4}, r"shares of 1 together, expected less than 1"),
+        ({"train": 0.8}, r"splits.train: found 0.8, expected the name of a split; limit.train"),
+    ],
+)
+def test_shares_that_leave_nothing_are_refused(splits, problem):
+    with pytest.raises(ConfigError, match=problem):
+        configure("text-classification", {"dataset": ROWS, "splits": splits})
+
+
+def test_folds_and_a_drawn_test_split_exclude_each_other():
+    with pytest.raises(ConfigError, match="leave out one of the two"):
+        configure("text-classification", {"dataset": ROWS, "splits": {"test": 0.2}, "folds": 3})
+
+
 def test_no_label_is_emptied_by_the_validation_split():
     rows = datasets.Dataset.from_list([{"label": str(place)} for place in range(30)] + [{"label": "0"}] * 60)
     train, held = hold_out(rows, rows["label"][:], None, 1)
