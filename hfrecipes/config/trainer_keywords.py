@@ -199,7 +199,7 @@ def _number_problems(key: str, value: float) -> list[str]:
     if key == "max_steps" and (value < -1 or value == 0):
         return [f"{problem} a number above 0; leave it out to train for num_train_epochs"]
     if key == "warmup_steps" and isinstance(value, float) and (value == 1 or (value > 1 and not value.is_integer())):
-        return [f"{problem} a share of all steps, below 1, or their number; 1 is one step, 0.9999 nearly all"]
+        return [f"{problem} a share of all steps below 1, such as 0.1, or a whole number of steps, such as 1 (not 1.0)"]
     if math.isinf(value) or (math.isnan(value) and key not in RANGES):
         return [f"{problem} a finite number"]
     return [f"{sentence}{_HINTS.get(key, '')}" for sentence in RANGES.get(key, _ANY).problems(key, value)]
@@ -218,7 +218,7 @@ def _accelerator_problems(value: Any) -> list[str]:
         if key not in ACCELERATOR_KEYS:
             problems.append(f"accelerator_config.{key}: leave it out, the order of rows is part of a run")
     if "num_steps" in (value.get("gradient_accumulation_kwargs") or {}):
-        problems.append("accelerator_config: leave num_steps out; gradient_accumulation_steps says it")
+        problems.append("accelerator_config: leave num_steps out; gradient_accumulation_steps sets it")
     return problems
 
 
