@@ -340,7 +340,9 @@ def _start(start: Any) -> int:
     try:
         number = whole_number(start)
     except (TypeError, ValueError):
-        raise DataError(f"answer_start is {str(start)[:40]!r}, expected the number of characters before it") from None
+        raise DataError(
+            f"answer_start is {str(start)[:40]!r}, expected a number, that of the characters before the answer"
+        ) from None
     return -1 if number is None else max(-1, number)
 
 
