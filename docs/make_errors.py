@@ -124,6 +124,18 @@ FAULTS = "What asks for a report"
 ENOUGH, MOST = 5, 12
 # What to do where the sentence itself does not say it, by the anchor.
 EDITS: dict[str, str] = {
+    "a-span-has-no-label": "give it one, or leave the span out",
+    "a-span-has-several-labels-and-a-word-can-have-only-one": "keep one of them",
+    "a-span-holds-only-blanks": "leave it out",
+    "a-span-is-empty-or-outside-of-its-text": "count characters from 0, the end exclusive",
+    "a-system-message-comes-after-the-first-turn": "put it first",
+    "a-token-has-no-tag": "give it one, `O` where it is none",
+    "a-tool-follows-the-user-or-the-user-follows-a-tool": "put the call of the assistant before, or its answer between",
+    "a-turn-is-blank": "write its text, or take the turn out",
+    "all-replies-are-marked-as-not-to-be-learnt": "leave the row out, or mark one reply to be learnt",
+    "an-answer-has-no-text": "write it, or leave the answer out",
+    "an-option-is-empty": "write it, or take it out",
+    "answer-is-none-of-the-options": "write the answer as the option is written",
     "cannot-be-imported": "fix the error in that file",
     "cannot-read": "check that it exists and that you may read it",
     "cannot-read-the-folder": "check that it exists and that you may read it",
@@ -134,21 +146,40 @@ EDITS: dict[str, str] = {
     "generation": "what transformers says about the settings of generation",
     "has-an-empty-entry": "fill in that entry of the list, or take it out",
     "hub-cannot-push-to": "the reason of the Hub follows; the push goes on where it stopped",
+    "is-being-written-by-another-run": "wait for it, or choose another output_dir",
     "is-empty": "fill in the cells, or `drop_invalid=true`",
     "is-missing": "fill in the cells, or `drop_invalid=true`",
+    "its-is": "a search goes on without that trial; another range of learning rates, where it happens often",
     "label-does-not-occur-in-train": "look for another spelling, or add rows with it to train",
+    "label-is-missing": "fill in the cells, or `drop_invalid=true`",
+    "label-is-none-of-the-choices": "write the label as the choice is written, or as its number",
+    "label-is-not-a-number": "write a number, or `problem_type=single_label_classification` for names",
     "lora": "what PEFT says about these keys",
     "lr_scheduler_type": "what transformers says about it",
     "metrics-cannot-score-this-task": "leave that metric out",
     "model-quantization_config": "what bitsandbytes or transformers say about its keys",
+    "no-row-of-can-be-used-fix-these-rows": "the sentence before it says why; often `columns.` names a wrong column",
+    "none-of-the-labels-occurs-in-train-which-has": "give rows with the labels of the run",
+    "one-of-several-answers-has-no-text": "write it, or leave that answer out",
     "optim": "what transformers or the package of that optimizer say",
     "redact-model": "the reason why that run cannot be loaded",
     "report_to": "what transformers says about that tracker",
     "spans-overlap-which-tags-cannot-represent": "leave one of them out",
+    "tag-does-not-occur-in-train": "look for another spelling, or add rows with it to train",
+    "the-answer-is-in-the-context-but-answer_start-does-not-say-where": "correct `answer_start`, or leave it out",
     "the-answer-is-not-in-the-context": "copy the answer from the context, or `drop_invalid=true`",
+    "the-assistant-says-nothing": "leave the row out, or add a reply",
+    "the-assistant-speaks-first": "put what the user said before it, or begin with the user",
+    "the-chat-template-refuses-the-dialogue": "the template gives the reason; change the row, or choose another model",
     "the-in-cannot-be-loaded": "the reason of transformers follows; copy the files of the model again",
+    "the-speaks-twice-in-a-row": "join the two turns, or put the other speaker between",
+    "there-are-descriptions-for-options": "give each option one",
     "there-are-not-as-many-tags-as-tokens": "give each token one tag",
+    "there-is-no-file-or-folder-looked-from": "the path is relative to that folder; quote one with spaces",
     "training": "what transformers says about these arguments",
+    "trial-is-running": "a search in another process has it, and this one takes the next",
+    "two-options-are-equal": "keep one of them",
+    "two-spans-share-a-word-which-can-have-only-one-tag": "leave one of them out",
     "unknown-setting": "look for the name in [every setting](all-settings.md)",
 }
 
@@ -214,11 +245,11 @@ def page() -> str:
         if group != heading:
             heading = group
             parts.append(f"\n## {heading}\n\n")
-        # Two backticks around a sentence that has one itself.
-        quote = "``" if "`" in sentence else "`"
+        # Two backticks and a space around a sentence that has one itself.
+        quoted = f"`` {sentence} ``" if "`" in sentence else f"`{sentence}`"
         name = anchor(sentence)
         edit = f": {EDITS[name]}" if name in EDITS else ""
-        parts.append(f'- <a id="{name}"></a>{quote}{sentence}{quote}{edit}\n')
+        parts.append(f'- <a id="{name}"></a>{quoted}{edit}\n')
     return "".join([*parts, "\n", _NEXT])
 
 
