@@ -49,8 +49,9 @@ bench: .venv/dev  ## hfrecipes beside other ways to train and to predict; BENCH=
 bench-check: .venv/dev  ## Fails where hfrecipes has become slower beside a loop by hand and beside pipeline; 2 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.check
 
-settings: .venv/dev  ## The page of all settings and the JSON schema of recipe files, from the code
+settings: .venv/dev  ## The pages of all settings and of all error sentences, and the schema of recipe files, from the code
 	$(BIN)/python docs/make_settings.py
+	$(BIN)/python docs/make_errors.py
 
 docs: .venv/dev  ## The site of the documentation, in site/; look at it with: python -m http.server --directory site
 	$(BIN)/python docs/make_site.py

@@ -164,7 +164,10 @@ class Predictor:
             NotFoundError: The model comes from elsewhere than the folder of its run.
         """
         if self.folder is None or not (self.folder / contents.PREDICTIONS).exists():
-            raise NotFoundError(f"no {contents.PREDICTIONS}, which stays in the folder where a model was trained")
+            raise NotFoundError(
+                f"found no {contents.PREDICTIONS}, which a report is made of: load the folder where the model was "
+                "trained"
+            )
         return write_report(self.folder, trust=trust)
 
     @property
@@ -478,7 +481,10 @@ def merge(path: str | os.PathLike[str], destination: Path, *, trust: bool = Fals
         raise ModelError(f"{path}: there is nothing to merge, it is a complete model already")
     predictor = _load(folder, is_foreign, trust)
     if adapters.is_adapted(predictor.model):
-        raise ModelError(f"{path} was trained with {_method(predictor.config)}, which cannot be merged")
+        raise ModelError(
+            f"{path} was trained with {_method(predictor.config)}, which cannot be merged: use its folder as it is, "
+            "hfrecipes loads adapter and base together"
+        )
     files = save(predictor.model, predictor.recipe, destination)
     if DISTANCE in predictor.recipe.learned:
         distances.write(destination, distances.read(folder))
@@ -540,7 +546,8 @@ def load_on_cpu(folder: Path, is_foreign: bool, trust: bool) -> Predictor:
     name = model_path(config) or ""
     if is_foreign and is_adapter(folder) and not (hub_id_or_none(name) or name.startswith("pkg://")):
         raise ModelError(
-            f"this adapter names the base {name}, which cannot be loaded from another machine: it is not a Hub id"
+            f"this adapter was trained on the model {name}, a folder of another machine: ask its author for the merged "
+            "model, or for the Hub id of that model"
         )
     base = config.base if config.model else ModelSettings("", {})
     here = replace(config, model={"path": str(folder), "trust_remote_code": base.trust_remote_code})

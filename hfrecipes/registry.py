@@ -119,12 +119,12 @@ def import_file(path: Path, name: str | None = None) -> ModuleType:
         HFRecipesError: The module raises an error when it is imported.
     """
     if not is_file(path):
-        raise NotFoundError(f"there is no task file {path}")
+        raise NotFoundError(f"there is no task file {path}: give the path of a .py file, or the name of a task")
     name = name or _module_name(path)
     spec = importlib.util.spec_from_file_location(name, path)
     loader = spec.loader if spec else None
     if spec is None or loader is None:
-        raise NotFoundError(f"{path} is not a Python module")
+        raise NotFoundError(f"{path} is not a Python module: expected a file whose name ends in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look their module up by name
     _FILES[name] = path.resolve()
@@ -162,7 +162,10 @@ def _recipe_in(module: ModuleType) -> type[Recipe]:
         if inspect.isclass(value) and issubclass(value, Recipe) and value.__module__ == module.__name__:
             recipes.append(value)
     if len(recipes) != 1:
-        raise NotFoundError(f"{module.__file__} defines {len(recipes)} Recipe classes, expected one")
+        raise NotFoundError(
+            f"{module.__file__} defines {len(recipes)} Recipe classes, expected one: write each task into a file of "
+            "its own"
+        )
     return recipes[0]
 
 

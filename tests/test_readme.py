@@ -347,9 +347,10 @@ def test_each_guide_ends_with_the_next(page, following):
 
 
 def anchors(page: Path) -> set[str]:
-    """Anchors of the headings of a page, as GitHub makes them of plain text."""
-    names = set()
-    for heading in re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+    """Anchors of a page: those that it sets, and those of its headings, as GitHub makes them of plain text."""
+    text = page.read_text(encoding="utf-8")
+    names = set(re.findall(r'<a id="([^"]+)"></a>', text))
+    for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE):
         names.add(re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-"))
     return names
 

@@ -183,13 +183,13 @@ def _audited(pool: Pool, known: np.ndarray, units: np.ndarray, seed: int) -> Aud
     few = min(int(kind.sum()) for kind in kinds)
     if few < LEAST:
         raise DataError(
-            f"found a loss for {counted(few, 'row')} of one kind, expected {LEAST} or more: of the others, "
-            "nothing can be learnt"
+            f"found {counted(few, 'row')} with a loss among those of train or those never seen, expected {LEAST} or "
+            "more of each: use more rows, or a larger max_length"
         )
     separate = min(len(np.unique(units[kind])) for kind in kinds)
     if separate < LEAST_UNITS:
         raise DataError(
-            f"found rows of {counted(separate, 'text')} of one kind, expected {LEAST_UNITS} texts or more: rows that "
-            "share a text count as one, and with fewer no interval says anything"
+            f"found {counted(separate, 'text')} among the rows of train or those never seen, expected {LEAST_UNITS} or "
+            "more of each (rows that share a text count as one): use more rows"
         )
     return Audited(is_member[known], units[known], seed)

@@ -33,7 +33,10 @@ def losses_of(inference: Inference, rows: Dataset, *, summed: bool = False) -> n
     recipe = inference.recipe
     encoded = encode(recipe, rows)
     if "labels" not in encoded.column_names:
-        raise ConfigError(f"{recipe.task} gives rows no labels, so a row has no loss that could tell of training")
+        raise ConfigError(
+            f"{recipe.task} cannot be audited: its rows have no labels, and an audit compares the losses of rows; give "
+            "a run of another task"
+        )
     owners = np.asarray(encoded["row"][:]) if "row" in encoded.column_names else np.arange(len(encoded))
     features = FeaturesByRow(for_batches(recipe, encoded), owners)
     # A row of which nothing fits has no features.

@@ -132,7 +132,7 @@ def copy(file: str, dest: Path) -> None:
     """Copy a shipped recipe file, to edit it."""
     source = registry.find_recipe_file(file)
     if source is None:
-        fail(f"there is no recipe file {file}; the shipped ones are {', '.join(registry.recipe_files())}")
+        fail(f"there is no recipe file {file}; `hfrecipes list` shows the shipped ones")
     target = dest / source.name if os.path.isdir(dest) else dest
     # A file that was edited is worth more than a copy that can be made again.
     check_new(target)

@@ -105,7 +105,10 @@ def _read(name: str, trust: bool) -> Run:
     scores = _scores(name, folder)
     split = next((split for split in ("test", "validation") if scores.get(split)), "")
     if not split:
-        raise DataError(f"{name} has scores of neither test nor validation, so there is nothing to compare")
+        raise DataError(
+            f"{name} has scores of neither test nor validation, so there is nothing to compare: score both on the same "
+            f"rows:  hfrecipes evaluate {name} <file>"
+        )
     lines = _lines(name, folder, split)
     return Run(name, folder, folder, config, recipe, _infos(name, [folder]), scores, split, lines)
 
@@ -189,12 +192,13 @@ def _check_same_task(first: Run, other: Run) -> None:
     if scopes[0] != scopes[1]:
         raise ConfigError(
             f"{first.given} has out_of_scope={scopes[0]} and {other.given} {scopes[1]}, so that they are scored on "
-            "other rows: compare runs with the same"
+            "other rows: compare runs with the same out_of_scope"
         )
     kinds = [run.config.options.get("problem_type") for run in (first, other)]
     if kinds[0] != kinds[1]:
         raise ConfigError(
-            f"{first.given} has problem_type={kinds[0]} and {other.given} {kinds[1]}, which are scored by other metrics"
+            f"{first.given} has problem_type={kinds[0]} and {other.given} {kinds[1]}, so that their metrics differ: "
+            "compare runs with the same problem_type"
         )
 
 

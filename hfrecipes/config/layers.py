@@ -79,7 +79,9 @@ def _unwritable(key: Any, value: Any) -> list[str]:
         if depth > DEEPEST:
             return [f"{key}: found lists or blocks more than {DEEPEST} levels deep, expected fewer"]
         if isinstance(inner, str) and "\0" in inner and key in ("model", *_ROWS):
-            return [f"{key}: found {shortened(repr(inner), 80)}, which has a zero byte: no file name can have one"]
+            return [
+                f"{key}: found {shortened(repr(inner), 80)}, which has a zero byte, as no file name can: type it again"
+            ]
         if isinstance(inner, str) and not _is_whole(inner):
             return [f"{key}: found {inner!a}, which is not valid UTF-8: type it again, or rename the file"]
         if isinstance(inner, int) and abs(inner) >= 10**LONGEST_NUMBER:

@@ -24,7 +24,10 @@ def recipe_file_text(path: str | Path) -> str:
     """
     try:
         if os.path.getsize(path) > _LARGEST:
-            raise ConfigError(f"{path} has {os.path.getsize(path)} bytes, which is too large for a recipe file")
+            raise ConfigError(
+                f"{path} has {os.path.getsize(path):,} bytes, expected a recipe file of {_LARGEST:,} at most: name the "
+                "file with the settings, and data as dataset=<file>"
+            )
         return Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise NotFoundError(f"cannot read the recipe file {path}: {error.strerror}") from error

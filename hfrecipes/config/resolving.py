@@ -99,7 +99,7 @@ class _Names:
 
 def _no_name(key: Any, block: str = "") -> str:
     where = f"{block}: " if block else ""
-    return f"{where}found {format_value(key)} as the name of a setting, expected a text"
+    return f"{where}found {format_value(key)} as the name of a setting, expected a text: delete it, or put it in quotes"
 
 
 def _key_problems(block: str, value: Any) -> list[str]:

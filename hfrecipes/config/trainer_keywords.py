@@ -94,16 +94,27 @@ class Range:
     """Whether `low` itself is out of range."""
     below: bool = False
     """Whether `high` itself is out of range."""
+    excluded: float | None = None
+    """A number inside the range that is out of it all the same."""
+    whole_above: float | None = None
+    """Above this number, only whole ones are in range."""
 
     def holds(self, number: float) -> bool:
         """Whether the number is in range; NaN is not."""
+        if number == self.excluded or (self.whole_above is not None and number > self.whole_above and number % 1):
+            return False
         enough = number > self.low if self.above else number >= self.low
         return enough and (number < self.high if self.below else number <= self.high)
 
     def __str__(self) -> str:
+        beside = "" if self.excluded is None else f", not {self.excluded:g}"
+        if self.whole_above is not None:
+            beside += f", whole numbers above {self.whole_above:g}"
         if self.high == LARGEST:
-            return f"a number above {self.low:g}" if self.above else f"{self.low:g} or more"
-        return f"a number from {self.low:g} to {'below ' if self.below else ''}{self.high:.0f}"
+            return (f"a number above {self.low:g}" if self.above else f"{self.low:g} or more") + beside
+        if self.above:
+            return f"a number above {self.low:g} and {'below' if self.below else 'at most'} {self.high:.0f}{beside}"
+        return f"a number from {self.low:g} to {'below ' if self.below else ''}{self.high:.0f}{beside}"
 
     def problems(self, key: str, number: float) -> list[str]:
         """The sentence on a number that is out of range; none where it is in it.
@@ -125,7 +136,7 @@ SEEDS = Range(0, 2**32 - 1)
 # those of TrainingArguments.
 RANGES = {
     "max_length": Range(3, above=True),
-    "max_steps": Range(-1),
+    "max_steps": Range(-1, excluded=0),
     "learning_rate": _POSITIVE,
     "num_train_epochs": _POSITIVE,
     "per_device_train_batch_size": _POSITIVE,
@@ -140,7 +151,8 @@ RANGES = {
     "weight_decay": _NOT_NEGATIVE,
     "adam_epsilon": _NOT_NEGATIVE,
     "max_grad_norm": _NOT_NEGATIVE,
-    "warmup_steps": _NOT_NEGATIVE,
+    # As a share of all steps, 1.0 is refused too, which YAML and JSON do not tell from 1.
+    "warmup_steps": Range(0, whole_above=1),
     "eval_delay": _NOT_NEGATIVE,
     "dataloader_num_workers": _NOT_NEGATIVE,
     "dataloader_prefetch_factor": _COUNT,
@@ -199,7 +211,7 @@ def _number_problems(key: str, value: float) -> list[str]:
     if key == "max_steps" and (value < -1 or value == 0):
         return [f"{problem} a number above 0; leave it out to train for num_train_epochs"]
     if key == "warmup_steps" and isinstance(value, float) and (value == 1 or (value > 1 and not value.is_integer())):
-        return [f"{problem} a share of all steps, below 1, or their number; 1 is one step, 0.9999 nearly all"]
+        return [f"{problem} a share of all steps below 1, such as 0.1, or a whole number of steps, such as 1 (not 1.0)"]
     if math.isinf(value) or (math.isnan(value) and key not in RANGES):
         return [f"{problem} a finite number"]
     return [f"{sentence}{_HINTS.get(key, '')}" for sentence in RANGES.get(key, _ANY).problems(key, value)]
@@ -218,7 +230,7 @@ def _accelerator_problems(value: Any) -> list[str]:
         if key not in ACCELERATOR_KEYS:
             problems.append(f"accelerator_config.{key}: leave it out, the order of rows is part of a run")
     if "num_steps" in (value.get("gradient_accumulation_kwargs") or {}):
-        problems.append("accelerator_config: leave num_steps out; gradient_accumulation_steps says it")
+        problems.append("accelerator_config: leave num_steps out; gradient_accumulation_steps sets it")
     return problems
 
 

@@ -277,7 +277,7 @@ def _refuse_wrong_names(
     names = list(wanted.values())
     for name in dict.fromkeys(names):
         if names.count(name) > 1:
-            problems.append(f"column {name!r} is named for two columns of the task")
+            problems.append(f"column {name!r} is given for two columns of the task, expected another one for each")
     if problems:
         raise DataError(f"{'; '.join(problems)}. The dataset has the columns {', '.join(known)}")
 

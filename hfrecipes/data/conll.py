@@ -107,7 +107,9 @@ def _read_conllu(lines: Iterable[str], path: str) -> Iterator[Sentence]:
         elif sentence or not line.startswith("#"):
             cells = line.rstrip("\r\n").split("\t")
             if len(cells) != 10:
-                raise DataError(f"{path} line {number} has {counted(len(cells), 'cell')}, expected the 10 of CoNLL-U")
+                raise DataError(
+                    f"{path} line {number} has {counted(len(cells), 'cell')}, expected the 10 of CoNLL-U: fix that line"
+                )
             if cells[0].isdigit():
                 sentence.append(cells[: len(_CONLLU)])
     if sentence:
@@ -136,7 +138,9 @@ def _read_tagged(lines: Iterable[str], path: str, separator: str) -> Iterator[Se
         for word in _cells(line.lstrip(), " ") if line.strip() else ():
             match = _TAGGED[separator].fullmatch(word)
             if match is None:
-                raise DataError(f'{path} line {number} has "{word[:60]}", expected a word, {separator} and its tag')
+                raise DataError(
+                    f'{path} line {number} has "{word[:60]}", expected a word, {separator} and its tag: fix it'
+                )
             sentence.append([match[1], match[2]])
         if sentence:
             yield sentence

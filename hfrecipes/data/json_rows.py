@@ -259,7 +259,10 @@ def _batched_dialogues(source: SourceFile) -> Iterator[Rows]:
         for at.number, line in enumerate(file, 1):
             turns = None if line.isspace() else JSON.decode(line)
             if turns is not None and not _are_dialogues([turns]):
-                raise DataError(f"{source.path} line {at.number} is not a list of texts, as the lines before it are")
+                raise DataError(
+                    f"{source.path} line {at.number} is not a list of texts, as the lines before it are: fix or delete "
+                    "that line"
+                )
             if turns is not None:
                 rows.append({"messages": turns})
     yield from in_batches(rows, _ROWS)
@@ -356,8 +359,8 @@ def _is_row(content: dict[str, Any]) -> bool:
 def _checked_list(rows: list[Any], path: str) -> Rows:
     for index, row in enumerate(rows):
         if not isinstance(row, dict):
-            hint = '; of pandas, to_json(orient="records")' if isinstance(row, list) else ""
-            raise DataError(f"{path}: entry {index} of the list is not a JSON object{hint}", rows=[index])
+            edit = 'write it by to_json(orient="records") of pandas' if isinstance(row, list) else "fix or delete it"
+            raise DataError(f"{path}: entry {index} of the list is not a JSON object: {edit}", rows=[index])
     return rows
 
 
@@ -390,7 +393,10 @@ def _rows_of_split(names: list[Any], data: list[Any], path: str) -> Rows:
     rows = []
     for index, cells in enumerate(data):
         if not isinstance(cells, list) or len(cells) != len(names):
-            raise DataError(f"{path}: row {index} of data does not have the {len(names)} cells of columns")
+            raise DataError(
+                f"{path}: row {index} of data does not have {len(names)} cells, one for each name in columns: fix or "
+                "delete that row"
+            )
         rows.append(dict(zip(map(str, names), cells, strict=True)))
     return rows
 

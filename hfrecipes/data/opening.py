@@ -234,7 +234,7 @@ def _opened(path: str) -> IO[bytes]:
         _check_regular(path)
         return open(path, "rb")
     except FileNotFoundError as error:
-        raise NotFoundError(f"there is no file {path}") from cause(error)
+        raise NotFoundError(f"there is no file {path}: check its name, and the folder or site") from cause(error)
     except DataError:
         raise
     # ImportError: fsspec needs a package for this kind of URL, and says which.

@@ -160,7 +160,7 @@ def in_memory(table: pa.Table) -> Dataset:
 def _check_lengths(lengths: Mapping[str, int]) -> None:
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise DataError(f"the columns have different numbers of cells: {listed}")
+        raise DataError(f"the columns have different numbers of cells ({listed}): give each one a cell for each row")
 
 
 def _array(cells: Any) -> tuple[pa.Array, pa.DataType]:

@@ -37,7 +37,9 @@ def redactor_of(recipe: Recipe) -> Redactor | None:
     if settings is None:
         return None
     if settings.model is not None and recipe.find_names is None:
-        raise ModelError(f"redact: the run {settings.model} is not loaded, and no row is read without it")
+        raise ModelError(
+            f"redact: the run {settings.model} finds names and is not loaded: start from hfrecipes.run, build or load"
+        )
     return Redactor(settings, recipe.find_names)
 
 

@@ -213,7 +213,9 @@ def _files_of_split(source: Any) -> list[str] | None:
         return None
     files = sorted(filter(os.path.isfile, glob.glob(path, recursive=True)))
     if not files:
-        raise NotFoundError(f"no file fits {path} (looked from {os.getcwd()})")
+        raise NotFoundError(
+            f"no file fits {path} (looked from {os.getcwd()}): expected a pattern such as data/*.csv that some do"
+        )
     return files
 
 
@@ -244,7 +246,10 @@ def _from_rows(source: Any) -> Dataset:
     except (TypeError, ValueError, pa.ArrowException) as error:
         if isinstance(error, HFRecipesError):
             raise
-        raise DataError(f"the rows do not fit into columns: {' '.join(str(error).split())[:200]}") from error
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"the rows do not fit into columns ({reason}): give each column cells of one type, one for each row"
+        ) from error
     raise DataError(
         f"found {type(source).__name__}, expected a Hub id, a file, a folder, a DataFrame, a Dataset or a list of dicts"
         + (": collect() makes a DataFrame of it" if hasattr(source, "collect") else "")

@@ -99,7 +99,10 @@ def check_labels(config: RunConfig, recipe: Recipe) -> list[str]:
     for run in runs:
         kinds = [config.options.get("problem_type"), settings_of(run, False, True)[0].options.get("problem_type")]
         if kinds[0] != kinds[1]:
-            raise ConfigError(f"distill: {run} was trained with problem_type={kinds[1]}, and the rows have {kinds[0]}")
+            raise ConfigError(
+                f"distill: {run} was trained with problem_type={kinds[1]}, and this run has problem_type={kinds[0]}: "
+                "give both the same"
+            )
         refuse_other_labels(str(run), _labels_of(run), recipe.labels)
     if has_numbers and isinstance(config.distill, dict) and "temperature" in config.distill:
         raise ConfigError("distill.temperature: leave it out, the labels are numbers")

@@ -133,7 +133,9 @@ def _lines_by_split(folder: Path | None) -> dict[str, list[Row]]:
             if line.get("prediction") is not None:
                 lines.setdefault(line.get("split", "out_of_fold"), []).append(line)
     if not lines:
-        raise NotFoundError(f"{folder} has no {contents.PREDICTIONS}, whose rows would be explained")
+        raise NotFoundError(
+            f"{folder} has no {contents.PREDICTIONS}, whose rows would be explained: give a text, or a file with rows"
+        )
     return lines
 
 

@@ -78,7 +78,10 @@ def export(
     _check_run(folder, *settings_of(folder, is_foreign, trust))
     predictor = _in_float32(load_on_cpu(folder, is_foreign, trust))
     if adapters.is_adapted(predictor.model):
-        raise ModelError(f"{run}: its adapter cannot be merged into the base model, and only a whole one is exported")
+        raise ModelError(
+            f"{run}: its adapter cannot be merged into the base model, and only a whole model is exported: train with "
+            "lora=true, or use the run itself"
+        )
     with as_output_error(target.parent), writing.new_folder(target) as draft:
         outcome = _export(predictor, folder, draft, int8=int8)
         writing.write_json(draft / EXPORT, _about(predictor, outcome))

@@ -50,7 +50,7 @@ def load(name: str, config_name: str | None = None) -> evaluate.Metric:
             f"metric {name}{nearest(name, names())} is not among {', '.join(names())}, and loading it failed: {error}"
         ) from error
     except ImportError as error:
-        raise HFRecipesError(f"metric {name}: {error}") from error
+        raise HFRecipesError(f"metric {name} needs a package that is not installed: {error}") from error
     except TypeError as error:
         # What `evaluate` makes of a module in which it finds no class.
         raise NotFoundError(f"{name} defines no evaluate.Metric: expected one class of that kind") from error

@@ -39,6 +39,7 @@ _LAYERS = re.compile("layers?$")
 _TENSORS_PER_LAYER = 0.1  # at least: ALBERT has two tensors for each of its layers, other models ten and more
 _ACTIVATIONS = ("hidden_act", "hidden_activation", "activation_function")
 _SHOWN = 3  # names in a sentence
+_COPY = "copy the file of the model again"
 _LARGEST_JSON = 64 << 20  # bytes of a file that describes a model: of a few kilobytes, with an index of weights more
 _READ_IN_CHECK = 8 << 30  # bytes of weights that are looked through without a training, in a second or two
 # What converts weights that were pickled, which may hold code, without running any.
@@ -100,8 +101,8 @@ def check_files(folder: Path) -> None:
     for key, value in config.items():
         if _LAYERS.search(key) and isinstance(value, int) and tensors < value * _TENSORS_PER_LAYER:
             raise ModelError(
-                f"{folder / 'config.json'}: {key} is {value}, and the weights are {tensors} tensors: they belong to "
-                "another model"
+                f"{folder / 'config.json'}: {key} is {value}, and the weights are {tensors} tensors: one of them "
+                "is of another model; copy both from the same one"
             )
 
 
@@ -120,7 +121,7 @@ def check_adapter_files(folder: Path, config: str) -> None:
     settings = _object(folder / "adapter_config.json")
     method = settings.get("peft_type")
     if method not in PEFT_TYPE_TO_CONFIG_MAPPING:
-        raise ModelError(f"{folder / 'adapter_config.json'}: there is no method (peft_type) {method!r:.40}")
+        raise ModelError(f"{folder / 'adapter_config.json'}: there is no method (peft_type) {method!r:.40}: {_COPY}")
     weights = folder / "adapter_model.safetensors"
     if not weights.is_file():
         raise ModelError(f"{weights} is missing: copy it there, or use the merged model of the run")
@@ -141,9 +142,9 @@ def _object(file: Path) -> dict[str, Any]:
         if file.is_file() and manifest.is_pointer(file):
             raise _pointer(file) from error
         reason = " ".join(str(error).split())[:100]
-        raise ModelError(f"{file} is damaged ({reason}): copy the file of the model again") from error
+        raise ModelError(f"{file} is damaged ({reason}): {_COPY}") from error
     if not isinstance(content, dict):
-        raise ModelError(f"{file} is damaged: found {content!r:.40}, expected a JSON object")
+        raise ModelError(f"{file} is damaged: found {content!r:.40}, expected a JSON object: {_COPY}")
     return content
 
 
@@ -155,23 +156,25 @@ def _check_config(file: Path, config: Mapping[str, Any]) -> None:
     for key, value in config.items():
         is_wrong = isinstance(value, str | float) or (isinstance(value, int) and value < 1)
         if _SIZE.fullmatch(key) and is_wrong:
-            raise ModelError(f"{file}: {key} is {value!r:.40}, expected a whole number above 0")
+            raise ModelError(f"{file}: {key} is {value!r:.40}, expected a whole number above 0: {_COPY}")
     if not isinstance(config.get("model_type", ""), str):
-        raise ModelError(f"{file}: model_type is {config['model_type']!r:.40}, expected the name of an architecture")
+        raise ModelError(
+            f"{file}: model_type is {config['model_type']!r:.40}, expected the name of an architecture: {_COPY}"
+        )
     for key in ("id2label", "label2id"):
         if not isinstance(config.get(key) or {}, dict):
-            raise ModelError(f"{file}: {key} is {config[key]!r:.40}, expected a block of labels")
+            raise ModelError(f"{file}: {key} is {config[key]!r:.40}, expected a block of labels: {_COPY}")
     for key in config.get("id2label") or {}:
         if not key.isdigit():
-            raise ModelError(f"{file}: id2label has the key {key!r:.40}, expected the number of a label")
+            raise ModelError(f"{file}: id2label has the key {key!r:.40}, expected the number of a label: {_COPY}")
     for key in ("dtype", "torch_dtype"):
         value = config.get(key) or "auto"
         if value != "auto" and not isinstance(getattr(torch, str(value), None), torch.dtype):
-            raise ModelError(f"{file}: {key} is {value!r:.40}, expected float32, bfloat16 or float16")
+            raise ModelError(f"{file}: {key} is {value!r:.40}, expected float32, bfloat16 or float16: {_COPY}")
     for key in _ACTIVATIONS:
         value = config.get(key)
         if value is not None and str(value) not in ACT2FN:
-            raise ModelError(f"{file}: there is no {key} {value!r:.40}{nearest(str(value), ACT2FN)}")
+            raise ModelError(f"{file}: there is no {key} {value!r:.40}{nearest(str(value), ACT2FN)}: {_COPY}")
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -185,7 +188,7 @@ def _weight_files(folder: Path) -> list[Path]:
     if (folder / INDEX).exists():
         shards = _object(folder / INDEX).get("weight_map")
         if not isinstance(shards, dict) or not shards:
-            raise ModelError(f"{folder / INDEX} is damaged: it has no weight_map")
+            raise ModelError(f"{folder / INDEX} is damaged: it has no weight_map; {_COPY}")
         names = sorted(set(map(str, shards.values())))
         files = [folder / name for name in names]
         for file in files:
@@ -242,7 +245,7 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
         raise ModelError(f"{path} has no tokenizer ({' or '.join(names)}): save that of the model there too")
     limit = tokenizer.model_max_length
     if isinstance(limit, bool) or not isinstance(limit, int | float):
-        raise ModelError(f"{path}/tokenizer_config.json: model_max_length is {limit!r:.40}, expected a number")
+        raise ModelError(f"{path}/tokenizer_config.json: model_max_length is {limit!r:.40}, expected a number: {_COPY}")
     if not tokenizer.is_fast:
         return
     try:
@@ -270,7 +273,7 @@ def check_token_ids(tokenizer: PreTrainedTokenizerBase, rows: int, path: str, *,
     if ids and max(ids) >= rows:
         raise ModelError(
             f"the tokenizer in {path} has tokens up to number {max(ids):,}, and the model embeddings for {rows:,}: one "
-            "of them belongs to another model"
+            "of them is of another model; use both of the same one"
         )
 
 

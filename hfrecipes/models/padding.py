@@ -139,14 +139,14 @@ def _refuse_random(model: PreTrainedModel, recipe: Recipe, batch: Any) -> None:
         if not bool(values.isfinite().all()):
             raise ModelError(
                 f"a model of type {model.config.model_type} gives {name} that are not finite before any training: its "
-                "weights are damaged, or some of them are missing in the checkpoint"
+                "weights are damaged or incomplete; download it again, or use another model"
             )
         difference = float((values - again[name]).abs().max())
         if difference > rounding_tolerance(model) * max(scale_of(values, recipe.number_scale), 1e-6):
             raise ModelError(
-                f"a model of type {model.config.model_type} gives a row a different output next to a longer row (and "
-                "each time that it reads it, because it draws random numbers in evaluation too), so scores would "
-                "depend on chance: use a model of another type"
+                f"a model of type {model.config.model_type} gives a row another output each time that it reads it, "
+                "because it draws random numbers in evaluation too, so scores would depend on chance: use a model of "
+                "another type"
             )
 
 

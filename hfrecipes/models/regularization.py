@@ -101,7 +101,7 @@ def _weights_to_freeze(model: PreTrainedModel, what: str | int) -> list[nn.Param
         return frozen
     for layers in stacks(model):
         if what > len(layers):
-            raise ConfigError(f"freeze: {what}, but the model has {len(layers)} layers with separate weights")
+            raise ConfigError(f"freeze: found {what}, expected {len(layers)} at most, the layers of this model")
         for layer in layers[:what]:
             frozen += layer
     return frozen

@@ -50,7 +50,9 @@ def problems(config: RunConfig, kind: type[Recipe]) -> list[str]:
         if getattr(config, name):
             sentences.append(f"{name}: leave it out with privacy, {_OWN_BUDGET}")
     if config.distill:
-        sentences.append("distill: leave it out with privacy, a teacher that was not trained so tells of its own rows")
+        sentences.append(
+            "distill: leave it out with privacy, a teacher that was trained without it would pass on what its rows say"
+        )
     if config.model and config.base.is_quantized:
         sentences.append("model.quantization_config: leave it out with privacy, it was tried with whole weights alone")
     if config.adapter is not None and config.adapter.is_prompt_learning:

@@ -143,7 +143,10 @@ def changed_columns(recipe: Recipe) -> list[str]:
         if column.kind in ("string", ["string"]) and not column.grouped:
             columns.append(name)
     if not columns or not reference_columns(recipe):
-        raise ConfigError(f"{recipe.task} has no texts that can be changed while what they are scored against stays")
+        raise ConfigError(
+            f"robustness: the texts of {recipe.task} are also what its predictions are scored against, and cannot be "
+            "changed: give a run of a task with labels, such as text-classification"
+        )
     return columns
 
 

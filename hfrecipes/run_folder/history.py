@@ -57,7 +57,9 @@ def read_history(path: Path) -> History:
         DamagedError: The file is not what a run wrote.
     """
     if not (path / HISTORY).exists():
-        raise NotFoundError(f"{path} has no {HISTORY}, which stays in the folder where a model was trained")
+        raise NotFoundError(
+            f"{path} has no {HISTORY}, which is not pushed: give the folder where the model was trained"
+        )
     content = read_json(path / HISTORY)
     log = content.get("log")
     rows = [row for row in log if isinstance(row, dict)] if isinstance(log, list) else []

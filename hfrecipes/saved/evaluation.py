@@ -24,7 +24,7 @@ from ..evaluation.breakdown import breakdown
 from ..evaluation.comparison import Evaluation
 from ..evaluation.evaluate import Predicted, log_unscored, score_rows
 from ..log import log
-from ..recipe import Row, file_formats
+from ..recipe import Row, file_formats, reference_columns
 from ..run_folder import contents
 from .rows import RowReader
 
@@ -95,7 +95,10 @@ class Evaluator:
         notes += left_out_here(recipe, references)
         known = sum(reference is not None for reference in references)
         if not known:
-            raise DataError(f"none of {counted(len(rows), 'row')} has a reference to score against")
+            raise DataError(
+                f"none of {counted(len(rows), 'row')} has a reference to score against: give rows with "
+                f"{' and '.join(reference_columns(recipe))}"
+            )
         predicted = Predicted(rows, references, task_groups(rows, recipe), self.predict(rows))
         baseline = self._baseline(predicted)
         seed = self.config.training.get("seed", 42)

@@ -54,7 +54,10 @@ def verify(path: str | os.PathLike[str]) -> tuple[int, list[str]]:
         for inner, difference in manifest.differences(file.parent, entries, "full"):
             differing.append(f"{file.parent / inner} {difference}")
     if not number and not differing:
-        raise ModelError(f"{folder} has no {manifest.MANIFEST}, so there is nothing to compare its files with")
+        raise ModelError(
+            f"{folder} has no {manifest.MANIFEST}, so there is nothing to compare its files with: expected the folder "
+            "of a run, or of a model that was pushed"
+        )
     return number, differing
 
 

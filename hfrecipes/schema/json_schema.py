@@ -206,7 +206,12 @@ def _limits(setting: Setting) -> dict[str, Any]:
 def _limits_of(numbers: Range) -> dict[str, Any]:
     lowest = "exclusiveMinimum" if numbers.above else "minimum"
     highest = "exclusiveMaximum" if numbers.below else "maximum"
-    return {lowest: numbers.low, highest: numbers.high}
+    limits: dict[str, Any] = {lowest: numbers.low, highest: numbers.high}
+    if numbers.excluded is not None:
+        limits["not"] = {"enum": [numbers.excluded]}
+    if numbers.whole_above is not None:
+        limits["anyOf"] = [{"maximum": numbers.whole_above}, {"type": "integer"}]
+    return limits
 
 
 def _described(setting: Setting) -> dict[str, Any]:

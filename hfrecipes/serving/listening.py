@@ -41,7 +41,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise ConfigError(f"--port: {port} is in use: choose another one, or 0 for a free one") from error
-        raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+        raise ConfigError(f"cannot listen on {host} port {port} ({error.strerror}): choose another --port") from error
 
 
 def address_of(listening: socket.socket) -> str:

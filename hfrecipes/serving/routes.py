@@ -115,7 +115,11 @@ class Server:
         except HFRecipesError as error:
             return _refused(RefusedError(422, f"{_without_edit(str(error))}; a row is {shown_example(self.predictor)}"))
         except Exception as error:  # it is printed where it was raised
-            return _refused(RefusedError(500, f"the model failed on this request ({type(error).__name__})"))
+            return _refused(
+                RefusedError(
+                    500, f"the model failed on this request ({type(error).__name__}): the log of the server has more"
+                )
+            )
         return _json(predictions[0] if question.is_single else predictions)
 
     async def _question(self, request: Request) -> Question:

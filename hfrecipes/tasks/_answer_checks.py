@@ -86,4 +86,4 @@ def _marker_problem(text: str, *, is_span: bool) -> tuple[Level, str]:
     edit = "if it means that there is no answer, give an empty list or text"
     if is_span:
         return "note", f"the answer {text!r} is learnt as a part of the context; {edit}"
-    return "unknown", f"the answer {text!r} is not in the context; {edit}"
+    return "unknown", f"the answer {text!r} is written nowhere in the context; {edit}"

@@ -84,7 +84,10 @@ def problem_of(row: Row, question: Question, most: Mapping[str, int]) -> str:
     if len(options) < 2:
         return f"there are {len(options)} options, expected two or more"
     if len(options) > most[kind]:
-        return f"there are {len(options)} options, and the model has labels for {most[kind]} in a {kind} question"
+        return (
+            f"there are {len(options)} options, expected {most[kind]} at most in a {kind} question, as many as the "
+            "model has labels for"
+        )
     if not all(str(name or "").strip() for name in criteria):
         return "an option is empty"
     return ""

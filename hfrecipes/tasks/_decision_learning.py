@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from ..data.shapes.choices import FORMS
-from ..errors import ConfigError
+from ..errors import ConfigError, counted
 from ..losses import check_weights, refuse_unknown
 from ..recipe import Row
 from ._decision_answers import Reference, infer_form, likeliest
@@ -103,7 +103,10 @@ def _learn_unseen(recipe: Any, identified: list[list[str]]) -> list[str]:
     first = {row[0] for row in identified}
     shown = sorted({row[0] for row, is_held in zip(identified, held, strict=True) if is_held})
     if not shown or all(held):
-        raise ConfigError(f"unseen_questions: {unseen} holds out {len(shown)} of {len(first)} questions in train")
+        raise ConfigError(
+            f"unseen_questions: {unseen} holds out {len(shown)} of {counted(len(first), 'question')} in train, "
+            "expected one or more, and others to learn from: choose another share, or names of questions"
+        )
     return [f"held out of train and validation: {len(shown)} of {len(first)} questions ({', '.join(shown)})"]
 
 

@@ -160,7 +160,7 @@ def _check_names(arguments: TrainingArguments) -> None:
     for name in arguments.activation_checkpointing_kwargs or {}:
         if name not in known:
             hint = nearest(name, known) or f"; there are {', '.join(sorted(known))}"
-            raise ConfigError(f"activation_checkpointing_kwargs: no {name}{hint}")
+            raise ConfigError(f"activation_checkpointing_kwargs: unknown key {name}{hint}")
 
 
 def _tell_scheduler_which_is_better(arguments: TrainingArguments) -> None:

@@ -77,7 +77,9 @@ def configure(
     kind = _task_of(layers)
     config = _resolved(layers, kind)
     if index is not None and PrivacySettings.ask_for_noise(config.privacy):
-        raise ConfigError("a list of models: give one with privacy, since each training spends from the same budget")
+        raise ConfigError(
+            "model: found a list with privacy, expected one model, since all trainings would spend the same budget"
+        )
     check_settings(config, kind)
     teacher.check_run(config, kind, trust=trust)
     config = _with_defaults(config, kind)

@@ -244,7 +244,10 @@ def test_other_labels_of_the_same_texts_are_other_rows(runs, tmp_path):
         (lambda run: (run / "predictions.jsonl").write_text(""), "it has no row of test"),
         (lambda run: (run / "predictions.jsonl").unlink(), "has no predictions.jsonl"),
         (lambda run: (run / "metrics.json").write_text("[]"), "metrics.json is damaged"),
-        (lambda run: (run / "metrics.json").write_text("{}"), "scores of neither test nor validation"),
+        (
+            lambda run: (run / "metrics.json").write_text("{}"),
+            "scores of neither test nor validation, so there is nothing to compare: score both",
+        ),
         (lambda run: (run / "metrics.json").unlink(), "has no scores: give the command that started it again"),
         (lambda run: (run / "run.json").write_text("{"), "run.json is damaged"),
         (lambda run: (run / "recipe.yaml").unlink(), ""),

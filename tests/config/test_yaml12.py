@@ -119,7 +119,7 @@ def test_a_file_of_thousands_of_keys_is_no_recipe_file(block):
 
 def test_a_file_of_many_megabytes_is_no_recipe_file():
     Path("r.yaml").write_bytes(b"#" * (11 * 2**20))
-    with pytest.raises(ConfigError, match=r"r.yaml has 11534336 bytes, which is too large for a recipe file"):
+    with pytest.raises(ConfigError, match=r"r.yaml has 11,534,336 bytes, expected a recipe file of 10,485,760 at most"):
         read_recipe_file("r.yaml")
 
 

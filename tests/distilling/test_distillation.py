@@ -381,7 +381,7 @@ def test_what_cannot_work_is_refused_before_rows_are_read(task, distill, message
             "several labels",
             opinions(24),
             {},
-            "with problem_type=multi_label_classification, and the rows have single_label",
+            "with problem_type=multi_label_classification, and this run has problem_type=single_label",
         ),
         (
             "numbers",

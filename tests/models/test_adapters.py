@@ -324,7 +324,7 @@ def test_values_of_an_adapter_are_checked_before_anything_is_read(lora, said):
     ("lora", "said"),
     [
         ({"modules_to_save": ["poler"]}, "this model has no module poler .did you mean pooler"),
-        ({"modules_to_save": ["embeddings"]}, "PEFT cannot save what these settings train, and load it again"),
+        ({"modules_to_save": ["embeddings"]}, "PEFT cannot save and load what these settings train"),
         ({"target_modules": "query"}, r"linear layers of this model are .*query.*lora.target_modules='\["),
         ({"target_modules": ["query", "valu"]}, "lora.target_modules: no layer is called valu .did you mean value"),
         ({"exclude_modules": ["quer"]}, "lora.exclude_modules: no layer is called quer .did you mean query"),

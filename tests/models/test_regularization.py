@@ -82,7 +82,7 @@ def test_lower_layers_are_frozen_with_the_embeddings(name):
         for block in blocks[1:]:
             assert all_trained(block)
     assert not model.get_input_embeddings().weight.requires_grad
-    with pytest.raises(ConfigError, match=r"freeze: 9, but the model has \d layers with separate weights"):
+    with pytest.raises(ConfigError, match=r"freeze: found 9, expected \d at most, the layers of this model"):
         regularization.freeze(model, 9, [])
 
 

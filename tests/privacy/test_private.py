@@ -372,7 +372,7 @@ def test_other_tasks_and_shared_rows_are_refused(tmp_path):
 
 def test_several_models_and_batch_norm_are_refused(tiny_bert, tmp_path, monkeypatch):
     settings = settings_of(tiny_bert, tmp_path, "run")
-    with pytest.raises(ConfigError, match="a list of models: give one with privacy"):
+    with pytest.raises(ConfigError, match="model: found a list with privacy, expected one model"):
         hfrecipes.run("text-classification", **{**settings, "model": [tiny_bert, "no/other"]})
     from hfrecipes.privacy.training import _refuse_batch_norm
 

@@ -80,6 +80,9 @@ WRONG = {
     TASK + "learning_rate: fast": "'fast' is not of type",
     TASK + "learning_rate: -1": "-1",
     TASK + "num_train_epochs: 0": "0",
+    TASK + "max_steps: 0": "should not be valid under",
+    TASK + "max_steps: -2": "-2",
+    TASK + "warmup_steps: 2.5": "is not valid under any",
     TASK + "eval_strategy: epochs": "'epochs' is not one of",
     TASK + "log_level: loud": "'loud' is not one of",
     TASK + "bf16: 1": "1 is not of type",
@@ -140,6 +143,8 @@ def test_the_schema_refuses_what_a_run_refuses(text):
 # Lines that look unusual and that a run accepts.
 RIGHT = [
     TASK + "learning_rate: 5e-5",
+    TASK + "warmup_steps: 0.1\nmax_steps: -1",
+    TASK + "warmup_steps: 20\nmax_steps: 100",
     TASK + "training: {learning_rate: null, max_steps: 5}\noptions: null",
     TASK + "model: {path: me/model, revision: v1, dtype: bfloat16}",
     TASK + "dataset: {train: [a.csv, b.csv], test: c.csv}",

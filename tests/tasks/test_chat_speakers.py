@@ -27,7 +27,7 @@ def test_turns_in_a_dict_of_lists_are_read():
 
 def test_a_system_that_answers_is_named_with_the_edit():
     rows = rows_of("USER", "SYSTEM")
-    with pytest.raises(DataError, match=r"options\.roles\.system=assistant says that it is one"):
+    with pytest.raises(DataError, match=r"options\.roles\.system=assistant reads them as its own"):
         hfrecipes.check("chat", dataset=rows)
     found = hfrecipes.check("chat", dataset=rows, options={"roles": {"system": "assistant"}})
     assert found["rows"]["train"] == 18

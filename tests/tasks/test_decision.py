@@ -220,7 +220,7 @@ def test_options_and_descriptions_may_be_lists_in_the_cells_of_a_table(tmp_path)
         ({"answer": "shy"}, "answer 'shy' is none of the options"),
         ({"options": ["calm", "angry", "calm"]}, "two options are equal"),
         ({"options": ["calm"]}, "there are 1 options, expected two or more"),
-        ({"options": ["calm", *map(str, range(26))]}, "there are 27 options, and the model has labels for 26"),
+        ({"options": ["calm", *map(str, range(26))]}, "there are 27 options, expected 26 at most in a choice question"),
         ({"question_type": "essay"}, "question_type is 'essay', expected choice, score or noul"),
         ({"question_type": "noul"}, "a noul question has the options calm, angry, sad, expected true and false"),
         ({"question_type": "score", "options": None}, "there are 0 options, expected two or more"),
@@ -237,7 +237,7 @@ def test_questions_that_cannot_be_asked_are_refused_in_prediction(trained):
     asked = [
         ({"options": ["u", "u", "v"]}, "two options are equal"),
         ({"options": ["u"]}, "there are 1 options"),
-        ({"options": list(map(str, range(30)))}, "there are 30 options, and the model has labels for 26"),
+        ({"options": list(map(str, range(30)))}, "there are 30 options, expected 26 at most in a choice question"),
         ({"question_type": "essay"}, "question_type is 'essay'"),
         ({"question_type": "score"}, "there are 0 options"),
         ({"question_type": "noul", "options": ["yes", "no"]}, "expected true and false"),

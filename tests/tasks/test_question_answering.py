@@ -489,7 +489,8 @@ def test_an_answer_that_means_that_there_is_none_is_named_with_the_edit(text, ca
     none = row(answers={"text": [text], "answer_start": [-1]})
     message = fault([row(), row(), none, row()])
     assert (
-        f"the answer {text!r} is not in the context; if it means that there is no answer, give an empty list" in message
+        f"the answer {text!r} is written nowhere in the context; if it means that there is no answer, give an"
+        in message
     )
     assert "in 1 row (2, counted from 0)" in message
     with caplog.at_level("INFO", "hfrecipes"):
@@ -497,7 +498,7 @@ def test_an_answer_that_means_that_there_is_none_is_named_with_the_edit(text, ca
             "question-answering", dataset={"train": [row()] * 4, "validation": [row()], "test": [none, row()]}
         )
     assert "test" in caplog.text
-    assert f"count as wrong: the answer {text!r} is not in the context" in caplog.text
+    assert f"count as wrong: the answer {text!r} is written nowhere in the context" in caplog.text
 
 
 def test_such_an_answer_at_the_end_of_each_context_is_learnt_as_a_part_of_it_and_said(caplog):

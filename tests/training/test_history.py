@@ -115,5 +115,5 @@ def test_several_runs_have_their_histories_below_each_other(settings, tmp_path):
 def test_a_folder_without_history_is_named(settings, tmp_path):
     hfrecipes.run(TASK, **settings, max_steps=1, output_dir=tmp_path / "run")
     (tmp_path / "run" / HISTORY).unlink()
-    with pytest.raises(NotFoundError, match=r"has no history\.json, which stays in the folder"):
+    with pytest.raises(NotFoundError, match=r"has no history\.json, which is not pushed: give the folder"):
         _ = hfrecipes.load(tmp_path / "run").history

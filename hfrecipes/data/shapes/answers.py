@@ -316,7 +316,10 @@ def _required(row: Row, names: Sequence[str], *, none: bool = False) -> Any:
     """The first cell under one of the names; `none` allows the first of them to be empty."""
     value = _first_cell(row, names)
     if value is None and not (none and names[0] in row):
-        raise DataError(f"found the keys {', '.join(row)}, expected {names[0]} among them")
+        raise DataError(
+            f"found the keys {', '.join(row)}, expected {names[0]} among them: write the file as SQuAD is written, or "
+            "one row for each question"
+        )
     return value
 
 
@@ -324,7 +327,7 @@ def _text(text: Any) -> str | None:
     if text is None:
         return None
     if isinstance(text, list | dict | bool):
-        raise DataError(f"an answer is {str(text)[:60]!r}, expected a text")
+        raise DataError(f"an answer is {str(text)[:60]!r}, expected a text, copied from the context")
     return str(text)
 
 
@@ -337,7 +340,9 @@ def _start(start: Any) -> int:
     try:
         number = whole_number(start)
     except (TypeError, ValueError):
-        raise DataError(f"answer_start is {str(start)[:40]!r}, expected a number of characters") from None
+        raise DataError(
+            f"answer_start is {str(start)[:40]!r}, expected a number, that of the characters before the answer"
+        ) from None
     return -1 if number is None else max(-1, number)
 
 

@@ -333,7 +333,7 @@ def wrong_order(dialogue: Messages) -> str | None:
             return wrong
     roles = _roles(dialogue)
     if "system" in roles[1:] and "assistant" not in roles:
-        return "system speaks in place of an assistant (options.roles.system=assistant says that it is one)"
+        return "turns of system stand where the assistant speaks (options.roles.system=assistant reads them as its own)"
     if "system" in roles[1:]:
         return "a system message comes after the first turn"
     turns = dialogue[1:] if roles[:1] == ["system"] else dialogue

@@ -99,7 +99,7 @@ def from_lists(batch: Batch, lists: Mapping[str, str]) -> Batch:
         sizes = {name: len(row[name] or []) for name in lists}
         if len(set(sizes.values())) != 1:
             counts = ", ".join(f"{size} {name}" for name, size in sizes.items())
-            raise DataError(f"a row has {counts}: expected as many of each, an entry for each question")
+            raise DataError(f"a row has {counts}: expected as many of each, one for each question: fix that row")
         others = {name: cell for name, cell in row.items() if name not in lists}
         for index in range(max(sizes.values())):
             rows.append({**others, **{new: row[name][index] for name, new in lists.items()}})

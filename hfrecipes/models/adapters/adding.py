@@ -103,7 +103,8 @@ def _modules_called(model: PreTrainedModel, wanted: list[str]) -> list[str]:
         full_names = [name for name in names if f".{name}".endswith(f".{last}")]
         if not full_names:
             last_names = sorted({name.rpartition(".")[2] for name in names})
-            raise ConfigError(f"lora.modules_to_save: this model has no module {last}{nearest(last, last_names)}")
+            hint = nearest(last, last_names) or f"; there are {', '.join(last_names[:10])}"
+            raise ConfigError(f"lora.modules_to_save: this model has no module {last}{hint}")
         matching += full_names
     return matching
 
@@ -289,7 +290,9 @@ def _refuse_what_cannot_be_loaded(adapted: Any) -> None:
         set_peft_model_state_dict(adapted, get_peft_model_state_dict(adapted, save_embedding_layers=False))
     except Exception as error:  # whatever PEFT raises here, it would raise after the training too
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise ConfigError(f"lora: PEFT cannot save what these settings train, and load it again ({reason})") from error
+        raise ConfigError(
+            f"lora: PEFT cannot save and load what these settings train ({reason}): use lora=true, or fewer keys"
+        ) from error
 
 
 def _try_virtual_tokens(model: Any, recipe: Recipe) -> None:
