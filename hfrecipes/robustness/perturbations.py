@@ -15,7 +15,8 @@ Change = Callable[[str, np.random.Generator], str]
 
 SHARE = 0.1  # of the words, or of the characters that have a homophone, that are changed; one at least
 _WORD = regex.compile(r"\p{Latin}{4,}")
-_NAME = regex.compile(r"\p{Lu}\p{Ll}+")
+# A whole word: Mark in 3DMark is no name. Chinese characters may stand next to it without a space.
+_NAME = regex.compile(r"(?<![\p{Latin}\p{N}])\p{Lu}\p{Ll}+(?![\p{Latin}\p{N}])")
 _HAN = regex.compile(r"\p{Han}")
 _WIDE = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
 _NARROW = str.maketrans("，。！？：；（）", ",.!?:;()")

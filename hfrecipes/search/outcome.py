@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..comparing.comparison import Comparison
-from ..comparing.cost import pareto_front
+from ..comparing.cost import DASH, compact, pareto_front
 from ..comparing.files import paragraphs
 from ..comparing.selection import Chosen
 from ..errors import counted
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 
 FILE = "search.json"
 SHOWN = 10  # trials that are printed
+# Cost -> head of its column, and how it is written.
+COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "seconds": ("training s", lambda seconds: f"{seconds:.0f}"),
+    "parameters": ("parameters", compact),
+    "kwh": ("kWh", lambda kwh: f"{kwh:.3g}"),
+}
 
 
 @dataclass
@@ -43,6 +49,7 @@ class Search(Chosen):
         comparison: The default settings on the test rows, against the chosen ones; None where these are the same.
         importance: Setting -> its share in how the validation score varies; empty where too few trials say nothing.
         sentences: What was chosen, and how much of the gain on validation was optimism.
+        cost: What the front of the table weighs against quality: `seconds` or `parameters`.
     """
 
     path: Path
@@ -54,6 +61,7 @@ class Search(Chosen):
     comparison: Comparison | None
     importance: Mapping[str, float]
     sentences: Sequence[str]
+    cost: str = "seconds"
 
     @property
     def ranked(self) -> list[Trial]:
@@ -69,7 +77,7 @@ class Search(Chosen):
         """Names of the trials that no other one beats in both quality on validation and cost.
 
         Args:
-            cost: `seconds` of the training, or `parameters`.
+            cost: `seconds` or `kwh` of the training, or `parameters`.
         """
         sign = self.direction.sign
         complete, points = [], []
@@ -98,7 +106,7 @@ class Search(Chosen):
             "best": self.best.path.name,
             "trials": [asdict(trial) for trial in self.trials],
             "importance": dict(self.importance),
-            "pareto": {cost: self.pareto(cost) for cost in ("seconds", "parameters")},
+            "pareto": {cost: self.pareto(cost) for cost in ("seconds", "parameters", "kwh")},
             "comparison": None if self.comparison is None else self.comparison.as_json(),
             "sentences": list(self.sentences),
         }
@@ -118,16 +126,34 @@ def best_of(trials: Sequence[Trial], metric: Metric) -> Trial:
     return max(complete, key=lambda trial: sign * (trial.score or 0.0), default=trials[0])
 
 
+def shown_costs(search: Search) -> list[str]:
+    """The costs that tell trials apart: seconds, parameters where the sizes differ, energy where it was measured."""
+    costs = [trial.costs for trial in search.trials]
+    shown = ["seconds"]
+    if search.cost == "parameters" or len({cost.parameters for cost in costs} - {None}) > 1:
+        shown.append("parameters")
+    if any(cost.kwh is not None for cost in costs):
+        shown.append("kwh")
+    return shown
+
+
 def trial_cells(search: Search) -> tuple[list[str], list[list[str]]]:
     """Heads and rows of the table of the best trials."""
-    on_front = search.pareto("seconds")
+    on_front = search.pareto(search.cost)
+    costs = shown_costs(search)
     rows = []
     for trial in search.ranked[:SHOWN]:
         score = scoring.number(trial.score) if trial.state == "complete" else trial.state
-        seconds = "–" if trial.costs.seconds is None else f"{trial.costs.seconds:.0f}"
         settings = described(trial.values) if trial.number else "default settings"
-        rows.append([trial.name, settings, score, seconds, "yes" if trial.name in on_front else "no"])
-    return ["", "settings", search.metric, "training s", "front"], rows
+        prices = [_price(trial, cost) for cost in costs]
+        rows.append([trial.name, settings, score, *prices, "yes" if trial.name in on_front else "no"])
+    heads = [COLUMNS[cost][0] for cost in costs]
+    return ["", "settings", search.metric, *heads, f"front ({search.cost})"], rows
+
+
+def _price(trial: Trial, cost: str) -> str:
+    value = asdict(trial.costs)[cost]
+    return DASH if value is None else COLUMNS[cost][1](value)
 
 
 # --- sentences -------------------------------------------------------------------------------------------------------

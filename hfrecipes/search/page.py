@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from ..errors import counted
 from ..evaluation.tables import html_table
 from ..run_folder.contents import REPORT_PAGE
 from ..run_folder.writing import write_text
-from .outcome import Search, trial_cells
+from .outcome import COLUMNS, Search, shown_costs, trial_cells
 from .study import Trial
 
 if TYPE_CHECKING:
@@ -38,13 +39,14 @@ def write_page(search: Search) -> None:
 
 
 def draw(search: Search) -> Figure:
-    """The score of each trial in its order, against each setting, and against the seconds of its training."""
+    """The score of each trial in its order, against each setting, and against what it has cost."""
     trials = [trial for trial in search.trials if trial.score is not None]
     settings = list(next((trial.values for trial in trials if trial.number), {}))
     pictures: list[tuple[str, list[Any]]] = [("trial", [trial.number for trial in trials])]
     for name in settings:
         pictures.append((name, [trial.values.get(name) for trial in trials]))
-    pictures.append(("training seconds", [trial.costs.seconds for trial in trials]))
+    for cost in shown_costs(search):
+        pictures.append((COLUMNS[cost][0], [asdict(trial.costs)[cost] for trial in trials]))
     rows = (len(pictures) + 1) // 2
     figure = empty_figure(9, 3 * rows)
     for index, (label, positions) in enumerate(pictures, 1):

@@ -224,6 +224,7 @@ class _Search:
         sentences = sentences_of(trials, best, chosen_by, name, metric, comparison, importance, has_test=has_test)
         sentences += self._seen(trials)
         search = Search(self.base.path, chosen, default, trials, chosen_by, metric, comparison, importance, sentences)
+        search.cost = self.wanted.cost or search.cost
         write_json(self.base.path / FILE, search.as_json())
         write_page(search)
         return search

@@ -40,11 +40,14 @@ class OneLabel(NamedLabels):
     def metrics(self) -> dict[str, Metric]:
         """Those of any labels; between two of them how well the positive one is ranked; of sets, and of answers.
 
-        The log loss is there for two labels, and where a temperature minimizes it.
+        The log loss is there for two labels, and where a temperature minimizes it. What a threshold is tuned for
+        comes first.
         """
         of_two: dict[str, Metric] = {}
+        first: dict[str, Metric] = {}
         if self.positive is not None:
             of_two = {**_two_labels.METRICS, **_two_labels.decision_metrics(self.recipe.threshold)}
+            first = _two_labels.deciding_metric(self.recipe.threshold)
         if self.recipe.temperature_scaling:
             of_two = {**of_two, "log_loss": LOWER}
         of_sets = {} if self.recipe.coverage is None else _label_sets.METRICS
@@ -54,7 +57,7 @@ class OneLabel(NamedLabels):
             outside = outside | _out_of_scope.WITH_ABSTENTION
         if outside and self.recipe.needs_distances:
             outside = outside | _out_of_scope.WITH_DISTANCES
-        return {**METRICS, **of_two, **of_sets, **of_answers, **outside}
+        return {**first, **METRICS, **of_two, **of_sets, **of_answers, **outside, **first}
 
     @property
     def positive(self) -> str | None:

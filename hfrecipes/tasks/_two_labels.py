@@ -15,6 +15,7 @@ Threshold = float | Literal["f1", "balanced_accuracy"] | dict[str, float]
 METRICS: dict[str, Metric] = {"roc_auc": HIGHER, "average_precision": HIGHER, "log_loss": LOWER}
 DECISIONS: dict[str, Metric] = {"precision_positive": HIGHER, "recall_positive": HIGHER, "f1_positive": HIGHER}
 COST: dict[str, Metric] = {"cost": LOWER}
+F_BETA: dict[str, Metric] = {"f_beta_positive": HIGHER}
 _KEYS = ({"f_beta"}, {"recall"}, {"precision"}, {"missed", "false_alarm"})
 _BEYOND = 1e-9  # so that all rows, and none, can be chosen whatever their probabilities
 _FORMS = "f1, balanced_accuracy, {f_beta: 2}, {recall: 0.9}, {precision: 0.9} or {missed: 10, false_alarm: 1}"
@@ -130,10 +131,29 @@ def _gain(cuts: Cuts, wanted: Threshold) -> tuple[str, np.ndarray]:
 
 
 def decision_metrics(threshold: Threshold | None) -> dict[str, Metric]:
-    """Metrics of what is predicted with a threshold; the cost where it was tuned for that."""
+    """Metrics of what is predicted with a threshold; the cost, and F-beta, where it was tuned for that."""
     if threshold is None:
         return {}
-    return DECISIONS | (COST if _costs(threshold) else {})
+    return DECISIONS | (COST if _costs(threshold) else {}) | (F_BETA if _beta(threshold) else {})
+
+
+def deciding_metric(threshold: Threshold | None) -> dict[str, Metric]:
+    """The metric that a threshold is tuned for, which then picks the checkpoint; none for a given probability.
+
+    Where it keeps a recall or a precision, precision and recall at that one point vary much from epoch to epoch, and
+    the mean over all recalls decides.
+    """
+    if _costs(threshold):
+        return COST
+    if _beta(threshold):
+        return F_BETA
+    if isinstance(threshold, dict):
+        return {"average_precision": HIGHER}
+    return {"f1": {"f1_positive": HIGHER}, "balanced_accuracy": {"recall_macro": HIGHER}}.get(str(threshold), {})
+
+
+def _beta(threshold: Threshold | None) -> float | None:
+    return threshold.get("f_beta") if isinstance(threshold, dict) else None
 
 
 def _costs(threshold: Threshold | None) -> dict[str, float]:
@@ -141,17 +161,17 @@ def _costs(threshold: Threshold | None) -> dict[str, float]:
 
 
 def measure_decisions(is_given: np.ndarray, is_positive: np.ndarray, threshold: Threshold | None) -> Measure:
-    """Precision, recall and F1 of the positive label, and the mean cost of a row, as a function of weights.
+    """Precision, recall, F1 and F-beta of the positive label, and the mean cost of a row, as a function of weights.
 
     Args:
         is_given: Whether the positive label is predicted, (rows,).
         is_positive: Whether a row has it, (rows,).
-        threshold: As the option says, with the costs of both errors where it has them.
+        threshold: As the option says, with the costs of both errors, or beta, where it has them.
     """
     from ..metrics import _weighted
 
     counted_rows = np.stack([is_given & is_positive, is_given, is_positive], axis=1).astype(np.float64)
-    costs = _costs(threshold)
+    costs, beta = _costs(threshold), _beta(threshold)
 
     def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
         hit, given, actual = (weights @ counted_rows).T
@@ -160,6 +180,9 @@ def measure_decisions(is_given: np.ndarray, is_positive: np.ndarray, threshold: 
         if costs:
             total = costs["missed"] * (actual - hit) + costs["false_alarm"] * (given - hit)
             values["cost"] = total / weights.sum(1)
+        if beta is not None:
+            hits = (1 + beta**2) * hit
+            values["f_beta_positive"] = hits / np.maximum(beta**2 * actual + given, 1e-12)
         return values
 
     return measured

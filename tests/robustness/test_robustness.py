@@ -70,6 +70,12 @@ def test_a_name_is_replaced_by_the_same_rare_one_everywhere():
     assert "张伟" not in changed(perturbations.other_names, CHINESE)
 
 
+@pytest.mark.parametrize("text", ["3DMark跑1800多", "PCMark", "Mark2", "MarkDown"])
+def test_a_name_inside_another_word_stays(text):
+    assert changed(perturbations.other_names, text) == text
+    assert "Mark" not in changed(perturbations.other_names, "我叫Mark，你呢？")
+
+
 def test_homophones_are_of_one_sound_and_replace_each_other():
     for character, others in substitutes.HOMOPHONES.items():
         assert character not in others

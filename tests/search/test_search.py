@@ -24,7 +24,8 @@ from hfrecipes.errors import ConfigError, DivergedError, OutputError
 from hfrecipes.evaluation.scoring import Score
 from hfrecipes.recipe import HIGHER, LOWER
 from hfrecipes.search import searching, study, trials
-from hfrecipes.search.outcome import best_of, sentences_of
+from hfrecipes.search.outcome import best_of, sentences_of, trial_cells
+from hfrecipes.search.page import draw
 from hfrecipes.search.study import Costs, Trial
 
 ROWS = {"train": opinions(40), "validation": opinions(20, 1), "test": opinions(30, 2)}
@@ -183,6 +184,26 @@ def test_models_are_settings_too_and_parameters_may_be_weighed_against_quality(t
     assert result.pareto("parameters")
     best = max(trial.score for trial in result.trials)
     assert any(trial.score == best for trial in result.trials if trial.name in result.pareto("parameters"))
+    heads, rows = trial_cells(result)
+    assert heads[3:] == ["training s", "parameters", "front (parameters)"]
+    assert {row[0] for row in rows if row[-1] == "yes"} == set(result.pareto("parameters"))
+
+
+def test_energy_that_was_measured_stands_beside_quality(searched):
+    assert "kWh" not in trial_cells(searched)[0]
+    costs = [Costs(seconds=9 - trial.number, parameters=10, kwh=trial.number / 1000) for trial in searched.trials]
+    measured = []
+    for trial, cost in zip(searched.trials, costs, strict=True):
+        measured.append(replace(trial, score=0.5, costs=cost))
+    search = replace(searched, trials=[replace(measured[0], costs=Costs()), *measured[1:]])
+    heads, rows = trial_cells(search)
+    assert heads[3:] == ["training s", "kWh", "front (seconds)"]
+    assert [row[4] for row in rows] == ["–", "0.001", "0.002", "0.003"]
+    assert search.pareto("kwh") == ["trial-1"]
+    assert search.pareto("seconds") == ["trial-3"]
+    assert search.as_json()["pareto"]["kwh"] == ["trial-1"]
+    axes = [axis.get_xlabel() for axis in draw(search).axes]
+    assert axes[-2:] == ["training s", "kWh"]
 
 
 def test_a_loss_that_is_not_among_the_saved_scores_does_not_choose(tiny_bert, tmp_path):

@@ -8,12 +8,13 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import opinions
+from conftest import opinions, plan_of
 from sklearn import metrics as reference
 
 import hfrecipes
 from hfrecipes.errors import ConfigError
 from hfrecipes.metrics import _weighted
+from hfrecipes.recipe import best_metric, table_metrics
 from hfrecipes.tasks import _two_labels
 
 
@@ -190,6 +191,37 @@ def test_scores_of_the_positive_label_are_those_of_scikit_learn_and_its_errors_c
             assert [scores[name][index] for name in names] == pytest.approx(expected[:3])
             errors = (positive & ~given)[rows].sum(), (given & ~positive)[rows].sum()
             assert scores["cost"][index] == pytest.approx((10 * errors[0] + errors[1]) / len(rows))
+            of_beta = _two_labels.measure_decisions(given, positive, {"f_beta": 2})(weights)["f_beta_positive"]
+            expected_beta = reference.fbeta_score(positive[rows], given[rows], beta=2, zero_division=0)
+            assert of_beta[index] == pytest.approx(expected_beta)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "name"),
+    [
+        (None, "accuracy"),
+        (0.3, "accuracy"),
+        ("f1", "f1_positive"),
+        ("balanced_accuracy", "recall_macro"),
+        ({"f_beta": 2}, "f_beta_positive"),
+        ({"recall": 0.9}, "average_precision"),
+        ({"precision": 0.9}, "average_precision"),
+        ({"missed": 10, "false_alarm": 1}, "cost"),
+    ],
+)
+def test_what_a_threshold_is_tuned_for_comes_first(threshold, name, quick, tmp_path):
+    settings = {**quick, "dataset": opinions(40), "output_dir": tmp_path / "run", "threshold": threshold}
+    recipe = plan_of("text-classification", settings).recipe
+    assert best_metric(recipe) == table_metrics(recipe)[0] == name
+
+
+def test_the_cost_that_a_threshold_is_tuned_for_picks_the_checkpoint(quick, tmp_path):
+    settings = {**quick, "dataset": opinions(40), "output_dir": tmp_path / "run"}
+    arguments = hfrecipes.build("text-classification", **settings, threshold=COSTS).args
+    assert (arguments.metric_for_best_model, arguments.greater_is_better) == ("cost", False)
+    settings |= {"output_dir": tmp_path / "other", "metric_for_best_model": "accuracy"}
+    arguments = hfrecipes.build("text-classification", **settings, threshold=COSTS).args
+    assert (arguments.metric_for_best_model, arguments.greater_is_better) == ("accuracy", True)
 
 
 def test_a_run_scores_what_its_threshold_was_tuned_for(quick, tmp_path, caplog):
