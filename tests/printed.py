@@ -89,7 +89,7 @@ class Block(NamedTuple):
 def pages() -> list[str]:
     """Paths of all pages in the repository."""
     files = set()
-    for pattern in ("*.md", "*/README.md", "docs/**/*.md", "examples/*/*.md", "hfrecipes/skill/*.md"):
+    for pattern in ("*.md", "recipes/*.md", "benchmarks/*.md", "docs/**/*.md", "examples/*/*.md", "hfrecipes/skill/*.md"):
         files |= set(ROOT.glob(pattern))
     return sorted(file.relative_to(ROOT).as_posix() for file in files)
 

@@ -287,7 +287,7 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     shutil.copytree(ROOT / "examples" / "data", folder / "examples" / "data")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     made = run_python(
-        *("-m", "hfrecipes", "run", "text-classification/quickstart"), cwd=folder, env=environment, seconds=1500
+        *("-m", "hfrecipes", "run", "text-classification/quickstart"), cwd=folder, env=environment, seconds=3000
     )
     return folder, made.stderr + made.stdout
 
