@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = (".", "benchmarks", "docs", "docs/zh", "examples/data", "examples/notebooks", "hfrecipes/skill", "recipes")
 FILES = ("csv", "json", "yaml", "toml")
 READ = ("sh", "powershell", "py")
 RUN = ("bash", "python")
@@ -89,8 +90,8 @@ class Block(NamedTuple):
 def pages() -> list[str]:
     """Paths of all pages in the repository."""
     files = set()
-    for pattern in ("*.md", "recipes/*.md", "benchmarks/*.md", "docs/**/*.md", "examples/*/*.md", "hfrecipes/skill/*.md"):
-        files |= set(ROOT.glob(pattern))
+    for folder in FOLDERS:
+        files |= set((ROOT / folder).glob("*.md"))
     return sorted(file.relative_to(ROOT).as_posix() for file in files)
 
 

