@@ -59,7 +59,7 @@ def code(text: str) -> str:
     """Code spans and blocks of a page as lines; Python and rows of data, whose words are others, are left out."""
     lines = []
     for language, block in FENCED.findall(text):
-        if language in ("bash", "text"):
+        if language in ("bash", "sh", "powershell", "text"):
             lines += [line for line in block.splitlines() if "hfrecipes" in line]
     for span in re.findall(r"`([^`\n]+)`", FENCED.sub("", text)):
         lines.append(span)

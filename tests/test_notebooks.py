@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
+from printed import unprinted
 
 pytest.importorskip("nbclient")
 FOLDER = Path(__file__).resolve().parents[1] / "examples" / "notebooks"
@@ -22,6 +24,14 @@ def saved(name: str) -> dict:
 
 def text_of(cell: dict) -> str:
     return "".join(cell["source"])
+
+
+def printed_by(notebook: dict) -> str:
+    """What the cells printed, one after the other."""
+    parts = []
+    for cell in notebook["cells"]:
+        parts += ["".join(output["text"]) for output in cell.get("outputs", []) if output["output_type"] == "stream"]
+    return "\n".join(parts)
 
 
 def test_there_is_a_notebook_for_each_of_six_jobs():
@@ -73,5 +83,9 @@ def test_folders_of_the_machine_are_left_out_of_what_is_printed():
 def test_a_notebook_runs(name, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(FOLDER.parents[1]))
     notebook = make.run(make.notebook_of(FOLDER / f"{name}.py"), tmp_path)
-    printed = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert any("validation" in json.dumps(output) for output in printed)
+    printed = printed_by(notebook)
+    assert "validation" in printed
+    if "precision: float32" in printed:  # in bf16 a training takes another course
+        # What a model of a few steps writes hangs on the last digits of its weights.
+        kept = re.sub(r"^sample: .*", "sample: …", printed_by(saved(name)), flags=re.MULTILINE)
+        assert not unprinted(kept, printed), printed

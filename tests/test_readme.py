@@ -19,6 +19,7 @@ from pathlib import Path
 import chinese_rows
 import pytest
 from click.testing import CliRunner
+from printed import blocks_of, is_of_its_page, unprinted
 from shipped import SHIPPED
 
 from hfrecipes import errors, recipe
@@ -203,18 +204,22 @@ def unless_fast(value: object, name: str) -> object:
 
 @pytest.mark.parametrize("page", [unless_fast(page, page) for page in RUN_HERE])
 def test_each_guide_runs_from_top_to_bottom(page, checkout, model_for, capsys):
-    steps = re.findall(r"```(bash|python)\n(.*?)```", read_guide(page), re.DOTALL)
+    shown = blocks_of(f"docs/{page}.md")
     # A page without blocks of one kind, for example after a change of its fences, would test nothing.
-    assert set(dict(steps)) == {"bash", "python"} or (page in CHINESE and steps)
+    assert {"bash", "python"} <= {block.language for block in shown} or page in CHINESE
     chinese_rows.write_all(checkout)
     task = page.removeprefix("zh/")
     instead = model_for(find(task if task in list_tasks() else "text-classification"))
-    for language, block in steps:
-        if language == "python":
-            exec(block, {})
-        else:
-            for line in commands(block):
-                give(line, instead)
+    printed = ""
+    for block in shown:
+        if block.language == "python":
+            exec(block.text, {})
+            printed += capsys.readouterr().out
+        elif block.language == "bash":
+            for line in commands(block.text):
+                printed += give(line, instead)
+        elif is_of_its_page(block):
+            assert not unprinted(block.text, printed), printed
 
 
 SKILL = ROOT / "hfrecipes" / "skill" / "SKILL.md"

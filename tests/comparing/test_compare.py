@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import opinions
 from copies import copy_predicting, edit_json, read_lines, write_lines
+from printed import shown, unprinted
 from scipy import stats
 
 import hfrecipes
@@ -63,6 +64,14 @@ def test_the_others_are_tested_against_the_best_on_validation_whatever_the_order
     assert "validation accuracy: bad 0.500, like 0.800, good 0.900; good is the best" in said
     assert "bad: significantly worse than good" in said
     assert "like: not significantly different from good" in said
+
+
+def test_a_comparison_reads_as_shown(trained, tmp_path, monkeypatch):
+    for name, wrong in {"full": 10, "lora": 2, "frozen": 1}.items():
+        copy_predicting(trained, tmp_path / name, lambda split, index, wrong=wrong: index % wrong > 0)
+    monkeypatch.chdir(tmp_path)
+    printed = call("compare", "full", "lora", "frozen", "--no-timing").output
+    assert not unprinted(shown("docs/compare.md", "  "), printed), printed
 
 
 def test_accuracy_is_tested_by_mcnemar_and_the_others_by_the_bootstrap_all_of_them_adjusted(runs):

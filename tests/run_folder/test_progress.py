@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import transformers
 from conftest import opinions
+from printed import shown, unprinted
 
 import hfrecipes
 from hfrecipes.run_folder import progress
@@ -65,7 +66,9 @@ def test_a_signal_saves_a_checkpoint_from_which_the_run_ends_alike(
             hfrecipes.run(TASK, output_dir=tmp_path / "run", **settings)
     assert status is None or ended.value.code == status
     assert (tmp_path / "run" / "checkpoint-3").exists()
-    assert "the same command goes on from the checkpoint" in caplog.text
+    printed = "\n".join(record.getMessage() for record in caplog.records)
+    page = shown("docs/clusters.md", "SIGTERM: ").replace("SIGTERM", number.name)
+    assert not unprinted(page.replace("runs/intents", str(tmp_path / "run")), printed), printed
     resumed = hfrecipes.run(TASK, output_dir=tmp_path / "run", **settings)
     assert "resuming from" in caplog.text
     assert weights(resumed) == weights(whole)
