@@ -271,6 +271,14 @@ def test_the_plot_shows_each_part_and_the_band(curve):
     assert {"validation", "test", "95 % band"} <= set(labels)
 
 
+@pytest.mark.pictures
+def test_a_notebook_shows_a_plot_at_the_end_of_a_cell(curve):
+    from IPython.core.formatters import DisplayFormatter
+
+    shown, _ = DisplayFormatter().format(curve.plot())
+    assert shown["image/png"].startswith(b"\x89PNG")
+
+
 # --- the forecast ------------------------------------------------------------------------------------------------
 
 COUNTS = [200, 400, 600, 800]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingPackageError
@@ -41,10 +43,26 @@ def empty_figure(width: float = 7, height: float = 4.5) -> Figure:
         MissingPackageError: matplotlib is not installed.
     """
     try:
-        from matplotlib.figure import Figure
+        figure = _figure_class()
     except ImportError as error:
         raise MissingPackageError("a plot needs matplotlib: pip install matplotlib") from error
-    return Figure(figsize=(width, height), layout="constrained")
+    return figure(figsize=(width, height), layout="constrained")
+
+
+@cache
+def _figure_class() -> type[Figure]:
+    """Figures that notebooks show without `%matplotlib inline`, as they show tables."""
+    from matplotlib.figure import Figure
+
+    class NotebookFigure(Figure):
+        """A figure that is shown where it is the last line of a cell."""
+
+        def _repr_png_(self) -> bytes:
+            picture = BytesIO()
+            self.savefig(picture, format="png")
+            return picture.getvalue()
+
+    return NotebookFigure
 
 
 def draw(points: Sequence[Point], price: str, score: str) -> Figure:

@@ -447,9 +447,8 @@ def no_better_than_baseline(recipe: Recipe, scored: Scores) -> list[str]:
         if (low > baseline) if known.greater_is_better else (high < baseline):
             return []
         found = f"{name} {entry} against {number(baseline)}"
-        return [
-            f"not significantly better than the baseline: {found}; try more epochs, a higher learning_rate, more rows"
-        ]
+        edits = "try more epochs, smaller batches or a higher learning_rate"
+        return [f"not significantly better than the baseline: {found}; {edits}"]
     return []
 
 

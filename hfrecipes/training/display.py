@@ -94,7 +94,16 @@ def ending(args: TrainingArguments, state: TrainerState) -> str | None:
         kept = f"kept {_name_of(args, state, best_step)}"
     if state.global_step < state.max_steps and args.load_best_model_at_end:
         return "; ".join(filter(None, [f"stopped early after {last.replace('/', ' of ')}", kept]))
+    if kept and _tied(args, state):
+        return f"{kept}, the first of several with the best score on validation; eval_strategy=no keeps the last"
     return f"{kept}, the best on validation" if kept else None
+
+
+def _tied(args: TrainingArguments, state: TrainerState) -> bool:
+    """Whether several evaluations have the best score, as where a model has not learnt anything yet."""
+    name = f"eval_{str(args.metric_for_best_model).removeprefix('eval_')}"
+    scores = [entry[name] for entry in state.log_history if name in entry]
+    return scores.count(state.best_metric) > 1
 
 
 def _name_of(args: TrainingArguments, state: TrainerState, step: int) -> str:

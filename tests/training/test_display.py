@@ -57,6 +57,12 @@ def test_an_early_stop_says_when_and_what_is_kept(settings, capfd):
     assert "stopped early after epoch 2 of 9; kept epoch 1" in printed
 
 
+def test_a_tie_says_that_the_first_of_several_evaluations_is_kept(settings, capfd):
+    hfrecipes.run(TASK, **settings, num_train_epochs=2, learning_rate=1e-12, early_stopping=False)
+    printed = capfd.readouterr().err
+    assert "kept epoch 1, the first of several with the best score on validation; eval_strategy=no keeps" in printed
+
+
 def test_evaluation_after_training_prints_no_line(settings, capfd):
     result = hfrecipes.run(TASK, **settings, max_steps=1)
     capfd.readouterr()
