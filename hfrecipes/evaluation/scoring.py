@@ -446,9 +446,9 @@ def no_better_than_baseline(recipe: Recipe, scored: Scores) -> list[str]:
             continue
         if (low > baseline) if known.greater_is_better else (high < baseline):
             return []
-        found = f"{name} {entry} against {number(baseline)}"
+        compared = f"{name} {entry} against {number(baseline)}"
         edits = "try more epochs, smaller batches or a higher learning_rate"
-        return [f"not significantly better than the baseline: {found}; {edits}"]
+        return [f"not significantly better than the baseline: {compared}; {edits}"]
     return []
 
 
