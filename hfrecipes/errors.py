@@ -39,6 +39,7 @@ __all__ = [
     "counted",
     "nearest",
     "require_packages",
+    "when_offline",
 ]
 
 _DISTRIBUTIONS = {"stdnum": "python-stdnum"}  # names on PyPI that differ from those that are imported
@@ -174,3 +175,10 @@ def nearest(word: object, known: Iterable[str]) -> str:
     # The default cutoff of difflib: lower ones suggest words that have nothing to do with the one typed.
     close = difflib.get_close_matches(str(word), sorted(map(str, known)), n=1, cutoff=0.6)
     return f" (did you mean {close[0]}?)" if close else ""
+
+
+def when_offline() -> str:
+    """Why nothing comes from the Hub where downloads are turned off, as an addition to a sentence; else empty."""
+    from huggingface_hub import constants
+
+    return " (HF_HUB_OFFLINE is set: unset it, or name a local folder)" if constants.is_offline_mode() else ""

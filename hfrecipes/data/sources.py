@@ -17,7 +17,7 @@ import pyarrow as pa
 from .. import _upstream
 from ..characters import shortened
 from ..config.blocks import local_path
-from ..errors import ConfigError, DataError, HFRecipesError, NotFoundError, counted, nearest
+from ..errors import ConfigError, DataError, HFRecipesError, NotFoundError, counted, nearest, when_offline
 from ..log import log
 from ..masking import cause, mask_text
 from . import label_folders, plain
@@ -430,7 +430,8 @@ def _from_hub(keywords: dict[str, Any], reader: _FileReader) -> dict[str, Datase
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise NotFoundError(
-            f"dataset {keywords['path']!r} is not a file or folder here, and loading it from the Hub failed: {reason}"
+            f"dataset {keywords['path']!r} is not a file or folder here, and loading it from the Hub failed"
+            f"{when_offline()}: {reason}"
         ) from cause(error)
 
 

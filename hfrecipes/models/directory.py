@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _upstream
 from ..config.blocks import ModelSettings, sha256_of
-from ..errors import HFRecipesError, ModelError
+from ..errors import HFRecipesError, ModelError, when_offline
 from ..recipe import Recipe
 from ..run_folder.contents import check_readable
 from ..run_folder.writing import draft_folder
@@ -209,7 +209,7 @@ def as_model_error(path: str, part: str = "model") -> Iterator[None]:
         if os.path.isdir(path):
             raise ModelError(f"the {part} in {path} cannot be loaded: {reason}") from error
         raise ModelError(
-            f"model {path!r} is not a local folder, and loading it from the Hub failed: {reason}"
+            f"model {path!r} is not a local folder, and loading it from the Hub failed{when_offline()}: {reason}"
         ) from error
 
 

@@ -15,7 +15,7 @@ from ..config.recipe_files import read_recipe_file
 from ..config.resolving import resolve
 from ..config.run_config import RunConfig
 from ..config.trainer_keywords import accepted, training_types
-from ..errors import ConfigError, ModelError, NotFoundError
+from ..errors import ConfigError, ModelError, NotFoundError, when_offline
 from ..hub.client import reason
 from ..hub.names import hub_id_or_none
 from ..log import log
@@ -108,7 +108,7 @@ def _from_hub(name: str, revision: str, part: str) -> Path:
         folder = Path(snapshot_download(name, revision=revision or None, **patterns)) / part
     except Exception as error:
         raise NotFoundError(
-            f"{name} is not a local folder, and loading it from the Hub failed: {reason(error)}"
+            f"{name} is not a local folder, and loading it from the Hub failed{when_offline()}: {reason(error)}"
         ) from error
     if not (folder / contents.RECIPE).exists():
         raise ModelError(f"{name} has no {contents.RECIPE}: expected a model that a run of hfrecipes pushed")
