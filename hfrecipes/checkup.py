@@ -400,8 +400,9 @@ def _rehearsed(config: RunConfig, path: Path) -> dict[str, Any]:
     batch = training["per_device_train_batch_size"] * (training.get("gradient_accumulation_steps") or 1)
     rows = {"train": max(REHEARSED, STEPS * batch), "validation": REHEARSED, "test": REHEARSED}
     training |= {"max_steps": STEPS, "report_to": "none"}
-    # Too few rows are left to draw a validation split from; a rehearsal may as well validate on training rows.
-    splits = {"validation": config.splits.get("train"), **config.splits}
+    # Too few rows are left to draw splits from; a rehearsal may as well validate on training rows.
+    named = {split: name for split, name in config.splits.items() if not isinstance(name, float)}
+    splits = {"validation": config.splits.get("train"), **named}
     small = replace(
         config,
         output_dir=str(path),

@@ -437,6 +437,17 @@ def test_a_rehearsal_trains_evaluates_saves_and_loads_and_leaves_nothing(tiny_be
     assert after == [path for path in before if "datasets-cache" not in path.parts]
 
 
+@pytest.mark.rehearsed
+def test_a_rehearsal_draws_no_splits_from_its_few_rows(tiny_bert, tmp_path):
+    # Each row has a label of its own among the few of a rehearsal, so that none can be spared.
+    rows = [{"text": f"text {number}", "label": f"label {number % 60}"} for number in range(240)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = (f"dataset={tmp_path / 'rows.jsonl'}", f"model={tiny_bert}", "splits.test=0.2", "splits.validation=0.1")
+    made = call(*words, "per_device_train_batch_size=2", "--rehearse")
+    assert "the rehearsal failed" not in made.output
+    assert "in the rehearsal" in made.output
+
+
 def test_a_rehearsal_that_fails_is_an_error(tiny_bert):
     made = call(write(splits()), f"model={tiny_bert}", "--rehearse", "optim=adamw_8bit_that_is_not")
     assert made.exit_code == 2
