@@ -91,6 +91,30 @@ def restore_trained(trainer: Trainer, checkpoint: Path) -> None:
         trainer._load_best_model()
 
 
+def keep_names_in_checkpoints(trainer: Trainer) -> None:
+    """Have checkpoints store weights by the names and shapes that they have in training.
+
+    Some models, such as mixtures of experts, are saved in another format than they compute in, which `from_pretrained`
+    converts. The Trainer does not: from such a checkpoint it would load nothing of their experts.
+
+    Relies on: `Trainer._save_checkpoint`, and the attribute `_weight_conversions` of a model, which says how
+        `save_pretrained` converts its weights, as in transformers 5.23.0.
+    If it changes: delete this function if `Trainer._load_best_model` converts weights by then. Without it, the best
+        checkpoint of a mixture of experts, and a resumed run, have experts of another step.
+    """
+    save, model = trainer._save_checkpoint, trainer.accelerator.unwrap_model(trainer.model)
+
+    def save_unconverted(*args: Any, **keywords: Any) -> None:
+        kept = vars(model).get("_weight_conversions")
+        model._weight_conversions = []
+        try:
+            save(*args, **keywords)
+        finally:
+            model._weight_conversions = kept
+
+    trainer._save_checkpoint = save_unconverted
+
+
 def loss_to_log(trainer: Trainer, kept: tuple[float, int] | None = None) -> tuple[float, int]:
     """Sum of the losses since the Trainer last logged their mean, and the step of that; `kept` restores both.
 

@@ -19,6 +19,8 @@ from .redaction.rows import redacted_cells
 from .redaction.settings import RedactSettings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from datasets import Dataset
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -317,6 +319,21 @@ class Recipe:
             ModelError: The model cannot do the task.
         """
         return []
+
+    def load_model(self, path: str | Path, **keywords: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
+        """The model with the head of the task, and what `from_pretrained` reports of its weights.
+
+        Args:
+            path: Folder or name on the Hub.
+            keywords: Those of `from_pretrained`.
+        """
+        import transformers
+
+        auto_class: Any = getattr(transformers, self.auto_model)
+        loaded: tuple[PreTrainedModel, dict[str, Any]] = auto_class.from_pretrained(
+            path, output_loading_info=True, **keywords
+        )
+        return loaded
 
     def model_settings(self) -> dict[str, Any]:
         """Keywords that the config of the model needs for this task."""

@@ -174,11 +174,8 @@ def _whole_model(recipe: Recipe, config: RunConfig, base: ModelSettings) -> Any:
     # What was too large for float32 in training stays in 16 bits.
     dtype = torch.bfloat16 if base.is_quantized else torch.float32
     name, keywords = config.base.path, config.base.loading_keywords
-    auto_class = getattr(transformers, recipe.auto_model)
     with as_model_error(name), quiet():
-        model, report = auto_class.from_pretrained(
-            name, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **keywords
-        )
+        model, report = recipe.load_model(name, dtype=dtype, ignore_mismatched_sizes=True, **keywords)
     integrity.check_complete(report, name)
     table = loading.input_embeddings(model)
     if table is not None:

@@ -149,14 +149,11 @@ def load_model(config: RunConfig, recipe: Recipe) -> LoadedModel:
         ModelError: It cannot be loaded, or nothing in the checkpoint has the names that its class looks for.
         ConfigError: Dropout, quantization or generation settings do not fit the model.
     """
-    import transformers
-
     settings = config.base
     path = settings.path
-    auto_class = getattr(transformers, recipe.auto_model)
     keywords = _loading_keywords(settings, path, recipe)
     with as_model_error(path), quiet():
-        model, report = auto_class.from_pretrained(path, output_loading_info=True, **keywords)
+        model, report = recipe.load_model(path, **keywords)
     _refuse_unmatched(model, report, path)
     integrity.check_body(model, report, heads(model), path)
     integrity.check_finite(model, path)

@@ -27,8 +27,8 @@ _USUAL = {"choice": list(string.ascii_uppercase), "score": list(string.ascii_upp
 MOST = {kind: len(labels) for kind, labels in _USUAL.items()}
 
 
-def check_model(model: PreTrainedModel) -> None:
-    """Refuse models that the pipeline could not ask.
+def check_model(recipe: Any, model: PreTrainedModel) -> None:
+    """Refuse models that the pipeline could not ask; a decision head gets the decision config of the run.
 
     Raises:
         ConfigError: Its adapter cannot be merged.
@@ -40,17 +40,28 @@ def check_model(model: PreTrainedModel) -> None:
             'lora: virtual tokens cannot be merged, and pipeline("decision") does not read them: use lora'
         )
     whole = model if adapter is None else model.get_base_model()
+    if has_head(whole.config):
+        whole.decision_config = recipe.prompts.config  # which it writes with its weights
     if "logits_to_keep" not in inspect.signature(whole.forward).parameters:
         raise ModelError(f"a model of type {model.config.model_type} has no logits_to_keep: use another, such as Qwen")
     if not is_encoder(model.config):
         _causal.check_model(model, packs=False)
 
 
+def has_head(model_config: PretrainedConfig) -> bool:
+    """Whether a decision head scores the options of a model."""
+    return bool(model_config.model_type == "jev")
+
+
 def is_encoder(model_config: PretrainedConfig) -> bool:
-    """Whether a model reads in both directions and fills masks, as BERT does where it is used as it was trained."""
+    """Whether a model reads in both directions, as BERT does where it fills masks; also that below a decision head."""
     from transformers import MODEL_FOR_MASKED_LM_MAPPING
 
+    if has_head(model_config):
+        model_config = model_config.text_config
     settings = model_config.to_dict()
+    if settings.get("is_causal") is False:
+        return True
     is_decoder = settings.get("is_decoder") or settings.get("is_encoder_decoder")
     return type(model_config) in MODEL_FOR_MASKED_LM_MAPPING and not is_decoder
 
@@ -64,11 +75,8 @@ def _refuse_type(model_config: PretrainedConfig) -> None:
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 
     kind = model_config.model_type
-    if kind == "jev":
-        raise ModelError(
-            "the model has a decision head, which transformers reads but which this task does not train: use a "
-            "language model, such as Qwen/Qwen2.5-0.5B-Instruct"
-        )
+    if has_head(model_config):
+        return
     if is_encoder(model_config) and type(model_config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise ModelError(
             f'pipeline("decision") does not look up the mask token of a model of type {kind}: use an encoder such as '
@@ -93,12 +101,15 @@ def _refuse_padding(recipe: Any, model_config: PretrainedConfig) -> None:
     )
 
 
-def config_of(recipe: Any, model_config: PretrainedConfig) -> tuple[DecisionConfig, list[str]]:
+def config_of(
+    recipe: Any, model_config: PretrainedConfig, given: DecisionConfig | None
+) -> tuple[DecisionConfig, list[str]]:
     """The decision config to train with, and a sentence for each decision; the tokenizer gets a chat template.
 
     Args:
         recipe: The task, with its tokenizer and the files of a decision config, if the model has one.
         model_config: Config of the model.
+        given: The decision config that files of a decision head hold.
 
     Raises:
         ConfigError: Labels that the options name are no distinct single tokens.
@@ -108,15 +119,14 @@ def config_of(recipe: Any, model_config: PretrainedConfig) -> tuple[DecisionConf
     _refuse_padding(recipe, model_config)
     require_fast_tokenizer(recipe)
     # The temperature is that of other weights, and is fitted again after training.
-    config = replace(_config_in(recipe.texts_of_model), temperature={})
-    sentences: list[str] = []
-    if is_encoder(model_config):
-        _tokens.require_mask_token(recipe)
-        config = replace(config, chat_template=config.chat_template or _with_mask(recipe))
-    else:
-        sentences = _set_chat_template(recipe)
+    config = replace(given or _config_in(recipe.texts_of_model), temperature={})
     if config.adapter:
         raise ModelError(f"{FILES[0]} of the model names an adapter: merge it first, or use its base model")
+    config, sentences = _with_template(recipe, config, model_config)
+    if has_head(model_config):
+        if recipe.label_tokens:
+            raise ConfigError("label_tokens: leave it out, the decision head scores options by their place")
+        return config, sentences
     if recipe.label_tokens:
         config = replace(config, labels={**config.labels, **recipe.label_tokens})
         for kind, labels in recipe.label_tokens.items():
@@ -128,6 +138,16 @@ def config_of(recipe: Any, model_config: PretrainedConfig) -> tuple[DecisionConf
             shown = ", ".join(labels[kind][:6]) + (", …" if len(labels[kind]) > 6 else "")
             sentences.append(f"labels of {kind}: {shown}, as the usual ones are no single tokens of this model")
     return replace(config, labels=labels), sentences
+
+
+def _with_template(
+    recipe: Any, config: DecisionConfig, model_config: PretrainedConfig
+) -> tuple[DecisionConfig, list[str]]:
+    """The config with a template where an encoder needs one; other models ask in the chat template of the tokenizer."""
+    if not is_encoder(model_config) or (has_head(model_config) and not recipe.tokenizer.mask_token):
+        return config, _set_chat_template(recipe)
+    _tokens.require_mask_token(recipe)
+    return replace(config, chat_template=config.chat_template or _with_mask(recipe)), []
 
 
 def _config_in(texts: Mapping[str, str]) -> DecisionConfig:

@@ -14,12 +14,14 @@ from ..errors import DataError
 from ..recipe import IGNORED, Batch, Finding, Recipe
 from ._decision_answers import likeliest, shares_of
 from ._decision_checks import problem_of
-from ._decision_config import MOST
+from ._decision_config import MOST, has_head, is_encoder
+from ._decision_heads import rows_of_head
 from ._decision_learning import weight_of
 from ._decision_questions import TYPES, Question
 from ._shorten import shorten
 
 if TYPE_CHECKING:
+    from transformers import PretrainedConfig
     from transformers.decision import DecisionConfig
 
 _FEATURES = ("input_ids", "mark", "candidates", "options", "row", "length", "over_max_length")
@@ -37,7 +39,7 @@ class Prompt:
     options: list[str]
     """The options in the order in which they are shown."""
     labels: list[int]
-    """The token of each option's label."""
+    """The token of each option's label; of a decision head the row that scores the option."""
     is_shortened: bool
     """Whether a part of the state was left out."""
 
@@ -48,11 +50,12 @@ class Prompts:
     Args:
         config: Decision config of the model.
         recipe: The task, with a tokenizer that has a chat template, and the maximum number of tokens of a prompt.
-        is_encoder: Whether the model also reads what follows the mark.
+        model_config: Config of the model, or of its decision head.
     """
 
-    def __init__(self, config: DecisionConfig, recipe: Recipe, is_encoder: bool) -> None:
-        self.is_encoder = is_encoder
+    def __init__(self, config: DecisionConfig, recipe: Recipe, model_config: PretrainedConfig) -> None:
+        self.is_encoder = is_encoder(model_config)
+        self.rows_of_head = rows_of_head(model_config) if has_head(model_config) else None
         self.config, self.recipe, self.max_length = config, recipe, recipe.max_length
         # A copy, since `prepare_inputs` adds its marks, which the saved tokenizer must not have.
         self.tokenizer = copy.deepcopy(recipe.tokenizer)
@@ -67,7 +70,10 @@ class Prompts:
     @property
     def most(self) -> dict[str, int]:
         """Number of labels of each type of question."""
-        return {kind: len(self.config.labels.get(kind) or ()) or MOST[kind] for kind in TYPES}
+        most: dict[str, int] = {kind: len(self.config.labels.get(kind) or ()) or MOST[kind] for kind in TYPES}
+        for kind, rows in (self.rows_of_head or {}).items():
+            most[kind] = min(most[kind], len(rows))
+        return most
 
     def read(self, state: str, question: Question) -> Prompt:
         """The prompt of a question; of one that is too long, the end of the state is left out."""
@@ -102,7 +108,11 @@ class Prompts:
         ids, mark = inputs["input_ids"][0].tolist(), int(inputs["marks"][0]) - 1
         if not self.is_encoder:
             ids = ids[: mark + 1]  # the rest does not change the logits there
-        return Prompt(ids, mark, list(asked.options), label_token_ids(self.tokenizer, tuple(asked.labels)), False)
+        if self.rows_of_head is None:
+            labels = label_token_ids(self.tokenizer, tuple(asked.labels))
+        else:
+            labels = list(self.rows_of_head[asked.type][: len(asked.labels)])
+        return Prompt(ids, mark, list(asked.options), labels, False)
 
     def written_control_tokens(self, states: Sequence[str]) -> Iterator[Finding]:
         """A note on control tokens that are written in states, which the template reads as text or leaves out."""

@@ -20,6 +20,7 @@ from . import (
     _decision_baseline,
     _decision_checks,
     _decision_config,
+    _decision_heads,
     _decision_learning,
     _decision_loss,
     _decision_predictions,
@@ -34,6 +35,7 @@ from ._decision_questions import Criteria, Question, QuestionType, as_written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from datasets import Dataset
     from transformers import PretrainedConfig, PreTrainedModel
@@ -104,7 +106,7 @@ class Decision(Recipe):
     defaults: ClassVar[dict[str, Any]] = {**_causal.DEFAULTS, "eval_on_start": True}
     prediction: ClassVar[str | None] = "answer"
     padding_side: ClassVar[str | None] = "right"
-    reads_files: ClassVar[tuple[str, ...]] = _decision_config.FILES
+    reads_files: ClassVar[tuple[str, ...]] = (*_decision_config.FILES, *_decision_heads.FILES)
     batch_features: ClassVar[dict[str, Any]] = {
         "mark": "collator",
         "logits_to_keep": "model",
@@ -172,17 +174,26 @@ class Decision(Recipe):
             ModelError: The pipeline could not ask the model.
         """
         if model is not None:
-            _decision_config.check_model(model)
+            _decision_config.check_model(self, model)
             return []
         sentences: list[str] = []
+        head, given = _decision_heads.head_of(config, self.texts_of_model)
+        if head is not None:
+            self.auto_model = _decision_heads.AUTO_MODEL  # type: ignore[misc]
         if "decision" in self.learned:
             settings = _decision_config.saved_config(self.learned["decision"])
         else:
-            settings, sentences = _decision_config.config_of(self, config)
+            settings, sentences = _decision_config.config_of(self, head or config, given)
             self.learned["decision"] = asdict(settings)
-        self.prompts = _decision_prompts.Prompts(settings, self, _decision_config.is_encoder(config))
+        self.prompts = _decision_prompts.Prompts(settings, self, head or config)
         self.checks_again = True  # the labels of the model limit the number of options
         return sentences
+
+    def load_model(self, path: str | Path, **keywords: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
+        """A language model, or a model with a decision head, which then takes the same batches."""
+        if self.auto_model == _decision_heads.AUTO_MODEL:
+            return _decision_heads.load(str(path), **keywords)
+        return super().load_model(path, **keywords)
 
     def model_files(self) -> dict[str, str]:
         """The decision config that `pipeline("decision")` and the served route read."""

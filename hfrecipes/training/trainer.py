@@ -122,6 +122,7 @@ def make_trainer(plan: Plan, arguments: TrainingArguments, encoded: Mapping[str,
     # Which rows a private step has drawn is not kept, and secrets are no rows of the data.
     divergence.watch(trainer, [] if plan.config.privacy else _rows_of_features(plan, encoded["train"]))
     _upstream.count_weights_once(trainer)
+    _upstream.keep_names_in_checkpoints(trainer)
     private = plan.config.private
     # A recording adds up the gradients of all rows of a batch.
     recorders = [] if private is not None else replaying.recorder(trainer, recipe)

@@ -73,7 +73,8 @@ def _default_keywords(
     loaded: LoadedModel, recipe: Recipe, settings: AdapterSettings, trained_whole: list[str]
 ) -> dict[str, Any]:
     """Keywords of the method's config that the user need not give."""
-    keywords: dict[str, Any] = {"task_type": task_type(recipe), "modules_to_save": trained_whole or None}
+    saved = _unambiguous(loaded.model, trained_whole)
+    keywords: dict[str, Any] = {"task_type": task_type(recipe), "modules_to_save": saved or None}
     # So that the adapter is later put onto the same base, whatever its author uploads in the meantime.
     keywords["revision"] = loaded.commit
     if settings.is_prompt_learning:
@@ -107,6 +108,12 @@ def _modules_called(model: PreTrainedModel, wanted: list[str]) -> list[str]:
             raise ConfigError(f"lora.modules_to_save: this model has no module {last}{hint}")
         matching += full_names
     return matching
+
+
+def _unambiguous(model: PreTrainedModel, names: list[str]) -> list[str]:
+    """The names, with PEFT's own beginning where it would also find others, such as q_proj where proj is meant."""
+    known = dict(model.named_modules())
+    return [f"model.{name}" if sum(other.endswith(name) for other in known) > 1 else name for name in names]
 
 
 def without_shared(model: PreTrainedModel, names: list[str]) -> list[str]:

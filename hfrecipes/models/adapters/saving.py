@@ -129,7 +129,6 @@ def _base_model(base: ModelSettings, recipe: Recipe, path: Path) -> tuple[PreTra
     from peft import PeftConfig
 
     name, shared = base.path, base.shared_keywords
-    auto_class = getattr(transformers, recipe.auto_model)
     dtype = torch.bfloat16 if base.is_quantized else torch.float32
     with as_model_error(str(path)):
         # The commit of the training, even if the user named a branch: its author may have uploaded another base since.
@@ -137,10 +136,9 @@ def _base_model(base: ModelSettings, recipe: Recipe, path: Path) -> tuple[PreTra
         # Labels and the rest are those of the training, but the base still has its old number of embeddings.
         config = transformers.AutoConfig.from_pretrained(path / CONFIG, trust_remote_code=base.trust_remote_code)
     with as_model_error(name), quiet():
-        config.vocab_size = transformers.AutoConfig.from_pretrained(name, **shared).vocab_size
-        model, report = auto_class.from_pretrained(
-            name, config=config, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **shared
-        )
+        start = transformers.AutoConfig.from_pretrained(name, **shared)
+        config.get_text_config().vocab_size = start.get_text_config().vocab_size
+        model, report = recipe.load_model(name, config=config, dtype=dtype, ignore_mismatched_sizes=True, **shared)
     add_token_embeddings(model, recipe.tokenizer)
     with as_model_error(str(path)):
         if model.can_generate():
@@ -201,7 +199,7 @@ def _check_complete(model: Any, absent: set[str], path: Path) -> None:
     trained_whole = model.active_peft_config.modules_to_save or []
     values = model.get_base_model().state_dict(keep_vars=True)
     for name in sorted(absent):
-        is_saved = any(f".{module}." in f".{name}" for module in trained_whole)
+        is_saved = any(f".{module}." in f".model.{name}" for module in trained_whole)
         # A bias that shares its weights is not in the file; it is zero again.
         if not is_saved and not (name in values and bool((values[name] == values[name].flatten()[0]).all())):
             raise ModelError(f"neither {file} nor the base model has the weights {name}: train the adapter again")
@@ -307,10 +305,6 @@ def check_saved(
 
 def _load_saved(kind: str, config: RunConfig, recipe: Recipe, path: Path) -> Any:
     """The model as users will load it: the `merged model` with transformers alone, the `adapter` onto a new base."""
-    import transformers
-
     if kind == "adapter":
         return load(config.base, recipe, path / ADAPTER)
-    return getattr(transformers, recipe.auto_model).from_pretrained(
-        path, dtype="auto", trust_remote_code=config.base.trust_remote_code
-    )
+    return recipe.load_model(path, dtype="auto", trust_remote_code=config.base.trust_remote_code)[0]
