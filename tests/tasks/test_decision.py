@@ -514,19 +514,10 @@ def test_an_encoder_keeps_its_first_token_and_its_mask_where_the_question_does_n
     assert prompt.ids[prompt.mark] == recipe.tokenizer.mask_token_id
 
 
-@pytest.mark.parametrize(
-    ("settings", "sentence"),
-    [
-        ({"model_type": "distilbert"}, "does not look up the mask token of a model of type distilbert"),
-        ({"model_type": "jev", "text_config": {"model_type": "qwen2"}}, "the model has a decision head"),
-    ],
-)
-def test_models_that_the_pipeline_cannot_ask_or_that_are_not_trained_are_refused(
-    settings, sentence, tiny_encoder, tmp_path
-):
+def test_encoders_that_the_pipeline_cannot_ask_are_refused(tiny_encoder, tmp_path):
     folder = shutil.copytree(tiny_encoder, tmp_path / "model")
-    (folder / "config.json").write_text(json.dumps(settings))
-    with pytest.raises(ModelError, match=sentence):
+    (folder / "config.json").write_text('{"model_type": "distilbert"}')
+    with pytest.raises(ModelError, match="does not look up the mask token of a model of type distilbert"):
         hfrecipes.run("decision", model=folder, dataset={"train": ROWS}, output_dir=tmp_path / "run", **FEW)
 
 

@@ -112,8 +112,12 @@ def _modules_called(model: PreTrainedModel, wanted: list[str]) -> list[str]:
 
 def _unambiguous(model: PreTrainedModel, names: list[str]) -> list[str]:
     """The names, with PEFT's own beginning where it would also find others, such as q_proj where proj is meant."""
-    known = dict(model.named_modules())
-    return [f"model.{name}" if sum(other.endswith(name) for other in known) > 1 else name for name in names]
+    known = [name for name, _ in model.named_modules()]
+    chosen = []
+    for name in names:
+        others = [other for other in known if other.endswith(name) and other != name]
+        chosen.append(f"model.{name}" if name in known and others else name)
+    return chosen
 
 
 def without_shared(model: PreTrainedModel, names: list[str]) -> list[str]:
