@@ -121,7 +121,11 @@ def config_of(
     # The temperature is that of other weights, and is fitted again after training.
     config = replace(given or _config_in(recipe.texts_of_model), temperature={})
     if config.adapter:
-        raise ModelError(f"{FILES[0]} of the model names an adapter: merge it first, or use its base model")
+        file, key = ("judge_config.json", "adapter_subfolder") if given else (FILES[0], "adapter")
+        raise ModelError(
+            f"{file} of the model names an adapter in its folder {config.adapter}: merge it into the weights and set "
+            f"{key} to null there, or use its base model"
+        )
     config, sentences = _with_template(recipe, config, model_config)
     if has_head(model_config):
         if recipe.label_tokens:

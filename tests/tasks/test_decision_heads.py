@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import pytest
 import torch
@@ -53,6 +54,11 @@ def save_head(kind: str, source, folder, **settings):
     (folder / "decision_config.json").write_text(json.dumps(codes))
     save_file({"weight": torch.randn(6, 32)}, folder / "readout.safetensors", metadata={"format": "pt"})
     return folder
+
+
+def train_few(model, path, **settings):
+    """A short training on a few rows."""
+    return hfrecipes.run("decision", model=model, dataset={"train": ROWS}, output_dir=path, **{**FEW, **settings})
 
 
 @pytest.mark.parametrize(("kind", "lora"), [(kind, False) for kind in KINDS] + [(kind, True) for kind in KINDS[::3]])
@@ -120,17 +126,87 @@ def test_labels_of_a_head_are_its_own(tiny_llama, tmp_path):
     [
         ("{", "decision_config.json of the model is damaged"),
         ('{"codes": ["A"], "prompt": "none"}', "decision_config of the model: KeyError.*, expected a decision head"),
+        ('{"codes": 5}', "decision_config of the model: .*, expected a decision head"),
+        ('{"codes": ["A", "B"], "temperature": "x"}', "decision_config of the model: .*, expected a decision head"),
+        ('{"codes": ["A", "B", "C"], "temperature": 1}', "has another number of rows than its files say"),
     ],
 )
 def test_damaged_files_of_a_head_are_named(text, sentence, tiny_llama, tmp_path):
     model = save_head("beside its model", tiny_llama, tmp_path / "model")
     (model / "decision_config.json").write_text(text)
     with pytest.raises(ModelError, match=sentence):
-        hfrecipes.run("decision", model=model, dataset={"train": ROWS}, output_dir=tmp_path / "run", **FEW)
+        train_few(model, tmp_path / "run")
 
 
-def test_weights_of_a_head_that_is_missing_are_new(tiny_llama, tmp_path, caplog):
+def test_a_head_without_rows_for_a_type_is_refused(tiny_llama, tmp_path):
+    model = save_head("causal", tiny_llama, tmp_path / "model", offsets={"choice": 0})
+    with pytest.raises(ModelError, match="offsets has no noul, expected choice, score, noul"):
+        train_few(model, tmp_path / "run")
+
+
+def test_an_adapter_that_is_beside_the_weights_is_refused(tiny_llama, tmp_path):
+    model = save_head("beside its model", tiny_llama, tmp_path / "model")
+    (model / "decision_config.json").unlink()
+    ranges = {"noul": [0, 2], "score": [2, 4], "choice": [4, 6]}
+    slots = {"verbalizers": list("ABCDEF"), "num_slots": 6, "ranges": ranges}
+    (model / "judge_config.json").write_text(json.dumps({"slots": slots}))
+    (model / "calibration.json").write_text(json.dumps({"per_kind": {"noul": 1.0, "score": 1.0, "choice": 1.0}}))
+    with pytest.raises(ModelError, match=r"judge_config.json of the model names an adapter in its folder adapter"):
+        train_few(model, tmp_path / "run")
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_head_is_new_only_where_its_weights_are_missing(is_there, tiny_llama, tmp_path, caplog):
+    model = save_head("beside its model", tiny_llama, tmp_path / "model")
+    if not is_there:
+        (model / "readout.safetensors").unlink()
+    train_few(model, tmp_path / "run")
+    assert ("new, trained from scratch: proj" in caplog.text) is not is_there
+
+
+# --- adapters ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["causal", "beside its model"])
+def test_an_adapter_trains_the_head_too(kind, tiny_llama, tmp_path):
+    from transformers import JevForDecision
+
+    model = save_head(kind, tiny_llama, tmp_path / "model")
+    train_few(model, tmp_path / "run", lora=True)
+    before, after = (JevForDecision.from_pretrained(folder) for folder in (model, tmp_path / "run"))
+    assert not torch.equal(before.proj.weight, after.proj.weight)
+    row = {name: cell for name, cell in ROWS[0].items() if name != "answer"}
+    merged, adapter = (hfrecipes.load(tmp_path / "run" / name).predict(row) for name in ("", "adapter"))
+    assert merged["scores"] == pytest.approx(adapter["scores"], abs=1e-5)
+
+
+def test_a_new_head_that_an_adapter_could_not_hold_is_refused(tiny_llama, tmp_path):
     model = save_head("beside its model", tiny_llama, tmp_path / "model")
     (model / "readout.safetensors").unlink()
-    hfrecipes.run("decision", model=model, dataset={"train": ROWS}, output_dir=tmp_path / "run", **FEW)
-    assert "new, trained from scratch: proj" in caplog.text
+    with pytest.raises(ConfigError, match=r"lora: proj is new, and PEFT would take it for .*q_proj too: train once"):
+        train_few(model, tmp_path / "run", lora=True)
+
+
+def test_virtual_tokens_are_refused(tiny_llama, tmp_path):
+    model = save_head("causal", tiny_llama, tmp_path / "model")
+    with pytest.raises(ConfigError, match="PROMPT_TUNING does not fit decision"):
+        train_few(model, tmp_path / "run", lora={"peft_type": "PROMPT_TUNING"})
+
+
+# --- settings of the model -----------------------------------------------------------------------------------------
+
+
+def test_settings_of_the_body_and_checkpoints_of_activations_are_taken(tiny_llama, tmp_path):
+    model = save_head("beside its model", tiny_llama, tmp_path / "model")
+    result = train_few(model, tmp_path / "run", dropout=0.2, gradient_checkpointing=True)
+    assert result.trainer.model.config.text_config.attention_dropout == 0.2
+    assert result.trainer.model.model.gradient_checkpointing
+
+
+def test_a_loaded_head_can_be_pickled(tiny_llama, tmp_path):
+    model = save_head("causal", tiny_llama, tmp_path / "model")
+    trained = train_few(model, tmp_path / "run").trainer.model
+    ids = {"input_ids": torch.tensor([[5, 6, 7]]), "logits_to_keep": torch.tensor([2])}
+    copied = pickle.loads(pickle.dumps(trained.cpu().eval()))
+    assert torch.equal(copied(**ids).logits, trained(**ids).logits)
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["architectures"] == ["JevForDecision"]

@@ -18,7 +18,7 @@ from ..directory import quiet
 from ..heads import heads as heads_of
 from ..heads import modules_below_base
 from ..loading import LoadedModel, input_embeddings
-from .settings import task_type
+from .settings import refuse_prompt_learning, task_type
 from .targets import Names, check_sizes, check_targets
 
 if TYPE_CHECKING:
@@ -44,10 +44,13 @@ def add(loaded: LoadedModel, recipe: Recipe, settings: AdapterSettings) -> PreTr
     from peft import get_peft_config, get_peft_model
 
     model = loaded.model
+    if settings.is_prompt_learning:
+        refuse_prompt_learning(settings, recipe)
     given = copy.deepcopy(dict(settings.keywords))  # PEFT changes the lists in it
     wanted = _modules_called(model, given.pop("modules_to_save", None) or [])
     _refuse_shared_modules(model, wanted)
     trained_whole = without_shared(model, sorted({*loaded.fresh, *heads_of(model), *wanted}))
+    trained_whole = _without_mistaken(loaded, trained_whole)
     keywords = _default_keywords(loaded, recipe, settings, trained_whole)
     check_sizes(model, given)
     names, wanted_targets = Names.of(model), copy.deepcopy(given)
@@ -73,8 +76,7 @@ def _default_keywords(
     loaded: LoadedModel, recipe: Recipe, settings: AdapterSettings, trained_whole: list[str]
 ) -> dict[str, Any]:
     """Keywords of the method's config that the user need not give."""
-    saved = _unambiguous(loaded.model, trained_whole)
-    keywords: dict[str, Any] = {"task_type": task_type(recipe), "modules_to_save": saved or None}
+    keywords: dict[str, Any] = {"task_type": task_type(recipe), "modules_to_save": trained_whole or None}
     # So that the adapter is later put onto the same base, whatever its author uploads in the meantime.
     keywords["revision"] = loaded.commit
     if settings.is_prompt_learning:
@@ -110,14 +112,32 @@ def _modules_called(model: PreTrainedModel, wanted: list[str]) -> list[str]:
     return matching
 
 
-def _unambiguous(model: PreTrainedModel, names: list[str]) -> list[str]:
-    """The names, with PEFT's own beginning where it would also find others, such as q_proj where proj is meant."""
-    known = [name for name, _ in model.named_modules()]
-    chosen = []
+def _without_mistaken(loaded: LoadedModel, names: list[str]) -> list[str]:
+    """The modules whose names PEFT does not find at the end of others, such as proj at that of q_proj.
+
+    It would train those in full too, where it has put adapters; a head of such a name gets an adapter instead.
+
+    Raises:
+        ConfigError: A new module has such a name: its random weights would not be saved.
+    """
+    kept = []
+    layers = [name for name, module in loaded.model.named_modules() if _can_be_adapted(module, "LORA")]
     for name in names:
-        others = [other for other in known if other.endswith(name) and other != name]
-        chosen.append(f"model.{name}" if name in known and others else name)
-    return chosen
+        others = [other for other in layers if other.endswith(name) and not f".{other}".endswith(f".{name}")]
+        mistaken = [other for other in others if not any(f".{outer}." in f".{other}." for outer in names)]
+        if not mistaken:
+            kept.append(name)
+        elif name in loaded.fresh:
+            raise ConfigError(
+                f"lora: {name} is new, and PEFT would take it for {mistaken[0]} too: train once with lora=false, and "
+                "then with lora=true from that run"
+            )
+        else:
+            log(
+                f"{name}: not trained in full, as PEFT would take it for {mistaken[0]} too; it gets an adapter, unless "
+                "lora.target_modules leaves it out"
+            )
+    return kept
 
 
 def without_shared(model: PreTrainedModel, names: list[str]) -> list[str]:

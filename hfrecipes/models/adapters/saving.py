@@ -199,7 +199,7 @@ def _check_complete(model: Any, absent: set[str], path: Path) -> None:
     trained_whole = model.active_peft_config.modules_to_save or []
     values = model.get_base_model().state_dict(keep_vars=True)
     for name in sorted(absent):
-        is_saved = any(f".{module}." in f".model.{name}" for module in trained_whole)
+        is_saved = any(f".{module}." in f".{name}" for module in trained_whole)
         # A bias that shares its weights is not in the file; it is zero again.
         if not is_saved and not (name in values and bool((values[name] == values[name].flatten()[0]).all())):
             raise ModelError(f"neither {file} nor the base model has the weights {name}: train the adapter again")

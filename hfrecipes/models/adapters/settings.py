@@ -10,7 +10,7 @@ from typing import Any
 from ...config.blocks import PROMPTS, AdapterSettings
 from ...config.trainer_keywords import Range
 from ...config.value_types import type_problems, with_choices
-from ...errors import nearest
+from ...errors import ConfigError, nearest
 from ...recipe import Recipe
 
 # Task types for which PEFT implements these methods.
@@ -93,7 +93,7 @@ def problems(settings: AdapterSettings | None, recipe: type[Recipe]) -> list[str
         why = f"; {_UNSUPPORTED[method]}" if method in _UNSUPPORTED else nearest(method, configs)
         return [f"lora.peft_type: found {method}, expected one of {', '.join(configs)}{why}"]
     if settings.is_prompt_learning and task_type(recipe) not in _PROMPT_TASK_TYPES:
-        return [f"lora.peft_type: {method} does not fit {recipe.task}; use LORA, IA3 or another method that is merged"]
+        return [_prompt_problem(settings, recipe)]
     types = typing.get_type_hints(configs[method])
     known = [f"lora.{name}" for name in types]
     sentences = []
@@ -111,6 +111,22 @@ def problems(settings: AdapterSettings | None, recipe: type[Recipe]) -> list[str
         else:
             sentences += _expression_problems(key, value)
     return sentences
+
+
+def _prompt_problem(settings: AdapterSettings, recipe: type[Recipe] | Recipe) -> str:
+    return (
+        f"lora.peft_type: {settings.method} does not fit {recipe.task}; use LORA, IA3 or another method that is merged"
+    )
+
+
+def refuse_prompt_learning(settings: AdapterSettings, recipe: Recipe) -> None:
+    """Refuse virtual tokens for a head that does not take them, where the model has decided which head it is.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    if task_type(recipe) not in _PROMPT_TASK_TYPES:
+        raise ConfigError(_prompt_problem(settings, recipe))
 
 
 def _number_problems(key: str, value: Any) -> list[str]:
