@@ -556,8 +556,8 @@ def is_file_format(name: str) -> bool:
 # --- peft --------------------------------------------------------------------------------------------------------
 
 
-def known_targets(method: str) -> Collection[str]:
-    """Model types for which PEFT knows which layers the method adapts.
+def known_targets(method: str) -> Mapping[str, Any]:
+    """The layers that a method of PEFT adapts by default, by type of model.
 
     Args:
         method: Name of the method in upper case.
@@ -569,7 +569,7 @@ def known_targets(method: str) -> Collection[str]:
     from peft import PEFT_TYPE_TO_TUNER_MAPPING
     from peft.utils import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING as TARGETS_OF_IA3
 
-    targets: Collection[str] = getattr(PEFT_TYPE_TO_TUNER_MAPPING[method], "target_module_mapping", TARGETS_OF_IA3)
+    targets: Mapping[str, Any] = getattr(PEFT_TYPE_TO_TUNER_MAPPING[method], "target_module_mapping", TARGETS_OF_IA3)
     return targets
 
 

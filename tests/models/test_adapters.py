@@ -117,6 +117,23 @@ def test_a_head_that_the_checkpoint_has_is_trained_too(task, tiny_bert, quick, t
     assert any("classifier" in name or "qa_outputs" in name for name in trained)
 
 
+def test_a_head_whose_name_is_the_end_of_another_is_saved(quick, tmp_path):
+    """In DistilBERT, `classifier` is also the end of `pre_classifier`, by which PEFT finds both."""
+    from transformers import DistilBertConfig, DistilBertModel
+
+    from hfrecipes.registry import find
+
+    tokenizer, folder = make_tokenizer(), tmp_path / "model"
+    tokenizer.save_pretrained(folder)
+    size = {"dim": 32, "n_heads": 2, "n_layers": 1, "hidden_dim": 32}
+    DistilBertModel(DistilBertConfig(vocab_size=len(tokenizer), **size)).save_pretrained(folder)
+    rows = rows_of(find("multiple-choice"), 20)
+    settings = {**quick, "model": str(folder), "lora": True, "max_steps": 2}
+    result = hfrecipes.run("multiple-choice", dataset=rows, output_dir=tmp_path / "run", **settings)
+    saved = load_file(result.path / "adapter" / "adapter_model.safetensors")
+    assert {"base_model.model.classifier.weight", "base_model.model.pre_classifier.weight"} <= set(saved)
+
+
 def test_transformers_itself_loads_the_adapter_of_a_model_that_writes(tiny_llama, quick, tmp_path):
     from transformers import AutoModelForCausalLM
 

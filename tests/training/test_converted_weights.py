@@ -38,6 +38,14 @@ def train(experts, path, **settings):
     return hfrecipes.run("text-generation", model=experts, dataset=TEXTS, output_dir=path, **given)
 
 
+def test_an_adapter_is_put_onto_attention_by_default(experts, tmp_path):
+    train(experts, tmp_path / "run", lora=True, num_train_epochs=1)
+    adapted = [
+        name for name in load_file(tmp_path / "run" / "adapter" / "adapter_model.safetensors") if "lora_A" in name
+    ]
+    assert {name.split(".")[-3] for name in adapted} == {"q_proj", "v_proj"}
+
+
 def test_the_best_checkpoint_is_what_is_scored_and_saved(experts, tmp_path):
     result = train(experts, tmp_path / "run")
     losses = [entry["eval_loss"] for entry in result.trainer.state.log_history if "eval_loss" in entry]

@@ -248,9 +248,11 @@ def _new_token_keywords(new_tokens: list[int], settings: AdapterSettings) -> dic
 
 
 def _default_targets(model: PreTrainedModel, method: str, trained_whole: list[str]) -> dict[str, Any]:
-    """Layers to adapt where PEFT has no default for this model: all linear layers except those of the head."""
-    if model.config.model_type in _upstream.known_targets(method):
-        return {}
+    """Layers to adapt: those of PEFT's table, or all linear layers except those of the head for other models."""
+    known = _upstream.known_targets(method)
+    if model.config.model_type in known:
+        # Said here, as PEFT leaves those of some mixtures of experts out. With IA3, other layers follow from them.
+        return {} if method == "IA3" else {"target_modules": known[model.config.model_type]}
     head = model.get_output_embeddings()
     names = []
     for name, module in model.named_modules():
