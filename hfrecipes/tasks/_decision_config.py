@@ -27,8 +27,8 @@ _USUAL = {"choice": list(string.ascii_uppercase), "score": list(string.ascii_upp
 MOST = {kind: len(labels) for kind, labels in _USUAL.items()}
 
 
-def check_model(recipe: Any, model: PreTrainedModel) -> None:
-    """Refuse models that the pipeline could not ask; a decision head gets the decision config of the run.
+def check_model(model: PreTrainedModel) -> None:
+    """Refuse models that the pipeline could not ask.
 
     Raises:
         ConfigError: Its adapter cannot be merged.
@@ -40,8 +40,6 @@ def check_model(recipe: Any, model: PreTrainedModel) -> None:
             'lora: virtual tokens cannot be merged, and pipeline("decision") does not read them: use lora'
         )
     whole = model if adapter is None else model.get_base_model()
-    if has_head(whole.config):
-        whole.decision_config = recipe.prompts.config  # which it writes with its weights
     if "logits_to_keep" not in inspect.signature(whole.forward).parameters:
         raise ModelError(f"a model of type {model.config.model_type} has no logits_to_keep: use another, such as Qwen")
     if not is_encoder(model.config):
@@ -237,9 +235,9 @@ def _refuse_shared_tokens(recipe: Any, kind: str, labels: Sequence[str]) -> None
         raise ConfigError(f"label_tokens.{kind}: one of {', '.join(labels)} is unknown to the model: use others")
 
 
-def files_of(config: DecisionConfig, temperature: Mapping[str, float]) -> dict[str, str]:
-    """The files of a decision config, by name, with the temperature of each type of question."""
-    settings = asdict(replace(config, temperature=dict(temperature)))
+def files_of(config: DecisionConfig) -> dict[str, str]:
+    """The files of a decision config, by name."""
+    settings = asdict(config)
     template = settings.pop("chat_template")
     files = {FILES[0]: json.dumps(settings, indent=2) + "\n"}
     return files if template is None else {**files, FILES[1]: template}

@@ -6,7 +6,7 @@ Tickets by urgency, replies by tone, claims that are true or false; `pipeline("d
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from datasets import Dataset
     from transformers import PretrainedConfig, PreTrainedModel
+    from transformers.decision import DecisionConfig
 
 _STATES = (
     "text",
@@ -174,7 +175,7 @@ class Decision(Recipe):
             ModelError: The pipeline could not ask the model.
         """
         if model is not None:
-            _decision_config.check_model(self, model)
+            _decision_config.check_model(model)
             return []
         sentences: list[str] = []
         head, given = _decision_heads.head_of(config, self.texts_of_model)
@@ -192,14 +193,21 @@ class Decision(Recipe):
     def load_model(self, path: str | Path, **keywords: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
         """A language model, or a model with a decision head, which then takes the same batches."""
         if self.auto_model == _decision_heads.AUTO_MODEL:
-            return _decision_heads.load(str(path), **keywords)
+            model, report = _decision_heads.load(str(path), **keywords)
+            model.decision_config = self.calibrated_config
+            return model, report
         return super().load_model(path, **keywords)
 
     def model_files(self) -> dict[str, str]:
         """The decision config that `pipeline("decision")` and the served route read."""
+        return _decision_config.files_of(self.calibrated_config)
+
+    @property
+    def calibrated_config(self) -> DecisionConfig:
+        """The decision config with the temperature of each type of question."""
         prefix = _decision_predictions.TEMPERATURE
         temperature = {name.removeprefix(prefix): value for name, value in self.calibration.items()}
-        return _decision_config.files_of(self.prompts.config, temperature)
+        return replace(self.prompts.config, temperature=temperature)
 
     # --- features ------------------------------------------------------------------------------------------------
 

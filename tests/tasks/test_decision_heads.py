@@ -58,7 +58,7 @@ def save_head(kind: str, source, folder, **settings):
 
 def train_few(model, path, **settings):
     """A short training on a few rows."""
-    return hfrecipes.run("decision", model=model, dataset={"train": ROWS}, output_dir=path, **{**FEW, **settings})
+    return hfrecipes.run("decision", model=model, output_dir=path, **{"dataset": {"train": ROWS}, **FEW, **settings})
 
 
 @pytest.mark.parametrize(("kind", "lora"), [(kind, False) for kind in KINDS] + [(kind, True) for kind in KINDS[::3]])
@@ -153,6 +153,20 @@ def test_an_adapter_that_is_beside_the_weights_is_refused(tiny_llama, tmp_path):
     (model / "calibration.json").write_text(json.dumps({"per_kind": {"noul": 1.0, "score": 1.0, "choice": 1.0}}))
     with pytest.raises(ModelError, match=r"judge_config.json of the model names an adapter in its folder adapter"):
         train_few(model, tmp_path / "run")
+
+
+def test_the_temperature_of_a_run_is_that_of_its_model_and_of_the_pipeline(tiny_llama, tmp_path):
+    from transformers import pipeline
+
+    model = save_head("beside its model", tiny_llama, tmp_path / "model")
+    mixed = [{**row, "answer": ("calm", "angry", "angry", "sad")[number % 4]} for number, row in enumerate(ROWS * 5)]
+    train_few(model, tmp_path / "run", dataset={"train": mixed, "validation": mixed}, shuffle_options=False)
+    loaded, decide = hfrecipes.load(tmp_path / "run"), pipeline("decision", str(tmp_path / "run"))
+    assert loaded.model.decision_config == decide.decision_config
+    assert set(decide.decision_config.temperature) == {"choice"}, "not that of the model that it began with"
+    rows = [{name: cell for name, cell in row.items() if name != "answer"} for row in ROWS[:3]]
+    for row, expected in zip(loaded.predict(rows), pipeline_scores(tmp_path / "run", loaded, rows), strict=True):
+        assert row["scores"] == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("is_there", [True, False])
