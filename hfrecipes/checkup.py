@@ -34,6 +34,7 @@ from .models.tokenizing import show_labels
 from .privacy import settings as privacy_settings
 from .privacy.canaries import with_canaries
 from .recipe import Recipe
+from .run_folder import contents
 from .search.trials import checked_base
 from .training.arguments import make_arguments, try_arguments
 from .training.configuration import configure, models_of, without_defaults
@@ -239,7 +240,7 @@ def exit_code(report: Report, *, strict: bool) -> int:
 
 def _examine_rows(report: Report, data: Data, collected: Collected) -> Part:
     """What rows alone can tell; the rows of train."""
-    examined = examine_rows(data, report.recipe)
+    examined = examine_rows(data, report.recipe, contents.seen_by_start(report.config))
     report.rows = {split: len(rows) for split, rows in data.splits.items()}
     report.columns = dict(data.columns)
     report.labels = examined.labels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, product
 from typing import Any
 
@@ -160,6 +160,25 @@ def in_splits(parts: Mapping[str, Part], sets: Iterable[Part]) -> Iterator[Diagn
         for other, of_split in known.items():
             same = [index for index, key in enumerate(keys) if key in of_split]
             yield from _also_in(part, same, other, _OPTIMISTIC[other])
+
+
+def seen_before(parts: Mapping[str, Part], seen: Collection[int]) -> Iterator[Diagnosis]:
+    """Rows that are not to train on, but that the model to start from was trained on.
+
+    Args:
+        parts: The splits of the dataset, and the sets under `tests`.
+        seen: Numbers of the inputs that it was trained on.
+    """
+    for split, part in parts.items():
+        known = [] if split == "train" or not seen else input_keys(part.rows, part.recipe)
+        same = [index for index, key in enumerate(known) if key in seen]
+        if same:
+            total = len(part.numbers)
+            part_of_all = f"{len(same)} of {total} inputs ({share(len(same), total)})"
+            sentence = f"{part_of_all} are in the training rows of the model to start from"
+            edit = "start from another model, or split the rows into files before the first training"
+            why = _OPTIMISTIC["train"]
+            yield Diagnosis("warning", "model-overlap", sentence, split, part.numbered(same), why, edit)
 
 
 def _partner(part: Part, groups: Sequence[int], group: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..config.run_config import named_sets, own_splits
@@ -10,7 +10,7 @@ from ..data.rows import Data
 from ..recipe import Recipe
 from .characters import damaged_texts
 from .diagnosis import Diagnosis
-from .duplicates import contradictions, duplicates, in_splits, shared_texts, similar_groups
+from .duplicates import contradictions, duplicates, in_splits, seen_before, shared_texts, similar_groups
 from .labels import label_table, odd_labels
 from .parts import Part, parts_of
 
@@ -27,12 +27,13 @@ class Examined:
     """Indices of the rows of test whose input is equal, or nearly equal, to one of train."""
 
 
-def examine_rows(data: Data, recipe: Recipe) -> Examined:
+def examine_rows(data: Data, recipe: Recipe, seen: Collection[int] = ()) -> Examined:
     """Labels, duplicates, contradictions and damaged texts of all splits.
 
     Args:
         data: Rows by split, train among them.
         recipe: The task, its labels inferred.
+        seen: Numbers of the inputs that the model to start from was trained on.
     """
     every_part = parts_of(data, recipe)
     # Sets under `tests` change nothing that is found in the splits, nor the scores of them.
@@ -41,6 +42,7 @@ def examine_rows(data: Data, recipe: Recipe) -> Examined:
     table = label_table(parts)
     diagnoses = [*duplicates(parts, groups), *shared_texts(parts), *contradictions(parts), *odd_labels(parts, table)]
     diagnoses += in_splits(parts, named_sets(every_part).values())
+    diagnoses += seen_before(every_part, seen)
     for part in every_part.values():
         diagnoses += damaged_texts(part)
     train = set(groups["train"])

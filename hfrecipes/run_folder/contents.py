@@ -145,6 +145,13 @@ def read_trained_on(path: Path) -> set[int] | None:
         return None
 
 
+def seen_by_start(config: RunConfig) -> set[int]:
+    """The numbers of the inputs that the model to start from was trained on; none where it is not that of a run."""
+    if not config.model or not os.path.isdir(config.base.path):
+        return set()
+    return read_trained_on(Path(config.base.path)) or set()
+
+
 def _is_changed(path: Path, name: str) -> bool:
     """Whether a file beside the model is not what was saved; it is then printed, and not used."""
     change = manifest.change_of(path, name)

@@ -32,6 +32,7 @@ from ..models.precision import for_checks
 from ..privacy import canaries, promise
 from ..privacy.training import make_private
 from ..recipe import Recipe, table_metrics, trainer_name, writes_in_evaluation
+from ..run_folder import contents
 from ..run_folder.progress import CHECKPOINT, write_manifest
 from . import display, divergence, memory_use, order, replaying, survival
 from .arguments import make_arguments
@@ -64,7 +65,7 @@ def make_job(plan: Plan) -> Job:
     bind_tokenizer(recipe, plan.config)
     plan = _checked_again(plan)
     data = plan.data
-    examined = examine_rows(data, recipe)
+    examined = examine_rows(data, recipe, contents.seen_by_start(plan.config))
     warnings = [diagnosis.line for diagnosis in examined.diagnoses if diagnosis.grade == "warning"]
     log_all(warnings)
     planted = canaries.of_run(plan.config)

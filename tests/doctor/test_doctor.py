@@ -458,6 +458,24 @@ def test_a_rehearsal_that_fails_is_an_error(tiny_bert):
 # --- a run -----------------------------------------------------------------------------------------------------------
 
 
+def test_rows_that_the_model_to_start_from_was_trained_on_are_found_in_the_splits_that_score(tiny_bert, caplog):
+    """As where `splits.test=0.2` draws others in a run that goes on from another one."""
+    rows = splits()["train"]
+    settings = {"max_steps": 2, "bf16": False}
+    first = hfrecipes.run(TASK, model=tiny_bert, dataset={"train": rows[:30]}, output_dir="first", **settings)
+    again = {"train": rows[10:], "validation": splits()["validation"], "test": rows[:10]}
+    sentence = r"test: \d+ of 10 inputs \(.* %\) are in the training rows of the model to start from"
+    report = hfrecipes.check(TASK, model=str(first.path), dataset=again)
+    assert ("model-overlap", "test") in [(finding["name"], finding["split"]) for finding in report["findings"]]
+    caplog.clear()
+    hfrecipes.run(TASK, model=str(first.path), dataset=again, output_dir="second", **settings)
+    assert re.search(sentence, caplog.text)
+    caplog.clear()
+    other = [{**row, "text": f"{row['text']} again"} for row in rows[:10]]
+    hfrecipes.run(TASK, model=str(first.path), dataset={**again, "test": other}, output_dir="third", **settings)
+    assert "the model to start from" not in caplog.text
+
+
 def test_a_run_prints_the_warnings_and_scores_the_clean_part_of_test(tiny_bert, caplog):
     rows = splits()
     for index in range(6):
