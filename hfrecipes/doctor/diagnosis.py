@@ -77,14 +77,23 @@ def by_grade(diagnoses: Iterable[Diagnosis]) -> list[Diagnosis]:
     return sorted(diagnoses, key=lambda diagnosis: GRADES.index(diagnosis.grade))
 
 
+def alike(diagnoses: Iterable[Diagnosis]) -> list[list[Diagnosis]]:
+    """Those of the same kind together, as they are printed: one thing is often found in several splits."""
+    together: dict[tuple[str, ...], list[Diagnosis]] = {}
+    for diagnosis in by_grade(diagnoses):
+        kind = (diagnosis.grade, diagnosis.name, *(() if diagnosis.split else [diagnosis.sentence]))
+        together.setdefault(kind, []).append(diagnosis)
+    return list(together.values())
+
+
 def tally(diagnoses: Iterable[Diagnosis]) -> str:
-    """`ok`, or how many errors, warnings and notes there are.
+    """`ok`, or how many errors, warnings and notes there are, each counted once for all splits.
 
     Example:
         >>> tally([]), tally([Diagnosis("note", "lengths", "all texts are short")])
         ('ok', 'ok: 1 note')
     """
-    grades = [diagnosis.grade for diagnosis in diagnoses]
+    grades = [together[0].grade for together in alike(diagnoses)]
     parts = [counted(grades.count(grade), grade) for grade in GRADES if grade in grades]
     if not parts:
         return "ok"

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..characters import visible_line
-from .diagnosis import Diagnosis, by_grade
+from .diagnosis import Diagnosis, alike
 from .lengths import histogram
 
 MOST, LEAST = 8, 4  # labels that are listed where there are many: the most frequent ones, and the least
@@ -21,14 +21,10 @@ def findings(diagnoses: Iterable[Diagnosis], width: int | None) -> Iterator[str]
         diagnoses: In any order.
         width: Characters of a line; None for lines as long as their sentence, as files and pipes have them.
     """
-    together: dict[tuple[str, ...], list[Diagnosis]] = {}
-    for diagnosis in by_grade(diagnoses):
-        kind = (diagnosis.grade, diagnosis.name, *(() if diagnosis.split else [diagnosis.sentence]))
-        together.setdefault(kind, []).append(diagnosis)
-    for alike in together.values():
-        for number, diagnosis in enumerate(alike):
+    for together in alike(diagnoses):
+        for number, diagnosis in enumerate(together):
             yield from _wrapped(diagnosis.what, _INDENT if number else f"{diagnosis.grade:<9}", width)
-        after = ": ".join(filter(None, [alike[0].why, alike[0].edit]))
+        after = ": ".join(filter(None, [together[0].why, together[0].edit]))
         # Suggested models are a list with a line for each.
         for line in after.split("\n- ") if after else []:
             yield from _wrapped(line, _INDENT, width)

@@ -95,7 +95,7 @@ def test_all_findings_are_named_at_once_and_errors_come_first():
     assert "train: label is missing in 1 row (5, counted from 0)" in made.stdout
     assert "options.drop_invalid=true" in made.stdout
     assert "test: 1 of 20 inputs (5 %) also occur in train (row 0, counted from 0)" in made.stdout
-    assert lines[-1] == "2 errors, 1 warning, 1 note"
+    assert lines[-1] == "1 error, 1 warning, 1 note"
 
 
 def test_warnings_are_an_error_where_they_are_asked_to_be():
