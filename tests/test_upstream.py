@@ -242,6 +242,22 @@ def test_count_weights_once(tmp_path):
         assert "self.floating_point_ops(inputs)" in inspect.getsource(transformers.Trainer._run_epoch)
 
 
+def test_keep_names_in_checkpoints(tmp_path):
+    with relied_on(_upstream.keep_names_in_checkpoints):
+        size = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+        config = transformers.MixtralConfig(vocab_size=9, num_key_value_heads=1, num_local_experts=2, **size)
+        model = transformers.MixtralForCausalLM(config)
+        arguments = transformers.TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none")
+        trainer = transformers.Trainer(model, arguments)
+        trainer.create_optimizer_and_scheduler(1)
+        _upstream.keep_names_in_checkpoints(trainer)
+        trainer._save_checkpoint(model, None)
+        assert load_file(tmp_path / "checkpoint-0" / "model.safetensors").keys() == model.state_dict().keys()
+        model.save_pretrained(tmp_path / "model")
+        published = load_file(tmp_path / "model" / "model.safetensors")
+        assert "model.layers.0.block_sparse_moe.experts.1.w1.weight" in published
+
+
 @pytest.mark.parametrize(
     ("module", "message"),
     [
