@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from ..data.row_origin import names_an_id
 from ..metrics._schemes import OUTSIDE
 from ..recipe import Row, input_columns
 from .run_data import PredictedRow, RunData
@@ -14,12 +15,14 @@ LONGEST = 2000  # characters of a cell
 
 
 def heads_and_cells(run: RunData, rows: Sequence[PredictedRow]) -> tuple[list[str], list[list[str]]]:
-    """Heads and cells of label, prediction and inputs of rows, without columns that all of them leave empty."""
-    heads = ["label", "prediction", *input_columns(run.recipe)]
+    """Heads and cells of ids, label, prediction and inputs of rows, without columns that all of them leave empty."""
+    ids = [name for name in (rows[0].line if rows else ()) if name not in run.recipe.columns and names_an_id(name)]
+    heads = [*ids, "label", "prediction", *input_columns(run.recipe)]
     cells = []
     for row in rows:
+        told_by = [shown(row.line.get(name)) for name in ids]
         inputs = [shown(row.line.get(name)) for name in input_columns(run.recipe)]
-        cells.append([_as_answer(row, row.reference), _as_answer(row, predicted(run, row)), *inputs])
+        cells.append([*told_by, _as_answer(row, row.reference), _as_answer(row, predicted(run, row)), *inputs])
     columns = list(zip(heads, *cells, strict=True))
     kept = [column for column in columns if any(column[1:])]
     if not kept:

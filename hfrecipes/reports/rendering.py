@@ -106,14 +106,15 @@ def _kind(block: Block) -> str:
     return "texts" if isinstance(block, str) else "plots"
 
 
-def _as_cell(cell: Any) -> Any:
+def _as_cell(cell: Any, head: str = "") -> Any:
     """The `td` of a cell: numbers on the right with the value that they are sorted by, long texts folded."""
     from markupsafe import Markup
 
     if isinstance(cell, float):
         cell = score_cell(cell)
     elif isinstance(cell, int):
-        cell = Cell(f"{cell:,}", cell)
+        # The number of a row is a name of it.
+        cell = Cell(str(cell) if head == "row" else f"{cell:,}", cell)
     if isinstance(cell, Cell) and cell.value is not None:
         return Markup('<td class="number" data-value="{}">{}</td>').format(repr(cell.value), cell.text)
     text = visible(cell.text if isinstance(cell, Cell) else str("" if cell is None else cell))

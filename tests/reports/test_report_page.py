@@ -10,7 +10,7 @@ import pytest
 from report_data import classified, report_of
 
 from hfrecipes.registry import find
-from hfrecipes.reports import pictures, plots
+from hfrecipes.reports import pictures, plots, rendering
 from hfrecipes.reports.page import Bars, Lines, Matrix, Series
 from hfrecipes.reports.writing import write_page
 
@@ -126,6 +126,11 @@ def test_pictures_of_the_card_hold_no_text_of_rows(tmp_path):
         assert "var(--" not in text
         assert "currentColor" not in text
         assert text.startswith("<svg ")
+
+
+def test_the_number_of_a_row_is_written_as_it_is_looked_up():
+    assert ">1253<" in rendering._as_cell(1253, "row")
+    assert ">1,253<" in rendering._as_cell(1253, "rows")
 
 
 def test_a_long_text_is_folded_and_whole(tmp_path):

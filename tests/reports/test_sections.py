@@ -39,6 +39,16 @@ def test_worst_rows_are_those_with_the_highest_loss(intents):
     assert [row[0] for row in table.rows] == [3, 1, 2, 0]
 
 
+def test_rows_are_told_by_their_ids_as_in_the_data(tmp_path):
+    lines = [
+        {"编号": 414 + number, **classified("good", {"good": share, "bad": 1 - share})}
+        for number, share in enumerate((0.9, 0.2))
+    ]
+    (table,) = tables_of(sections_of(report_of(classifier(["good", "bad"]), tmp_path, lines))["Worst rows"]).values()
+    assert list(table.heads) == ["row", "loss", "编号", "label", "prediction", "text"]
+    assert [row[2] for row in table.rows] == ["415", "414"]
+
+
 def test_the_matrix_counts_right_and_wrong_predictions(intents):
     (matrix,) = [block for block in sections_of(intents)["By label and by part"].blocks if isinstance(block, Matrix)]
     assert list(matrix.labels) == ["good", "bad"]
