@@ -6,7 +6,7 @@ import copy
 import re
 import typing
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ... import _upstream
@@ -123,8 +123,11 @@ def _without_mistaken(loaded: LoadedModel, names: list[str]) -> list[str]:
     kept = []
     layers = [name for name, module in loaded.model.named_modules() if _can_be_adapted(module, "LORA")]
     for name in names:
-        others = [other for other in layers if other.endswith(name) and not f".{other}".endswith(f".{name}")]
-        mistaken = [other for other in others if not any(f".{outer}." in f".{other}." for outer in names)]
+        mistaken = []
+        for other in layers:
+            is_same = f".{other}".endswith(f".{name}")
+            if other.endswith(name) and not is_same and not _is_inside(other, names):
+                mistaken.append(other)
         if not mistaken:
             kept.append(name)
         elif name in loaded.fresh:
@@ -257,12 +260,16 @@ def _default_targets(model: PreTrainedModel, method: str, trained_whole: list[st
     names = []
     for name, module in model.named_modules():
         # An adapter inside a module that is trained in full would be saved twice.
-        is_inside = any(f".{outer}." in f".{name}." for outer in trained_whole)
-        if _can_be_adapted(module, method) and module is not head and not is_inside:
+        if _can_be_adapted(module, method) and module is not head and not _is_inside(name, trained_whole):
             names.append(name)
     if method == "IA3":  # it has to be said that none of these is a feed-forward layer, which it scales differently
         return {"target_modules": names, "feedforward_modules": []}
     return {"target_modules": names}
+
+
+def _is_inside(name: str, modules: Sequence[str]) -> bool:
+    """Whether a module is one of these, or a part of one."""
+    return any(f".{module}." in f".{name}." for module in modules)
 
 
 def _can_be_adapted(module: Any, method: str) -> bool:
