@@ -145,6 +145,8 @@ class Candidates:
 def best_threshold(null_odds: np.ndarray, gains: np.ndarray) -> float:
     """Threshold of no answer that gives the best F1, as the official script of SQuAD 2.0 finds it.
 
+    It lies midway to the next row: at the odds of a row itself, rounding would decide whether that has an answer.
+
     Args:
         null_odds: Score of no answer minus that of the best span, (rows,).
         gains: F1 of the best span minus that of no answer, (rows,).
@@ -157,7 +159,8 @@ def best_threshold(null_odds: np.ndarray, gains: np.ndarray) -> float:
     totals = np.where(is_last, totals, -np.inf)
     best = int(np.argmax(totals))
     if totals[best] > 0:
-        return float(null_odds[order[best]])
+        ranked = np.append(null_odds[order], null_odds.max() + 1)
+        return float((ranked[best] + ranked[best + 1]) / 2)
     # No answer is best for all rows.
     return float(null_odds.min() - 1)
 
