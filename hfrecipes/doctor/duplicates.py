@@ -122,7 +122,7 @@ def _across(
     why: str,
 ) -> Iterator[Diagnosis]:
     """Rows of a split whose input occurs, or nearly occurs, in another one."""
-    part, total = parts[split], len(parts[split].numbers)
+    part = parts[split]
     known, known_groups = set(equal[other]), set(groups[other])
     same = [index for index, key in enumerate(equal[split]) if key in known]
     yield from _also_in(part, same, other, why)
@@ -130,16 +130,21 @@ def _across(
     near = [index for index, group in enumerate(groups[split]) if group in known_groups and index not in exact]
     if near:
         example = _partner(parts[other], groups[other], groups[split][near[0]])
-        sentence = f"{len(near)} of {total} inputs ({share(len(near), total)}) are nearly equal to one of {other}"
+        sentence = f"{_share_of(part, near)} are nearly equal to one of {other}"
         edit = f"compare row {part.numbers[near[0]]} of {split} with row {example} of {other}, and delete such rows"
         yield Diagnosis("warning", f"{other}-near-overlap", sentence, split, part.numbered(near), why, edit)
+
+
+def _share_of(part: Part, indices: Sequence[int]) -> str:
+    """How many of the inputs of a split these are."""
+    total = len(part.numbers)
+    return f"{len(indices)} of {total} inputs ({share(len(indices), total)})"
 
 
 def _also_in(part: Part, same: Sequence[int], other: str, why: str) -> Iterator[Diagnosis]:
     """Rows whose input another split has too."""
     if same:
-        total = len(part.numbers)
-        sentence = f"{len(same)} of {total} inputs ({share(len(same), total)}) also occur in {other}"
+        sentence = f"{_share_of(part, same)} also occur in {other}"
         edit = f"delete from {other} the rows that also occur in other splits"
         yield Diagnosis("warning", f"{other}-overlap", sentence, part.split, part.numbered(same), why, edit)
 
@@ -173,9 +178,7 @@ def seen_before(parts: Mapping[str, Part], seen: Collection[int]) -> Iterator[Di
         known = [] if split == "train" or not seen else input_keys(part.rows, part.recipe)
         same = [index for index, key in enumerate(known) if key in seen]
         if same:
-            total = len(part.numbers)
-            part_of_all = f"{len(same)} of {total} inputs ({share(len(same), total)})"
-            sentence = f"{part_of_all} are in the training rows of the model to start from"
+            sentence = f"{_share_of(part, same)} are in the training rows of the model to start from"
             edit = "start from another model, or split the rows into files before the first training"
             why = _OPTIMISTIC["train"]
             yield Diagnosis("warning", "model-overlap", sentence, split, part.numbered(same), why, edit)

@@ -14,6 +14,7 @@ from ..models.lengths import has_sparse_attention, sparse_minimum
 from ..models.tokenizing import require_fast_tokenizer
 from . import _causal, _tokens
 from ._chat_template import PLAIN
+from ._decision_heads import has_head
 from ._decision_questions import TYPES
 
 if TYPE_CHECKING:
@@ -44,11 +45,6 @@ def check_model(model: PreTrainedModel) -> None:
         raise ModelError(f"a model of type {model.config.model_type} has no logits_to_keep: use another, such as Qwen")
     if not is_encoder(model.config):
         _causal.check_model(model, packs=False)
-
-
-def has_head(model_config: PretrainedConfig) -> bool:
-    """Whether a decision head scores the options of a model."""
-    return bool(model_config.model_type == "jev")
 
 
 def is_encoder(model_config: PretrainedConfig) -> bool:

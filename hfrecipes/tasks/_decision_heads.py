@@ -20,6 +20,11 @@ AUTO_MODEL = "AutoModelForDecision"
 FILES = ("decision_config.json", "judge_config.json", "calibration.json")
 
 
+def has_head(model_config: PretrainedConfig) -> bool:
+    """Whether a decision head scores the options of a model."""
+    return bool(model_config.model_type == "jev")
+
+
 def head_of(model_config: PretrainedConfig, texts: Mapping[str, str]) -> tuple[JevConfig | None, DecisionConfig | None]:
     """Config of the decision head of a model, and the decision config that its files hold; None for what it lacks.
 
@@ -30,7 +35,7 @@ def head_of(model_config: PretrainedConfig, texts: Mapping[str, str]) -> tuple[J
     Raises:
         ModelError: A file is damaged.
     """
-    if model_config.model_type == "jev":
+    if has_head(model_config):
         lacking = set(TYPES) - set(model_config.offsets)
         if lacking:
             raise ModelError(

@@ -14,8 +14,8 @@ from ..errors import DataError
 from ..recipe import IGNORED, Batch, Finding, Recipe
 from ._decision_answers import likeliest, shares_of
 from ._decision_checks import problem_of
-from ._decision_config import MOST, has_head, is_encoder
-from ._decision_heads import rows_of_head
+from ._decision_config import MOST, is_encoder
+from ._decision_heads import has_head, rows_of_head
 from ._decision_learning import weight_of
 from ._decision_questions import TYPES, Question
 from ._shorten import shorten
