@@ -493,6 +493,32 @@ def forget_prepared_models(accelerator: Accelerator) -> None:
     accelerator._models.clear()
 
 
+@contextlib.contextmanager
+def weights_converted_once(trainer: Trainer) -> Iterator[None]:
+    """Mixed precision converts the weights once for a batch that the Trainer generates texts for, not for each token.
+
+    The loss stays outside, since it would be less exact under autocast.
+
+    Relies on: `Seq2SeqTrainer.prediction_step` calling `self.model.generate`, and accelerate opening autocast for one
+        forward at a time, as in transformers 5.23.0 and accelerate 1.15.0.
+    If it changes: see `Seq2SeqTrainer.prediction_step`. Without it, evaluation in half precision takes longer.
+    """
+    if not getattr(trainer.args, "predict_with_generate", False):
+        yield
+        return
+    model, generate = trainer.model, trainer.model.generate
+
+    def generate_in_autocast(*args: Any, **keywords: Any) -> Any:
+        with trainer.accelerator.autocast():
+            return generate(*args, **keywords)
+
+    model.generate = generate_in_autocast
+    try:
+        yield
+    finally:
+        del model.generate
+
+
 def adds_epoch_to_seed(sampler: Any) -> bool:
     """Whether a sampler draws each epoch from the sum of its attribute `initial_seed` and the epoch.
 

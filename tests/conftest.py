@@ -9,6 +9,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Tiny models gain nothing from threads, and test processes side by side would fight for the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import functools
 import gc
 import importlib
 import string
@@ -23,6 +24,7 @@ from hfrecipes.contract.tiny_models import ASCII, character_tokenizer, save_enco
 from hfrecipes.contract.tiny_models import byte_tokenizer as make_pieces
 from hfrecipes.contract.tiny_models import save_decoder as save_llama
 from hfrecipes.contract.tiny_models import save_encoder_decoder as save_t5
+from hfrecipes.contract.trial import Trial
 
 # Whoever takes one of these is likely to train it, or to load it at least.
 MODELS = {"tiny_bert", "tiny_t5", "tiny_llama", "model_for"}
@@ -47,6 +49,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         memory.gc = types.SimpleNamespace(collect=lambda: None)
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def trial_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trial]:
+    """Settings, rows and runs of a task, which tests share."""
+    return functools.cache(lambda task: Trial(task, tmp_path_factory.mktemp(task)))
 
 
 def plan_of(task: str, settings: dict):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import copy
+import functools
 import inspect
 import json
 import logging
@@ -502,6 +503,32 @@ def test_without_autocast(tmp_path):
             assert not torch.equal(prepared(**BATCH)["logits"], plain), "the original is still prepared"
             whole = _upstream.without_autocast(trainer.accelerator, prepared)
             assert torch.equal(whole(**BATCH)["logits"], plain)
+
+
+def test_weights_converted_once(tmp_path):
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+    config = transformers.T5Config(vocab_size=32, decoder_start_token_id=0, **sizes)
+    model = transformers.T5ForConditionalGeneration(config)
+    settings = {"use_cpu": True, "bf16": True, "predict_with_generate": True, "report_to": "none"}
+    arguments = transformers.Seq2SeqTrainingArguments(output_dir=str(tmp_path), **settings)
+    trainer = transformers.Seq2SeqTrainer(model, arguments, processing_class=make_tokenizer())
+    in_autocast, forward = [], model.forward
+
+    @functools.wraps(forward)
+    def forward_noting(*args, **keywords):
+        in_autocast.append(torch.is_autocast_enabled("cpu"))
+        return forward(*args, **keywords)
+
+    model.forward = forward_noting
+    batch = {**BATCH, "labels": torch.tensor([[4, 5]])}
+    with relied_on(_upstream.weights_converted_once):
+        trainer.prediction_step(model, dict(batch), False, max_new_tokens=3)
+        assert not any(in_autocast), "accelerate opens it inside of its own forward, which is not there yet"
+        in_autocast.clear()
+        with _upstream.weights_converted_once(trainer):
+            trainer.prediction_step(model, dict(batch), False, max_new_tokens=3)
+        assert in_autocast == [True, True, True, False], "three tokens in it, and then the loss outside"
+        assert "generate" not in vars(model)
 
 
 def test_forget_prepared_models(tmp_path):

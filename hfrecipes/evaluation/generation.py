@@ -87,7 +87,7 @@ def generate(
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     gpus = [model.device] if model.device.type == "cuda" else []
     model.eval()
-    with torch.random.fork_rng(gpus, enabled=seed is not None), torch.inference_mode(), inference.autocast():
+    with torch.random.fork_rng(gpus, enabled=seed is not None), inference.writing():
         if seed is not None:
             torch.manual_seed(seed)
         for start in _steps(len(order), size):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -101,6 +101,15 @@ class Inference:
     def autocast(self) -> AbstractContextManager[Any]:
         """Context in which the model computes in the precision of the settings."""
         return autocast(self.settings.precision, self.model.device)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Context in which the model generates texts, in the precision of the settings and without gradients."""
+        import torch
+
+        # In inference mode, autocast would convert the weights again for each token.
+        with torch.no_grad(), self.autocast():
+            yield
 
     def batches(self, features: Dataset, processes: int = 1) -> list[list[int]]:
         """Indices of the features of each batch; the Trainer evaluates in the same ones, so that scores are the same.
@@ -215,11 +224,12 @@ def _outputs_of_batch(inference: Inference, batch: Mapping[str, Any]) -> Callabl
     is_pinned = device.type == "cuda"
     inputs = {name: values.to(device, non_blocking=is_pinned) for name, values in batch.items()}
     labels = inputs.pop("labels", None)
-    with torch.inference_mode(), inference.autocast():
-        if writes_in_evaluation(inference.recipe):
-            inputs.pop("decoder_input_ids", None)  # made of the labels, and so the answer itself
+    if writes_in_evaluation(inference.recipe):
+        inputs.pop("decoder_input_ids", None)  # made of the labels, and so the answer itself
+        with inference.writing():
             kept = inference.model.generate(**inputs)
-        else:
+    else:
+        with torch.inference_mode(), inference.autocast():
             kept = inference.keep(_logits(inference.model, inputs), labels)
     if isinstance(kept, tuple):
         parts = [_to_numpy(part) for part in kept]

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import _upstream
 from ..errors import OutOfMemoryError
 from ..log import log
 from ..memory.parts import Batch, Limit, in_parts, limit_of, rows_in, shape_of
@@ -126,7 +127,8 @@ def _prediction_step(trainer: Trainer, steps: _Steps) -> Any:
         """Loss, outputs and labels of a batch."""
 
         def compute(part: Batch) -> Any:
-            computed = step(model, dict(part), *args, **keywords)
+            with _upstream.weights_converted_once(trainer):
+                computed = step(model, dict(part), *args, **keywords)
             # The outputs of all parts together may be what does not fit.
             return computed if part is inputs else (rows_in(part), computed[0], *map(_to_cpu, computed[1:]))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from itertools import chain
 
@@ -67,11 +66,6 @@ def test_batches_that_processes_compute_at_the_same_time_have_the_same_size(proc
     order = list(chain.from_iterable(batches))
     assert sorted(order[:number]) == list(range(number)), "what is filled in comes last"
     assert len(order) < number + processes
-
-
-@pytest.fixture(scope="module")
-def trial_of(tmp_path_factory):
-    return functools.cache(lambda task: Trial(task, tmp_path_factory.mktemp(task)))
 
 
 def varied(trial: Trial, number: int) -> list[dict]:

@@ -5,27 +5,18 @@ The rules are those of `hfrecipes check my_task.py`; runs that several of them l
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Callable
 
 import pytest
 
 from hfrecipes.contract import checks
 from hfrecipes.contract.checks import CHECKS
-from hfrecipes.contract.trial import Trial
 from hfrecipes.recipe import Recipe, trainer_name
 from hfrecipes.registry import find, list_tasks
 
 pytestmark = pytest.mark.rehearsed
 
 TASKS = list(list_tasks())
-
-
-@pytest.fixture(scope="session")
-def trial_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trial]:
-    """The trial of a task, which its checks share."""
-    return functools.cache(lambda task: Trial(task, tmp_path_factory.mktemp(task)))
 
 
 def test_tasks_were_found():
