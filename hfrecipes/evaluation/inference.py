@@ -19,6 +19,7 @@ import numpy as np
 from .. import registry
 from ..data.features import FEW, encode_to_predict, for_batches
 from ..errors import ModelError
+from ..garbage import not_collected
 from ..memory.parts import in_parts, limit_of
 from ..models.cuda_graphs import stop_replaying
 from ..models.precision import autocast, mixed_precision
@@ -139,8 +140,9 @@ class Inference:
 def predict_rows(inference: Inference, rows: Dataset) -> list[Row]:
     """One prediction per row, in their order, calibrated as on validation; texts are added by `generation`."""
     recipe = inference.recipe
-    encoded = encode_to_predict(recipe, rows)
-    predictions = recipe.decode(outputs(inference, encoded), rows, encoded)
+    with not_collected():
+        encoded = encode_to_predict(recipe, rows)
+        predictions = recipe.decode(outputs(inference, encoded), rows, encoded)
     return recipe.calibrated(predictions, recipe.calibration)
 
 
