@@ -14,6 +14,7 @@ import logging
 import warnings
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -494,29 +495,28 @@ def forget_prepared_models(accelerator: Accelerator) -> None:
 
 
 @contextlib.contextmanager
-def weights_converted_once(trainer: Trainer) -> Iterator[None]:
-    """Mixed precision converts the weights once for a batch that the Trainer generates texts for, not for each token.
+def generating_in(context: Callable[[], AbstractContextManager[Any]], trainer: Trainer) -> Iterator[None]:
+    """What the Trainer generates in evaluation is computed inside a context, and its loss outside.
 
-    The loss stays outside, since it would be less exact under autocast.
-
-    Relies on: `Seq2SeqTrainer.prediction_step` calling `self.model.generate`, and accelerate opening autocast for one
-        forward at a time, as in transformers 5.23.0 and accelerate 1.15.0.
-    If it changes: see `Seq2SeqTrainer.prediction_step`. Without it, evaluation in half precision takes longer.
+    Relies on: `Seq2SeqTrainer.prediction_step` calling `self.model.generate`, as in transformers 5.23.0; accelerate
+        opens autocast for one forward at a time.
+    If it changes: see `Seq2SeqTrainer.prediction_step`. Without it, evaluation in half precision takes longer, and
+        encoders compute in float32 there, unlike after training.
     """
-    if not getattr(trainer.args, "predict_with_generate", False):
-        yield
-        return
-    model, generate = trainer.model, trainer.model.generate
+    model, own = trainer.model, vars(trainer.model).get("generate")
+    generate = model.generate
 
-    def generate_in_autocast(*args: Any, **keywords: Any) -> Any:
-        with trainer.accelerator.autocast():
+    def generate_in_context(*args: Any, **keywords: Any) -> Any:
+        with context():
             return generate(*args, **keywords)
 
-    model.generate = generate_in_autocast
+    model.generate = generate_in_context
     try:
         yield
     finally:
         del model.generate
+        if own is not None:
+            model.generate = own
 
 
 def adds_epoch_to_seed(sampler: Any) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 # Libraries make a few hundred thousand objects when they are imported, all of which stay. By default, Python looks
 # through them again and again, which takes a quarter of the start.
 _RARELY = 300_000
+_NEVER = 2**30
 _usual: tuple[int, int, int] | None = None
 
 
@@ -33,15 +34,18 @@ def collect_as_usual() -> None:
 
 
 @contextlib.contextmanager
-def not_collected() -> Iterator[None]:
-    """Look for no garbage while a block makes many objects, none of which refers to itself.
+def only_among_new_objects() -> Iterator[None]:
+    """Look for garbage among new objects alone while many rows are read or predicted.
 
-    The lists of a batch make Python look through everything that the libraries have made, which is most of a second.
+    The number of their lists makes Python look through all objects of the process again and again, of which the
+    libraries have made hundreds of thousands.
     """
-    was_on = gc.isenabled()
-    gc.disable()
+    young, middle, usual = gc.get_threshold()
+    if usual == _NEVER:  # inside of such a block, or beside one in another thread, which restores what was
+        yield
+        return
+    gc.set_threshold(young, middle, _NEVER)
     try:
         yield
     finally:
-        if was_on:
-            gc.enable()
+        gc.set_threshold(young, middle, usual)

@@ -277,12 +277,12 @@ def test_options_of_the_script_for_a_gpu(words):
 # --- tables and the guard --------------------------------------------------------------------------------------------
 
 
-def results(ours: float, loop: float = 100, padded: float = 20) -> list[dict]:
+def results(ours: float, loop: float = 100, padded: float = 15) -> list[dict]:
     made = []
     for way, figure in (("ours", ours), ("loop", loop), ("padded", padded)):
         made += [{"job": "train", "way": way, "rows_per_cpu_second": figure * noise} for noise in (0.9, 1, 1.3)]
     for job, figure in (("predict", "rows_per_cpu_second"), ("one text", "texts_per_cpu_second")):
-        made += [{"job": job, "way": way, figure: 10} for way in ("ours", "pipeline")]
+        made += [{"job": job, "way": "ours", figure: 20}, {"job": job, "way": "pipeline", figure: 10}]
     return made
 
 
@@ -290,7 +290,7 @@ def test_the_guard_passes_what_is_quick_enough():
     assert check.problems(tables.summarize(results(90))) == []
 
 
-@pytest.mark.parametrize(("ours", "peers"), [(52, ["loop"]), (10, ["padded", "loop"])])
+@pytest.mark.parametrize(("ours", "peers"), [(70, ["loop"]), (10, ["padded", "loop"])])
 def test_the_guard_fails_what_is_slower_than_its_bar(ours, peers):
     found = check.problems(tables.summarize(results(ours)))
     assert [problem.split(" times ")[1].split()[0] for problem in found] == peers

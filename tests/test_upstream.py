@@ -505,7 +505,7 @@ def test_without_autocast(tmp_path):
             assert torch.equal(whole(**BATCH)["logits"], plain)
 
 
-def test_weights_converted_once(tmp_path):
+def test_generating_in(tmp_path):
     sizes = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
     config = transformers.T5Config(vocab_size=32, decoder_start_token_id=0, **sizes)
     model = transformers.T5ForConditionalGeneration(config)
@@ -521,14 +521,19 @@ def test_weights_converted_once(tmp_path):
 
     model.forward = forward_noting
     batch = {**BATCH, "labels": torch.tensor([[4, 5]])}
-    with relied_on(_upstream.weights_converted_once):
+    with relied_on(_upstream.generating_in):
         trainer.prediction_step(model, dict(batch), False, max_new_tokens=3)
         assert not any(in_autocast), "accelerate opens it inside of its own forward, which is not there yet"
         in_autocast.clear()
-        with _upstream.weights_converted_once(trainer):
+        context = partial(torch.autocast, "cpu", dtype=torch.bfloat16)
+        with _upstream.generating_in(context, trainer):
             trainer.prediction_step(model, dict(batch), False, max_new_tokens=3)
         assert in_autocast == [True, True, True, False], "three tokens in it, and then the loss outside"
         assert "generate" not in vars(model)
+        model.generate = own = model.generate
+        with _upstream.generating_in(context, trainer):
+            assert model.generate is not own
+        assert model.generate is own, "what was set on the model by others stays"
 
 
 def test_forget_prepared_models(tmp_path):

@@ -6,7 +6,6 @@ Values stay what they are in the file: nothing is read as a date, and types are 
 from __future__ import annotations
 
 import contextlib
-import gc
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import DataError
+from ..garbage import only_among_new_objects
 from ..log import log
 from . import kinds
 from .arrow_types import check_names
@@ -88,7 +88,7 @@ def write_json(source: SourceFile, target: Path, formats: tuple[str, ...] = ()) 
     Raises:
         DataError: The file is not JSON, or has no rows.
     """
-    with _without_collection():
+    with only_among_new_objects():
         write_rows(_batches_of(source, has_turns="turns" in formats), source.path, target)
 
 
@@ -114,18 +114,6 @@ def write_rows(batches: Callable[[], Iterator[Rows]], path: str, target: Path) -
         for batch in batches():
             columns = _merged(columns, _cells(batch))
         _write(batches(), columns, target)
-
-
-@contextlib.contextmanager
-def _without_collection() -> Iterator[None]:
-    """Stop the search for circles among objects, which JSON has none of; it takes a quarter of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _cells(rows: Rows) -> Cells:

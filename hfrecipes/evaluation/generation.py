@@ -87,13 +87,13 @@ def generate(
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     gpus = [model.device] if model.device.type == "cuda" else []
     model.eval()
-    with torch.random.fork_rng(gpus, enabled=seed is not None), inference.writing():
+    with torch.random.fork_rng(gpus, enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
         for start in _steps(len(order), size):
             indices = order[start : start + size]
             batch = _padded(inference, [prompts[index] for index in indices])
-            continued = in_parts(partial(_continued, model, settings), batch, limit_of(model, "generation"))
+            continued = in_parts(partial(_continued, inference, settings), batch, limit_of(model, "generation"))
             ids = list(itertools.chain.from_iterable(continued))
             if len(ids) != len(indices):
                 raise ModelError(
@@ -125,9 +125,10 @@ def generating_with(model: Any, change: Callable[[Any], None]) -> Iterator[None]
             part.generation_config = settings
 
 
-def _continued(model: Any, settings: Mapping[str, Any], batch: Mapping[str, Any]) -> list[list[int]]:
+def _continued(inference: Inference, settings: Mapping[str, Any], batch: Mapping[str, Any]) -> list[list[int]]:
     """What the model writes after each prompt of a batch."""
-    ids = model.generate(**batch, use_cache=True, **settings)[:, batch["input_ids"].shape[1] :]
+    with inference.writing():
+        ids = inference.model.generate(**batch, use_cache=True, **settings)[:, batch["input_ids"].shape[1] :]
     rows: list[list[int]] = ids.tolist()
     return rows
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,10 +19,10 @@ import numpy as np
 from .. import registry
 from ..data.features import FEW, encode_to_predict, for_batches
 from ..errors import ModelError
-from ..garbage import not_collected
+from ..garbage import only_among_new_objects
 from ..memory.parts import in_parts, limit_of
 from ..models.cuda_graphs import stop_replaying
-from ..models.precision import autocast, mixed_precision
+from ..models.precision import autocast, mixed_precision, writing
 from ..recipe import DEFAULTS, Recipe, Row, batch_names, writes_in_evaluation
 from .batching import Limits, batches_of, indices_in_turn
 
@@ -103,14 +103,9 @@ class Inference:
         """Context in which the model computes in the precision of the settings."""
         return autocast(self.settings.precision, self.model.device)
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Context in which the model generates texts, in the precision of the settings and without gradients."""
-        import torch
-
-        # In inference mode, autocast would convert the weights again for each token.
-        with torch.no_grad(), self.autocast():
-            yield
+    def writing(self) -> AbstractContextManager[None]:
+        """Context in which the model generates the texts of a batch, in the precision of the settings."""
+        return writing(self.settings.precision, self.model)
 
     def batches(self, features: Dataset, processes: int = 1) -> list[list[int]]:
         """Indices of the features of each batch; the Trainer evaluates in the same ones, so that scores are the same.
@@ -137,15 +132,16 @@ class Inference:
 # --- predictions -------------------------------------------------------------------------------------------------
 
 
+@only_among_new_objects()
 def predict_rows(inference: Inference, rows: Dataset) -> list[Row]:
     """One prediction per row, in their order, calibrated as on validation; texts are added by `generation`."""
     recipe = inference.recipe
-    with not_collected():
-        encoded = encode_to_predict(recipe, rows)
-        predictions = recipe.decode(outputs(inference, encoded), rows, encoded)
+    encoded = encode_to_predict(recipe, rows)
+    predictions = recipe.decode(outputs(inference, encoded), rows, encoded)
     return recipe.calibrated(predictions, recipe.calibration)
 
 
+@only_among_new_objects()
 def outputs(inference: Inference, encoded: Dataset) -> Any:
     """What `preprocess_logits` keeps of each feature, in the order of the features.
 

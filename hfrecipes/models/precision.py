@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from .. import _upstream
@@ -52,6 +52,34 @@ def autocast(kind: str | None, device: torch.device, *, keeps_weights: bool = Tr
         return nullcontext()
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[kind]
     return torch.autocast(device.type, dtype=dtype, cache_enabled=keeps_weights)
+
+
+@contextmanager
+def writing(kind: str | None, model: Any) -> Iterator[None]:
+    """Context in which a model generates texts: mixed precision converts each weight once, and not for each token.
+
+    Autocast keeps what it has converted until the end of the context: not in inference mode, and only of weights that
+    could be trained, so that frozen ones count as such here.
+
+    Args:
+        kind: `bf16` or `fp16`, None for the precision of the weights.
+        model: The model, on its device.
+    """
+    import torch
+
+    frozen = []
+    if kind is not None:
+        frozen = [
+            weights for weights in model.parameters() if weights.is_floating_point() and not weights.requires_grad
+        ]
+    with torch.no_grad(), autocast(kind, model.device):
+        try:
+            for weights in frozen:
+                weights.requires_grad_(True)
+            yield
+        finally:
+            for weights in frozen:
+                weights.requires_grad_(False)
 
 
 def for_checks(model: Any, kind: str | None) -> AbstractContextManager[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from ..log import log
 from ..memory.parts import Batch, Limit, in_parts, limit_of, rows_in, shape_of
 from ..memory.shortage import EDITS, is_out_of_memory, release
 from ..models.cuda_graphs import stop_replaying
+from ..models.precision import writing
 from ..run_folder.progress import CHECKPOINT
 from ..run_folder.writing import write_json
 
@@ -127,7 +129,7 @@ def _prediction_step(trainer: Trainer, steps: _Steps) -> Any:
         """Loss, outputs and labels of a batch."""
 
         def compute(part: Batch) -> Any:
-            with _upstream.weights_converted_once(trainer):
+            with _writing(trainer):
                 computed = step(model, dict(part), *args, **keywords)
             # The outputs of all parts together may be what does not fit.
             return computed if part is inputs else (rows_in(part), computed[0], *map(_to_cpu, computed[1:]))
@@ -136,6 +138,14 @@ def _prediction_step(trainer: Trainer, steps: _Steps) -> Any:
         return parts[0] if len(parts) == 1 else _joined(parts)
 
     return predict
+
+
+def _writing(trainer: Trainer) -> AbstractContextManager[None]:
+    """Context in which the Trainer generates texts as they are generated after training, where it does."""
+    if not getattr(trainer.args, "predict_with_generate", False):
+        return nullcontext()
+    kind = trainer.accelerator.mixed_precision
+    return _upstream.generating_in(partial(writing, None if kind == "no" else kind, trainer.model), trainer)
 
 
 def _joined(parts: list[tuple[Any, ...]]) -> tuple[Any, Any, Any]:

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import EvalPrediction, Trainer, TrainerCallback, TrainingArguments
 
-FEW = 8  # features: so few are predicted again sooner than the weights are summed, as in the rehearsal
 PATIENCE = 2  # evaluations without improvement after which training stops
 
 
@@ -340,7 +339,7 @@ class Scorer:
             log("these are not the validation rows of this Trainer: only the loss is computed")
             return values
         outputs = in_row_order(result.predictions, indices_in_turn(self.batches()))
-        if len(self.features) > FEW and self._stay_the_same():
+        if self._stay_the_same():
             state = self.trainer.state
             self.kept.keep(outputs, self.trainer.model, state.global_step, state.best_global_step)
         predictions = self.recipe.decode(outputs, self.rows, self.encoded)

@@ -10,6 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import hfrecipes
+from hfrecipes import _upstream
 from hfrecipes.evaluation import generation, inference
 
 
@@ -33,26 +34,30 @@ def conversions(model: torch.nn.Module, write) -> int:
     return counted.number
 
 
+@pytest.mark.parametrize("method", [{}, {"lora": True}, {"freeze": 1}], ids=["full", "lora", "freeze"])
 @pytest.mark.parametrize("task", ["text-generation", "chat"])
-def test_longer_texts_convert_no_more_weights(task, trial_of, tmp_path):
+def test_longer_texts_convert_no_more_weights(task, method, trial_of, tmp_path):
+    """Frozen weights too, of which autocast by itself keeps nothing."""
     trial = trial_of(task)
     rows = {"train": trial.rows(8), "validation": trial.rows(4)}
-    settings = {**trial._short_texts(), "bf16": True, "report_to": "none"}
+    settings = {**trial._short_texts(), **method, "bf16": True, "report_to": "none"}
     trainer = hfrecipes.build(task, model=trial.model, dataset=rows, output_dir=tmp_path / "run", **settings)
     scorer = trainer.compute_metrics
     writing = inference.Inference.of(trainer.model, scorer.recipe, scorer.training)
+    trained = [weights.requires_grad for weights in trainer.model.parameters()]
     numbers = []
     for tokens in (1, 9):
         write = partial(generation.generate, writing, [[5, 6, 7]], min_new_tokens=tokens, max_new_tokens=tokens)
         numbers.append(conversions(trainer.model, write))
     assert numbers[0] == numbers[1] > 0
+    assert [weights.requires_grad for weights in trainer.model.parameters()] == trained
 
 
 def test_evaluation_of_texts_converts_each_weight_once(trial_of, tmp_path, monkeypatch):
     """In the Trainer and after training, with the same texts and the same loss as with conversions for each token."""
     trial = trial_of("summarization")
-    rows = {"train": trial.rows(8), "validation": trial.rows(4)}
-    settings = {**trial._short_texts(), "bf16": True, "report_to": "none", "per_device_eval_batch_size": 4}
+    rows = {"train": trial.rows(8), "validation": trial.rows(12)}
+    settings = {**trial._short_texts(), "bf16": True, "report_to": "none", "per_device_eval_batch_size": 12}
     trainer = hfrecipes.build("summarization", model=trial.model, dataset=rows, output_dir=tmp_path / "run", **settings)
     scorer = trainer.compute_metrics
     matrices = sum(weights.ndim > 1 for weights in trainer.model.parameters())
@@ -62,7 +67,8 @@ def test_evaluation_of_texts_converts_each_weight_once(trial_of, tmp_path, monke
     after = conversions(trainer.model, lambda: inference.outputs(scorer.inference, scorer.encoded))
     assert 0 < after <= matrices
     scores, kept = trainer.evaluate(), scorer.kept.of(trainer.model)
-    monkeypatch.setattr("hfrecipes._upstream.weights_converted_once", lambda trainer: nullcontext())
+    monkeypatch.setattr(_upstream, "generating_in", lambda context, trainer: nullcontext())
     again = trainer.evaluate()
     assert again["eval_loss"] == scores["eval_loss"]
-    assert kept is None or repr(kept) == repr(scorer.kept.of(trainer.model))
+    assert kept is not None
+    assert repr(kept) == repr(scorer.kept.of(trainer.model))
