@@ -10,7 +10,6 @@ from collections.abc import Iterator
 # Libraries make a few hundred thousand objects when they are imported, all of which stay. By default, Python looks
 # through them again and again, which takes a quarter of the start.
 _RARELY = 300_000
-_NEVER = 2**30
 _usual: tuple[int, int, int] | None = None
 
 
@@ -34,18 +33,16 @@ def collect_as_usual() -> None:
 
 
 @contextlib.contextmanager
-def only_among_new_objects() -> Iterator[None]:
-    """Look for garbage among new objects alone while many rows are read or predicted.
+def not_collected() -> Iterator[None]:
+    """Look for no garbage while many rows are read or predicted; hardly anything of it refers to itself.
 
     The number of their lists makes Python look through all objects of the process again and again, of which the
     libraries have made hundreds of thousands.
     """
-    young, middle, usual = gc.get_threshold()
-    if usual == _NEVER:  # inside of such a block, or beside one in another thread, which restores what was
-        yield
-        return
-    gc.set_threshold(young, middle, _NEVER)
+    was_on = gc.isenabled()
+    gc.disable()
     try:
         yield
     finally:
-        gc.set_threshold(young, middle, usual)
+        if was_on:
+            gc.enable()

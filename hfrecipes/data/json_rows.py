@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import DataError
-from ..garbage import only_among_new_objects
+from ..garbage import not_collected
 from ..log import log
 from . import kinds
 from .arrow_types import check_names
@@ -88,7 +88,7 @@ def write_json(source: SourceFile, target: Path, formats: tuple[str, ...] = ()) 
     Raises:
         DataError: The file is not JSON, or has no rows.
     """
-    with only_among_new_objects():
+    with not_collected():
         write_rows(_batches_of(source, has_turns="turns" in formats), source.path, target)
 
 

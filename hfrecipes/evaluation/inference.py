@@ -19,7 +19,7 @@ import numpy as np
 from .. import registry
 from ..data.features import FEW, encode_to_predict, for_batches
 from ..errors import ModelError
-from ..garbage import only_among_new_objects
+from ..garbage import not_collected
 from ..memory.parts import in_parts, limit_of
 from ..models.cuda_graphs import stop_replaying
 from ..models.precision import autocast, mixed_precision, writing
@@ -132,7 +132,7 @@ class Inference:
 # --- predictions -------------------------------------------------------------------------------------------------
 
 
-@only_among_new_objects()
+@not_collected()
 def predict_rows(inference: Inference, rows: Dataset) -> list[Row]:
     """One prediction per row, in their order, calibrated as on validation; texts are added by `generation`."""
     recipe = inference.recipe
@@ -141,7 +141,7 @@ def predict_rows(inference: Inference, rows: Dataset) -> list[Row]:
     return recipe.calibrated(predictions, recipe.calibration)
 
 
-@only_among_new_objects()
+@not_collected()
 def outputs(inference: Inference, encoded: Dataset) -> Any:
     """What `preprocess_logits` keeps of each feature, in the order of the features.
 

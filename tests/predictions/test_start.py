@@ -62,31 +62,36 @@ def test_settings_that_were_edited_after_a_run_are_checked(run):
         hfrecipes.load(run)
 
 
-def test_all_objects_are_looked_through_again_after_rows_are_predicted():
-    usual, inside = gc.get_threshold(), []
-
-    @garbage.only_among_new_objects()
+def test_garbage_is_looked_for_again_after_rows_are_predicted():
+    @garbage.not_collected()
     def fail():
-        with garbage.only_among_new_objects():
-            inside.append(gc.get_threshold())
-        inside.append(gc.get_threshold())
+        with garbage.not_collected():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
         raise KeyError
 
     with pytest.raises(KeyError):
         fail()
-    assert gc.get_threshold() == usual
-    assert inside[0] == inside[1]
-    assert inside[0][:2] == usual[:2], "garbage among new objects is still found"
-    assert inside[0][2] > 10**6
+    assert gc.isenabled()
 
 
-def test_blocks_of_two_threads_leave_the_usual_collection():
-    usual, first, second = gc.get_threshold(), garbage.only_among_new_objects(), garbage.only_among_new_objects()
+def test_who_looks_for_no_garbage_at_all_goes_on_so():
+    gc.disable()
+    try:
+        with garbage.not_collected():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_blocks_of_two_threads_end_with_garbage_looked_for():
+    first, second = garbage.not_collected(), garbage.not_collected()
     for block in (first, second):
         block.__enter__()
     for block in (first, second):
         block.__exit__(None, None, None)
-    assert gc.get_threshold() == usual
+    assert gc.isenabled()
 
 
 def test_a_command_looks_for_garbage_as_usual_once_it_has_a_model(monkeypatch):
