@@ -12,9 +12,11 @@ soon as it is there, in the folder of the environment variable OUT or the curren
 from __future__ import annotations
 
 import argparse
+import cProfile
 import gc
 import json
 import os
+import pstats
 import sys
 import tempfile
 import time
@@ -110,6 +112,8 @@ class Bench:
                 "ours": lambda: predicting.many(predicting.with_ours(folder), texts),
             },
         )
+        if self.profiles:
+            yield from self.each("predict", {"ours, profiled": lambda: self.profile_prediction(folder, texts)})
 
     def one(self) -> Iterator[Figures]:
         """One text after the other."""
@@ -181,6 +185,14 @@ class Bench:
             print(averages.table(sort_by=order, row_limit=10, max_name_column_width=60), flush=True)
         return {"steps": steps}
 
+    def profile_prediction(self, folder: str, texts: list[str]) -> Figures:
+        """Print the functions of Python that take the most time in many predictions."""
+        predict, profiler = predicting.with_ours(folder), cProfile.Profile()
+        predict(texts[: predicting.BATCH])
+        profiler.runcall(predict, texts)
+        pstats.Stats(profiler).sort_stats("tottime").print_stats(15)
+        return {"texts": len(texts)}
+
     def trained(self) -> str:
         """Folder of a run of few steps, whose predictions are as quick as those of a long one."""
         from datasets import Dataset, DatasetDict
@@ -243,7 +255,7 @@ def read_options(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts, with commas between them: {', '.join(PARTS)}")
     parser.add_argument("--dry", action="store_true", help="tiny models, to see that all parts run")
-    parser.add_argument("--profile", action="store_true", help="what takes the time in the training of hfrecipes")
+    parser.add_argument("--profile", action="store_true", help="what takes the time in hfrecipes")
     options = parser.parse_args(words)
     options.only = options.only.split(",")
     for part in options.only:

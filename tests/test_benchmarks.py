@@ -335,6 +335,8 @@ def test_the_script_for_a_gpu_runs_dry(tmp_path, monkeypatch, capsys):
     lines = [json.loads(line) for line in (tmp_path / "gpu.jsonl").read_text().splitlines()]
     assert {line["part"] for line in lines if "part" in line} == set(gpu.PARTS)
     assert not [line for line in lines if "error" in line]
+    profiled = {line["part"] for line in lines if line.get("way") == "ours, profiled"}
+    assert profiled == {"classification", "llama", "predict", "qa"}
     assert "| classification | ours |" in capsys.readouterr().out
 
 
