@@ -14,7 +14,6 @@ import logging
 import warnings
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -495,7 +494,7 @@ def forget_prepared_models(accelerator: Accelerator) -> None:
 
 
 @contextlib.contextmanager
-def generating_in(context: Callable[[], AbstractContextManager[Any]], trainer: Trainer) -> Iterator[None]:
+def generating_in(context: Callable[[], contextlib.AbstractContextManager[Any]], trainer: Trainer) -> Iterator[None]:
     """What the Trainer generates in evaluation is computed inside a context, and its loss outside.
 
     Relies on: `Seq2SeqTrainer.prediction_step` calling `self.model.generate`, as in transformers 5.23.0; accelerate
@@ -503,7 +502,7 @@ def generating_in(context: Callable[[], AbstractContextManager[Any]], trainer: T
     If it changes: see `Seq2SeqTrainer.prediction_step`. Without it, evaluation in half precision takes longer, and
         encoders compute in float32 there, unlike after training.
     """
-    model, own = trainer.model, vars(trainer.model).get("generate")
+    model, before = trainer.model, vars(trainer.model).get("generate")
     generate = model.generate
 
     def generate_in_context(*args: Any, **keywords: Any) -> Any:
@@ -515,8 +514,8 @@ def generating_in(context: Callable[[], AbstractContextManager[Any]], trainer: T
         yield
     finally:
         del model.generate
-        if own is not None:
-            model.generate = own
+        if before is not None:
+            model.generate = before
 
 
 def adds_epoch_to_seed(sampler: Any) -> bool:

@@ -1,4 +1,7 @@
-"""When Python looks for garbage: rarely while a command starts, as usual once it trains, and not at its end."""
+"""When Python looks for garbage: rarely while a command starts, as usual once it trains, and not at its end.
+
+Nor does it while many rows are read or predicted.
+"""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ import string
 import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from rows import BAD, GOOD, THINGS, close, opinions, rows_of  # noqa: F401
@@ -24,7 +25,9 @@ from hfrecipes.contract.tiny_models import ASCII, character_tokenizer, save_enco
 from hfrecipes.contract.tiny_models import byte_tokenizer as make_pieces
 from hfrecipes.contract.tiny_models import save_decoder as save_llama
 from hfrecipes.contract.tiny_models import save_encoder_decoder as save_t5
-from hfrecipes.contract.trial import Trial
+
+if TYPE_CHECKING:
+    from hfrecipes.contract.trial import Trial
 
 # Whoever takes one of these is likely to train it, or to load it at least.
 MODELS = {"tiny_bert", "tiny_t5", "tiny_llama", "model_for"}
@@ -54,6 +57,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.fixture(scope="session")
 def trial_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trial]:
     """Settings, rows and runs of a task, which tests share."""
+    from hfrecipes.contract.trial import Trial
+
     return functools.cache(lambda task: Trial(task, tmp_path_factory.mktemp(task)))
 
 
